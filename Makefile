@@ -1,0 +1,45 @@
+# `make demo` and `make test` set up everything they need in .venv; Python 3.11 or newer is all that must be there.
+
+PYTHON ?= python3
+# The release of torch that demo and tests are run with here; any from 2.4 on is allowed, for example TORCH=torch.
+TORCH ?= torch==2.13.0
+# Your own volume for the demo: make demo IMAGE=path.h5
+IMAGE ?=
+
+BIN := .venv/bin
+
+.PHONY: demo test lint format docs clean
+
+demo: .venv/demo.installed
+	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
+
+test: .venv/dev.installed
+	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+lint: .venv/dev.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev.installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: .venv/dev.installed
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+
+.venv/demo.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[all]"
+	@touch $@
+
+.venv/dev.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
+	@touch $@ .venv/demo.installed

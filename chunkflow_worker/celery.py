@@ -1,0 +1,12 @@
+"""The application for ``celery -A chunkflow_worker worker``, configured by the environment."""
+
+import sys
+
+from chunkflow_worker.app import make_app
+from chunkflow_worker.errors import ChunkflowError, ConfigError
+
+try:
+    app = make_app()
+except ChunkflowError as error:
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -1,0 +1,108 @@
+"""`Chunk`: an array of voxels that knows where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ChunkMismatch
+
+LayerType = Literal["image", "segmentation"]
+VoxelSize = tuple[float, float, float]
+_ORIGIN = Vec3(0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Voxels at a global place.
+
+    array: shape zyx, or czyx with channels first; any dtype.
+    voxel_offset: global position of the first voxel, zyx.
+    voxel_size: edge lengths of a voxel in nanometres, zyx.
+    layer_type: what the values mean; segmentation holds object ids.
+    bounds: the whole volume from which the chunk was cut, where known. An edge of the chunk that lies on it is a
+        border of the image and not only of the chunk.
+    """
+
+    array: NDArray[Any]
+    voxel_offset: Vec3 = _ORIGIN
+    voxel_size: VoxelSize = (1.0, 1.0, 1.0)
+    layer_type: LayerType = "image"
+    bounds: BoundingBox | None = None
+
+    def __post_init__(self) -> None:
+        if self.array.ndim not in (3, 4):
+            raise ChunkMismatch(f"a chunk has 3 axes (zyx) or 4 (czyx), not {self.array.ndim}: shape {self.array.shape}")
+
+    @property
+    def bbox(self) -> BoundingBox:
+        return BoundingBox.sized(self.voxel_offset, self.array.shape[-3:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    @property
+    def channels(self) -> int:
+        return self.array.shape[0] if self.array.ndim == 4 else 1
+
+    @property
+    def czyx(self) -> NDArray[Any]:
+        """The array with a channel axis, as a view."""
+        return self.array if self.array.ndim == 4 else self.array[np.newaxis]
+
+    def with_array(self, array: NDArray[Any], **changes: Any) -> Chunk:
+        """The same place with other values."""
+        return replace(self, array=array, **changes)
+
+    def cutout(self, bbox: BoundingBox) -> Chunk:
+        """The part inside `bbox`, as a view. Raises ChunkMismatch when the chunk does not cover it."""
+        if not self.bbox.contains(bbox):
+            raise ChunkMismatch(f"chunk {self.bbox} does not cover the box {bbox}")
+        window = (Ellipsis, *bbox.slices(self.voxel_offset))
+        return replace(self, array=self.array[window], voxel_offset=bbox.start)
+
+    def as_dtype(self, dtype: DTypeLike) -> Chunk:
+        return self.with_array(convert(self.array, dtype))
+
+
+def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """`array` as `dtype`, saturating.
+
+    Float to unsigned 8 bit maps [0, 1] to [0, 255], as the readers of probability maps expect, and unsigned 8 bit to
+    float maps back. Any other float to integer conversion rounds to the nearest value. Out of range values become
+    the nearest legal one; NaN becomes 0. Integers to integers keep their value or saturate.
+    """
+    target = np.dtype(dtype)
+    if array.dtype == target:
+        return array
+    if target.kind in "ui" and array.dtype.kind == "f":
+        return _round_and_saturate(array * array.dtype.type(255) if target == np.uint8 else array, target)
+    if target.kind in "ui" and array.dtype.kind in "ui":
+        low = max(np.iinfo(array.dtype).min, np.iinfo(target).min)
+        high = min(np.iinfo(array.dtype).max, np.iinfo(target).max)
+        clipped: NDArray[Any] = np.clip(array, low, high).astype(target)
+        return clipped
+    if target.kind == "f" and array.dtype == np.uint8:
+        scaled: NDArray[Any] = array.astype(target) / target.type(255)
+        return scaled
+    return array.astype(target)
+
+
+def _round_and_saturate(array: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
+    limits = np.iinfo(target)
+    rounded: NDArray[Any] = np.rint(array)
+    rounded[np.isnan(rounded)] = 0
+    if int(rounded.dtype.type(limits.max)) == limits.max:
+        np.clip(rounded, limits.min, limits.max, out=rounded)
+        return rounded.astype(target)
+    # A float cannot hold this type's largest value: cast what fits, then set what does not.
+    above, below = rounded >= float(limits.max), rounded < float(limits.min)
+    rounded[above | below] = 0
+    result: NDArray[Any] = rounded.astype(target)
+    result[above], result[below] = limits.max, limits.min
+    return result

@@ -1,0 +1,135 @@
+"""The composable ``chunkflow`` command: operators chained on one line, each with its options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chunkflow_worker.cli.worker import guarded
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Operator, TaskSource, find_operator, operator_names
+from chunkflow_worker.options import click_options, given_options
+
+_GROUPS = ("Tasks", "Read", "Write", "Image", "Segmentation", "Inference", "Mesh and skeleton", "View", "Other")
+
+
+class Chain(click.Group):
+    """A group whose commands are the operators, found and loaded by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return operator_names()
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in operator_names():
+            return None
+        return _command(find_operator(name))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in operator_names():
+            find_operator(args[0])  # says which operator was meant
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        kinds = [find_operator(name) for name in operator_names()]
+        for group in _GROUPS:
+            rows = [(k.model_fields["op"].default, _summary(k)) for k in kinds if k.group == group]
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
+
+
+@click.group(
+    cls=Chain,
+    chain=True,
+    invoke_without_command=True,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option("--mip", "-m", type=int, default=0, show_default=True, help="Mip level of operators that are given none.")
+@click.option("--dry-run/--real-run", default=False, help="Read and compute, but write nothing.")
+@click.option("--verbose/--quiet", default=False, help="Log each operator.")
+@click.option("--freeze", type=click.Path(dir_okay=False), help="Write the chain as a file for workers, and run nothing.")
+@click.option("--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here.")
+@click.option("--ledger", help="Write a record of each task below this path.")
+@click.version_option(package_name="chunkflow-worker")
+def cli(**options: Any) -> None:
+    """Run a chain of operators on one box or many, on this machine.
+
+    Each operator is followed by its options; values are passed on by name, `chunk` unless told otherwise:
+
+    \b
+      chunkflow generate-tasks -v file://em -c 64 512 512 \\
+          load-precomputed -v file://em \\
+          inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 \\
+          save-precomputed -v file://membranes
+
+    `chunkflow OPERATOR --help` explains one. The same chain goes to workers: chunkflow --freeze pipeline.yaml ...
+    """
+
+
+@cli.result_callback()
+@click.pass_context
+def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> None:
+    from chunkflow_worker.cli.local import freeze, run_here
+    from chunkflow_worker.pipeline import Pipeline
+
+    chain = Pipeline.load(options["pipeline"]) if options["pipeline"] else None
+    sources = [o for o in operators if isinstance(o, TaskSource)]
+    steps = [o for o in operators if not isinstance(o, TaskSource)]
+    if len(sources) > 1 or (sources and operators[0] is not sources[0]):
+        raise ConfigError.one("chunkflow", sources[-1].op, "makes tasks, and there can be one such operator", "put it first")
+    if chain is not None:
+        if steps:
+            raise ConfigError.one("chunkflow", steps[0].op, "stands beside --pipeline", "only an operator that makes tasks may")
+        chain = Pipeline(chain.operators, sources[0] if sources else chain.tasks, chain.digest)
+    elif not steps and not sources:
+        raise ConfigError.one("chunkflow", "operators", "there are none", "see chunkflow --help")
+    elif steps:
+        content: dict[str, Any] = {"operators": [_dump(o) for o in steps]}
+        chain = Pipeline.parse(content | ({"tasks": _dump(sources[0])} if sources else {}), "chunkflow")
+    if options["freeze"]:
+        freeze(chain, Path(options["freeze"]))
+    else:
+        run_here(chain, sources[0] if sources else None, options)
+
+
+def _command(kind: type[Operator]) -> click.Command:
+    def build(**params: Any) -> Operator:
+        ctx = click.get_current_context()
+        given = given_options(ctx, params)
+        mip = ctx.find_root().params.get("mip", 0)
+        if mip and "mip" in kind.model_fields and kind.model_fields["mip"].default is None:
+            given.setdefault("mip", mip)
+        return _build(kind, given)
+
+    name = kind.model_fields["op"].default
+    parameters = click_options(kind, skip=frozenset({"op"}))
+    return click.Command(name, callback=build, params=parameters, help=kind.__doc__, short_help=_summary(kind))
+
+
+def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
+    from pydantic import ValidationError
+
+    from chunkflow_worker.options import faults_of
+
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        name = kind.model_fields["op"].default
+        raise ConfigError(f"chunkflow {name}", faults_of(error, kind, name)) from None
+
+
+def _dump(operator: Operator) -> dict[str, Any]:
+    return {"op": operator.op} | operator.model_dump(mode="json", exclude_defaults=True)
+
+
+def _summary(kind: type[Operator]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def main() -> None:
+    sys.argv[0] = "chunkflow"
+    guarded(cli)

@@ -1,0 +1,82 @@
+"""Running a chain on this machine, and freezing it for workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+
+from chunkflow_worker.ledger import Ledger, Record
+from chunkflow_worker.operator import TaskSource
+from chunkflow_worker.pipeline import OpenPipeline, Pipeline
+from chunkflow_worker.task import SkipTask, Task
+
+
+def freeze(chain: Pipeline | None, path: Path) -> None:
+    """Write a chain as a pipeline file, whole or not at all."""
+    import yaml
+
+    if chain is None:
+        raise click.UsageError("--freeze needs at least one operator that works on tasks")
+    text = yaml.safe_dump(chain.dump(), sort_keys=False, default_flow_style=None, width=120)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(f"# Check it: chunkflow-worker check {path.name}\n{text}")
+    part.replace(path)
+    click.echo(f"wrote {path}; next: chunkflow-worker check {path}", err=True)
+
+
+def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]) -> None:
+    """Run all tasks of a chain, one after the other. The first error ends it."""
+    logging.basicConfig(level="DEBUG" if options["verbose"] else "WARNING", format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("botocore", "urllib3", "google", "boto3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if chain is None:
+        list(source.tasks() if source else [])
+        return
+    tasks = chain.tasks.tasks() if chain.tasks else iter([Task()])
+    ledger = Ledger(options["ledger"]) if options["ledger"] else None
+    from chunkflow_worker.metrics.log import log_events
+
+    done, started = 0, perf_counter()
+    with chain.open((log_events,), dry_run=options["dry_run"]) as opened:
+        for task in tasks:
+            _run_one(opened, task, ledger, chain.digest)
+            done += 1
+            if sys.stderr.isatty() or options["verbose"]:
+                click.echo(f"{done} tasks, {perf_counter() - started:.1f} s, last {task.bbox}", err=True)
+
+
+def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str) -> None:
+    started, clock, skipped = datetime.now(UTC), perf_counter(), ""
+    try:
+        opened.run(task)
+    except SkipTask as reason:
+        skipped = str(reason) or "nothing to do"
+        click.echo(f"skipped {task.bbox}: {skipped}", err=True)
+    if ledger is not None and task.bbox is not None:
+        ledger.write(
+            Record(
+                bbox=str(task.bbox),
+                job="local",
+                task_id="",
+                state="skipped" if skipped else "done",
+                skipped=skipped,
+                attempts=1,
+                worker=f"local-{os.getpid()}",
+                compute_device=task.device,
+                timer=task.seconds,
+                seconds=perf_counter() - clock,
+                voxels=task.bbox.voxels,
+                bytes_read=task.bytes_read,
+                bytes_written=task.bytes_written,
+                pipeline=digest,
+                started=started.isoformat(timespec="milliseconds"),
+                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            )
+        )

@@ -1,0 +1,106 @@
+"""The ``chunkflow-worker`` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from chunkflow_worker.errors import ChunkflowError, ConfigError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="chunkflow-worker")
+def cli() -> None:
+    """Take boxes from a queue and run a chain of operators on each."""
+
+
+@cli.command()
+@click.option("--pipeline", "-p", type=click.Path(dir_okay=False), help="File with the chain of operators (YAML).")
+@click.option("--queue", "-q", help="Name of the SQS queue.")
+@click.option("--ledger", help="Where task records go; log/ below the last saved volume when not given.")
+@click.option("--in-flight", type=int, help="Tasks worked on at the same time.")
+@click.option("--lease", "lease_seconds", type=int, help="Seconds after which a dead worker's task is taken by another.")
+@click.option("--grace", "grace_seconds", type=float, help="Seconds that tasks have to finish after SIGTERM.")
+def run(**options: Any) -> None:
+    """Work on a queue until stopped.
+
+    Every option can be given as a variable, CHUNKFLOW_PIPELINE and so on: see `chunkflow-worker settings`. The same worker
+    runs as `celery -A chunkflow_worker worker`.
+    """
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"CHUNKFLOW_{name.upper()}"] = str(value)
+    python = sys.executable
+    os.execv(python, [python, "-m", "celery", "--quiet", "--app", "chunkflow_worker", "worker"])
+
+
+@cli.command()
+@click.argument("pipeline", type=click.Path(dir_okay=False))
+@click.option("--open", "open_it", is_flag=True, help="Also open the volumes and load the models.")
+def check(pipeline: str, open_it: bool) -> None:
+    """Validate a chain and print what it will do; all faults at once, exit status 2."""
+    from chunkflow_worker.pipeline import Pipeline
+
+    chain = Pipeline.load(pipeline)
+    click.echo(f"{pipeline}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}")
+    for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
+        flow = " -> ".join(filter(None, (", ".join(operator.reads()), ", ".join(operator.writes()))))
+        named = "" if label == operator.op else f" ({label})"
+        click.echo(f"  {i} {operator.op}{named}: {flow or 'no values'}\n      {operator.describe() or 'defaults'}")
+    if open_it:
+        with chain.open(dry_run=True):
+            click.echo("all volumes and models open")
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a pipeline file, so that editors complete and check it."""
+    from chunkflow_worker.pipeline import pipeline_schema
+
+    click.echo(json.dumps(pipeline_schema(), indent=2))
+
+
+@cli.command()
+def settings() -> None:
+    """Print all settings as a Markdown table."""
+    from chunkflow_worker.settings import settings_table
+
+    click.echo(settings_table())
+
+
+@cli.command("local-aws")
+@click.option("--port", default=0, help="Port on 127.0.0.1; a free one when 0.")
+def local_aws_command(port: int) -> None:
+    """Serve a local AWS (SQS, S3, CloudWatch) until stopped; prints the variables that lead to it."""
+    import signal
+    import threading
+
+    from chunkflow_worker.local_aws import local_aws
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with local_aws(port) as variables:
+        for name, value in variables.items():
+            click.echo(f"export {name}={value}")
+        sys.stdout.flush()
+        stop.wait()
+
+
+def main() -> None:
+    guarded(cli)
+
+
+def guarded(command: click.Command) -> None:
+    """Run a command; mistakes of the user end in a message, not a traceback."""
+    try:
+        command()
+    except ChunkflowError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -1,0 +1,125 @@
+"""Small objects below a path, by cloudfiles: ``file://``, ``s3://`` (with an endpoint of one's own), ``gs://``, ``mem://``."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
+from chunkflow_worker.local_file import whole_file
+
+PROTOCOLS = ("file://", "s3://", "gs://", "mem://", "http://", "https://")
+
+
+def normal_path(path: str) -> str:
+    """`path` with its protocol, without a trailing slash. A path without a protocol is local.
+
+    Raises ConfigError for a protocol that is not supported.
+    """
+    plain = path.removeprefix("precomputed://").rstrip("/")
+    if "://" not in plain:
+        return f"file://{Path(plain).absolute()}"
+    if not plain.startswith(PROTOCOLS):
+        raise ConfigError.one("path", path, "has an unknown protocol", "legal: " + ", ".join(PROTOCOLS))
+    return plain
+
+
+def prepare_environment() -> None:
+    """Let cloudfiles find AWS credentials and region where boto3 does.
+
+    cloudfiles 6 raises KeyError for key pairs without a session token and ignores AWS_REGION.
+    """
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        os.environ.setdefault("AWS_SESSION_TOKEN", "")
+    if "AWS_REGION" in os.environ:
+        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
+
+
+@contextmanager
+def storage_errors(subject: str) -> Iterator[None]:
+    """Translate the errors of the storage libraries into StorageUnavailable."""
+    import botocore.exceptions
+    import cloudfiles.exceptions
+    import google.api_core.exceptions
+    import google.auth.exceptions
+    import requests
+
+    network = (
+        botocore.exceptions.BotoCoreError,
+        botocore.exceptions.ClientError,
+        cloudfiles.exceptions.AuthorizationError,
+        cloudfiles.exceptions.IntegrityError,
+        google.api_core.exceptions.GoogleAPIError,
+        google.auth.exceptions.GoogleAuthError,
+        requests.RequestException,
+        OSError,
+    )
+    try:
+        yield
+    except network as error:
+        raise StorageUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
+
+
+class Files:
+    """The objects below one path. Safe to use from several threads."""
+
+    def __init__(self, path: str):
+        self.path = normal_path(path)
+        self._local = Path(self.path.removeprefix("file://")) if self.path.startswith("file://") else None
+        self._thread = threading.local()
+
+    @property
+    def _cloud(self) -> Any:
+        if not hasattr(self._thread, "files"):
+            prepare_environment()
+            from cloudfiles import CloudFiles
+
+            self._thread.files = CloudFiles(self.path, progress=False, num_threads=8)
+        return self._thread.files
+
+    def put_json(self, name: str, content: Any) -> None:
+        """Write one object, whole or not at all. Raises StorageUnavailable."""
+        self.put(name, json.dumps(content, indent=1).encode(), "application/json")
+
+    def put(self, name: str, content: bytes, content_type: str) -> None:
+        """Write one object, whole or not at all. Raises StorageUnavailable."""
+        with storage_errors(f"{self.path}/{name}"):
+            if self._local is None:
+                self._cloud.put(name, content, content_type=content_type)
+                return
+            with whole_file(self._local / name) as part:
+                part.write_bytes(content)
+
+    def get_json(self, name: str) -> Any:
+        """Read one object; None when it is absent or not JSON. Raises StorageUnavailable."""
+        with storage_errors(f"{self.path}/{name}"):
+            return _parse(self._cloud.get(name))
+
+    def get_jsons(self, names: list[str]) -> list[Any]:
+        """Read many objects at once, in the order of `names`; None for those absent or not JSON."""
+        with storage_errors(self.path):
+            found = {f["path"]: f["content"] for f in self._cloud.get(names)}
+        return [_parse(found.get(name)) for name in names]
+
+    def list(self) -> list[str]:
+        """Names of the objects directly below the path. Raises StorageUnavailable."""
+        if self._local is not None and not self._local.exists():
+            return []
+        with storage_errors(self.path):
+            return [n for n in self._cloud.list(flat=True) if not n.startswith(".")]
+
+    def delete(self, name: str) -> None:
+        with storage_errors(f"{self.path}/{name}"):
+            self._cloud.delete(name)
+
+
+def _parse(raw: bytes | None) -> Any:
+    try:
+        return None if raw is None else json.loads(raw)
+    except ValueError:
+        return None

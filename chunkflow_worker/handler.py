@@ -1,0 +1,127 @@
+"""One message in, one box done: decode, run, record, report. Knows nothing of Celery; what it raises decides the
+message's fate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from time import perf_counter
+from typing import Any
+
+from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.events import Subscriber, TaskFailed, TaskFinished, TaskStarted, publish
+from chunkflow_worker.ledger import Ledger, Record
+from chunkflow_worker.message import TaskMessage, decode
+from chunkflow_worker.pipeline import OpenPipeline
+from chunkflow_worker.task import SkipTask, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Handler:
+    """Does the tasks of one worker process. Its tasks may run in several threads."""
+
+    pipeline: OpenPipeline
+    digest: str
+    ledger: Ledger
+    worker: str
+    max_attempts: int
+    subscribers: tuple[Subscriber, ...] = ()
+
+    def handle(self, kwargs: Mapping[str, Any], task_id: str, receives: int, check: Callable[[], None] = lambda: None) -> None:
+        """Do one task; returning means that the message may be acknowledged.
+
+        receives: how often SQS has handed this message out. check: raises when the task must stop.
+        Raises PermanentError when the message belongs to the dead letters, RetryableError when it goes back.
+        """
+        message = decode(kwargs)
+        if message.pipeline and message.pipeline != self.digest:
+            raise PipelineMismatch(f"job {message.job} is for pipeline {message.pipeline}, and this worker runs {self.digest}")
+        attempt = message.attempts + receives
+        if attempt > 1 and self.ledger.is_done(message.bbox, task_id):
+            log.info("task %s was done by an earlier delivery", message.bbox)
+            return
+        publish(TaskStarted(message.job, message.box, attempt), self.subscribers)
+        task = Task(bbox=message.box)
+        started, clock = datetime.now(UTC), perf_counter()
+        record = self._record(message, task_id, attempt, started)
+        try:
+            skipped = self._run(task, check)
+            check()
+            seconds = perf_counter() - clock
+            self.ledger.write(record(task, state="skipped" if skipped else "done", seconds=seconds, skipped=skipped))
+        except (Preempted, LeaseLost):
+            raise
+        except Exception as error:
+            final = isinstance(error, PermanentError) or attempt >= self.max_attempts
+            self._fail(record(task, state="failed", seconds=perf_counter() - clock, error=str(error), final=final), message)
+            raise
+        publish(
+            TaskFinished(
+                message.job,
+                message.box,
+                "skipped" if skipped else "done",
+                seconds,
+                message.box.voxels,
+                dict(task.seconds),
+                task.device,
+            ),
+            self.subscribers,
+        )
+
+    def _run(self, task: Task, check: Callable[[], None]) -> str:
+        """Run the chain; the reason why the task was skipped, or an empty text."""
+        try:
+            self.pipeline.run(task, check)
+        except SkipTask as reason:
+            return str(reason) or "nothing to do"
+        return ""
+
+    def _fail(self, record: Record, message: TaskMessage) -> None:
+        try:
+            self.ledger.write(record)
+        except Exception as error:
+            log.warning("the failure of %s was not recorded: %s", record.bbox, error)
+        publish(
+            TaskFailed(message.job, message.box, record.attempts, record.final, record.error, record.compute_device),
+            self.subscribers,
+        )
+
+    def _record(self, message: TaskMessage, task_id: str, attempt: int, started: datetime) -> Callable[..., Record]:
+        def record(task: Task, **outcome: Any) -> Record:
+            return Record(
+                bbox=message.bbox,
+                job=message.job,
+                task_id=task_id,
+                attempts=attempt,
+                worker=self.worker,
+                compute_device=task.device,
+                timer=dict(task.seconds),
+                voxels=message.box.voxels,
+                bytes_read=task.bytes_read,
+                bytes_written=task.bytes_written,
+                pipeline=self.digest,
+                versions=_VERSIONS,
+                started=started.isoformat(timespec="milliseconds"),
+                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **outcome,
+            )
+
+        return record
+
+
+def _installed(*names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except ImportError:
+            continue
+    return found
+
+
+_VERSIONS = _installed("chunkflow-worker", "celery", "kombu", "numpy", "cloud-volume", "torch")

@@ -1,0 +1,119 @@
+"""`Lease`: keeps an SQS message hidden while its task runs, and gives it back when the worker must stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from chunkflow_worker.errors import LeaseLost
+from chunkflow_worker.sqs import MAX_VISIBILITY_SECONDS, Queue, move, sqs_errors
+
+log = logging.getLogger(__name__)
+
+_GONE = {
+    "InvalidParameterValue",
+    "MessageNotInflight",
+    "AWS.SimpleQueueService.MessageNotInflight",
+    "ReceiptHandleIsInvalid",
+    "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
+}
+
+
+class Lease:
+    """One received message, hidden from other workers as long as the lease is held.
+
+    seconds: how long each renewal hides the message; renewed three times in that span. A worker that dies leaves its
+        message hidden for at most this long.
+    lost: set when the message may be visible to others: SQS said so, no renewal got through in time, or SQS's limit of
+        12 hours since the receive was reached.
+    """
+
+    def __init__(self, client: Any, queue: Queue, receipt: str, seconds: int, limit: float = MAX_VISIBILITY_SECONDS):
+        self._client, self._queue, self._receipt, self._seconds = client, queue, receipt, seconds
+        self._end = monotonic() + limit
+        self._stop = threading.Event()
+        self._settled = threading.Lock()
+        self._given_back = False
+        self.lost = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._halt()
+
+    def check(self) -> None:
+        """Raises LeaseLost when the message may be someone else's by now."""
+        if self.lost.is_set():
+            raise LeaseLost("the lease on the message ran out")
+
+    def set_delay(self, seconds: int) -> None:
+        """Stop renewing and let the message become visible after `seconds`. If SQS is away, the lease just runs out."""
+        self._halt()
+        with self._settled:
+            if self._given_back or self.lost.is_set():
+                return
+            try:
+                self._set_visibility(seconds)
+            except Exception as error:
+                log.warning("backoff not set, the message returns when its lease ends: %s", error)
+
+    def give_back(self, body: str) -> None:
+        """Put a fresh copy of the message on the queue and delete this one, so that the stop costs it no receive.
+
+        Raises QueueUnavailable when SQS is away; the message then returns when its lease ends.
+        """
+        self._halt()
+        with self._settled, sqs_errors("giving a message back"):
+            if not self._given_back and not self.lost.is_set():
+                move(self._client, body, self._queue.url, self._receipt, self._queue.url)
+                self._given_back = True
+
+    def dead_letter(self, body: str) -> None:
+        """Move the message to the dead-letter queue. Raises QueueUnavailable."""
+        self._halt()
+        with self._settled, sqs_errors("moving a message to the dead-letter queue"):
+            if not self._given_back and not self.lost.is_set():
+                move(self._client, body, self._queue.url, self._receipt, self._queue.dead_letter_url)
+                self._given_back = True
+
+    def _halt(self) -> None:
+        """No renewal may land after the message was acknowledged or its visibility set."""
+        self._stop.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(30)
+
+    def _set_visibility(self, seconds: int) -> None:
+        self._client.change_message_visibility(QueueUrl=self._queue.url, ReceiptHandle=self._receipt, VisibilityTimeout=seconds)
+
+    def _keep(self) -> None:
+        hidden_until = monotonic() + self._seconds
+        while not self._stop.is_set():
+            began = monotonic()
+            seconds = min(self._seconds, int(self._end - began))
+            if seconds < 1:
+                self._lose(f"SQS hides a message for {MAX_VISIBILITY_SECONDS // 3600} hours at most: use smaller chunks")
+                return
+            try:
+                self._set_visibility(seconds)
+                hidden_until = began + seconds
+            except Exception as error:
+                code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+                if code in _GONE:
+                    self._lose(f"SQS says {code}")
+                    return
+                log.warning("lease not renewed, %.0f s left: %s", hidden_until - monotonic(), error)
+            if monotonic() >= hidden_until:
+                self._lose("no renewal got through")
+                return
+            self._stop.wait(self._seconds / 3)
+
+    def _lose(self, why: str) -> None:
+        self.lost.set()
+        log.error("lease lost, another worker may take the task: %s", why)

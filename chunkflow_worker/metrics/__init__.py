@@ -1,0 +1,1 @@
+"""Subscribers of events: what is told to CloudWatch and to the log."""

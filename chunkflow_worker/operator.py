@@ -1,0 +1,137 @@
+"""`Operator`: one step of a chain, declared as its own configuration; and the registry that finds operators by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from typing import ClassVar
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.options import Options, field
+from chunkflow_worker.task import Task
+
+Step = Callable[[Task], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an operator learns about the chain that it is opened in.
+
+    needed_box: the box that this operator must produce for a task's box, inside the volume's bounds where they are
+        known: the task's box grown by what all the later operators need around it.
+    dry_run: read and compute, but write nothing.
+    recorded: a worker writes the record of each task, so operators need not.
+    """
+
+    needed_box: Callable[[BoundingBox, BoundingBox | None], BoundingBox]
+    dry_run: bool = False
+    recorded: bool = False
+
+
+class Operator(Options):
+    """Base of all operators.
+
+    A subclass declares its options as fields and `op: Literal["its-name"]`, and implements `open`. The class docstring
+    is its help text.
+    """
+
+    group: ClassVar[str] = "Other"
+    op: str
+    name: str = field("", help="Name under which its seconds are reported; the operator's own when empty.")
+
+    @property
+    def label(self) -> str:
+        return self.name or self.op
+
+    def open(self, run: Run) -> AbstractContextManager[Step]:
+        """Acquire what is expensive once, and yield the step that does one task. Steps run in several threads."""
+        raise NotImplementedError
+
+    @property
+    def margin(self) -> Vec3:
+        """Voxels that it needs around its output, on each side."""
+        return Vec3(0, 0, 0)
+
+    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+        """The box that it must read to produce `box`, inside `bounds` where they are known."""
+        grown = box.grow(self.margin)
+        return grown if bounds is None else grown.clip(bounds) or grown
+
+    def reads(self) -> tuple[str, ...]:
+        """Names of the values that it takes from the task."""
+        names = [getattr(self, key) for key in type(self).model_fields if key.startswith("input_") and key.endswith("_name")]
+        many = getattr(self, "input_names", "")
+        return tuple(n for n in [*names, *split_names(many)] if n)
+
+    def writes(self) -> tuple[str, ...]:
+        """Names of the values that it leaves in the task."""
+        many = getattr(self, "output_names", None)
+        if many is not None or hasattr(self, "input_names"):
+            return split_names(many or getattr(self, "input_names", ""))
+        name = getattr(self, "output_chunk_name", None)
+        return (name,) if name else ()
+
+    def device(self) -> str:
+        """Name of the device that it computes on; empty when it needs none in particular."""
+        return ""
+
+    def describe(self) -> str:
+        """One line: what it will do."""
+        given = self.model_dump(exclude={"op", "name"}, exclude_defaults=True)
+        return ", ".join(f"{key}={value}" for key, value in given.items())
+
+
+class TaskSource(Operator):
+    """An operator that stands at the start of a local chain and makes its tasks. Workers take theirs from the queue."""
+
+    group: ClassVar[str] = "Tasks"
+
+    def tasks(self) -> Iterator[Task]:
+        raise NotImplementedError
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    return tuple(n.strip() for n in (text or "").split(",") if n.strip())
+
+
+def operator_names() -> list[str]:
+    """Names of all operators that can be used here, sorted."""
+    return sorted({*_folder(), *_entry_points()})
+
+
+def find_operator(name: str) -> type[Operator]:
+    """The operator class of that name. Raises ConfigError that lists the known names."""
+    if name in _folder():
+        module = importlib.import_module(f"{_PACKAGE}.{name.replace('-', '_')}")
+        classes = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator)]
+        return next(c for c in classes if c.__module__ == module.__name__ and c.model_fields["op"].default == name)
+    if name in _entry_points():
+        loaded = _entry_points()[name].load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Operator)):
+            raise ConfigError.one("operators", name, "its entry point does not name an Operator class")
+        return loaded
+    close = get_close_matches(name, operator_names(), n=1)
+    raise ConfigError.one(
+        "operators",
+        "op",
+        f"no operator is named {name!r}",
+        (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(operator_names()),
+    )
+
+
+_PACKAGE = "chunkflow_worker.operators"
+
+
+def _folder() -> set[str]:
+    package = importlib.import_module(_PACKAGE)
+    return {m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="chunkflow.operators")}

@@ -1,0 +1,81 @@
+"""create-info"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+_Nanometres = Annotated[float, Field(gt=0)]
+
+
+class CreateInfo(Operator):
+    """Create an empty precomputed volume: its info file, with one or more mip levels.
+
+    What is not given is taken from the chunk, if there is one. An existing volume is left alone when it is the same, and
+    refused when it differs.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["create-info"] = "create-info"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to take sizes and type from, if there is one.")
+    volume_path: str = field("file://.", flag="-v", help="Path of the new volume.")
+    channel_num: int = field(1, flag="-c", ge=1, help="Number of channels.")
+    layer_type: Literal["image", "segmentation"] | None = field(None, flag="-t", help="What the values mean.")
+    data_type: Literal["uint8", "uint16", "uint32", "uint64", "float32"] | None = field(None, flag="-d", help="Type of a voxel.")
+    encoding: Literal["raw", "jpeg", "compressed_segmentation", "kempressed", "npz", "fpzip", "npz_uint8"] = field(
+        "raw", flag="-e", help="How blocks are stored."
+    )
+    voxel_size: tuple[_Nanometres, _Nanometres, _Nanometres] | None = field(
+        None, flag="-s", help="Edge lengths of a voxel in nanometres."
+    )
+    voxel_offset: Vec3 | None = field(None, flag="-o", help="First voxel of the volume.")
+    volume_size: Vec3 | None = field(None, flag="-z", help="Size of the volume in voxels.")
+    block_size: Vec3 = field(flag="-b", help="Size of the blocks that are stored as one file each.")
+    factor: Vec3 = field(Vec3(2, 2, 2), flag="-f", help="How much coarser each further mip is.")
+    max_mip: int = field(0, flag="-m", ge=0, le=20, help="Last mip level.")
+
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        # Made when the chain opens, so that operators behind it find the volume; with a chunk, when the first one comes.
+        if self.volume_size is not None:
+            self._create(run, None)
+            yield lambda task: None
+        else:
+            yield lambda task: self._create(run, task)
+
+    def _create(self, run: Run, task: Task | None) -> None:
+        from chunkflow_worker.storage.precomputed import create_volume
+
+        chunk = task.chunk(self.input_chunk_name) if task and self.input_chunk_name in task.values else None
+        size = self.volume_size or (chunk.bbox.size if chunk else None)
+        if size is None or min(size) < 1:
+            raise ConfigError.one(
+                "create-info", "volume_size", "is not given, and there is no chunk to take it from", "give --volume-size z y x"
+            )
+        if run.dry_run:
+            return
+        offset = self.voxel_offset or (chunk.voxel_offset if chunk else Vec3(0, 0, 0))
+        create_volume(
+            self.volume_path,
+            bounds=BoundingBox.sized(offset, size),
+            voxel_size=self.voxel_size or (chunk.voxel_size if chunk else (1.0, 1.0, 1.0)),
+            block_size=self.block_size,
+            dtype=self.data_type or (str(chunk.dtype) if chunk else "uint8"),
+            channels=max(self.channel_num, chunk.channels if chunk else 1),
+            layer_type=self.layer_type or (chunk.layer_type if chunk else "image"),
+            encoding=self.encoding,
+            factor=self.factor,
+            max_mip=self.max_mip,
+        )

@@ -1,0 +1,99 @@
+"""crop-margin"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
+
+Margin = tuple[int, int, int, int, int, int]
+
+
+class CropMargin(Operator):
+    """Cut the margin off a chunk, down to what later operators need for the task's box.
+
+    With --margin-size it cuts that many voxels, and operators that load read that many more around the task's box. Where
+    the image ends they are not there to be read, so less is cut. Differs from chunkflow 1.2.0: a margin of 0 leaves that
+    side as it is, and --crop-bbox shrinks the task's box, which was computed and thrown away.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["crop-margin"] = "crop-margin"
+    margin_size: Margin | None = field(
+        None, flag="-m", help="Voxels to cut: z y x before, then z y x behind; down to the task's box when not given."
+    )
+    crop_bbox: bool = field(False, help="Shrink the task's box by the margin too, instead of reading more around it.")
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+
+    @field_validator("margin_size")
+    @classmethod
+    def _not_negative(cls, value: Margin | None) -> Margin | None:
+        if value is not None and min(value) < 0:
+            raise ValueError("takes six numbers from 0 on")
+        return value
+
+    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+        if self.margin_size is None or self.crop_bbox:
+            return box
+        before, behind = self._margins()
+        grown = BoundingBox(box.start - before, box.stop + behind)
+        return grown if bounds is None else grown.clip(bounds) or grown
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if task.bbox is not None and self.crop_bbox:
+                task.bbox = self._cut(task.bbox, "the task's box")
+            if task.bbox is None:
+                if self.margin_size is None:
+                    raise ChunkMismatch("the task has no box to crop to; give --margin-size, or boxes by generate-tasks")
+                box = self._cut(chunk.bbox, "chunk")
+            else:
+                box = self._box(chunk, task.bbox, run.needed_box(task.bbox, chunk.bounds))
+            task.values[self.output_chunk_name] = chunk.cutout(box)
+
+        yield step
+
+    def _margins(self) -> tuple[Vec3, Vec3]:
+        margin = self.margin_size or (0, 0, 0, 0, 0, 0)
+        return Vec3(*margin[:3]), Vec3(*margin[3:])
+
+    def _box(self, chunk: Chunk, wanted: BoundingBox, needed: BoundingBox) -> BoundingBox:
+        """The part of `chunk` to keep. Raises ChunkMismatch when it lacks a part of the box `wanted`."""
+        kept = needed.clip(chunk.bbox)
+        if kept is not None and self.margin_size is not None:
+            kept = self._cut(chunk.bbox, "chunk", chunk.bounds, kept)
+        must = wanted if chunk.bounds is None else wanted.clip(chunk.bounds)
+        if kept is None or must is None or not kept.contains(must):
+            cut = f" less the margin {list(self.margin_size)}" if self.margin_size else ""
+            raise ChunkMismatch(f"chunk {chunk.bbox}{cut} does not cover the task's box {wanted}")
+        return kept
+
+    def _cut(
+        self, box: BoundingBox, what: str, bounds: BoundingBox | None = None, needed: BoundingBox | None = None
+    ) -> BoundingBox:
+        """`box` less the margin; on a side where it ends with the image's `bounds`, no less than `needed`."""
+        before, behind = self._margins()
+        start, stop = list(box.start + before), list(box.stop - behind)
+        if bounds is not None and needed is not None:
+            for axis in range(3):
+                if box.start[axis] == bounds.start[axis]:
+                    start[axis] = min(start[axis], needed.start[axis])
+                if box.stop[axis] == bounds.stop[axis]:
+                    stop[axis] = max(stop[axis], needed.stop[axis])
+        if not all(a < b for a, b in zip(start, stop, strict=True)):
+            raise ChunkMismatch(f"{what} {box} has nothing left less the margin {[*before, *behind]}")
+        return BoundingBox(Vec3(*start), Vec3(*stop))

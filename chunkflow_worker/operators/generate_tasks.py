@@ -1,0 +1,76 @@
+"""generate-tasks"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.grid import Boxes, Grid
+from chunkflow_worker.operator import TaskSource
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.bbox import BoundingBox
+
+
+class GenerateTasks(Grid, TaskSource):
+    """Cut a region of interest into boxes; each is a task for the operators that follow.
+
+    With --file-path the boxes are written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt file instead. To send them to
+    a queue, use `chunkflow-producer enqueue`, which takes the same options.
+    """
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["generate-tasks"] = "generate-tasks"
+    file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt, instead of working on them.")
+    queue_name: str | None = field(None, flag="-q", help="Kept for old command lines: see chunkflow-producer enqueue.")
+    disbatch: bool = field(False, flag="-d", help="Take only the box with the index in the variable DISBATCH_REPEAT_INDEX.")
+    use_https: bool = field(False, off="--use-credential", help="Read the volume's bounds through a public https link.")
+
+    def boxes_of_volume(self) -> Boxes:
+        """The boxes, with the volume's bounds read where they are needed."""
+        if self.volume_path is None:
+            return self.boxes()
+        from chunkflow_worker.storage.precomputed import volume_bounds
+
+        return self.boxes(volume_bounds(self.volume_path, self.mip or 0))
+
+    def tasks(self) -> Iterator[Task]:
+        if self.queue_name is not None:
+            raise ConfigError.one(
+                "generate-tasks", "queue_name", "tasks are sent to a queue by the producer",
+                f"chunkflow-producer enqueue --queue {self.queue_name}, with the same options",
+            )  # fmt: skip
+        boxes = self.boxes_of_volume()
+        if self.file_path is not None:
+            _write(boxes, self.file_path)
+            return
+        yield from (Task(bbox=box) for box in (self._disbatch_box(boxes) if self.disbatch else boxes))
+
+    def _disbatch_box(self, boxes: Boxes) -> list[BoundingBox]:
+        import os
+
+        index = os.environ.get("DISBATCH_REPEAT_INDEX", "")
+        if not index.isdigit() or int(index) >= len(boxes):
+            raise ConfigError.one(
+                "generate-tasks", "disbatch", f"DISBATCH_REPEAT_INDEX is {index!r}", f"a number from 0 to {len(boxes) - 1}"
+            )
+        return [boxes[int(index)]]
+
+
+def _write(boxes: Boxes, name: str) -> None:
+    from pathlib import Path
+
+    import numpy as np
+
+    rows = np.array([[*box.start, *box.stop] for box in boxes], dtype=np.int64)
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, rows)
+    elif path.suffix == ".txt":
+        np.savetxt(path, rows, fmt="%d", delimiter=",")
+    else:
+        raise ConfigError.one("generate-tasks", "file_path", f"{name} ends in {path.suffix!r}", "legal: .npy, .txt")

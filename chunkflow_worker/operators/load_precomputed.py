@@ -1,0 +1,119 @@
+"""load-precomputed"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.storage.volume import Volume
+
+
+class LoadPrecomputed(Operator):
+    """Read the task's box, and what later operators need around it, from a precomputed volume.
+
+    The box is cut at the volume's bounds. Differs from chunkflow 1.2.0: blocks that are not there are an error, not zeros.
+    """
+
+    group: ClassVar[str] = "Read"
+    op: Literal["load-precomputed"] = "load-precomputed"
+    volume_path: str = field(flag="-v", help="Path of the volume: file://, s3://, gs:// or mem://.")
+    mip: int | None = field(None, flag="-m", help="Mip level to read; 0 when not given.")
+    expand_margin_size: Vec3 | None = field(
+        None, flag="-e", help="Voxels to read around the box; what later operators need when not given."
+    )
+    chunk_start: Vec3 | None = field(
+        None, flag="-s", help="First voxel to read: the task's box when there is none yet, else read exactly this."
+    )
+    chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; belongs to chunk_start.")
+    fill_missing: bool = field(False, help="Read blocks that are not there as zeros.")
+    validate_mip: int | None = field(None, help="Coarser mip that must not have image where the read voxels are all zero.")
+    blackout_sections: bool = field(False, help="Set the sections listed in the volume's blackout_section_ids.json to zero.")
+    use_https: bool = field(False, off="--use-credential", help="Read through public https links, without credentials.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+
+    @model_validator(mode="after")
+    def _box_is_whole(self) -> LoadPrecomputed:
+        if (self.chunk_start is None) != (self.chunk_size is None):
+            raise ValueError("chunk_start and chunk_size belong together: give both or none")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+        volume = PrecomputedVolume(self.volume_path, self.mip or 0, self.fill_missing, self.use_https)
+        coarse = None
+        if self.validate_mip is not None:
+            coarse = PrecomputedVolume(self.volume_path, self.validate_mip, True, self.use_https)
+        black = self._black_sections() if self.blackout_sections else []
+
+        def step(task: Task) -> None:
+            box = self._box(task, run, volume.bounds)
+            array = volume.read(box)
+            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            task.bytes_read += array.nbytes
+            if coarse is not None:
+                _check_against_coarse(chunk, coarse)
+            for z in black:
+                if box.start.z <= z < box.stop.z:
+                    array[..., z - box.start.z, :, :] = 0
+            task.values[self.output_chunk_name] = chunk
+
+        yield step
+
+    def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
+        asked = BoundingBox.sized(self.chunk_start, self.chunk_size) if self.chunk_start and self.chunk_size else None
+        if task.bbox is None:
+            task.bbox = asked or bounds
+            asked = None
+        box = asked or task.bbox
+        if box.clip(bounds) is None:
+            raise BoxOutsideVolume(f"box {box} lies outside {self.volume_path}, which is {bounds}")
+        if self.expand_margin_size is not None:
+            box = box.grow(self.expand_margin_size)
+        elif asked is None:
+            box = run.needed_box(box, bounds)
+        inside = box.clip(bounds)
+        if inside is None:
+            raise BoxOutsideVolume(f"box {box} lies outside {self.volume_path}, which is {bounds}")
+        return inside
+
+    def _black_sections(self) -> list[int]:
+        from chunkflow_worker.files import Files
+
+        content: Any = Files(self.volume_path).get_json("blackout_section_ids.json")
+        if not isinstance(content, dict) or not isinstance(content.get("section_ids"), list):
+            raise ConfigError.one(
+                self.volume_path, "blackout_section_ids.json", "is missing or not valid", 'it holds {"section_ids": [z, ...]}'
+            )
+        return [int(z) for z in content["section_ids"]]
+
+
+def _check_against_coarse(chunk: Chunk, coarse: Volume) -> None:
+    """Raises DataMissing where a coarse voxel has image and all the fine voxels below it are zero."""
+    import numpy as np
+
+    factor = Vec3.of(round(c / f) for c, f in zip(coarse.voxel_size, chunk.voxel_size, strict=True))
+    box = BoundingBox((-(-chunk.bbox.start // factor)), chunk.bbox.stop // factor).clip(coarse.bounds)
+    if box is None:
+        return
+    fine = chunk.cutout(BoundingBox(box.start * factor, box.stop * factor)).czyx
+    z, y, x = box.size
+    blocks = fine.reshape(fine.shape[0], z, factor.z, y, factor.y, x, factor.x)
+    empty = ~blocks.any(axis=(0, 2, 4, 6))
+    # Averaging may leave a trace of image from a bright neighbour: only a clear signal counts.
+    lost = int(np.count_nonzero(empty & (coarse.read(box).reshape(-1, z, y, x).max(axis=0) > 1)))
+    if lost:
+        raise DataMissing(f"box {chunk.bbox} is zero at {lost} places where the coarser level {coarse.path} has image")

@@ -1,0 +1,40 @@
+"""normalize-intensity"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class NormalizeIntensity(Operator):
+    """Scale grey values from 0 to 255 to -1 to 1.
+
+    Takes uint8 and makes float32: grey / 127.5 - 1. Differs from chunkflow 1.2.0: any other type is refused, because it
+    would end up on another scale.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["normalize-intensity"] = "normalize-intensity"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        import numpy as np
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if chunk.dtype != np.uint8:
+                raise ChunkMismatch(f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}")
+            array = chunk.array.astype(np.float32)
+            array /= 127.5
+            array -= 1
+            task.values[self.output_chunk_name] = chunk.with_array(array)
+
+        yield step

@@ -1,0 +1,94 @@
+"""save-h5"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chunkflow_worker.chunk import Chunk
+
+
+class SaveH5(Operator):
+    """Write a chunk to an HDF5 file, which appears whole or not at all.
+
+    The file holds `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and `unique_nonzeros` for a
+    segmentation. The chunk is cut to the task's box and keeps its type unless --dtype is given: then float from 0 to 1
+    becomes 0 to 255 for unsigned 8 bit, and everything else saturates. Differs from chunkflow 1.2.0: a prefix names another
+    file for each task, by the task's box.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-h5"] = "save-h5"
+    input_name: str = field("chunk", flag="-i", help="Chunk to write.")
+    file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.")
+    chunk_size: Vec3 | None = field(None, flag="-s", help="Size of the HDF5 chunks; chosen by HDF5 when not given.")
+    compression: Literal["gzip", "lzf", "szip"] = field("gzip", flag="-c", help="Compression of the voxels.")
+    with_offset: bool = field(True, off="--without-offset", help="Write the dataset voxel_offset.")
+    voxel_size: tuple[float, float, float] | None = field(
+        None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
+    )
+    dtype: (
+        Literal["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"] | None
+    ) = field(None, flag="-d", help="Type to convert to; the chunk's when not given.")
+    touch: bool = field(True, help="Write an empty file when the chunk is None, to say that there is nothing here.")
+
+    _local = field_validator("file_name")(local_name)
+
+    _sizes = field_validator("chunk_size", "voxel_size")(above_zero)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        h5py = needs("h5py", extra="files")
+        if self.compression == "szip" and not h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP):
+            raise ConfigError.one(self.label, "compression", "szip is not part of the installed h5py", "legal here: gzip, lzf")
+        files = OneBoxPerFile(cure="leave .h5 off file_name: as a prefix it names another file for each box")
+
+        def step(task: Task) -> None:
+            if task.values.get(self.input_name, "absent") is None:
+                path = task_file(self.file_name, task.bbox, ".h5")
+                if self.touch and not run.dry_run:
+                    with whole_file(path) as part:
+                        part.touch()
+                return
+            chunk = task.chunk_to_save(self.input_name)
+            chunk = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            path = task_file(self.file_name, task.bbox or chunk.bbox, ".h5")
+            files.claim(path, task.bbox or chunk.bbox)
+            if not run.dry_run:
+                self._write(h5py, path, chunk)
+                task.bytes_written += chunk.array.nbytes
+
+        yield step
+
+    def _write(self, h5py: Any, path: Path, chunk: Chunk) -> None:
+        import numpy as np
+
+        chunks: tuple[int, ...] | None = None
+        if self.chunk_size is not None:
+            chunks = (*(1,) * (chunk.array.ndim - 3), *self.chunk_size.min(chunk.bbox.size))
+        # The blocks of szip are 8 numbers, and a chunk must hold one.
+        too_small = self.compression == "szip" and np.prod(chunks or chunk.array.shape) < 8
+        compression = None if too_small else self.compression
+        with whole_file(path) as part, h5py.File(part, "w") as file:
+            file.attrs["layer_type"] = chunk.layer_type
+            file.create_dataset("main", data=chunk.array, chunks=chunks, compression=compression)
+            file["voxel_size"] = self.voxel_size or chunk.voxel_size
+            if self.with_offset:
+                file["voxel_offset"] = chunk.voxel_offset
+            if chunk.layer_type == "segmentation":
+                ids = np.unique(chunk.array)
+                file["unique_nonzeros"] = ids[ids != 0]

@@ -1,0 +1,79 @@
+"""save-pngs"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import OneBoxPerFile, local_name, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chunkflow_worker.chunk import Chunk
+
+
+class SavePngs(Operator):
+    """Write a grey PNG picture of every section, named by its global z in five digits, for example 00042.png.
+
+    The chunk is cut to the task's box. Float from 0 to 1 becomes 0 to 255, and everything saturates; uint16 pictures take
+    other float values as they are. A float map of 3 channels is shown as the mean of the last two, 0 to 255. Differs from
+    chunkflow 1.2.0: nothing wraps around, and boxes that would overwrite each other's sections are refused.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-pngs"] = "save-pngs"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels.")
+    dtype: Literal["uint8", "uint16"] = field("uint8", flag="-t", help="Type of the pictures.")
+    output_path: str = field("./pngs/", flag="-o", help="Folder to write to; made when it is not there.")
+
+    _is_local = field_validator("output_path")(local_name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        image = needs("PIL.Image", extra="files")
+        files = OneBoxPerFile(cure="use one output_path for each column of boxes, or boxes that span y and x")
+
+        def step(task: Task) -> None:
+            chunk = task.chunk_to_save(self.input_chunk_name)
+            for z, picture in enumerate(self._pictures(chunk), chunk.voxel_offset.z):
+                path = Path(self.output_path) / f"{z:05d}.png"
+                files.claim(path, _section(chunk.bbox, z))
+                if not run.dry_run:
+                    with whole_file(path) as part:
+                        image.fromarray(picture).save(part, "PNG")
+                    task.bytes_written += picture.nbytes
+
+        yield step
+
+    def _pictures(self, chunk: Chunk) -> NDArray[Any]:
+        """The sections, zyx, in the type of the pictures."""
+        import numpy as np
+
+        from chunkflow_worker.chunk import convert
+
+        array = chunk.array
+        if array.ndim == 4 and array.shape[0] == 3 and array.dtype.kind == "f":
+            array = convert(array[1:].mean(axis=0, dtype=np.float32), np.uint8)
+        elif array.ndim == 4 and array.shape[0] == 1:
+            array = array[0]
+        elif array.ndim == 4:
+            raise ChunkMismatch(
+                f"{self.input_chunk_name!r} has {array.shape[0]} channels of type {array.dtype}, and a picture is grey: "
+                "takes one channel, or a float map of 3 channels; load one, for example with load-h5 --channels 0"
+            )
+        return np.ascontiguousarray(convert(array, self.dtype))
+
+
+def _section(box: BoundingBox, z: int) -> BoundingBox:
+    return BoundingBox(Vec3(z, box.start.y, box.start.x), Vec3(z + 1, box.stop.y, box.stop.x))

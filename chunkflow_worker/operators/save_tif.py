@@ -1,0 +1,90 @@
+"""save-tif"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from pydantic import field_validator, model_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
+
+
+class SaveTif(Operator):
+    """Write a chunk to a TIFF file of one page for each section, which appears whole or not at all.
+
+    The chunk is cut to the task's box and keeps its type unless --dtype is given: then float from 0 to 1 becomes 0 to 255
+    for unsigned 8 bit, and everything else saturates. The description of the first page holds axes, voxel offset, voxel size
+    in nanometres and layer type, for load-tif. Differs from chunkflow 1.2.0: uint8 stays uint8, every task gets its own
+    file, packints means packbits, and delta, which is not a compression of TIFF, is gone.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-tif"] = "save-tif"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
+    file_name: str | None = field(
+        None,
+        flag="-f",
+        help="File, or a prefix when it does not end in .tif or .tiff: the box and .tif are appended; "
+        "the box alone when not given.",
+    )
+    dtype: Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64"] | None = field(
+        None, flag="-t", help="Type to convert to; the chunk's when not given."
+    )
+    compression: Literal["", "zlib", "lzw", "lzma", "packints", "jpeg"] = field(
+        "zlib", flag="-c", help="Compression; none when empty; jpeg loses detail and takes uint8 alone."
+    )
+
+    @field_validator("file_name")
+    @classmethod
+    def _local(cls, value: str | None) -> str | None:
+        return value if value is None else local_name(value)
+
+    @model_validator(mode="after")
+    def _type_fits_jpeg(self) -> SaveTif:
+        if self.compression == "jpeg" and self.dtype not in (None, "uint8"):
+            raise ValueError(f"compression jpeg takes uint8 alone, and dtype is {self.dtype}")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        tifffile = needs("tifffile", extra="files")
+        needs("imagecodecs", extra="files")
+        compression = {"": None, "packints": "packbits"}.get(self.compression, self.compression)
+        files = OneBoxPerFile(cure="leave .tif off file_name: as a prefix it names another file for each box")
+
+        def step(task: Task) -> None:
+            chunk = task.chunk_to_save(self.input_chunk_name)
+            chunk = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            if compression == "jpeg" and chunk.dtype.name != "uint8":
+                raise ChunkMismatch(f"compression jpeg takes uint8, and the chunk is {chunk.dtype}; add --dtype uint8")
+            path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".tif", ".tiff")
+            files.claim(path, task.bbox or chunk.bbox)
+            if run.dry_run:
+                return
+            description = {
+                "axes": "CZYX"[-chunk.array.ndim :],
+                "voxel_offset": list(chunk.voxel_offset),
+                "voxel_size": list(chunk.voxel_size),
+                "layer_type": chunk.layer_type,
+            }
+            with whole_file(path) as part:
+                tifffile.imwrite(
+                    part,
+                    chunk.array,
+                    bigtiff=chunk.array.nbytes > BIGGEST_CLASSIC_TIFF,
+                    photometric="minisblack",
+                    compression=compression,
+                    metadata=description,
+                )
+            task.bytes_written += chunk.array.nbytes
+
+        yield step

@@ -1,0 +1,32 @@
+"""threshold"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class Threshold(Operator):
+    """Turn a map into a binary mask: 1 where it exceeds the threshold, 0 elsewhere.
+
+    Takes any type, zyx or czyx, and makes uint8 of the same shape. The threshold is in the units of the map.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["threshold"] = "threshold"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+    threshold: float = field(0.5, flag="-t", help="Voxels above this become 1.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            task.values[self.output_chunk_name] = chunk.with_array((chunk.array > self.threshold).view("uint8"))
+
+        yield step

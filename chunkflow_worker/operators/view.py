@@ -1,0 +1,48 @@
+"""view"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class View(Operator):
+    """Show a chunk in the browser, with a segmentation over it where one is named, and go on after Ctrl-C.
+
+    The page is served by CloudVolume's viewer on http://127.0.0.1:8080. Differs from chunkflow 1.2.0: voxel size and place
+    are shown, and the segmentation is that of its name.
+    """
+
+    group: ClassVar[str] = "View"
+    op: Literal["view"] = "view"
+    image_chunk_name: str = field("chunk", help="Chunk to show.")
+    segmentation_chunk_name: str | None = field(None, help="Segmentation of the same box to show over it.")
+
+    def reads(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.image_chunk_name, self.segmentation_chunk_name) if name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.storage.viewer import show
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.image_chunk_name)
+            if self.segmentation_chunk_name is None:
+                is_ids = chunk.layer_type == "segmentation"
+                image, segmentation = (None, chunk.array) if is_ids else (chunk.array, None)
+            else:
+                objects = task.chunk(self.segmentation_chunk_name)
+                if objects.bbox != chunk.bbox:
+                    raise ChunkMismatch(f"segmentation {objects.bbox} and image {chunk.bbox} are not of the same box")
+                image, segmentation = chunk.array, objects.array
+            if segmentation is not None and segmentation.dtype.kind not in "bui":
+                raise ChunkMismatch(f"a segmentation holds whole numbers, and this one is {segmentation.dtype}")
+            show(image, segmentation, chunk.voxel_size, chunk.voxel_offset)
+
+        yield step

@@ -1,0 +1,78 @@
+"""Environment variables -> one frozen `Settings`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chunkflow_worker.errors import ConfigError, Fault
+
+
+class Settings(BaseSettings):
+    """How a worker runs. Each field is read from CHUNKFLOW_<NAME>, or from the AWS variable that it names."""
+
+    model_config = SettingsConfigDict(env_prefix="CHUNKFLOW_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    pipeline: Path | None = Field(None, description="File with the chain of operators (YAML).")
+    queue: str = Field("chunkflow", description="Name of the SQS queue to take tasks from.", pattern=r"^[\w-]{1,75}$")
+    ledger: str | None = Field(None, description="Where task records go; `log` below the last saved volume when not set.")
+    in_flight: int = Field(2, ge=1, le=64, description="Tasks worked on at the same time; bounds memory.")
+    lease_seconds: int = Field(60, ge=3, le=43200, description="A dead worker's task is visible to others after at most this.")
+    grace_seconds: float = Field(30, ge=0, description="After SIGTERM, tasks may finish this long before they are given back.")
+    backoff_seconds: int = Field(10, ge=0, le=900, description="Delay before the second attempt; doubles with each, up to 900.")
+    poll_seconds: int = Field(5, ge=1, le=20, description="Length of one long poll; a stopping worker waits for its end.")
+    watchdog_seconds: float = Field(120, gt=0, description="End the worker when its poll loop stood still this long.")
+    metrics: Literal["cloudwatch", "none"] = Field("cloudwatch", description="Where timings and counts are sent.")
+    metrics_namespace: str = Field("chunkflow", min_length=1, max_length=255, description="CloudWatch namespace.")
+    worker_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Name in records; host and process id."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
+    region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), description="AWS region.")
+    endpoint_url: str | None = Field(
+        None, validation_alias="AWS_ENDPOINT_URL", description="Endpoint for all of AWS; for local or private services."
+    )
+    cuda_visible_devices: str | None = Field(
+        None, validation_alias="CUDA_VISIBLE_DEVICES", description="GPU that inference uses; the first visible one is taken."
+    )
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the environment. Raises ConfigError with all the faults."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            faults = [
+                Fault(variable_names(str(e["loc"][0]))[0], f"{e['input']!r}: {e['msg']}", _help(str(e["loc"][0])))
+                for e in error.errors()
+            ]
+            raise ConfigError("settings", faults) from None
+
+
+def variable_names(field: str) -> list[str]:
+    """Names of the environment variables that set a field."""
+    info = Settings.model_fields.get(field)
+    alias = info.validation_alias if info else None
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [alias] if isinstance(alias, str) else [field if field.isupper() else f"CHUNKFLOW_{field.upper()}"]
+
+
+def settings_table() -> str:
+    """All settings as a Markdown table."""
+    rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
+    for name, info in Settings.model_fields.items():
+        default = "" if info.default_factory or info.default is None else f"`{info.default}`"
+        rows.append(f"| {', '.join(f'`{v}`' for v in variable_names(name))} | {default} | {info.description} |")
+    rows.append("| `AWS_*` | | All other standard variables (profile, keys, role, token...), as boto3 reads them. |")
+    return "\n".join(rows)
+
+
+def _help(field: str) -> str:
+    info = Settings.model_fields.get(field)
+    return (info.description or "") if info else ""

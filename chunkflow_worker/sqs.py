@@ -1,0 +1,107 @@
+"""The SQS calls of worker and producer, without Celery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from chunkflow_worker.errors import ConfigError, RetryableError
+
+MAX_VISIBILITY_SECONDS = 43_200
+
+
+class QueueUnavailable(RetryableError):
+    """SQS could not be reached, or refused."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue and its dead-letter queue. `max_receives`: receives before SQS moves a message there."""
+
+    name: str
+    url: str
+    dead_letter_url: str
+    max_receives: int
+
+
+def make_client(region: str, read_seconds: float = 10, connections: int = 10) -> Any:
+    """An SQS client with short timeouts and adaptive retries; endpoint and credentials come from the environment.
+
+    connections: how many threads can use it at the same time.
+    Raises ConfigError for an environment that boto3 refuses.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    config = Config(
+        connect_timeout=5,
+        read_timeout=read_seconds,
+        retries={"total_max_attempts": 3, "mode": "adaptive"},
+        tcp_keepalive=True,
+        max_pool_connections=connections,
+    )
+    try:
+        return boto3.client("sqs", region_name=region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError.one("AWS", "environment", str(error), "see the AWS_* variables and the files below ~/.aws") from None
+
+
+@contextmanager
+def sqs_errors(subject: str) -> Iterator[None]:
+    """Translate what boto3 raises into QueueUnavailable."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise QueueUnavailable(
+            f"{subject}: no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
+            "or run with a role"
+        ) from error
+    except (BotoCoreError, ClientError, OSError) as error:
+        raise QueueUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
+
+
+def find_queue(client: Any, name: str) -> Queue:
+    """Look up a queue that must have a dead-letter queue.
+
+    Raises ConfigError when there is no such queue, or when it has no redrive policy: without one, Celery would delete
+    failed messages. Raises QueueUnavailable when SQS can't be reached.
+    """
+    with sqs_errors(f"queue {name}"):
+        try:
+            url = client.get_queue_url(QueueName=name)["QueueUrl"]
+        except client.exceptions.QueueDoesNotExist:
+            raise ConfigError.one(
+                "queue", name, "there is no such queue", f"make it with: chunkflow-producer queue create {name}"
+            ) from None
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
+        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
+        if not policy:
+            raise ConfigError.one(
+                "queue", name, "has no dead-letter queue", f"give it one with: chunkflow-producer queue create {name}"
+            )
+        dead_name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
+        try:
+            dead_url = client.get_queue_url(QueueName=dead_name)["QueueUrl"]
+        except client.exceptions.QueueDoesNotExist:
+            raise ConfigError.one(
+                "queue",
+                name,
+                f"its dead-letter queue {dead_name} is gone",
+                f"make it with: chunkflow-producer queue create {name}",
+            ) from None
+    return Queue(name, url, dead_url, int(policy["maxReceiveCount"]))
+
+
+def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:
+    """Send `body` to `target_url`, then delete the message from `source_url`.
+
+    In this order nothing can be lost; cut in between, the message is there twice, which tasks allow for.
+    """
+    client.send_message(QueueUrl=target_url, MessageBody=body)
+    client.delete_message(QueueUrl=source_url, ReceiptHandle=receipt)

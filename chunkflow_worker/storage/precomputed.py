@@ -1,0 +1,167 @@
+"""Neuroglancer precomputed volumes, by CloudVolume; the only file that reads and writes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import LayerType, VoxelSize
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
+from chunkflow_worker.storage.volume import check_aligned
+
+
+class PrecomputedVolume:
+    """One mip level of a precomputed volume; see `Volume`.
+
+    Raises ConfigError when there is no volume or no such mip at the path, StorageUnavailable when it can't be reached.
+    """
+
+    def __init__(self, path: str, mip: int = 0, fill_missing: bool = False, use_https: bool = False, parallel: int = 1):
+        prepare_environment()
+        from cloudvolume import CloudVolume, exceptions
+
+        self.path = normal_path(path)
+        try:
+            with storage_errors(self.path):
+                self._volume = CloudVolume(
+                    self.path,
+                    mip=mip,
+                    fill_missing=fill_missing,
+                    use_https=use_https,
+                    parallel=parallel,
+                    bounded=True,
+                    progress=False,
+                    cache=False,
+                )
+        except exceptions.InfoUnavailableError:
+            raise ConfigError.one(
+                self.path, "info", "there is no precomputed volume here", "make one with: chunkflow create-info"
+            ) from None
+        except exceptions.ScaleUnavailableError:
+            levels = len(read_info(path).get("scales", []))
+            raise ConfigError.one(self.path, "mip", f"{mip} does not exist", f"the volume has mips 0 to {levels - 1}") from None
+        self._fill_missing = fill_missing
+        self.bounds = _to_box(self._volume.bounds)
+        self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
+        self.dtype = np.dtype(self._volume.dtype)
+        self.channels = int(self._volume.num_channels)
+        z, y, x = (float(n) for n in self._volume.resolution[::-1])
+        self.voxel_size: VoxelSize = (z, y, x)
+        self.layer_type: LayerType = "segmentation" if self._volume.layer_type == "segmentation" else "image"
+
+    def read(self, bbox: BoundingBox) -> NDArray[Any]:
+        if not self.bounds.contains(bbox):
+            raise BoxOutsideVolume(f"box {bbox} is not inside {self.path}, which is {self.bounds}")
+        if self.path.startswith("mem://") and not self._fill_missing:
+            self._refuse_missing(bbox)  # CloudVolume reads absent blocks of memory volumes as zeros
+        with self._errors():
+            xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
+        czyx = np.ascontiguousarray(xyzc.transpose())
+        return czyx[0] if self.channels == 1 else czyx
+
+    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
+        czyx = array if array.ndim == 4 else array[np.newaxis]
+        if czyx.shape != (self.channels, *bbox.size):
+            raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
+        check_aligned(self, bbox)
+        with self._errors():
+            self._volume[_to_bbox(bbox)] = czyx.transpose()
+
+    def missing(self, bbox: BoundingBox) -> list[str]:
+        with self._errors():
+            found: dict[str, bool] = self._volume.exists(_to_bbox(bbox))
+        return sorted(name for name, there in found.items() if not there)
+
+    def _refuse_missing(self, bbox: BoundingBox) -> None:
+        missing = self.missing(bbox)
+        if missing:
+            raise DataMissing(f"{self.path} lacks {len(missing)} blocks of box {bbox}, for example {missing[0]}")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from cloudvolume import exceptions
+
+        try:
+            with storage_errors(self.path):
+                yield
+        except exceptions.EmptyVolumeException as error:
+            raise DataMissing(f"{self.path} lacks the block {error}") from None
+        except exceptions.DecodingError as error:
+            raise StorageUnavailable(f"{self.path}: a block can't be decoded: {error}") from error
+
+
+def read_info(path: str) -> dict[str, Any]:
+    """The volume's info file. Raises ConfigError when there is none."""
+    info = Files(path).get_json("info")
+    if not isinstance(info, dict) or not info.get("scales"):
+        raise ConfigError.one(normal_path(path), "info", "there is no precomputed volume here")
+    return info
+
+
+def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
+    """The volume's box at a mip, from its info file alone."""
+    scales = read_info(path)["scales"]
+    if not 0 <= mip < len(scales):
+        raise ConfigError.one(normal_path(path), "mip", f"{mip} does not exist", f"the volume has mips 0 to {len(scales) - 1}")
+    scale = scales[mip]
+    return BoundingBox.sized(scale.get("voxel_offset", [0, 0, 0])[::-1], scale["size"][::-1])
+
+
+def create_volume(
+    path: str,
+    *,
+    bounds: BoundingBox,
+    voxel_size: VoxelSize,
+    block_size: Vec3,
+    dtype: str,
+    channels: int = 1,
+    layer_type: LayerType = "image",
+    encoding: str = "raw",
+    factor: Vec3 = Vec3(1, 2, 2),
+    max_mip: int = 0,
+) -> None:
+    """Write the info file of a new volume with mips 0 to `max_mip`, each coarser by `factor`; no voxels yet.
+
+    Raises ConfigError when another volume lies there already.
+    """
+    prepare_environment()
+    from cloudvolume import CloudVolume
+
+    info = CloudVolume.create_new_info(
+        num_channels=channels,
+        layer_type=layer_type,
+        data_type=dtype,
+        encoding=encoding,
+        resolution=list(voxel_size[::-1]),
+        voxel_offset=list(bounds.start[::-1]),
+        volume_size=list(bounds.size[::-1]),
+        chunk_size=list(block_size[::-1]),
+    )
+    with storage_errors(path):
+        existing = Files(path).get_json("info")
+        volume = CloudVolume(normal_path(path), info=info, progress=False)
+        for mip in range(1, max_mip + 1):
+            volume.add_scale(list(factor.power(mip)[::-1]), encoding=encoding, chunk_size=list(block_size[::-1]))
+        if existing is not None:
+            if existing.get("scales") != volume.info["scales"] or existing.get("data_type") != dtype:
+                raise ConfigError.one(
+                    normal_path(path), "info", "another volume lies here already", "choose another path, or delete it first"
+                )
+            return
+        volume.commit_info()
+
+
+def _to_box(bbox: Any) -> BoundingBox:
+    return BoundingBox(Vec3.of(int(n) for n in bbox.minpt[::-1]), Vec3.of(int(n) for n in bbox.maxpt[::-1]))
+
+
+def _to_bbox(box: BoundingBox) -> Any:
+    from cloudvolume.lib import Bbox
+
+    return Bbox(box.start[::-1], box.stop[::-1])

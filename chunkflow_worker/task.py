@@ -1,0 +1,64 @@
+"""`Task`: one box and the named values made while it is worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.errors import ChunkMismatch
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
+
+
+class SkipTask(Exception):
+    """Raised by a step to end its task as done: there is nothing to do for this box."""
+
+
+@dataclass
+class Task:
+    """What travels through a chain.
+
+    bbox: the box that the task must produce; None when only files are worked on and no box was asked for.
+    values: chunks (and later points, skeletons...) by name.
+    seconds: time spent by each operator, by its name.
+    device: compute device that inference ran on; empty when there was none.
+    bytes_read, bytes_written: size of the arrays that went through storage, before compression.
+    """
+
+    bbox: BoundingBox | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    def chunk(self, name: str) -> Chunk:
+        """The chunk of that name. Raises ChunkMismatch when there is none."""
+        from chunkflow_worker.chunk import Chunk
+
+        value = self.values.get(name)
+        if isinstance(value, Chunk):
+            return value
+        if value is not None:
+            raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
+        known = ", ".join(sorted(self.values)) or "none so far"
+        raise ChunkMismatch(f"there is no chunk named {name!r}; made so far: {known}")
+
+    def chunk_to_save(self, name: str) -> Chunk:
+        """The chunk of that name, without the margins that it still has around the task's box."""
+        chunk = self.chunk(name)
+        return chunk.cutout(self.bbox) if self.bbox is not None and chunk.bbox.contains(self.bbox) else chunk
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time of the block to `seconds[name]`."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start

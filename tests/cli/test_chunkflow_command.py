@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import h5py
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.errors import ConfigError, PermanentError
+from chunkflow_worker.operator import find_operator, operator_names
+from chunkflow_worker.options import click_options
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+
+INFER = ["inference", "-f", "identity", "-s", "4", "16", "16", "-v", "1", "4", "4", "-c", "1"]
+
+
+def run(*arguments: Any) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> tuple[str, str, str, np.ndarray]:
+    """Paths of an input and of two empty outputs, and the input's voxels."""
+    bounds = BoundingBox.parse("0-16_0-64_0-64")
+    paths = [f"file://{tmp_path}/{name}" for name in ("in", "out", "again")]
+    for path in paths:
+        create_volume(path, bounds=bounds, voxel_size=(40, 8, 8), block_size=Vec3(8, 32, 32), dtype="uint8")
+    image = np.random.default_rng(0).integers(1, 255, bounds.size, np.uint8)
+    PrecomputedVolume(paths[0]).write(bounds, image)
+    return paths[0], paths[1], paths[2], image
+
+
+def test_a_chain_runs_on_each_box_of_a_grid(volumes: tuple, tmp_path: Path) -> None:
+    source, target, _, image = volumes
+    tasks = ["generate-tasks", "-v", source, "-c", 8, 32, 32]
+    done = run("--ledger", tmp_path / "log", *tasks, "load-precomputed", "-v", source, *INFER, "save-precomputed", "-v", target)
+    assert done.exit_code == 0, done.output
+    assert np.array_equal(PrecomputedVolume(target).read(BoundingBox.parse("0-16_0-64_0-64")), image)
+    records = [json.loads(p.read_text()) for p in (tmp_path / "log").glob("*.json")]
+    assert len(records) == 8
+    assert all(list(r["timer"]) == ["load-precomputed", "inference", "save-precomputed"] for r in records)
+
+
+def test_a_frozen_chain_gives_the_same_result(volumes: tuple, tmp_path: Path) -> None:
+    source, target, again, _ = volumes
+    file = tmp_path / "p.yaml"
+    chain = ["generate-tasks", "-v", source, "-c", 8, 32, 32, "load-precomputed", "-v", source, *INFER, "threshold", "-t", 0.3]
+    assert run(*chain, "save-precomputed", "-v", target).exit_code == 0
+    assert run("--freeze", file, *chain, "save-precomputed", "-v", again).exit_code == 0
+    bounds = PrecomputedVolume(again).bounds
+    assert PrecomputedVolume(again).missing(bounds), "freezing runs nothing"
+    frozen = yaml.safe_load(file.read_text())
+    assert [o["op"] for o in frozen["operators"]] == ["load-precomputed", "inference", "threshold", "save-precomputed"]
+    assert frozen["tasks"] == {"op": "generate-tasks", "volume_path": source, "chunk_size": [8, 32, 32]}
+    assert run("--pipeline", file).exit_code == 0
+    assert np.array_equal(PrecomputedVolume(again).read(bounds), PrecomputedVolume(target).read(bounds))
+
+
+def test_a_pipeline_file_can_run_on_one_box(volumes: tuple, tmp_path: Path) -> None:
+    source, target, _, image = volumes
+    file = tmp_path / "p.yaml"
+    run("--freeze", file, "load-precomputed", "-v", source, *INFER, "save-precomputed", "-v", target)
+    assert run("--pipeline", file, "generate-tasks", "-b", "8-16_0-32_32-64").exit_code == 0
+    box = BoundingBox.parse("8-16_0-32_32-64")
+    made = PrecomputedVolume(target)
+    assert np.array_equal(made.read(box), image[box.slices()])
+    assert len(made.missing(made.bounds)) == 7
+
+
+def test_files_work_without_any_box(tmp_path: Path) -> None:
+    file = tmp_path / "out.h5"
+    done = run("create-chunk", "-s", 8, 32, 32, *INFER, "save-h5", "-f", file)
+    assert done.exit_code == 0, done.output
+    with h5py.File(file) as h5:
+        assert h5["main"].shape == (1, 6, 24, 24)
+        assert h5["voxel_offset"][:].tolist() == [1, 4, 4]
+
+
+def test_mip_is_the_default_of_operators_that_are_given_none(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    run("--mip", 2, "--freeze", file, "load-precomputed", "-v", "file://x", "save-precomputed", "-v", "file://y", "-m", 1)
+    assert [o["mip"] for o in yaml.safe_load(file.read_text())["operators"]] == [2, 1]
+
+
+def test_dry_run_writes_nothing(volumes: tuple) -> None:
+    source, target, _, _ = volumes
+    assert run("--dry-run", "load-precomputed", "-v", source, "save-precomputed", "-v", target).exit_code == 0
+    made = PrecomputedVolume(target)
+    assert len(made.missing(made.bounds)) == 8
+
+
+def test_mistakes_are_told_with_place_and_cure(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'threshold'"):
+        run("create-chunk", "treshold")
+    with pytest.raises(ConfigError, match=r"threshold\): reads 'image', which no operator before it makes"):
+        run("create-chunk", "threshold", "-i", "image")
+    with pytest.raises(ConfigError, match="smaller than the output patch"):
+        run("create-chunk", "inference", "-f", "identity", "-s", 4, 4, 4)
+    with pytest.raises(ConfigError, match="put it first"):
+        run("create-chunk", "generate-tasks", "-c", 4, 4, 4)
+    with pytest.raises(ConfigError, match="there are none"):
+        run("--verbose")
+    assert "Invalid value for '-d'" in run("create-chunk", "-d", "int3").output
+
+
+def test_an_error_in_a_task_ends_the_run(volumes: tuple, tmp_path: Path) -> None:
+    source, target, _, _ = volumes
+    with pytest.raises(PermanentError, match=r"load-precomputed on 90-98_0-8_0-8: .* lies outside"):
+        run("generate-tasks", "-b", "90-98_0-8_0-8", "load-precomputed", "-v", source, "save-precomputed", "-v", target)
+
+
+def test_help_groups_the_operators() -> None:
+    text = run("--help").output
+    for group in ("Tasks:", "Read:", "Write:", "Image:", "Inference:", "View:"):
+        assert group in text
+    for name in operator_names():
+        assert name in text
+
+
+PEER = json.loads((Path(__file__).parent / "chunkflow_1_2_0_options.json").read_text())
+SAFER = {("load-precomputed", "fill_missing"), ("mask", "fill_missing")}  # missing data is an error
+NO_COMPRESSION = {"delta"}  # a predictor that tifffile refuses as a compression, in the peer as well
+
+
+@pytest.mark.parametrize("name", sorted(PEER))
+def test_options_are_those_of_chunkflow_1_2_0(name: str) -> None:
+    kind = find_operator(name)
+    ours = {o.name: o for o in click_options(kind, skip=frozenset({"op"}))}
+    for theirs in PEER[name]:
+        option = ours[theirs["name"]]
+        assert isinstance(option, click.Option)
+        flags = {*option.opts, *option.secondary_opts}
+        # A bare --fill-missing/--no-fill-missing pair and the like.
+        assert set(theirs["flags"]) <= flags, theirs
+        assert option.nargs == theirs.get("nargs", 1)
+        if "default" in theirs and (name, theirs["name"]) not in SAFER and theirs["name"] != "name":
+            default = list(option.default) if isinstance(option.default, tuple) else option.default
+            assert default == theirs["default"], theirs
+        if isinstance(theirs["type"], dict):
+            assert set(theirs["type"]["choice"]) - NO_COMPRESSION <= set(option.type.choices)  # type: ignore[attr-defined]
+
+
+def test_pipelines_that_are_shipped_are_valid() -> None:
+    files = list((Path(__file__).parents[2] / "deploy" / "pipelines").glob("*.yaml"))
+    assert files
+    for file in files:
+        assert Pipeline.load(file).operators

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.settings import Settings, settings_table
+
+MAIN = "from chunkflow_worker.cli.worker import main; main()"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", MAIN, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def pipeline(path: Path, *operators: dict) -> str:
+    path.write_text(yaml.safe_dump({"operators": list(operators)}))
+    return str(path)
+
+
+def test_check_prints_what_a_chain_will_do(tmp_path: Path) -> None:
+    file = pipeline(
+        tmp_path / "p.yaml",
+        {"op": "load-precomputed", "volume_path": "s3://lab/em"},
+        {"op": "threshold", "threshold": 0.25},
+        {"op": "save-precomputed", "volume_path": "s3://lab/mask"},
+    )
+    done = run("check", file)
+    assert done.returncode == 0, done.stderr
+    assert "3 operators" in done.stdout
+    assert "ledger s3://lab/mask/log" in done.stdout
+    assert "threshold=0.25" in done.stdout
+
+
+def test_check_tells_all_faults_at_once_with_exit_status_2(tmp_path: Path) -> None:
+    file = pipeline(tmp_path / "p.yaml", {"op": "create-chunk", "sise": [1, 1, 1]}, {"op": "thresold"})
+    done = run("check", file)
+    assert done.returncode == 2
+    assert "2 faults" in done.stderr
+    assert "did you mean 'size'" in done.stderr
+    assert "did you mean 'threshold'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_can_open_the_volumes(tmp_path: Path) -> None:
+    file = pipeline(tmp_path / "p.yaml", {"op": "load-precomputed", "volume_path": f"file://{tmp_path}/none"})
+    assert run("check", file).returncode == 0
+    done = run("check", "--open", file)
+    assert done.returncode == 2
+    assert "no precomputed volume here" in done.stderr
+
+
+def test_schema_is_printed_as_json() -> None:
+    schema = json.loads(CliRunner().invoke(cli, ["schema"]).output)
+    assert "inference" in schema["$defs"]
+    assert schema["properties"]["operators"]["minItems"] == 1
+
+
+def test_settings_are_printed_as_a_table() -> None:
+    output = CliRunner().invoke(cli, ["settings"]).output
+    assert output.strip() == settings_table()
+    for name in ("CHUNKFLOW_LEASE_SECONDS", "AWS_REGION", "AWS_ENDPOINT_URL", "CUDA_VISIBLE_DEVICES"):
+        assert f"`{name}`" in output
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    settings = Settings.load()
+    assert (settings.in_flight, settings.region) == (3, "eu-north-1")
+
+
+def test_wrong_settings_are_told_by_their_variables() -> None:
+    variables = {"CHUNKFLOW_PIPELINE": "p.yaml", "CHUNKFLOW_IN_FLIGHT": "many", "CHUNKFLOW_LEASE_SECONDS": "1"}
+    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "settings: 2 faults" in done.stderr
+    assert "CHUNKFLOW_IN_FLIGHT: 'many'" in done.stderr
+    assert "CHUNKFLOW_LEASE_SECONDS: '1'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_without_a_pipeline_says_what_is_missing() -> None:
+    done = run("run", "--queue", "q")
+    assert done.returncode == 2
+    assert "CHUNKFLOW_PIPELINE: is not set" in done.stderr
+
+
+def test_local_aws_serves_until_it_is_stopped() -> None:
+    process = subprocess.Popen([sys.executable, "-c", MAIN, "local-aws"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        lines = [process.stdout.readline() for _ in range(6)]
+        variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+        assert variables["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(variables["AWS_ENDPOINT_URL"] + "/moto-api/data.json", timeout=10) as answer:
+            assert answer.status == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        process.stdout.close()

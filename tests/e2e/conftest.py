@@ -1,0 +1,19 @@
+"""A fresh service for each test, on the session's local AWS."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service import Service
+
+
+@pytest.fixture
+def service(tmp_path: Path, aws: dict[str, str]) -> Iterator[Service]:
+    made = Service(tmp_path, f"q-{uuid.uuid4().hex[:8]}", aws)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,52 @@
+"""Operators of another package, found by their entry points: they let a test hold or fail a task in a worker process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from chunkflow_worker.errors import PermanentError
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class Hold(Operator):
+    """Note the start of each task in a file, then hold it until a file named `go` is there, or for some seconds."""
+
+    op: Literal["hold"] = "hold"
+    folder: str = field(help="Folder of the files `starts` and `go`.")
+    seconds: float = field(60.0, help="Longest time to hold a task.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        folder = Path(self.folder)
+
+        def step(task: Task) -> None:
+            with (folder / "starts").open("a") as starts:
+                starts.write(f"{task.bbox} {os.getpid()}\n")
+            end = time.monotonic() + self.seconds
+            while time.monotonic() < end and not (folder / "go").exists():
+                time.sleep(0.02)
+
+        yield step
+
+
+class Fail(Operator):
+    """Fail on one box, for good or for this time."""
+
+    op: Literal["fail"] = "fail"
+    box: str = field(help="The box to fail on.")
+    permanent: bool = field(False, help="No use in trying again.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        def step(task: Task) -> None:
+            if str(task.bbox) == self.box:
+                raise PermanentError("made to fail for good") if self.permanent else OSError("made to fail")
+
+        yield step

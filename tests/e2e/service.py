@@ -1,0 +1,142 @@
+"""A queue, volumes and worker processes for one test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import yaml
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.ledger import Ledger, Record
+from chunkflow_worker.sqs import find_queue
+from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+
+PLUGIN = Path(__file__).parent / "plugin"
+BLOCK = Vec3(16, 64, 64)
+
+
+class Service:
+    """Everything lies below `root`; worker processes end with `close`."""
+
+    def __init__(self, root: Path, queue: str, environment: dict[str, str]):
+        self.root, self.queue = root, queue
+        path = os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])
+        self.environment = os.environ | environment | {"PYTHONPATH": path, "CHUNKFLOW_POLL_SECONDS": "1"}
+        self.sqs = boto3.client("sqs", region_name="us-east-1")
+        self.pipeline = root / "pipeline.yaml"
+        self.ledger = Ledger(f"file://{root}/out/log")
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
+        """Make an input of noise and an empty output; returns their box."""
+        box = BoundingBox.sized((0, 0, 0), size)
+        for name, dtype in (("in", "uint8"), ("out", out_dtype)):
+            create_volume(self.path(name), bounds=box, voxel_size=(40, 8, 8), block_size=block, dtype=dtype)
+        noise = np.random.default_rng(1).integers(1, 255, size, np.uint8)
+        PrecomputedVolume(self.path("in")).write(box, noise)
+        return box
+
+    def path(self, name: str) -> str:
+        return f"file://{self.root}/{name}"
+
+    def chain(self, *middle: dict[str, Any]) -> None:
+        """Write a pipeline that loads from `in`, does what is in the middle, and saves to `out`."""
+        load = {"op": "load-precomputed", "volume_path": self.path("in")}
+        save = {"op": "save-precomputed", "volume_path": self.path("out")}
+        self.pipeline.write_text(yaml.safe_dump({"operators": [load, *middle, save]}))
+
+    def producer(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "producer", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def create_queue(self, visibility: int = 5, max_receives: int = 5) -> None:
+        self.producer("queue", "create", self.queue, f"--visibility={visibility}", f"--max-receives={max_receives}")
+
+    def enqueue(self, job: str = "job", chunk: Vec3 = BLOCK, **options: str) -> None:
+        extra = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        place = ["--volume-path", self.path("in"), "--chunk-size", *map(str, chunk)]
+        self.producer("enqueue", "--queue", self.queue, "--job", job, "--pipeline", str(self.pipeline), *place, *extra)
+
+    def start_worker(self, **settings: object) -> subprocess.Popen[bytes]:
+        """A worker process, ready or not yet; settings as in Settings, in_flight 1 unless told otherwise."""
+        given = {"in_flight": 1, "lease_seconds": 3, "backoff_seconds": 0} | settings
+        variables = {f"CHUNKFLOW_{name.upper()}": str(value) for name, value in given.items()}
+        command = [sys.executable, "-c", "from chunkflow_worker.cli.worker import main; main()", "run"]
+        command += ["--pipeline", str(self.pipeline), "--queue", self.queue]
+        with (self.root / f"worker-{len(self.workers)}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=self.environment | variables, stdout=log, stderr=subprocess.STDOUT)
+        self.workers.append(process)
+        return process
+
+    def starts(self) -> list[str]:
+        """Boxes started in `hold`, one entry for each start."""
+        file = self.root / "starts"
+        return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
+
+    def go(self) -> None:
+        """Let all tasks in `hold` run on."""
+        (self.root / "go").touch()
+
+    def messages(self) -> tuple[int, int, int]:
+        """Messages that are visible, hidden and dead."""
+        queue = find_queue(self.sqs, self.queue)
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = self.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=names)["Attributes"]
+        dead = self.sqs.get_queue_attributes(QueueUrl=queue.dead_letter_url, AttributeNames=names)["Attributes"]
+        return int(counts[names[0]]), int(counts[names[1]]), int(dead[names[0]])
+
+    def records(self) -> list[Record]:
+        done, failed = self.ledger.boxes()
+        return [*self.ledger.records(done), *self.ledger.records(failed, failed=True)]
+
+    def wait_done(self, count: int, seconds: float = 60) -> None:
+        self.wait(lambda: len(self.ledger.boxes()[0]) >= count, f"{count} tasks done", seconds)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 30) -> float:
+        """Seconds until the condition held."""
+        start = time.monotonic()
+        while not condition():
+            if time.monotonic() - start > seconds:
+                raise AssertionError(f"waited {seconds} s in vain for: {what}\n{self.logs()}")
+            time.sleep(0.02)
+        return time.monotonic() - start
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.root.glob("worker-*.log")))
+
+    def output(self) -> np.ndarray:
+        volume = PrecomputedVolume(self.path("out"))
+        return volume.read(volume.bounds)
+
+    def output_where_written(self) -> np.ndarray:
+        """The output, with zeros where nothing was written."""
+        volume = PrecomputedVolume(self.path("out"), fill_missing=True)
+        return volume.read(volume.bounds)
+
+    def input(self) -> np.ndarray:
+        volume = PrecomputedVolume(self.path("in"))
+        return volume.read(volume.bounds)
+
+    def close(self) -> None:
+        self.go()
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(10)
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()

@@ -1,0 +1,122 @@
+"""Poisoned boxes, messages that are none, jobs for another pipeline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from service import Service
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.message import TaskMessage, encode
+from chunkflow_worker.sqs import find_queue
+
+pytestmark = pytest.mark.e2e
+
+POISON = "0-16_64-128_0-64"
+
+
+@pytest.mark.parametrize(("permanent", "attempts"), [(True, 1), (False, 2)])
+def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(service: Service, permanent: bool, attempts: int) -> None:
+    service.volumes(Vec3(16, 128, 128))
+    service.chain({"op": "fail", "box": POISON, "permanent": permanent})
+    service.create_queue(visibility=3, max_receives=2)
+    service.enqueue()
+    service.start_worker(in_flight=2)
+    service.wait_done(3)
+    service.wait(lambda: service.messages() == (0, 0, 1), "one dead letter")
+    (failure,) = [r for r in service.records() if r.state == "failed"]
+    assert failure.bbox == POISON
+    assert f"fail on {POISON}" in failure.error
+    assert "made to fail" in failure.error
+    assert failure.final
+    assert failure.attempts == attempts
+    output, source = service.output_where_written(), service.input()
+    poison = BoundingBox.parse(POISON).slices()
+    assert not output[poison].any()
+    output[poison] = source[poison]
+    assert np.array_equal(output, source)
+
+
+def test_missing_input_is_an_error_and_not_zeros(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 128))
+    (block,) = Path(service.root, "in").glob("*/64-128_0-64_0-16*")
+    block.unlink()
+    service.chain()
+    service.create_queue()
+    service.enqueue()
+    service.start_worker()
+    service.wait(lambda: service.messages() == (0, 0, 1), "one dead letter")
+    (failure,) = [r for r in service.records() if r.state == "failed"]
+    assert "lacks the block" in failure.error
+
+
+def test_malformed_messages_go_to_the_dead_letters_and_the_worker_lives(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.create_queue()
+    queue = find_queue(service.sqs, service.queue)
+    good = json.loads(encode(TaskMessage(job="job", bbox="0-16_0-64_0-64"), service.queue))
+    no_id = json.loads(json.dumps(good))
+    del no_id["headers"]["id"]
+    no_type = {k: v for k, v in good.items() if k != "content-type"}
+    pickled = good | {"content-type": "application/x-python-serialize"}
+    for body in (no_id, no_type, pickled, {"headers": []}, "not json"):
+        service.sqs.send_message(QueueUrl=queue.url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+    worker = service.start_worker()
+    service.wait(lambda: service.messages() == (0, 0, 5), "five dead letters")
+    service.enqueue()
+    service.wait_done(1)
+    assert worker.poll() is None
+
+
+def test_job_for_another_pipeline_stops_the_worker_and_is_left_to_others(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.create_queue()
+    service.enqueue()
+    right = service.pipeline.read_text()
+    service.chain({"op": "hold", "folder": str(service.root)})
+    wrong = service.start_worker()
+    assert wrong.wait(30) == 0
+    assert "is for pipeline" in service.logs()
+    service.pipeline.write_text(right)
+    service.start_worker()
+    service.wait_done(1)
+
+
+def test_missing_queue_is_told_and_not_created(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    worker = service.start_worker()
+    assert worker.wait(30) == 2
+    assert f"chunkflow-producer queue create {service.queue}" in service.logs()
+    assert "Traceback" not in service.logs()
+
+
+def test_celery_command_is_the_same_worker(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.create_queue()
+    service.enqueue()
+    variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
+    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]
+    with (service.root / "worker-celery.log").open("wb") as log:
+        process = subprocess.Popen(command, env=service.environment | variables, stdout=log, stderr=subprocess.STDOUT)
+    service.workers.append(process)
+    service.wait_done(1)
+
+
+def test_other_pools_are_refused(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.create_queue()
+    variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
+    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker", "--pool", "solo"]
+    done = subprocess.run(command, env=service.environment | variables, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "threads pool only" in done.stderr + done.stdout

@@ -1,0 +1,111 @@
+"""What happens to tasks when workers die, are stopped, or take long."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+from service import Service
+
+from chunkflow_worker.bbox import Vec3
+
+pytestmark = pytest.mark.e2e
+
+
+def test_killed_worker_loses_nothing(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 128))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue()
+    service.enqueue()
+    victim = service.start_worker()
+    service.wait(lambda: service.starts(), "a task started")
+    victim.kill()
+    victim.wait()
+    service.go()
+    service.start_worker()
+    service.wait_done(2)
+    assert np.array_equal(service.output(), service.input())
+    assert sorted(r.attempts for r in service.records()) == [1, 2]
+    service.wait(lambda: service.messages() == (0, 0, 0), "empty queues")
+
+
+def test_terminated_worker_gives_its_message_back_at_once(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue(visibility=60)
+    service.enqueue()
+    worker = service.start_worker(grace_seconds=0, lease_seconds=60)
+    service.wait(lambda: service.starts(), "a task started")
+    assert service.messages() == (0, 1, 0)
+    worker.send_signal(signal.SIGTERM)
+    visible_after = service.wait(lambda: service.messages()[0] == 1, "the message visible again")
+    assert visible_after < 2, f"{visible_after:.2f} s"
+    assert worker.wait(20) == 0
+    service.go()
+    service.start_worker()
+    service.wait_done(1)
+    assert [r.attempts for r in service.records()] == [1], "being stopped costs no attempt"
+
+
+def test_terminated_worker_finishes_within_its_grace(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue(visibility=60)
+    service.enqueue()
+    worker = service.start_worker(grace_seconds=30)
+    service.wait(lambda: service.starts(), "a task started")
+    worker.send_signal(signal.SIGTERM)
+    service.wait(lambda: "stopping: 1 tasks" in service.logs(), "the worker drains")
+    service.go()
+    assert worker.wait(20) == 0
+    assert [r.state for r in service.records()] == ["done"]
+    assert service.messages() == (0, 0, 0)
+
+
+def test_second_signal_gives_back_at_once(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue(visibility=60)
+    service.enqueue()
+    worker = service.start_worker(grace_seconds=600)
+    service.wait(lambda: service.starts(), "a task started")
+    worker.send_signal(signal.SIGTERM)
+    service.wait(lambda: "stopping: 1 tasks" in service.logs(), "the worker drains")
+    worker.send_signal(signal.SIGTERM)
+    assert service.wait(lambda: service.messages()[0] == 1, "the message visible again") < 2
+    assert worker.wait(20) == 0
+
+
+def test_idle_worker_ends_on_sigterm(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.create_queue()
+    worker = service.start_worker()
+    service.wait(lambda: "in flight" in service.logs(), "the start line")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+
+
+def test_task_longer_than_the_visibility_timeout_runs_once(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "hold", "folder": str(service.root), "seconds": 12})
+    service.create_queue(visibility=4)
+    service.enqueue()
+    for _ in range(2):
+        service.start_worker()
+    service.wait_done(1)
+    assert len(service.starts()) == 1
+    assert [r.attempts for r in service.records()] == [1]
+    service.wait(lambda: service.messages() == (0, 0, 0), "empty queues")
+
+
+def test_start_line_says_what_runs(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.create_queue()
+    service.start_worker(in_flight=3)
+    service.wait(lambda: "in flight" in service.logs(), "the start line")
+    (line,) = [line for line in service.logs().splitlines() if "in flight" in line]
+    for part in ("chunkflow-worker 0.1.0", service.queue, "pipeline.yaml", "device", "3 tasks in flight"):
+        assert part in line

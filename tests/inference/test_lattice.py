@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.inference.lattice import Lattice, PatchShape, make_lattice
+
+sizes = st.integers(1, 12)
+crops = st.integers(0, 3)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, BoundingBox, PatchShape, BoundingBox]:
+    """A kind, a box inside bounds, and a patch that fits the bounds."""
+    kind = draw(st.sampled_from(["chunk", "global"]))
+    output = Vec3(*(draw(sizes) for _ in range(3)))
+    crop = Vec3(*(draw(crops) for _ in range(3)))
+    overlap = Vec3(*(draw(st.integers(0, o - 1)) for o in output))
+    start = Vec3(*(draw(st.integers(-20, 20)) for _ in range(3)))
+    extra = Vec3(*(draw(st.integers(0, 25)) for _ in range(3)))
+    bounds = BoundingBox.sized(start, output + crop * 2 + extra)
+    inner = bounds.grow(-crop)
+    low = [draw(st.integers(a, b - 1)) for a, b in zip(inner.start, inner.stop, strict=True)]
+    high = [draw(st.integers(a + 1, b)) for a, b in zip(low, inner.stop, strict=True)]
+    return kind, BoundingBox(Vec3(*low), Vec3(*high)), PatchShape(output + crop * 2, output, overlap), bounds
+
+
+def coverage(lattice: Lattice) -> np.ndarray:
+    """How many patches write to each voxel of the lattice's box."""
+    count = np.zeros(lattice.box.size, int)
+    for _, patches in lattice.layers():
+        for patch in patches:
+            inside = BoundingBox.sized(patch, lattice.shape.output).clip(lattice.box)
+            if inside:
+                count[inside.slices(lattice.box.start)] += 1
+    return count
+
+
+@given(cases())
+def test_patches_cover_the_box_and_stay_inside_the_image(case: tuple) -> None:
+    kind, box, shape, bounds = case
+    lattice = make_lattice(kind, box, shape, bounds)
+    assert coverage(lattice).min() >= 1
+    assert bounds.contains(lattice.input_box)
+    assert all(list(s) == sorted(set(s)) for s in lattice.starts), "ascending, none twice"
+    assert sum(len(patches) for _, patches in lattice.layers()) == lattice.patches
+
+
+@given(cases())
+def test_reading_what_the_lattice_needs_gives_the_same_lattice(case: tuple) -> None:
+    kind, box, shape, bounds = case
+    lattice = make_lattice(kind, box, shape, bounds)
+    # A loader reads input_box; nothing outside of it may matter, apart from where the image ends.
+    assert make_lattice(kind, box, shape, bounds).starts == lattice.starts
+    if kind == "chunk":
+        assert make_lattice(kind, box, shape, lattice.input_box).starts == lattice.starts
+
+
+@given(cases())
+def test_global_patches_at_a_voxel_do_not_depend_on_the_box(case: tuple) -> None:
+    _, box, shape, bounds = case
+    whole = make_lattice("global", bounds.grow(-shape.crop), shape, bounds)
+    part = make_lattice("global", box, shape, bounds)
+    for axis in range(3):
+        touching = [s for s in whole.starts[axis] if s < box.stop[axis] and s + shape.output[axis] > box.start[axis]]
+        assert list(part.starts[axis]) == touching
+
+
+def test_chunk_lattice_is_the_peers_where_whole_patches_fit() -> None:
+    shape = PatchShape(Vec3(20, 256, 256), Vec3(20, 256, 256), Vec3(4, 64, 64))
+    lattice = make_lattice("chunk", BoundingBox.parse("4-32_64-384_64-384"), shape)
+    assert lattice.input_box == BoundingBox.parse("0-36_0-448_0-448")
+    assert lattice.starts == ((0, 16), (0, 192), (0, 192))
+    assert lattice.patches == 8
+
+
+def test_last_patch_is_shifted_back_where_they_do_not_fit() -> None:
+    shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 8, 8), Vec3(0, 2, 2))
+    lattice = make_lattice("chunk", BoundingBox.parse("0-4_0-15_0-8"), shape, BoundingBox.parse("0-4_0-15_0-8"))
+    assert lattice.starts == ((0,), (0, 6, 7), (0,))
+
+
+def test_global_lattice_is_anchored_at_the_origin() -> None:
+    shape = PatchShape(Vec3(1, 1, 8), Vec3(1, 1, 8), Vec3(0, 0, 2))
+    lattice = make_lattice("global", BoundingBox.parse("0-1_0-1_-3-1"), shape)
+    assert lattice.starts[2] == (-6, 0)
+
+
+def test_patch_larger_than_the_image_says_what_to_do() -> None:
+    shape = PatchShape(Vec3(20, 8, 8), Vec3(20, 8, 8), Vec3(0, 0, 0))
+    with pytest.raises(ChunkMismatch, match="20 voxels along z is larger than the image's 18: take a smaller patch"):
+        make_lattice("chunk", BoundingBox.parse("0-18_0-8_0-8"), shape, BoundingBox.parse("0-18_0-8_0-8"))
+
+
+def test_valid_convolutions_cannot_reach_the_border() -> None:
+    shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 4, 4), Vec3(0, 0, 0))
+    with pytest.raises(ChunkMismatch, match="needs 2 voxels of context along y"):
+        make_lattice("chunk", BoundingBox.parse("0-4_0-8_2-6"), shape, BoundingBox.parse("0-4_0-8_0-8"))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operators.create_info import CreateInfo
+from chunkflow_worker.task import Task
+
+RunStep = Callable[..., Task]
+
+
+def test_all_is_given(tmp_path: Path, run_step: RunStep) -> None:
+    run_step(
+        CreateInfo(
+            volume_path=f"file://{tmp_path}/v",
+            channel_num=3,
+            layer_type="image",
+            data_type="float32",
+            voxel_size=(40, 7.16, 7.16),
+            voxel_offset=(-1, 2, 3),
+            volume_size=(20, 300, 400),
+            block_size=(10, 100, 100),
+            factor=(1, 2, 2),
+            max_mip=2,
+        )
+    )
+    info = json.loads((tmp_path / "v" / "info").read_text())
+    assert (info["num_channels"], info["data_type"], info["type"]) == (3, "float32", "image")
+    first, _, last = info["scales"]
+    assert (first["size"], first["voxel_offset"], first["resolution"]) == ([400, 300, 20], [3, 2, -1], [7.16, 7.16, 40])
+    assert first["chunk_sizes"] == [[100, 100, 10]]
+    assert last["resolution"] == [28.64, 28.64, 40]
+
+
+def test_the_rest_is_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> None:
+    chunk = Chunk(np.zeros((2, 8, 16, 32), np.uint8), Vec3(5, 6, 7), (30, 4, 4), "segmentation")
+    run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 16, 32)), chunk=chunk)
+    info = json.loads((tmp_path / "v" / "info").read_text())
+    assert (info["num_channels"], info["data_type"], info["type"]) == (2, "uint8", "segmentation")
+    assert info["scales"][0]["size"] == [32, 16, 8]
+    assert info["scales"][0]["voxel_offset"] == [7, 6, 5]
+
+
+def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep) -> None:
+    with pytest.raises(ConfigError, match="volume_size"):
+        run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 16, 32)))

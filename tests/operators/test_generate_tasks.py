@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operators.generate_tasks import GenerateTasks
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+MakeVolume = Callable[..., PrecomputedVolume]
+
+
+def test_boxes_of_a_volume(volume: MakeVolume) -> None:
+    made = volume("v", BoundingBox.parse("-4-4_0-16_8-32"), dtype="uint8")
+    boxes = [str(t.bbox) for t in GenerateTasks(volume_path=made.path, chunk_size=(8, 16, 16)).tasks()]
+    assert boxes == ["-4-4_0-16_8-24", "-4-4_0-16_24-40"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_boxes_can_go_to_a_file(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"tasks{suffix}"
+    assert list(GenerateTasks(chunk_size=(4, 4, 4), grid_size=(1, 1, 2), file_path=str(file)).tasks()) == []
+    rows = np.load(file) if suffix == ".npy" else np.loadtxt(file, delimiter=",", dtype=int)
+    assert rows.tolist() == [[0, 0, 0, 4, 4, 4], [0, 0, 4, 4, 4, 8]]
+
+
+def test_disbatch_takes_one_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = GenerateTasks(chunk_size=(4, 4, 4), grid_size=(1, 1, 3), disbatch=True)
+    monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "2")
+    assert [str(t.bbox) for t in operator.tasks()] == ["0-4_0-4_8-12"]
+    monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "3")
+    with pytest.raises(ConfigError, match="a number from 0 to 2"):
+        list(operator.tasks())
+
+
+def test_mistakes_say_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="chunkflow-producer enqueue --queue q"):
+        list(GenerateTasks(chunk_size=(4, 4, 4), queue_name="q").tasks())
+    with pytest.raises(ConfigError, match=r"legal: \.npy, \.txt"):
+        list(GenerateTasks(chunk_size=(4, 4, 4), file_path="tasks.csv").tasks())

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkMismatch, ConfigError, ModelError
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.inference import Inference
+from chunkflow_worker.task import Task
+
+NETS = Path(__file__).parents[1] / "inference" / "nets.py"
+RunStep = Callable[..., Task]
+
+
+def noise(size: tuple[int, ...], offset: tuple[int, int, int] = (0, 0, 0), dtype: str = "uint8") -> Chunk:
+    rng = np.random.default_rng(5)
+    array = rng.integers(1, 255, size, np.uint8) if dtype == "uint8" else rng.random(size, np.float32) * 8 - 4
+    return Chunk(array, Vec3(*offset))
+
+
+def identity(**options: Any) -> Inference:
+    defaults = {"framework": "identity", "input_patch_size": (4, 8, 8), "output_patch_overlap": (1, 2, 2)}
+    return Inference(**(defaults | {"num_output_channels": 1} | options))
+
+
+def infer(operator: Inference, image: Chunk, box: BoundingBox | None) -> Chunk:
+    """Run on what the operator says it needs of the image, for a task's box."""
+    chunk = image if box is None else image.with_array(image.array, bounds=image.bbox)
+    if box is not None:
+        chunk = chunk.cutout(operator.context(box, image.bbox))
+    task = Task(bbox=box, values={"chunk": chunk})
+    with operator.open(Run(needed_box=lambda b, _: b)) as step:
+        step(task)
+    return task.chunk("chunk")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_identity_returns_its_input_for_any_patch_overlap_box_and_offset(data: st.DataObject) -> None:
+    numbers = lambda low, high: Vec3(*(data.draw(st.integers(low, high)) for _ in range(3)))  # noqa: E731
+    output, crop = numbers(1, 6), numbers(0, 2)
+    overlap = Vec3(*(data.draw(st.integers(0, n - 1)) for n in output))
+    lattice = data.draw(st.sampled_from(["chunk", "global"]))
+    border = data.draw(st.sampled_from(["inward", "reflect", "zeros"]))
+    bump = data.draw(st.sampled_from(["wu", "zung", "linear"]))
+    image = noise(tuple(output + crop * 2 + numbers(0, 9)), tuple(numbers(-15, 15)))
+    inner = image.bbox.grow(-crop) if border == "inward" else image.bbox
+    low = [data.draw(st.integers(a, b - 1)) for a, b in zip(inner.start, inner.stop, strict=True)]
+    high = [data.draw(st.integers(a + 1, b)) for a, b in zip(low, inner.stop, strict=True)]
+    box = BoundingBox(Vec3(*low), Vec3(*high))
+    operator = identity(
+        input_patch_size=output + crop * 2,
+        output_patch_size=output,
+        output_patch_overlap=overlap,
+        lattice=lattice,
+        border=border,
+        bump=bump,
+        batch_size=data.draw(st.integers(1, 3)),
+    )
+    result = infer(operator, image, box)
+    assert result.bbox == box
+    assert np.abs(result.array[0] - image.cutout(box).array / 255).max() < 1e-6
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 15), st.integers(1, 15), st.integers(-9, 9))
+def test_global_output_does_not_depend_on_the_cut(cut_y: int, cut_x: int, offset: int) -> None:
+    """Equal to the last bit, which takes the same patches, weighted alike and added in the same order."""
+    image = noise((6, 16, 16), (offset, -offset, 3 * offset))
+    operator = identity(lattice="global")
+    whole = infer(operator, image, image.bbox).array
+    for box in image.bbox.split(Vec3(3, cut_y, cut_x)):
+        part = infer(operator, image, box)
+        assert np.array_equal(part.array, whole[(slice(None), *box.slices(image.voxel_offset))])
+
+
+def test_without_a_box_the_overlap_is_cut_off(run_step: RunStep) -> None:
+    result = run_step(identity(), chunk=noise((10, 20, 20))).chunk("chunk")
+    assert result.bbox == BoundingBox.parse("1-9_2-18_2-18")
+
+
+@pytest.mark.parametrize(("options", "cut"), [({"mask_output_chunk": True}, 0), ({"output_crop_margin": (3, 3, 3)}, 3)])
+def test_what_is_cut_off_can_be_chosen(run_step: RunStep, options: dict[str, Any], cut: int) -> None:
+    image = noise((10, 21, 23))
+    result = run_step(identity(**options), chunk=image).chunk("chunk")
+    assert result.bbox == image.bbox.grow(-cut)
+    assert np.allclose(result.array[0], image.cutout(result.bbox).array / 255, atol=1e-6)
+
+
+def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(run_step: RunStep) -> None:
+    """Named defect of the peer: it ended in NaN."""
+    operator = identity(input_patch_size=(6, 12, 12), output_patch_size=(4, 8, 8), mask_output_chunk=True)
+    result = run_step(operator, chunk=noise((11, 25, 26))).chunk("chunk")
+    assert result.bbox == BoundingBox.parse("1-10_2-23_2-24")
+    assert np.isfinite(result.array).all()
+
+
+def test_blending_agrees_with_the_peers_weights_in_the_interior(tmp_path: Path) -> None:
+    """Independent computation: the normalised bump of the peer, summed over a full lattice of patches."""
+    size, overlap = Vec3(4, 8, 8), Vec3(2, 4, 4)
+    model = tmp_path / "net.py"
+    model.write_text(
+        "import torch\n"
+        "class Rim(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        ramp = torch.arange(x[0].numel(), dtype=torch.float32).reshape(x[0].shape)\n"
+        "        return x + ramp / ramp.max()\n"
+        "def load_model(path):\n    return Rim()\n"
+    )
+    image = noise((10, 20, 20), dtype="float32")
+    operator = Inference(
+        framework="pytorch", convnet_model=str(model), input_patch_size=size, output_patch_overlap=overlap, num_output_channels=1
+    )
+    result = infer(operator, image, None)
+
+    t = [2 * (np.arange(n) + 1) / (n + 1) - 1 for n in size]
+    logits = [-1 / (1 - u * u) for u in t]
+    bump = np.exp(logits[0][:, None, None] + logits[1][:, None] + logits[2])
+    bump = 1 + (bump - bump.min()) / (bump.max() - bump.min()) * (1e6 - 1)
+    stride = size - overlap
+    padded = np.zeros([n + 2 * s for n, s in zip(size, stride, strict=True)])
+    for shift in np.ndindex(3, 3, 3):
+        padded[tuple(slice(i * s, i * s + n) for i, s, n in zip(shift, stride, size, strict=True))] += bump
+    weights = bump / padded[tuple(slice(s, s + n) for s, n in zip(stride, size, strict=True))]
+    ramp = np.arange(size.product, dtype=np.float32).reshape(size) / (size.product - 1)
+    expected = np.zeros(image.bbox.size)
+    for z in range(0, 7, 2):
+        for y in range(0, 13, 4):
+            for x in range(0, 13, 4):
+                window = BoundingBox.sized((z, y, x), size).slices()
+                expected[window] += weights * (image.array[window] + ramp)
+    inside = result.bbox.slices()
+    assert np.abs(result.array[0] - expected[inside]).max() < 1e-5
+
+
+def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
+    model = tmp_path / "net.py"
+    model.write_text("class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): raise SystemError\n")
+    operator = identity(framework="universal", convnet_model=str(model), num_output_channels=2)
+    result = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8))).chunk("chunk")
+    assert result.array.shape == (2, 4, 8, 8)
+    assert not result.array.any()
+
+
+def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    torch.save({"scale": torch.full((1,), 3.0)}, weights)
+    operator = identity(
+        framework="pytorch", convnet_model=str(NETS), convnet_weight_path=str(weights), num_output_channels=3, batch_size=3
+    )
+    image = noise((9, 18, 20))
+    task = run_step(operator, chunk=image)
+    result = task.chunk("chunk")
+    grey = image.cutout(result.bbox).array / 255
+    assert np.allclose(result.array, np.stack([3 * grey, 6 * grey, np.full_like(grey, 7)]), atol=1e-5)
+    assert task.device == operator.device() != ""
+
+
+def test_outputs_of_any_range_are_kept(run_step: RunStep) -> None:
+    """Named defect of the peer: any output above 1.0001 aborted the chunk."""
+    image = noise((6, 12, 12), dtype="float32")
+    result = run_step(identity(), chunk=image).chunk("chunk")
+    assert result.array.min() < -3
+    assert np.allclose(result.array[0], image.cutout(result.bbox).array, atol=1e-5)
+
+
+def test_batches_give_the_same_as_single_patches(run_step: RunStep) -> None:
+    """Named defect of the peer: batch sizes above 1 were refused."""
+    image = noise((9, 18, 20))
+    results = [run_step(identity(batch_size=n), chunk=image).chunk("chunk").array for n in (1, 2, 7)]
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_float16_output(run_step: RunStep) -> None:
+    for framework, model in (("identity", None), ("pytorch", str(NETS))):
+        result = run_step(identity(dtype="float16", framework=framework, convnet_model=model), chunk=noise((6, 12, 12)))
+        assert result.chunk("chunk").dtype == np.float16
+
+
+def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_path: Path) -> None:
+    model = tmp_path / "net.py"
+    model.write_text(
+        "import numpy as np\n"
+        "class PatchInferencer:\n"
+        "    def __init__(self, weights, mask): self.mask = mask\n"
+        "    def __call__(self, p): return np.concatenate([p, 1 - p, p], axis=1) * self.mask\n"
+        "    compute_device = 'my device'\n"
+    )
+    image = noise((6, 12, 12))
+    operator = identity(framework="universal", convnet_model=str(model), num_output_channels=3, mask_myelin_threshold=0.3)
+    task = run_step(operator, chunk=image)
+    result = task.chunk("chunk")
+    grey = image.cutout(result.bbox).array / 255
+    keep = grey <= 0.3
+    assert np.allclose(result.array, np.stack([grey * keep, (1 - grey) * keep]), atol=1e-6)
+    assert task.device == "my device"
+
+
+def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: Path) -> None:
+    """Named defect of the peer: it flipped the batch and channel axes, and undid them in the wrong order.
+
+    The net adds its patch's own y ramp. Undone rightly, the mean over the eight orientations of a ramp is the constant 0.5.
+    """
+    model = tmp_path / "net.py"
+    model.write_text(
+        "import torch\n"
+        "class Ramp(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x + torch.linspace(0, 1, x.shape[3])[:, None]\n"
+        "def load_model(path):\n    return Ramp()\n"
+    )
+    image = noise((6, 12, 12))
+    operator = identity(framework="pytorch", convnet_model=str(model), augment=True)
+    result = run_step(operator, chunk=image).chunk("chunk")
+    assert np.allclose(result.array[0], image.cutout(result.bbox).array / 255 + 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "text"),
+    [
+        ("x = 1", ModelError, "neither load_model"),
+        ("def load_model(path): return 3", ModelError, "gives a int, not a torch.nn.Module"),
+        ("def load_model(path): raise KeyError('layer')", ModelError, "fails: KeyError"),
+        ("import no_such_module", ModelError, "No module named 'no_such_module'"),
+        (
+            "import torch\ndef load_model(path): return torch.nn.MaxPool3d(2)",
+            ModelError,
+            "the options declare at least 1 channels",
+        ),
+    ],
+)
+def test_models_that_do_not_work_say_why(
+    run_step: RunStep, tmp_path: Path, content: str, error: type[Exception], text: str
+) -> None:
+    model = tmp_path / "net.py"
+    model.write_text(content)
+    with pytest.raises(error, match=text):
+        run_step(identity(framework="pytorch", convnet_model=str(model)), chunk=noise((6, 12, 12)))
+
+
+def test_absent_files_are_told(run_step: RunStep, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.py is not a file"):
+        run_step(identity(framework="pytorch", convnet_model="nowhere.py"), chunk=noise((6, 12, 12)))
+    operator = identity(framework="pytorch", convnet_model=str(NETS), convnet_weight_path=str(tmp_path / "w.pt"))
+    with pytest.raises(ConfigError, match=r"w.pt does not exist"):
+        run_step(operator, chunk=noise((6, 12, 12)))
+
+
+def test_wrong_number_of_channels_is_told(run_step: RunStep) -> None:
+    with pytest.raises(ChunkMismatch, match="takes 1 channels, and the chunk has 2"):
+        run_step(identity(), chunk=noise((2, 6, 12, 12)))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"output_patch_size": (4, 8, 7)}, "smaller by an even number"),
+        ({"output_patch_size": (4, 10, 8)}, "smaller by an even number"),
+        ({"output_patch_overlap": (4, 2, 2)}, "smaller than the output patch"),
+        ({"input_patch_size": (0, 8, 8)}, "from 1 on"),
+        ({"framework": "pytorch"}, "needs convnet_model"),
+        ({"augment": True, "input_patch_size": (4, 8, 10)}, "as wide as it is high"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_runs(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        identity(**options)

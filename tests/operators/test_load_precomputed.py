@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
+from chunkflow_worker.operators.load_precomputed import LoadPrecomputed
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.task import Task
+
+IMAGE = np.random.default_rng(0).integers(1, 255, (16, 32, 48), np.uint8)
+OFFSET = (-8, 16, 32)
+BOUNDS = BoundingBox.sized(OFFSET, IMAGE.shape)
+RunStep = Callable[..., Task]
+MakeVolume = Callable[..., PrecomputedVolume]
+
+
+def cut(box: BoundingBox) -> np.ndarray:
+    return IMAGE[box.slices(OFFSET)]
+
+
+def test_it_reads_the_tasks_box_with_its_place_and_voxel_size(volume: MakeVolume, run_step: RunStep) -> None:
+    box = BoundingBox.parse("-8-0_20-30_40-60")
+    task = run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path), bbox=box)
+    chunk = task.chunk("chunk")
+    assert np.array_equal(chunk.array, cut(box))
+    assert (chunk.bbox, chunk.voxel_size, chunk.bounds) == (box, (40, 8, 8), BOUNDS)
+    assert task.bytes_read == box.voxels
+
+
+def test_without_a_box_the_whole_volume_is_the_task(volume: MakeVolume, run_step: RunStep) -> None:
+    task = run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, output_chunk_name="image"))
+    assert task.bbox == BOUNDS
+    assert np.array_equal(task.chunk("image").array, IMAGE)
+
+
+def test_an_explicit_margin_is_cut_at_the_bounds(volume: MakeVolume, run_step: RunStep) -> None:
+    operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, expand_margin_size=(2, 4, 4))
+    chunk = run_step(operator, bbox=BoundingBox.parse("-8-0_20-30_40-60")).chunk("chunk")
+    assert chunk.bbox == BoundingBox.parse("-8-2_16-34_36-64")
+    assert np.array_equal(chunk.array, cut(chunk.bbox))
+
+
+def test_a_given_start_and_size_are_the_box_of_a_task_without_one(volume: MakeVolume, run_step: RunStep) -> None:
+    operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(0, 16, 32), chunk_size=(4, 8, 8))
+    assert run_step(operator).bbox == BoundingBox.parse("0-4_16-24_32-40")
+    other = run_step(operator, bbox=BoundingBox.parse("-8-0_20-30_40-60"))
+    assert other.chunk("chunk").bbox == BoundingBox.parse("0-4_16-24_32-40")
+    assert other.bbox == BoundingBox.parse("-8-0_20-30_40-60")
+    with pytest.raises(ValidationError, match="belong together"):
+        LoadPrecomputed(volume_path="v", chunk_start=(0, 0, 0))
+
+
+def test_box_that_hangs_over_the_bounds_is_cut_and_one_outside_refused(volume: MakeVolume, run_step: RunStep) -> None:
+    operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path)
+    assert run_step(operator, bbox=BoundingBox.parse("4-99_16-48_32-80")).chunk("chunk").bbox.stop == BOUNDS.stop
+    with pytest.raises(BoxOutsideVolume, match="lies outside"):
+        run_step(operator, bbox=BoundingBox.parse("8-16_16-48_32-80"))
+
+
+def test_missing_blocks_are_an_error_by_default(volume: MakeVolume, run_step: RunStep) -> None:
+    """Named defect of the peer: missing input was read as zeros, and its holes were silent."""
+    path = volume("v", BOUNDS, dtype="uint8").path
+    with pytest.raises(DataMissing):
+        run_step(LoadPrecomputed(volume_path=path), bbox=BOUNDS)
+    assert not run_step(LoadPrecomputed(volume_path=path, fill_missing=True), bbox=BOUNDS).chunk("chunk").array.any()
+
+
+def test_blacked_out_sections_are_zero(volume: MakeVolume, run_step: RunStep) -> None:
+    made = volume("v", IMAGE, OFFSET)
+    operator = LoadPrecomputed(volume_path=made.path, blackout_sections=True)
+    with pytest.raises(ConfigError, match="section_ids"):
+        run_step(operator, bbox=BOUNDS)
+    Path(made.path.removeprefix("file://"), "blackout_section_ids.json").write_text(json.dumps({"section_ids": [-8, 3, 99]}))
+    expected = IMAGE.copy()
+    expected[[0, 11]] = 0
+    assert np.array_equal(run_step(operator, bbox=BOUNDS).chunk("chunk").array, expected)
+
+
+def test_black_regions_are_found_by_a_coarser_mip(volume: MakeVolume, run_step: RunStep) -> None:
+    made = volume("v", IMAGE, OFFSET, max_mip=1, factor=Vec3(1, 2, 2))
+    coarse = PrecomputedVolume(made.path, 1)
+    coarse.write(coarse.bounds, IMAGE.reshape(16, 16, 2, 24, 2).mean((2, 4)).astype(np.uint8))
+    operator = LoadPrecomputed(volume_path=made.path, validate_mip=1)
+    box = BoundingBox.parse("-7-5_17-47_33-79")
+    assert run_step(operator, bbox=box).chunk("chunk").bbox == box
+    holed = IMAGE.copy()
+    holed[4:6, 10:20, 10:20] = 0
+    made.write(BOUNDS, holed)
+    with pytest.raises(DataMissing, match="is zero at 50 places where the coarser level"):
+        run_step(operator, bbox=box)

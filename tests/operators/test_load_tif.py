@@ -1,0 +1,183 @@
+"""load-tif: files are written with tifffile itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.load_tif import LoadTif
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.task import Task
+
+STACK = np.arange(10 * 11 * 12, dtype=np.uint16).reshape(10, 11, 12)
+
+
+def write(path: Path, array: Any, **options: Any) -> str:
+    tifffile.imwrite(path, array, **{"photometric": "minisblack", **options})
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "lzw", "tile": (16, 16)},
+        {"imagej": True},
+        {"metadata": None},
+        {"metadata": {"axes": "CYX"}},
+        {"bigtiff": True},
+    ],
+)
+def test_a_stack_is_read_whole_or_in_part(run_step, tmp_path, options) -> None:
+    path = write(tmp_path / "a.tif", STACK, **options)
+    task = run_step(LoadTif(file_name=path))
+    chunk = task.chunk("chunk")
+    assert np.array_equal(chunk.array, STACK)
+    assert (chunk.dtype, chunk.voxel_size, chunk.layer_type) == (np.uint16, (1.0, 1.0, 1.0), "image")
+    assert task.bbox is None
+    assert task.bytes_read == STACK.nbytes
+    task = run_step(LoadTif(file_name=path), bbox=BoundingBox.parse("2-5_1-4_3-9"))
+    assert np.array_equal(task.chunk("chunk").array, STACK[2:5, 1:4, 3:9])
+    assert task.chunk("chunk").bounds == chunk.bbox
+    assert task.bytes_read == 3 * 3 * 6 * 2
+
+
+def test_a_box_is_read_from_its_own_pages_alone(run_step, tmp_path) -> None:
+    """The other pages are damaged: reading any of them would fail."""
+    path = tmp_path / "a.tif"
+    write(path, STACK, compression="zlib")
+    with tifffile.TiffFile(path) as tif:
+        where = [(page.dataoffsets[0], page.databytecounts[0]) for page in tif.pages]
+    with path.open("r+b") as file:
+        for z in (0, 1, 5, 6, 7, 8, 9):
+            file.seek(where[z][0])
+            file.write(b"\xff" * where[z][1])
+    chunk = run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("2-5_0-11_0-12")).chunk("chunk")
+    assert np.array_equal(chunk.array, STACK[2:5])
+    with pytest.raises(DataMissing, match=r"a.tif cannot be read as TIFF"):
+        run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
+
+
+def test_a_single_page_is_one_section(run_step, tmp_path) -> None:
+    chunk = run_step(LoadTif(file_name=write(tmp_path / "a.tiff", STACK[3]))).chunk("chunk")
+    assert np.array_equal(chunk.array, STACK[3:4])
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((3, 4, 5, 6), {}),
+        ((3, 4, 5, 6), {"metadata": {"axes": "CZYX"}}),
+        ((4, 3, 5, 6), {"metadata": {"axes": "ZCYX"}}),
+        ((4, 3, 5, 6), {"imagej": True, "metadata": {"axes": "ZCYX"}}),
+        ((4, 5, 6, 3), {"photometric": "rgb"}),
+        ((5, 6, 3), {"photometric": "rgb"}),
+        ((1, 4, 5, 6), {"metadata": {"axes": "CZYX"}}),
+        ((3, 1, 5, 6), {"metadata": {"axes": "CZYX"}}),
+    ],
+)
+def test_channels_and_colours_become_the_first_axis(run_step, tmp_path, shape, options) -> None:
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    axes = options.get("metadata", {}).get("axes", "CZYX" if shape[-1] == 6 else "ZYXS"[-len(shape) :])
+    channel = next(i for i, letter in enumerate(axes) if letter in "CS")
+    expected = np.moveaxis(array, channel, 0)
+    expected = expected if expected.ndim == 4 else expected[:, np.newaxis]
+    path = write(tmp_path / "a.tif", array, **options)
+    assert np.array_equal(run_step(LoadTif(file_name=path)).chunk("chunk").array, expected)
+    box = BoundingBox.parse(f"0-{min(2, expected.shape[1])}_1-4_2-6")
+    part = run_step(LoadTif(file_name=path), bbox=box).chunk("chunk")
+    assert np.array_equal(part.array, expected[:, : box.stop.z, 1:4, 2:6])
+
+
+def test_a_planar_colour_picture_keeps_its_colours(run_step, tmp_path) -> None:
+    array = np.arange(3 * 5 * 6, dtype=np.uint8).reshape(3, 5, 6)
+    path = write(tmp_path / "a.tif", array, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(run_step(LoadTif(file_name=path)).chunk("chunk").array, array[:, np.newaxis])
+
+
+def test_time_series_of_channels_are_refused(run_step, tmp_path) -> None:
+    path = write(tmp_path / "a.tif", np.zeros((2, 3, 4, 5, 6), np.uint8), imagej=True)
+    with pytest.raises(ChunkMismatch, match=r"a.tif has the axes TZCYX; a chunk has z, y, x and at most one axis"):
+        run_step(LoadTif(file_name=path))
+
+
+def test_options_give_the_place(run_step, tmp_path) -> None:
+    path = write(tmp_path / "a.tif", STACK)
+    load = LoadTif(file_name=path, voxel_offset=(-2, 100, 1000), voxel_size=(40, 7.16, 7.5), layer_type="segmentation")
+    chunk = run_step(load, bbox=BoundingBox.parse("-1-1_100-111_1005-1020")).chunk("chunk")
+    assert np.array_equal(chunk.array, STACK[1:3, :, 5:])
+    before = run_step(load, bbox=BoundingBox.parse("-9-1_90-109_990-1011")).chunk("chunk")
+    assert np.array_equal(before.array, STACK[:3, :9, :11])
+    assert str(before.bbox) == "-2-1_100-109_1000-1011"
+    assert (chunk.voxel_size, chunk.layer_type) == ((40.0, 7.16, 7.5), "segmentation")
+    assert str(chunk.bounds) == "-2-8_100-111_1000-1012"
+    with pytest.raises(BoxOutsideVolume, match=r"box 0-1_0-1_0-1 lies outside .*a.tif, which is -2-8_100-111_1000-1012"):
+        run_step(load, bbox=BoundingBox.parse("0-1_0-1_0-1"))
+
+
+def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(tmp_path) -> None:
+    load = {"op": "load-tif", "file_name": write(tmp_path / "a.tif", STACK), "output_chunk_name": "read"}
+    crop = {"op": "crop-margin", "margin_size": [2, 2, 2, 3, 3, 3], "input_chunk_name": "read"}
+    with Pipeline.parse({"operators": [load, crop]}).open() as opened:
+        opened.run(task := Task(BoundingBox.parse("1-6_2-5_3-12")))
+    assert str(task.chunk("read").bbox) == "0-9_0-8_1-12"
+    assert np.array_equal(task.chunk("chunk").array, STACK[1:6, 2:5, 3:12])
+
+
+def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
+    boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
+    for i, box in enumerate(boxes):
+        write(tmp_path / f"{box}.tif", np.full(box.size, i + 1, np.uint8), metadata={"voxel_offset": list(box.start)})
+    with LoadTif(file_name=f"{tmp_path}/").open(Run(needed_box=lambda box, bounds: box)) as step:
+        for i, box in enumerate(boxes):
+            step(task := Task(box))
+            assert task.chunk("chunk").bbox == box
+            assert np.unique(task.chunk("chunk").array).tolist() == [i + 1]
+
+
+def test_the_type_changes_only_when_asked(run_step, tmp_path) -> None:
+    path = write(tmp_path / "a.tif", np.array([[[0, 51, 255]]], np.uint8))
+    assert run_step(LoadTif(file_name=path)).chunk("chunk").dtype == np.uint8
+    for dtype in ("float16", "float32", "float64"):
+        chunk = run_step(LoadTif(file_name=path, dtype=dtype)).chunk("chunk")
+        assert chunk.dtype == dtype
+        assert chunk.array.ravel().tolist() == pytest.approx([0, 0.2, 1], abs=1e-3)
+    wide = write(tmp_path / "b.tif", np.array([[[0, 255, 1000]]], np.uint16))
+    assert run_step(LoadTif(file_name=wide, dtype="uint8")).chunk("chunk").array.ravel().tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_big_endian_files_become_the_machine_s_own(run_step, tmp_path, compression) -> None:
+    path = write(tmp_path / "a.tif", STACK, byteorder=">", compression=compression)
+    chunk = run_step(LoadTif(file_name=path)).chunk("chunk")
+    assert chunk.dtype.isnative
+    assert np.array_equal(chunk.array, STACK)
+
+
+def test_a_missing_file_and_one_of_another_kind_are_told_by_name(run_step, tmp_path) -> None:
+    with pytest.raises(DataMissing, match=r"there is no file .*/none.tif"):
+        run_step(LoadTif(file_name=f"{tmp_path}/none.tif"))
+    (tmp_path / "text.tif").write_text("hello")
+    with pytest.raises(DataMissing, match=r"text.tif cannot be read as TIFF: not a TIFF file"):
+        run_step(LoadTif(file_name=f"{tmp_path}/text.tif"))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"voxel_size": [1, 0, 1]}, "takes numbers above 0"),
+        ({"file_name": "s3://bucket/a.tif"}, "without a protocol"),
+        ({"dtype": "int8"}, "is not one of its values"),
+    ],
+)
+def test_wrong_options_are_found_without_data(options, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Pipeline.parse({"operators": [{"op": "load-tif", "file_name": "a.tif", **options}]})

@@ -1,0 +1,59 @@
+"""view: what is handed to the viewer; tests/storage/test_viewer.py looks at the page itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.operators.view import View
+from chunkflow_worker.pipeline import Pipeline
+
+IMAGE = Chunk(np.zeros((2, 3, 4), np.uint8), Vec3(1, 2, 3), (40.0, 8.0, 4.0))
+IDS = Chunk(np.ones((2, 3, 4), np.uint32), Vec3(1, 2, 3), (40.0, 8.0, 4.0), "segmentation")
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list[Any]:
+    calls: list[Any] = []
+    monkeypatch.setattr("chunkflow_worker.storage.viewer.show", lambda *args: calls.append(args))
+    return calls
+
+
+def test_an_image_is_shown_with_its_place(run_step, shown) -> None:
+    run_step(View(), chunk=IMAGE)
+    [(image, segmentation, voxel_size, offset)] = shown
+    assert image is IMAGE.array
+    assert segmentation is None
+    assert (voxel_size, offset) == ((40.0, 8.0, 4.0), (1, 2, 3))
+
+
+def test_a_segmentation_is_shown_over_the_image(run_step, shown) -> None:
+    run_step(View(image_chunk_name="a", segmentation_chunk_name="b"), a=IMAGE, b=IDS)
+    assert shown[0][0] is IMAGE.array
+    assert shown[0][1] is IDS.array
+
+
+def test_a_segmentation_alone_is_shown_as_such(run_step, shown) -> None:
+    run_step(View(), chunk=IDS)
+    assert shown[0][0] is None
+    assert shown[0][1] is IDS.array
+
+
+def test_a_segmentation_of_another_box_or_of_floats_is_refused(run_step, shown) -> None:
+    moved = Chunk(IDS.array, Vec3(0, 2, 3))
+    with pytest.raises(ChunkMismatch, match="segmentation 0-2_2-5_3-7 and image 1-3_2-5_3-7 are not of the same box"):
+        run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=moved)
+    floats = Chunk(np.ones((2, 3, 4), np.float32), Vec3(1, 2, 3))
+    with pytest.raises(ChunkMismatch, match="whole numbers, and this one is float32"):
+        run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=floats)
+    assert shown == []
+
+
+def test_both_names_must_have_been_made() -> None:
+    with pytest.raises(ConfigError, match="reads 'b', which no operator before it makes"):
+        Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "view", "segmentation_chunk_name": "b"}]})
