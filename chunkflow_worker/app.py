@@ -16,13 +16,13 @@ from celery import Celery, Task, signals
 from celery.exceptions import Reject
 from kombu.entity import Queue as KombuQueue
 
-from chunkflow_worker.errors import ConfigError, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.errors import ChunkflowError, ConfigError, PermanentError, PipelineMismatch, Preempted
 from chunkflow_worker.events import Subscriber
 from chunkflow_worker.handler import Handler
 from chunkflow_worker.inference.engine import cpu_name
 from chunkflow_worker.lease import Lease
 from chunkflow_worker.ledger import Ledger
-from chunkflow_worker.message import TASK_NAME, TaskMessage, encode
+from chunkflow_worker.message import MAX_ATTEMPTS, TASK_NAME, decode, encode
 from chunkflow_worker.metrics.log import log_events
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.settings import Settings
@@ -79,8 +79,9 @@ class Worker:
     def run(self, kwargs: dict[str, Any], task_id: str, receipt: str, receives: int) -> None:
         """Do one task under its lease and settle its message. Returning acknowledges it; raises Reject otherwise."""
         lease = Lease(poller.client, self.queue, receipt, self.settings.lease_seconds)
-        attempts = int(kwargs.get("attempts", 0))
-        body = encode(TaskMessage.model_validate(kwargs | {"attempts": attempts + receives - 1}), self.queue.name, task_id)
+        message = decode(kwargs)
+        spent = min(message.attempts + receives - 1, MAX_ATTEMPTS)
+        body = encode(message.model_copy(update={"attempts": spent}), self.queue.name, task_id)
         with self._lock:
             self._leases[lease] = body
         try:
@@ -88,13 +89,13 @@ class Worker:
                 self.handler.handle(kwargs, task_id, receives, check=lambda: self._check(lease))
                 lease.check()
         except Exception as error:
-            self._settle(lease, error, encode(TaskMessage.model_validate(kwargs), self.queue.name, task_id), body, receives)
+            self._settle(lease, error, body, receives)
             raise Reject(error, requeue=False) from None
         finally:
             with self._lock:
                 self._leases.pop(lease, None)
 
-    def _settle(self, lease: Lease, error: Exception, same: str, copy: str, receives: int) -> None:
+    def _settle(self, lease: Lease, error: Exception, copy: str, receives: int) -> None:
         """Give a failed task's message its next place: another worker, the dead letters, or the queue after a delay."""
         try:
             if isinstance(error, Preempted):
@@ -104,7 +105,7 @@ class Worker:
                 lease.give_back(copy)
                 os.kill(os.getpid(), signal.SIGTERM)
             elif isinstance(error, PermanentError):
-                lease.dead_letter(same)
+                lease.dead_letter(copy)
             else:
                 lease.set_delay(min(MAX_BACKOFF_SECONDS, self.settings.backoff_seconds * 2 ** min(receives - 1, 16)))
         except Exception as failure:
@@ -224,7 +225,11 @@ def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
         # Until Celery sets its own handlers there is nothing to give back.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         poller.configure(queue, settings.region, settings.poll_seconds)
-        worker.open()
+        try:
+            worker.open()
+        except ChunkflowError as error:  # Celery would log it and go on
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(2 if isinstance(error, ConfigError) else 1)
 
     @signals.worker_shutting_down.connect(weak=False)
     def stop_worker(**_: Any) -> None:

@@ -20,6 +20,7 @@ from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import MessageMalformed
 
 TASK_NAME = "chunkflow.task"
+MAX_ATTEMPTS = 1000
 JOB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -38,7 +39,7 @@ class TaskMessage(BaseModel):
     job: str = Field(pattern=JOB_NAME)
     bbox: str
     pipeline: str = Field("", max_length=64, pattern=r"^[0-9a-f]*$")
-    attempts: int = Field(0, ge=0, le=1000)
+    attempts: int = Field(0, ge=0, le=MAX_ATTEMPTS)
 
     @field_validator("bbox")
     @classmethod

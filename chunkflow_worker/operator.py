@@ -83,7 +83,7 @@ class Operator(Options):
 
     def describe(self) -> str:
         """One line: what it will do."""
-        given = self.model_dump(exclude={"op", "name"}, exclude_defaults=True)
+        given = self.model_dump(mode="json", exclude={"op", "name"}, exclude_defaults=True)
         return ", ".join(f"{key}={value}" for key, value in given.items())
 
 

@@ -40,6 +40,7 @@ _ledger = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chunkflow-worker")
 def cli() -> None:
     """Send the tasks of a job to SQS, and see how far they are.
 
@@ -95,8 +96,8 @@ enqueue.params.extend(click_options(Grid))
 def _send(plan: Plan, ledger_path: str | None, threads: int) -> None:
     from chunkflow_worker.ledger import Ledger
     from chunkflow_worker.message import TaskMessage, encode
+    from chunkflow_worker.progress import duration_text, progress
     from chunkflow_worker.sqs import find_queue
-    from producer import report
     from producer.plan import record_job, some_are_done
     from producer.queue import SendingFailed, send
 
@@ -113,12 +114,12 @@ def _send(plan: Plan, ledger_path: str | None, threads: int) -> None:
     bodies = (encode(TaskMessage(job=record.job, bbox=str(box), pipeline=record.pipeline), target.name) for box in plan.boxes)
     began, done = monotonic(), 0
     try:
-        with report.progress(total, "sent") as show:
+        with progress(total, "sent") as show:
 
             def sent(count: int) -> None:
                 nonlocal done
                 done = count
-                show(done, f"{report.duration_text((monotonic() - began) * (total - done) / done)} left")
+                show(done, f"{duration_text((monotonic() - began) * (total - done) / done)} left")
 
             send(client, target.url, bodies, threads=threads, sent=sent)
     except SendingFailed as error:
@@ -231,7 +232,8 @@ def status(
 
 def _watch(statuses: Iterator[JobStatus], as_json: bool) -> bool:
     """Show every status; True when the job is done at the end."""
-    from producer.report import note_of, progress
+    from chunkflow_worker.progress import progress
+    from producer.report import note_of
 
     last = next(statuses)
     total = last.total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ import click
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.operator import TaskSource
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
+from chunkflow_worker.progress import duration_text, progress
 from chunkflow_worker.task import SkipTask, Task
 
 
@@ -39,17 +40,16 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     if chain is None:
         list(source.tasks() if source else [])
         return
-    tasks = chain.tasks.tasks() if chain.tasks else iter([Task()])
+    tasks = list(chain.tasks.tasks()) if chain.tasks else [Task()]
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
     from chunkflow_worker.metrics.log import log_events
 
-    done, started = 0, perf_counter()
-    with chain.open((log_events,), dry_run=options["dry_run"]) as opened:
-        for task in tasks:
+    shown = progress(len(tasks), "done") if len(tasks) > 1 else nullcontext(lambda done, note: None)
+    with chain.open((log_events,), dry_run=options["dry_run"]) as opened, shown as show:
+        started = perf_counter()
+        for done, task in enumerate(tasks, 1):
             _run_one(opened, task, ledger, chain.digest)
-            done += 1
-            if sys.stderr.isatty() or options["verbose"]:
-                click.echo(f"{done} tasks, {perf_counter() - started:.1f} s, last {task.bbox}", err=True)
+            show(done, f"{duration_text((perf_counter() - started) * (len(tasks) - done) / done)} left")
 
 
 def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str) -> None:

@@ -16,7 +16,7 @@ class Augmented:
 
     def __init__(self, engine: Engine):
         self._engine = engine
-        self.device, self.channels = engine.device, engine.channels
+        self.device, self.channels, self.precision = engine.device, engine.channels, engine.precision
 
     def put(self, array: NDArray[Any]) -> Any:
         return self._engine.put(array)

@@ -16,7 +16,7 @@ Bump = Literal["wu", "zung", "linear"]
 _LEAST = 1e-6
 
 
-def patch_weights(size: Vec3, bump: Bump = "wu") -> NDArray[np.float32]:
+def patch_weights(size: Vec3, bump: Bump = "wu") -> NDArray[np.float64]:
     """Weights of an output patch, shape zyx, in (0, 1], symmetric, largest in the middle.
 
     The blended value is the sum of weight x value over all patches at a voxel, divided by the sum of their weights: so
@@ -36,7 +36,7 @@ def patch_weights(size: Vec3, bump: Bump = "wu") -> NDArray[np.float32]:
         weights = _exp(_outer([-1 / (1 - (2 * u - 1) ** 2) for u in _unit(size)], np.add))
         low, high = float(weights.min()), float(weights.max())
         weights = (weights - low) / (high - low) * (1 - 1e-6) + 1e-6 if high > low else np.ones_like(weights)
-    result: NDArray[np.float32] = np.maximum(weights / weights.max(), _LEAST).astype(np.float32)
+    result: NDArray[np.float64] = np.maximum(weights / weights.max(), _LEAST)
     return result
 
 

@@ -16,16 +16,19 @@ class Engine(Protocol):
 
     device: name of the CPU or GPU.
     channels: number of output channels.
+    precision: type in which patches are added up. In float64, patches that agree at a voxel give just their value as
+        float32, so an output does not depend on how many patches there were; GPUs add up in float32, 1e-7 less exact.
     """
 
     device: str
     channels: int
+    precision: DTypeLike
 
     def put(self, array: NDArray[Any]) -> Any:
         """Bring an array to the device."""
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
-        """A float32 array of zeros on the device."""
+        """An array of zeros on the device, of its `precision`."""
 
     def predict(self, patches: list[Any]) -> Any:
         """Run patches, czyx each, in one batch; returns n output patches, nczyx, float32.
@@ -40,6 +43,8 @@ class Engine(Protocol):
 class HostEngine:
     """The part of an engine that computes in numpy on the host."""
 
+    precision: DTypeLike = np.float64
+
     def __init__(self, channels: int):
         self.channels = channels
         self.device = cpu_name()
@@ -47,8 +52,8 @@ class HostEngine:
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         return array
 
-    def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        return np.zeros(shape, np.float32)
+    def zeros(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.zeros(shape, self.precision)
 
     def fetch(self, array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         return array.astype(dtype, copy=False)

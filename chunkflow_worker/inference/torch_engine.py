@@ -29,6 +29,7 @@ class TorchEngine:
         torch = _torch()
         self.channels = channels
         self._output_size = output_size
+        self.precision: DTypeLike = np.float32 if torch.cuda.is_available() else np.float64
         self._target = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.device = device_name()
         source = load_source(model_path)
@@ -47,7 +48,7 @@ class TorchEngine:
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         torch = _torch()
-        return torch.zeros(shape, dtype=torch.float32, device=self._target)
+        return torch.zeros(shape, dtype=torch.float64 if self.precision == np.float64 else torch.float32, device=self._target)
 
     def predict(self, patches: list[Any]) -> Any:
         torch = _torch()

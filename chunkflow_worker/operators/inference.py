@@ -124,7 +124,7 @@ class Inference(Operator):
         from chunkflow_worker.inference.blending import infer
 
         engine = self._engine()
-        weights = engine.put(patch_weights(self._shape.output, self.bump))
+        weights = engine.put(patch_weights(self._shape.output, self.bump).astype(engine.precision))
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)

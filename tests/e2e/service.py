@@ -34,20 +34,24 @@ class Service:
         self.environment = os.environ | environment | {"PYTHONPATH": path, "CHUNKFLOW_POLL_SECONDS": "1"}
         self.sqs = boto3.client("sqs", region_name="us-east-1")
         self.pipeline = root / "pipeline.yaml"
-        self.ledger = Ledger(f"file://{root}/out/log")
+        self.place = f"file://{root}"
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
-        """Make an input of noise and an empty output; returns their box."""
+        """Make an input of noise, and empty outputs `out` and `whole`; returns their box."""
         box = BoundingBox.sized((0, 0, 0), size)
-        for name, dtype in (("in", "uint8"), ("out", out_dtype)):
+        for name, dtype in (("in", "uint8"), ("out", out_dtype), ("whole", out_dtype)):
             create_volume(self.path(name), bounds=box, voxel_size=(40, 8, 8), block_size=block, dtype=dtype)
         noise = np.random.default_rng(1).integers(1, 255, size, np.uint8)
         PrecomputedVolume(self.path("in")).write(box, noise)
         return box
 
     def path(self, name: str) -> str:
-        return f"file://{self.root}/{name}"
+        return f"{self.place}/{name}"
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.path("out/log"))
 
     def chain(self, *middle: dict[str, Any]) -> None:
         """Write a pipeline that loads from `in`, does what is in the middle, and saves to `out`."""
@@ -116,9 +120,12 @@ class Service:
     def logs(self) -> str:
         return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.root.glob("worker-*.log")))
 
-    def output(self) -> np.ndarray:
-        volume = PrecomputedVolume(self.path("out"))
+    def read(self, name: str) -> np.ndarray:
+        volume = PrecomputedVolume(self.path(name))
         return volume.read(volume.bounds)
+
+    def output(self) -> np.ndarray:
+        return self.read("out")
 
     def output_where_written(self) -> np.ndarray:
         """The output, with zeros where nothing was written."""
@@ -126,8 +133,18 @@ class Service:
         return volume.read(volume.bounds)
 
     def input(self) -> np.ndarray:
-        volume = PrecomputedVolume(self.path("in"))
-        return volume.read(volume.bounds)
+        return self.read("in")
+
+    def run_in_one_box(self) -> None:
+        """Run the pipeline on the whole volume by the command line, here; it writes to `whole`."""
+        chain = yaml.safe_load(self.pipeline.read_text())
+        chain["operators"][-1]["volume_path"] = self.path("whole")
+        file = self.root / "one_box.yaml"
+        file.write_text(yaml.safe_dump(chain))
+        code = "from chunkflow_worker.cli.chunkflow import main; main()"
+        command = [sys.executable, "-c", code, "--pipeline", str(file), "generate-tasks", "-v", self.path("in")]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
 
     def close(self) -> None:
         self.go()

@@ -98,6 +98,17 @@ def test_missing_queue_is_told_and_not_created(service: Service) -> None:
     assert "Traceback" not in service.logs()
 
 
+def test_absent_output_volume_ends_the_worker_before_it_takes_a_task(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain()
+    service.pipeline.write_text(service.pipeline.read_text().replace("/out", "/nowhere"))
+    service.create_queue()
+    worker = service.start_worker(ledger=service.path("log"))
+    assert worker.wait(30) == 2
+    assert "no precomputed volume here" in service.logs()
+    assert "Traceback" not in service.logs()
+
+
 def test_celery_command_is_the_same_worker(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()

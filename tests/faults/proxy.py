@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,13 +17,17 @@ _ERRORS = {"500": "InternalFailure", "503": "ServiceUnavailable", "403": "Expire
 
 
 class Proxy:
-    """`inject` a fault for the next requests of one operation; `hit` is set when the last of them was answered so."""
+    """`inject` a fault for the next requests of one operation; `hit` is set when the last of them was answered so.
+
+    requests: how many came, by operation.
+    """
 
     def __init__(self, upstream: str):
         self.upstream = urlsplit(upstream)
         self.hit = threading.Event()
         self.stopped = threading.Event()
         self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
         self._plan: tuple[str, Fault, int] = ("", "500", 0)
 
     def inject(self, operation: str, fault: Fault, count: int = 1) -> None:
@@ -33,6 +38,7 @@ class Proxy:
 
     def fault_for(self, operation: str) -> Fault | None:
         with self._lock:
+            self.requests[operation] += 1
             wanted, fault, left = self._plan
             if not left or wanted not in ("", operation):
                 return None

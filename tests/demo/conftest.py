@@ -1,0 +1,9 @@
+"""The demo is no package: its folder goes on the path, as it does for `python deploy/demo/train.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+DEMO = Path(__file__).parents[2] / "deploy" / "demo"
+sys.path.insert(0, str(DEMO))
