@@ -49,6 +49,7 @@ class Worker:
         self._leases: dict[Lease, str] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._stop_at = 0.0
         self._metrics: Any = None
 
     def open(self) -> None:
@@ -154,6 +155,7 @@ class Worker:
 
     def _watch(self) -> None:
         limit = self.settings.watchdog_seconds
+        poller.last_turn = time.monotonic()  # opening volumes and models may have taken long
         while not self._stopping.wait(min(limit / 4, 10)):
             if time.monotonic() - poller.last_turn > limit:
                 log.critical("the poll loop has stood still for %.0f s, ending the worker", limit)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import (
     ChunkflowError,
@@ -27,6 +27,8 @@ from chunkflow_worker.message import pipeline_digest
 from chunkflow_worker.operator import Operator, Run, Step, TaskSource, find_operator, operator_names
 from chunkflow_worker.options import faults_of
 from chunkflow_worker.task import SkipTask, Task
+
+_SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Pipeline:
             count[operator.label] = n = count.get(operator.label, 0) + 1
             labels.append(operator.label if n == 1 else f"{operator.label}-{n}")
         return labels
+
+    def context(self, index: int, box: BoundingBox = _SAMPLE_BOX) -> tuple[Vec3, Vec3]:
+        """Voxels before and behind a box, far from the volume's border, that the operator at `index` must produce."""
+        needed = _needed_box(self.operators[index + 1 :])(box, None)
+        return box.start - needed.start, needed.stop - box.stop
 
     @contextmanager
     def open(self, subscribers: tuple[Subscriber, ...] = (), **options: Any) -> Iterator[OpenPipeline]:

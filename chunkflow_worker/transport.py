@@ -18,7 +18,6 @@ from typing import Any
 from kombu.transport import SQS
 from vine import promise
 
-from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.message import open_envelope
 from chunkflow_worker.sqs import Queue, make_client, move
 
@@ -91,7 +90,7 @@ class Poller:
         """Take a message in hand, or refuse it: malformed ones go to the dead letters, late ones back to the queue."""
         try:
             open_envelope(message["Body"], self.queue.name)
-        except MessageMalformed as error:
+        except Exception as error:  # whatever is wrong with it, it must not reach Celery, nor end this thread
             log.error("refused message %s, moved to the dead letters: %s", message.get("MessageId"), error)
             try:
                 move(self.client, message["Body"], self.queue.url, message["ReceiptHandle"], self.queue.dead_letter_url)

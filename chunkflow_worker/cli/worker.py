@@ -53,6 +53,9 @@ def check(pipeline: str, open_it: bool) -> None:
         flow = " -> ".join(filter(None, (", ".join(operator.reads()), ", ".join(operator.writes()))))
         named = "" if label == operator.op else f" ({label})"
         click.echo(f"  {i} {operator.op}{named}: {flow or 'no values'}\n      {operator.describe() or 'defaults'}")
+        before, after = chain.context(i)
+        if not operator.reads() and operator.writes() and any((*before, *after)):
+            click.echo(f"      reads {list(before)} voxels before the box and {list(after)} behind it, where the volume has them")
     if open_it:
         with chain.open(dry_run=True):
             click.echo("all volumes and models open")

@@ -32,12 +32,14 @@ def test_check_prints_what_a_chain_will_do(tmp_path: Path) -> None:
     file = pipeline(
         tmp_path / "p.yaml",
         {"op": "load-precomputed", "volume_path": "s3://lab/em"},
+        {"op": "inference", "framework": "identity", "input_patch_size": [16, 64, 64], "output_patch_overlap": [4, 16, 16]},
         {"op": "threshold", "threshold": 0.25},
         {"op": "save-precomputed", "volume_path": "s3://lab/mask"},
     )
     done = run("check", file)
     assert done.returncode == 0, done.stderr
-    assert "3 operators" in done.stdout
+    assert "4 operators" in done.stdout
+    assert "reads [4, 16, 16] voxels before the box and [4, 16, 16] behind it" in done.stdout
     assert "ledger s3://lab/mask/log" in done.stdout
     assert "threshold=0.25" in done.stdout
 
