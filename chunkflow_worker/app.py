@@ -89,14 +89,14 @@ class Worker:
             with lease:
                 self.handler.handle(kwargs, task_id, receives, check=lambda: self._check(lease))
                 lease.check()
-        except Exception as error:
+        except BaseException as error:  # what passes here would cost Celery a thread for good
             self._settle(lease, error, body, receives)
             raise Reject(error, requeue=False) from None
         finally:
             with self._lock:
                 self._leases.pop(lease, None)
 
-    def _settle(self, lease: Lease, error: Exception, copy: str, receives: int) -> None:
+    def _settle(self, lease: Lease, error: BaseException, copy: str, receives: int) -> None:
         """Give a failed task's message its next place: another worker, the dead letters, or the queue after a delay."""
         try:
             if isinstance(error, Preempted):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -49,9 +50,9 @@ class Operator(Options):
     def label(self) -> str:
         return self.name or self.op
 
+    @abstractmethod
     def open(self, run: Run) -> AbstractContextManager[Step]:
         """Acquire what is expensive once, and yield the step that does one task. Steps run in several threads."""
-        raise NotImplementedError
 
     @property
     def margin(self) -> Vec3:
@@ -92,8 +93,13 @@ class TaskSource(Operator):
 
     group: ClassVar[str] = "Tasks"
 
+    @abstractmethod
     def tasks(self) -> Iterator[Task]:
-        raise NotImplementedError
+        """The tasks, in order."""
+
+    def open(self, run: Run) -> AbstractContextManager[Step]:
+        """Nothing to do for a task that is made already."""
+        return nullcontext(lambda task: None)
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

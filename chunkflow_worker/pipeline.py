@@ -211,7 +211,9 @@ def _naming(label: str, bbox: BoundingBox | None) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise OutOfMemory(f"{subject}: out of memory") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit of a user's code, panics of extensions
         raise RetryableError(f"{subject}: {type(error).__name__}: {error}") from error
 
 

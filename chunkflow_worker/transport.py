@@ -18,7 +18,7 @@ from typing import Any
 from kombu.transport import SQS
 from vine import promise
 
-from chunkflow_worker.message import open_envelope
+from chunkflow_worker.message import encode, open_envelope
 from chunkflow_worker.sqs import Queue, make_client, move
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Poller:
     def _accept(self, message: dict[str, Any]) -> bool:
         """Take a message in hand, or refuse it: malformed ones go to the dead letters, late ones back to the queue."""
         try:
-            open_envelope(message["Body"], self.queue.name)
+            task, task_id = open_envelope(message["Body"], self.queue.name)
         except Exception as error:  # whatever is wrong with it, it must not reach Celery, nor end this thread
             log.error("refused message %s, moved to the dead letters: %s", message.get("MessageId"), error)
             try:
@@ -97,6 +97,8 @@ class Poller:
             except Exception as failure:
                 log.warning("it stays in the queue until SQS moves it itself: %s", failure)
             return False
+        # Celery reads an envelope of ours and never the sender's, of which any field could end its consumer.
+        message["Body"] = encode(task, self.queue.name, task_id)
         with self._lock:
             if not self._closing.is_set():
                 self._in_hand[message["ReceiptHandle"]] = message["MessageId"]

@@ -181,9 +181,10 @@ def test_margins_add_up_and_are_cut_off_again() -> None:
         (OSError("no"), RetryableError),
         (ZeroDivisionError("no"), RetryableError),
         (MemoryError("no"), OutOfMemory),
+        (SystemExit("no"), RetryableError),
     ],
 )
-def test_errors_name_operator_and_box_and_are_of_one_of_two_kinds(raised: Exception, kind: type[Exception]) -> None:
+def test_errors_name_operator_and_box_and_are_of_one_of_two_kinds(raised: BaseException, kind: type[Exception]) -> None:
     with (
         Pipeline.parse({"operators": [{"op": "raise", "error": raised, "name": "breaker"}]}).open() as opened,
         pytest.raises(kind, match=f"breaker on {BOX}: ") as caught,

@@ -41,13 +41,14 @@ def write_picture(
         "membranes on the input": _overlay(grey, probability),
         "probability of membrane": _colour(probability, MAP),
     }
-    foot = f"section {z} of {depth}, {height} x {width} voxels"
+    foot = f"section z = {z} of {depth}, {height} x {width} voxels"
     if truth is not None:
         panels["truth"] = _colour(truth[z].astype(np.float32), ((0, 0, 0), (255, 255, 255)))
         result = score(probability_zyx, truth)
-        foot += "      all sections, probability above 0.5:  " + "  ".join(f"{key} {value:.2f}" for key, value in result.items())
-    scale = PANEL / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        foot += "      all sections, probability above 0.5:  "
+        foot += "   ".join(f"{key.replace('f1', 'F1')} {value:.2f}" for key, value in result.items())
+    scale = PANEL / width
+    size = (PANEL, max(1, round(height * scale)))
     sheet = Image.new("RGB", (GAP + len(panels) * (size[0] + GAP), HEAD + size[1] + FOOT), PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, (title, pixels) in enumerate(panels.items()):

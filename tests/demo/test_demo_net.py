@@ -19,6 +19,7 @@ UNSEEN_SEED = 900
 
 @pytest.fixture(scope="module")
 def net():
+    torch.set_num_threads(min(2, torch.get_num_threads()))
     return membrane_net.load_model(WEIGHTS)
 
 
