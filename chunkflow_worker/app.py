@@ -32,6 +32,7 @@ from chunkflow_worker.transport import poller
 log = logging.getLogger("chunkflow_worker")
 
 MAX_BACKOFF_SECONDS = 900
+MAX_DEFAULT_LEASE_SECONDS = 120
 
 
 class Worker:
@@ -45,6 +46,7 @@ class Worker:
                 str(settings.pipeline), "ledger", "the chain saves no volume, so its ledger has no place", "set CHUNKFLOW_LEDGER"
             )
         self.ledger = Ledger(path)
+        self.lease_seconds = settings.lease_seconds or min(max(queue.visibility_seconds, 3), MAX_DEFAULT_LEASE_SECONDS)
         self._open = ExitStack()
         self._leases: dict[Lease, str] = {}
         self._lock = threading.Lock()
@@ -66,20 +68,21 @@ class Worker:
         )
         device = next(filter(None, (o.device() for o in self.pipeline.operators)), "") or cpu_name()
         log.info(
-            "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, ledger %s",
+            "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, lease %d s, ledger %s",
             version("chunkflow-worker"),
             self.queue.name,
             self.settings.pipeline,
             self.pipeline.digest,
             device,
             self.settings.in_flight,
+            self.lease_seconds,
             self.ledger.path,
         )
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def run(self, kwargs: dict[str, Any], task_id: str, receipt: str, receives: int) -> None:
         """Do one task under its lease and settle its message. Returning acknowledges it; raises Reject otherwise."""
-        lease = Lease(poller.client, self.queue, receipt, self.settings.lease_seconds)
+        lease = Lease(poller.client, self.queue, receipt, self.lease_seconds)
         message = decode(kwargs)
         spent = min(message.attempts + receives - 1, MAX_ATTEMPTS)
         body = encode(message.model_copy(update={"attempts": spent}), self.queue.name, task_id)

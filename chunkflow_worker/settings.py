@@ -22,8 +22,19 @@ class Settings(BaseSettings):
     queue: str = Field("chunkflow", description="Name of the SQS queue to take tasks from.", pattern=r"^[\w-]{1,75}$")
     ledger: str | None = Field(None, description="Where task records go; `log` below the last saved volume when not set.")
     in_flight: int = Field(2, ge=1, le=64, description="Tasks worked on at the same time; bounds memory.")
-    lease_seconds: int = Field(60, ge=3, le=43200, description="A dead worker's task is visible to others after at most this.")
-    grace_seconds: float = Field(30, ge=0, description="After SIGTERM, tasks may finish this long before they are given back.")
+    lease_seconds: int | None = Field(
+        None,
+        ge=3,
+        le=43200,
+        description="A dead worker's task is visible to others after at most this; "
+        "the queue's visibility timeout when not set, but from 3 to 120 seconds.",
+    )
+    grace_seconds: float = Field(
+        1,
+        ge=0,
+        description="After SIGTERM, tasks may finish this long before they are given back. "
+        "Raise it to what your platform allows before it kills, less 15 seconds.",
+    )
     backoff_seconds: int = Field(10, ge=0, le=900, description="Delay before the second attempt; doubles with each, up to 900.")
     poll_seconds: int = Field(5, ge=1, le=20, description="Length of one long poll; a stopping worker waits for its end.")
     watchdog_seconds: float = Field(120, gt=0, description="End the worker when its poll loop stood still this long.")

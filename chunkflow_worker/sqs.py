@@ -19,12 +19,17 @@ class QueueUnavailable(RetryableError):
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue and its dead-letter queue. `max_receives`: receives before SQS moves a message there."""
+    """A queue and its dead-letter queue.
+
+    max_receives: receives before SQS moves a message to the dead letters.
+    visibility_seconds: how long SQS hides a message that is received.
+    """
 
     name: str
     url: str
     dead_letter_url: str
     max_receives: int
+    visibility_seconds: int
 
 
 def make_client(region: str, read_seconds: float = 10, connections: int = 10) -> Any:
@@ -79,8 +84,8 @@ def find_queue(client: Any, name: str) -> Queue:
             raise ConfigError.one(
                 "queue", name, "there is no such queue", f"make it with: chunkflow-producer queue create {name}"
             ) from None
-        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
-        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"])["Attributes"]
+        policy = json.loads(answer.get("RedrivePolicy", "{}"))
         if not policy:
             raise ConfigError.one(
                 "queue", name, "has no dead-letter queue", f"give it one with: chunkflow-producer queue create {name}"
@@ -95,7 +100,7 @@ def find_queue(client: Any, name: str) -> Queue:
                 f"its dead-letter queue {dead_name} is gone",
                 f"make it with: chunkflow-producer queue create {name}",
             ) from None
-    return Queue(name, url, dead_url, int(policy["maxReceiveCount"]))
+    return Queue(name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"]))
 
 
 def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:

@@ -10,7 +10,7 @@ from chunkflow_worker.errors import LeaseLost
 from chunkflow_worker.lease import Lease
 from chunkflow_worker.sqs import Queue, QueueUnavailable
 
-QUEUE = Queue("q", "url", "dead-url", 3)
+QUEUE = Queue("q", "url", "dead-url", 3, 60)
 
 
 class Sqs:

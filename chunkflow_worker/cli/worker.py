@@ -25,8 +25,8 @@ def cli() -> None:
 @click.option("--queue", "-q", help="Name of the SQS queue.")
 @click.option("--ledger", help="Where task records go; log/ below the last saved volume when not given.")
 @click.option("--in-flight", type=int, help="Tasks worked on at the same time.")
-@click.option("--lease", "lease_seconds", type=int, help="Seconds after which a dead worker's task is taken by another.")
-@click.option("--grace", "grace_seconds", type=float, help="Seconds that tasks have to finish after SIGTERM.")
+@click.option("--lease", "lease_seconds", type=int, help="Seconds after which a dead worker's task is visible again.")
+@click.option("--grace", "grace_seconds", type=float, help="Seconds that tasks have to finish after SIGTERM; 1 when not given.")
 def run(**options: Any) -> None:
     """Work on a queue until stopped.
 

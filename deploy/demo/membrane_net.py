@@ -4,7 +4,7 @@ Input (n, 1, z, y, x) float32, grey / 255. Output of the same shape, float32: th
 
 Sections are thicker than voxels are wide, so half of the kernels are 1x3x3, half are 3x3x3, and all the pooling stays within
 a section. Inside, the sections stand in the batch, (n z, channels, y, x), and a 3x3x3 kernel is a 3x3 kernel over the channels
-of three neighbouring sections: the same sum, but on a CPU torch computes it ten times faster than a Conv3d of batch 1.
+of three neighbouring sections: the same sum, but on a CPU torch computes it several times faster than a Conv3d of batch 1.
 """
 
 from __future__ import annotations

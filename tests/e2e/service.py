@@ -74,8 +74,8 @@ class Service:
         self.producer("enqueue", "--queue", self.queue, "--job", job, "--pipeline", str(self.pipeline), *place, *extra)
 
     def start_worker(self, **settings: object) -> subprocess.Popen[bytes]:
-        """A worker process, ready or not yet; settings as in Settings, in_flight 1 unless told otherwise."""
-        given = {"in_flight": 1, "lease_seconds": 3, "backoff_seconds": 0} | settings
+        """A worker process, ready or not yet; settings as in Settings, in_flight 1 and no backoff unless told otherwise."""
+        given = {"in_flight": 1, "backoff_seconds": 0} | settings
         variables = {f"CHUNKFLOW_{name.upper()}": str(value) for name, value in given.items()}
         command = [sys.executable, "-c", "from chunkflow_worker.cli.worker import main; main()", "run"]
         command += ["--pipeline", str(self.pipeline), "--queue", self.queue]
