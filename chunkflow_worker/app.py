@@ -13,7 +13,6 @@ from importlib.metadata import version
 from typing import Any
 
 from celery import Celery, Task, signals
-from celery.exceptions import Reject
 from kombu.entity import Queue as KombuQueue
 
 from chunkflow_worker.errors import ChunkflowError, ConfigError, PermanentError, PipelineMismatch, Preempted
@@ -22,7 +21,7 @@ from chunkflow_worker.handler import Handler
 from chunkflow_worker.inference.engine import cpu_name
 from chunkflow_worker.lease import Lease
 from chunkflow_worker.ledger import Ledger
-from chunkflow_worker.message import MAX_ATTEMPTS, TASK_NAME, decode, encode
+from chunkflow_worker.message import MAX_ATTEMPTS, TASK_NAME, TaskMessage, decode, encode
 from chunkflow_worker.metrics.log import log_events
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.settings import Settings
@@ -81,39 +80,44 @@ class Worker:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def run(self, kwargs: dict[str, Any], task_id: str, receipt: str, receives: int) -> None:
-        """Do one task under its lease and settle its message. Returning acknowledges it; raises Reject otherwise."""
-        lease = Lease(poller.client, self.queue, receipt, self.lease_seconds)
+        """Do one task under its lease and settle its message; never raises, since that would cost Celery a thread."""
         message = decode(kwargs)
-        spent = min(message.attempts + receives - 1, MAX_ATTEMPTS)
-        body = encode(message.model_copy(update={"attempts": spent}), self.queue.name, task_id)
+        lease = Lease(poller.client, self.queue, receipt, self.lease_seconds)
         with self._lock:
-            self._leases[lease] = body
+            self._leases[lease] = self._copy(message, task_id, min(message.attempts + receives - 1, MAX_ATTEMPTS))
         try:
             with lease:
                 self.handler.handle(kwargs, task_id, receives, check=lambda: self._check(lease))
                 lease.check()
-        except BaseException as error:  # what passes here would cost Celery a thread for good
-            self._settle(lease, error, body, receives)
-            raise Reject(error, requeue=False) from None
+                lease.acknowledge()
+        except BaseException as error:
+            self._settle(lease, error, message, task_id, receives)
         finally:
             with self._lock:
                 self._leases.pop(lease, None)
 
-    def _settle(self, lease: Lease, error: BaseException, copy: str, receives: int) -> None:
+    def _settle(self, lease: Lease, error: BaseException, message: TaskMessage, task_id: str, receives: int) -> None:
         """Give a failed task's message its next place: another worker, the dead letters, or the queue after a delay."""
+        attempts = message.attempts + receives
+        exhausted = attempts >= self.queue.max_receives
+        backoff = min(MAX_BACKOFF_SECONDS, self.settings.backoff_seconds * 2 ** min(attempts - 1, 16))
         try:
             if isinstance(error, Preempted):
-                lease.give_back(copy)
+                lease.give_back(self._leases[lease])
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
-                lease.give_back(copy)
+                lease.set_delay(backoff)
                 os.kill(os.getpid(), signal.SIGTERM)
-            elif isinstance(error, PermanentError):
-                lease.dead_letter(copy)
+            elif isinstance(error, PermanentError) or (exhausted and message.attempts):
+                # SQS counts the receives of this copy alone, so it would try on where earlier copies had their attempts.
+                lease.dead_letter(self._copy(message, task_id, 0))
             else:
-                lease.set_delay(min(MAX_BACKOFF_SECONDS, self.settings.backoff_seconds * 2 ** min(receives - 1, 16)))
+                lease.set_delay(0 if exhausted else backoff)  # when exhausted, SQS moves it at the next receive
         except Exception as failure:
             log.warning("the message returns when its lease ends: %s", failure)
+
+    def _copy(self, message: TaskMessage, task_id: str, attempts: int) -> str:
+        return encode(message.model_copy(update={"attempts": attempts}), self.queue.name, task_id)
 
     def _check(self, lease: Lease) -> None:
         lease.check()
@@ -132,20 +136,23 @@ class Worker:
             threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
     def _drain(self) -> None:
-        """Celery's threads pool cannot end a running task: give its message back, then end the process."""
+        """Celery's threads pool cannot end a running task: give its message back, then end the process.
+
+        When all tasks end within the grace period, Celery ends the process by itself, and this thread with it.
+        """
         closing = threading.Thread(target=poller.close, name="sqs-close")
         closing.start()
-        while self._leases and not self._grace_over():
+        left: list[tuple[Lease, str]] = []
+        while not left:
             time.sleep(0.05)
-        with self._lock:
-            left = list(self._leases.items())
+            if self._grace_over():
+                with self._lock:
+                    left = list(self._leases.items())
         for lease, body in left:
             try:
                 lease.give_back(body)
             except Exception as error:
                 log.warning("a message returns when its lease ends: %s", error)
-        if not left:
-            return  # everything is done: Celery acknowledges and ends by itself
         log.info("gave %d unfinished tasks back to the queue", len(left))
         self.close()
         closing.join()

@@ -37,7 +37,7 @@ class Lease:
         self._end = monotonic() + limit
         self._stop = threading.Event()
         self._settled = threading.Lock()
-        self._given_back = False
+        self._over = False
         self.lost = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -53,11 +53,23 @@ class Lease:
         if self.lost.is_set():
             raise LeaseLost("the lease on the message ran out")
 
+    def acknowledge(self) -> None:
+        """Delete the message: its task is done. If SQS is away, it comes back and is found done."""
+        self._halt()
+        with self._settled:
+            if self._over or self.lost.is_set():
+                return
+            self._over = True
+            try:
+                self._client.delete_message(QueueUrl=self._queue.url, ReceiptHandle=self._receipt)
+            except Exception as error:
+                log.warning("message not deleted, it will come back and be found done: %s", error)
+
     def set_delay(self, seconds: int) -> None:
         """Stop renewing and let the message become visible after `seconds`. If SQS is away, the lease just runs out."""
         self._halt()
         with self._settled:
-            if self._given_back or self.lost.is_set():
+            if self._over or self.lost.is_set():
                 return
             try:
                 self._set_visibility(seconds)
@@ -71,17 +83,17 @@ class Lease:
         """
         self._halt()
         with self._settled, sqs_errors("giving a message back"):
-            if not self._given_back and not self.lost.is_set():
+            if not self._over and not self.lost.is_set():
                 move(self._client, body, self._queue.url, self._receipt, self._queue.url)
-                self._given_back = True
+                self._over = True
 
     def dead_letter(self, body: str) -> None:
         """Move the message to the dead-letter queue. Raises QueueUnavailable."""
         self._halt()
         with self._settled, sqs_errors("moving a message to the dead-letter queue"):
-            if not self._given_back and not self.lost.is_set():
+            if not self._over and not self.lost.is_set():
                 move(self._client, body, self._queue.url, self._receipt, self._queue.dead_letter_url)
-                self._given_back = True
+                self._over = True
 
     def _halt(self) -> None:
         """No renewal may land after the message was acknowledged or its visibility set."""

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
-from kombu.transport import SQS
+from kombu.transport import SQS, virtual
 from vine import promise
 
 from chunkflow_worker.message import encode, open_envelope
@@ -51,10 +51,10 @@ class Poller:
         if not self._closing.is_set():
             self._threads.submit(self._receive, count).add_done_callback(done)
 
-    def delivered(self, message: dict[str, Any]) -> None:
-        """The message has reached Celery, or its end; it need not be released any more."""
+    def take(self, message: dict[str, Any]) -> bool:
+        """Hand a message over to Celery; False when it was released meanwhile, since the worker stops."""
         with self._lock:
-            self._in_hand.pop(message["ReceiptHandle"], None)
+            return self._in_hand.pop(message["ReceiptHandle"], None) is not None
 
     def close(self) -> None:
         """Stop receiving: wait for the running poll, and make visible again what no task has taken."""
@@ -117,7 +117,9 @@ poller = Poller()
 
 
 class Channel(SQS.Channel):
-    """Receives through the `Poller`, and never lets a failed acknowledgement end the consumer."""
+    """Receives through the `Poller`, and leaves what becomes of a message to its lease."""
+
+    do_restore = False  # kombu would make the messages of running tasks visible when it shuts down
 
     def _get_async(self, queue: str, count: int = 1, callback: Any = None) -> Any:
         def deliver(messages: Messages) -> None:
@@ -133,17 +135,15 @@ class Channel(SQS.Channel):
         super()._schedule_queue(queue)
 
     def _take(self, queue: str, messages: Messages, callback: Any) -> None:
-        taken = self._on_messages_ready(poller.queue.url, queue, {"Messages": messages})
-        for message in messages:
-            poller.delivered(message)
-        callback(taken)
+        kept = [message for message in messages if poller.take(message)]
+        callback(self._on_messages_ready(poller.queue.url, queue, {"Messages": kept}))
 
     def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
-        try:
-            super().basic_ack(delivery_tag, multiple)
-        except Exception as error:
-            # The delivery is released already. The message comes back, and its task is found recorded as done.
-            log.warning("message not deleted, it will come back: %s", error)
+        """Free Celery's place for a further message. The worker has settled the message itself: see lease.py."""
+        virtual.Channel.basic_ack(self, delivery_tag, multiple)
+
+    def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        virtual.Channel.basic_reject(self, delivery_tag, requeue=False)
 
     def sqs(self, queue: str | None = None) -> Any:
         return poller.client

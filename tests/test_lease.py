@@ -99,6 +99,24 @@ def test_give_back_sends_a_copy_before_it_deletes(sqs: Sqs) -> None:
     assert sqs.calls[1:] == [("send", ("url", "body")), ("delete", "url")], "once, and no renewal after it"
 
 
+def test_acknowledging_deletes_the_message_once_and_nothing_follows(sqs: Sqs) -> None:
+    with Lease(sqs, QUEUE, "r", 60) as lease:
+        assert sqs.renewed.acquire(timeout=5)
+        lease.acknowledge()
+        lease.give_back("body")
+        lease.set_delay(3)
+        lease.acknowledge()
+    assert sqs.calls[1:] == [("delete", "url")]
+
+
+def test_failed_acknowledgement_is_no_error(sqs: Sqs, caplog: pytest.LogCaptureFixture) -> None:
+    with Lease(sqs, QUEUE, "r", 60) as lease:
+        assert sqs.renewed.acquire(timeout=5)
+        sqs.fail = gone("ServiceUnavailable")
+        lease.acknowledge()
+    assert "will come back and be found done" in caplog.text
+
+
 def test_dead_letter_goes_to_the_dead_letter_queue(sqs: Sqs) -> None:
     with Lease(sqs, QUEUE, "r", 60) as lease:
         assert sqs.renewed.acquire(timeout=5)

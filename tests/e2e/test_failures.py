@@ -42,6 +42,50 @@ def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(service: 
     assert np.array_equal(output, source)
 
 
+def test_code_that_asks_to_exit_fails_its_task_and_costs_the_worker_nothing(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 192))
+    service.chain({"op": "fail", "box": "0-16_0-64_0-64", "leave": True})
+    service.create_queue(max_receives=2)
+    service.enqueue()
+    service.start_worker()
+    service.wait_done(2)
+    service.wait(lambda: service.messages() == (0, 0, 1), "one dead letter")
+    (failure,) = [r for r in service.records() if r.state == "failed"]
+    assert "SystemExit: made to leave" in failure.error
+
+
+def test_attempts_of_earlier_copies_count_to_the_dead_letters(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "fail", "box": "0-16_0-64_0-64"})
+    service.create_queue(max_receives=5)
+    queue = find_queue(service.sqs, service.queue)
+    message = TaskMessage(job="job", bbox="0-16_0-64_0-64", attempts=4)
+    service.sqs.send_message(QueueUrl=queue.url, MessageBody=encode(message, service.queue))
+    service.start_worker()
+    service.wait(lambda: service.messages() == (0, 0, 1), "one dead letter")
+    (failure,) = service.records()
+    assert (failure.attempts, failure.final) == (5, True)
+
+
+def test_failed_task_is_kept_when_the_redrive_policy_is_taken_away(service: Service) -> None:
+    """kombu alone would delete it."""
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "fail", "box": "0-16_0-64_0-64"})
+    service.create_queue(visibility=3)
+    queue = find_queue(service.sqs, service.queue)
+    service.start_worker(backoff_seconds=600)
+    service.wait(lambda: "in flight" in service.logs(), "the start line")
+    service.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"RedrivePolicy": ""})
+    body = encode(TaskMessage(job="job", bbox="0-16_0-64_0-64"), service.queue)
+    service.sqs.send_message(QueueUrl=queue.url, MessageBody=body)
+    service.wait(lambda: service.records(), "a failure recorded")
+    worker = service.workers[-1]
+    worker.terminate()
+    assert worker.wait(20) == 0
+    counts = service.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+    assert int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"]) == 1
+
+
 def test_missing_input_is_an_error_and_not_zeros(service: Service) -> None:
     service.volumes(Vec3(16, 64, 128))
     (block,) = Path(service.root, "in").glob("*/64-128_0-64_0-16*")

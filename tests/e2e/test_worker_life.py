@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -61,6 +62,27 @@ def test_terminated_worker_finishes_within_its_grace(service: Service) -> None:
     assert worker.wait(20) == 0
     assert [r.state for r in service.records()] == ["done"]
     assert service.messages() == (0, 0, 0)
+
+
+def test_task_that_ends_in_the_grace_is_acknowledged_at_once_and_a_running_one_stays_hidden(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 128))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue(visibility=4)
+    service.enqueue()
+    worker = service.start_worker(in_flight=2, grace_seconds=60)
+    service.wait(lambda: len(service.starts()) == 2, "two tasks started")
+    worker.send_signal(signal.SIGTERM)
+    service.wait(lambda: "stopping: 2 tasks" in service.logs(), "the worker drains")
+    (service.root / "go-0-16_0-64_0-64").touch()
+    service.wait(lambda: service.messages() == (0, 1, 0), "one message deleted, one hidden")
+    end = time.monotonic() + 8  # two leases
+    while time.monotonic() < end:
+        assert service.messages() == (0, 1, 0)
+        time.sleep(0.2)
+    service.go()
+    assert worker.wait(20) == 0
+    assert service.messages() == (0, 0, 0)
+    assert len(service.starts()) == 2
 
 
 def test_second_signal_gives_back_at_once(service: Service) -> None:

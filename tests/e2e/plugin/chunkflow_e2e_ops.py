@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from chunkflow_worker.task import Task
 
 
 class Hold(Operator):
-    """Note the start of each task in a file, then hold it until a file named `go` is there, or for some seconds."""
+    """Note the start of each task in a file, then hold it until a file named `go` or `go-<box>` is there, or for some time."""
 
     op: Literal["hold"] = "hold"
     folder: str = field(help="Folder of the files `starts` and `go`.")
@@ -30,7 +31,8 @@ class Hold(Operator):
             with (folder / "starts").open("a") as starts:
                 starts.write(f"{task.bbox} {os.getpid()}\n")
             end = time.monotonic() + self.seconds
-            while time.monotonic() < end and not (folder / "go").exists():
+            files = (folder / "go", folder / f"go-{task.bbox}")
+            while time.monotonic() < end and not any(file.exists() for file in files):
                 time.sleep(0.02)
 
         yield step
@@ -42,11 +44,14 @@ class Fail(Operator):
     op: Literal["fail"] = "fail"
     box: str = field(help="The box to fail on.")
     permanent: bool = field(False, help="No use in trying again.")
+    leave: bool = field(False, help="Ask the process to exit, as a user's code might.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
             if str(task.bbox) == self.box:
+                if self.leave:
+                    sys.exit("made to leave")
                 raise PermanentError("made to fail for good") if self.permanent else OSError("made to fail")
 
         yield step
