@@ -80,6 +80,8 @@ def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     target = np.dtype(dtype)
     if array.dtype == target:
         return array
+    if array.dtype == np.float16 and target.kind in "ui":
+        array = array.astype(np.float32)  # large integers are infinite in float16
     if target.kind in "ui" and array.dtype.kind == "f":
         return _round_and_saturate(array * array.dtype.type(255) if target == np.uint8 else array, target)
     if target.kind in "ui" and array.dtype.kind in "ui":

@@ -64,6 +64,10 @@ class Operator(Options):
         grown = box.grow(self.margin)
         return grown if bounds is None else grown.clip(bounds) or grown
 
+    def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
+        """How far its output can reach when its input ends at `bounds`."""
+        return bounds
+
     def reads(self) -> tuple[str, ...]:
         """Names of the values that it takes from the task."""
         names = [getattr(self, key) for key in type(self).model_fields if key.startswith("input_") and key.endswith("_name")]

@@ -175,8 +175,11 @@ def _dump(operator: Operator) -> dict[str, Any]:
 
 def _needed_box(later: tuple[Operator, ...]) -> Callable[[BoundingBox, BoundingBox | None], BoundingBox]:
     def needed(box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
-        for operator in reversed(later):
-            box = operator.context(box, bounds)
+        limits = [bounds]
+        for operator in later:
+            limits.append(operator.output_bounds(limits[-1]) if limits[-1] else None)
+        for operator, limit in zip(reversed(later), reversed(limits[:-1]), strict=True):
+            box = operator.context(box, limit)
         return box
 
     return needed

@@ -12,7 +12,7 @@ from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkMismatch
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.chunk import Chunk, VoxelSize
 
 
 class SkipTask(Exception):
@@ -26,6 +26,7 @@ class Task:
     bbox: the box that the task must produce; None when only files are worked on and no box was asked for.
     values: chunks (and later points, skeletons...) by name.
     seconds: time spent by each operator, by its name.
+    voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume was read.
     device: compute device that inference ran on; empty when there was none.
     bytes_read, bytes_written: size of the arrays that went through storage, before compression.
     """
@@ -33,6 +34,7 @@ class Task:
     bbox: BoundingBox | None = None
     values: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    voxel_size: VoxelSize | None = None
     device: str = ""
     bytes_read: int = 0
     bytes_written: int = 0
@@ -52,7 +54,10 @@ class Task:
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without the margins that it still has around the task's box."""
         chunk = self.chunk(name)
-        return chunk.cutout(self.bbox) if self.bbox is not None and chunk.bbox.contains(self.bbox) else chunk
+        if self.bbox is None:
+            return chunk
+        box = self.bbox.clip(chunk.bounds) if chunk.bounds else self.bbox
+        return chunk.cutout(box) if box is not None and chunk.bbox.contains(box) else chunk
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -65,3 +65,8 @@ def test_integers_saturate() -> None:
 def test_conversion_to_uint16_is_rounding_and_clipping(values: np.ndarray) -> None:
     expected = [min(max(round(v), 0), 65535) for v in values.tolist()]
     assert convert(values, np.uint16).tolist() == expected
+
+
+def test_float16_saturates_at_limits_that_it_cannot_hold() -> None:
+    values = np.array([-1, 2, np.inf], np.float16)
+    assert convert(values, np.uint32).tolist() == [0, 2, 2**32 - 1]

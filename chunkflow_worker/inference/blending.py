@@ -25,6 +25,7 @@ def infer(
 
     image: czyx; its first voxel lies at `origin`; covers `lattice.input_box`.
     weights: of an output patch, zyx, on the engine's device.
+    A patch whose input is all zero gives zeros and is not run.
     Only a slab as high as a patch is held on the device; finished sections leave it as soon as no later patch adds to them.
     """
     output, crop, box = lattice.shape.output, lattice.shape.crop, lattice.box
@@ -36,14 +37,19 @@ def infer(
     result = np.empty((engine.channels, *box.size), dtype)
     ends = [*lattice.starts[0][1:], covered.stop.z]
     for (bottom, patches), top in zip(lattice.layers(), ends, strict=True):
-        for i in range(0, len(patches), batch_size):
-            batch = patches[i : i + batch_size]
-            windows = [BoundingBox.sized(p - crop, lattice.shape.input).slices(origin) for p in batch]
-            outputs = engine.predict([data[(slice(None), *w)] for w in windows])
-            for patch, value in zip(batch, outputs, strict=True):
+        lit = []
+        for patch in patches:
+            _, y, x = BoundingBox.sized(patch, output).slices(covered.start)
+            weight[:, y, x] += weights
+            window = (slice(None), *BoundingBox.sized(patch - crop, lattice.shape.input).slices(origin))
+            if image[window].any():
+                lit.append((patch, window))
+        for i in range(0, len(lit), batch_size):
+            batch = lit[i : i + batch_size]
+            outputs = engine.predict([data[window] for _, window in batch])
+            for (patch, _), value in zip(batch, outputs, strict=True):
                 _, y, x = BoundingBox.sized(patch, output).slices(covered.start)
                 total[:, :, y, x] += value * weights
-                weight[:, y, x] += weights
         done = min(top - bottom, output.z)
         _emit(result, total[:, :done], weight[:done], bottom, covered, lattice.box, engine)
         total, weight = _advance(total, done, engine), _advance(weight, done, engine)

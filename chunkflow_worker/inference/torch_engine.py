@@ -40,11 +40,10 @@ class TorchEngine:
 
     def put(self, array: NDArray[Any]) -> Any:
         torch = _torch()
-        try:
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
-        except TypeError:
-            tensor = torch.from_numpy(unit_range(array))
-        return tensor.to(self._target)
+        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        if native.dtype == bool:
+            native = unit_range(native)
+        return torch.from_numpy(native).to(self._target)
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         torch = _torch()

@@ -107,6 +107,12 @@ class Inference(Operator):
         needed = self._lattice(inside, bounds).input_box
         return needed if bounds is None else needed.clip(bounds) or needed
 
+    def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
+        crop = self._shape.crop
+        if self.border != "inward" or not all(2 * c < n for c, n in zip(crop, bounds.size, strict=True)):
+            return bounds
+        return bounds.grow(-crop)
+
     def device(self) -> str:
         from chunkflow_worker.inference.engine import cpu_name
 
@@ -118,8 +124,6 @@ class Inference(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        import numpy as np
-
         from chunkflow_worker.inference.blend import patch_weights
         from chunkflow_worker.inference.blending import infer
 
@@ -132,16 +136,14 @@ class Inference(Operator):
                 raise ChunkMismatch(f"the net takes {self.num_input_channels} channels, and the chunk has {chunk.channels}")
             task.device = engine.device
             box = self._output_box(task, run, chunk)
-            if not chunk.array.any():
-                array = np.zeros((engine.channels, *box.size), self.dtype)
-            else:
-                image, lattice = self._prepare(chunk, box)
-                array = infer(
-                    image, lattice.input_box.start, lattice, weights, engine, batch_size=self.batch_size, dtype=self.dtype
-                )
+            image, lattice = self._prepare(chunk, box)
+            array = infer(image, lattice.input_box.start, lattice, weights, engine, batch_size=self.batch_size, dtype=self.dtype)
             if self.mask_myelin_threshold is not None:
                 array = array[:-1] * (array[-1:] <= self.mask_myelin_threshold)
-            task.values[self.output_chunk_name] = chunk.with_array(array, voxel_offset=box.start, layer_type="image")
+            bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
+            task.values[self.output_chunk_name] = chunk.with_array(
+                array, voxel_offset=box.start, layer_type="image", bounds=bounds
+            )
 
         yield step
 
@@ -177,7 +179,7 @@ class Inference(Operator):
             if not all(2 * c < n for c, n in zip(cut, chunk.bbox.size, strict=True)):
                 raise ChunkMismatch(f"cutting {list(cut)} voxels from each side of {list(chunk.bbox.size)} leaves nothing")
             return chunk.bbox.grow(-cut)
-        needed = run.needed_box(task.bbox, chunk.bounds)
+        needed = run.needed_box(task.bbox, self.output_bounds(chunk.bounds) if chunk.bounds else None)
         box = needed.clip(chunk.bbox)
         if box is None:
             raise ChunkMismatch(f"chunk {chunk.bbox} has no voxel of the box {needed} to compute")

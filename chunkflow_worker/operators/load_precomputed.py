@@ -62,6 +62,7 @@ class LoadPrecomputed(Operator):
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
             array = volume.read(box)
+            task.voxel_size = task.voxel_size or volume.voxel_size
             chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
             task.bytes_read += array.nbytes
             if coarse is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from chunkflow_worker.errors import BoxOutsideVolume, StorageUnavailable
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -31,7 +31,12 @@ class SavePrecomputed(Operator):
     upload_log: bool = field(False, help="Write the operators' seconds to log/ below the volume; workers always write a record.")
     create_thumbnail: bool = field(False, help="Write a small picture of the last channel's middle section to thumbnail/.")
     intensity_threshold: float | None = field(None, flag="-t", help="Write nothing when no voxel of the chunk is above this.")
-    parallel: int = field(1, flag="-p", ge=1, help="Processes that compress and upload.")
+    parallel: int = field(
+        1,
+        flag="-p",
+        ge=1,
+        help="Processes that compress and upload in a local run; workers have several tasks in flight instead.",
+    )
     fill_missing: bool = field(
         False, off="--no-fill", help="Kept for old command lines: whole blocks are written, so none is ever read back."
     )
@@ -41,13 +46,20 @@ class SavePrecomputed(Operator):
         from chunkflow_worker.chunk import convert
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
-        volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=self.parallel)
+        # CloudVolume's processes set signal handlers, which threads of a worker may not.
+        volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=1 if run.recorded else self.parallel)
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
             box = chunk.bbox.clip(volume.bounds)
             if box is None:
                 raise BoxOutsideVolume(f"chunk {chunk.bbox} lies outside {self.volume_path}, which is {volume.bounds}")
+            asked = task.bbox.clip(volume.bounds) if task.bbox and task.voxel_size == chunk.voxel_size else None
+            if asked is not None and not box.contains(asked):
+                raise ChunkMismatch(
+                    f"the chunk covers {box} of the task's {asked} in {self.volume_path}, and would leave a hole: "
+                    "the output volume must not be larger than what the chain produces"
+                )
             chunk = chunk.cutout(box)
             if run.dry_run or (self.intensity_threshold is not None and not (chunk.array > self.intensity_threshold).any()):
                 return

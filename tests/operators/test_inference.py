@@ -16,6 +16,7 @@ from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, ModelError
 from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.inference import Inference
+from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.task import Task
 
 NETS = Path(__file__).parents[1] / "inference" / "nets.py"
@@ -152,6 +153,44 @@ def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
     result = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8))).chunk("chunk")
     assert result.array.shape == (2, 4, 8, 8)
     assert not result.array.any()
+
+
+def test_patches_of_zeros_give_zeros_wherever_the_image_is_cut(tmp_path: Path) -> None:
+    """The net adds 1, but not to a patch that is all zero: so with the global lattice the cut must not show."""
+    model = tmp_path / "net.py"
+    model.write_text("class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): return p + 1\n")
+    image = noise((6, 24, 24))
+    image.array[:, :14, 3:] = 0
+    operator = identity(framework="universal", convnet_model=str(model), lattice="global")
+    whole = infer(operator, image, image.bbox).array
+    assert (whole == 0).any()
+    for box in image.bbox.split(Vec3(3, 5, 7)):
+        assert np.array_equal(infer(operator, image, box).array, whole[(slice(None), *box.slices())])
+
+
+@pytest.mark.parametrize("dtype", ["bool", ">u2", ">f4", "uint16", "int32", "float16"])
+def test_images_of_any_type_reach_the_net(run_step: RunStep, dtype: str) -> None:
+    array = (noise((6, 12, 12)).array > 100).astype(dtype)
+    operator = identity(framework="pytorch", convnet_model=str(NETS))
+    result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
+    scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
+    assert np.allclose(result.array[0] * scale, array[result.bbox.slices()].astype(float), rtol=1e-5)
+
+
+def test_context_of_a_second_net_ends_where_the_first_can_reach(tmp_path: Path, run_step: RunStep) -> None:
+    shapes = {"input_patch_size": [6, 10, 10], "output_patch_size": [4, 6, 6], "output_patch_overlap": [2, 3, 3]}
+    net = {"op": "inference", "framework": "identity", "num_output_channels": 1} | shapes
+    image = noise((20, 40, 40))
+    save = {"op": "save-h5", "file_name": str(tmp_path / "in.h5"), "input_name": "chunk"}
+    with Pipeline.parse({"operators": [{"op": "create-chunk"}, save]}).open() as chain:
+        chain.steps[1][3](Task(values={"chunk": image}))
+    box = BoundingBox.parse("2-18_4-36_4-36")  # all that two such nets can reach
+    task = Task(bbox=box)
+    with Pipeline.parse({"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}).open() as chain:
+        chain.run(task)
+    result = task.chunk("chunk")
+    assert result.bbox == box
+    assert np.allclose(result.array[0], image.cutout(box).array / 255, atol=1e-6)
 
 
 def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:

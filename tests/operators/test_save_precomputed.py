@@ -10,7 +10,7 @@ from PIL import Image
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ConfigError, StorageUnavailable
+from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError, StorageUnavailable
 from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
@@ -41,6 +41,24 @@ def test_margins_and_what_hangs_over_the_volume_are_cut_off(volume: MakeVolume, 
     inside = BoundingBox.parse("16-20_16-32_32-40")
     assert np.array_equal(made.read(inside), chunk.cutout(inside).array)
     assert len(made.missing(BOUNDS)) == 3 * 2 * 3 - 1
+
+
+def test_margins_are_cut_off_at_the_end_of_the_image_too(volume: MakeVolume, run_step: RunStep) -> None:
+    made = volume("v", BOUNDS, dtype="uint8")
+    chunk = noise(BoundingBox.parse("8-20_12-32_28-40"))  # 4 voxels around the box, as far as there is image
+    chunk = Chunk(chunk.array, chunk.voxel_offset, bounds=BOUNDS)
+    run_step(SavePrecomputed(volume_path=made.path), bbox=BoundingBox.parse("8-24_16-32_32-48"), chunk=chunk)
+    inside = BoundingBox.parse("8-20_16-32_32-40")
+    assert np.array_equal(made.read(inside), chunk.cutout(inside).array)
+
+
+def test_a_hole_in_a_larger_output_volume_is_refused(volume: MakeVolume, run_step: RunStep) -> None:
+    made = volume("v", BOUNDS, dtype="uint8")
+    part = noise(BoundingBox.parse("0-8_0-16_0-16"))
+    task = Task(bbox=BoundingBox.parse("0-8_0-16_0-32"), values={"chunk": part}, voxel_size=part.voxel_size)
+    with pytest.raises(ChunkMismatch, match="would leave a hole"):
+        run_step(SavePrecomputed(volume_path=made.path), task)
+    assert len(made.missing(BOUNDS)) == 18
 
 
 def test_boxes_that_share_blocks_are_refused_and_nothing_is_written(volume: MakeVolume, run_step: RunStep) -> None:
