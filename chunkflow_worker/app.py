@@ -25,7 +25,7 @@ from chunkflow_worker.message import MAX_ATTEMPTS, TASK_NAME, TaskMessage, decod
 from chunkflow_worker.metrics.log import log_events
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.settings import Settings
-from chunkflow_worker.sqs import Queue, find_queue
+from chunkflow_worker.sqs import Queue, find_queue, make_client
 from chunkflow_worker.transport import poller
 
 log = logging.getLogger("chunkflow_worker")
@@ -48,6 +48,7 @@ class Worker:
         self.lease_seconds = settings.lease_seconds or min(max(queue.visibility_seconds, 3), MAX_DEFAULT_LEASE_SECONDS)
         self._open = ExitStack()
         self._leases: dict[Lease, str] = {}
+        self._heartbeat = make_client(settings.region, read_seconds=3, connections=settings.in_flight + 4, attempts=1)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._stop_at = 0.0
@@ -82,7 +83,7 @@ class Worker:
     def run(self, kwargs: dict[str, Any], task_id: str, receipt: str, receives: int) -> None:
         """Do one task under its lease and settle its message; never raises, since that would cost Celery a thread."""
         message = decode(kwargs)
-        lease = Lease(poller.client, self.queue, receipt, self.lease_seconds)
+        lease = Lease(poller.client, self.queue, receipt, self.lease_seconds, heartbeat=self._heartbeat)
         with self._lock:
             self._leases[lease] = self._copy(message, task_id, min(message.attempts + receives - 1, MAX_ATTEMPTS))
         try:
@@ -183,8 +184,6 @@ def make_app(settings: Settings | None = None) -> Celery:
     if settings.pipeline is None:
         raise ConfigError.one("settings", "CHUNKFLOW_PIPELINE", "is not set", "give the path of a pipeline file")
     pipeline = Pipeline.load(settings.pipeline)
-    from chunkflow_worker.sqs import make_client
-
     queue = find_queue(make_client(settings.region), settings.queue)
     worker = Worker(settings, pipeline, queue)
     app = Celery("chunkflow_worker", set_as_current=False)

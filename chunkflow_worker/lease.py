@@ -13,6 +13,8 @@ from chunkflow_worker.sqs import MAX_VISIBILITY_SECONDS, Queue, move, sqs_errors
 
 log = logging.getLogger(__name__)
 
+_RETRY_SECONDS = 2.0
+
 _GONE = {
     "InvalidParameterValue",
     "MessageNotInflight",
@@ -26,14 +28,25 @@ _GONE = {
 class Lease:
     """One received message, hidden from other workers as long as the lease is held.
 
+    client: of SQS. heartbeat: one for the renewals, which should not retry by itself, since a renewal that fails is tried
+        again soon; `client` when not given.
     seconds: how long each renewal hides the message; renewed three times in that span. A worker that dies leaves its
         message hidden for at most this long.
     lost: set when the message may be visible to others: SQS said so, no renewal got through in time, or SQS's limit of
         12 hours since the receive was reached.
     """
 
-    def __init__(self, client: Any, queue: Queue, receipt: str, seconds: int, limit: float = MAX_VISIBILITY_SECONDS):
-        self._client, self._queue, self._receipt, self._seconds = client, queue, receipt, seconds
+    def __init__(
+        self,
+        client: Any,
+        queue: Queue,
+        receipt: str,
+        seconds: int,
+        limit: float = MAX_VISIBILITY_SECONDS,
+        heartbeat: Any = None,
+    ):
+        self._client, self._heartbeat = client, heartbeat or client
+        self._queue, self._receipt, self._seconds = queue, receipt, seconds
         self._end = monotonic() + limit
         self._stop = threading.Event()
         self._settled = threading.Lock()
@@ -72,7 +85,7 @@ class Lease:
             if self._over or self.lost.is_set():
                 return
             try:
-                self._set_visibility(seconds)
+                self._set_visibility(self._client, seconds)
             except Exception as error:
                 log.warning("backoff not set, the message returns when its lease ends: %s", error)
 
@@ -101,8 +114,8 @@ class Lease:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(30)
 
-    def _set_visibility(self, seconds: int) -> None:
-        self._client.change_message_visibility(QueueUrl=self._queue.url, ReceiptHandle=self._receipt, VisibilityTimeout=seconds)
+    def _set_visibility(self, client: Any, seconds: int) -> None:
+        client.change_message_visibility(QueueUrl=self._queue.url, ReceiptHandle=self._receipt, VisibilityTimeout=seconds)
 
     def _keep(self) -> None:
         hidden_until = monotonic() + self._seconds
@@ -113,18 +126,21 @@ class Lease:
                 self._lose(f"SQS hides a message for {MAX_VISIBILITY_SECONDS // 3600} hours at most: use smaller chunks")
                 return
             try:
-                self._set_visibility(seconds)
+                self._set_visibility(self._heartbeat, seconds)
                 hidden_until = began + seconds
+                pause = self._seconds / 3
             except Exception as error:
-                code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+                answer = getattr(error, "response", None) or {}  # connection errors have one that is None
+                code = answer.get("Error", {}).get("Code", "")
                 if code in _GONE:
                     self._lose(f"SQS says {code}")
                     return
                 log.warning("lease not renewed, %.0f s left: %s", hidden_until - monotonic(), error)
+                pause = min(self._seconds / 3, _RETRY_SECONDS)
             if monotonic() >= hidden_until:
                 self._lose("no renewal got through")
                 return
-            self._stop.wait(self._seconds / 3)
+            self._stop.wait(pause)
 
     def _lose(self, why: str) -> None:
         self.lost.set()

@@ -178,6 +178,12 @@ def _needed_box(later: tuple[Operator, ...]) -> Callable[[BoundingBox, BoundingB
         limits = [bounds]
         for operator in later:
             limits.append(operator.output_bounds(limits[-1]) if limits[-1] else None)
+        inside, reach = box.clip(bounds) if bounds else None, limits[-1]
+        if inside is not None and reach is not None and not reach.contains(inside):
+            raise ChunkMismatch(
+                f"box {box} reaches the border of {bounds}, where nets that return less than they take can produce {reach} only: "
+                "stay away from the border, or use --border reflect"
+            )
         for operator, limit in zip(reversed(later), reversed(limits[:-1]), strict=True):
             box = operator.context(box, limit)
         return box

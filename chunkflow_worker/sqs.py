@@ -32,10 +32,10 @@ class Queue:
     visibility_seconds: int
 
 
-def make_client(region: str, read_seconds: float = 10, connections: int = 10) -> Any:
+def make_client(region: str, read_seconds: float = 10, connections: int = 10, attempts: int = 3) -> Any:
     """An SQS client with short timeouts and adaptive retries; endpoint and credentials come from the environment.
 
-    connections: how many threads can use it at the same time.
+    connections: how many threads can use it at the same time. attempts: requests in all; 1 for no retry.
     Raises ConfigError for an environment that boto3 refuses.
     """
     import boto3
@@ -45,7 +45,7 @@ def make_client(region: str, read_seconds: float = 10, connections: int = 10) ->
     config = Config(
         connect_timeout=5,
         read_timeout=read_seconds,
-        retries={"total_max_attempts": 3, "mode": "adaptive"},
+        retries={"total_max_attempts": attempts, "mode": "adaptive" if attempts > 1 else "standard"},
         tcp_keepalive=True,
         max_pool_connections=connections,
     )

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from chunkflow_worker.errors import LeaseLost
 from chunkflow_worker.lease import Lease
@@ -20,9 +20,11 @@ class Sqs:
         self.calls: list[tuple[str, Any]] = []
         self.renewed = threading.Semaphore(0)
         self.fail: Exception | None = None
+        self.failed = threading.Event()
 
     def _call(self, name: str, value: Any) -> None:
         if self.fail is not None:
+            self.failed.set()
             raise self.fail
         self.calls.append((name, value))
 
@@ -76,9 +78,22 @@ def test_it_is_lost_when_no_renewal_gets_through_in_time(sqs: Sqs, caplog: pytes
     assert "no renewal got through" in caplog.text
 
 
-def test_one_failed_renewal_loses_nothing(sqs: Sqs) -> None:
-    sqs.fail = gone("ServiceUnavailable")
+@pytest.mark.parametrize(
+    "error",
+    [
+        gone("ServiceUnavailable"),
+        EndpointConnectionError(endpoint_url="http://127.0.0.1"),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1"),
+        ConnectionClosedError(endpoint_url="http://127.0.0.1"),
+        RuntimeError("anything"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_one_failed_renewal_loses_nothing(sqs: Sqs, error: Exception) -> None:
+    """Some of botocore's errors have a response that is None."""
+    sqs.fail = error
     with Lease(sqs, QUEUE, "r", 3) as lease:
+        assert sqs.failed.wait(5)
         sqs.fail = None
         assert sqs.renewed.acquire(timeout=5)
         assert not lease.lost.is_set()

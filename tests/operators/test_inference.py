@@ -191,6 +191,9 @@ def test_context_of_a_second_net_ends_where_the_first_can_reach(tmp_path: Path, 
     result = task.chunk("chunk")
     assert result.bbox == box
     assert np.allclose(result.array[0], image.cutout(box).array / 255, atol=1e-6)
+    with Pipeline.parse({"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}).open() as chain:  # noqa: SIM117
+        with pytest.raises(ChunkMismatch, match="can produce 2-18_4-36_4-36 only: stay away from the border"):
+            chain.run(Task(bbox=BoundingBox.parse("1-18_4-36_4-36")))
 
 
 def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
