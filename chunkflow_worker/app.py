@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any
@@ -180,7 +181,7 @@ def make_app(settings: Settings | None = None) -> Celery:
     Raises ConfigError when settings, pipeline or queue are wrong, QueueUnavailable when SQS can't be reached.
     """
     settings = settings or Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    _set_up_logging(settings.log_level)
     if settings.pipeline is None:
         raise ConfigError.one("settings", "CHUNKFLOW_PIPELINE", "is not set", "give the path of a pipeline file")
     pipeline = Pipeline.load(settings.pipeline)
@@ -201,6 +202,7 @@ def make_app(settings: Settings | None = None) -> Celery:
         task_acks_late=True,
         task_acks_on_failure_or_timeout=False,
         task_ignore_result=True,
+        accept_content=["json"],
         result_backend=None,
         worker_pool="threads",
         worker_concurrency=settings.in_flight,
@@ -220,13 +222,18 @@ def make_app(settings: Settings | None = None) -> Celery:
     return app
 
 
+def _set_up_logging(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Celery warns root about pickle, and JSON is the only content accepted here.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser")
+
+
 def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
     @signals.setup_logging.connect(weak=False)
     def keep_our_logging(**_: Any) -> None:
-        for name in ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
-        logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+        """Being connected keeps Celery from setting up logging of its own."""
 
     @signals.worker_init.connect(weak=False)
     def open_worker(sender: Any, **_: Any) -> None:
