@@ -109,7 +109,8 @@ class Worker:
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
                 lease.set_delay(backoff)
-                os.kill(os.getpid(), signal.SIGTERM)
+                if not self._stopping.is_set():  # a second signal would cut the grace of the tasks beside it
+                    os.kill(os.getpid(), signal.SIGTERM)
             elif isinstance(error, PermanentError) or (exhausted and message.attempts):
                 # SQS counts the receives of this copy alone, so it would try on where earlier copies had their attempts.
                 lease.dead_letter(self._copy(message, task_id, 0))
