@@ -20,7 +20,7 @@ from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volum
 DATA = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PINKY, FIB25 = DATA / "pinky100", DATA / "fib25"
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # real nets on few cores
 
 
 def make_volumes(service: Service, image: np.ndarray, voxel_size: tuple, block: Vec3, out: dict[str, Any]) -> BoundingBox:
@@ -65,7 +65,7 @@ def test_clefts_of_pinky100(service: Service, sample: str) -> None:
     service.enqueue(chunk=Vec3(18, 96, 96))
     for _ in range(2):
         service.start_worker(lease_seconds=30)
-    service.wait_done(4, 240)
+    service.wait_done(4, 600)
     found, expected = service.output(), whole_pass(image)
     assert found.shape == tuple(box.size)
     # The net sees 16 voxels or so around each voxel; the whole pass pads with zeros at the sample's border, patches inside.
@@ -94,7 +94,7 @@ def test_fib25_through_the_queue_equals_one_box_on_the_command_line(service: Ser
     service.enqueue(chunk=Vec3(96, 96, 96))
     for _ in range(2):
         service.start_worker(in_flight=2)
-    service.wait_done(27, 240)
+    service.wait_done(27, 600)
 
     service.run_in_one_box()
     ours, theirs = (np.asarray(CloudVolume(service.path(n), progress=False)[:]) for n in ("out", "whole"))
