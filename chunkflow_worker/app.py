@@ -19,7 +19,7 @@ from kombu.entity import Queue as KombuQueue
 from chunkflow_worker.errors import ChunkflowError, ConfigError, PermanentError, PipelineMismatch, Preempted
 from chunkflow_worker.events import Subscriber
 from chunkflow_worker.handler import Handler
-from chunkflow_worker.inference.engine import cpu_name
+from chunkflow_worker.inference.host import cpu_name
 from chunkflow_worker.lease import Lease
 from chunkflow_worker.ledger import Ledger
 from chunkflow_worker.message import MAX_ATTEMPTS, TASK_NAME, TaskMessage, decode, encode

@@ -92,6 +92,8 @@ def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     if target.kind == "f" and array.dtype == np.uint8:
         scaled: NDArray[Any] = array.astype(target) / target.type(255)
         return scaled
+    if target == np.float16 and array.dtype.kind == "f":
+        array = np.clip(array, np.finfo(target).min, np.finfo(target).max)
     return array.astype(target)
 
 

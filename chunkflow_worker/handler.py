@@ -99,15 +99,12 @@ class Handler:
                 task_id=task_id,
                 attempts=attempt,
                 worker=self.worker,
-                compute_device=task.device,
-                timer=dict(task.seconds),
                 voxels=message.box.voxels,
-                bytes_read=task.bytes_read,
-                bytes_written=task.bytes_written,
                 pipeline=self.digest,
                 versions=_VERSIONS,
                 started=started.isoformat(timespec="milliseconds"),
                 finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **task.measured(),
                 **outcome,
             )
 

@@ -24,6 +24,7 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 class Record(BaseModel):
     """What is known of one task. Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601.
 
+    patches, patches_skipped: that the net ran on, and that were known to be zero. waited: for the device, beside `timer`.
     The names `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
     """
 
@@ -36,6 +37,10 @@ class Record(BaseModel):
     attempts: int
     worker: str
     compute_device: str = ""
+    precision: str = ""
+    patches: int = 0
+    patches_skipped: int = 0
+    waited: float = 0.0
     timer: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
     voxels: int = 0

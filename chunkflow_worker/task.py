@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,10 @@ class Task:
     seconds: time spent by each operator, by its name.
     voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume was read.
     device: compute device that inference ran on; empty when there was none.
+    precision: of its arithmetic.
+    patches, patches_skipped: run, and known to be zero without running the net.
+    waited: seconds that this task waited for the device while another had it; not part of `seconds`.
+    progress: told, in a few words, how far the operator that is running has come.
     bytes_read, bytes_written: size of the arrays that went through storage, before compression.
     """
 
@@ -36,6 +41,11 @@ class Task:
     seconds: dict[str, float] = field(default_factory=dict)
     voxel_size: VoxelSize | None = None
     device: str = ""
+    precision: str = ""
+    patches: int = 0
+    patches_skipped: int = 0
+    waited: float = 0.0
+    progress: Callable[[str], None] = field(default=lambda note: None, repr=False)
     bytes_read: int = 0
     bytes_written: int = 0
 
@@ -59,11 +69,33 @@ class Task:
         box = self.bbox.clip(chunk.bounds) if chunk.bounds else self.bbox
         return chunk.cutout(box) if box is not None and chunk.bbox.contains(box) else chunk
 
+    def measured(self) -> dict[str, Any]:
+        """What its record says about the work."""
+        return {
+            "compute_device": self.device,
+            "precision": self.precision,
+            "patches": self.patches,
+            "patches_skipped": self.patches_skipped,
+            "waited": self.waited,
+            "timer": dict(self.seconds),
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+        }
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the time of the block to `seconds[name]`."""
-        start = perf_counter()
+        start, waited = perf_counter(), self.waited
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+            busy = perf_counter() - start - (self.waited - waited)
+            self.seconds[name] = self.seconds.get(name, 0.0) + busy
+
+    @contextmanager
+    def waiting_for(self, device: Lock) -> Iterator[None]:
+        """Hold the device in the block; the time until it is free counts as waiting."""
+        start = perf_counter()
+        with device:
+            self.waited += perf_counter() - start
+            yield

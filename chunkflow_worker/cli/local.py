@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -44,10 +44,10 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
     from chunkflow_worker.metrics.log import log_events
 
-    shown = progress(len(tasks), "done") if len(tasks) > 1 else nullcontext(lambda done, note: None)
-    with chain.open((log_events,), dry_run=options["dry_run"]) as opened, shown as show:
+    with chain.open((log_events,), dry_run=options["dry_run"]) as opened, progress(len(tasks), "done") as show:
         started = perf_counter()
         for done, task in enumerate(tasks, 1):
+            task.progress = partial(show, done - 1)
             _run_one(opened, task, ledger, chain.digest)
             show(done, f"{duration_text((perf_counter() - started) * (len(tasks) - done) / done)} left")
 
@@ -69,14 +69,11 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
                 skipped=skipped,
                 attempts=1,
                 worker=f"local-{os.getpid()}",
-                compute_device=task.device,
-                timer=task.seconds,
                 seconds=perf_counter() - clock,
                 voxels=task.bbox.voxels,
-                bytes_read=task.bytes_read,
-                bytes_written=task.bytes_written,
                 pipeline=digest,
                 started=started.isoformat(timespec="milliseconds"),
                 finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **task.measured(),
             )
         )

@@ -1,62 +1,85 @@
-"""`Engine`: what computes patches, on its own device; and the identity engine for trying chains and for tests."""
+"""`Engine`: what computes patches; `Arrays`: where they live. And the identity engine, for trying chains and for tests."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.errors import ModelError
+from chunkflow_worker.inference.host import HostArrays, cpu_name
+
+
+class Arrays(Protocol):
+    """The memory of a device. Its arrays are indexed, and changed in place, as numpy's are."""
+
+    def put(self, array: NDArray[Any]) -> Any:
+        """Bring an array to the device; one that is there already is not copied."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        """An array of zeros, float32."""
+
+    def share(self, result: NDArray[Any]) -> Any | None:
+        """`result` as an array of the device, when it can be blended into as it is; else None."""
+
+    def place(self, values: Any, mean: Any) -> None:
+        """Copy the first patch at a place, czyx, into the mean."""
+
+    def blend(self, mean: Any, total: Any, values: Any | None, weights: Any) -> None:
+        """Take one patch into a weighted mean, in place.
+
+        mean: czyx, of the patches so far. total: zyx, the sum of their weights. values: the patch, czyx; None for zeros.
+        weights: of the patch, zyx.
+
+        The mean moves towards the value by the patch's share of all weights: mean += (value - mean) x weight / total. So the
+        weights of all patches sum to one, and patches that agree at a voxel give their value to the last bit.
+        """
+
+    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
+        """Start to bring `slab` into `out` on the host, converted as `chunk.convert` does; the result waits for its end.
+
+        `slab` may be changed at once.
+        """
 
 
 class Engine(Protocol):
-    """Arrays that an engine hands out live on its device; the blending indexes them and adds them up in place.
-
+    """
     device: name of the CPU or GPU.
+    precision: of the arithmetic, for example float32.
     channels: number of output channels.
-    precision: type in which patches are added up. In float64, patches that agree at a voxel give just their value as
-        float32, so an output does not depend on how many patches there were; GPUs add up in float32, 1e-7 less exact.
+    arrays: where it takes patches from and leaves them.
     """
 
     device: str
+    precision: str
     channels: int
-    precision: DTypeLike
+    arrays: Arrays
 
-    def put(self, array: NDArray[Any]) -> Any:
-        """Bring an array to the device."""
+    def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
+        """Run patches, czyx each, in one batch; returns their output patches, czyx, float32.
 
-    def zeros(self, shape: tuple[int, ...]) -> Any:
-        """An array of zeros on the device, of its `precision`."""
-
-    def predict(self, patches: list[Any]) -> Any:
-        """Run patches, czyx each, in one batch; returns n output patches, nczyx, float32.
-
-        Integer patches are scaled to [0, 1] by their type's largest value first.
+        Integer patches are scaled to [0, 1] by their type's largest value first. Raises OutOfMemory, ModelError.
         """
 
-    def fetch(self, array: Any, dtype: DTypeLike) -> NDArray[Any]:
-        """Bring an array back to the host as `dtype`."""
+    def batch_size(self, input_shape: tuple[int, ...]) -> int:
+        """How many patches of that shape, czyx, to run at once for full speed within the free memory."""
 
 
 class HostEngine:
-    """The part of an engine that computes in numpy on the host."""
+    """The part of an engine that leaves its patches in numpy arrays."""
 
-    precision: DTypeLike = np.float64
+    precision = "float32"
 
     def __init__(self, channels: int):
         self.channels = channels
         self.device = cpu_name()
+        self.arrays: Arrays = HostArrays()
 
-    def put(self, array: NDArray[Any]) -> NDArray[Any]:
-        return array
-
-    def zeros(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        return np.zeros(shape, self.precision)
-
-    def fetch(self, array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-        return array.astype(dtype, copy=False)
+    def batch_size(self, input_shape: tuple[int, ...]) -> int:
+        return 1
 
 
 class IdentityEngine(HostEngine):
@@ -66,27 +89,30 @@ class IdentityEngine(HostEngine):
         super().__init__(channels)
         self._crop = crop
 
-    def predict(self, patches: list[Any]) -> NDArray[np.float32]:
+    def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
         z, y, x = (slice(c, -c or None) for c in self._crop)
-        batch = np.stack([unit_range(patch[:, z, y, x]) for patch in patches])
-        repeats = -(-self.channels // batch.shape[1])
-        return np.tile(batch, (1, repeats, 1, 1, 1))[:, : self.channels]
+        return [self._repeated(unit_range(patch[:, z, y, x])) for patch in patches]
+
+    def _repeated(self, patch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if patch.shape[0] == 1:
+            return np.broadcast_to(patch, (self.channels, *patch.shape[1:]))
+        return np.tile(patch, (-(-self.channels // patch.shape[0]), 1, 1, 1))[: self.channels]
 
 
 def unit_range(array: NDArray[Any]) -> NDArray[np.float32]:
     """Integers divided by their type's largest value; floats as they are; as float32."""
     if array.dtype.kind in "ui":
-        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        scaled: NDArray[np.float32] = np.divide(array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32)
+        return scaled
     return array.astype(np.float32, copy=False)
 
 
-def cpu_name() -> str:
-    """Model name of the processor, as the system tells it."""
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def checked(output: Any, channels: int, size: Vec3, source: str) -> NDArray[np.float32]:
+    """Output patches nczyx of `size` with the first `channels` channels, as float32. Raises ModelError when they are not."""
+    array = np.asarray(output)
+    if array.ndim != 5 or array.shape[2:] != tuple(size) or array.shape[1] < channels:
+        raise ModelError(
+            f"{source} returned shape {list(array.shape)} (n, channels, z, y, x); the options declare at least {channels} "
+            f"channels of {list(size)}"
+        )
+    return array[:, :channels].astype(np.float32, copy=False)

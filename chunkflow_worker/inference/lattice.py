@@ -10,6 +10,7 @@ In both, a patch that would reach over the image's border is moved inward.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -53,7 +54,8 @@ class Lattice:
     starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
     @property
-    def patches(self) -> int:
+    def count(self) -> int:
+        """Number of patches."""
         return len(self.starts[0]) * len(self.starts[1]) * len(self.starts[2])
 
     @property
@@ -68,10 +70,17 @@ class Lattice:
         """All voxels that the input patches read from."""
         return self.covered.grow(self.shape.crop)
 
-    def layers(self) -> Iterator[tuple[int, list[Vec3]]]:
-        """Output patch positions, by ascending z."""
-        for z in self.starts[0]:
-            yield z, [Vec3(z, y, x) for y, x in itertools.product(self.starts[1], self.starts[2])]
+    def patches(self) -> Iterator[Vec3]:
+        """First voxels of the output patches, by ascending z, y, x."""
+        return (Vec3(*start) for start in itertools.product(*self.starts))
+
+    def reached(self, patch: Vec3) -> Vec3:
+        """On each axis, where the patch before `patch` ends; its own first voxel where it is the first."""
+        ends = []
+        for axis, starts in enumerate(self.starts):
+            i = bisect_left(starts, patch[axis])
+            ends.append(starts[i - 1] + self.shape.output[axis] if i else patch[axis])
+        return Vec3(*ends)
 
 
 def make_lattice(
@@ -119,7 +128,8 @@ def _chunk_starts(
     if high is not None and end > high:
         begin, end = high - size, high
     count = 1 + -(-(end - begin - size) // stride)
-    return tuple(min(begin + i * stride, end - size) for i in range(count))
+    starts = (min(begin + i * stride, end - size) for i in range(count))
+    return tuple(s for s in starts if s < extent[1] and s + size > extent[0])
 
 
 def _global_starts(extent: tuple[int, int], size: int, stride: int, low: int | None, high: int | None) -> tuple[int, ...]:

@@ -1,134 +1,240 @@
-"""The PyTorch engine; the only file that imports torch."""
+"""The PyTorch engine."""
 
 from __future__ import annotations
 
-import importlib.util
-import threading
-from pathlib import Path
-from types import ModuleType
+import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
-from chunkflow_worker.inference.engine import cpu_name, unit_range
+from chunkflow_worker.errors import ModelError, OutOfMemory
+from chunkflow_worker.extras import needs
+from chunkflow_worker.inference.engine import Arrays
+from chunkflow_worker.inference.host import cpu_name
+from chunkflow_worker.inference.torch_arrays import TorchArrays, memory_guard
+from chunkflow_worker.inference.torch_net import load_net
+from chunkflow_worker.inference.torch_speed import (
+    Acceleration,
+    GraphReplay,
+    Precision,
+    fast_precision,
+    fastest,
+    in_precision,
+    streamlined,
+    with_layout,
+)
+
+log = logging.getLogger(__name__)
+
+# How far the rewritten net may be from the one given, in float32, relative to the output's range.
+_SAME = 1e-4
 
 
 class TorchEngine:
-    """A ConvNet from a Python model file, on the first visible GPU or on the CPU.
+    """A ConvNet on the first visible GPU, or on the CPU. See `load_net` for what it loads.
 
-    The model file defines ``load_model(weight_path) -> torch.nn.Module``, or holds a module ``InstantiatedModel`` into
-    which the weights are loaded. It may define ``pre_process(ndarray nczyx) -> net input`` and
-    ``post_process(net output) -> tensor nczyx``; without it, the first item of a tuple, list or dict is taken. The first
-    `channels` output channels are kept. Weights are read as data only, never as code.
+    Of a net that returns a tuple, list or dict the first item is taken, unless the model file has a ``post_process``. The
+    first `channels` output channels are kept.
+
+    precision: auto takes what `fast_precision` says, or float32 when the net can't run in that or gives what is not finite.
+        The weighted mean over patches is float32 in any case.
+    acceleration: compile fuses the net's operations by torch.compile, which takes a minute or two at the first patch; graph
+        records the net as one CUDA graph, so that many small operations start as one.
     """
 
-    def __init__(self, model_path: str, weight_path: str | None, channels: int, output_size: Vec3):
-        torch = _torch()
-        self.channels = channels
-        self._output_size = output_size
-        self.precision: DTypeLike = np.float32 if torch.cuda.is_available() else np.float64
+    def __init__(
+        self,
+        model_path: str,
+        weight_path: str | None,
+        channels: int,
+        input_size: Vec3,
+        output_size: Vec3,
+        input_channels: int = 1,
+        precision: Precision = "auto",
+        acceleration: Acceleration = "none",
+        trust_weights: bool = False,
+    ):
+        self._torch = torch = needs("torch", extra="torch")
         self._target = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.device = device_name()
-        source = load_source(model_path)
-        self._pre, self._post = getattr(source, "pre_process", None), getattr(source, "post_process", None)
-        self._net = _load_net(source, model_path, weight_path).to(self._target).eval()
-        # One net at a time has the device; other threads load and save meanwhile.
-        self._lock = threading.Lock()
+        self.channels = channels
+        self._output_size = output_size
+        self.arrays: Arrays = TorchArrays(self._target)
+        self._layout = torch.contiguous_format
+        self._net = load_net(model_path, weight_path, trust_weights)
+        self._run, self.precision = self._prepare((1, input_channels, *input_size), precision)
+        if acceleration == "compile":
+            self._run = torch.compile(self._run, dynamic=False)
+        elif acceleration == "graph" and self._target.type == "cuda":
+            self._run = GraphReplay(self._run)
 
-    def put(self, array: NDArray[Any]) -> Any:
-        torch = _torch()
-        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-        if native.dtype == bool:
-            native = unit_range(native)
-        return torch.from_numpy(native).to(self._target)
+    def batch_size(self, input_shape: tuple[int, ...]) -> int:
+        """1 on CPUs, which a single patch keeps busy; on GPUs what fits four fifths of the free memory, 8 at most."""
+        torch = self._torch
+        if self._net.batch is not None:
+            return int(self._net.batch)
+        if self._target.type == "cpu":
+            return 1
+        patch = torch.zeros(input_shape, dtype=torch.float32, device=self._target)
+        torch.cuda.reset_peak_memory_stats(self._target)
+        before = torch.cuda.memory_allocated(self._target)
+        self.predict([patch])
+        needed = torch.cuda.max_memory_allocated(self._target) - before
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self._target)
+        return max(1, min(8, int(0.8 * free) // max(1, needed)))
 
-    def zeros(self, shape: tuple[int, ...]) -> Any:
-        torch = _torch()
-        return torch.zeros(shape, dtype=torch.float64 if self.precision == np.float64 else torch.float32, device=self._target)
-
-    def predict(self, patches: list[Any]) -> Any:
-        torch = _torch()
-        batch = torch.stack(patches)
-        scale = 1.0 if batch.is_floating_point() else 1.0 / torch.iinfo(batch.dtype).max
-        batch = batch.float().mul_(scale) if scale != 1.0 else batch.float()
-        try:
-            with self._lock, torch.inference_mode():
-                inputs = self._pre(batch.cpu().numpy()) if self._pre else batch
-                if isinstance(inputs, torch.Tensor):
-                    inputs = inputs.to(self._target)
-                result = self._net(inputs)
-                result = self._post(result) if self._post else _first(result)
-        except torch.cuda.OutOfMemoryError as error:
-            raise OutOfMemory(f"{self.device}: {error}") from error
+    def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
+        torch, limit = self._torch, self._net.batch
+        with memory_guard(torch), torch.inference_mode():
+            batch = torch.stack(list(patches)).to(torch.float32, memory_format=self._layout)
+            if not patches[0].is_floating_point() and patches[0].dtype != torch.bool:
+                batch *= 1.0 / torch.iinfo(patches[0].dtype).max
+            if limit is None or len(batch) == limit:
+                outputs = self._forward(self._run, batch, self.precision)
+            else:
+                outputs = torch.cat([self._forward(self._run, part, self.precision) for part in batch.split(limit)])
         wanted = (len(patches), *self._output_size)
-        if result.ndim != 5 or (result.shape[0], *result.shape[2:]) != wanted or result.shape[1] < self.channels:
+        if outputs.ndim != 5 or (outputs.shape[0], *outputs.shape[2:]) != wanted or outputs.shape[1] < self.channels:
             raise ModelError(
-                f"the net returned shape {list(result.shape)} (n, channels, z, y, x) for input {list(batch.shape)}; the options "
+                f"the net returned shape {list(outputs.shape)} (n, channels, z, y, x) for input {list(batch.shape)}; the options "
                 f"declare at least {self.channels} channels of {list(self._output_size)}"
             )
-        return result[:, : self.channels].to(self._target, torch.float32)
+        result: Sequence[Any] = outputs[:, : self.channels].to(self._target, torch.float32).contiguous().unbind()
+        return result
 
-    def fetch(self, array: Any, dtype: DTypeLike) -> NDArray[Any]:
-        if np.dtype(dtype) == np.float16:
-            array = array.half()
-        host: NDArray[Any] = array.to("cpu", non_blocking=False).contiguous().numpy()
-        return host.astype(dtype, copy=False)
+    def _forward(self, run: Any, batch: Any, precision: str) -> Any:
+        """Output of the net for a float32 batch nczyx of its device, as the net or `post_process` gives it."""
+        torch, missing = self._torch, 0
+        if self._net.batch is not None:
+            missing = self._net.batch - len(batch)
+            batch = torch.cat([batch, batch.new_zeros((missing, *batch.shape[1:]))]) if missing else batch
+        inputs = self._net.pre_process(batch.cpu().numpy()) if self._net.pre_process else batch
+        if isinstance(inputs, np.ndarray):
+            inputs = torch.from_numpy(inputs)
+        if isinstance(inputs, torch.Tensor):
+            floating = inputs.is_floating_point() and precision in ("bfloat16", "float16")
+            inputs = inputs.to(self._target, getattr(torch, precision) if floating else inputs.dtype)
+        output = run(inputs)
+        output = self._net.post_process(_cast(torch, output)) if self._net.post_process else _first(output)
+        if not isinstance(output, torch.Tensor):
+            raise ModelError(f"the net returned a {type(output).__name__}, and a tensor nczyx is needed: see post_process")
+        return output[: len(output) - missing] if missing else output
+
+    def _prepare(self, shape: tuple[int, ...], asked: Precision) -> tuple[Any, str]:
+        """The net as it will run, on its device, and its precision; tried on a patch of noise."""
+        torch, net = self._torch, self._net
+        precision = fast_precision(self._target) if asked == "auto" else asked
+        if precision == "tf32" and self._target.type == "cpu":
+            precision = "float32"
+        if self._target.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+        _allow_tf32(torch, False)
+        with memory_guard(torch), torch.inference_mode():
+            plain = net.module.to(self._target)
+            trial, expected = self._expected(plain, shape)
+            run = self._laid_out(self._same(plain, streamlined(plain), trial, expected) if net.editable else plain, trial)
+            if precision in ("bfloat16", "float16"):
+                reduced = self._reduced(run, precision, trial, expected, asked)
+                if reduced is None:
+                    return run, "float32"
+                run = reduced
+            _allow_tf32(torch, precision == "tf32")
+        return run, precision
+
+    def _expected(self, run: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """A patch of noise and the output for it. The patch is small where the net takes that, since CPUs are slow."""
+        torch = self._torch
+        generator = torch.Generator().manual_seed(0)
+        small = (*shape[:3], min(shape[3], 64), min(shape[4], 64))
+        for size in {small: 0, shape: 0}:
+            trial = torch.rand(size, generator=generator).to(self._target)
+            try:
+                return trial, self._tensor(self._forward(run, trial, "float32"))
+            except (OutOfMemory, ModelError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise ModelError(f"the net fails on a patch of {list(shape)} (nczyx): {problem}")
+
+    def _same(self, plain: Any, rewritten: Any, trial: Any, expected: Any) -> Any:
+        """The rewritten net when it gives what the plain one gives, else the plain one."""
+        try:
+            found = self._tensor(self._forward(rewritten, trial, "float32"))
+            if found.shape == expected.shape and _distance(found, expected) <= _SAME:
+                return rewritten
+        except Exception as error:
+            log.debug("the rewritten net fails: %s", error)
+        log.info("the net runs as it is: rewriting it for speed would change its answer")
+        return plain
+
+    def _laid_out(self, run: Any, trial: Any) -> Any:
+        """The net with the memory layout that this device is fastest with: channels last on CPUs, what is measured on GPUs."""
+        torch = self._torch
+        if not self._net.editable:
+            return run
+        layouts = {"channels_last_3d": torch.channels_last_3d, "contiguous_format": torch.contiguous_format}
+        best = "channels_last_3d"
+        if self._target.type == "cuda":
+
+            def attempt(layout: Any) -> None:
+                self._forward(with_layout(run, layout, True), trial.contiguous(memory_format=layout), "float32")
+
+            best = fastest({name: partial(attempt, layout) for name, layout in layouts.items()}, torch.cuda.synchronize)
+        self._layout = layouts[best]
+        return with_layout(run, self._layout, True)
+
+    def _reduced(self, run: Any, precision: str, trial: Any, expected: Any, asked: Precision) -> Any | None:
+        """The net in a reduced precision; None when `auto` can't have it. Raises ModelError when it was asked for."""
+        from copy import deepcopy
+
+        try:
+            reduced = in_precision(deepcopy(run), precision)
+            found = self._tensor(self._forward(reduced, trial, precision)).float()
+            problem = "" if bool(self._torch.isfinite(found).all()) else "gives values that are not finite"
+        except Exception as error:
+            problem = f"does not run: {str(error).partition(chr(10))[0]}"
+        if not problem:
+            log.info("net in %s: on noise, at most %.2g from float32", precision, float((found - expected).abs().max()))
+            return reduced
+        if asked == "auto":
+            log.warning("the net %s in %s, so it runs in float32", problem, precision)
+            return None
+        raise ModelError(f"the net {problem} in {precision}: take precision float32")
+
+    def _tensor(self, output: Any) -> Any:
+        return output.to(self._target)
 
 
 def device_name() -> str:
     """Name of the GPU that is used, else of the CPU."""
-    torch = _torch()
+    torch = needs("torch", extra="torch")
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else cpu_name()
 
 
-def load_source(path: str) -> ModuleType:
-    """Import a model file by its path. Raises ConfigError when it is absent, ModelError when it fails."""
-    if not Path(path).is_file():
-        raise ConfigError.one("inference", "convnet_model", f"{path} is not a file", "give the path of a Python model file")
-    spec = importlib.util.spec_from_file_location(f"chunkflow_model_{abs(hash(path))}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ModelError(f"model file {path} fails: {type(error).__name__}: {error}") from error
-    return module
+def _allow_tf32(torch: Any, allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-def _load_net(source: ModuleType, model_path: str, weight_path: str | None) -> Any:
-    torch = _torch()
-    if weight_path is not None and not Path(weight_path).exists():
-        raise ConfigError.one("inference", "convnet_weight_path", f"{weight_path} does not exist", "give the path of the weights")
-    try:
-        if hasattr(source, "load_model"):
-            net = source.load_model(weight_path)
-        elif hasattr(source, "InstantiatedModel"):
-            net = source.InstantiatedModel
-            if weight_path is not None:
-                state = torch.load(weight_path, map_location="cpu", weights_only=True)
-                net.load_state_dict(state.get("state_dict", state))
-        else:
-            raise ModelError(f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel")
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"loading {model_path} with {weight_path} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(net, torch.nn.Module):
-        raise ModelError(f"{model_path} gives a {type(net).__name__}, not a torch.nn.Module")
-    return net
+def _distance(found: Any, expected: Any) -> float:
+    """Largest difference, relative to the largest expected value; not a number where something is not finite."""
+    return float((found.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-6))
 
 
-def _first(result: Any) -> Any:
-    if isinstance(result, dict):
-        return next(iter(result.values()))
-    return result[0] if isinstance(result, list | tuple) else result
+def _first(output: Any) -> Any:
+    if isinstance(output, dict):
+        return next(iter(output.values()), None)
+    return (output[0] if output else None) if isinstance(output, list | tuple) else output
 
 
-def _torch() -> Any:
-    from chunkflow_worker.extras import needs
-
-    return needs("torch", extra="torch")
+def _cast(torch: Any, output: Any) -> Any:
+    """Tensors in float32 wherever they are in what a net returned, so that `post_process` meets what it was written for."""
+    if isinstance(output, torch.Tensor):
+        return output.float() if output.is_floating_point() else output
+    if isinstance(output, dict):
+        return {key: _cast(torch, value) for key, value in output.items()}
+    return type(output)(_cast(torch, value) for value in output) if type(output) in (list, tuple) else output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError
-from chunkflow_worker.inference.engine import HostEngine, unit_range
-from chunkflow_worker.inference.torch_engine import load_source
+from chunkflow_worker.inference.engine import HostEngine, checked, unit_range
+from chunkflow_worker.inference.model_file import load_source
 
 
 class UniversalEngine(HostEngine):
@@ -32,15 +32,7 @@ class UniversalEngine(HostEngine):
             raise ModelError(f"PatchInferencer of {model_path} can't be built: {type(error).__name__}: {error}") from error
         self.device = str(getattr(self._inferencer, "compute_device", self.device))
         self._output_size = output_size
-        self._lock = threading.Lock()
 
-    def predict(self, patches: list[Any]) -> NDArray[np.float32]:
-        with self._lock:
-            outputs = [np.asarray(self._inferencer(unit_range(patch)[np.newaxis])) for patch in patches]
-        for output in outputs:
-            if output.ndim != 5 or output.shape[2:] != tuple(self._output_size) or output.shape[1] < self.channels:
-                raise ModelError(
-                    f"PatchInferencer returned shape {list(output.shape)}; the options declare (1, {self.channels}, "
-                    f"{', '.join(map(str, self._output_size))})"
-                )
-        return np.concatenate(outputs)[:, : self.channels].astype(np.float32, copy=False)
+    def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
+        outputs = (self._inferencer(unit_range(patch)[np.newaxis]) for patch in patches)
+        return [checked(output, self.channels, self._output_size, "PatchInferencer")[0] for output in outputs]

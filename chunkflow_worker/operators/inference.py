@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
@@ -25,15 +26,23 @@ if TYPE_CHECKING:
 class Inference(Operator):
     """Run a ConvNet over a chunk in overlapping patches and blend them.
 
-    The output is a float map, czyx. Integer input is scaled to [0, 1] by its type's largest value; float input is taken as
+    The output is a map, czyx. Integer input is scaled to [0, 1] by its type's largest value; float input is taken as
     it is. What the net needs around the task's box is read by itself. Where the box is not known (a lone file), the output
     is smaller than the chunk by the overlap on each side, as in chunkflow 1.2.0, unless --mask-output-chunk.
+
+    Patches whose input is all zero, or whose output lies where the mask is zero, are not run and give zeros; the task's record
+    counts them. It also names the device and the precision that were used.
     """
 
     group: ClassVar[str] = "Inference"
     op: Literal["inference"] = "inference"
-    convnet_model: str | None = field(None, flag="-m", help="Python file that defines the net.")
-    convnet_weight_path: str | None = field(None, flag="-w", help="File with the trained weights.")
+    convnet_model: str | None = field(
+        None,
+        flag="-m",
+        help="The net: a Python file, or one of TorchScript, torch.export, ONNX or PZNet with its weights.",
+    )
+    convnet_weight_path: str | None = field(None, flag="-w", help="File with the trained weights, for a Python file.")
+    trust_weights: bool = field(False, help="Let the weights' file run code: only for pickles of whole objects that you trust.")
     input_patch_size: Vec3 = field(flag="-s", help="Size of the patch that the net takes.")
     output_patch_size: Vec3 | None = field(
         None, flag="-z", help="Size of the patch that the net returns, centred; the input's when not given."
@@ -47,11 +56,21 @@ class Inference(Operator):
     )
     num_input_channels: int = field(1, ge=1, help="Channels that the net takes.")
     num_output_channels: int = field(3, flag="-c", ge=1, help="Channels to keep of what the net returns.")
-    dtype: Literal["float32", "float16"] = field("float32", flag="-d", help="Type of the output.")
-    framework: Literal["universal", "identity", "pytorch"] = field(
-        "universal", flag="-f", help="What computes: a PatchInferencer file, nothing (returns its input), or PyTorch."
+    dtype: Literal["float32", "float16", "uint8"] = field(
+        "float32", flag="-d", help="Type of the output; uint8 maps [0, 1] to [0, 255], saturating, on the device."
     )
-    batch_size: int = field(1, flag="-b", ge=1, help="Patches computed at once.")
+    framework: Literal["universal", "identity", "pytorch", "onnx", "pznet"] = field(
+        "universal", flag="-f", help="What computes: a PatchInferencer file, nothing (returns its input), or a library."
+    )
+    precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] = field(
+        "auto", help="Of the net's arithmetic, with pytorch; auto takes what the device does fast without harm."
+    )
+    acceleration: Literal["none", "compile", "graph"] = field(
+        "none", help="With pytorch: torch.compile, which takes minutes at the start, or one CUDA graph on GPUs."
+    )
+    batch_size: int | None = field(
+        None, flag="-b", ge=1, help="Patches computed at once; chosen from the free memory when not given."
+    )
     bump: Literal["wu", "zung", "linear"] = field("wu", help="Function that weights a patch's voxels in the blending.")
     lattice: Literal["chunk", "global"] = field(
         "chunk", help="Where patches lie: from the box's start (cheapest), or anchored globally (no seams between boxes)."
@@ -63,8 +82,15 @@ class Inference(Operator):
     mask_myelin_threshold: float | None = field(
         None, flag="-y", help="The last channel is a myelin map: zero the others where it is above this, and drop it."
     )
-    augment: bool = field(
-        False, help="Average over flips of y and x and their transposition; for outputs without direction, so not affinities."
+    mask_volume_path: str | None = field(None, help="Precomputed volume; patches whose output lies where it is zero are not run.")
+    mask_mip: int = field(5, ge=0, help="Mip level of the mask.")
+    mask_inverse: bool = field(False, help="Run the patches where the mask is zero, instead.")
+    augment: bool = field(False, help="Average over flips of y and x and their transposition: eight times the work.")
+    augment_z: bool = field(False, help="Average over flips of z as well: twice the work again.")
+    affinity_offsets: str | None = field(
+        None,
+        help="For augment: the first output channels are affinities; z,y,x from a voxel to its partner for each, for example "
+        "'0,0,-1 0,-1,0 -1,0,0', which is xyz for short; zyx is the reverse.",
     )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -86,9 +112,36 @@ class Inference(Operator):
             )
         if self.framework != "identity" and not self.convnet_model:
             raise ValueError(f"framework {self.framework} needs convnet_model, the Python file that defines the net")
-        if self.augment and self.input_patch_size.y != self.input_patch_size.x:
+        if self.augment and (self.input_patch_size.y != self.input_patch_size.x or output.y != output.x):
             raise ValueError("augment transposes y and x: the patch must be as wide as it is high")
+        if self.augment_z and not self.augment:
+            raise ValueError("augment_z belongs to augment: give both")
+        self._check_offsets()
         return self
+
+    def _check_offsets(self) -> None:
+        from chunkflow_worker.inference.augment import orientations, sources
+
+        offsets = self._offsets
+        if len(offsets) > self.num_output_channels:
+            raise ValueError(
+                f"affinity_offsets has {len(offsets)} channels, and num_output_channels is {self.num_output_channels}"
+            )
+        for orientation in orientations(self.augment_z):
+            try:
+                sources(orientation, offsets)
+            except KeyError as error:
+                missing = list(error.args[0])
+                raise ValueError(f"affinity_offsets: {missing} has no partner under the transposition: name that too") from None
+
+    @property
+    def _offsets(self) -> tuple[Vec3, ...]:
+        known = {"xyz": "0,0,-1 0,-1,0 -1,0,0", "zyx": "-1,0,0 0,-1,0 0,0,-1"}
+        text = self.affinity_offsets or ""
+        try:
+            return tuple(Vec3.of(int(n) for n in part.split(",")) for part in known.get(text, text).split())
+        except (ValueError, TypeError):
+            raise ValueError(f"affinity_offsets: {text!r} is not a list of z,y,x such as '0,0,-1 0,-1,0 -1,0,0'") from None
 
     @property
     def _shape(self) -> PatchShape:
@@ -114,9 +167,9 @@ class Inference(Operator):
         return bounds.grow(-crop)
 
     def device(self) -> str:
-        from chunkflow_worker.inference.engine import cpu_name
+        from chunkflow_worker.inference.host import cpu_name
 
-        if self.framework == "identity":
+        if self.framework != "pytorch":
             return cpu_name()
         from chunkflow_worker.inference.torch_engine import device_name
 
@@ -124,22 +177,45 @@ class Inference(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        import numpy as np
+
+        from chunkflow_worker.chunk import convert
         from chunkflow_worker.inference.blend import patch_weights
-        from chunkflow_worker.inference.blending import infer
+        from chunkflow_worker.inference.blending import Batch, infer
 
         engine = self._engine()
-        weights = engine.put(patch_weights(self._shape.output, self.bump).astype(engine.precision))
+        weights = engine.arrays.put(patch_weights(self._shape.output, self.bump).astype(np.float32))
+        batch, device = Batch(self.batch_size), Lock()
+        mask = self._mask()
+        # Thresholds on the myelin channel are for the net's own values.
+        dtype = "float32" if self.mask_myelin_threshold is not None else self.dtype
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             if chunk.channels != self.num_input_channels:
                 raise ChunkMismatch(f"the net takes {self.num_input_channels} channels, and the chunk has {chunk.channels}")
-            task.device = engine.device
+            task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)
             image, lattice = self._prepare(chunk, box)
-            array = infer(image, lattice.input_box.start, lattice, weights, engine, batch_size=self.batch_size, dtype=self.dtype)
+            wanted = mask(lattice, chunk)
+            # One task at a time has the device, and its memory; the others load and save meanwhile.
+            with task.waiting_for(device):
+                blended = infer(
+                    image,
+                    lattice.input_box.start,
+                    lattice,
+                    weights,
+                    engine,
+                    batch,
+                    dtype,
+                    wanted=wanted,
+                    progress=lambda done: task.progress(f"patch {done} of {lattice.count}"),
+                )
+            task.patches += blended.run
+            task.patches_skipped += blended.skipped
+            array = blended.array
             if self.mask_myelin_threshold is not None:
-                array = array[:-1] * (array[-1:] <= self.mask_myelin_threshold)
+                array = convert(array[:-1] * (array[-1:] <= self.mask_myelin_threshold), self.dtype)
             bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
             task.values[self.output_chunk_name] = chunk.with_array(
                 array, voxel_offset=box.start, layer_type="image", bounds=bounds
@@ -148,24 +224,54 @@ class Inference(Operator):
         yield step
 
     def _engine(self) -> Engine:
-        channels, shape = self.num_output_channels, self._shape
-        if self.framework == "identity":
-            from chunkflow_worker.inference.engine import IdentityEngine
-
-            engine: Engine = IdentityEngine(channels, shape.crop)
-        elif self.framework == "pytorch":
-            from chunkflow_worker.inference.torch_engine import TorchEngine
-
-            engine = TorchEngine(str(self.convnet_model), self.convnet_weight_path, channels, shape.output)
-        else:
-            from chunkflow_worker.inference.universal_engine import UniversalEngine
-
-            engine = UniversalEngine(str(self.convnet_model), self.convnet_weight_path, channels, shape.output)
+        engine = self._single_engine()
         if self.augment:
             from chunkflow_worker.inference.augment import Augmented
 
-            return Augmented(engine)
+            return Augmented(engine, self.augment_z, self._offsets)
         return engine
+
+    def _single_engine(self) -> Engine:
+        channels, shape, model, weights = self.num_output_channels, self._shape, str(self.convnet_model), self.convnet_weight_path
+        if self.framework == "identity":
+            from chunkflow_worker.inference.engine import IdentityEngine
+
+            return IdentityEngine(channels, shape.crop)
+        if self.framework == "universal":
+            from chunkflow_worker.inference.universal_engine import UniversalEngine
+
+            return UniversalEngine(model, weights, channels, shape.output)
+        if self.framework == "onnx":
+            from chunkflow_worker.inference.onnx_engine import OnnxEngine
+
+            return OnnxEngine(model, channels, shape.input, shape.output, self.num_input_channels)
+        if self.framework == "pznet":
+            from chunkflow_worker.inference.pznet_engine import PznetEngine
+
+            return PznetEngine(model, channels, shape.input, shape.output, self.num_input_channels)
+        from chunkflow_worker.inference.torch_engine import TorchEngine
+
+        return TorchEngine(
+            model,
+            weights,
+            channels,
+            shape.input,
+            shape.output,
+            input_channels=self.num_input_channels,
+            precision=self.precision,
+            acceleration=self.acceleration,
+            trust_weights=self.trust_weights,
+        )
+
+    def _mask(self) -> Callable[[Lattice, Chunk], Callable[[BoundingBox], bool]]:
+        """Makes the test whether a patch is wanted, for the lattice of one task."""
+        if self.mask_volume_path is None:
+            return lambda lattice, chunk: lambda patch: True
+        from chunkflow_worker.storage.mask import CoarseMask
+        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+        volume = PrecomputedVolume(self.mask_volume_path, self.mask_mip)
+        return lambda lattice, chunk: CoarseMask.read(volume, lattice.covered, chunk.voxel_size, self.mask_inverse).any
 
     def _lattice(self, box: BoundingBox, bounds: BoundingBox | None) -> Lattice:
         from chunkflow_worker.inference.lattice import make_lattice

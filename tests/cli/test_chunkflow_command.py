@@ -127,6 +127,7 @@ def test_help_groups_the_operators() -> None:
 
 PEER = json.loads((Path(__file__).parent / "chunkflow_1_2_0_options.json").read_text())
 SAFER = {("load-precomputed", "fill_missing"), ("mask", "fill_missing")}  # missing data is an error
+AUTOMATIC = {("inference", "batch_size")}  # chosen from the free memory
 NO_COMPRESSION = {"delta"}  # a predictor that tifffile refuses as a compression, in the peer as well
 
 
@@ -141,7 +142,7 @@ def test_options_are_those_of_chunkflow_1_2_0(name: str) -> None:
         # A bare --fill-missing/--no-fill-missing pair and the like.
         assert set(theirs["flags"]) <= flags, theirs
         assert option.nargs == theirs.get("nargs", 1)
-        if "default" in theirs and (name, theirs["name"]) not in SAFER and theirs["name"] != "name":
+        if "default" in theirs and (name, theirs["name"]) not in SAFER | AUTOMATIC and theirs["name"] != "name":
             default = list(option.default) if isinstance(option.default, tuple) else option.default
             assert default == theirs["default"], theirs
         if isinstance(theirs["type"], dict):

@@ -32,11 +32,10 @@ def cases(draw: st.DrawFn) -> tuple[str, BoundingBox, PatchShape, BoundingBox]:
 def coverage(lattice: Lattice) -> np.ndarray:
     """How many patches write to each voxel of the lattice's box."""
     count = np.zeros(lattice.box.size, int)
-    for _, patches in lattice.layers():
-        for patch in patches:
-            inside = BoundingBox.sized(patch, lattice.shape.output).clip(lattice.box)
-            if inside:
-                count[inside.slices(lattice.box.start)] += 1
+    for patch in lattice.patches():
+        inside = BoundingBox.sized(patch, lattice.shape.output).clip(lattice.box)
+        assert inside, "a patch that does not touch the box"
+        count[inside.slices(lattice.box.start)] += 1
     return count
 
 
@@ -47,7 +46,7 @@ def test_patches_cover_the_box_and_stay_inside_the_image(case: tuple) -> None:
     assert coverage(lattice).min() >= 1
     assert bounds.contains(lattice.input_box)
     assert all(list(s) == sorted(set(s)) for s in lattice.starts), "ascending, none twice"
-    assert sum(len(patches) for _, patches in lattice.layers()) == lattice.patches
+    assert len(list(lattice.patches())) == lattice.count
 
 
 @given(cases())
@@ -75,7 +74,7 @@ def test_chunk_lattice_is_the_peers_where_whole_patches_fit() -> None:
     lattice = make_lattice("chunk", BoundingBox.parse("4-32_64-384_64-384"), shape)
     assert lattice.input_box == BoundingBox.parse("0-36_0-448_0-448")
     assert lattice.starts == ((0, 16), (0, 192), (0, 192))
-    assert lattice.patches == 8
+    assert lattice.count == 8
 
 
 def test_last_patch_is_shifted_back_where_they_do_not_fit() -> None:

@@ -294,7 +294,7 @@ def test_models_that_do_not_work_say_why(
 
 
 def test_absent_files_are_told(run_step: RunStep, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere.py is not a file"):
+    with pytest.raises(ConfigError, match=r"nowhere.py does not exist"):
         run_step(identity(framework="pytorch", convnet_model="nowhere.py"), chunk=noise((6, 12, 12)))
     operator = identity(framework="pytorch", convnet_model=str(NETS), convnet_weight_path=str(tmp_path / "w.pt"))
     with pytest.raises(ConfigError, match=r"w.pt does not exist"):

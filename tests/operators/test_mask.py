@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,18 @@ from hypothesis import strategies as st
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, DataMissing, PermanentError
-from chunkflow_worker.operators.mask import Mask, mask_of
+from chunkflow_worker.operators.mask import Mask
+from chunkflow_worker.storage.mask import CoarseMask
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.task import Task
 
 RunStep = Callable[..., Task]
 MakeVolume = Callable[..., PrecomputedVolume]
 MASK = (np.random.default_rng(2).random((8, 16, 16)) > 0.5).astype(np.uint8)
+
+
+def mask_at(chunk: Chunk, volume: Any) -> np.ndarray:
+    return CoarseMask.read(volume, chunk.bbox, chunk.voxel_size).at(chunk.bbox)
 
 
 def expected_mask(box: BoundingBox, ratio: tuple[float, float, float], offset: tuple[int, int, int]) -> np.ndarray:
@@ -36,7 +42,7 @@ def test_each_voxel_takes_the_mask_at_its_centre(volume: MakeVolume, z: int, y: 
     offset = (1, -2, 3)
     made = volume(f"mask-{ratio}", MASK, offset, voxel_size=(40, 8 * ratio, 8 * ratio))
     chunk = Chunk(np.ones((5, 11, 13), np.uint8), Vec3(z, y, x), (40, 8, 8))
-    assert np.array_equal(mask_of(chunk, made), expected_mask(chunk.bbox, (1, ratio, ratio), offset))
+    assert np.array_equal(mask_at(chunk, made), expected_mask(chunk.bbox, (1, ratio, ratio), offset))
 
 
 def test_masking_keeps_type_place_and_channels(volume: MakeVolume, run_step: RunStep) -> None:

@@ -1,0 +1,57 @@
+"""The PZNet engine: nets compiled for CPUs by znnphi (github.com/supersergiy/znnphi_interface)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.inference.engine import HostEngine, checked, unit_range
+
+
+class PznetEngine(HostEngine):
+    """Runs ``PZNet(net_path).forward(patch)``, float32 nczyx, for the one input shape that the net was compiled for.
+
+    PZNet ends the process when it is given another shape, so the shape is checked when the net is loaded.
+    """
+
+    def __init__(self, net_path: str, channels: int, input_size: Vec3, output_size: Vec3, input_channels: int = 1):
+        super().__init__(channels)
+        try:
+            from pznet.pznet import PZNet
+        except ImportError as error:
+            raise ConfigError.one(
+                "inference",
+                "framework",
+                f"pznet needs the package pznet, which can't be imported: {error}",
+                "build it from github.com/supersergiy/znnphi_interface, or use another framework",
+            ) from None
+        if not Path(net_path).exists():
+            raise ConfigError.one("inference", "convnet_model", f"{net_path} does not exist", "give the path of a compiled net")
+        try:
+            self._net = PZNet(net_path)
+        except Exception as error:
+            raise ModelError(f"loading {net_path} fails: {type(error).__name__}: {error}") from error
+        taken, wanted = tuple(int(n) for n in self._net.in_shape), (input_channels, *input_size)
+        if len(taken) != 5 or taken[1:] != wanted:
+            raise ModelError(
+                f"{net_path} was compiled for input {list(taken)} (nczyx); the options declare [n, {', '.join(map(str, wanted))}]"
+            )
+        self._batch, self._output_size = taken[0], output_size
+
+    def batch_size(self, input_shape: tuple[int, ...]) -> int:
+        return self._batch
+
+    def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = []
+        for i in range(0, len(patches), self._batch):
+            part = [unit_range(patch) for patch in patches[i : i + self._batch]]
+            batch = np.zeros(tuple(self._net.in_shape), np.float32)
+            batch[: len(part)] = part
+            outputs.extend(checked(self._net.forward(batch), self.channels, self._output_size, "the net")[: len(part)])
+        return outputs

@@ -1,0 +1,98 @@
+"""Loading a PyTorch net: from a Python model file, TorchScript or torch.export."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.extras import needs
+from chunkflow_worker.inference.model_file import load_source
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net on the CPU in evaluation mode, and what its model file says about it.
+
+    module: callable with a float tensor nczyx. batch: the only batch size that it takes; None for any.
+    pre_process: ndarray nczyx -> net input. post_process: net output -> tensor nczyx.
+    editable: its graph may be rewritten for speed; exported programs are taken as they are.
+    """
+
+    module: Any
+    pre_process: Callable[[Any], Any] | None = None
+    post_process: Callable[[Any], Any] | None = None
+    batch: int | None = None
+    editable: bool = False
+
+
+def load_net(model_path: str, weight_path: str | None, trust_weights: bool = False) -> Net:
+    """Load a net.
+
+    model_path: a Python file that defines ``load_model(weight_path) -> torch.nn.Module``, or holds a module
+        ``InstantiatedModel`` into which the weights are loaded, and may define ``pre_process`` and ``post_process``; or a file
+        of ``torch.jit.save`` or ``torch.export.save``, which holds its weights.
+    trust_weights: let the weights' file run code, as old pickles of whole objects need.
+    Raises ConfigError for what is absent, ModelError for what does not load.
+    """
+    for name, path in (("convnet_model", model_path), ("convnet_weight_path", weight_path)):
+        if path is not None and not Path(path).exists():
+            raise ConfigError.one("inference", name, f"{path} does not exist", "give the path of a file that this machine has")
+    try:
+        if not zipfile.is_zipfile(model_path):
+            return _from_source(model_path, weight_path, trust_weights)
+        if weight_path is not None:
+            raise ModelError(f"{model_path} holds its weights itself: leave out convnet_weight_path")
+        members = zipfile.ZipFile(model_path).namelist()
+        return _from_script(model_path) if any("/code/" in name for name in members) else _from_export(model_path)
+    except (ModelError, ConfigError):
+        raise
+    except Exception as error:
+        used = f"{model_path} with {weight_path}" if weight_path else model_path
+        hint = ""
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            hint = "; if you trust the file, --trust-weights lets it run code"
+        raise ModelError(f"loading {used} fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}{hint}") from error
+
+
+def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) -> Net:
+    torch = needs("torch", extra="torch")
+    source = load_source(model_path)
+    if hasattr(source, "load_model"):
+        net = source.load_model(weight_path)
+    elif hasattr(source, "InstantiatedModel"):
+        net = source.InstantiatedModel
+        if weight_path is not None:
+            net.load_state_dict(_state(torch.load(weight_path, map_location="cpu", weights_only=not trust_weights)))
+    else:
+        raise ModelError(f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel")
+    if not isinstance(net, torch.nn.Module):
+        raise ModelError(f"{model_path} gives a {type(net).__name__}, not a torch.nn.Module")
+    editable = not isinstance(net, torch.jit.ScriptModule)
+    return Net(net.eval(), getattr(source, "pre_process", None), getattr(source, "post_process", None), editable=editable)
+
+
+def _from_script(model_path: str) -> Net:
+    torch = needs("torch", extra="torch")
+    return Net(torch.jit.load(model_path, map_location="cpu").eval())
+
+
+def _from_export(model_path: str) -> Net:
+    torch = needs("torch", extra="torch")
+    program = torch.export.load(model_path)
+    inputs = set(program.graph_signature.user_inputs)
+    first = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs)
+    batch = first.meta["val"].shape[0]
+    return Net(program.module(), batch=batch if isinstance(batch, int) else None)
+
+
+def _state(saved: Any) -> Any:
+    """The state dict in what was saved: itself, or an entry of a checkpoint; without the prefix of DataParallel."""
+    if isinstance(saved, dict):
+        saved = next((saved[key] for key in ("state_dict", "model_state_dict") if key in saved), saved)
+        if saved and all(str(key).startswith("module.") for key in saved):
+            return {str(key).removeprefix("module."): value for key, value in saved.items()}
+    return saved.state_dict() if hasattr(saved, "state_dict") else saved
