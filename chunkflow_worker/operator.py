@@ -86,6 +86,18 @@ class Operator(Options):
         """Name of the device that it computes on; empty when it needs none in particular."""
         return ""
 
+    def plan(self, size: Vec3, image_type: str) -> list[str]:
+        """What it will take for a task's box of `size`, read from an image of `image_type`; lines for people."""
+        return []
+
+    def task_bytes(self, size: Vec3, image_type: str) -> int:
+        """Memory that it takes for such a task, beside what it takes in any case."""
+        return 0
+
+    def rehearsal(self) -> Task | None:
+        """A small task that shows what memory it takes by itself; None when there is nothing to learn."""
+        return None
+
     def describe(self) -> str:
         """One line: what it will do."""
         given = self.model_dump(mode="json", exclude={"op", "name"}, exclude_defaults=True)

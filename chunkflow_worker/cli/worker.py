@@ -42,23 +42,14 @@ def run(**options: Any) -> None:
 
 @cli.command()
 @click.argument("pipeline", type=click.Path(dir_okay=False))
-@click.option("--open", "open_it", is_flag=True, help="Also open the volumes and load the models.")
-def check(pipeline: str, open_it: bool) -> None:
+@click.option("--chunk-size", "-c", type=int, nargs=3, help="Size of a task's box, to plan for; the pipeline's when not given.")
+@click.option("--open", "open_it", is_flag=True, help="Also open the volumes, load the models, and measure their memory.")
+def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
     """Validate a chain and print what it will do; all faults at once, exit status 2."""
+    from chunkflow_worker.cli.check import report
     from chunkflow_worker.pipeline import Pipeline
 
-    chain = Pipeline.load(pipeline)
-    click.echo(f"{pipeline}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}")
-    for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
-        flow = " -> ".join(filter(None, (", ".join(operator.reads()), ", ".join(operator.writes()))))
-        named = "" if label == operator.op else f" ({label})"
-        click.echo(f"  {i} {operator.op}{named}: {flow or 'no values'}\n      {operator.describe() or 'defaults'}")
-        before, after = chain.context(i)
-        if not operator.reads() and operator.writes() and any((*before, *after)):
-            click.echo(f"      reads {list(before)} voxels before the box and {list(after)} behind it, where the volume has them")
-    if open_it:
-        with chain.open(dry_run=True):
-            click.echo("all volumes and models open")
+    report(Pipeline.load(pipeline), pipeline, chunk_size, open_it)
 
 
 @cli.command()

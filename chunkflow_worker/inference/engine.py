@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,12 @@ class Arrays(Protocol):
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         """An array of zeros, float32."""
+
+    def unit_range(self, array: Any) -> Any:
+        """Integers divided by their type's largest value, floats as they are; as float32."""
+
+    def channels(self, array: Any, which: list[int]) -> Any:
+        """These channels of an array czyx; a view where it has one channel only."""
 
     def share(self, result: NDArray[Any]) -> Any | None:
         """`result` as an array of the device, when it can be blended into as it is; else None."""
@@ -83,28 +90,23 @@ class HostEngine:
 
 
 class IdentityEngine(HostEngine):
-    """Returns the middle of the input patch, repeated over the output channels."""
+    """Returns the middle of the input patch, repeated over the output channels.
+
+    With torch installed its patches are blended by torch on the CPU, at about twice numpy's speed.
+    """
 
     def __init__(self, channels: int, crop: Vec3):
         super().__init__(channels)
         self._crop = crop
+        if find_spec("torch"):
+            from chunkflow_worker.inference.torch_arrays import TorchArrays
 
-    def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
+            self.arrays = TorchArrays("cpu")
+
+    def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         z, y, x = (slice(c, -c or None) for c in self._crop)
-        return [self._repeated(unit_range(patch[:, z, y, x])) for patch in patches]
-
-    def _repeated(self, patch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if patch.shape[0] == 1:
-            return np.broadcast_to(patch, (self.channels, *patch.shape[1:]))
-        return np.tile(patch, (-(-self.channels // patch.shape[0]), 1, 1, 1))[: self.channels]
-
-
-def unit_range(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Integers divided by their type's largest value; floats as they are; as float32."""
-    if array.dtype.kind in "ui":
-        scaled: NDArray[np.float32] = np.divide(array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32)
-        return scaled
-    return array.astype(np.float32, copy=False)
+        inputs = (self.arrays.unit_range(patch[:, z, y, x]) for patch in patches)
+        return [self.arrays.channels(patch, [c % len(patch) for c in range(self.channels)]) for patch in inputs]
 
 
 def checked(output: Any, channels: int, size: Vec3, source: str) -> NDArray[np.float32]:

@@ -32,6 +32,12 @@ class HostArrays:
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return np.zeros(shape, np.float32)
 
+    def unit_range(self, array: NDArray[Any]) -> NDArray[np.float32]:
+        return unit_range(array)
+
+    def channels(self, array: NDArray[Any], which: list[int]) -> NDArray[Any]:
+        return np.broadcast_to(array, (len(which), *array.shape[1:])) if len(array) == 1 else array[which]
+
     def share(self, result: NDArray[Any]) -> NDArray[Any] | None:
         return result if result.dtype == np.float32 else None
 
@@ -68,6 +74,14 @@ class HostArrays:
 
         _on_all_processors(sections, slab.shape[1])
         return lambda: None
+
+
+def unit_range(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Integers divided by their type's largest value; floats as they are; as float32."""
+    if array.dtype.kind in "ui":
+        scaled: NDArray[np.float32] = np.divide(array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32)
+        return scaled
+    return array.astype(np.float32, copy=False)
 
 
 def _scratch(shape: tuple[int, ...]) -> NDArray[np.float32]:

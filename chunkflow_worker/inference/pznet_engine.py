@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ConfigError, ModelError
-from chunkflow_worker.inference.engine import HostEngine, checked, unit_range
+from chunkflow_worker.inference.engine import HostEngine, checked
+from chunkflow_worker.inference.host import unit_range
 
 
 class PznetEngine(HostEngine):

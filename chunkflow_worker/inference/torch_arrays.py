@@ -24,9 +24,9 @@ class TorchArrays:
 
     def __init__(self, device: Any):
         self._torch = needs("torch", extra="torch")
-        self._device = device
-        self._is_gpu = device.type == "cuda"
-        self._outward = self._torch.cuda.Stream(device) if self._is_gpu else None
+        self._device = self._torch.device(device)
+        self._is_gpu = self._device.type == "cuda"
+        self._outward = self._torch.cuda.Stream(self._device) if self._is_gpu else None
 
     def put(self, array: NDArray[Any]) -> Any:
         native = np.asarray(array, array.dtype.newbyteorder("="))
@@ -38,6 +38,14 @@ class TorchArrays:
     def zeros(self, shape: tuple[int, ...]) -> Any:
         with self.guarded():
             return self._torch.zeros(shape, dtype=self._torch.float32, device=self._device)
+
+    def unit_range(self, array: Any) -> Any:
+        floating = array.is_floating_point() or array.dtype == self._torch.bool
+        scaled = array.to(self._torch.float32)
+        return scaled if floating else scaled.div_(self._torch.iinfo(array.dtype).max)
+
+    def channels(self, array: Any, which: list[int]) -> Any:
+        return array.expand(len(which), -1, -1, -1) if len(array) == 1 else array[which]
 
     def share(self, result: NDArray[Any]) -> Any | None:
         return self._torch.from_numpy(result) if result.dtype == np.float32 and not self._is_gpu else None

@@ -75,7 +75,7 @@ class TorchEngine:
         """1 on CPUs, which a single patch keeps busy; on GPUs what fits four fifths of the free memory, 8 at most."""
         torch = self._torch
         if self._net.batch is not None:
-            return int(self._net.batch)
+            return self._net.batch
         if self._target.type == "cpu":
             return 1
         patch = torch.zeros(input_shape, dtype=torch.float32, device=self._target)
@@ -85,14 +85,12 @@ class TorchEngine:
         needed = torch.cuda.max_memory_allocated(self._target) - before
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self._target)
-        return max(1, min(8, int(0.8 * free) // max(1, needed)))
+        return max(1, min(8, int(0.8 * free / max(1, needed))))
 
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         torch, limit = self._torch, self._net.batch
         with memory_guard(torch), torch.inference_mode():
-            batch = torch.stack(list(patches)).to(torch.float32, memory_format=self._layout)
-            if not patches[0].is_floating_point() and patches[0].dtype != torch.bool:
-                batch *= 1.0 / torch.iinfo(patches[0].dtype).max
+            batch = self.arrays.unit_range(torch.stack(list(patches))).contiguous(memory_format=self._layout)
             if limit is None or len(batch) == limit:
                 outputs = self._forward(self._run, batch, self.precision)
             else:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError
-from chunkflow_worker.inference.engine import HostEngine, checked, unit_range
+from chunkflow_worker.inference.engine import HostEngine, checked
+from chunkflow_worker.inference.host import unit_range
 from chunkflow_worker.inference.model_file import load_source
 
 

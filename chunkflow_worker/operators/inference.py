@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from chunkflow_worker.chunk import Chunk
     from chunkflow_worker.inference.engine import Engine
-    from chunkflow_worker.inference.lattice import Lattice, PatchShape
+    from chunkflow_worker.inference.lattice import Lattice, LatticeKind, PatchShape
+    from chunkflow_worker.inference.plan import Memory
 
 
 class Inference(Operator):
@@ -165,6 +166,50 @@ class Inference(Operator):
         if self.border != "inward" or not all(2 * c < n for c, n in zip(crop, bounds.size, strict=True)):
             return bounds
         return bounds.grow(-crop)
+
+    def plan(self, size: Vec3, image_type: str) -> list[str]:
+        from chunkflow_worker.inference.plan import better_sizes, price
+
+        shape = self._shape
+        lines: list[str] = []
+        kinds: tuple[LatticeKind, ...] = ("chunk", "global")
+        for kind in kinds:
+            cost = price(kind, size, shape, self._rim)
+            used = " (used here)" if kind == self.lattice else ""
+            lines.append(
+                f"{kind} lattice{used}: {cost.patches:.4g} patches per task, voxel utilization {cost.utilization:.0%} "
+                f"({size.product / 1e6:.4g} Mvoxel out of {cost.patches * shape.output.product / 1e6:.4g})"
+            )
+        sizes = [f"{list(s)} {cost.utilization:.0%}" for s, cost in better_sizes(self.lattice, size, shape, self._rim)]
+        lines.append("nearby chunk sizes that do better: " + (", ".join(sizes) or "none"))
+        needed = self._memory(size, image_type)
+        lines.append(
+            f"memory of a task {needed.total / 1e9:.2f} GB: image {needed.image / 1e9:.2f} ({image_type}), output "
+            f"{needed.output / 1e9:.2f}, slabs {needed.slabs / 1e9:.2f}; of each further one in flight "
+            f"{max(needed.image, needed.output) / 1e9:.2f}"
+        )
+        return lines
+
+    def task_bytes(self, size: Vec3, image_type: str) -> int:
+        return self._memory(size, image_type).total
+
+    def _memory(self, size: Vec3, image_type: str) -> Memory:
+        from chunkflow_worker.inference.plan import memory
+
+        lattice = self._lattice(BoundingBox.sized((0, 0, 0), size), None)
+        dtype = self.dtype if self.mask_myelin_threshold is None else "float32"
+        return memory(lattice, self.num_input_channels, self.num_output_channels, image_type, dtype)
+
+    def rehearsal(self) -> Task:
+        import numpy as np
+
+        from chunkflow_worker.chunk import Chunk
+
+        shape = self._shape
+        channels = (self.num_input_channels,) if self.num_input_channels > 1 else ()
+        noise = np.random.default_rng(0).integers(1, 255, (*channels, *shape.input), np.uint8)
+        chunk = Chunk(noise, bounds=BoundingBox.sized((0, 0, 0), shape.input))
+        return Task(bbox=chunk.bbox.grow(-shape.crop), values={self.input_chunk_name: chunk})
 
     def device(self) -> str:
         from chunkflow_worker.inference.host import cpu_name
