@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.agreement import differences, keeping_output
 from benchmarks.job import Job
 from benchmarks.race import chunkflow, ours, race
-from benchmarks.table import record, speed_table
+from benchmarks.table import record, rounds, speed_table
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     table = speed_table(results, ["ours"], patches=False)
     text = (
         f"Chunk 84x832x832 uint8, patch 20x256x256, overlap 4x64x64: {job.patches} patches, 3 channels of float32, framework "
-        f"identity, on the CPU; median of {repeats} rounds; Mvoxel of input.\n\n{table}\n\n{compared}"
+        f"identity, on the CPU; {rounds(repeats)}; Mvoxel of input.\n\n{table}\n\n{compared}"
     )
     record("Blending alone", text, results)
 

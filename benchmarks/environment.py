@@ -76,9 +76,11 @@ def describe() -> str:
 
 
 def _commit() -> str:
-    described = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(described, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "an unknown commit"
+    """The last commit that changed the worker, and whether it was changed since."""
+    git, code = ["git", "-C", str(ROOT)], ["--", "chunkflow_worker"]
+    last = subprocess.run([*git, "log", "-1", "--format=%h", *code], capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", *code], capture_output=True, text=True, check=False).stdout.strip()
+    return f"{last or 'an unknown commit'}{' with changes' if changed else ''}"
 
 
 def _cpu_info(key: str) -> str:

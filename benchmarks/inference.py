@@ -11,7 +11,7 @@ from benchmarks.agreement import differences, keeping_output
 from benchmarks.environment import gpu
 from benchmarks.job import NET, Job
 from benchmarks.race import Program, bare, chunkflow, monai, ours, race
-from benchmarks.table import record, speed_table
+from benchmarks.table import record, rounds, speed_table
 
 TITLE = "Inference with a net of 0.8 M parameters"
 _STRICT = "float32"
@@ -41,7 +41,7 @@ def main() -> None:
     table = speed_table(results, [r.program.label for r in results if r.program.module == "ours_runner"])
     text = (
         f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: {job.patches} patches in every "
-        f"program, {job.channels} channels of float32; median of {repeats} rounds.\n\n{table}\n\n{compared}\n"
+        f"program, {job.channels} channels of float32; {rounds(repeats)}.\n\n{table}\n\n{compared}\n"
         "MONAI weights patches with a Gaussian, one patch at a time; its weights are others, so its values are not compared. "
         "The net alone runs the patches and drops what comes out: `plain` as torch does it by default, `our engine` as ours does."
     )

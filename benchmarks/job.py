@@ -69,8 +69,8 @@ class Job:
 
     @classmethod
     def load(cls, text: str) -> Job:
-        values: dict[str, Any] = json.loads(text)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
+        return cls(**values)
 
 
 MODELS = Path(__file__).parent

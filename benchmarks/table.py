@@ -42,6 +42,10 @@ def speed_table(results: Sequence[Result], references: Sequence[str], patches: b
     return markdown(head, rows)
 
 
+def rounds(repeats: int) -> str:
+    return f"median of {repeats} rounds" if repeats > 1 else "one round, which can't tell programs apart that are close"
+
+
 def named(result: Result) -> str:
     """Its label, with what `auto` came to."""
     chosen = result.facts.get("precision", "")
