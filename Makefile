@@ -8,7 +8,7 @@ IMAGE ?=
 
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint format docs bench clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -29,8 +29,14 @@ format: .venv/dev.installed
 docs: .venv/dev.installed
 	$(BIN)/python docs/generate.py
 
+# Beside chunkflow and MONAI, each in an environment of its own; figures go to benchmarks/RESULTS.md.
+bench: .venv/demo.installed
+	$(BIN)/python -m benchmarks.inference
+	$(BIN)/python -m benchmarks.blending
+	$(BIN)/python -m benchmarks.memory
+
 clean:
-	rm -rf .venv build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv benchmarks/.envs build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and this is " + sys.version) if sys.version_info < (3, 11) else None'

@@ -1,0 +1,56 @@
+"""How fast is inference, beside chunkflow, MONAI and the net alone? On the GPU where there is one, else on the CPU."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.agreement import differences, keeping_output
+from benchmarks.environment import gpu
+from benchmarks.job import NET, Job
+from benchmarks.race import Program, bare, chunkflow, monai, ours, race
+from benchmarks.table import record, rounds, speed_table
+
+TITLE = "Inference with a net of 0.8 M parameters"
+_STRICT = "float32"
+
+
+def programs(job: Job, on_gpu: bool) -> list[Program]:
+    """In the order in which they take turns.
+
+    On a GPU torch convolves in TF32 unless told not to, and the peers don't tell it: theirs compares with our tf32.
+    """
+    strict = [_STRICT, "tf32"] if on_gpu else [_STRICT]
+    found = [ours(f"ours, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
+    found += [chunkflow(job), monai(job), bare("net alone, plain", replace(job, precision="plain"))]
+    return found + [bare(f"net alone, our engine, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    on_gpu = bool(gpu())
+    # A GPU is given more patches, and so many that the last of each axis must be moved inward, as in real tasks.
+    job = Job((112, 1152, 1152) if on_gpu else (36, 448, 448), model=NET, warm_up="chunk" if on_gpu else "patch")
+    with tempfile.TemporaryDirectory() as folder:
+        results = race(keeping_output(programs(job, on_gpu), Path(folder)), repeats)
+        compared = differences(results, must_agree=not on_gpu)
+    table = speed_table(results, [r.program.label for r in results if r.program.module == "ours_runner"])
+    text = (
+        f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: {job.patches} patches in every "
+        f"program, {job.channels} channels of float32; {rounds(repeats)}.\n\n{table}\n\n{compared}\n"
+        "MONAI weights patches with a Gaussian, one patch at a time; its weights are others, so its values are not compared. "
+        "The net alone runs the patches and drops what comes out: `plain` as torch does it by default, `our engine` as ours does."
+    )
+    record(TITLE, text, results)
+
+
+def _text(size: tuple[int, int, int]) -> str:
+    return "x".join(map(str, size))
+
+
+if __name__ == "__main__":
+    main()

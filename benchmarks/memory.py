@@ -1,0 +1,63 @@
+"""How much memory does a chunk take at most, and does `chunkflow-worker check` say so beforehand?"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from benchmarks.environment import ROOT
+from benchmarks.job import TINY_NET, Job
+from benchmarks.race import Result, chunkflow, ours, race
+from benchmarks.runners.ours_runner import operator
+from benchmarks.table import markdown, record
+
+
+def stated_peak(job: Job) -> float | None:
+    """GB that `chunkflow-worker check` states for this chunk; None when it states none."""
+    operators = [
+        {"op": "create-chunk", "size": list(job.chunk)},
+        operator(job).model_dump(mode="json", exclude_defaults=True) | {"op": "inference"},
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Path(folder) / "pipeline.yaml"
+        pipeline.write_text(yaml.safe_dump({"operators": operators}))
+        program = "from chunkflow_worker.cli.worker import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", program, "check", pipeline], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+    found = re.search(r"peak memory\D*([0-9.]+) ?GB", done.stdout)
+    return float(found[1]) if found else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=1, help="fresh processes of each; the largest peak counts")
+    repeats = parser.parse_args().repeats
+    job = Job((112, 1152, 1152), warm_up="none")
+    tiny = replace(job, model=TINY_NET)
+    programs = [ours("ours, identity", job), ours("ours, a net of one layer", tiny), chunkflow(job)]
+    rows, results = [], []
+    for program in programs:
+        runs: list[Result] = [race([program], 1)[0] for _ in range(repeats)]
+        results += runs
+        stated = stated_peak(program.job) if program.module == "ours_runner" else None
+        peak = max(run.peak for run in runs)
+        rows.append([program.label, f"{peak / 1e9:.2f}", f"{stated:.2f}" if stated is not None else "not stated"])
+    output = 3 * job.voxels * 4 / 1e9
+    text = (
+        f"Chunk 112x1152x1152 uint8 ({job.voxels / 1e9:.2f} GB), 3 channels of float32 ({output:.2f} GB), patch 20x256x256, "
+        "overlap 4x64x64, one process each. Peak of resident memory, chunk and output included, above what the process held "
+        "once libraries and net were loaded.\n\n" + markdown(["Program", "peak, GB", "`check` states, GB"], rows)
+    )
+    record("Memory", text, results)
+
+
+if __name__ == "__main__":
+    main()

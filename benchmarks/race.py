@@ -1,0 +1,128 @@
+"""Programs that run in turn: each is loaded and warm before the first run, and only one runs at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from benchmarks.environment import ROOT, cores, python_with
+from benchmarks.job import Job
+
+
+@dataclass(frozen=True)
+class Program:
+    """module: below `benchmarks.runners`. python: of the environment that it runs in."""
+
+    label: str
+    module: str
+    python: Path
+    job: Job
+
+
+@dataclass
+class Result:
+    """seconds: of each run. peak: bytes above those that the process held before the image was made, at most."""
+
+    program: Program
+    facts: dict[str, str]
+    versions: dict[str, str]
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+
+
+def ours(label: str, job: Job) -> Program:
+    return Program(label, "ours_runner", Path(sys.executable), job)
+
+
+def bare(label: str, job: Job) -> Program:
+    return Program(label, "bare_runner", Path(sys.executable), job)
+
+
+def chunkflow(job: Job) -> Program:
+    return Program("chunkflow 1.2.0", "chunkflow_runner", python_with("chunkflow", "chunkflow==1.2.0"), job)
+
+
+def monai(job: Job) -> Program:
+    return Program("MONAI", "monai_runner", python_with("monai", "monai"), job)
+
+
+def race(programs: Sequence[Program], repeats: int) -> list[Result]:
+    """Results of the programs that can run here, in the order given."""
+    with ExitStack() as stack:
+        runners = [stack.enter_context(_Runner(program)) for program in programs]
+        able = [(runner, runner.ready()) for runner in runners]
+        for i in range(repeats):
+            for runner, result in able:
+                if result is None:
+                    continue
+                seconds, peak = runner.go()
+                result.seconds.append(seconds)
+                result.peak = max(result.peak, peak)
+                print(f"{i + 1}/{repeats}  {result.program.label}: {seconds:.2f} s", file=sys.stderr)
+    return [result for _, result in able if result is not None]
+
+
+class _Runner:
+    """A program's process; not started before `ready`, so that no other program's warm-up is disturbed."""
+
+    def __init__(self, program: Program):
+        self._program = program
+        self._process: subprocess.Popen[str] | None = None
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+
+    def __enter__(self) -> _Runner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._log.close()
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            if error is not None:
+                self._process.kill()
+            self._process.wait()
+
+    def ready(self) -> Result | None:
+        """Start it and wait until it is warm; None when it says that it can't run here."""
+        print(f"starting {self._program.label}", file=sys.stderr)
+        self._process = subprocess.Popen(
+            [self._program.python, "-m", f"benchmarks.runners.{self._program.module}", self._program.job.dump()],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": str(cores()), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        answer = self._answer()
+        if "unavailable" in answer:
+            print(f"left out {self._program.label}: {answer['unavailable']}", file=sys.stderr)
+            return None
+        return Result(self._program, answer["facts"], answer["versions"])
+
+    def go(self) -> tuple[float, int]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        return answer["seconds"], answer["peak"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise SystemExit(f"{self._program.label} failed:\n{self._log.read()[-4000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -1,0 +1,65 @@
+"""The operator `inference`, opened and called on a chunk as a chain does it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.job import Job
+from benchmarks.runners.serve import Load, NotHere, Run, serve
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.operator import Run as Context
+from chunkflow_worker.operators.inference import Inference
+from chunkflow_worker.task import Task
+
+_open = ExitStack()
+
+
+def operator(job: Job) -> Inference:
+    options: dict[str, Any] = {
+        "framework": "pytorch" if job.model else "identity",
+        "convnet_model": job.model or None,
+        "input_patch_size": job.patch,
+        "output_patch_overlap": job.overlap,
+        "num_output_channels": job.channels,
+        "mask_output_chunk": not job.fits,
+    }
+    if "precision" in Inference.model_fields:
+        options["precision"] = job.precision
+    elif job.precision != "float32":
+        raise NotHere(f"this version of ours computes in float32 only, not in {job.precision}")
+    return Inference(**options)
+
+
+def engine(job: Job) -> Any:
+    """What the operator computes patches with; the one place here that looks inside it."""
+    return operator(job)._engine()
+
+
+def facts(computed_by: Any) -> dict[str, str]:
+    precision = getattr(computed_by, "precision", "")
+    return {"precision": precision} if isinstance(precision, str) and precision else {}
+
+
+def start(job: Job) -> tuple[Load, dict[str, str]]:
+    step = _open.enter_context(operator(job).open(Context(needed_box=lambda box, _: box)))
+
+    def load(image: NDArray[np.uint8]) -> Run:
+        chunk = Chunk(image)
+
+        def run() -> Any:
+            task = Task(values={"chunk": chunk})
+            step(task)
+            return task.chunk("chunk").array
+
+        return run
+
+    return load, facts(engine(job)) if job.model else {}
+
+
+if __name__ == "__main__":
+    with _open:
+        serve(start, ["chunkflow-worker"])

@@ -1,0 +1,8 @@
+"""One convolution: a net that costs next to nothing, so that what is measured is everything around it."""
+
+import torch
+from torch import nn
+
+with torch.random.fork_rng():
+    torch.manual_seed(7)
+    InstantiatedModel = nn.Sequential(nn.Conv3d(1, 3, 3, padding=1), nn.Sigmoid()).eval()
