@@ -75,6 +75,11 @@ class Augmented:
         self.device, self.channels, self.precision = engine.device, engine.channels, engine.precision
         self.arrays: Arrays = engine.arrays
 
+    def overflowed(self) -> bool:
+        overflowed = self._engine.overflowed()
+        self.precision = self._engine.precision
+        return overflowed
+
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         return self._engine.batch_size(input_shape)
 

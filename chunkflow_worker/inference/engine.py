@@ -71,6 +71,12 @@ class Engine(Protocol):
         Integer patches are scaled to [0, 1] by their type's largest value first. Raises OutOfMemory, ModelError.
         """
 
+    def overflowed(self) -> bool:
+        """True once when a value was too large for the precision that the engine had chosen.
+
+        It has gone over to one that holds them, and the patches must run again.
+        """
+
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         """How many patches of that shape, czyx, to run at once for full speed within the free memory."""
 
@@ -84,6 +90,9 @@ class HostEngine:
         self.channels = channels
         self.device = cpu_name()
         self.arrays: Arrays = HostArrays()
+
+    def overflowed(self) -> bool:
+        return False
 
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         return 1

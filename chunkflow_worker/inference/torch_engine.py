@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from chunkflow_worker.inference.torch_speed import (
     Acceleration,
     GraphReplay,
     Precision,
+    cpu_has,
     fast_precision,
     fastest,
     in_precision,
@@ -39,7 +41,8 @@ class TorchEngine:
     Of a net that returns a tuple, list or dict the first item is taken, unless the model file has a ``post_process``. The
     first `channels` output channels are kept.
 
-    precision: auto takes what `fast_precision` says, or float32 when the net can't run in that or gives what is not finite.
+    precision: auto takes what `fast_precision` says, or float32 when the net can't run in that or gives what is not finite, be
+        it later on.
         The weighted mean over patches is float32 in any case.
     acceleration: compile fuses the net's operations by torch.compile, which takes a minute or two at the first patch; graph
         records the net as one CUDA graph, so that many small operations start as one.
@@ -65,11 +68,24 @@ class TorchEngine:
         self.arrays: Arrays = TorchArrays(self._target)
         self._layout = torch.contiguous_format
         self._net = load_net(model_path, weight_path, trust_weights)
-        self._run, self.precision = self._prepare((1, input_channels, *input_size), precision)
-        if acceleration == "compile":
-            self._run = torch.compile(self._run, dynamic=False)
-        elif acceleration == "graph" and self._target.type == "cuda":
-            self._run = GraphReplay(self._run)
+        self._acceleration = acceleration
+        self._float32, run, self.precision = self._prepare((1, input_channels, *input_size), precision)
+        self._run = self._accelerated(run)
+        # Told on the device, since asking after each batch would keep it waiting.
+        self._finite: Any = torch.ones((), dtype=torch.bool, device=self._target)
+        self._may_overflow = precision == "auto" and self.precision != "float32"
+
+    def _accelerated(self, run: Any) -> Any:
+        if self._acceleration == "compile":
+            return self._torch.compile(run, dynamic=False)
+        return GraphReplay(run) if self._acceleration == "graph" and self._target.type == "cuda" else run
+
+    def overflowed(self) -> bool:
+        if not self._may_overflow or bool(self._finite):
+            return False
+        log.warning("the net gives values that are not finite in %s: from here on it runs in float32", self.precision)
+        self._run, self.precision, self._may_overflow = self._accelerated(self._float32), "float32", False
+        return True
 
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         """1 on CPUs, which a single patch keeps busy; on GPUs what fits four fifths of the free memory, 8 at most."""
@@ -101,7 +117,10 @@ class TorchEngine:
                 f"the net returned shape {list(outputs.shape)} (n, channels, z, y, x) for input {list(batch.shape)}; the options "
                 f"declare at least {self.channels} channels of {list(self._output_size)}"
             )
-        result: Sequence[Any] = outputs[:, : self.channels].to(self._target, torch.float32).contiguous().unbind()
+        kept = outputs[:, : self.channels].to(self._target, torch.float32).contiguous()
+        if self._may_overflow:
+            self._finite &= kept.isfinite().all()
+        result: Sequence[Any] = kept.unbind()
         return result
 
     def _forward(self, run: Any, batch: Any, precision: str) -> Any:
@@ -122,8 +141,8 @@ class TorchEngine:
             raise ModelError(f"the net returned a {type(output).__name__}, and a tensor nczyx is needed: see post_process")
         return output[: len(output) - missing] if missing else output
 
-    def _prepare(self, shape: tuple[int, ...], asked: Precision) -> tuple[Any, str]:
-        """The net as it will run, on its device, and its precision; tried on a patch of noise."""
+    def _prepare(self, shape: tuple[int, ...], asked: Precision) -> tuple[Any, Any, str]:
+        """The net in float32 and as it will run, on its device, and its precision; tried on a patch of noise."""
         torch, net = self._torch, self._net
         precision = fast_precision(self._target) if asked == "auto" else asked
         if precision == "tf32" and self._target.type == "cpu":
@@ -137,11 +156,9 @@ class TorchEngine:
             run = self._laid_out(self._same(plain, streamlined(plain), trial, expected) if net.editable else plain, trial)
             if precision in ("bfloat16", "float16"):
                 reduced = self._reduced(run, precision, trial, expected, asked)
-                if reduced is None:
-                    return run, "float32"
-                run = reduced
+                return run, reduced or run, precision if reduced else "float32"
             _allow_tf32(torch, precision == "tf32")
-        return run, precision
+        return run, run, precision
 
     def _expected(self, run: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """A patch of noise and the output for it. The patch is small where the net takes that, since CPUs are slow."""
@@ -187,8 +204,8 @@ class TorchEngine:
 
     def _reduced(self, run: Any, precision: str, trial: Any, expected: Any, asked: Precision) -> Any | None:
         """The net in a reduced precision; None when `auto` can't have it. Raises ModelError when it was asked for."""
-        from copy import deepcopy
-
+        if self._target.type == "cpu" and not cpu_has(precision):
+            log.warning("this CPU has no instructions for %s, which is far slower here than float32", precision)
         try:
             reduced = in_precision(deepcopy(run), precision)
             found = self._tensor(self._forward(reduced, trial, precision)).float()

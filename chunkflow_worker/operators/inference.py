@@ -243,19 +243,13 @@ class Inference(Operator):
             box = self._output_box(task, run, chunk)
             image, lattice = self._prepare(chunk, box)
             wanted = mask(lattice, chunk)
+            tell = lambda done: task.progress(f"patch {done} of {lattice.count}")  # noqa: E731
             # One task at a time has the device, and its memory; the others load and save meanwhile.
             with task.waiting_for(device):
-                blended = infer(
-                    image,
-                    lattice.input_box.start,
-                    lattice,
-                    weights,
-                    engine,
-                    batch,
-                    dtype,
-                    wanted=wanted,
-                    progress=lambda done: task.progress(f"patch {done} of {lattice.count}"),
-                )
+                blended = infer(image, lattice.input_box.start, lattice, weights, engine, batch, dtype, wanted, tell)
+                if engine.overflowed():
+                    task.precision = engine.precision
+                    blended = infer(image, lattice.input_box.start, lattice, weights, engine, batch, dtype, wanted, tell)
             task.patches += blended.run
             task.patches_skipped += blended.skipped
             array = blended.array
