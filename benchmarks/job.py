@@ -21,6 +21,7 @@ class Job:
 
     model: Python file with `InstantiatedModel`; no net, the identity, when empty.
     precision: of ours, and of the net as our engine runs it; `plain` is the net as torch runs it by default.
+    dtype: of the output of ours.
     warm_up: what runs once before anything is timed.
     output: file for the first run's result, for comparing programs; none when empty.
     """
@@ -31,6 +32,7 @@ class Job:
     channels: int = 3
     model: str = ""
     precision: str = "float32"
+    dtype: str = "float32"
     warm_up: Literal["patch", "chunk", "none"] = "chunk"
     output: str = ""
 

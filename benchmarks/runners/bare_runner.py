@@ -43,11 +43,10 @@ def _plain(job: Job) -> tuple[Load, dict[str, str]]:
 
 def _engine(job: Job) -> tuple[Load, dict[str, str]]:
     engine = ours.engine(job)
-    put = engine.arrays.put if hasattr(engine, "arrays") else engine.put
-    size = engine.batch_size((1, *job.patch)) if hasattr(engine, "batch_size") else 1
+    size = engine.batch_size((1, *job.patch))
 
     def load(image: NDArray[np.uint8]) -> Run:
-        data = put(image[np.newaxis])
+        data = engine.arrays.put(image[np.newaxis])
 
         def run() -> None:
             for windows in _batches(_windows(job, image), size):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.job import Job
-from benchmarks.runners.serve import Load, NotHere, Run, serve
+from benchmarks.runners.serve import Load, Run, serve
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.operator import Run as Context
 from chunkflow_worker.operators.inference import Inference
@@ -20,6 +20,8 @@ _open = ExitStack()
 
 def operator(job: Job) -> Inference:
     options: dict[str, Any] = {
+        "precision": job.precision,
+        "dtype": job.dtype,
         "framework": "pytorch" if job.model else "identity",
         "convnet_model": job.model or None,
         "input_patch_size": job.patch,
@@ -27,10 +29,6 @@ def operator(job: Job) -> Inference:
         "num_output_channels": job.channels,
         "mask_output_chunk": not job.fits,
     }
-    if "precision" in Inference.model_fields:
-        options["precision"] = job.precision
-    elif job.precision != "float32":
-        raise NotHere(f"this version of ours computes in float32 only, not in {job.precision}")
     return Inference(**options)
 
 
