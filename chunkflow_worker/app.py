@@ -182,7 +182,7 @@ def make_app(settings: Settings | None = None) -> Celery:
     Raises ConfigError when settings, pipeline or queue are wrong, QueueUnavailable when SQS can't be reached.
     """
     settings = settings or Settings.load()
-    _set_up_logging(settings.log_level)
+    _set_up_logging(settings)
     if settings.pipeline is None:
         raise ConfigError.one("settings", "CHUNKFLOW_PIPELINE", "is not set", "give the path of a pipeline file")
     pipeline = Pipeline.load(settings.pipeline)
@@ -223,8 +223,9 @@ def make_app(settings: Settings | None = None) -> Celery:
     return app
 
 
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+def _set_up_logging(settings: Settings) -> None:
+    who = settings.worker_name.replace("%", "%%") + " " if "worker_name" in settings.model_fields_set else ""
+    logging.basicConfig(level=settings.log_level, format=f"%(asctime)s %(levelname)s {who}%(message)s")
     for name in ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.

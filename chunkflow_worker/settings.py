@@ -41,12 +41,18 @@ class Settings(BaseSettings):
     metrics: Literal["cloudwatch", "none"] = Field("cloudwatch", description="Where timings and counts are sent.")
     metrics_namespace: str = Field("chunkflow", min_length=1, max_length=255, description="CloudWatch namespace.")
     worker_name: str = Field(
-        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Name in records; host and process id."
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        description="Name in records, and in log lines when set; host and process id.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
     region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), description="AWS region.")
     endpoint_url: str | None = Field(
         None, validation_alias="AWS_ENDPOINT_URL", description="Endpoint for all of AWS; for local or private services."
+    )
+    devices: str | None = Field(
+        None,
+        description="GPUs that `chunkflow-worker run` starts one worker process each for: numbers or UUIDs with commas between, "
+        "or `all`; one process when not set.",
     )
     cuda_visible_devices: str | None = Field(
         None, validation_alias="CUDA_VISIBLE_DEVICES", description="GPU that inference uses; the first visible one is taken."

@@ -27,6 +27,7 @@ def cli() -> None:
 @click.option("--in-flight", type=int, help="Tasks worked on at the same time.")
 @click.option("--lease", "lease_seconds", type=int, help="Seconds after which a dead worker's task is visible again.")
 @click.option("--grace", "grace_seconds", type=float, help="Seconds that tasks have to finish after SIGTERM; 1 when not given.")
+@click.option("--devices", help="GPUs, one worker process each: 0,1,2 or UUIDs or all. One process when not given.")
 def run(**options: Any) -> None:
     """Work on a queue until stopped.
 
@@ -36,8 +37,13 @@ def run(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
             os.environ[f"CHUNKFLOW_{name.upper()}"] = str(value)
-    python = sys.executable
-    os.execv(python, [python, "-m", "celery", "--quiet", "--app", "chunkflow_worker", "worker"])
+    command = [sys.executable, "-m", "celery", "--quiet", "--app", "chunkflow_worker", "worker"]
+    devices = os.environ.pop("CHUNKFLOW_DEVICES", "")
+    if devices or options["devices"] is not None:
+        from chunkflow_worker.cli.supervise import supervise
+
+        sys.exit(supervise(devices, command))
+    os.execv(sys.executable, command)
 
 
 @cli.command()
