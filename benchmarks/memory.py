@@ -55,10 +55,11 @@ def main() -> None:
         stated = stated_peak(program.job) if program.module == "ours_runner" else None
         peak = max(run.peak for run in runs)
         rows.append([program.label, f"{peak / 1e9:.2f}", f"{stated:.2f}" if stated is not None else "not stated"])
+    table = markdown(["Program", "peak, GB", "`check` states, GB"], rows)
     text = (
-        f"Chunk 112x1152x1152 uint8 ({job.voxels / 1e9:.2f} GB), 3 output channels (uint8 0.45 GB, float32 1.78 GB), patch 20x256x256, "
-        "overlap 4x64x64, one process each. Peak of resident memory, chunk and output included, above what the process held "
-        "once libraries and net were loaded.\n\n" + markdown(["Program", "peak, GB", "`check` states, GB"], rows)
+        f"Chunk 112x1152x1152 uint8 ({job.voxels / 1e9:.2f} GB), 3 output channels (uint8 0.45 GB, float32 1.78 GB), patch "
+        "20x256x256, overlap 4x64x64, one process each. Peak of resident memory, chunk and output included, above what the "
+        f"process held once libraries and net were loaded.\n\n{table}"
     )
     record("Memory", text, results)
 

@@ -61,15 +61,17 @@ class Memory:
     """Bytes that one task takes while its patches run.
 
     image: what the patches read. output: the result. slabs: what is blended at the moment, and the sum of its weights.
+    patch: one patch on its way in and out of the net, and its weights.
     """
 
     image: int
     output: int
     slabs: int
+    patch: int
 
     @property
     def total(self) -> int:
-        return self.image + self.output + self.slabs
+        return self.image + self.output + self.slabs + self.patch
 
 
 def memory(lattice: Lattice, input_channels: int, channels: int, image_type: DTypeLike, dtype: DTypeLike) -> Memory:
@@ -84,4 +86,6 @@ def memory(lattice: Lattice, input_channels: int, channels: int, image_type: DTy
         image=lattice.input_box.voxels * input_channels * np.dtype(image_type).itemsize,
         output=lattice.box.voxels * channels * np.dtype(dtype).itemsize,
         slabs=height * section * (1 if in_place else 1 + channels),
+        # Scaled; as the net returns it and in float32; weights, and their shares.
+        patch=4 * (lattice.shape.input.product * input_channels + lattice.shape.output.product * (2 * channels + 2)),
     )

@@ -184,9 +184,9 @@ class Inference(Operator):
         lines.append("nearby chunk sizes that do better: " + (", ".join(sizes) or "none"))
         needed = self._memory(size, image_type)
         lines.append(
-            f"memory of a task {needed.total / 1e9:.2f} GB: image {needed.image / 1e9:.2f} ({image_type}), output "
-            f"{needed.output / 1e9:.2f}, slabs {needed.slabs / 1e9:.2f}; of each further one in flight "
-            f"{max(needed.image, needed.output) / 1e9:.2f}"
+            f"memory of a task {needed.total / 1e9:.2f} GB: image {needed.image / 1e9:.2f} ({image_type}), "
+            f"output {needed.output / 1e9:.2f}, slabs {needed.slabs / 1e9:.2f}, patch {needed.patch / 1e9:.2f}; "
+            f"of each further one in flight {max(needed.image, needed.output) / 1e9:.2f}"
         )
         return lines
 
