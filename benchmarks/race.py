@@ -30,12 +30,15 @@ class Program:
 
 @dataclass
 class Result:
-    """seconds: of each run. peak: bytes above those that the process held before the image was made, at most."""
+    """seconds: of each run. cpu_seconds: of all its threads, which other work on the machine hardly changes.
+    peak: bytes above those that the process held before the image was made, at most.
+    """
 
     program: Program
     facts: dict[str, str]
     versions: dict[str, str]
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak: int = 0
 
 
@@ -64,10 +67,11 @@ def race(programs: Sequence[Program], repeats: int) -> list[Result]:
             for runner, result in able:
                 if result is None:
                     continue
-                seconds, peak = runner.go()
-                result.seconds.append(seconds)
-                result.peak = max(result.peak, peak)
-                print(f"{i + 1}/{repeats}  {result.program.label}: {seconds:.2f} s", file=sys.stderr)
+                answer = runner.go()
+                result.seconds.append(answer["seconds"])
+                result.cpu_seconds.append(answer["cpu_seconds"])
+                result.peak = max(result.peak, answer["peak"])
+                print(f"{i + 1}/{repeats}  {result.program.label}: {answer['seconds']:.2f} s", file=sys.stderr)
     return [result for _, result in able if result is not None]
 
 
@@ -109,13 +113,12 @@ class _Runner:
             return None
         return Result(self._program, answer["facts"], answer["versions"])
 
-    def go(self) -> tuple[float, int]:
+    def go(self) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
-        answer = self._answer()
-        return answer["seconds"], answer["peak"]
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process is not None

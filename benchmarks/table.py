@@ -21,11 +21,15 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def speed_table(results: Sequence[Result], references: Sequence[str], patches: bool = True) -> str:
-    """Medians; and for each reference the median, over the rounds, of a program's seconds divided by the reference's."""
+    """Medians; and for each reference the median, over the rounds, of a program's seconds divided by the reference's.
+
+    CPU seconds are those of all threads: on a machine with other work they tell more than the clock does.
+    """
     by_label = {result.program.label: result for result in results}
     known = [by_label[label] for label in references if label in by_label]
     head = ["Program", *(["s/patch"] if patches else ["s"]), "fastest to slowest", "Mvoxel/s"]
-    head += [f"time / {reference.program.label}" for reference in known]
+    head += ["CPU s/patch" if patches else "CPU s"]
+    head += [f"{kind} / {reference.program.label}" for reference in known for kind in ("time", "CPU")]
     rows = []
     for result in results:
         job = result.program.job
@@ -35,11 +39,17 @@ def speed_table(results: Sequence[Result], references: Sequence[str], patches: b
             f"{median(result.seconds) / parts:.3f}",
             f"{min(result.seconds) / parts:.3f} to {max(result.seconds) / parts:.3f}",
             f"{job.voxels / 1e6 / median(result.seconds):.3f}",
+            f"{median(result.cpu_seconds) / parts:.3f}",
         ]
         for reference in known:
-            row.append(f"{median(a / b for a, b in zip(result.seconds, reference.seconds, strict=True)):.3f}")
+            row.append(_ratio(result.seconds, reference.seconds))
+            row.append(_ratio(result.cpu_seconds, reference.cpu_seconds))
         rows.append(row)
     return markdown(head, rows)
+
+
+def _ratio(found: Sequence[float], reference: Sequence[float]) -> str:
+    return f"{median(a / b for a, b in zip(found, reference, strict=True)):.2f}"
 
 
 def rounds(repeats: int) -> str:

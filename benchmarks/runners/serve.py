@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -51,15 +51,15 @@ def serve(start: Callable[[Job], tuple[Load, dict[str, str]]], packages: Iterabl
     answer(facts=facts, versions={name: _version(name) for name in ("torch", "numpy", *packages)})
     saved = not job.output
     for _ in sys.stdin:
-        started = perf_counter()
+        started, busy = perf_counter(), process_time()
         result = run()
-        seconds = perf_counter() - started
+        seconds, cpu_seconds = perf_counter() - started, process_time() - busy
         peak = _status("VmHWM") - baseline
         if not saved and result is not None:
             np.save(job.output, np.asarray(result))
             saved = True
         del result
-        answer(seconds=seconds, peak=peak)
+        answer(seconds=seconds, cpu_seconds=cpu_seconds, peak=peak)
 
 
 def _version(package: str) -> str:
