@@ -86,8 +86,9 @@ class Augmented:
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         totals: list[Any] = []
         counts: list[Any] = []
+        scaled = [self.arrays.unit_range(patch) for patch in patches]  # torch can't flip every type of integers
         for orientation, found in self._orientations:
-            outputs = self._engine.predict([_contiguous(orientation.turn(patch)) for patch in patches])
+            outputs = self._engine.predict([_contiguous(orientation.turn(patch)) for patch in scaled])
             undone = [orientation.undo(output) for output in outputs]
             if not totals:
                 totals = [self.arrays.zeros(tuple(output.shape)) for output in undone]
@@ -107,8 +108,8 @@ def _moves(found: list[tuple[int, Vec3]], channels: int, size: Vec3) -> Iterator
     """(to, from) channels with the voxels that are written and those that are read."""
     for channel in range(channels):
         source, shift = found[channel] if channel < len(found) else (channel, _ORIGIN)
-        here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, size, strict=True))
-        there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, size, strict=True))
+        here = tuple(slice(max(0, -s), max(0, n - max(0, s))) for s, n in zip(shift, size, strict=True))
+        there = tuple(slice(max(0, s), max(0, n - max(0, -s))) for s, n in zip(shift, size, strict=True))
         yield (channel, source), (here[0], here[1], here[2]), (there[0], there[1], there[2])
 
 
