@@ -197,7 +197,7 @@ def status(
     settle: float,
     as_json: bool,
 ) -> None:
-    """Tell how many tasks wait, are in flight, done, failed or dead.
+    """Tell how many tasks wait, are in flight, done, failed, missing or dead.
 
     What SQS says of a queue is approximate, and counts the messages of all its jobs. Done and failed come from the
     ledger and are exact; boxes that an earlier job with the same ledger has done count too. The rate is that of the
