@@ -2,6 +2,7 @@
 
     <ledger>/<box>.json           the task is done, or was skipped
     <ledger>/<box>.failed.json    the last failure of a task that is not done
+    <ledger>/<box>.again.json     the record of an earlier success, when the same job did the task once more
     <ledger>/jobs/<job>.json      what was enqueued
 
 A listing alone tells done from failed, and a late failure can never overwrite a success.
@@ -18,6 +19,7 @@ from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.files import Files
 
 _FAILED = ".failed"
+_AGAIN = ".again"
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
@@ -56,7 +58,10 @@ class Record(BaseModel):
 
 
 class JobRecord(BaseModel):
-    """What a producer enqueued. `tasks`: number of boxes; `grid`: the options that make them."""
+    """What a producer enqueued.
+
+    tasks: number of boxes. grid: the options that make them. enqueued, began: when its last and first part were sent.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -67,6 +72,7 @@ class JobRecord(BaseModel):
     grid: dict[str, Any] = Field(default_factory=dict)
     bounds: str | None = None
     enqueued: str = ""
+    began: str = ""
 
 
 class Ledger:
@@ -83,9 +89,18 @@ class Ledger:
             if not self.is_done(record.bbox):
                 self._files.put_json(f"{record.bbox}{_FAILED}.json", record.model_dump(exclude_defaults=True))
             return
+        earlier = _valid(Record, self._files.get_json(f"{record.bbox}.json"))
+        if earlier is not None and earlier.job == record.job:
+            self._files.put_json(f"{record.bbox}{_AGAIN}.json", earlier.model_dump(exclude={"error", "final"}))
+        elif earlier is not None:
+            self._files.delete(f"{record.bbox}{_AGAIN}.json")
         self._files.put_json(f"{record.bbox}.json", record.model_dump(exclude={"error", "final"}))
-        if record.attempts > 1:
-            self._files.delete(f"{record.bbox}{_FAILED}.json")
+        self._files.delete(f"{record.bbox}{_FAILED}.json")
+
+    def remove(self, bbox: BoundingBox | str) -> None:
+        """Take away what is known of a task, so that it counts as not done. Raises StorageUnavailable."""
+        for suffix in ("", _FAILED, _AGAIN):
+            self._files.delete(f"{bbox}{suffix}.json")
 
     def read(self, bbox: BoundingBox | str) -> Record | None:
         """The record of a task: of its success if there is one, else of its last failure."""
@@ -102,9 +117,18 @@ class Ledger:
 
     def boxes(self) -> tuple[set[str], set[str]]:
         """Boxes that are done (or skipped), and boxes whose last attempt failed, as text."""
+        done, failed, _ = self.listing()
+        return done, failed
+
+    def listing(self) -> tuple[set[str], set[str], set[str]]:
+        """Boxes that are done (or skipped), whose last attempt failed, and that one job did more than once, as text.
+
+        The last are those known: of two workers that record the same box at the same instant, neither sees the other.
+        """
         names = [n.removesuffix(".json") for n in self._files.list() if n.endswith(".json")]
-        done = {n for n in names if not n.endswith(_FAILED)}
-        return done, {n.removesuffix(_FAILED) for n in names if n.endswith(_FAILED)} - done
+        done = {n for n in names if not n.endswith((_FAILED, _AGAIN))}
+        failed, again = ({n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN))
+        return done, failed - done, again & done
 
     def records(self, boxes: Iterable[str], failed: bool = False) -> Iterator[Record]:
         """The records of many boxes; those absent or of another service are left out."""

@@ -197,7 +197,7 @@ def status(
     settle: float,
     as_json: bool,
 ) -> None:
-    """Tell how many tasks wait, are in flight, done, failed or dead.
+    """Tell how many tasks wait, are in flight, done, failed, missing or dead.
 
     What SQS says of a queue is approximate, and counts the messages of all its jobs. Done and failed come from the
     ledger and are exact; boxes that an earlier job with the same ledger has done count too. The rate is that of the
@@ -228,6 +228,38 @@ def status(
         click.echo(_as_json(now))
     else:
         show_table(now)
+
+
+@cli.command()
+@_queue
+@_pipeline
+@_ledger
+@click.option("--cause", help="Only boxes whose error text holds this, with its numbers or with # in their place.")
+@click.option("--box", help="Only this box, z0-z1_y0-y1_x0-x1.")
+def redrive(queue: str, pipeline: Path | None, ledger: str | None, cause: str | None, box: str | None) -> None:
+    """Send dead letters back to the queue: all, or those of a cause or a box. Their attempts start at 0 again.
+
+    Messages that no worker can run stay where they are, and are told. Causes are read from the ledger.
+    """
+    from chunkflow_worker.bbox import BoundingBox
+    from chunkflow_worker.sqs import find_queue
+    from producer.dead import choice
+    from producer.dead import redrive as send_back
+
+    if box is not None:
+        try:
+            box = str(BoundingBox.parse(box))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--box") from None
+    records = _find_ledger(pipeline, ledger)
+    if cause is not None and records is None:
+        raise click.UsageError("--cause needs a ledger: give --ledger or --pipeline")
+    client = _client()
+    target = find_queue(client, queue)
+    result = send_back(client, target, choice(records, cause, box))
+    for problem in result.malformed:
+        click.echo(f"left where it is, no worker can run it: {problem}", err=True)
+    click.echo(f"sent {result.sent} dead letters back to queue {target.name}, left {result.left + len(result.malformed)}")
 
 
 def _watch(statuses: Iterator[JobStatus], as_json: bool) -> bool:

@@ -99,6 +99,7 @@ def make_plan(queue: str, job: str | None, options: Mapping[str, Any], pipeline:
         grid=grid.model_dump(mode="json", exclude_defaults=True) | _part(boxes.first, boxes.last),
         bounds=str(bounds) if bounds else None,
         enqueued=now.isoformat(timespec="milliseconds"),
+        began=now.isoformat(timespec="milliseconds"),
     )
     return Plan(boxes, record)
 
@@ -171,5 +172,6 @@ def _joined(known: JobRecord, new: JobRecord) -> JobRecord:
         problem = f"is in the ledger already, with tasks {first} to {last}, which {start} to {stop} do not adjoin"
     else:
         first, last = min(first, start), max(last, stop)
-        return new.model_copy(update={"tasks": last - first, "grid": new.grid | _part(first, last)})
+        began = known.began or known.enqueued
+        return new.model_copy(update={"tasks": last - first, "grid": new.grid | _part(first, last), "began": began})
     raise ConfigError.one("job", new.job, problem, "choose another --job")

@@ -27,6 +27,8 @@ def show_table(status: JobStatus) -> None:
     if status.total is not None:
         table.add_row("done", str(status.done), f"of {status.total}, {status.percent:.1f}%")
         table.add_row("failed", str(status.failed), "not done, last attempt failed")
+        table.add_row("missing", str(status.missing), "no record yet")
+        table.add_row("twice", str(status.twice), "done more than once by this job; counted once")
         table.add_row("rate", rate_text(status.rate), "")
         table.add_row("left", duration_text(status.eta_seconds), "")
     click.echo(f"queue {status.queue}" + (f", job {status.job}" if status.job else ", no job in a ledger"))

@@ -32,6 +32,8 @@ class JobStatus:
     waiting, in_flight, delayed: messages in the queue. dead: messages in its dead-letter queue. SQS says these only
         approximately, and they count the messages of all jobs.
     done, failed: boxes of the job with a record of success, and those whose last attempt failed and may be tried again.
+    missing: boxes of the job with no record at all. twice: boxes that the job did to the end more than once, as far as
+        the ledger knows.
     job, total: the job and the number of its boxes; None when no ledger knows a job.
     rate: tasks done per second; None when it is not known.
     """
@@ -46,6 +48,8 @@ class JobStatus:
     failed: int = 0
     total: int | None = None
     rate: float | None = None
+    missing: int = 0
+    twice: int = 0
 
     @property
     def complete(self) -> bool:
@@ -59,7 +63,7 @@ class JobStatus:
 
     @property
     def percent(self) -> float | None:
-        return 100 * self.done / self.total if self.total else None
+        return min(100.0, 100 * self.done / self.total) if self.total else None
 
     @property
     def eta_seconds(self) -> float | None:
@@ -85,13 +89,16 @@ def job_status(
     if ledger is None or record is None:
         return status
     place = _places(boxes_of(record))
-    done_boxes, failed_boxes = ledger.boxes()
+    done_boxes, failed_boxes, twice_boxes = ledger.listing()
     done = [name for name in done_boxes if place(name) is not None]
+    failed = sum(place(name) is not None for name in failed_boxes)
     return replace(
         status,
         job=record.job,
         done=len(done),
-        failed=sum(place(name) is not None for name in failed_boxes),
+        failed=failed,
+        missing=max(0, record.tasks - len(done) - failed),
+        twice=sum(place(name) is not None for name in twice_boxes),
         total=record.tasks,
         rate=_sampled_rate(ledger, done, sample) if len(done) < record.tasks else None,
     )

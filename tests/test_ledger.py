@@ -102,3 +102,22 @@ def test_jobs_come_oldest_first(ledger: Ledger) -> None:
 )
 def test_the_default_ledger_lies_below_the_last_saved_volume(operators: list[dict[str, Any]], path: str | None) -> None:
     assert default_path(operators) == path
+
+
+def test_a_task_done_twice_is_known(ledger: Ledger) -> None:
+    ledger.write(record(task_id="1"))
+    assert ledger.listing() == ({BOX}, set(), set())
+    ledger.write(record(task_id="2", attempts=2))
+    assert ledger.listing() == ({BOX}, set(), {BOX})
+    assert ledger.boxes() == ({BOX}, set())
+    ledger.write(record(task_id="3", job="another"))
+    assert ledger.listing() == ({BOX}, set(), set()), "another job does its boxes anew"
+
+
+def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
+    ledger.write(record("failed"))
+    ledger.write(record())
+    ledger.write(record())
+    ledger.remove(BOX)
+    ledger.remove(BOX)
+    assert ledger.listing() == (set(), set(), set())

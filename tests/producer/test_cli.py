@@ -42,7 +42,7 @@ def pipeline(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["", "enqueue", "queue", "queue create", "queue delete", "status"])
+@pytest.mark.parametrize("command", ["", "enqueue", "queue", "queue create", "queue delete", "status", "redrive"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     line = [sys.executable, "-X", "importtime", "-m", "producer", *command.split(), "--help"]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)

@@ -52,6 +52,19 @@ def test_the_ledger_s_numbers(client: Any, queue: Queue, ledger: Ledger, write_r
     assert job_status(client, queue, ledger).complete
 
 
+def test_a_box_done_twice_counts_once(client: Any, queue: Queue, ledger: Ledger, write_record: Callable[..., None]) -> None:
+    boxes = enqueue(ledger, "j")
+    for box in [*boxes[:6], boxes[0], boxes[0], boxes[1]]:
+        write_record(box)
+    write_record(boxes[6], "failed")
+    status = job_status(client, queue, ledger)
+    assert (status.done, status.failed, status.missing, status.twice, status.percent) == (6, 1, 1, 2, 75.0)
+    for box in boxes * 2:
+        write_record(box)
+    status = job_status(client, queue, ledger)
+    assert (status.done, status.failed, status.missing, status.twice, status.percent) == (8, 0, 0, 8, 100.0)
+
+
 def test_records_of_other_boxes_do_not_count(
     client: Any, queue: Queue, ledger: Ledger, write_record: Callable[..., None]
 ) -> None:
