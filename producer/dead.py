@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.ledger import Ledger
 
 HIDE_SECONDS = 900  # a pass over the dead letters must end before the first of them is visible again
-EMPTY_ANSWERS = 3  # in a row, before the dead letters count as all seen: SQS may overlook some
+EMPTY_ANSWERS = 2  # in a row, before the dead letters count as all seen: SQS may overlook some
 _BOX = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
 _NUMBER = re.compile(r"\b0x[0-9a-fA-F]+\b|\d+(\.\d+)?")
 
@@ -47,16 +47,18 @@ def redrive(client: Any, queue: Queue, chosen: Callable[[DeadLetter], bool]) -> 
     Each is sent before it is deleted: cut in between, it is there twice, and never lost. Raises QueueUnavailable.
     """
     result = Redriven()
+    sent: set[str] = set()
     with dead_letters(client, queue) as letters:
         for letter in letters:
             if letter.message is None:
                 result.malformed.append(letter.problem)
-            elif not chosen(letter):
+            elif letter.task_id in sent or not chosen(letter):  # a worker may fail a task again while this pass goes on
                 result.left += 1
             else:
                 body = encode(letter.message.model_copy(update={"attempts": 0}), queue.name, letter.task_id)
                 with sqs_errors(f"queue {queue.name}"):
                     move(client, body, queue.dead_letter_url, letter.receipt, queue.url)
+                sent.add(letter.task_id)
                 result.sent += 1
     return result
 
@@ -71,7 +73,7 @@ def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:
         while empty < EMPTY_ANSWERS:
             with sqs_errors(f"dead letters of queue {queue.name}"):
                 found = client.receive_message(
-                    QueueUrl=queue.dead_letter_url, MaxNumberOfMessages=10, VisibilityTimeout=HIDE_SECONDS, WaitTimeSeconds=0
+                    QueueUrl=queue.dead_letter_url, MaxNumberOfMessages=10, VisibilityTimeout=HIDE_SECONDS, WaitTimeSeconds=1
                 ).get("Messages", [])
             new = [m for m in found if m["MessageId"] not in receipts]
             receipts.update({m["MessageId"]: m["ReceiptHandle"] for m in found})

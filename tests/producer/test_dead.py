@@ -7,9 +7,9 @@ import pytest
 
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.message import TaskMessage, encode, open_envelope
-from chunkflow_worker.sqs import Queue
+from chunkflow_worker.sqs import Queue, move
 from producer.cli import main
-from producer.dead import cause_of
+from producer.dead import cause_of, redrive
 
 BOXES = [f"{z}-{z + 2}_0-2_0-2" for z in range(0, 24, 2)]
 
@@ -70,3 +70,15 @@ def test_mistakes_end_with_2(queue: Queue, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_cause_is_the_text_without_numbers_and_boxes() -> None:
     assert cause_of("load on -8-0_0-1_0-1: 3 blocks, 1.5 s") == "load on <box>: # blocks, # s"
+
+
+def test_a_pass_ends_though_workers_fail_the_same_tasks_meanwhile(
+    client: Any, queue: Queue, dead: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move_and_fail(client: Any, body: str, source: str, receipt: str, target: str) -> None:
+        move(client, body, source, receipt, target)
+        client.send_message(QueueUrl=source, MessageBody=body)
+
+    monkeypatch.setattr("producer.dead.move", move_and_fail)
+    done = redrive(client, queue, lambda letter: True)
+    assert (done.sent, done.left) == (len(dead), len(dead))
