@@ -107,8 +107,8 @@ def _moves(found: list[tuple[int, Vec3]], channels: int, size: Vec3) -> Iterator
     """(to, from) channels with the voxels that are written and those that are read."""
     for channel in range(channels):
         source, shift = found[channel] if channel < len(found) else (channel, _ORIGIN)
-        here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, size, strict=True))
-        there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shift, size, strict=True))
+        here = tuple(slice(max(0, -s), max(0, n - max(0, s))) for s, n in zip(shift, size, strict=True))
+        there = tuple(slice(max(0, s), max(0, n - max(0, -s))) for s, n in zip(shift, size, strict=True))
         yield (channel, source), (here[0], here[1], here[2]), (there[0], there[1], there[2])
 
 

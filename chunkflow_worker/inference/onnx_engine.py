@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.extras import needs
 from chunkflow_worker.inference.engine import HostEngine, checked
 from chunkflow_worker.inference.host import unit_range
@@ -62,5 +62,11 @@ class OnnxEngine(HostEngine):
         missing = size - len(batch)
         if missing:
             batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
-        output = self._session.run(None, {self._input: batch})[0]
+        try:
+            output = self._session.run(None, {self._input: batch})[0]
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            if "allocate memory" in reason:
+                raise OutOfMemory(reason) from error
+            raise ModelError(f"the net fails on input {list(batch.shape)} (nczyx): {reason}") from error
         return checked(output, self.channels, self._output_size, "the net")[: size - missing]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import partial
 from typing import Any
 
@@ -110,7 +111,7 @@ class TorchEngine:
             if limit is None or len(batch) == limit:
                 outputs = self._forward(self._run, batch, self.precision)
             else:
-                outputs = torch.cat([self._forward(self._run, part, self.precision) for part in batch.split(limit)])
+                outputs = torch.cat([self._forward(self._run, part, self.precision).clone() for part in batch.split(limit)])
         wanted = (len(patches), *self._output_size)
         if outputs.ndim != 5 or (outputs.shape[0], *outputs.shape[2:]) != wanted or outputs.shape[1] < self.channels:
             raise ModelError(
@@ -153,7 +154,7 @@ class TorchEngine:
         with memory_guard(torch), torch.inference_mode():
             plain = net.module.to(self._target)
             trial, expected = self._expected(plain, shape)
-            run = self._laid_out(self._same(plain, streamlined(plain), trial, expected) if net.editable else plain, trial)
+            run = self._laid_out(self._streamlined(plain, trial, expected), trial, expected) if net.editable else plain
             if precision in ("bfloat16", "float16"):
                 reduced = self._reduced(run, precision, trial, expected, asked)
                 return run, reduced or run, precision if reduced else "float32"
@@ -161,67 +162,89 @@ class TorchEngine:
         return run, run, precision
 
     def _expected(self, run: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """A patch of noise and the output for it. The patch is small where the net takes that, since CPUs are slow."""
+        """A batch of noise and the output for it: two patches, since some rewriting shows in batches alone, and small ones,
+        since CPUs are slow; unless the net does not take that.
+        """
         torch = self._torch
         generator = torch.Generator().manual_seed(0)
-        small = (*shape[:3], min(shape[3], 64), min(shape[4], 64))
-        for size in {small: 0, shape: 0}:
+        small = (shape[1], shape[2], min(shape[3], 64), min(shape[4], 64))
+        problem: Exception | None = None
+        for size in ((2, *small), (1, *small), shape):
             trial = torch.rand(size, generator=generator).to(self._target)
             try:
-                return trial, self._tensor(self._forward(run, trial, "float32"))
-            except (OutOfMemory, ModelError, torch.OutOfMemoryError):
+                return trial, self._answer(run, trial, "float32")
+            except ModelError:
                 raise
             except Exception as error:
-                problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise ModelError(f"the net fails on a patch of {list(shape)} (nczyx): {problem}")
+                problem = error
+        if isinstance(problem, OutOfMemory):
+            raise problem
+        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        raise ModelError(f"the net fails on a patch of {list(shape)} (nczyx): {reason}") from problem
 
-    def _same(self, plain: Any, rewritten: Any, trial: Any, expected: Any) -> Any:
-        """The rewritten net when it gives what the plain one gives, else the plain one."""
+    def _answer(self, run: Any, trial: Any, precision: str) -> Any:
+        """Output for a copy of the trial, since a net or its `pre_process` may change its input."""
+        with memory_guard(self._torch):
+            return self._forward(run, trial.clone(), precision).to(self._target)
+
+    def _agrees(self, run: Any, trial: Any, expected: Any) -> bool:
+        """Whether a changed net gives what the plain one gives."""
         try:
-            found = self._tensor(self._forward(rewritten, trial, "float32"))
-            if found.shape == expected.shape and _distance(found, expected) <= _SAME:
-                return rewritten
+            found = self._answer(run, trial, "float32")
+        except OutOfMemory:
+            raise
         except Exception as error:
-            log.debug("the rewritten net fails: %s", error)
+            log.debug("the changed net fails: %s", error)
+            return False
+        return found.shape == expected.shape and _distance(found, expected) <= _SAME
+
+    def _streamlined(self, plain: Any, trial: Any, expected: Any) -> Any:
+        rewritten = streamlined(plain)
+        if self._agrees(rewritten, trial, expected):
+            return rewritten
         log.info("the net runs as it is: rewriting it for speed would change its answer")
         return plain
 
-    def _laid_out(self, run: Any, trial: Any) -> Any:
-        """The net with the memory layout that this device is fastest with: channels last on CPUs, what is measured on GPUs."""
+    def _laid_out(self, run: Any, trial: Any, expected: Any) -> Any:
+        """The net with the memory layout that this device is fastest with: channels last on CPUs, what is measured on GPUs;
+        contiguous for a net that takes nothing else.
+        """
         torch = self._torch
-        if not self._net.editable:
-            return run
         layouts = {"channels_last_3d": torch.channels_last_3d, "contiguous_format": torch.contiguous_format}
         best = "channels_last_3d"
-        if self._target.type == "cuda":
 
-            def attempt(layout: Any) -> None:
-                self._forward(with_layout(run, layout, True), trial.contiguous(memory_format=layout), "float32")
+        def attempt(layout: Any) -> None:
+            self._answer(with_layout(run, layout), trial.contiguous(memory_format=layout), "float32")
 
+        if not self._agrees(with_layout(run, layouts[best]), trial.contiguous(memory_format=layouts[best]), expected):
+            best = "contiguous_format"
+        elif self._target.type == "cuda":
             best = fastest({name: partial(attempt, layout) for name, layout in layouts.items()}, torch.cuda.synchronize)
         self._layout = layouts[best]
-        return with_layout(run, self._layout, True)
+        return with_layout(run, self._layout)
 
     def _reduced(self, run: Any, precision: str, trial: Any, expected: Any, asked: Precision) -> Any | None:
         """The net in a reduced precision; None when `auto` can't have it. Raises ModelError when it was asked for."""
         if self._target.type == "cpu" and not cpu_has(precision):
             log.warning("this CPU has no instructions for %s, which is far slower here than float32", precision)
         try:
-            reduced = in_precision(deepcopy(run), precision)
-            found = self._tensor(self._forward(reduced, trial, precision)).float()
+            with warnings.catch_warnings():
+                # What torch says of its own modules when the copy of an exported program is made.
+                warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+                reduced = in_precision(deepcopy(run), precision)
+            found = self._answer(reduced, trial, precision).float()
             problem = "" if bool(self._torch.isfinite(found).all()) else "gives values that are not finite"
+        except OutOfMemory:
+            raise
         except Exception as error:
             problem = f"does not run: {str(error).partition(chr(10))[0]}"
         if not problem:
-            log.info("net in %s: on noise, at most %.2g from float32", precision, float((found - expected).abs().max()))
+            log.info("net in %s: on noise, at most %.2g from float32", precision, float((found - expected.float()).abs().max()))
             return reduced
         if asked == "auto":
             log.warning("the net %s in %s, so it runs in float32", problem, precision)
             return None
         raise ModelError(f"the net {problem} in {precision}: take precision float32")
-
-    def _tensor(self, output: Any) -> Any:
-        return output.to(self._target)
 
 
 def device_name() -> str:
@@ -251,5 +274,10 @@ def _cast(torch: Any, output: Any) -> Any:
     if isinstance(output, torch.Tensor):
         return output.float() if output.is_floating_point() else output
     if isinstance(output, dict):
-        return {key: _cast(torch, value) for key, value in output.items()}
-    return type(output)(_cast(torch, value) for value in output) if type(output) in (list, tuple) else output
+        cast = copy(output)  # of the same type: some dicts have attributes
+        for key, value in output.items():
+            cast[key] = _cast(torch, value)
+        return cast
+    if isinstance(output, list | tuple):
+        return getattr(output, "_make", type(output))(_cast(torch, value) for value in output)
+    return output

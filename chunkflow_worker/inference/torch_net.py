@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +13,9 @@ from typing import Any
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.extras import needs
 from chunkflow_worker.inference.model_file import load_source
+
+# Characters of what a library says went wrong.
+_LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,8 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
         raise
     except Exception as error:
         used = f"{model_path} with {weight_path}" if weight_path else model_path
-        hint = ""
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            hint = "; if you trust the file, --trust-weights lets it run code"
-        raise ModelError(f"loading {used} fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}{hint}") from error
+        text = " ".join(str(error).split())
+        raise ModelError(f"loading {used} fails: {type(error).__name__}: {text[:_LONGEST]}") from error
 
 
 def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) -> Net:
@@ -66,7 +69,7 @@ def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) 
     elif hasattr(source, "InstantiatedModel"):
         net = source.InstantiatedModel
         if weight_path is not None:
-            net.load_state_dict(_state(torch.load(weight_path, map_location="cpu", weights_only=not trust_weights)))
+            net.load_state_dict(_state(_weights(weight_path, trust_weights)))
     else:
         raise ModelError(f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel")
     if not isinstance(net, torch.nn.Module):
@@ -77,7 +80,10 @@ def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) 
 
 def _from_script(model_path: str) -> Net:
     torch = needs("torch", extra="torch")
-    return Net(torch.jit.load(model_path, map_location="cpu").eval())
+    with warnings.catch_warnings():
+        # torch announces that it will drop TorchScript; until then these files run.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        return Net(torch.jit.load(model_path, map_location="cpu").eval())
 
 
 def _from_export(model_path: str) -> Net:
@@ -87,6 +93,19 @@ def _from_export(model_path: str) -> Net:
     first = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs)
     batch = first.meta["val"].shape[0]
     return Net(program.module(), batch=batch if isinstance(batch, int) else None)
+
+
+def _weights(path: str, trusted: bool) -> Any:
+    torch = needs("torch", extra="torch")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not trusted)
+    except pickle.UnpicklingError as error:
+        if trusted or "weights only" not in str(error).lower():
+            raise
+        raise ModelError(
+            f"{path} holds more than tensors, and loading it could run code: save the net's state_dict() instead, or give "
+            "--trust-weights if you trust the file"
+        ) from error
 
 
 def _state(saved: Any) -> Any:

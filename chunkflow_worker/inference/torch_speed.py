@@ -66,10 +66,10 @@ def streamlined(net: Any) -> Any:
     nn = torch.nn
     for node in list(graphed.graph.nodes):
         norm = plain(node, nn.BatchNorm3d)
-        if norm is None or not norm.track_running_stats or len(node.args) != 1 or len(node.args[0].users) != 1:
+        if norm is None or norm.training or not norm.track_running_stats or len(node.args) != 1 or len(node.args[0].users) != 1:
             continue
         convolution = plain(node.args[0], nn.Conv3d)
-        if convolution is not None:
+        if convolution is not None and not convolution.training:
             folded = torch.nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
             _replace(graphed, node.args[0].target, folded)
             modules[node.args[0].target] = folded
@@ -81,21 +81,25 @@ def streamlined(net: Any) -> Any:
             first, second = node.args
             for here, other in ((first, second), (second, first)):
                 if _is_node(here) and _is_node(other) and here is not other and len(here.users) == 1 and plain(here, *makers):
-                    node.target, node.args = operator.iadd, (here, other)
+                    node.target, node.args = _add_into, (here, other)
                     break
     for node in graphed.graph.nodes:
         activation = plain(node, nn.ELU, nn.ReLU, nn.LeakyReLU, nn.SiLU)
         if activation is not None and len(node.args) == 1 and len(node.args[0].users) == 1:
             source = node.args[0]
-            activation.inplace = activation.inplace or source.target is operator.iadd or plain(source, *makers) is not None
+            activation.inplace = activation.inplace or source.target is _add_into or plain(source, *makers) is not None
     graphed.delete_all_unused_submodules()
     graphed.recompile()
     return graphed
 
 
-def with_layout(net: Any, layout: Any, editable: bool) -> Any:
-    """Lay the weights out for inputs of that memory format; changes the net."""
-    return net.to(memory_format=layout) if editable else net
+def with_layout(net: Any, layout: Any) -> Any:
+    """Lay the weights of 3D convolutions out for inputs of that memory format; changes the net."""
+    nn = needs("torch", extra="torch").nn
+    for module in net.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            module.to(memory_format=layout)
+    return net
 
 
 def fastest(candidates: dict[str, Callable[[], Any]], synchronize: Callable[[], None], repeats: int = 3) -> str:
@@ -141,6 +145,11 @@ class GraphReplay:
         given.copy_(patches)
         graph.replay()
         return output
+
+
+def _add_into(first: Any, second: Any) -> Any:
+    """The sum, in the memory of the first where that has its shape."""
+    return first.add_(second) if first.shape == second.shape else first + second
 
 
 def _is_node(value: Any) -> bool:

@@ -128,6 +128,8 @@ class Inference(Operator):
             raise ValueError(
                 f"affinity_offsets has {len(offsets)} channels, and num_output_channels is {self.num_output_channels}"
             )
+        if len(set(offsets)) < len(offsets):
+            raise ValueError(f"affinity_offsets names an offset twice: {self.affinity_offsets}")
         for orientation in orientations(self.augment_z):
             try:
                 sources(orientation, offsets)
