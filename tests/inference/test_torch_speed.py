@@ -1,0 +1,565 @@
+"""What is done to a net for speed leaves its answer alone; and what can't be done to it leaves the net alone."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.errors import ModelError, OutOfMemory
+from chunkflow_worker.inference import torch_engine
+from chunkflow_worker.inference.torch_engine import TorchEngine
+from chunkflow_worker.inference.torch_speed import fastest, in_precision, streamlined, with_layout
+
+SIZE = Vec3(4, 8, 8)
+WIDTH = 3
+
+# --- streamlined ---
+
+
+def settled(net: nn.Module) -> nn.Module:
+    """In evaluation mode, with batch norms of running statistics that matter."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            if module.running_mean is not None and module.running_var is not None:
+                module.running_mean.uniform_(-1, 1)
+                module.running_var.uniform_(0.5, 2)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 2)
+                nn.init.uniform_(module.bias, -1, 1)
+    return net.eval()
+
+
+def kinds(net: nn.Module) -> set[type[nn.Module]]:
+    return {type(module) for module in net.modules()}
+
+
+@torch.no_grad()
+def assert_same_answer(net: nn.Module, changed: nn.Module, batch: int = 2) -> None:
+    patches = torch.randn(batch, 1, *SIZE)
+    expected = net(patches.clone())
+    found = changed(patches.clone())
+    assert found.shape == expected.shape
+    scale = max(1.0, float(expected.abs().max()))
+    assert float((found - expected).abs().max()) < 1e-4 * scale
+
+
+ACTIVATIONS = {
+    "elu": nn.ELU,
+    "relu": nn.ReLU,
+    "leaky": lambda inplace: nn.LeakyReLU(0.1, inplace=inplace),
+    "silu": nn.SiLU,
+    "sigmoid": lambda inplace: nn.Sigmoid(),
+}
+
+
+class Recipe(nn.Module):
+    """A net of random steps. Each takes values made before and makes one more; the answer is the sum of all that are left."""
+
+    def __init__(self, steps: list[dict[str, Any]]):
+        super().__init__()
+        self.steps = steps
+        self.first = nn.Conv3d(1, WIDTH, 1)
+        self.shared = nn.Conv3d(WIDTH, WIDTH, 3, padding=1)
+        self.shared_norm = nn.BatchNorm3d(WIDTH)
+        self.shared_elu = nn.ELU()
+        self.offset = nn.Parameter(torch.randn(1, WIDTH, 1, 1, 1))
+        for i, step in enumerate(steps):
+            module = self._module(step)
+            if module is not None:
+                setattr(self, f"step{i}", module)
+
+    def _module(self, step: dict[str, Any]) -> nn.Module | None:
+        kind = step["kind"]
+        if kind == "conv":
+            return nn.Conv3d(WIDTH, WIDTH, step["width"], padding=step["width"] // 2, bias=step["bias"])
+        if kind == "up":
+            return nn.ConvTranspose3d(WIDTH, WIDTH, 3, padding=1)
+        if kind == "norm":
+            return nn.BatchNorm3d(WIDTH, affine=step["bias"], track_running_stats=step["tracked"])
+        if kind in ACTIVATIONS:
+            return ACTIVATIONS[kind](inplace=step["inplace"])
+        return None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        values = [self.first(x)]
+        for i, step in enumerate(self.steps):
+            # Most steps take what was made last, as layers do; some reach back.
+            a, b = values[-1 - step["back"] % len(values)], values[-1 - step["other"] % len(values)]
+            kind = step["kind"]
+            if kind == "add":
+                made = a + b
+            elif kind == "torch.add":
+                made = torch.add(a, b, alpha=0.5) if step["bias"] else torch.add(a, b)
+            elif kind == "constant":
+                made = a + self.offset if step["bias"] else self.shared(self.offset) + a
+            elif kind == "slice":
+                made = torch.cat([a[:, :1], b[:, 1:]], 1)
+            elif kind == "view":
+                made = a.transpose(-1, -2)
+            elif kind.startswith("shared"):
+                made = getattr(self, kind)(a)
+            else:
+                made = getattr(self, f"step{i}")(a)
+            values.append(made)
+        return torch.cat(values[-2:], 1) if len(values) > 1 else values[0]
+
+
+STEP = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(
+            [
+                *["conv", "norm", "conv", "norm", "add", "up", "torch.add", "constant", "slice", "view"],
+                *["shared", "shared_norm", "shared_elu", *ACTIVATIONS],
+            ]
+        ),
+        "back": st.sampled_from([0, 0, 0, 0, 1, 2]),
+        "other": st.integers(0, 4),
+        "bias": st.booleans(),
+        "tracked": st.sampled_from([True, True, True, False]),
+        "width": st.sampled_from([1, 3]),
+        "inplace": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3))
+def test_streamlined_nets_give_the_same_answer(steps: list[dict[str, Any]], seed: int) -> None:
+    """Nets of one's own that change a value in place while it is used elsewhere are included."""
+    torch.manual_seed(seed)
+    net = settled(Recipe(steps))
+    before = deepcopy(net.state_dict())
+    changed = streamlined(net)
+    assert isinstance(changed, torch.fx.GraphModule)
+    assert_same_answer(net, changed)
+    assert_same_answer(net, with_layout(changed, torch.channels_last_3d))
+    after = net.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before), "the net that was given stays as it was"
+
+
+def test_batch_norms_are_folded_and_activations_reuse_memory() -> None:
+    net = settled(nn.Sequential(nn.Conv3d(1, WIDTH, 3, padding=1), nn.BatchNorm3d(WIDTH), nn.ELU(), nn.Conv3d(WIDTH, 1, 1)))
+    changed = streamlined(net)
+    assert nn.BatchNorm3d not in kinds(changed)
+    assert [module.inplace for module in changed.modules() if isinstance(module, nn.ELU)] == [True]
+    assert [module.inplace for module in net.modules() if isinstance(module, nn.ELU)] == [False]
+    assert_same_answer(net, changed)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv3d(1, WIDTH, 1), nn.Conv3d(WIDTH, WIDTH, 3, padding=1)
+        self.norm, self.act = nn.BatchNorm3d(WIDTH), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = self.a(x)
+        return self.act(self.norm(self.b(kept)) + kept)
+
+
+def test_residual_sums_reuse_the_memory_of_the_layer_alone() -> None:
+    net = settled(Residual())
+    changed = streamlined(net)
+    assert nn.BatchNorm3d not in kinds(changed)
+    assert "_add_into" in changed.code
+    assert changed.act.inplace
+    assert_same_answer(net, changed)
+
+
+class Unlike(nn.Module):
+    """Sums of values of unlike shapes, the smaller one first: over the batch, and over the patch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, 1, *SIZE))
+        self.of_place, self.of_mean, self.conv = nn.Conv3d(1, 1, 1), nn.Conv3d(1, 1, 1), nn.Conv3d(1, 1, 1)
+        self.norm = nn.BatchNorm3d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.of_place(self.place) + self.norm(self.conv(x))
+        return self.of_mean(x.mean((2, 3, 4), keepdim=True)) + y
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_sums_of_unlike_shapes_stay_sums(batch: int) -> None:
+    net = settled(Unlike())
+    changed = streamlined(net)
+    assert nn.BatchNorm3d not in kinds(changed)
+    assert_same_answer(net, changed, batch)
+
+
+def test_layers_with_hooks_are_left_alone() -> None:
+    net = settled(nn.Sequential(nn.Conv3d(1, WIDTH, 1), nn.BatchNorm3d(WIDTH), nn.ReLU(), nn.Conv3d(WIDTH, 1, 1)))
+    net[0].register_forward_hook(lambda module, given, output: output * 2)
+    net[3].register_forward_pre_hook(lambda module, given: (given[0] + 1,))
+    changed = streamlined(net)
+    assert nn.BatchNorm3d in kinds(changed)
+    assert_same_answer(net, changed)
+
+
+def test_layers_that_insist_on_training_are_left_alone() -> None:
+    """As those of nets that keep their batch norms in training mode whatever they are told."""
+
+    class Stubborn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1)
+
+        def train(self, mode: bool = True) -> nn.Module:
+            super().train(mode)
+            self.norm.train()
+            return self
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.conv(x))
+
+    net = Stubborn().eval()
+    assert nn.BatchNorm3d in kinds(streamlined(net))
+
+
+def test_weights_of_two_layers_that_are_one_tensor_fold_apart() -> None:
+    net = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1), nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
+    net[2].weight = net[0].weight
+    assert_same_answer(settled(net), streamlined(net))
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(self.conv(x))
+        return y if float(y.mean()) > 0 else -y
+
+
+def test_a_net_whose_graph_cant_be_read_is_returned_as_it_is() -> None:
+    net = settled(Branching())
+    assert streamlined(net) is net
+
+
+# --- the engine's use of it ---
+
+
+def engine_of(tmp_path: Path, source: str, channels: int = 1, size: Vec3 = SIZE, **options: Any) -> TorchEngine:
+    model = tmp_path / "net.py"
+    model.write_text(f"import numpy as np\nimport torch\nfrom torch import nn\ntorch.manual_seed(0)\n{source}")
+    return TorchEngine(str(model), None, channels, size, size, **({"precision": "float32"} | options))
+
+
+def predicted(engine: TorchEngine, patches: np.ndarray) -> np.ndarray:
+    outputs = engine.predict([engine.arrays.put(patch) for patch in patches])
+    assert all(output.dtype == torch.float32 for output in outputs)
+    return np.stack([output.numpy() for output in outputs])
+
+
+def noise(count: int = 2, channels: int = 1, size: Vec3 = SIZE) -> np.ndarray:
+    return np.random.default_rng(7).random((count, channels, *size), np.float32)
+
+
+def plain_answer(tmp_path: Path, patches: np.ndarray) -> np.ndarray:
+    """What the model file gives when nothing is done to it."""
+    names: dict[str, Any] = {}
+    exec((tmp_path / "net.py").read_text(), names)  # the file seeds its weights
+    with torch.no_grad():
+        return names["InstantiatedModel"].eval()(torch.from_numpy(patches)).numpy()
+
+
+def module(body: str, layers: str = "self.conv, self.norm = nn.Conv3d(1, 1, 3, padding=1), nn.BatchNorm3d(1)") -> str:
+    """A model file whose net has these layers and computes `body` of x."""
+    lines = "".join(f"        {line}\n" for line in body.splitlines())
+    return (
+        f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        {layers}\n"
+        f"    def forward(self, x):\n{lines}InstantiatedModel = Net()\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        module("return self.norm(self.conv(x)) if isinstance(x, torch.Tensor) else x * 0"),
+        module("y = self.norm(self.conv(x))\nreturn y if float(y.mean()) > 9 else -y"),
+        module("x += 1\nreturn self.norm(self.conv(x)) + x"),
+        module("x.mul_(3).sub_(1)\nreturn self.norm(self.conv(x))"),
+        module(
+            "return self.conv(self.place) + x",
+            "self.conv, self.place = nn.Conv3d(1, 1, 1), nn.Parameter(torch.rand(1, 1, 4, 8, 8))",
+        ),
+        module(
+            "b, c, d, h, w = x.shape\nreturn self.conv(x.reshape(b * d, c, h, w)).reshape(b, 1, d, h, w)",
+            "self.conv = nn.Conv2d(1, 1, 3, padding=1)",
+        ),
+        module("b = x.shape[0]\nreturn self.act(x.view(b * 4, 64)).view(b, 1, 4, 8, 8)", "self.act = nn.Linear(64, 64)"),
+        module(
+            "y = self.conv(x)\nreturn self.last(y.view(len(y) * 2, -1).view(-1, 2, 4, 8, 8))",
+            "self.conv, self.last = nn.Conv3d(1, 2, 3, padding=1), nn.Conv3d(2, 1, 1)",
+        ),
+        "InstantiatedModel = nn.utils.parametrizations.weight_norm(nn.Conv3d(1, 1, 3, padding=1))\n",
+        "InstantiatedModel = nn.Sequential(nn.Conv3d(1, 1, 1), nn.Dropout(0.9), nn.InstanceNorm3d(1))\n",
+    ],
+    ids=[
+        "isinstance",
+        "branch",
+        "sum in place",
+        "input in place",
+        "place",
+        "2D",
+        "view of input",
+        "view of layer",
+        "norm",
+        "drop",
+    ],
+)
+def test_what_the_net_gives_is_what_its_file_gives(tmp_path: Path, source: str) -> None:
+    """Nets that a rewriting, a memory layout, batches or training mode would break."""
+    engine = engine_of(tmp_path, source)
+    for count in (1, 3):
+        found = predicted(engine, noise(count))
+        expected = plain_answer(tmp_path, noise(count))
+        assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("view", ["y.view(b * 4, 4, 8, 8)", "y.view(b, 1024)"])
+def test_a_net_that_takes_no_other_layout_runs_contiguous(tmp_path: Path, view: str) -> None:
+    """Merging batch and channels takes contiguous memory, which shows only where there is more than one patch."""
+    layers = "self.conv, self.last = nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, 1, 1)"
+    body = f"y = self.conv(x)\nb = y.shape[0]\nreturn self.last({view}.view(b, 4, 4, 8, 8))"
+    engine = engine_of(tmp_path, module(body, layers))
+    assert engine._layout is torch.contiguous_format
+    found = predicted(engine, noise(4))
+    assert np.abs(found - plain_answer(tmp_path, noise(4))).max() < 1e-5
+
+
+@pytest.mark.parametrize("acceleration", ["none", "graph"])
+def test_nets_run_in_evaluation_and_inference_mode(tmp_path: Path, acceleration: Any) -> None:
+    """The answer is 1 for evaluation, plus 2 without gradients, plus 4 in inference mode. Graphs are for GPUs alone."""
+    source = module(
+        "state = (not self.training) + 2 * (not torch.is_grad_enabled()) + 4 * torch.is_inference_mode_enabled()\n"
+        "return x * 0 + state",
+        "pass",
+    )
+    assert set(predicted(engine_of(tmp_path, source, acceleration=acceleration), noise()).ravel()) == {7}
+
+
+@pytest.mark.parametrize("made", ["(x, x + 9)", "[x, x + 9]", "{'affinity': x, 'other': x + 9}", "Both(x, x + 9)"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_of_several_outputs_the_first_is_taken(tmp_path: Path, made: str, precision: Any) -> None:
+    source = "from collections import namedtuple\nBoth = namedtuple('Both', 'a b')\n" + module(f"return {made}", "pass")
+    engine = engine_of(tmp_path, source, precision=precision)
+    assert np.abs(predicted(engine, noise()) - noise()).max() < 0.01
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("made", "taken"),
+    [
+        ("(x, x + 9)", "output[1]"),
+        ("[x, (x + 9, x)]", "output[1][0]"),
+        ("{'a': x, 'b': x + 9}", "output['b']"),
+        ("Both(x, x + 9)", "output.b"),
+        ("Named(a=x, b=x + 9)", "output.b"),
+        ("x + 9", "output"),
+    ],
+)
+def test_post_process_gets_all_that_the_net_returns_in_float32(tmp_path: Path, made: str, taken: str, precision: Any) -> None:
+    source = (
+        "from collections import namedtuple\nBoth = namedtuple('Both', 'a b')\n"
+        "class Named(dict):\n    b = property(lambda self: self['b'])\n"
+        + module(f"return {made}", "pass")
+        + f"def post_process(output):\n    taken = {taken}\n    assert taken.dtype == torch.float32\n    return taken - 9\n"
+    )
+    engine = engine_of(tmp_path, source, precision=precision)
+    assert engine.precision == precision
+    assert np.abs(predicted(engine, noise()) - noise()).max() < 0.05
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_post_process_may_return_booleans(tmp_path: Path, precision: Any) -> None:
+    source = module("return x", "pass") + "def post_process(output): return output > 0.5\n"
+    found = predicted(engine_of(tmp_path, source, precision=precision), noise())
+    assert np.mean(found == (noise() > 0.5)) > 0.98
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "change",
+    ["patch *= 2; return patch", "return patch * np.float32(2)", "return torch.from_numpy(patch) * 2", "return patch + patch"],
+)
+def test_pre_process_makes_the_nets_input(tmp_path: Path, change: str, precision: Any) -> None:
+    """From an array nczyx, which it may change, and whether it returns an array or a tensor."""
+    source = module("return self.conv(x)", "self.conv = nn.Conv3d(1, 1, 3, padding=1)")
+    source += "def pre_process(patch):\n    assert patch.shape[1:] == (1, 4, 8, 8)\n    assert patch.dtype == np.float32\n"
+    source += f"    {change}\n"
+    engine = engine_of(tmp_path, source, precision=precision)
+    found = predicted(engine, noise())
+    assert np.abs(found - plain_answer(tmp_path, 2 * noise())).max() < (1e-5 if precision == "float32" else 0.05)
+    assert np.array_equal(noise(), noise())
+
+
+def test_a_net_that_returns_no_tensor_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="returned a str, and a tensor nczyx is needed"):
+        engine_of(tmp_path, module("return 'x'", "pass"))
+    with pytest.raises(ModelError, match="returned a NoneType"):
+        engine_of(tmp_path, module("return []", "pass"))
+
+
+@pytest.mark.parametrize(
+    ("body", "channels"), [("return x[:, :, 1:]", 1), ("return x[:, 0]", 1), ("return x", 2), ("return x[:1]", 1)]
+)
+def test_a_net_of_other_sizes_than_declared_is_told(tmp_path: Path, body: str, channels: int) -> None:
+    engine = engine_of(tmp_path, module(body, "pass"), channels)
+    with pytest.raises(ModelError, match="the options declare at least"):
+        predicted(engine, noise(3))
+
+
+def test_a_net_that_fails_says_how(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"fails on a patch of \[1, 1, 4, 8, 8\].*KeyError: 'layer'"):
+        engine_of(tmp_path, module("raise KeyError('layer')", "pass"))
+
+
+@pytest.mark.parametrize("error", ["torch.OutOfMemoryError('no')", 'RuntimeError("DefaultCPUAllocator: can\'t allocate memory")'])
+@pytest.mark.parametrize("precision", ["float32", "auto", "bfloat16"])
+def test_want_of_memory_is_no_fault_of_the_net(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, precision: Any
+) -> None:
+    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "bfloat16")
+    with pytest.raises(OutOfMemory):
+        engine_of(tmp_path, module(f"raise {error}", "pass"), precision=precision)
+    if precision != "float32":
+        with pytest.raises(OutOfMemory):
+            engine_of(tmp_path, module(f"if x.dtype == torch.bfloat16: raise {error}\nreturn x", "pass"), precision=precision)
+
+
+# --- precision ---
+
+CONVOLUTION = "InstantiatedModel = nn.Conv3d(1, 1, 3, padding=1)\n"
+# Fails in anything but float32; too large a value for float16; not finite in bfloat16.
+FAILS = module("assert x.dtype == torch.float32\nreturn x", "pass")
+OVERFLOWS = module("return x * 60000 * 60000 / 60000 / 60000", "pass")
+DIVIDES = module("return x / (x + 0.001 - x).clamp(max=0.001) * 0.001", "pass")
+
+
+@pytest.mark.parametrize(
+    ("asked", "fast", "source", "used"),
+    [
+        ("float32", "bfloat16", CONVOLUTION, "float32"),
+        ("tf32", "bfloat16", CONVOLUTION, "float32"),  # a mode of GPUs
+        ("bfloat16", "float32", CONVOLUTION, "bfloat16"),
+        ("float16", "float32", CONVOLUTION, "float16"),
+        ("auto", "bfloat16", CONVOLUTION, "bfloat16"),
+        ("auto", "float16", CONVOLUTION, "float16"),
+        ("auto", "float32", CONVOLUTION, "float32"),
+        ("auto", "bfloat16", FAILS, "float32"),
+        ("auto", "float16", OVERFLOWS, "float32"),
+        ("auto", "bfloat16", OVERFLOWS, "bfloat16"),
+        ("auto", "bfloat16", DIVIDES, "float32"),
+    ],
+)
+def test_precision_is_what_was_asked_or_what_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, fast: str, source: str, used: str
+) -> None:
+    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: fast)
+    engine = engine_of(tmp_path, source, precision=asked)
+    assert engine.precision == used
+    found = predicted(engine, noise())
+    expected = plain_answer(tmp_path, noise())
+    assert np.isfinite(found).all()
+    assert np.abs(found - expected).max() <= (1e-5 if used == "float32" else 0.02)
+    if used != "float32":
+        assert np.abs(found - expected).max() > 0, "it did run in that precision"
+
+
+@pytest.mark.parametrize(
+    ("precision", "source", "text"),
+    [
+        ("bfloat16", FAILS, "does not run"),
+        ("float16", OVERFLOWS, "gives values that are not finite in float16: take precision float32"),
+    ],
+)
+def test_a_precision_that_was_asked_for_is_not_replaced(tmp_path: Path, precision: Any, source: str, text: str) -> None:
+    with pytest.raises(ModelError, match=text):
+        engine_of(tmp_path, source, precision=precision)
+
+
+def test_the_fall_back_to_float32_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "float16")
+    with caplog.at_level(logging.WARNING):
+        engine_of(tmp_path, OVERFLOWS, precision="auto")
+    assert "so it runs in float32" in caplog.text
+
+
+def test_precision_is_set_on_all_that_floats() -> None:
+    net = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
+    assert {p.dtype for p in in_precision(deepcopy(net), "bfloat16").parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in in_precision(deepcopy(net), "tf32").parameters()} == {torch.float32}
+
+
+# --- layout, timing, acceleration ---
+
+
+def test_only_weights_of_3d_convolutions_are_laid_out() -> None:
+    net = nn.Sequential(nn.Conv3d(2, 4, 3), nn.ConvTranspose3d(4, 2, 3), nn.Conv2d(2, 4, 3), nn.Linear(2, 2), nn.BatchNorm3d(4))
+    changed = with_layout(net, torch.channels_last_3d)
+    assert changed[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert changed[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert changed[2].weight.is_contiguous()
+    again = with_layout(changed, torch.contiguous_format)
+    assert again[0].weight.is_contiguous()
+
+
+def test_the_fastest_is_found_by_time_after_one_call_to_warm_up() -> None:
+    clock, calls = 0.0, {"slow at first": 0, "slow": 0}
+
+    def work(name: str) -> None:
+        nonlocal clock
+        calls[name] += 1
+        clock += 100 if name == "slow at first" and calls[name] == 1 else 3 if name == "slow" else 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chunkflow_worker.inference.torch_speed.perf_counter", lambda: clock)
+        synchronized: list[int] = []
+        found = fastest({name: lambda name=name: work(name) for name in calls}, lambda: synchronized.append(1), repeats=2)
+    assert found == "slow at first"
+    assert calls == {"slow at first": 3, "slow": 3}
+    assert len(synchronized) == 4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's, of its own modules
+@pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_net_gives_the_same_answer(tmp_path: Path) -> None:
+    source = "InstantiatedModel = nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.BatchNorm3d(2), nn.ELU(), nn.Conv3d(2, 1, 1))\n"
+    engine = engine_of(tmp_path, source, acceleration="compile")
+    for count in (1, 2, 1):
+        assert np.abs(predicted(engine, noise(count)) - plain_answer(tmp_path, noise(count))).max() < 1e-5
+
+
+def test_a_net_that_reuses_its_output_keeps_the_batches_apart(tmp_path: Path) -> None:
+    """As a recorded CUDA graph does; here an exported net of batch 1, which gets its patches one by one."""
+    path = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(nn.ReLU(), (torch.rand(1, 1, *SIZE),)), path)
+    engine = TorchEngine(str(path), None, 1, SIZE, SIZE, precision="float32")
+    run, output = engine._run, torch.empty(1, 1, *SIZE)
+    engine._run = lambda patches: output.copy_(run(patches))
+    assert np.array_equal(predicted(engine, noise(3)), noise(3))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "int64", "float64", "float16", "bool"])
+def test_images_are_scaled_to_one(tmp_path: Path, dtype: str) -> None:
+    engine = engine_of(tmp_path, module("return x", "pass"))
+    largest = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
+    patches = np.zeros((2, 1, *SIZE), dtype)
+    patches[0] = largest
+    assert np.array_equal(predicted(engine, patches), (patches > 0).astype(np.float32))
