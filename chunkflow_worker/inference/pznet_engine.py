@@ -54,5 +54,6 @@ class PznetEngine(HostEngine):
             part = [unit_range(patch) for patch in patches[i : i + self._batch]]
             batch = np.zeros(tuple(self._net.in_shape), np.float32)
             batch[: len(part)] = part
-            outputs.extend(checked(self._net.forward(batch), self.channels, self._output_size, "the net")[: len(part)])
+            output = np.array(self._net.forward(batch))  # a copy: the memory is the net's, and its next call may use it again
+            outputs.extend(checked(output, self.channels, self._output_size, "the net")[: len(part)])
         return outputs

@@ -234,6 +234,34 @@ def test_weights_of_two_layers_that_are_one_tensor_fold_apart() -> None:
     assert_same_answer(settled(net), streamlined(net))
 
 
+class Shared(nn.Module):
+    """One convolution, called twice, before two batch norms; and two convolutions before one batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.other = nn.Conv3d(1, 1, 3, padding=1), nn.Conv3d(1, 1, 1)
+        self.a, self.b = nn.BatchNorm3d(1), nn.BatchNorm3d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.other(self.b(self.conv(self.a(self.conv(x))))))
+
+
+def test_layers_that_are_called_twice_are_left_alone() -> None:
+    net = settled(Shared())
+    changed = streamlined(net)
+    assert sum(isinstance(module, nn.BatchNorm3d) for module in changed.modules()) == 2
+    assert_same_answer(net, changed)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norms_of_the_batch_itself_are_left_alone(affine: bool) -> None:
+    """Without running statistics they take those of each batch."""
+    net = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2, affine=affine, track_running_stats=False)).eval()
+    changed = streamlined(net)
+    assert nn.BatchNorm3d in kinds(changed)
+    assert_same_answer(net, changed)
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
