@@ -86,8 +86,9 @@ class Augmented:
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         totals: list[Any] = []
         counts: list[Any] = []
+        scaled = [self.arrays.unit_range(patch) for patch in patches]  # torch can't flip every type of integers
         for orientation, found in self._orientations:
-            outputs = self._engine.predict([_contiguous(orientation.turn(patch)) for patch in patches])
+            outputs = self._engine.predict([_contiguous(orientation.turn(patch)) for patch in scaled])
             undone = [orientation.undo(output) for output in outputs]
             if not totals:
                 totals = [self.arrays.zeros(tuple(output.shape)) for output in undone]
