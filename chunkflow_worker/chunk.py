@@ -83,7 +83,9 @@ def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     if array.dtype == np.float16 and target.kind in "ui":
         array = array.astype(np.float32)  # large integers are infinite in float16
     if target.kind in "ui" and array.dtype.kind == "f":
-        return _round_and_saturate(array * array.dtype.type(255) if target == np.uint8 else array, target)
+        with np.errstate(over="ignore"):  # infinity saturates as well
+            scaled_up = array * array.dtype.type(255) if target == np.uint8 else array
+        return _round_and_saturate(scaled_up, target)
     if target.kind in "ui" and array.dtype.kind in "ui":
         low = max(np.iinfo(array.dtype).min, np.iinfo(target).min)
         high = min(np.iinfo(array.dtype).max, np.iinfo(target).max)
