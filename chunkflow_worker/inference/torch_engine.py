@@ -157,7 +157,7 @@ class TorchEngine:
             run = self._laid_out(self._streamlined(plain, trial, expected), trial, expected) if net.editable else plain
             if precision in ("bfloat16", "float16"):
                 reduced = self._reduced(run, precision, trial, expected, asked)
-                return run, reduced or run, precision if reduced else "float32"
+                return (run, run, "float32") if reduced is None else (run, reduced, precision)
             _allow_tf32(torch, precision == "tf32")
         return run, run, precision
 
