@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.inference import torch_engine
 from chunkflow_worker.inference.torch_engine import TorchEngine
 from chunkflow_worker.inference.torch_speed import fastest, in_precision, streamlined, with_layout
+from chunkflow_worker.operators.inference import Inference
 
 SIZE = Vec3(4, 8, 8)
 WIDTH = 3
@@ -529,6 +531,53 @@ def test_the_fall_back_to_float32_is_told(
     assert "so it runs in float32" in caplog.text
 
 
+GROWS = module("return self.conv(x) * 1000 / 1000", "self.conv = nn.Conv3d(1, 1, 3, padding=1)")
+
+
+@pytest.mark.parametrize("asked", ["auto", "float16"])
+def test_a_value_too_large_that_comes_later_turns_auto_to_float32_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any
+) -> None:
+    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "float16")
+    engine = engine_of(tmp_path, GROWS, precision=asked)
+    predicted(engine, noise())
+    assert (engine.overflowed(), engine.precision) == (False, "float16")
+    assert not np.isfinite(predicted(engine, 1000 * noise())).all()
+    predicted(engine, noise())  # what is fine comes after; it is not forgotten
+    if asked == "float16":
+        assert (engine.overflowed(), engine.precision) == (False, "float16")
+        return
+    assert [engine.overflowed(), engine.overflowed()] == [True, False]
+    assert engine.precision == "float32"
+    found, expected = predicted(engine, 1000 * noise()), plain_answer(tmp_path, 1000 * noise())
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    assert not engine.overflowed()
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_task_whose_values_were_too_large_is_run_again_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_step: Any, augment: bool
+) -> None:
+    """Its record names the precision of its answer, and counts its patches once."""
+    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "float16")
+    (tmp_path / "net.py").write_text("import torch\nfrom torch import nn\n" + module("return x * 1000 / 1000", "pass"))
+    options: dict[str, Any] = {"framework": "pytorch", "convnet_model": str(tmp_path / "net.py"), "augment": augment}
+    sizes: dict[str, Any] = {"input_patch_size": SIZE, "output_patch_overlap": (0, 0, 0), "num_output_channels": 1}
+    image = Chunk(noise(1, size=Vec3(4, 16, 24))[0, 0] + np.float32(0.1))
+    image.array[:, 8:, 16:] *= 1000
+    image.array[:, :8, :8] = 0
+    task = run_step(Inference(**options, **sizes), chunk=image)
+    assert np.allclose(task.chunk("chunk").array[0], image.array, rtol=1e-5)
+    assert (task.precision, task.patches, task.patches_skipped) == ("float32", 5, 1)
+
+
+def test_a_net_without_layers_may_be_reduced(tmp_path: Path) -> None:
+    """One that says it has no length is no less a net."""
+    engine = engine_of(tmp_path, "InstantiatedModel = nn.Sequential()\n", precision="bfloat16")
+    assert engine.precision == "bfloat16"
+    assert np.abs(predicted(engine, noise()) - noise()).max() < 0.01
+
+
 def test_precision_is_set_on_all_that_floats() -> None:
     net = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
     assert {p.dtype for p in in_precision(deepcopy(net), "bfloat16").parameters()} == {torch.bfloat16}
@@ -568,7 +617,10 @@ def test_the_fastest_is_found_by_time_after_one_call_to_warm_up() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's, of its own modules
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_net_gives_the_same_answer(tmp_path: Path) -> None:
-    source = "InstantiatedModel = nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.BatchNorm3d(2), nn.ELU(), nn.Conv3d(2, 1, 1))\n"
+    layers = (
+        "self.a, self.b, self.norm, self.act = nn.Conv3d(1, 1, 3, padding=1), nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1), nn.ELU()"
+    )
+    source = module("y = self.a(x)\nreturn self.act(self.norm(self.b(y)) + y)", layers)
     engine = engine_of(tmp_path, source, acceleration="compile")
     for count in (1, 2, 1):
         assert np.abs(predicted(engine, noise(count)) - plain_answer(tmp_path, noise(count))).max() < 1e-5
