@@ -4,9 +4,10 @@ import sys
 
 from chunkflow_worker.app import make_app
 from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.scrub import scrub
 
 try:
     app = make_app()
 except ChunkflowError as error:
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {scrub(str(error))}\n")
     sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -4,12 +4,14 @@ ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
 │   ├── StorageUnavailable    storage or network trouble
 │   ├── OutOfMemory           on the host or on the device
+│   ├── TaskTooLong           the task took longer than a task may
 │   ├── LeaseLost             another worker may hold the message by now
 │   ├── Preempted             this worker was told to stop; costs the task no attempt
 │   └── PipelineMismatch      the message is for another pipeline than this worker's
 └── PermanentError            no use in trying again; the message goes to the dead-letter queue
     ├── ConfigError           the user's configuration is wrong; carries every fault found
     ├── MessageMalformed      not a task message of this service
+    ├── BoxOutsideJob         the message names a box that its job does not have
     ├── BoxOutsideVolume      the box and the volume have no voxel in common
     ├── BoxNotAligned         writing the box would touch files of a neighbouring box
     ├── DataMissing           blocks that should be there are not
@@ -41,6 +43,10 @@ class StorageUnavailable(RetryableError):
 
 class OutOfMemory(RetryableError):
     """Host or device memory ran out."""
+
+
+class TaskTooLong(RetryableError):
+    """The task ran into the time limit of tasks."""
 
 
 class LeaseLost(RetryableError):
@@ -90,6 +96,10 @@ class ConfigError(PermanentError):
 
 class MessageMalformed(PermanentError):
     """The message is not a task of this service, or of a version that it does not know."""
+
+
+class BoxOutsideJob(PermanentError):
+    """The job of the message has no such box."""
 
 
 class BoxOutsideVolume(PermanentError):

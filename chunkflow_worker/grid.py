@@ -39,6 +39,16 @@ class Boxes(Sequence[BoundingBox]):
     def __iter__(self) -> Iterator[BoundingBox]:
         return (self._box(i) for i in range(self.first, self.last))
 
+    def __contains__(self, box: object) -> bool:
+        if not isinstance(box, BoundingBox):
+            return False
+        offset = box.start - self.start
+        z, y, x = offset // self.chunk_size
+        if any(not 0 <= n < count for n, count in zip((z, y, x), self.grid_size, strict=True)):
+            return False
+        index = (z * self.grid_size.y + y) * self.grid_size.x + x
+        return self.first <= index < self.last and self._box(index) == box
+
     def _box(self, index: int) -> BoundingBox:
         zy, x = divmod(index, self.grid_size.x)
         z, y = divmod(zy, self.grid_size.y)

@@ -6,16 +6,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
 from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted
 from chunkflow_worker.events import Subscriber, TaskFailed, TaskFinished, TaskStarted, publish
+from chunkflow_worker.jobs import Jobs
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.message import TaskMessage, decode
 from chunkflow_worker.pipeline import OpenPipeline
+from chunkflow_worker.scrub import scrub
 from chunkflow_worker.task import SkipTask, Task
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class Handler:
     worker: str
     max_attempts: int
     subscribers: tuple[Subscriber, ...] = ()
+    jobs: Jobs | None = None
 
     def handle(self, kwargs: Mapping[str, Any], task_id: str, receives: int, check: Callable[[], None] = lambda: None) -> None:
         """Do one task; returning means that the message may be acknowledged.
@@ -50,7 +53,9 @@ class Handler:
         started, clock = datetime.now(UTC), perf_counter()
         record = self._record(message, task_id, attempt, started)
         try:
-            skipped = self._run(task, check)
+            if self.jobs is not None:
+                self.jobs.check(message.job, message.box)
+            skipped = scrub(self._run(task, check))
             check()
             seconds = perf_counter() - clock
             self.ledger.write(record(task, state="skipped" if skipped else "done", seconds=seconds, skipped=skipped))
@@ -58,7 +63,8 @@ class Handler:
             raise
         except Exception as error:
             final = isinstance(error, PermanentError) or attempt >= self.max_attempts
-            self._fail(record(task, state="failed", seconds=perf_counter() - clock, error=str(error), final=final), message)
+            seconds = perf_counter() - clock
+            self._fail(record(task, state="failed", seconds=seconds, error=scrub(str(error)), final=final), message)
             raise
         publish(
             TaskFinished(
@@ -72,6 +78,13 @@ class Handler:
             ),
             self.subscribers,
         )
+
+    def give_up(self, message: TaskMessage, task_id: str, receives: int, seconds: float, error: Exception) -> None:
+        """Record the failure of a task whose thread does not come back; it will be tried again if attempts are left."""
+        attempt = message.attempts + receives
+        record = self._record(message, task_id, attempt, datetime.now(UTC) - timedelta(seconds=seconds))
+        final = attempt >= self.max_attempts
+        self._fail(record(Task(bbox=message.box), state="failed", seconds=seconds, error=scrub(str(error)), final=final), message)
 
     def _run(self, task: Task, check: Callable[[], None]) -> str:
         """Run the chain; the reason why the task was skipped, or an empty text."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from chunkflow_worker.errors import LeaseLost
+from chunkflow_worker.outage import Outage
 from chunkflow_worker.sqs import MAX_VISIBILITY_SECONDS, Queue, move, sqs_errors
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Lease:
         again soon; `client` when not given.
     seconds: how long each renewal hides the message; renewed three times in that span. A worker that dies leaves its
         message hidden for at most this long.
+    outage: tells the log when renewals fail and work again; share one between leases.
     lost: set when the message may be visible to others: SQS said so, no renewal got through in time, or SQS's limit of
         12 hours since the receive was reached.
     """
@@ -44,10 +46,13 @@ class Lease:
         seconds: int,
         limit: float = MAX_VISIBILITY_SECONDS,
         heartbeat: Any = None,
+        outage: Outage | None = None,
     ):
         self._client, self._heartbeat = client, heartbeat or client
         self._queue, self._receipt, self._seconds = queue, receipt, seconds
         self._end = monotonic() + limit
+        self._outage = outage or Outage("SQS (lease renewal)")
+        self.lost_at: float | None = None
         self._stop = threading.Event()
         self._settled = threading.Lock()
         self._over = False
@@ -129,13 +134,14 @@ class Lease:
                 self._set_visibility(self._heartbeat, seconds)
                 hidden_until = began + seconds
                 pause = self._seconds / 3
+                self._outage.answered()
             except Exception as error:
                 answer = getattr(error, "response", None) or {}  # connection errors have one that is None
                 code = answer.get("Error", {}).get("Code", "")
                 if code in _GONE:
                     self._lose(f"SQS says {code}")
                     return
-                log.warning("lease not renewed, %.0f s left: %s", hidden_until - monotonic(), error)
+                self._outage.failed(error)
                 pause = min(self._seconds / 3, _RETRY_SECONDS)
             if monotonic() >= hidden_until:
                 self._lose("no renewal got through")
@@ -143,5 +149,6 @@ class Lease:
             self._stop.wait(pause)
 
     def _lose(self, why: str) -> None:
+        self.lost_at = monotonic()
         self.lost.set()
         log.error("lease lost, another worker may take the task: %s", why)

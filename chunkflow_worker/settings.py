@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chunkflow_worker.errors import ConfigError, Fault
@@ -38,6 +38,22 @@ class Settings(BaseSettings):
     backoff_seconds: int = Field(10, ge=0, le=900, description="Delay before the second attempt; doubles with each, up to 900.")
     poll_seconds: int = Field(5, ge=1, le=20, description="Length of one long poll; a stopping worker waits for its end.")
     watchdog_seconds: float = Field(120, gt=0, description="End the worker when its poll loop stood still this long.")
+    task_time_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds after which a task is taken for hung: it fails, to be tried again, and the worker ends. "
+        "No limit when not set.",
+    )
+    memory_limit: ByteSize | None = Field(
+        None,
+        description="Memory of the process and its children (bytes, or as 12GiB) at 95% of which the newest task fails, to be "
+        "tried again; the limit of the cgroup when not set.",
+    )
+    spot_notice: bool = Field(True, description="On EC2, watch for the notice of a spot interruption, and drain when it comes.")
+    health_folder: str | None = Field(
+        None,
+        description="Folder of the small files that `chunkflow-worker health` reads; that for temporary files when not set.",
+    )
     metrics: Literal["cloudwatch", "none"] = Field("cloudwatch", description="Where timings and counts are sent.")
     metrics_namespace: str = Field("chunkflow", min_length=1, max_length=255, description="CloudWatch namespace.")
     worker_name: str = Field(

@@ -19,6 +19,7 @@ from kombu.transport import SQS, virtual
 from vine import promise
 
 from chunkflow_worker.message import encode, open_envelope
+from chunkflow_worker.outage import Outage
 from chunkflow_worker.sqs import Queue, make_client, move
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,12 @@ class Poller:
         self._in_hand: dict[str, str] = {}
         self._failures = 0
         self._closing = threading.Event()
+        self.outage = Outage("queue")
         self.last_turn = monotonic()
 
     def configure(self, queue: Queue, region: str, poll_seconds: int) -> None:
         self.queue, self._poll_seconds = queue, poll_seconds
+        self.outage = Outage(f"queue {queue.name}")
         self.client = make_client(region)
         self._receiver = make_client(region, read_seconds=poll_seconds + 5)
 
@@ -75,15 +78,13 @@ class Poller:
             )
         except Exception as error:
             self._failures += 1
-            if self._failures == 1:
-                log.warning("queue %s does not answer, trying on: %s: %s", self.queue.name, type(error).__name__, error)
+            self.outage.failed(error)
             self._closing.wait(min(10.0, 0.5 * 2 ** min(self._failures, 5)))
             return []
         finally:
             self.last_turn = monotonic()
-        if self._failures:
-            log.warning("queue %s answers again, after %d failed polls", self.queue.name, self._failures)
-            self._failures = 0
+        self.outage.answered()
+        self._failures = 0
         return [message for message in answer.get("Messages", []) if self._accept(message)]
 
     def _accept(self, message: dict[str, Any]) -> bool:

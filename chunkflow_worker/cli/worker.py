@@ -27,6 +27,7 @@ def cli() -> None:
 @click.option("--in-flight", type=int, help="Tasks worked on at the same time.")
 @click.option("--lease", "lease_seconds", type=int, help="Seconds after which a dead worker's task is visible again.")
 @click.option("--grace", "grace_seconds", type=float, help="Seconds that tasks have to finish after SIGTERM; 1 when not given.")
+@click.option("--task-time-limit", type=float, help="Seconds after which a hung task fails and the worker ends.")
 @click.option("--devices", help="GPUs, one worker process each: 0,1,2 or UUIDs or all. One process when not given.")
 def run(**options: Any) -> None:
     """Work on a queue until stopped.
@@ -56,6 +57,23 @@ def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool)
     from chunkflow_worker.pipeline import Pipeline
 
     report(Pipeline.load(pipeline), pipeline, chunk_size, open_it)
+
+
+@cli.command()
+@click.option("--ready", is_flag=True, help="Also ask whether volumes and models are open and the queue answers.")
+@click.option("--live", is_flag=True, help="Ask only whether the workers are alive; this is so when nothing is given.")
+def health(ready: bool, live: bool) -> None:
+    """Tell the health of this machine's workers, for probes: exit status 0 or 1, and one line that says why.
+
+    Reads the small files that workers leave in CHUNKFLOW_HEALTH_FOLDER (the folder for temporary files when not set).
+    """
+    from chunkflow_worker.health import probe
+
+    if ready and live:
+        raise click.UsageError("give --live or --ready")
+    good, line = probe(ready)
+    click.echo(line, err=not good)
+    sys.exit(not good)
 
 
 @cli.command()

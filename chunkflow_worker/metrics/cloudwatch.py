@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Any
 
 from chunkflow_worker.events import Event, TaskFailed, TaskFinished
+from chunkflow_worker.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class CloudWatch:
         self._client, self._namespace, self._interval = client, namespace, interval_seconds
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_BUFFER)
         self._closing = threading.Event()
-        self._failing = False
+        self._outage = Outage("CloudWatch")
         self.dropped = 0
         self._thread = threading.Thread(target=self._send_on, name="cloudwatch", daemon=True)
         self._thread.start()
@@ -48,7 +49,7 @@ class CloudWatch:
             except queue.Full:
                 self.dropped += 1
 
-    def close(self, seconds: float = 10.0) -> None:
+    def close(self, seconds: float = 3.0) -> None:
         """Send what is waiting; gives up after `seconds`."""
         self._closing.set()
         self._thread.join(seconds)
@@ -76,18 +77,14 @@ class CloudWatch:
         try:
             self._client.put_metric_data(Namespace=self._namespace, MetricData=batch)
         except Exception as error:
-            if not self._failing:
-                log.warning("CloudWatch does not answer, keeping the metrics: %s: %s", type(error).__name__, error)
-            self._failing = True
+            self._outage.failed(error)
             for datum in batch:
                 try:
                     self._waiting.put_nowait(datum)
                 except queue.Full:
                     self.dropped += 1
             return False
-        if self._failing:
-            log.warning("CloudWatch answers again")
-            self._failing = False
+        self._outage.answered()
         return True
 
 

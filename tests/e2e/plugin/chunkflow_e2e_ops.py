@@ -55,3 +55,23 @@ class Fail(Operator):
                 raise PermanentError("made to fail for good") if self.permanent else OSError("made to fail")
 
         yield step
+
+
+class Hoard(Operator):
+    """On one box, take memory until the process ends or the given size is held for a moment."""
+
+    op: Literal["hoard"] = "hoard"
+    box: str = field(help="The box to hoard on.")
+    megabytes: int = field(help="How much to take.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        def step(task: Task) -> None:
+            if str(task.bbox) == self.box:
+                held = []
+                for _ in range(0, self.megabytes, 20):
+                    held.append(bytes(range(256)) * (20 * 4096))
+                    time.sleep(0.1)
+                time.sleep(1.5)
+
+        yield step
