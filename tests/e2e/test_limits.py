@@ -1,0 +1,99 @@
+"""Signals, notices, and tasks that hang or take too much memory, with real workers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from service import Service
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.message import TaskMessage, encode
+from chunkflow_worker.sqs import find_queue
+
+pytestmark = pytest.mark.e2e
+
+FIRST, SECOND = "0-16_0-64_0-64", "0-16_0-64_64-128"
+
+
+def hold(service: Service, tasks: int = 1, max_receives: int = 5) -> None:
+    service.volumes(Vec3(16, 64, 64 * tasks))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue(visibility=60, max_receives=max_receives)
+    service.enqueue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP, signal.SIGINT])
+def test_each_signal_drains_and_a_second_one_gives_back_at_once(service: Service, number: signal.Signals) -> None:
+    hold(service)
+    worker = service.start_worker(grace_seconds=600)
+    service.wait(lambda: service.starts(), "a task started")
+    worker.send_signal(number)
+    service.wait(lambda: "stopping: 1 tasks" in service.logs(), "the worker drains")
+    worker.send_signal(number)
+    assert service.wait(lambda: service.messages()[0] == 1, "the message visible again") < 2
+    assert worker.wait(20) == 0
+    idle = service.start_worker()
+    service.wait(lambda: len(service.starts()) == 2, "the task started again")
+    service.go()
+    service.wait(lambda: service.messages() == (0, 0, 0), "an idle worker")
+    idle.send_signal(number)
+    assert idle.wait(20) == 0
+
+
+def test_hung_task_fails_to_be_tried_again_and_the_worker_ends(service: Service) -> None:
+    hold(service, tasks=2, max_receives=2)
+    worker = service.start_worker(in_flight=1, task_time_limit=2)
+    assert worker.wait(40) == 71
+    assert "over the limit of 2 s" in service.logs()
+    (failure,) = service.records()
+    assert (failure.state, failure.attempts, failure.final) == ("failed", 1, False)
+    assert "ended after 2 s" in failure.error
+    assert service.messages() == (2, 0, 0)
+
+
+def test_memory_over_the_limit_ends_the_task_before_the_kernel_does(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 128))
+    service.chain({"op": "hoard", "box": FIRST, "megabytes": 100_000})
+    service.create_queue(visibility=60, max_receives=2)
+    service.enqueue()
+    worker = service.start_worker(memory_limit="700MiB")
+    assert worker.wait(60) == 72
+    failure = next(r for r in service.records() if r.state == "failed")
+    assert failure.bbox == FIRST
+    assert "MiB are used and the limit is 700 MiB" in failure.error
+    assert not failure.final
+
+
+def test_box_outside_the_job_is_refused(service: Service) -> None:
+    hold(service)
+    service.go()
+    queue = find_queue(service.sqs, service.queue)
+    odd = TaskMessage(job="job", bbox=str(BoundingBox.parse("0-16_0-64_0-32")))
+    service.sqs.send_message(QueueUrl=queue.url, MessageBody=encode(odd, service.queue))
+    service.start_worker()
+    service.wait_done(1)
+    service.wait(lambda: service.messages() == (0, 0, 1), "one dead letter")
+    assert service.starts() == [FIRST]
+    (failure,) = [r for r in service.records() if r.state == "failed"]
+    assert "is not a box of job job" in failure.error
+
+
+def test_health_follows_a_worker(service: Service) -> None:
+    hold(service)
+    service.environment["CHUNKFLOW_HEALTH_FOLDER"] = str(service.root)
+
+    def health(*options: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", "from chunkflow_worker.cli.worker import main; main()", "health", *options]
+        done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=30, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert health("--live")[0] == 1
+    worker = service.start_worker()
+    service.wait(lambda: health("--ready") == (0, "1 ready\n"), "a ready worker")
+    assert health("--live") == (0, "1 alive\n")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert health("--live")[0] == 1
