@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from chunkflow_worker.inference.cpu import cpu_count, cpu_flags, cpu_name
+
 ROOT = Path(__file__).parents[1]
 _ENVIRONMENTS = Path(__file__).parent / ".envs"
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16")
@@ -36,10 +38,6 @@ def torch_release() -> str:
     return version("torch").split("+")[0]
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpu() -> str:
     """Name of the first GPU that torch can use, else empty."""
     import torch
@@ -47,25 +45,21 @@ def gpu() -> str:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
 
 
-def cpu() -> str:
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
 def device() -> str:
     """What results are kept by: the GPU's name, else the CPU's and how many cores of it there are."""
-    return gpu() or f"{cpu()}, {cores()} cores"
+    return gpu() or f"{cpu_name()}, {cpu_count()} cores"
 
 
 def describe() -> str:
     """The machine, our code and the day, in a line."""
-    flags = set(_cpu_info("flags").split())
+    flags = cpu_flags()
     known = [name for name in _FLAGS if name in flags]
     lacking = [name for name in ("avx512_bf16", "amx_bf16") if name not in flags]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    described = f"{cpu()} ({' '.join(known)}{'; no ' if known and lacking else ''}{', no '.join(lacking)})"
+    described = f"{cpu_name()} ({' '.join(known)}{'; no ' if known and lacking else ''}{', no '.join(lacking)})"
     parts = [
         described,
-        f"{cores()} cores",
+        f"{cpu_count()} cores",
         f"{memory:.0f} GB",
         gpu() or "no GPU",
         f"{platform.system()}, Python {platform.python_version()}",
@@ -81,11 +75,3 @@ def _commit() -> str:
     last = subprocess.run([*git, "log", "-1", "--format=%h", *code], capture_output=True, text=True, check=False).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain", *code], capture_output=True, text=True, check=False).stdout.strip()
     return f"{last or 'an unknown commit'}{' with changes' if changed else ''}"
-
-
-def _cpu_info(key: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")

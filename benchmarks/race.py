@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.environment import ROOT, cores, python_with
+from benchmarks.environment import ROOT, python_with
 from benchmarks.job import Job
+from chunkflow_worker.inference.cpu import cpu_count
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,18 @@ def monai(job: Job) -> Program:
 
 
 def race(programs: Sequence[Program], repeats: int) -> list[Result]:
-    """Results of the programs that can run here, in the order given."""
+    """Results of the programs, in the order given."""
     with ExitStack() as stack:
         runners = [stack.enter_context(_Runner(program)) for program in programs]
-        able = [(runner, runner.ready()) for runner in runners]
+        ready = [(runner, runner.ready()) for runner in runners]
         for i in range(repeats):
-            for runner, result in able:
-                if result is None:
-                    continue
+            for runner, result in ready:
                 answer = runner.go()
                 result.seconds.append(answer["seconds"])
                 result.cpu_seconds.append(answer["cpu_seconds"])
                 result.peak = max(result.peak, answer["peak"])
                 print(f"{i + 1}/{repeats}  {result.program.label}: {answer['seconds']:.2f} s", file=sys.stderr)
-    return [result for _, result in able if result is not None]
+    return [result for _, result in ready]
 
 
 class _Runner:
@@ -95,22 +94,19 @@ class _Runner:
                 self._process.kill()
             self._process.wait()
 
-    def ready(self) -> Result | None:
-        """Start it and wait until it is warm; None when it says that it can't run here."""
+    def ready(self) -> Result:
+        """Start it and wait until it is warm."""
         print(f"starting {self._program.label}", file=sys.stderr)
         self._process = subprocess.Popen(
             [self._program.python, "-m", f"benchmarks.runners.{self._program.module}", self._program.job.dump()],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": str(cores()), "PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": str(cpu_count()), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
         )
         answer = self._answer()
-        if "unavailable" in answer:
-            print(f"left out {self._program.label}: {answer['unavailable']}", file=sys.stderr)
-            return None
         return Result(self._program, answer["facts"], answer["versions"])
 
     def go(self) -> dict[str, Any]:

@@ -12,5 +12,6 @@ Read the files in the order of the data's path:
     handler.py     all of the above for one message
     lease.py       how the message is held meanwhile
     transport.py   how it is received
+    worker.py      the tasks that one process has in hand
     app.py         all of it put together for Celery
 """

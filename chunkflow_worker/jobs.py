@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideJob, ConfigError
 from chunkflow_worker.grid import Boxes, Grid
-from chunkflow_worker.ledger import Ledger
+from chunkflow_worker.ledger import JobRecord, Ledger
+
+
+def boxes_of(record: JobRecord) -> Boxes:
+    """The boxes that a job was enqueued with. Raises ConfigError when this version can't read the record."""
+    try:
+        bounds = BoundingBox.parse(record.bounds) if record.bounds else None
+        return Grid.model_validate(record.grid).boxes(bounds)
+    except ValueError as error:
+        raise ConfigError.one(f"job {record.job}", "grid", f"its record can't be read: {error}") from None
 
 
 class Jobs:
@@ -40,9 +50,6 @@ class Jobs:
         record = next((r for r in self._ledger.jobs() if r.job == job), None)
         boxes = None
         if record is not None and record.grid:
-            try:
-                bounds = BoundingBox.parse(record.bounds) if record.bounds else None
-                boxes = Grid.model_validate(record.grid).boxes(bounds)
-            except (ValueError, ConfigError):
-                pass
+            with suppress(ConfigError):
+                boxes = boxes_of(record)
         self._known[job] = boxes

@@ -123,15 +123,6 @@ def some_are_done(ledger: Ledger, boxes: Boxes, sample: int = 20) -> bool:
     return any(True for _ in ledger.records(str(boxes[i]) for i in sorted(chosen)))
 
 
-def boxes_of(record: JobRecord) -> Boxes:
-    """The boxes that a job was enqueued with. Raises ConfigError when this version can't read the record."""
-    try:
-        bounds = BoundingBox.parse(record.bounds) if record.bounds else None
-        return Grid.model_validate(record.grid).boxes(bounds)
-    except ValueError as error:
-        raise ConfigError.one(f"job {record.job}", "grid", f"its record can't be read: {error}") from None
-
-
 def _job_name(stem: str, now: datetime) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:60]
     return f"{plain or 'job'}-{now:%Y%m%dT%H%M%SZ}"

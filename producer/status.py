@@ -11,8 +11,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ConfigError, RetryableError
+from chunkflow_worker.jobs import boxes_of
 from chunkflow_worker.sqs import Queue, sqs_errors
-from producer.plan import boxes_of
 
 if TYPE_CHECKING:
     from chunkflow_worker.grid import Boxes

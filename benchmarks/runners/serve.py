@@ -24,10 +24,6 @@ Load = Callable[[NDArray[np.uint8]], Run]
 """Takes the image, and does what is not timed."""
 
 
-class NotHere(Exception):
-    """This program can't run on this machine or in this version; the text says why."""
-
-
 def serve(start: Callable[[Job], tuple[Load, dict[str, str]]], packages: Iterable[str]) -> None:
     """Be a runner. `start` loads libraries and nets, and returns how to load an image, and what to report beside times."""
     answers = os.fdopen(os.dup(1), "w")
@@ -37,11 +33,7 @@ def serve(start: Callable[[Job], tuple[Load, dict[str, str]]], packages: Iterabl
         print(json.dumps(values), file=answers, flush=True)
 
     job = Job.load(sys.argv[1])
-    try:
-        load, facts = start(job)
-    except NotHere as reason:
-        answer(unavailable=str(reason))
-        return
+    load, facts = start(job)
     if job.warm_up == "patch":
         load(job.image(job.patch))()
     baseline = _forget_peak()

@@ -85,20 +85,19 @@ class Augmented:
 
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         totals: list[Any] = []
-        counts: list[Any] = []
         scaled = [self.arrays.unit_range(patch) for patch in patches]  # torch can't flip every type of integers
         for orientation, found in self._orientations:
             outputs = self._engine.predict([_contiguous(orientation.turn(patch)) for patch in scaled])
             undone = [orientation.undo(output) for output in outputs]
             if not totals:
                 totals = [self.arrays.zeros(tuple(output.shape)) for output in undone]
-                counts = [self.arrays.zeros((len(output), *output.shape[1:])) for output in undone[:1]]
+                count = self.arrays.zeros(tuple(undone[0].shape))
             for output, total in zip(undone, totals, strict=True):
                 for to, here, there in _moves(found, self.channels, Vec3(*output.shape[1:])):
                     total[to[0]][here] += output[to[1]][there]
             for to, here, _ in _moves(found, self.channels, Vec3(*undone[0].shape[1:])):
-                counts[0][to[0]][here] += 1
-        return [total / counts[0] for total in totals]
+                count[to[0]][here] += 1
+        return [total / count for total in totals]
 
 
 Window = tuple[slice, slice, slice]

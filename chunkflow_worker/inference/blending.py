@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any
 
 import numpy as np
@@ -54,54 +54,86 @@ def infer(
 
     The device holds the image and a slab as high as a patch; its finished sections leave while the next patches run.
     """
-    box, patch = lattice.box, lattice.shape.output
-    result = np.zeros((engine.channels, *box.size), dtype)
     data = engine.arrays.put(image)
-    whole = engine.arrays.share(result)
-    mean = engine.arrays.zeros((engine.channels, patch.z, box.size.y, box.size.x)) if whole is None else whole
-    total = engine.arrays.zeros((patch.z, box.size.y, box.size.x))
-    tops = dict(zip(lattice.starts[0], [*lattice.starts[0][1:], box.stop.z], strict=True))
+    canvas = _Canvas(lattice, weights, engine, dtype)
     if batch.size is None:  # now that image and slabs have taken their share of the memory
         batch.size = engine.batch_size((image.shape[0], *lattice.shape.input))
     counts = {True: 0, False: 0}
-    finished_patches = 0
-    arrived: Callable[[], None] = lambda: None  # noqa: E731
 
     def inputs() -> Iterator[tuple[Vec3, Any | None]]:
         for position in lattice.patches():
             window = (slice(None), *BoundingBox.sized(position - lattice.shape.crop, lattice.shape.input).slices(origin))
-            lit = wanted(BoundingBox.sized(position, patch)) and any(section.any() for section in image[window].swapaxes(0, 1))
+            needed = wanted(BoundingBox.sized(position, lattice.shape.output))
+            lit = needed and any(section.any() for section in image[window].swapaxes(0, 1))
             counts[lit] += 1
             yield position, data[window] if lit else None
 
-    for bottom, patches in groupby(_predicted(inputs(), engine, batch), key=lambda item: item[0].z):
-        slab = Vec3(bottom, box.start.y, box.start.x)
-        target = slab if whole is None else box.start
+    tops = [*lattice.starts[0][1:], lattice.box.stop.z]
+    done = count(1)
+    for top, (_, patches) in zip(tops, groupby(_predicted(inputs(), engine, batch), key=lambda item: item[0].z), strict=True):
         for position, values in patches:
-            inside = BoundingBox.sized(position, patch).clip(box)
-            assert inside is not None, "a lattice holds only patches that touch its box"
-            overlaps, rest = _split(inside, lattice.reached(position))
-            for part in overlaps:
-                here = part.slices(position)
-                kept = None if values is None else values[(slice(None), *here)]
-                engine.arrays.blend(mean[(slice(None), *part.slices(target))], total[part.slices(slab)], kept, weights[here])
-            if rest is not None:
-                here = rest.slices(position)
-                total[rest.slices(slab)] = weights[here]
-                if values is not None:
-                    engine.arrays.place(values[(slice(None), *here)], mean[(slice(None), *rest.slices(target))])
-            finished_patches += 1
-            progress(finished_patches)
-        first, last = max(box.start.z, bottom), min(tops[bottom], box.stop.z)
-        _advance(total, last - bottom)
-        if whole is None:
-            arrived()
+            canvas.add(position, values)
+            progress(next(done))
+        canvas.finish(top)
+    return Blended(canvas.result(), counts[True], counts[False])
+
+
+class _Canvas:
+    """The result, and on the device the slab of it that patches are being added to: as high as a patch.
+
+    Where device and host share the memory of the result, patches are added to it as it is, and the slab holds the sum of
+    weights alone.
+    """
+
+    def __init__(self, lattice: Lattice, weights: Any, engine: Engine, dtype: DTypeLike):
+        self._lattice, self._weights, self._arrays = lattice, weights, engine.arrays
+        size, height = lattice.box.size, lattice.shape.output.z
+        self._result = np.zeros((engine.channels, *size), dtype)
+        whole = self._arrays.share(self._result)
+        self._shared = whole is not None
+        self._mean = self._arrays.zeros((engine.channels, height, size.y, size.x)) if whole is None else whole
+        self._total = self._arrays.zeros((height, size.y, size.x))
+        self._bottom = lattice.starts[0][0]
+        self._arrived: Callable[[], None] = lambda: None
+
+    def add(self, position: Vec3, values: Any | None) -> None:
+        """Add the output patch, czyx, whose first voxel lies at `position`; None for zeros."""
+        lattice, box = self._lattice, self._lattice.box
+        inside = BoundingBox.sized(position, lattice.shape.output).clip(box)
+        assert inside is not None, "a lattice holds only patches that touch its box"
+        slab = Vec3(self._bottom, box.start.y, box.start.x)
+        overlaps, rest = _split(inside, lattice.reached(position))
+        for part in (*overlaps, rest):
+            if part is None:
+                continue
+            here = part.slices(position)
+            mean = self._mean[(slice(None), *part.slices(box.start if self._shared else slab))]
+            total, weights = self._total[part.slices(slab)], self._weights[here]
+            kept = None if values is None else values[(slice(None), *here)]
+            if part is not rest:
+                self._arrays.blend(mean, total, kept, weights)
+                continue
+            total[:] = weights
+            if kept is not None:
+                self._arrays.place(kept, mean)
+
+    def finish(self, top: int) -> None:
+        """No later patch reaches below section `top`: let what lies there leave, and move the slab up."""
+        box, bottom = self._lattice.box, self._bottom
+        first, last = max(box.start.z, bottom), min(top, box.stop.z)
+        if not self._shared:
+            self._arrived()
             if first < last:
-                finished = result[:, first - box.start.z : last - box.start.z]
-                arrived = engine.arrays.send(mean[:, first - bottom : last - bottom], finished)
-            _advance(mean, last - bottom)
-    arrived()
-    return Blended(result, counts[True], counts[False])
+                finished = self._result[:, first - box.start.z : last - box.start.z]
+                self._arrived = self._arrays.send(self._mean[:, first - bottom : last - bottom], finished)
+            _advance(self._mean, top - bottom)
+        _advance(self._total, top - bottom)
+        self._bottom = top
+
+    def result(self) -> NDArray[Any]:
+        """The whole result, once all that was sent has arrived."""
+        self._arrived()
+        return self._result
 
 
 def _predicted(inputs: Iterator[tuple[Vec3, Any | None]], engine: Engine, batch: Batch) -> Iterator[tuple[Vec3, Any | None]]:

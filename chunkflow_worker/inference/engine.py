@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError
-from chunkflow_worker.inference.host import HostArrays, cpu_name
+from chunkflow_worker.inference.cpu import cpu_name
+from chunkflow_worker.inference.host import HostArrays
 
 
 class Arrays(Protocol):
@@ -116,6 +117,24 @@ class IdentityEngine(HostEngine):
         z, y, x = (slice(c, -c or None) for c in self._crop)
         inputs = (self.arrays.unit_range(patch[:, z, y, x]) for patch in patches)
         return [self.arrays.channels(patch, [c % len(patch) for c in range(self.channels)]) for patch in inputs]
+
+
+def in_batches(patches: NDArray[Any], size: int, run: Callable[[NDArray[Any]], NDArray[Any]]) -> list[NDArray[Any]]:
+    """Outputs of patches nczyx by a `run` that takes just `size` of them; the last are filled up with zeros."""
+    outputs: list[NDArray[Any]] = []
+    for i in range(0, len(patches), size):
+        part = patches[i : i + size]
+        missing = np.zeros((size - len(part), *part.shape[1:]), part.dtype)
+        outputs.extend(run(np.concatenate([part, missing]) if len(missing) else part)[: len(part)])
+    return outputs
+
+
+def check_input(source: str, taken: Sequence[Any], input_channels: int, size: Vec3) -> None:
+    """Raises ModelError unless a net that takes the shape `taken` (nczyx; what is not a number is free) takes such patches."""
+    wanted = (input_channels, *size)
+    if len(taken) != 5 or any(isinstance(n, int) and n != w for n, w in zip(taken[1:], wanted, strict=True)):
+        declared = f"[n, {', '.join(map(str, wanted))}]"
+        raise ModelError(f"{source} input {list(taken)} (nczyx); the options declare {declared}")
 
 
 def checked(output: Any, channels: int, size: Vec3, source: str) -> NDArray[np.float32]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.chunk import convert
+from chunkflow_worker.inference.cpu import cpu_count
 
 _local = threading.local()
 
@@ -95,35 +93,12 @@ def _scratch(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def _on_all_processors(work: Callable[[int, int], None], count: int) -> None:
     """Call `work(first, last)` on parts of `range(count)`, side by side."""
-    parts = min(_processors(), count)
+    parts = min(cpu_count(), count)
     edges = [count * i // parts for i in range(parts + 1)]
     for _ in _threads().map(work, edges[:-1], edges[1:]):
         pass
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_processors(), thread_name_prefix="blend")
-
-
-def cpu_name() -> str:
-    """Model name of the processor, as the system tells it."""
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
-def cpu_flags() -> frozenset[str]:
-    """Instruction sets of the processor, as Linux names them, for example avx2 and amx_bf16."""
-    return frozenset(_cpu_info("flags").split())
-
-
-@cache
-def _cpu_info(key: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="blend")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.extras import needs
-from chunkflow_worker.inference.engine import HostEngine, checked
+from chunkflow_worker.inference.engine import HostEngine, check_input, checked, in_batches
 from chunkflow_worker.inference.host import unit_range
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -40,12 +40,9 @@ class OnnxEngine(HostEngine):
             given = ", ".join(f"{i.name}: {i.type}" for i in inputs)
             raise ModelError(f"{model_path} takes ({given}); a net with one floating point input nczyx is needed")
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
-        declared, wanted = inputs[0].shape, (input_channels, *input_size)
-        if len(declared) != 5 or any(isinstance(d, int) and d != w for d, w in zip(declared[1:], wanted, strict=True)):
-            raise ModelError(
-                f"{model_path} takes input {declared} (nczyx); the options declare [n, {', '.join(map(str, wanted))}]"
-            )
-        self._batch = declared[0] if isinstance(declared[0], int) else None
+        shape = inputs[0].shape
+        check_input(f"{model_path} takes", shape, input_channels, input_size)
+        self._batch = shape[0] if isinstance(shape[0], int) else None
         self.precision = np.dtype(self._type).name
         if self._session.get_providers()[0] == "CUDAExecutionProvider":
             self.device = "CUDA by onnxruntime"
@@ -55,13 +52,9 @@ class OnnxEngine(HostEngine):
 
     def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
         batch = np.stack([unit_range(patch) for patch in patches]).astype(self._type, copy=False)
-        size = self._batch or len(batch)
-        return [patch for i in range(0, len(batch), size) for patch in self._run(batch[i : i + size], size)]
+        return in_batches(batch, self._batch or len(batch), self._run)
 
-    def _run(self, batch: NDArray[Any], size: int) -> NDArray[np.float32]:
-        missing = size - len(batch)
-        if missing:
-            batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+    def _run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         try:
             output = self._session.run(None, {self._input: batch})[0]
         except Exception as error:
@@ -69,4 +62,4 @@ class OnnxEngine(HostEngine):
             if "allocate memory" in reason:
                 raise OutOfMemory(reason) from error
             raise ModelError(f"the net fails on input {list(batch.shape)} (nczyx): {reason}") from error
-        return checked(output, self.channels, self._output_size, "the net")[: size - missing]
+        return checked(output, self.channels, self._output_size, "the net")

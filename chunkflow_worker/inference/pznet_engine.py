@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ConfigError, ModelError
-from chunkflow_worker.inference.engine import HostEngine, checked
+from chunkflow_worker.inference.engine import HostEngine, check_input, checked, in_batches
 from chunkflow_worker.inference.host import unit_range
 
 
@@ -38,22 +38,16 @@ class PznetEngine(HostEngine):
             self._net = PZNet(net_path)
         except Exception as error:
             raise ModelError(f"loading {net_path} fails: {type(error).__name__}: {error}") from error
-        taken, wanted = tuple(int(n) for n in self._net.in_shape), (input_channels, *input_size)
-        if len(taken) != 5 or taken[1:] != wanted:
-            raise ModelError(
-                f"{net_path} was compiled for input {list(taken)} (nczyx); the options declare [n, {', '.join(map(str, wanted))}]"
-            )
+        taken = [int(n) for n in self._net.in_shape]
+        check_input(f"{net_path} was compiled for", taken, input_channels, input_size)
         self._batch, self._output_size = taken[0], output_size
 
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         return self._batch
 
     def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = []
-        for i in range(0, len(patches), self._batch):
-            part = [unit_range(patch) for patch in patches[i : i + self._batch]]
-            batch = np.zeros(tuple(self._net.in_shape), np.float32)
-            batch[: len(part)] = part
-            output = np.array(self._net.forward(batch))  # a copy: the memory is the net's, and its next call may use it again
-            outputs.extend(checked(output, self.channels, self._output_size, "the net")[: len(part)])
-        return outputs
+        return in_batches(np.stack([unit_range(patch) for patch in patches]), self._batch, self._run)
+
+    def _run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        output = np.array(self._net.forward(batch))  # a copy: the memory is the net's, and its next call may use it again
+        return checked(output, self.channels, self._output_size, "the net")

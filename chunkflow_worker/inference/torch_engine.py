@@ -14,8 +14,8 @@ import numpy as np
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.extras import needs
+from chunkflow_worker.inference.cpu import cpu_name
 from chunkflow_worker.inference.engine import Arrays
-from chunkflow_worker.inference.host import cpu_name
 from chunkflow_worker.inference.torch_arrays import TorchArrays, memory_guard
 from chunkflow_worker.inference.torch_net import load_net
 from chunkflow_worker.inference.torch_speed import (

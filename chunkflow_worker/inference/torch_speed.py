@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from chunkflow_worker.extras import needs
-from chunkflow_worker.inference.host import cpu_flags
+from chunkflow_worker.inference.cpu import cpu_flags
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 Acceleration = Literal["none", "compile", "graph"]

@@ -214,7 +214,7 @@ class Inference(Operator):
         return Task(bbox=chunk.bbox.grow(-shape.crop), values={self.input_chunk_name: chunk})
 
     def device(self) -> str:
-        from chunkflow_worker.inference.host import cpu_name
+        from chunkflow_worker.inference.cpu import cpu_name
 
         if self.framework != "pytorch":
             return cpu_name()

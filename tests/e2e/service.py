@@ -25,6 +25,17 @@ PLUGIN = Path(__file__).parent / "plugin"
 BLOCK = Vec3(16, 64, 64)
 
 
+# A test run in the background may have been started to ignore some signals, which workers would take over.
+_RUN = """
+import signal
+from chunkflow_worker.cli.worker import main
+from chunkflow_worker.stop_signals import STOP_SIGNALS
+for number in STOP_SIGNALS:
+    signal.signal(number, signal.SIG_DFL)
+main()
+"""
+
+
 class Service:
     """Everything lies below `root`; worker processes end with `close`."""
 
@@ -77,7 +88,7 @@ class Service:
         """A worker process, ready or not yet; settings as in Settings, in_flight 1 and no backoff unless told otherwise."""
         given = {"in_flight": 1, "backoff_seconds": 0} | settings
         variables = {f"CHUNKFLOW_{name.upper()}": str(value) for name, value in given.items()}
-        command = [sys.executable, "-c", "from chunkflow_worker.cli.worker import main; main()", "run"]
+        command = [sys.executable, "-c", _RUN, "run"]
         command += ["--pipeline", str(self.pipeline), "--queue", self.queue]
         with (self.root / f"worker-{len(self.workers)}.log").open("wb") as log:
             process = subprocess.Popen(command, env=self.environment | variables, stdout=log, stderr=subprocess.STDOUT)

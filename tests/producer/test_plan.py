@@ -9,9 +9,10 @@ import pytest
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.jobs import boxes_of
 from chunkflow_worker.ledger import JobRecord, Ledger
 from chunkflow_worker.message import JOB_NAME, pipeline_digest
-from producer.plan import PipelineFile, boxes_of, make_plan, record_job, some_are_done
+from producer.plan import PipelineFile, make_plan, record_job, some_are_done
 
 CHAIN = """
 tasks:

@@ -1,0 +1,72 @@
+"""What `chunkflow-worker check` says that a task takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from chunkflow_worker.cli.worker import cli
+
+NET = {
+    "op": "inference",
+    "framework": "identity",
+    "input_patch_size": [20, 256, 256],
+    "output_patch_overlap": [4, 64, 64],
+    "num_output_channels": 3,
+    "dtype": "uint8",
+}
+
+
+def check(tmp_path: Path, operators: list[dict[str, Any]], *options: Any) -> str:
+    file = tmp_path / "p.yaml"
+    file.write_text(yaml.safe_dump({"operators": operators}))
+    done = CliRunner().invoke(cli, ["check", str(file), *map(str, options)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def peak(text: str) -> float:
+    found = re.search(r"^peak memory\D*([0-9.]+) GB", text, re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
+def test_patches_utilization_and_memory_of_a_chunk(tmp_path: Path) -> None:
+    text = check(tmp_path, [{"op": "create-chunk", "size": [112, 1152, 1152]}, NET | {"mask_output_chunk": True}])
+    assert "chunk lattice (used here): 252 patches per task, voxel utilization 45%" in text
+    assert re.search(r"global lattice: \d+ patches per task, voxel utilization \d+%", text)
+    assert re.search(r"nearby chunk sizes that do better: \[\d+, \d+, \d+\] \d+%", text)
+    voxels, sections = 112 * 1152 * 1152, 20 * 1152 * 1152
+    patch = 20 * 256 * 256 * 4 * (1 + 2 * 3 + 2)
+    assert peak(text) == pytest.approx((voxels * (1 + 3) + sections * 4 * (3 + 1) + patch) / 1e9, abs=0.006)
+
+
+def test_the_size_of_tasks_can_be_given(tmp_path: Path) -> None:
+    chain = [{"op": "load-precomputed", "volume_path": "file:///none"}, NET]
+    assert "give --chunk-size" in check(tmp_path, chain)
+    small, large = (peak(check(tmp_path, chain, "--chunk-size", 28, n, n)) for n in (320, 640))
+    assert large > 1.5 * small
+
+
+def test_the_largest_of_several_nets_counts_and_floats_take_more(tmp_path: Path) -> None:
+    chain = [{"op": "load-precomputed", "volume_path": "file:///none"}, NET | {"num_input_channels": 1}]
+    size = ("--chunk-size", 28, 640, 640)
+    plain = peak(check(tmp_path, chain, *size))
+    normalized = peak(check(tmp_path, [chain[0], {"op": "normalize-intensity"}, chain[1]], *size))
+    image = 36 * 768 * 768
+    assert normalized - plain == pytest.approx(3 * image / 1e9, abs=0.011)
+    more = NET | {"num_input_channels": 3, "num_output_channels": 40}
+    assert peak(check(tmp_path, [*chain, more], *size)) > 3 * plain
+
+
+def test_open_adds_what_the_process_takes(tmp_path: Path) -> None:
+    small = NET | {"input_patch_size": [4, 16, 16], "output_patch_overlap": [1, 4, 4]}
+    chain = [{"op": "create-chunk", "size": [16, 64, 64]}, small]
+    opened = check(tmp_path, chain, "--open")
+    assert "all volumes and models open" in opened
+    assert peak(opened) > 0.05 > peak(check(tmp_path, chain))

@@ -1,0 +1,74 @@
+"""What is said beforehand, against lattices that are counted and blending that is measured."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.inference.blend import patch_weights
+from chunkflow_worker.inference.blending import Batch, infer
+from chunkflow_worker.inference.engine import IdentityEngine
+from chunkflow_worker.inference.host import HostArrays
+from chunkflow_worker.inference.lattice import PatchShape, make_lattice
+from chunkflow_worker.inference.plan import better_sizes, memory, price
+
+SHAPE = PatchShape(Vec3(20, 256, 256), Vec3(20, 256, 256), Vec3(4, 64, 64))
+NONE = Vec3(0, 0, 0)
+
+
+def test_price_of_a_box_counted_by_hand() -> None:
+    """36x448x448 takes 2 patches per axis; with the overlap around it 3, the last of which is moved back."""
+    size = Vec3(36, 448, 448)
+    bare, rimmed = price("chunk", size, SHAPE, NONE), price("chunk", size, SHAPE, SHAPE.overlap)
+    assert (bare.patches, rimmed.patches) == (8, 27)
+    assert bare.utilization == pytest.approx(36 * 448 * 448 / (8 * 20 * 256 * 256))
+
+
+@given(st.integers(1, 60), st.integers(2, 12), st.data())
+def test_global_price_is_the_mean_over_a_grid(size: int, patch: int, data: st.DataObject) -> None:
+    shape = PatchShape(*(Vec3(patch, 1, 1),) * 2, Vec3(data.draw(st.integers(0, patch - 1)), 0, 0))
+    boxes = [BoundingBox.sized((i * size, 0, 0), (size, 1, 1)) for i in range(16)]
+    counts = [make_lattice("global", box, shape).count for box in boxes]
+    assert price("global", Vec3(size, 1, 1), shape, NONE).patches == pytest.approx(sum(counts) / 16)
+
+
+@pytest.mark.parametrize("kind", ["chunk", "global"])
+@pytest.mark.parametrize("margin", [NONE, SHAPE.overlap])
+def test_sizes_said_to_be_better_are(kind: str, margin: Vec3) -> None:
+    size = Vec3(112, 1152, 1152)
+    now, better = price(kind, size, SHAPE, margin), better_sizes(kind, size, SHAPE, margin)
+    assert 0 < len(better) <= 3
+    for other, cost in better:
+        assert cost == price(kind, other, SHAPE, margin)
+        assert cost.utilization > now.utilization
+        assert 0.5 <= other.product / size.product <= 1.5
+
+
+def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
+    fitting = SHAPE.stride * 4 - SHAPE.overlap
+    assert all(other.product > fitting.product for other, _ in better_sizes("chunk", fitting, SHAPE, SHAPE.overlap))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_memory_is_what_blending_takes(dtype: str) -> None:
+    """numpy's own count of the bytes that it holds at most; the image is there before."""
+    shape = PatchShape(*(Vec3(8, 64, 64),) * 2, Vec3(2, 16, 16))
+    box = BoundingBox.sized((0, 0, 0), (44, 400, 400))
+    lattice = make_lattice("chunk", box, shape, box, NONE)
+    image = np.random.default_rng(0).integers(1, 255, (1, *box.size), np.uint8)
+    engine, weights = IdentityEngine(3, NONE), patch_weights(shape.output).astype(np.float32)
+    engine.arrays = HostArrays()  # torch's memory is not in numpy's count
+    stated = memory(lattice, 1, 3, "uint8", dtype)
+    assert stated.image == image.nbytes
+    tracemalloc.start()
+    try:
+        infer(image, NONE, lattice, weights, engine, Batch(1), dtype)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak == pytest.approx(stated.total - stated.image, rel=0.15)
