@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -93,9 +94,14 @@ def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
         pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
         if "thread" not in pool:
             raise SystemExit(f"error: chunkflow-worker runs in Celery's threads pool only, not in {pool}; leave out --pool")
-        # Until the worker is ready there is nothing to give back.
+
+        def leave(*_: Any) -> None:
+            """Until the worker is ready there is nothing to give back. SystemExit would pass for a fault of an operator."""
+            worker.close()
+            os._exit(0)
+
         for number in heeded:
-            signal.signal(number, lambda *_: sys.exit(0))
+            signal.signal(number, leave)
         poller.configure(queue, settings.region, settings.poll_seconds)
         try:
             worker.open()

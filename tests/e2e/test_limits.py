@@ -43,6 +43,18 @@ def test_each_signal_drains_and_a_second_one_gives_back_at_once(service: Service
     assert idle.wait(20) == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_is_still_opening_leaves_without_a_word(service: Service, number: signal.Signals) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "hold", "folder": str(service.root), "opening": True})
+    service.create_queue(visibility=60)
+    worker = service.start_worker()
+    service.wait((service.root / "opening").exists, "volumes and models being opened")
+    worker.send_signal(number)
+    assert worker.wait(10) == 0
+    assert "error" not in service.logs()
+
+
 def test_hung_task_fails_to_be_tried_again_and_the_worker_ends(service: Service) -> None:
     hold(service, tasks=2, max_receives=2)
     worker = service.start_worker(in_flight=1, task_time_limit=2)

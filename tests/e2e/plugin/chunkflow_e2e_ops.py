@@ -22,10 +22,14 @@ class Hold(Operator):
     op: Literal["hold"] = "hold"
     folder: str = field(help="Folder of the files `starts` and `go`.")
     seconds: float = field(60.0, help="Longest time to hold a task.")
+    opening: bool = field(False, help="Take that long to open already, after a note in the file `opening`.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         folder = Path(self.folder)
+        if self.opening:
+            (folder / "opening").touch()
+            time.sleep(self.seconds)
 
         def step(task: Task) -> None:
             with (folder / "starts").open("a") as starts:
