@@ -8,17 +8,14 @@ ReceiveMessage, the outage, and the malformed messages of test_failures.py; a fa
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proxy import Fault, Proxy, fault_proxy
 from service import Service
 
 from chunkflow_worker.bbox import Vec3
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
-from proxy import Fault, Proxy, fault_proxy
 
 pytestmark = pytest.mark.e2e
 
