@@ -99,6 +99,11 @@ def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     return array.astype(target)
 
 
+def count_nan(array: NDArray[Any]) -> int:
+    """Number of values that are NaN."""
+    return int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
+
+
 def _round_and_saturate(array: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
     limits = np.iinfo(target)
     rounded: NDArray[Any] = np.rint(array)

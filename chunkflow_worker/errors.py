@@ -3,6 +3,7 @@
 ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
 │   ├── StorageUnavailable    storage or network trouble
+│   ├── BlockDamaged          a stored block can't be decoded; someone may be about to write it anew
 │   ├── OutOfMemory           on the host or on the device
 │   ├── TaskTooLong           the task took longer than a task may
 │   ├── LeaseLost             another worker may hold the message by now
@@ -39,6 +40,10 @@ class PermanentError(ChunkflowError):
 
 class StorageUnavailable(RetryableError):
     """Storage could not be reached, or answered with an error of its own."""
+
+
+class BlockDamaged(RetryableError):
+    """A stored block is cut short or is none of this volume."""
 
 
 class OutOfMemory(RetryableError):

@@ -13,6 +13,7 @@ from typing import Any
 
 from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted
 from chunkflow_worker.events import Subscriber, TaskFailed, TaskFinished, TaskStarted, publish
+from chunkflow_worker.excerpt import log_excerpt, traceback_lines
 from chunkflow_worker.jobs import Jobs
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.message import TaskMessage, decode
@@ -53,9 +54,10 @@ class Handler:
         started, clock = datetime.now(UTC), perf_counter()
         record = self._record(message, task_id, attempt, started)
         try:
-            if self.jobs is not None:
-                self.jobs.check(message.job, message.box)
-            skipped = scrub(self._run(task, check))
+            with log_excerpt() as lines:
+                if self.jobs is not None:
+                    self.jobs.check(message.job, message.box)
+                skipped = scrub(self._run(task, check))
             check()
             seconds = perf_counter() - clock
             self.ledger.write(record(task, state="skipped" if skipped else "done", seconds=seconds, skipped=skipped))
@@ -64,7 +66,8 @@ class Handler:
         except Exception as error:
             final = isinstance(error, PermanentError) or attempt >= self.max_attempts
             seconds = perf_counter() - clock
-            self._fail(record(task, state="failed", seconds=seconds, error=scrub(str(error)), final=final), message)
+            excerpt = [scrub(line) for line in (*lines, *traceback_lines(error))]
+            self._fail(record(task, state="failed", seconds=seconds, error=scrub(str(error)), final=final, log=excerpt), message)
             raise
         publish(
             TaskFinished(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.files import Files
+from chunkflow_worker.task import Written
 
 _FAILED = ".failed"
 _AGAIN = ".again"
@@ -27,6 +28,7 @@ class Record(BaseModel):
     """What is known of one task. Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601.
 
     patches, patches_skipped: that the net ran on, and that were known to be zero. waited: for the device, beside `timer`.
+    written: what the task left in volumes, for `verify`. log: what a failed task's worker logged meanwhile.
     The names `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
     """
 
@@ -48,12 +50,14 @@ class Record(BaseModel):
     voxels: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    written: list[Written] = Field(default_factory=list)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     started: str = ""
     finished: str = ""
     skipped: str = ""
     error: str = ""
+    log: list[str] = Field(default_factory=list)
     final: bool = False
 
 
@@ -91,10 +95,10 @@ class Ledger:
             return
         earlier = _valid(Record, self._files.get_json(f"{record.bbox}.json"))
         if earlier is not None and earlier.job == record.job:
-            self._files.put_json(f"{record.bbox}{_AGAIN}.json", earlier.model_dump(exclude={"error", "final"}))
+            self._files.put_json(f"{record.bbox}{_AGAIN}.json", earlier.model_dump(exclude={"error", "final", "log"}))
         elif earlier is not None:
             self._files.delete(f"{record.bbox}{_AGAIN}.json")
-        self._files.put_json(f"{record.bbox}.json", record.model_dump(exclude={"error", "final"}))
+        self._files.put_json(f"{record.bbox}.json", record.model_dump(exclude={"error", "final", "log"}))
         self._files.delete(f"{record.bbox}{_FAILED}.json")
 
     def remove(self, bbox: BoundingBox | str) -> None:

@@ -20,6 +20,21 @@ class SkipTask(Exception):
     """Raised by a step to end its task as done: there is nothing to do for this box."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a task left in a volume.
+
+    bbox: in voxels of that mip. crc32: `checksum` of the voxels; empty where the encoding may change them.
+    nan: voxels that were NaN before they became integers.
+    """
+
+    volume: str
+    mip: int
+    bbox: str
+    crc32: str = ""
+    nan: int = 0
+
+
 @dataclass
 class Task:
     """What travels through a chain.
@@ -34,6 +49,7 @@ class Task:
     waited: seconds that this task waited for the device while another had it; not part of `seconds`.
     progress: told, in a few words, how far the operator that is running has come.
     bytes_read, bytes_written: size of the arrays that went through storage, before compression.
+    written: what was stored where.
     """
 
     bbox: BoundingBox | None = None
@@ -48,6 +64,7 @@ class Task:
     progress: Callable[[str], None] = field(default=lambda note: None, repr=False)
     bytes_read: int = 0
     bytes_written: int = 0
+    written: list[Written] = field(default_factory=list)
 
     def chunk(self, name: str) -> Chunk:
         """The chunk of that name. Raises ChunkMismatch when there is none."""
@@ -80,6 +97,7 @@ class Task:
             "timer": dict(self.seconds),
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
+            "written": list(self.written),
         }
 
     @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.task import Task, Written
 
 if TYPE_CHECKING:
     from chunkflow_worker.bbox import BoundingBox
@@ -43,8 +43,9 @@ class SavePrecomputed(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import convert
+        from chunkflow_worker.chunk import convert, count_nan
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.volume import checksum
 
         # CloudVolume's processes set signal handlers, which threads of a worker may not.
         volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=1 if run.recorded else self.parallel)
@@ -69,6 +70,9 @@ class SavePrecomputed(Operator):
             if missing:
                 raise StorageUnavailable(f"{self.volume_path}: {len(missing)} blocks are absent after writing: {missing[0]}")
             task.bytes_written += array.nbytes
+            nan = count_nan(chunk.array) if array.dtype.kind != "f" else 0
+            crc32 = checksum(array) if volume.lossless else ""
+            task.written.append(Written(volume.path, volume.mip, str(box), crc32, nan))
             if self.create_thumbnail:
                 self._write_thumbnail(chunk)
             if self.upload_log and not run.recorded:

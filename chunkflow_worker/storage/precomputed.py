@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import LayerType, VoxelSize
-from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
-from chunkflow_worker.storage.volume import check_aligned
+from chunkflow_worker.storage.volume import blocks_of, check_aligned
+
+_LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
 class PrecomputedVolume:
@@ -26,7 +29,7 @@ class PrecomputedVolume:
         prepare_environment()
         from cloudvolume import CloudVolume, exceptions
 
-        self.path = normal_path(path)
+        self.path, self.mip = normal_path(path), mip
         try:
             with storage_errors(self.path):
                 self._volume = CloudVolume(
@@ -49,6 +52,7 @@ class PrecomputedVolume:
         self._fill_missing = fill_missing
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
+        self.lossless = self._volume.encoding in _LOSSLESS
         self.dtype = np.dtype(self._volume.dtype)
         self.channels = int(self._volume.num_channels)
         z, y, x = (float(n) for n in self._volume.resolution[::-1])
@@ -61,7 +65,10 @@ class PrecomputedVolume:
         if self.path.startswith("mem://") and not self._fill_missing:
             self._refuse_missing(bbox)  # CloudVolume reads absent blocks of memory volumes as zeros
         with self._errors():
-            xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
+            try:
+                xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
+            except ValueError as error:  # no gzip data, or too few voxels
+                raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: {error}") from None
         czyx = np.ascontiguousarray(xyzc.transpose())
         return czyx[0] if self.channels == 1 else czyx
 
@@ -78,6 +85,19 @@ class PrecomputedVolume:
             found: dict[str, bool] = self._volume.exists(_to_bbox(bbox))
         return sorted(name for name, there in found.items() if not there)
 
+    def stored(self, bbox: BoundingBox) -> dict[str, datetime | None]:
+        """When each block of a box of whole blocks was written, by its name; None for those that are not stored."""
+        from cloudfiles import CloudFiles
+
+        names = [self.block_name(block) for block in blocks_of(self, bbox)]
+        with self._errors():
+            heads = CloudFiles(self.path, progress=False, num_threads=8).head(names)
+        return {name: _written(heads.get(name)) for name in names}
+
+    def block_name(self, block: BoundingBox) -> str:
+        """Name of a block's file below the volume's path."""
+        return f"{self._volume.key}/{'_'.join(f'{a}-{b}' for a, b in zip(block.start[::-1], block.stop[::-1], strict=True))}"
+
     def _refuse_missing(self, bbox: BoundingBox) -> None:
         missing = self.missing(bbox)
         if missing:
@@ -85,15 +105,17 @@ class PrecomputedVolume:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        from cloudfiles.exceptions import DecompressionError
         from cloudvolume import exceptions
+        from deflate import DeflateError
 
         try:
             with storage_errors(self.path):
                 yield
         except exceptions.EmptyVolumeException as error:
             raise DataMissing(f"{self.path} lacks the block {error}") from None
-        except exceptions.DecodingError as error:
-            raise StorageUnavailable(f"{self.path}: a block can't be decoded: {error}") from error
+        except (exceptions.DecodingError, DecompressionError, DeflateError) as error:
+            raise BlockDamaged(f"{self.path}: a block can't be decoded: {error}") from error
 
 
 def read_info(path: str) -> dict[str, Any]:
@@ -155,6 +177,13 @@ def create_volume(
                 )
             return
         volume.commit_info()
+
+
+def _written(head: dict[str, Any] | None) -> datetime | None:
+    if head is None:
+        return None
+    when: datetime = head["Last-Modified"]
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _to_box(bbox: Any) -> BoundingBox:

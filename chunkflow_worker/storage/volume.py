@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,13 +34,27 @@ class Volume(Protocol):
     def block_size(self) -> Vec3: ...
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
-        """Voxels of a box inside the bounds. Raises DataMissing or StorageUnavailable."""
+        """Voxels of a box inside the bounds. Raises DataMissing, BlockDamaged or StorageUnavailable."""
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
         """Write whole blocks. Raises BoxNotAligned or StorageUnavailable."""
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         """Names of the blocks inside the box that are not stored."""
+
+
+def blocks_of(volume: Volume, bbox: BoundingBox) -> Iterator[BoundingBox]:
+    """The blocks that a box of whole blocks is made of, cut off where the volume ends."""
+    first, size, stop = volume.bounds.start, volume.block_size, volume.bounds.stop
+    low, high = (bbox.start - first) // size, -(-(bbox.stop - first) // size)
+    for place in product(*map(range, low, high)):
+        start = first + Vec3.of(place) * size
+        yield BoundingBox(start, (start + size).min(stop))
+
+
+def checksum(array: NDArray[Any]) -> str:
+    """CRC-32 of an array's bytes in C order, eight hexadecimal digits."""
+    return f"{zlib.crc32(np.ascontiguousarray(array).data.cast('B')):08x}"
 
 
 def check_aligned(volume: Volume, bbox: BoundingBox) -> None:
