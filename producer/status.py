@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.errors import ConfigError, RetryableError
+from chunkflow_worker.errors import RetryableError
 from chunkflow_worker.jobs import boxes_of
 from chunkflow_worker.sqs import Queue, sqs_errors
+from producer.jobs import choose_job
 
 if TYPE_CHECKING:
     from chunkflow_worker.grid import Boxes
-    from chunkflow_worker.ledger import JobRecord, Ledger
+    from chunkflow_worker.ledger import Ledger
 
 SAMPLE = 100  # records read for a rate
 RATE_SECONDS = 600  # a watch measures its rate over the last so many seconds
@@ -85,7 +86,7 @@ def job_status(
         waiting, in_flight, delayed = _counts(client, queue.url)
         dead = sum(_counts(client, queue.dead_letter_url))
     status = JobStatus(queue.name, waiting, in_flight, delayed, dead)
-    record = _find_job(ledger, job) if ledger else None
+    record = choose_job(ledger, job) if ledger else None
     if ledger is None or record is None:
         return status
     place = _places(boxes_of(record))
@@ -151,17 +152,6 @@ def watch(
 def _counts(client: Any, url: str) -> list[int]:
     attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
     return [int(attributes[name]) for name in _COUNTS]
-
-
-def _find_job(ledger: Ledger, name: str | None) -> JobRecord | None:
-    jobs = ledger.jobs()
-    if name is None:
-        return jobs[-1] if jobs else None
-    for job in jobs:
-        if job.job == name:
-            return job
-    known = ", ".join(job.job for job in jobs[-10:]) or "none"
-    raise ConfigError.one("job", name, f"is not in the ledger {ledger.path}", f"known: {known}")
 
 
 def _places(boxes: Boxes) -> Callable[[str], int | None]:

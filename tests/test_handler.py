@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,30 @@ def test_failure_is_recorded_and_raised(
     assert (record.state, record.error, record.final, record.attempts) == ("failed", str(error), final, receives)
     assert isinstance(seen[-1], TaskFailed)
     assert seen[-1].final is final
+
+
+def test_record_of_a_failure_holds_what_was_logged_and_where_it_came_from(
+    handler: Handler, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(task: Task, check: Any) -> None:
+        logging.getLogger("net").warning("loss is %s, aws_secret_access_key=abcdefgh", "high")
+        try:
+            task.values["absent"]
+        except KeyError as error:
+            raise RetryableError("wrapped") from error
+
+    monkeypatch.setattr(chain, "run", run)
+    with pytest.raises(RetryableError):
+        handler.handle(MESSAGE, "id-1", 1)
+    record = handler.ledger.read(MESSAGE["bbox"])
+    assert record is not None
+    assert record.log[0].endswith("WARNING net: loss is high, aws_secret_access_key=***")
+    assert record.log[-1] == "KeyError: 'absent'"
+    monkeypatch.setattr(chain, "run", lambda *_: None)
+    handler.handle(MESSAGE, "id-1", 2)
+    record = handler.ledger.read(MESSAGE["bbox"])
+    assert record is not None
+    assert (record.state, record.log) == ("done", [])
 
 
 def test_success_takes_the_failure_away(handler: Handler, chain: Chain) -> None:

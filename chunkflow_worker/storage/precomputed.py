@@ -67,7 +67,7 @@ class PrecomputedVolume:
         with self._errors():
             try:
                 xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
-            except ValueError as error:  # no gzip data, or too few voxels
+            except (ValueError, IndexError, EOFError) as error:  # no gzip data, or too few voxels
                 raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: {error}") from None
         czyx = np.ascontiguousarray(xyzc.transpose())
         return czyx[0] if self.channels == 1 else czyx

@@ -14,7 +14,8 @@ from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismat
 from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
+from chunkflow_worker.storage.volume import checksum
+from chunkflow_worker.task import Task, Written
 
 BOUNDS = BoundingBox.parse("0-20_0-32_0-40")
 RunStep = Callable[..., Task]
@@ -31,6 +32,7 @@ def test_a_box_at_the_volumes_end_is_written_whole(volume: MakeVolume, run_step:
     task = run_step(SavePrecomputed(volume_path=made.path), chunk=chunk)
     assert np.array_equal(made.read(chunk.bbox), chunk.array)
     assert task.bytes_written == chunk.array.nbytes
+    assert task.written == [Written(made.path, 0, "16-20_16-32_32-40", checksum(chunk.array))]
 
 
 def test_margins_and_what_hangs_over_the_volume_are_cut_off(volume: MakeVolume, run_step: RunStep) -> None:
@@ -77,6 +79,14 @@ def test_float_saturates_and_the_chunk_in_memory_stays(volume: MakeVolume, run_s
     run_step(SavePrecomputed(volume_path=made.path), chunk=chunk)
     assert (made.read(BOUNDS) == 255).all()
     assert (chunk.array == 1.5).all()
+
+
+def test_voxels_that_were_not_numbers_are_counted(volume: MakeVolume, run_step: RunStep) -> None:
+    made = volume("v", BOUNDS, dtype="uint8")
+    array = np.full(BOUNDS.size, 0.5, np.float32)
+    array[3, 4, 5:7] = np.nan
+    (written,) = run_step(SavePrecomputed(volume_path=made.path), chunk=Chunk(array, BOUNDS.start)).written
+    assert written.nan == 2
 
 
 def test_black_blocks_are_written_too(volume: MakeVolume, run_step: RunStep) -> None:

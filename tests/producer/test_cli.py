@@ -42,7 +42,7 @@ def pipeline(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["", "enqueue", "queue", "queue create", "queue delete", "status", "redrive"])
+@pytest.mark.parametrize("command", ["", "enqueue", "queue", "queue create", "queue delete", "status", "redrive", "verify"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     line = [sys.executable, "-X", "importtime", "-m", "producer", *command.split(), "--help"]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
@@ -267,7 +267,7 @@ def test_a_watch_ends_with_0_when_all_is_done(
 ) -> None:
     line, boxes = job
     left = iter(boxes)
-    monkeypatch.setattr("producer.cli.sleep", lambda seconds: write_record(next(left)))
+    monkeypatch.setattr("producer.cli.status.sleep", lambda seconds: write_record(next(left)))
     capsys.readouterr()
     assert main([*line, "--watch", *(["--json"] if as_json else [])]) == 0
     output = capsys.readouterr()
