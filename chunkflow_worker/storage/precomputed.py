@@ -64,11 +64,15 @@ class PrecomputedVolume:
             raise BoxOutsideVolume(f"box {bbox} is not inside {self.path}, which is {self.bounds}")
         if self.path.startswith("mem://") and not self._fill_missing:
             self._refuse_missing(bbox)  # CloudVolume reads absent blocks of memory volumes as zeros
-        with self._errors():
-            try:
+        try:
+            with self._errors():
                 xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
-            except (ValueError, IndexError, EOFError) as error:  # no gzip data, or too few voxels
-                raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: {error}") from None
+        except (ValueError, IndexError, EOFError) as error:  # no gzip data, or too few voxels
+            raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: {error}") from None
+        except DataMissing:
+            if not self.missing(bbox):  # a file that is there and holds nothing passes for none
+                raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: it is empty") from None
+            raise
         czyx = np.ascontiguousarray(xyzc.transpose())
         return czyx[0] if self.channels == 1 else czyx
 

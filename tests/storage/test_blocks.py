@@ -40,7 +40,7 @@ def test_blocks_know_when_they_were_stored(cloud: bool, tmp_path: Path, aws: dic
     assert len(everything) == 27
 
 
-@pytest.mark.parametrize("size", [0, 1, 30])
+@pytest.mark.parametrize("size", [0, 1, 2, 9, 12, 18, 30])
 def test_a_block_that_is_cut_short_is_damaged(size: int, tmp_path: Path) -> None:
     volume = make(f"file://{tmp_path}/v")
     volume.write(BOUNDS, np.random.default_rng(0).integers(0, 255, BOUNDS.size, np.uint8))
