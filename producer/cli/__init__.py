@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chunkflow_worker.errors import ChunkflowError, ConfigError
-from producer.cli import enqueue, queue, redrive, status, verify
+from producer.cli import enqueue, failures, queue, redrive, status, verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +17,7 @@ def cli() -> None:
     """
 
 
-for _command in (enqueue.enqueue, queue.queue, status.status, redrive.redrive, verify.verify):
+for _command in (enqueue.enqueue, failures.failures, queue.queue, status.status, redrive.redrive, verify.verify):
     cli.add_command(_command)
 
 

@@ -42,7 +42,9 @@ def pipeline(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["", "enqueue", "queue", "queue create", "queue delete", "status", "redrive", "verify"])
+@pytest.mark.parametrize(
+    "command", ["", "enqueue", "queue", "queue create", "queue delete", "status", "redrive", "verify", "failures"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     line = [sys.executable, "-X", "importtime", "-m", "producer", *command.split(), "--help"]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
