@@ -49,12 +49,12 @@ class Handler:
         if attempt > 1 and self.ledger.is_done(message.bbox, task_id):
             log.info("task %s was done by an earlier delivery", message.bbox)
             return
-        publish(TaskStarted(message.job, message.box, attempt), self.subscribers)
         task = Task(bbox=message.box)
         started, clock = datetime.now(UTC), perf_counter()
         record = self._record(message, task_id, attempt, started)
         try:
             with log_excerpt() as lines:
+                publish(TaskStarted(message.job, message.box, attempt), self.subscribers)
                 if self.jobs is not None:
                     self.jobs.check(message.job, message.box)
                 skipped = scrub(self._run(task, check))

@@ -51,6 +51,10 @@ def _lines(total: int, doing: str) -> Update:
     return update
 
 
+def boxes_text(count: int) -> str:
+    return f"{count} box" if count == 1 else f"{count} boxes"
+
+
 def duration_text(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
         click.echo(json.dumps({"queue": queue, "causes": [asdict(cause) for cause in found], "reproduce": commands}))
         return
     count = sum(len(cause.failures) for cause in found)
-    click.echo(f"{count} dead letters of queue {queue}" + (f", of {len(found)} causes" if found else ""))
+    click.echo(f"dead letters of queue {queue}: {count}" + (f", causes: {len(found)}" if found else ""))
     for number, cause in enumerate(found, 1):
         _show(number, cause, queue, pipeline, ledger)
     if not records and found:
@@ -51,11 +52,10 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
 
 
 def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> None:
-    import shlex
-
+    from chunkflow_worker.progress import boxes_text
     from producer.failures import reproduce_command
 
-    click.echo(f"\n{number}. {len(cause.failures)} boxes: {cause.text}")
+    click.echo(f"\n{number}. {boxes_text(len(cause.failures))}: {cause.text}")
     for failure in cause.failures[:_BOXES]:
         told = [failure.box, f"job {failure.job}" if failure.job else ""]
         if failure.attempts:

@@ -127,6 +127,7 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
 
 
 def _show(job: JobRecord, problems: list[Problem], looked: str, allow_zeros: bool) -> None:
+    from chunkflow_worker.progress import boxes_text
     from producer.verify import KINDS
 
     if not problems:
@@ -134,12 +135,12 @@ def _show(job: JobRecord, problems: list[Problem], looked: str, allow_zeros: boo
         return
     wrong = len({problem.box for problem in problems})
     click.echo(f"{wrong} of {job.tasks} boxes of job {job.job} are not right")
-    boxes = Counter(problem.kind for problem in problems)
+    boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
     for kind, meaning in KINDS.items():
         found = [problem for problem in problems if problem.kind == kind]
         if not found:
             continue
-        click.echo(f"\n{kind}: {boxes[kind]} boxes, {meaning}")
+        click.echo(f"\n{kind}, in {boxes_text(boxes[kind])}: {meaning}")
         for problem in found[:_EXAMPLES]:
             click.echo(f"  {problem.box}" + "".join(f"  {part}" for part in (_where(problem), problem.detail) if part))
         if len(found) > _EXAMPLES:

@@ -67,7 +67,7 @@ def test_what_is_shown_says_how_to_go_on(
 ) -> None:
     assert main(["failures", "--queue", queue.name, "--ledger", ledger.path]) == 0
     text = capsys.readouterr().out
-    assert f"7 dead letters of queue {queue.name}, of 5 causes" in text
+    assert f"dead letters of queue {queue.name}: 7, causes: 5" in text
     assert "1. 3 boxes: load-precomputed on <box>: lacks # blocks" in text
     assert "   | 12:01 WARNING slow" in text
     command = next(line.split(":  ", 1)[1] for line in text.splitlines() if "send back:" in line)
