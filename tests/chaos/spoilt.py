@@ -1,0 +1,107 @@
+"""Blocks of a finished job are spoilt in several ways; `verify` must find each, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from report import Report
+from service import BLOCK, Service
+
+from chunkflow_worker.bbox import Vec3
+
+GRID = Vec3(3, 5, 5)
+
+
+def scenario(folder: Path, aws: dict[str, str], seed: int, each: int = 10, grid: Vec3 = GRID) -> Report:
+    """Spoil `each` blocks in each way, in as many boxes of `grid`; see what `verify` finds, and do those boxes again."""
+    service = Service(folder, f"spoilt-{seed}", aws)
+    try:
+        whole = service.volumes(grid * BLOCK, out_dtype="float32")
+        boxes = [str(box) for box in whole.split(BLOCK)]
+        service.create_queue()
+        worker = _run(service, "earlier", boxes, {"op": "threshold", "threshold": 0.0})
+        worker.terminate()
+        worker.wait(30)
+        shutil.copytree(folder / "out", folder / "earlier")
+        _run(service, "job", boxes, {"op": "normalize-intensity"})
+        calm = service.output()
+        wrong_before = _verify(service)["wrong"]
+        ways = _ways(folder)
+        chosen = random.Random(seed).sample(boxes, each * len(ways))
+        spoilt = {way: chosen[i :: len(ways)] for i, way in enumerate(ways)}
+        for way, (_, spoil) in ways.items():
+            for box in spoilt[way]:
+                spoil(_block(folder / "out", box))
+        problems = {problem["box"]: problem["kind"] for problem in _verify(service, "--enqueue")["problems"]}
+        rows: list[list[object]] = []
+        for way, (kind, _) in ways.items():
+            rows.append([way, each, sum(problems.pop(box, "") == kind for box in spoilt[way]), kind])
+        right = all(row[1] == row[2] for row in rows) and not problems
+        rows.append(["nothing", len(boxes) - len(chosen), len(problems) + wrong_before, ""])
+        service.wait_done(len(boxes), 300)
+        wrong_after = _verify(service)["wrong"]
+        equal = np.array_equal(service.output(), calm)
+        rows.append(["those boxes done again", len(chosen), wrong_after, "the same bytes" if equal else "OTHER BYTES"])
+        holds = right and equal and not wrong_before and not wrong_after
+        return Report("spoilt", ["what was done to a block", "boxes", "found wrong", "told as"], rows, holds)
+    finally:
+        service.close()
+
+
+def _run(service: Service, job: str, boxes: list[str], step: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Do a job over all boxes, whatever another job recorded of them; returns the worker, which runs on."""
+    service.chain(step)
+    service.enqueue(job=job)
+    worker = service.start_worker(in_flight=2)
+    service.wait(lambda: sum(record.job == job for record in service.ledger.records(boxes)) == len(boxes), job, 300)
+    return worker
+
+
+def _verify(service: Service, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "producer", "verify", "--pipeline", str(service.pipeline), "--json", *options]
+    done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stderr)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def _block(volume: Path, box: str) -> Path:
+    (block,) = volume.glob(f"8_8_40/{'_'.join(reversed(box.split('_')))}*")
+    return block
+
+
+def _ways(folder: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
+    """What is done to a block's file, and the kind that `verify` must tell."""
+
+    def truncate(block: Path) -> None:
+        block.write_bytes(block.read_bytes()[: block.stat().st_size // 2])
+
+    def fill(value: float, count: int | None = None) -> Callable[[Path], None]:
+        def rewrite(block: Path) -> None:
+            voxels = np.frombuffer(gzip.decompress(block.read_bytes()), np.float32).copy()
+            voxels[:count] = value
+            block.write_bytes(gzip.compress(voxels.tobytes()))
+
+        return rewrite
+
+    def earlier(block: Path) -> Path:
+        return folder / "earlier" / block.relative_to(folder / "out")
+
+    return {
+        "deleted": ("missing", Path.unlink),
+        "truncated to its half": ("damaged", truncate),
+        "one voxel made NaN": ("nan", fill(np.nan, 1)),
+        "made zero": ("zero", fill(0)),
+        "that of an earlier run, its time kept": ("stale", lambda block: shutil.copy2(earlier(block), block)),
+        "that of an earlier run, its time new": ("stale", lambda block: shutil.copyfile(earlier(block), block)),
+    }
