@@ -8,7 +8,7 @@ IMAGE ?=
 
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs bench clean
+.PHONY: demo test lint format docs bench audit clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -34,6 +34,11 @@ bench: .venv/demo.installed
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.blending
 	$(BIN)/python -m benchmarks.memory
+
+# Known vulnerabilities of what is installed. Asks PyPI's advisory service; what it can't tell fails the command.
+audit: .venv/dev.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --strict --skip-editable
 
 clean:
 	rm -rf .venv benchmarks/.envs build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
