@@ -168,10 +168,13 @@ def _disturb(
 ) -> int:
     """Feed the queue, kill and replace, until no message is left or the time is over; the number of workers that deserted."""
     deserted = 0
-    crew = {number: service.start_worker(in_flight=2) for number in range(workers)}
+    crew: dict[int, subprocess.Popen[bytes]] = {}
     next_kill = time.monotonic() + killer.random.uniform(*every)
     _spoil(proxy, killer.random)
     while not feed.turn() and time.monotonic() < until:
+        while len(crew) < workers:
+            process = service.start_worker(in_flight=2)
+            crew[service.workers.index(process)] = process
         time.sleep(0.1)
         if time.monotonic() >= next_kill and (kill := _strike(service, killer, crew)) is not None:
             next_kill = time.monotonic() + killer.random.uniform(*every)
@@ -180,8 +183,6 @@ def _disturb(
         for number in [number for number, process in crew.items() if process.poll() is not None]:
             deserted += 1
             del crew[number]
-        while len(crew) < workers:
-            crew[len(service.workers)] = service.start_worker(in_flight=2)
     return deserted
 
 
