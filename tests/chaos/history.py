@@ -10,7 +10,9 @@ from pathlib import Path
 
 from killer import Kill
 
-_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b")
+_LINE = re.compile(
+    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b"
+)
 
 
 @dataclass(frozen=True)
