@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import kills
 from report import Report, joined, put
@@ -57,12 +58,15 @@ def _options() -> argparse.Namespace:
 
 
 def _run(name: str, scenario: Scenario, aws: dict[str, str], seed: int) -> Report:
+    """Run a scenario once; its folder, with the workers' logs, stays when a promise was broken."""
     print(f"{name}, seed {seed} ...", flush=True)
     began = time.monotonic()
-    with TemporaryDirectory(prefix=f"chaos-{name}-") as folder:
-        report = scenario(Path(folder), aws, seed)
-    kept = "kept" if report.holds else "BROKEN"
+    folder = Path(mkdtemp(prefix=f"chaos-{name}-{seed}-"))
+    report = scenario(folder, aws, seed)
+    kept = "kept" if report.holds else f"BROKEN, see {folder}"
     print(f"{name}, seed {seed}: {kept}, {time.monotonic() - began:.0f} s", flush=True)
+    if report.holds:
+        shutil.rmtree(folder)
     return report
 
 

@@ -75,7 +75,11 @@ class Outcome:
 
 
 def scenario(folder: Path, aws: dict[str, str], seed: int) -> Report:
-    return report([run(folder, aws, seed)])
+    """One run of the full size, with the promises that it broke, if any, printed."""
+    outcome = run(folder, aws, seed)
+    for promise in outcome.broken:
+        print(f"broken with seed {seed}: {promise}", flush=True)
+    return report([outcome])
 
 
 def report(outcomes: Sequence[Outcome]) -> Report:
