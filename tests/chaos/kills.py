@@ -38,7 +38,7 @@ class Outcome:
 
     cut: requests that the proxy broke off. duplicates: messages sent beside the first of their box. starts: of tasks.
     twice: boxes that were recorded done more than once. left: messages that no run had settled at the end.
-    deserted: workers that ended though nobody signalled them, or with a status other than 0 after SIGTERM.
+    deserted: workers that ended though nobody signalled them, or with another status than 0 after SIGTERM, with that status.
     cut_off: tasks that ran in a worker when it was killed. lost: seconds until others started them again, each that had to.
     """
 
@@ -53,7 +53,7 @@ class Outcome:
     twice: int
     dead: int
     left: int
-    deserted: int
+    deserted: tuple[str, ...]
     equal: bool
     cut_off: int
     lost: tuple[float, ...]
@@ -68,7 +68,7 @@ class Outcome:
             "the output equals that of a calm run": self.equal,
             "no message is dead": self.dead == 0,
             "no message is left": self.left == 0,
-            "workers end only when they are killed, and with status 0 on SIGTERM": self.deserted == 0,
+            "workers end only when they are killed, and with status 0 on SIGTERM": not self.deserted,
             f"a kill costs less than {limit} s": max(self.lost, default=0.0) < limit,
         }
         return [promise for promise, kept in promises.items() if not kept]
@@ -78,7 +78,7 @@ def scenario(folder: Path, aws: dict[str, str], seed: int) -> Report:
     """One run of the full size, with the promises that it broke, if any, printed."""
     outcome = run(folder, aws, seed)
     for promise in outcome.broken:
-        print(f"broken with seed {seed}: {promise}", flush=True)
+        print(f"broken with seed {seed}: {promise}: {outcome}", flush=True)
     return report([outcome])
 
 
@@ -127,7 +127,7 @@ def run(
             visible, hidden, dead = service.messages()
         finally:
             service.close()
-        deserted += sum(process.returncode not in (0, -signal.SIGKILL) for process in service.workers)
+        deserted += _badly_ended(service)
     done, _, twice = service.ledger.listing()
     events = history(folder, len(service.workers))
     cuts = [cut for kill in killer.kills for cut in cut_off(events, kill)]
@@ -143,7 +143,7 @@ def run(
         twice=len(twice),
         dead=dead,
         left=visible + hidden,
-        deserted=deserted,
+        deserted=tuple(sorted(set(deserted))),
         equal=blocks(service, "out") == calm,
         cut_off=len(cuts),
         lost=tuple(cut.lost for cut in cuts if cut.lost is not None),
@@ -169,9 +169,9 @@ def _calm_blocks(tasks: int, aws: tuple[tuple[str, str], ...]) -> dict[str, byte
 
 def _disturb(
     service: Service, feed: Feed, killer: Killer, proxy: Proxy, workers: int, every: tuple[float, float], until: float
-) -> int:
-    """Feed the queue, kill and replace, until no message is left or the time is over; the number of workers that deserted."""
-    deserted = 0
+) -> list[str]:
+    """Feed the queue, kill and replace, until no message is left or the time is over; the workers that deserted."""
+    deserted = []
     crew: dict[int, subprocess.Popen[bytes]] = {}
     next_kill = time.monotonic() + killer.random.uniform(*every)
     _spoil(proxy, killer.random)
@@ -185,9 +185,18 @@ def _disturb(
             _spoil(proxy, killer.random)
             del crew[kill.victim]
         for number in [number for number, process in crew.items() if process.poll() is not None]:
-            deserted += 1
-            del crew[number]
+            deserted.append(f"worker {number}: status {crew.pop(number).returncode}")
     return deserted
+
+
+def _badly_ended(service: Service) -> list[str]:
+    """Workers that were told to end and did not do so well. Python ends by SIGTERM until a worker has its own way of ending."""
+    statuses = {number: process.returncode for number, process in enumerate(service.workers)}
+    return [
+        f"worker {number}: status {status}"
+        for number, status in statuses.items()
+        if status not in (0, -signal.SIGKILL) and is_ready(service.root, number)
+    ]
 
 
 def _strike(service: Service, killer: Killer, crew: dict[int, subprocess.Popen[bytes]]) -> Kill | None:
