@@ -42,10 +42,12 @@ class Feed:
     def turn(self) -> bool:
         """Send what the queue has room for; True when all was sent and no message is left, visible or hidden."""
         visible, hidden = self._counts()
-        batch, self._left = self._left[: max(0, self._waiting - visible)], self._left[max(0, self._waiting - visible) :]
+        room = max(0, self._waiting - visible)
+        batch, self._left = self._left[:room], self._left[room:]
         for body in batch:
             self._client.send_message(QueueUrl=self._queue.url, MessageBody=body)
-        return not (batch or self._left or visible or hidden)
+        empty = not (batch or self._left or visible or hidden)
+        return empty and not any(self._counts())  # a message received between the two counts is in neither
 
     def _counts(self) -> tuple[int, int]:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

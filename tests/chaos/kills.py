@@ -127,7 +127,7 @@ def run(
             visible, hidden, dead = service.messages()
         finally:
             service.close()
-        deserted += _badly_ended(service)
+        deserted += _badly_ended(service, killer)
     done, _, twice = service.ledger.listing()
     events = history(folder, len(service.workers))
     cuts = [cut for kill in killer.kills for cut in cut_off(events, kill)]
@@ -189,13 +189,13 @@ def _disturb(
     return deserted
 
 
-def _badly_ended(service: Service) -> list[str]:
+def _badly_ended(service: Service, killer: Killer) -> list[str]:
     """Workers that were told to end and did not do so well. Python ends by SIGTERM until a worker has its own way of ending."""
-    statuses = {number: process.returncode for number, process in enumerate(service.workers)}
+    killed = {kill.victim for kill in killer.kills if kill.signal == signal.SIGKILL}
     return [
-        f"worker {number}: status {status}"
-        for number, status in statuses.items()
-        if status not in (0, -signal.SIGKILL) and is_ready(service.root, number)
+        f"worker {number}: status {process.returncode}"
+        for number, process in enumerate(service.workers)
+        if process.returncode != (-signal.SIGKILL if number in killed else 0) and is_ready(service.root, number)
     ]
 
 
