@@ -64,7 +64,9 @@ def _run(name: str, scenario: Scenario, aws: dict[str, str], seed: int) -> Repor
     folder = Path(mkdtemp(prefix=f"chaos-{name}-{seed}-"))
     report = scenario(folder, aws, seed)
     kept = "kept" if report.holds else f"BROKEN, see {folder}"
-    print(f"{name}, seed {seed}: {kept}, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{name}, seed {seed}: {kept}, {time.monotonic() - began:.0f} s")
+    for row in report.rows:
+        print("    " + ", ".join(f"{column}: {cell}" for column, cell in zip(report.columns, row, strict=True)), flush=True)
     if report.holds:
         shutil.rmtree(folder)
     return report
