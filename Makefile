@@ -5,10 +5,12 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Your own volume for the demo: make demo IMAGE=path.h5
 IMAGE ?=
+# Scenarios and options of make chaos, for example CHAOS="kills --seeds 2"
+CHAOS ?=
 
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs bench audit clean
+.PHONY: demo test lint format docs bench chaos audit clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -34,6 +36,10 @@ bench: .venv/demo.installed
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.blending
 	$(BIN)/python -m benchmarks.memory
+
+# Workers are killed, messages repeated, connections cut, ...; figures go to docs/reliability.md.
+chaos: .venv/dev.installed
+	PYTHONPATH=tests/e2e:tests/faults $(BIN)/python tests/chaos $(CHAOS)
 
 # Known vulnerabilities of what is installed. Asks PyPI's advisory service; what it can't tell fails the command.
 audit: .venv/dev.installed

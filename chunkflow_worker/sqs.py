@@ -50,9 +50,34 @@ def make_client(region: str, read_seconds: float = 10, connections: int = 10, at
         max_pool_connections=connections,
     )
     try:
-        return boto3.client("sqs", region_name=region, config=config)
+        client = boto3.client("sqs", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError.one("AWS", "environment", str(error), "see the AWS_* variables and the files below ~/.aws") from None
+    _refuse_torn_answers(client, attempts)
+    return client
+
+
+def _refuse_torn_answers(client: Any, limit: int) -> None:
+    """Try again when an answer broke off, then raise ResponseStreamingError; botocore takes what came for an empty answer.
+
+    Only for the operations whose answers are read. Of those that were received in an answer that broke off, messages return
+    when their visibility timeout ends.
+    """
+    from botocore.exceptions import ResponseStreamingError
+
+    def check(response: Any, attempts: int, **_: Any) -> float | None:
+        if response is None:
+            return None
+        answer = response[0]
+        came, told = len(answer.content), int(answer.headers.get("content-length", 0))
+        if came >= told:
+            return None
+        if attempts >= limit:
+            raise ResponseStreamingError(error=f"the answer broke off after {came} of {told} bytes")
+        return 0.5 * attempts  # seconds until the next attempt
+
+    for operation in ("GetQueueUrl", "GetQueueAttributes", "SendMessageBatch"):
+        client.meta.events.register_first(f"needs-retry.sqs.{operation}", check)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+from proxy import Proxy, fault_proxy
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.sqs import QueueUnavailable, find_queue, make_client, move, sqs_errors
@@ -24,6 +26,41 @@ def create(client: Any, name: str, max_receives: int | str = 3) -> tuple[str, st
 
 def bodies(client: Any, url: str) -> list[str]:
     return [m["Body"] for m in client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])]
+
+
+@pytest.fixture
+def proxied(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Any]]:
+    """The proxy, and a client behind it that tries three times."""
+    with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield proxy, make_client("us-east-1")
+
+
+@pytest.mark.parametrize("operation", ["GetQueueUrl", "GetQueueAttributes"])
+def test_an_answer_that_broke_off_is_asked_for_again(proxied: tuple[Proxy, Any], unique_name: str, operation: str) -> None:
+    proxy, client = proxied
+    url, dead = create(client, unique_name)
+    proxy.inject(operation, "cut", 2)
+    queue = find_queue(client, unique_name)
+    assert (queue.url, queue.dead_letter_url) == (url, dead)
+    assert proxy.hit.is_set()
+
+
+def test_answers_that_all_break_off_are_an_outage(proxied: tuple[Proxy, Any], unique_name: str) -> None:
+    proxy, client = proxied
+    proxy.set("sqs", "cut")
+    with pytest.raises(QueueUnavailable, match=r"broke off after \d+ of \d+ bytes"):
+        find_queue(client, unique_name)
+    assert proxy.requests["GetQueueUrl"] == 3
+
+
+def test_a_batch_whose_answer_broke_off_is_not_taken_for_sent(proxied: tuple[Proxy, Any], unique_name: str) -> None:
+    proxy, client = proxied
+    url, _ = create(client, unique_name)
+    proxy.inject("SendMessageBatch", "cut", 1)
+    answer = client.send_message_batch(QueueUrl=url, Entries=[{"Id": "0", "MessageBody": "text"}])
+    assert [entry["Id"] for entry in answer["Successful"]] == ["0"]
+    assert proxy.requests["SendMessageBatch"] == 2
 
 
 @pytest.mark.parametrize("max_receives", [3, "3"])

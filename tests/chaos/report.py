@@ -32,3 +32,10 @@ def put(report: Report, page: Path = PAGE) -> None:
         raise ValueError(f"{page} has no marks {first} and {last}")
     before, rest = text.split(first, 1)
     page.write_text(f"{before}{first}\n\n{report.table()}\n\n{last}{rest.split(last, 1)[1]}")
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """One report of several runs of a scenario, with the rows of all."""
+    first = reports[0]
+    rows = [row for report in reports for row in report.rows]
+    return Report(first.name, first.columns, rows, all(report.holds for report in reports))

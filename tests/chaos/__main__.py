@@ -1,0 +1,76 @@
+"""The script behind `make chaos`: runs scenarios and puts what they found into docs/reliability.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+
+import kills
+from report import Report, joined, put
+
+from chunkflow_worker.local_aws import local_aws
+
+Scenario = Callable[[Path, dict[str, str], int], Report]
+
+# Each with the number of seeds that it is run with; a new scenario is one line here, and its marks in the page.
+SCENARIOS: dict[str, tuple[Scenario, int]] = {
+    "kills": (kills.scenario, 10),
+}
+
+
+def main() -> int:
+    options = _options()
+    broken = []
+    with local_aws() as aws:
+        os.environ.update(aws)
+        for name in options.scenarios or SCENARIOS:
+            scenario, usual = SCENARIOS[name]
+            seeds = range(options.seed_start, options.seed_start + (options.seeds or usual))
+            report = joined([_run(name, scenario, aws, seed) for seed in seeds])
+            print(f"\n{report.table()}\n", flush=True)
+            if not options.no_docs:
+                put(report)
+            if not report.holds:
+                broken.append(name)
+    print(f"promises were broken in: {', '.join(broken)}" if broken else "all promises were kept")
+    return 1 if broken else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", help=f"which to run, all when none is named: {', '.join(SCENARIOS)}")
+    parser.add_argument("--seeds", type=int, help="how many seeds for each scenario; what the scenario says when not given")
+    parser.add_argument("--seed-start", type=int, default=1, help="the first seed")
+    parser.add_argument("--no-docs", action="store_true", help="print the tables and leave the page alone")
+    options = parser.parse_args()
+    unknown = set(options.scenarios) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"no scenario is named {', '.join(sorted(unknown))}; known: {', '.join(SCENARIOS)}")
+    if options.seeds is not None and options.seeds < 1:
+        parser.error("--seeds must be 1 or more")
+    return options
+
+
+def _run(name: str, scenario: Scenario, aws: dict[str, str], seed: int) -> Report:
+    """Run a scenario once; its folder, with the workers' logs, stays when a promise was broken."""
+    print(f"{name}, seed {seed} ...", flush=True)
+    began = time.monotonic()
+    folder = Path(mkdtemp(prefix=f"chaos-{name}-{seed}-"))
+    report = scenario(folder, aws, seed)
+    kept = "kept" if report.holds else f"BROKEN, see {folder}"
+    print(f"{name}, seed {seed}: {kept}, {time.monotonic() - began:.0f} s")
+    for row in report.rows:
+        print("    " + ", ".join(f"{column}: {cell}" for column, cell in zip(report.columns, row, strict=True)), flush=True)
+    if report.holds:
+        shutil.rmtree(folder)
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""What workers did, by their logs: when they started and ended tasks, and what a kill cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from killer import Kill
+
+_LINE = re.compile(
+    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b"
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A task started or ended. at: seconds since the epoch. worker: number of its log."""
+
+    at: float
+    worker: int
+    starts: bool
+    box: str
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """A task that a kill cut off. lost: seconds until another worker started it again; None when none had to."""
+
+    box: str
+    lost: float | None
+
+
+def log_file(root: Path, worker: int) -> Path:
+    """Where Service.start_worker writes the log of a worker."""
+    return root / f"worker-{worker}.log"
+
+
+def is_ready(root: Path, worker: int) -> bool:
+    """The worker has opened its volumes and receives tasks."""
+    return "tasks in flight" in log_file(root, worker).read_text()
+
+
+def history(root: Path, workers: int) -> list[Event]:
+    """The events of workers 0 to `workers` - 1, oldest first."""
+    return sorted((event for worker in range(workers) for event in _events(root, worker)), key=lambda event: event.at)
+
+
+def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
+    """The tasks that ran in the killed worker and did not end there.
+
+    One that a duplicate had finished, or that was recorded just before the kill, need not start again.
+    """
+    running: dict[str, int] = {}
+    for event in events:
+        if event.worker == kill.victim and (event.at <= kill.at or not event.starts):
+            running[event.box] = running.get(event.box, 0) + (1 if event.starts else -1)
+    for box in (box for box, count in running.items() if count > 0):
+        others = (e.at for e in events if e.starts and e.box == box and e.worker != kill.victim and e.at > kill.at)
+        again = next(others, None)
+        yield CutOff(box, None if again is None else again - kill.at)
+
+
+def _events(root: Path, worker: int) -> Iterator[Event]:
+    for stamp, kind, box in _LINE.findall(log_file(root, worker).read_text()):
+        at = datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+        yield Event(at, worker, kind == "started", box)
