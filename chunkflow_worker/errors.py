@@ -3,6 +3,8 @@
 ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
 │   ├── StorageUnavailable    storage or network trouble
+│   │   ├── StorageFull       it takes no writes: a full or read-only disk
+│   │   └── StorageAway       an outage that this worker has waited out in vain; costs the task no attempt
 │   ├── OutOfMemory           on the host or on the device
 │   ├── TaskTooLong           the task took longer than a task may
 │   ├── LeaseLost             another worker may hold the message by now
@@ -39,6 +41,14 @@ class PermanentError(ChunkflowError):
 
 class StorageUnavailable(RetryableError):
     """Storage could not be reached, or answered with an error of its own."""
+
+
+class StorageFull(StorageUnavailable):
+    """The disk is full or read-only."""
+
+
+class StorageAway(StorageUnavailable):
+    """Storage was away for as long as a worker waits for it, and not for this task alone."""
 
 
 class OutOfMemory(RetryableError):

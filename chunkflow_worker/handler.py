@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
-from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted, StorageAway
 from chunkflow_worker.events import Subscriber, TaskFailed, TaskFinished, TaskStarted, publish
 from chunkflow_worker.jobs import Jobs
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.message import TaskMessage, decode
+from chunkflow_worker.patience import Patience
 from chunkflow_worker.pipeline import OpenPipeline
 from chunkflow_worker.scrub import scrub
 from chunkflow_worker.task import SkipTask, Task
 
 log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -34,32 +36,49 @@ class Handler:
     max_attempts: int
     subscribers: tuple[Subscriber, ...] = ()
     jobs: Jobs | None = None
+    patience: Patience | None = None
 
-    def handle(self, kwargs: Mapping[str, Any], task_id: str, receives: int, check: Callable[[], None] = lambda: None) -> None:
+    def handle(
+        self,
+        kwargs: Mapping[str, Any],
+        task_id: str,
+        receives: int,
+        check: Callable[[], None] = lambda: None,
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
         """Do one task; returning means that the message may be acknowledged.
 
         receives: how often SQS has handed this message out. check: raises when the task must stop.
+        waits: as check, and called every moment in which the task waits for storage.
         Raises PermanentError when the message belongs to the dead letters, RetryableError when it goes back.
         """
         message = decode(kwargs)
         if message.pipeline and message.pipeline != self.digest:
             raise PipelineMismatch(f"job {message.job} is for pipeline {message.pipeline}, and this worker runs {self.digest}")
         attempt = message.attempts + receives
-        if attempt > 1 and self.ledger.is_done(message.bbox, task_id):
+        if attempt > 1 and self._outlast(lambda: self.ledger.is_done(message.bbox, task_id), waits):
             log.info("task %s was done by an earlier delivery", message.bbox)
             return
         publish(TaskStarted(message.job, message.box, attempt), self.subscribers)
-        task = Task(bbox=message.box)
-        started, clock = datetime.now(UTC), perf_counter()
-        record = self._record(message, task_id, attempt, started)
-        try:
+        task, clock = Task(bbox=message.box), perf_counter()
+        record = self._record(message, task_id, attempt, datetime.now(UTC))
+
+        def run() -> Record:
+            nonlocal task, clock, record
+            task, clock = Task(bbox=message.box), perf_counter()
+            record = self._record(message, task_id, attempt, datetime.now(UTC))
             if self.jobs is not None:
                 self.jobs.check(message.job, message.box)
             skipped = scrub(self._run(task, check))
             check()
-            seconds = perf_counter() - clock
-            self.ledger.write(record(task, state="skipped" if skipped else "done", seconds=seconds, skipped=skipped))
-        except (Preempted, LeaseLost):
+            state = "skipped" if skipped else "done"
+            done: Record = record(task, state=state, seconds=perf_counter() - clock, skipped=skipped)
+            self.ledger.write(done)
+            return done
+
+        try:
+            done = self._outlast(run, waits)
+        except (Preempted, LeaseLost, StorageAway):
             raise
         except Exception as error:
             final = isinstance(error, PermanentError) or attempt >= self.max_attempts
@@ -70,8 +89,8 @@ class Handler:
             TaskFinished(
                 message.job,
                 message.box,
-                "skipped" if skipped else "done",
-                seconds,
+                "skipped" if done.state == "skipped" else "done",
+                done.seconds,
                 message.box.voxels,
                 dict(task.seconds),
                 task.device,
@@ -85,6 +104,9 @@ class Handler:
         record = self._record(message, task_id, attempt, datetime.now(UTC) - timedelta(seconds=seconds))
         final = attempt >= self.max_attempts
         self._fail(record(Task(bbox=message.box), state="failed", seconds=seconds, error=scrub(str(error)), final=final), message)
+
+    def _outlast(self, work: Callable[[], _Result], waits: Callable[[], None]) -> _Result:
+        return self.patience.outlast(work, waits) if self.patience is not None else work()
 
     def _run(self, task: Task, check: Callable[[], None]) -> str:
         """Run the chain; the reason why the task was skipped, or an empty text."""
