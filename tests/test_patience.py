@@ -46,7 +46,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 @pytest.fixture
 def patience(tmp_path: Path) -> Patience:
-    return Patience(f"file://{tmp_path}/log", [f"file://{tmp_path}/in"], "w")
+    return Patience(f"file://{tmp_path}/log", [f"file://{tmp_path}/in"])
 
 
 def nothing() -> None:
@@ -79,7 +79,7 @@ def test_work_that_fails_though_storage_answers_fails_for_good_after_a_second_tr
 def test_an_endless_outage_ends_the_wait_at_no_cost(storage: Storage, tmp_path: Path) -> None:
     storage.errors, storage.away = [StorageUnavailable("away")], 10**9
     with pytest.raises(StorageAway, match="away"):
-        Patience(str(tmp_path), [], "w", hold_seconds=0.1).outlast(storage.work, nothing)
+        Patience(str(tmp_path), [], hold_seconds=0.1).outlast(storage.work, nothing)
     assert storage.tries == 1, "while storage is away, the work isn't tried"
 
 
@@ -113,7 +113,7 @@ def test_a_stop_ends_the_wait(storage: Storage, patience: Patience) -> None:
 
 def test_the_answer_to_one_task_wakes_those_beside_it(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FIRST_PAUSE", 60.0)
-    patience = Patience(str(tmp_path), [], "w")
+    patience = Patience(str(tmp_path), [])
     storage.errors, storage.away = [StorageUnavailable("away")], 1
     waiting = threading.Event()
     thread = threading.Thread(target=patience.outlast, args=(storage.work, waiting.set))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,18 @@ class PrecomputedVolume:
         if czyx.shape != (self.channels, *bbox.size):
             raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
         check_aligned(self, bbox)
-        with self._errors():
-            self._volume[_to_bbox(bbox)] = czyx.transpose()
+        try:
+            with self._errors():
+                self._volume[_to_bbox(bbox)] = czyx.transpose()
+        except StorageUnavailable:
+            self._remove_torn(bbox)
+            raise
+
+    def _remove_torn(self, bbox: BoundingBox) -> None:
+        """On a full disk, half a file would be taken for a block. Object stores keep whole objects only."""
+        if self.path.startswith("file://"):
+            with suppress(OSError):
+                self._volume.delete(_to_bbox(bbox))
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with self._errors():
