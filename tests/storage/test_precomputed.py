@@ -8,9 +8,9 @@ import boto3
 import numpy as np
 import pytest
 from cloudvolume import CloudVolume
-from disk import NoMount, small_disk
 from hypothesis import given
 from hypothesis import strategies as st
+from small_disk import NoMount, small_disk
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_TRIES = 500
 
 
 class NoMount(RuntimeError):
@@ -32,6 +35,12 @@ class SmallDisk:
         self._ballast.unlink()
 
     def read_only(self, on: bool) -> None:
+        """Remount it. Raises NoMount, also when files are open for writing all the time."""
+        for _ in range(_TRIES):
+            try:
+                return _mount("-o", f"remount,{'ro' if on else 'rw'}", str(self.path))
+            except NoMount:
+                threading.Event().wait(0.01)
         _mount("-o", f"remount,{'ro' if on else 'rw'}", str(self.path))
 
 
