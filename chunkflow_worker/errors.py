@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_LONGEST_QUOTE = 500
+
 
 class ChunkflowError(Exception):
     """Root of all errors raised on purpose."""
@@ -105,7 +107,14 @@ class ConfigError(PermanentError):
 
 
 class MessageMalformed(PermanentError):
-    """The message is not a task of this service, or of a version that it does not know."""
+    """The message is not a task of this service, or of a version that it does not know.
+
+    Its text may quote the sender, who must not be able to forge lines of the log or to fill it: it is one line, cut when long.
+    """
+
+    def __init__(self, text: str):
+        plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        super().__init__(plain if len(plain) <= _LONGEST_QUOTE else f"{plain[:_LONGEST_QUOTE]}...")
 
 
 class BoxOutsideJob(PermanentError):

@@ -1,0 +1,136 @@
+"""Random and damaged messages: each is refused with a reason or done, no worker dies, and nothing else is touched.
+
+Nothing else: blocks of other boxes, the input, files beside the volumes. What a sender wrote can neither forge a line of the
+log nor make it endless. A job without a record may have any box, so some of the strange boxes are rightly done.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from mutations import Mutator
+from report import Report
+from service import BLOCK, Service
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import MessageMalformed
+from chunkflow_worker.message import open_envelope
+from chunkflow_worker.sqs import find_queue
+from producer.dead import dead_letters
+
+COLUMNS = (
+    "messages", "done", "refused", "refused without a reason", "wrongly done or refused", "workers that exited",
+    "blocks outside the boxes", "other files changed", "log lines forged or over 2,000 characters",
+)  # fmt: skip
+JOB_BOXES, VOLUME_BOXES = 8, 16  # along x: the job has the first half of the volume
+_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) ")
+
+
+def scenario(folder: Path, aws: dict[str, str], seed: int, count: int = 2000, workers: int = 2) -> Report:
+    root = folder / "service"
+    root.mkdir()
+    (folder / "beside").write_text("not to be touched")
+    service = Service(root, f"messages-{uuid.uuid4().hex[:8]}", aws)
+    try:
+        volume = service.volumes(Vec3(1, 1, VOLUME_BOXES) * BLOCK)
+        job_box = BoundingBox.sized((0, 0, 0), Vec3(1, 1, JOB_BOXES) * BLOCK)
+        boxes = list(job_box.split(BLOCK))
+        service.chain()
+        service.create_queue(visibility=10, max_receives=3)
+        service.enqueue(bounding_box=str(job_box))
+        before = other_files(folder)
+        mutator = Mutator(seed, service.queue, "job", boxes)
+        sent = [mutator.body() for _ in range(count)]
+        queue = find_queue(service.sqs, service.queue)
+        for batch in batches(sent):
+            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
+            assert not service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries).get("Failed")
+        for _ in range(workers):
+            service.start_worker(in_flight=4)
+        service.wait(lambda: service.messages()[:2] == (0, 0), "an empty queue", 900, 0.5)
+        exited = sum(process.poll() is not None for process in service.workers)
+        with dead_letters(service.sqs, queue) as letters:
+            dead = list(letters)
+        lines = [line for log in sorted(root.glob("worker-*.log")) for line in log.read_text().splitlines()]
+        done, failed = service.ledger.boxes()
+        errors = {record.bbox: record.error for record in service.ledger.records(failed, failed=True)}
+        after, written = other_files(folder), blocks(root / "out")
+        output, source = service.output_where_written(), service.input()
+    finally:
+        service.close()
+
+    judged = Counter({"done": 0, "refused": 0})
+    right: list[BoundingBox] = list(boxes)
+    ids: set[str] = set()
+    for body in sent:
+        found = runnable(body, service.queue, boxes, volume)
+        judged["done" if found else "refused"] += 1
+        if found:
+            right.append(found[0])
+            ids.add(found[1])
+    log = "\n".join(lines)
+    told = {
+        letter.id: letter.problem if letter.message is None
+        else errors.get(letter.message.bbox) or re.search(rf"failed {letter.message.bbox}, attempt .+", log)
+        for letter in dead
+    }  # fmt: skip
+    untold = [letter for letter in dead if not told[letter.id]]
+    wrong = (
+        sum(letter.task_id in ids for letter in dead)
+        + sum(str(box) not in done for box in right)
+        + abs(judged["refused"] - len({letter.id for letter in dead}))
+    )
+    allowed = {str(part) for box in right if (inside := box.clip(volume)) for part in inside.split(BLOCK)}
+    outside = [block for block in written if block not in allowed]
+    same = all(np.array_equal(output[part.slices()], source[part.slices()]) for part in map(BoundingBox.parse, written))
+    bad_lines = [line for line in lines if not _LINE.match(line) or len(line) > 2000]
+    changed = before ^ after
+    row = (count, judged["done"], len(dead), len(untold), wrong, exited, len(outside), len(changed), len(bad_lines))
+    holds = same and len(dead) > 0 and judged["done"] > 0 and not any(row[3:])
+    if not holds:
+        print("\n".join(map(repr, [untold[:3], wrong, outside[:3], sorted(changed)[:3], [line[:500] for line in bad_lines[:5]]])))
+    return Report("messages", COLUMNS, [row], holds)
+
+
+def runnable(body: str, queue: str, boxes: list[BoundingBox], volume: BoundingBox) -> tuple[BoundingBox, str] | None:
+    """The box and the id of a message that should be done; None for one that should be refused."""
+    try:
+        message, task_id = open_envelope(body, queue)
+    except MessageMalformed:
+        return None
+    box = message.box
+    inside = box.clip(volume)
+    whole = inside is not None and all(n % b == 0 for n, b in zip((*inside.start, *inside.stop), (*BLOCK, *BLOCK), strict=True))
+    return (box, task_id) if (box in boxes if message.job == "job" else whole) else None
+
+
+def batches(bodies: list[str]) -> Iterator[list[str]]:
+    """As SQS takes them: ten at most, and 256 KiB."""
+    batch: list[str] = []
+    for body in bodies:
+        if batch and (len(batch) == 10 or sum(len(b.encode()) for b in (*batch, body)) > 250_000):
+            yield batch
+            batch = []
+        batch.append(body)
+    yield batch
+
+
+def blocks(volume: Path) -> set[str]:
+    """Boxes of the stored blocks; their files are named x_y_z."""
+    return {"_".join(reversed(file.name.removesuffix(".gz").split("_"))) for file in volume.glob("*_*_*/*_*_*")}
+
+
+def other_files(folder: Path) -> set[tuple[str, int, int]]:
+    """All files but those that a worker may write: name, size and time of the last change."""
+    free = (folder / "service" / "out", *(folder / "service").glob("worker-*.log"))
+    files = (
+        f
+        for f in folder.rglob("*")
+        if f.is_file() and not any(f.is_relative_to(place) for place in free) and "worker-" not in f.name
+    )
+    return {(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files}
