@@ -76,7 +76,7 @@ class Worker:
         self.lease_seconds = settings.lease_seconds or min(max(queue.visibility_seconds, 3), MAX_DEFAULT_LEASE_SECONDS)
         self._open = ExitStack()
         self._leases: dict[Lease, Running] = {}
-        self._lease_outage = Outage("SQS (lease renewal)")
+        self._lease_outage = Outage(f"queue {queue.name} (lease renewal)")
         self._heartbeat = make_client(settings.region, read_seconds=3, connections=settings.in_flight + 4, attempts=1)
         self._lock = threading.Lock()
         self._stopping = threading.Event()

@@ -27,6 +27,7 @@ COLUMNS = (
     "messages", "done", "refused", "refused without a reason", "wrongly done or refused", "workers that exited",
     "blocks outside the boxes", "other files changed", "log lines forged or over 2,000 characters",
 )  # fmt: skip
+AT_ONCE = 60  # messages in the queue: the local SQS copies all that it has with every receive
 JOB_BOXES, VOLUME_BOXES = 8, 16  # along x: the job has the first half of the volume
 _LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) ")
 
@@ -47,11 +48,12 @@ def scenario(folder: Path, aws: dict[str, str], seed: int, count: int = 2000, wo
         mutator = Mutator(seed, service.queue, "job", boxes)
         sent = [mutator.body() for _ in range(count)]
         queue = find_queue(service.sqs, service.queue)
-        for batch in batches(sent):
-            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
-            assert not service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries).get("Failed")
         for _ in range(workers):
             service.start_worker(in_flight=4)
+        for batch in batches(sent):
+            service.wait(lambda: service.messages()[0] < AT_ONCE, "room in the queue", 120, 0.2)
+            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
+            assert not service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries).get("Failed")
         service.wait(lambda: service.messages()[:2] == (0, 0), "an empty queue", 900, 0.5)
         exited = sum(process.poll() is not None for process in service.workers)
         with dead_letters(service.sqs, queue) as letters:
