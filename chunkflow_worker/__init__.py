@@ -10,6 +10,7 @@ Read the files in the order of the data's path:
     ledger.py      the record of the task
     metrics/       what CloudWatch is told
     handler.py     all of the above for one message
+    patience.py    what becomes of it while storage is away
     lease.py       how the message is held meanwhile
     transport.py   how it is received
     worker.py      the tasks that one process has in hand

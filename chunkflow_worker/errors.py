@@ -3,6 +3,8 @@
 ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
 │   ├── StorageUnavailable    storage or network trouble
+│   │   ├── StorageFull       it takes no writes: a full or read-only disk
+│   │   └── StorageAway       an outage that this worker has waited out in vain; costs the task no attempt
 │   ├── BlockDamaged          a stored block can't be decoded; someone may be about to write it anew
 │   ├── OutOfMemory           on the host or on the device
 │   ├── TaskTooLong           the task took longer than a task may
@@ -25,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_LONGEST_QUOTE = 500
+
 
 class ChunkflowError(Exception):
     """Root of all errors raised on purpose."""
@@ -40,6 +44,14 @@ class PermanentError(ChunkflowError):
 
 class StorageUnavailable(RetryableError):
     """Storage could not be reached, or answered with an error of its own."""
+
+
+class StorageFull(StorageUnavailable):
+    """The disk is full or read-only."""
+
+
+class StorageAway(StorageUnavailable):
+    """Storage was away for as long as a worker waits for it, and not for this task alone."""
 
 
 class BlockDamaged(RetryableError):
@@ -100,7 +112,14 @@ class ConfigError(PermanentError):
 
 
 class MessageMalformed(PermanentError):
-    """The message is not a task of this service, or of a version that it does not know."""
+    """The message is not a task of this service, or of a version that it does not know.
+
+    Its text may quote the sender, who must not be able to forge lines of the log or to fill it: it is one line, cut when long.
+    """
+
+    def __init__(self, text: str):
+        plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        super().__init__(plain if len(plain) <= _LONGEST_QUOTE else f"{plain[:_LONGEST_QUOTE]}...")
 
 
 class BoxOutsideJob(PermanentError):

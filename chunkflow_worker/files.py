@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chunkflow_worker.errors import ConfigError, StorageUnavailable
-from chunkflow_worker.local_file import whole_file
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.local_file import storage_error, whole_file
 
 PROTOCOLS = ("file://", "s3://", "gs://", "mem://", "http://", "https://")
 
@@ -62,7 +62,7 @@ def storage_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except network as error:
-        raise StorageUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
+        raise storage_error(f"{subject}: {type(error).__name__}: {error}", error) from error
 
 
 class Files:

@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
-from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.errors import LeaseLost, PermanentError, PipelineMismatch, Preempted, StorageAway
 from chunkflow_worker.events import Subscriber, TaskFailed, TaskFinished, TaskStarted, publish
 from chunkflow_worker.excerpt import log_excerpt, traceback_lines
 from chunkflow_worker.jobs import Jobs
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.message import TaskMessage, decode
+from chunkflow_worker.patience import Patience
 from chunkflow_worker.pipeline import OpenPipeline
 from chunkflow_worker.scrub import scrub
 from chunkflow_worker.task import SkipTask, Task
 
 log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -35,49 +37,62 @@ class Handler:
     max_attempts: int
     subscribers: tuple[Subscriber, ...] = ()
     jobs: Jobs | None = None
+    patience: Patience | None = None
 
-    def handle(self, kwargs: Mapping[str, Any], task_id: str, receives: int, check: Callable[[], None] = lambda: None) -> None:
+    def handle(
+        self,
+        kwargs: Mapping[str, Any],
+        task_id: str,
+        receives: int,
+        check: Callable[[], None] = lambda: None,
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
         """Do one task; returning means that the message may be acknowledged.
 
         receives: how often SQS has handed this message out. check: raises when the task must stop.
+        waits: as check, and called every moment in which the task waits for storage.
         Raises PermanentError when the message belongs to the dead letters, RetryableError when it goes back.
         """
         message = decode(kwargs)
         if message.pipeline and message.pipeline != self.digest:
             raise PipelineMismatch(f"job {message.job} is for pipeline {message.pipeline}, and this worker runs {self.digest}")
         attempt = message.attempts + receives
-        if attempt > 1 and self.ledger.is_done(message.bbox, task_id):
+        if attempt > 1 and self._outlast(lambda: self.ledger.is_done(message.bbox, task_id), waits):
             log.info("task %s was done by an earlier delivery", message.bbox)
             return
-        task = Task(bbox=message.box)
-        started, clock = datetime.now(UTC), perf_counter()
-        record = self._record(message, task_id, attempt, started)
+        trial = self._trial(message, task_id, attempt)
+
+        def run() -> Record:
+            nonlocal trial
+            trial = self._trial(message, task_id, attempt)  # an outage before is none of its time
+            if self.jobs is not None:
+                self.jobs.check(message.job, message.box)
+            skipped = scrub(self._run(trial.task, check))
+            check()
+            done = trial.record(state="skipped" if skipped else "done", skipped=skipped)
+            self.ledger.write(done)
+            return done
+
         try:
             with log_excerpt() as lines:
                 publish(TaskStarted(message.job, message.box, attempt), self.subscribers)
-                if self.jobs is not None:
-                    self.jobs.check(message.job, message.box)
-                skipped = scrub(self._run(task, check))
-            check()
-            seconds = perf_counter() - clock
-            self.ledger.write(record(task, state="skipped" if skipped else "done", seconds=seconds, skipped=skipped))
-        except (Preempted, LeaseLost):
+                done = self._outlast(run, waits)
+        except (Preempted, LeaseLost, StorageAway):
             raise
         except Exception as error:
             final = isinstance(error, PermanentError) or attempt >= self.max_attempts
-            seconds = perf_counter() - clock
             excerpt = [scrub(line) for line in (*lines, *traceback_lines(error))]
-            self._fail(record(task, state="failed", seconds=seconds, error=scrub(str(error)), final=final, log=excerpt), message)
+            self._fail(trial.record(state="failed", error=scrub(str(error)), final=final, log=excerpt), message)
             raise
         publish(
             TaskFinished(
                 message.job,
                 message.box,
-                "skipped" if skipped else "done",
-                seconds,
+                "skipped" if done.state == "skipped" else "done",
+                done.seconds,
                 message.box.voxels,
-                dict(task.seconds),
-                task.device,
+                dict(trial.task.seconds),
+                trial.task.device,
             ),
             self.subscribers,
         )
@@ -85,9 +100,11 @@ class Handler:
     def give_up(self, message: TaskMessage, task_id: str, receives: int, seconds: float, error: Exception) -> None:
         """Record the failure of a task whose thread does not come back; it will be tried again if attempts are left."""
         attempt = message.attempts + receives
-        record = self._record(message, task_id, attempt, datetime.now(UTC) - timedelta(seconds=seconds))
-        final = attempt >= self.max_attempts
-        self._fail(record(Task(bbox=message.box), state="failed", seconds=seconds, error=scrub(str(error)), final=final), message)
+        trial = self._trial(message, task_id, attempt, seconds)
+        self._fail(trial.record(state="failed", error=scrub(str(error)), final=attempt >= self.max_attempts), message)
+
+    def _outlast(self, work: Callable[[], _Result], waits: Callable[[], None]) -> _Result:
+        return self.patience.outlast(work, waits) if self.patience is not None else work()
 
     def _run(self, task: Task, check: Callable[[], None]) -> str:
         """Run the chain; the reason why the task was skipped, or an empty text."""
@@ -107,24 +124,38 @@ class Handler:
             self.subscribers,
         )
 
-    def _record(self, message: TaskMessage, task_id: str, attempt: int, started: datetime) -> Callable[..., Record]:
-        def record(task: Task, **outcome: Any) -> Record:
-            return Record(
-                bbox=message.bbox,
-                job=message.job,
-                task_id=task_id,
-                attempts=attempt,
-                worker=self.worker,
-                voxels=message.box.voxels,
-                pipeline=self.digest,
-                versions=_VERSIONS,
-                started=started.isoformat(timespec="milliseconds"),
-                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                **task.measured(),
-                **outcome,
-            )
+    def _trial(self, message: TaskMessage, task_id: str, attempt: int, seconds: float = 0.0) -> _Trial:
+        known = {
+            "bbox": message.bbox,
+            "job": message.job,
+            "task_id": task_id,
+            "attempts": attempt,
+            "worker": self.worker,
+            "voxels": message.box.voxels,
+            "pipeline": self.digest,
+            "versions": _VERSIONS,
+        }
+        return _Trial(Task(bbox=message.box), known, perf_counter() - seconds, datetime.now(UTC) - timedelta(seconds=seconds))
 
-        return record
+
+@dataclass(frozen=True)
+class _Trial:
+    """One run of a task. known: of its record, before it ran. clock, started: when it began."""
+
+    task: Task
+    known: Mapping[str, Any]
+    clock: float
+    started: datetime
+
+    def record(self, **outcome: Any) -> Record:
+        return Record(
+            **self.known,
+            **self.task.measured(),
+            **outcome,
+            seconds=perf_counter() - self.clock,
+            started=self.started.isoformat(timespec="milliseconds"),
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
 
 
 def _installed(*names: str) -> dict[str, str]:

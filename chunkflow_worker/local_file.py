@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.errors import ChunkflowError, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.errors import ChunkflowError, ConfigError, DataMissing, StorageFull, StorageUnavailable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def local_name(name: str) -> str:
@@ -31,6 +34,11 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
         cure = f"end it with {endings[0]}, or give the chain boxes, for example by generate-tasks"
         raise ConfigError.one("file_name", repr(name), "is a prefix to be completed by a box, and there is no box", cure)
     return Path(f"{name}{box}{endings[0]}")
+
+
+def storage_error(text: str, cause: BaseException) -> StorageUnavailable:
+    """The error for what a system or a library said of storage."""
+    return StorageFull(text) if isinstance(cause, OSError) and cause.errno in _FULL else StorageUnavailable(text)
 
 
 @contextmanager
@@ -64,7 +72,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        raise StorageUnavailable(f"{path} cannot be written: {os.strerror(error.errno) if error.errno else error}") from error
+        reason = os.strerror(error.errno) if error.errno else error
+        raise storage_error(f"{path} cannot be written: {reason}", error) from error
     finally:
         with suppress(OSError):
             part.unlink()

@@ -37,7 +37,7 @@ class TaskMessage(BaseModel):
 
     v: Literal[1] = 1
     job: str = Field(pattern=JOB_NAME)
-    bbox: str
+    bbox: str = Field(max_length=200)
     pipeline: str = Field("", max_length=64, pattern=r"^[0-9a-f]*$")
     attempts: int = Field(0, ge=0, le=MAX_ATTEMPTS)
 

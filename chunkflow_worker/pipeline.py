@@ -90,6 +90,12 @@ class Pipeline:
     def ledger_path(self) -> str | None:
         return default_path(_dump(o) for o in self.operators)
 
+    @property
+    def volume_paths(self) -> list[str]:
+        """Of the volumes that the chain reads and writes."""
+        named = (getattr(operator, key, None) for operator in self.operators for key in ("volume_path", "mask_volume_path"))
+        return [path for path in named if path]
+
     def labels(self) -> list[str]:
         """Names of the operators in records, made unique by a number."""
         seen: dict[str, int] = {}

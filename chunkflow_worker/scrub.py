@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from urllib.parse import quote
 
 _HIDDEN = "***"
+_OWN = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+_SHORTEST_OWN = 12  # a shorter one is a stand-in such as "local" or "test", which would be found in ordinary words
 _PATTERNS = [
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), _HIDDEN),
     (
@@ -23,7 +27,14 @@ _PATTERNS = [
 
 
 def scrub(text: str) -> str:
-    """The text with keys, signatures, tokens, passwords and Authorization headers hidden."""
+    """The text with keys, signatures, tokens, passwords and Authorization headers hidden.
+
+    The values of this process's own AWS variables are hidden wherever they stand, others where their names tell them.
+    """
+    for secret in filter(None, map(os.environ.get, _OWN)):
+        if len(secret) >= _SHORTEST_OWN:
+            for form in (secret, quote(secret, safe=""), quote(secret)):
+                text = text.replace(form, _HIDDEN)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

@@ -20,7 +20,7 @@ from chunkflow_worker.errors import (
     PipelineMismatch,
     Preempted,
     RetryableError,
-    StorageUnavailable,
+    StorageAway,
     TaskTooLong,
 )
 from chunkflow_worker.events import Subscriber
@@ -35,6 +35,7 @@ from chunkflow_worker.memory import cgroup_limit, resident_bytes
 from chunkflow_worker.message import MAX_ATTEMPTS, TaskMessage, decode, encode
 from chunkflow_worker.metrics.log import log_events
 from chunkflow_worker.outage import Outage
+from chunkflow_worker.patience import Patience
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.settings import Settings
 from chunkflow_worker.sqs import Queue, make_client
@@ -75,7 +76,7 @@ class Worker:
         self.lease_seconds = settings.lease_seconds or min(max(queue.visibility_seconds, 3), MAX_DEFAULT_LEASE_SECONDS)
         self._open = ExitStack()
         self._leases: dict[Lease, Running] = {}
-        self._lease_outage, self._storage_outage = Outage("SQS (lease renewal)"), Outage("storage")
+        self._lease_outage = Outage(f"queue {queue.name} (lease renewal)")
         self._heartbeat = make_client(settings.region, read_seconds=3, connections=settings.in_flight + 4, attempts=1)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -108,6 +109,7 @@ class Worker:
             self.queue.max_receives,
             tuple(subscribers),
             Jobs(self.ledger),
+            Patience(self.ledger.path, self.pipeline.volume_paths),
         )
         device = next(filter(None, (o.device() for o in self.pipeline.operators)), "") or cpu_name()
         log.info(
@@ -140,9 +142,8 @@ class Worker:
             self._leases[lease] = running
         try:
             with lease:
-                self.handler.handle(kwargs, task_id, receives, check=lambda: self._check(lease))
+                self.handler.handle(kwargs, task_id, receives, lambda: self._check(lease), lambda: self._waits(lease))
                 lease.check()
-                self._storage_outage.answered()
                 lease.acknowledge()
         except BaseException as error:
             self._settle(lease, running, error)
@@ -154,11 +155,9 @@ class Worker:
         """Give a failed task's message its next place: another worker, the dead letters, or the queue after a delay."""
         attempts = running.message.attempts + running.receives
         exhausted = attempts >= self.queue.max_receives
-        if isinstance(error, StorageUnavailable):
-            self._storage_outage.failed(error)
         backoff = min(MAX_BACKOFF_SECONDS, self.settings.backoff_seconds * 2 ** min(attempts - 1, 16))
         try:
-            if isinstance(error, Preempted):
+            if isinstance(error, (Preempted, StorageAway)):
                 lease.give_back(running.body)
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
@@ -181,6 +180,11 @@ class Worker:
             raise fault
         if self._stopping.is_set() and self._grace_over():
             raise Preempted("the worker was told to stop")
+
+    def _waits(self, lease: Lease) -> None:
+        """For a task that waits for storage: that is none of its own time."""
+        self._leases[lease].started = time.monotonic()
+        self._check(lease)
 
     def _grace_over(self) -> bool:
         return time.monotonic() >= self._stop_at

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.errors import MessageMalformed, PermanentError, PipelineMismatch, Preempted, RetryableError
+from chunkflow_worker.errors import (
+    MessageMalformed,
+    PermanentError,
+    PipelineMismatch,
+    Preempted,
+    RetryableError,
+    StorageAway,
+    StorageFull,
+)
 from chunkflow_worker.events import TaskFailed, TaskFinished, TaskStarted
 from chunkflow_worker.handler import Handler
 from chunkflow_worker.ledger import Ledger
+from chunkflow_worker.patience import Patience
 from chunkflow_worker.task import SkipTask, Task
 
 MESSAGE = {"v": 1, "job": "job", "bbox": "0-4_0-4_0-8"}
@@ -153,6 +163,14 @@ def test_preemption_is_no_failure(handler: Handler, seen: list[Any]) -> None:
 
     with pytest.raises(Preempted):
         handler.handle(MESSAGE, "id-1", 1, check)
+    assert handler.ledger.boxes() == (set(), set())
+    assert [type(e) for e in seen] == [TaskStarted]
+
+
+def test_an_outage_that_goes_on_is_no_failure(handler: Handler, chain: Chain, seen: list[Any], tmp_path: Path) -> None:
+    chain.error = StorageFull("out: no space left")
+    with pytest.raises(StorageAway, match="no space left"):
+        replace(handler, patience=Patience(str(tmp_path), [], hold_seconds=0)).handle(MESSAGE, "id-1", 1)
     assert handler.ledger.boxes() == (set(), set())
     assert [type(e) for e in seen] == [TaskStarted]
 

@@ -2,60 +2,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from metadata import Metadata, metadata_service
 
 from chunkflow_worker.interruption import await_notice
 
 
-class Metadata:
-    """A double of EC2's metadata service. notice: that of the spot machine. tokens: made so far."""
-
-    def __init__(self) -> None:
-        self.notice = ""
-        self.tokens: list[str] = []
-        self.asked: list[str] = []
-        self.turns = threading.Semaphore(0)
-
-
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
-    double = Metadata()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            assert self.path == "/latest/api/token"
-            assert int(self.headers["X-aws-ec2-metadata-token-ttl-seconds"]) > 0
-            double.tokens.append(f"token-{len(double.tokens)}")
-            self._answer(200, double.tokens[-1])
-
-        def do_GET(self) -> None:
-            double.asked.append(self.path)
-            if self.headers["X-aws-ec2-metadata-token"] != double.tokens[-1]:
-                self._answer(401, "")
-            elif double.notice:
-                self._answer(200, double.notice)
-            else:
-                self._answer(404, "")
-            double.turns.release()
-
-        def _answer(self, status: int, text: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}/")
-    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
-    yield double
-    server.shutdown()
-    server.server_close()
+    with metadata_service() as double:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{double.address}/")
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
+        yield double
 
 
 def test_the_notice_is_told_once_and_tokens_are_renewed(metadata: Metadata) -> None:

@@ -201,3 +201,16 @@ def test_the_digest_depends_on_content_alone() -> None:
     assert pipeline_digest(chain) != pipeline_digest(chain[::-1])
     assert pipeline_digest(chain) != pipeline_digest([{"op": "a", "x": 2}, {"op": "b"}])
     TaskMessage(job="j", bbox="0-1_0-1_0-1", pipeline=pipeline_digest(chain))
+
+
+def test_a_refusal_is_one_line_of_bounded_length_whatever_the_sender_wrote() -> None:
+    for key in ("x\n2026-01-01 INFO all is well", "k" * 10_000, "\u2028", "\x1b[2J"):
+        with pytest.raises(MessageMalformed) as caught:
+            decode({"v": 1, "job": "job", "bbox": "0-4_0-4_0-4", key: 1})
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
+
+
+def test_boxes_of_endless_numbers_are_refused() -> None:
+    with pytest.raises(MessageMalformed, match="at most 200 characters"):
+        decode({"v": 1, "job": "job", "bbox": f"0-4_0-4_0-{'9' * 200}"})

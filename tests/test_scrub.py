@@ -48,3 +48,10 @@ def test_log_lines_and_tracebacks_are_scrubbed() -> None:
         log.exception("failed: %s", error)
     assert "failed: password=***" in stream.getvalue()
     assert SECRET not in stream.getvalue()
+
+
+def test_the_process_s_own_secrets_are_hidden_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "local")
+    assert scrub(f"no luck with {SECRET}, nor with wJalrXUtnFEMI%2FK7MDENG") == "no luck with ***, nor with ***"
+    assert scrub("the local disk") == "the local disk"

@@ -38,7 +38,7 @@ class CloudWatch:
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_BUFFER)
         self._closing = threading.Event()
         self._outage = Outage("CloudWatch")
-        self.dropped = 0
+        self.dropped = self._sending = 0
         self._thread = threading.Thread(target=self._send_on, name="cloudwatch", daemon=True)
         self._thread.start()
 
@@ -53,7 +53,7 @@ class CloudWatch:
         """Send what is waiting; gives up after `seconds`."""
         self._closing.set()
         self._thread.join(seconds)
-        left = self._waiting.qsize() + self.dropped
+        left = self._waiting.qsize() + self.dropped + self._sending
         if left:
             log.warning("%d metric values were not sent to CloudWatch", left)
 
@@ -74,6 +74,7 @@ class CloudWatch:
                 return
 
     def _send(self, batch: list[dict[str, Any]]) -> bool:
+        self._sending = len(batch)
         try:
             self._client.put_metric_data(Namespace=self._namespace, MetricData=batch)
         except Exception as error:
@@ -84,6 +85,8 @@ class CloudWatch:
                 except queue.Full:
                     self.dropped += 1
             return False
+        finally:
+            self._sending = 0
         self._outage.answered()
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import LayerType, VoxelSize
-from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
@@ -81,8 +81,18 @@ class PrecomputedVolume:
         if czyx.shape != (self.channels, *bbox.size):
             raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
         check_aligned(self, bbox)
-        with self._errors():
-            self._volume[_to_bbox(bbox)] = czyx.transpose()
+        try:
+            with self._errors():
+                self._volume[_to_bbox(bbox)] = czyx.transpose()
+        except StorageUnavailable:
+            self._remove_torn(bbox)
+            raise
+
+    def _remove_torn(self, bbox: BoundingBox) -> None:
+        """On a full disk, half a file would be taken for a block. Object stores keep whole objects only."""
+        if self.path.startswith("file://"):
+            with suppress(OSError):
+                self._volume.delete(_to_bbox(bbox))
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with self._errors():

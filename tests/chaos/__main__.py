@@ -11,7 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 
+import disk
 import kills
+import messages
+import outages
+import poison
+import spoilt
 from report import Report, joined, put
 
 from chunkflow_worker.local_aws import local_aws
@@ -21,6 +26,11 @@ Scenario = Callable[[Path, dict[str, str], int], Report]
 # Each with the number of seeds that it is run with; a new scenario is one line here, and its marks in the page.
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "kills": (kills.scenario, 10),
+    "poison": (poison.scenario, 1),
+    "outages": (outages.scenario, 1),
+    "messages": (messages.scenario, 1),
+    "disk": (disk.scenario, 1),
+    "spoilt": (spoilt.scenario, 1),
 }
 
 

@@ -116,16 +116,16 @@ class Service:
         done, failed = self.ledger.boxes()
         return [*self.ledger.records(done), *self.ledger.records(failed, failed=True)]
 
-    def wait_done(self, count: int, seconds: float = 60) -> None:
-        self.wait(lambda: len(self.ledger.boxes()[0]) >= count, f"{count} tasks done", seconds)
+    def wait_done(self, count: int, seconds: float = 60, pause: float = 0.02) -> None:
+        self.wait(lambda: len(self.ledger.boxes()[0]) >= count, f"{count} tasks done", seconds, pause)
 
-    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 30) -> float:
-        """Seconds until the condition held."""
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 30, pause: float = 0.02) -> float:
+        """Seconds until the condition held. pause: seconds between two looks."""
         start = time.monotonic()
         while not condition():
             if time.monotonic() - start > seconds:
                 raise AssertionError(f"waited {seconds} s in vain for: {what}\n{self.logs()}")
-            time.sleep(0.02)
+            time.sleep(pause)
         return time.monotonic() - start
 
     def logs(self) -> str:

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from metadata import metadata_service
+from proxy import fault_proxy
 from service import Service
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.message import TaskMessage, encode
+from chunkflow_worker.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.sqs import find_queue
 
 pytestmark = pytest.mark.e2e
@@ -23,6 +25,16 @@ def hold(service: Service, tasks: int = 1, max_receives: int = 5) -> None:
     service.chain({"op": "hold", "folder": str(service.root)})
     service.create_queue(visibility=60, max_receives=max_receives)
     service.enqueue()
+
+
+def receives(service: Service) -> dict[str, tuple[int, int]]:
+    """Attempts that the messages now visible carry, and how often SQS has handed them out, this time included; by box."""
+    queue = find_queue(service.sqs, service.queue)
+    answer = service.sqs.receive_message(
+        QueueUrl=queue.url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["ApproximateReceiveCount"]
+    )
+    opened = [(open_envelope(m["Body"], service.queue)[0], m["Attributes"]) for m in answer["Messages"]]
+    return {message.bbox: (message.attempts, int(counts["ApproximateReceiveCount"])) for message, counts in opened}
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP, signal.SIGINT])
@@ -64,6 +76,50 @@ def test_hung_task_fails_to_be_tried_again_and_the_worker_ends(service: Service)
     assert (failure.state, failure.attempts, failure.final) == ("failed", 1, False)
     assert "ended after 2 s" in failure.error
     assert service.messages() == (2, 0, 0)
+
+
+def test_tasks_beside_a_hung_one_go_back_at_no_attempt(service: Service) -> None:
+    hold(service, tasks=3)
+    worker = service.start_worker(in_flight=2, task_time_limit=6)
+    service.wait(lambda: len(service.starts()) == 2, "two tasks started")
+    hung, passes = service.starts()
+    (service.root / f"go-{passes}").touch()
+    service.wait(lambda: len(service.starts()) == 3, "a third one started later")
+    beside = service.starts()[2]
+    assert worker.wait(40) == 71
+    assert {r.bbox: (r.state, r.attempts) for r in service.records()} == {hung: ("failed", 1), passes: ("done", 1)}
+    assert receives(service) == {hung: (0, 2), beside: (0, 1)}
+
+
+def test_a_spot_notice_drains_a_worker(service: Service) -> None:
+    hold(service)
+    with metadata_service() as metadata:
+        service.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = metadata.address
+        service.environment.pop("AWS_EC2_METADATA_DISABLED", None)
+        worker = service.start_worker()
+        service.wait(service.starts, "a task started")
+        assert metadata.turns.acquire(timeout=20), "the worker asks"
+        assert worker.poll() is None
+        metadata.notice = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'
+        assert worker.wait(20) == 0
+    assert "EC2 takes this spot machine away (terminate at 2026-01-01T00:02:00Z): draining" in service.logs()
+    assert receives(service) == {FIRST: (0, 1)}
+    assert not service.records()
+
+
+def test_a_hanging_cloudwatch_delays_the_end_of_a_worker_by_seconds_only(service: Service, aws: dict[str, str]) -> None:
+    hold(service)
+    service.go()
+    with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
+        proxy.set("monitoring", "hang")
+        service.environment["AWS_ENDPOINT_URL_CLOUDWATCH"] = address
+        worker = service.start_worker()
+        service.wait_done(1)
+        service.wait(lambda: proxy.faults["monitoring"], "a request that hangs")
+        worker.terminate()
+        assert service.wait(lambda: worker.poll() is not None, "the worker's end") < 8
+    assert worker.returncode == 0
+    assert "metric values were not sent to CloudWatch" in service.logs()
 
 
 def test_memory_over_the_limit_ends_the_task_before_the_kernel_does(service: Service) -> None:

@@ -80,3 +80,14 @@ def test_closing_is_bounded_and_says_what_was_not_sent(caplog: Any) -> None:
     metrics.close(seconds=5)
     assert "5 metric values were not sent" in caplog.text
     assert caplog.text.count("does not answer") == 1
+
+
+def test_what_a_hanging_request_carries_counts_as_not_sent(caplog: Any) -> None:
+    client, hangs = Client(), threading.Event()
+    client.put_metric_data = lambda **request: (client.asked.set(), hangs.wait(20))  # type: ignore[method-assign]
+    metrics = CloudWatch(client, "name", interval_seconds=0.01)
+    metrics(DONE)
+    assert client.asked.wait(10)
+    metrics.close(seconds=0.1)
+    hangs.set()
+    assert "5 metric values were not sent" in caplog.text

@@ -10,9 +10,18 @@ import pytest
 from cloudvolume import CloudVolume
 from hypothesis import given
 from hypothesis import strategies as st
+from small_disk import NoMount, small_disk
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.errors import (
+    BoxNotAligned,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+    StorageFull,
+    StorageUnavailable,
+)
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume, volume_bounds
 from chunkflow_worker.storage.volume import check_aligned
 
@@ -146,3 +155,22 @@ def test_a_box_is_aligned_just_when_no_block_crosses_its_faces(data: st.DataObje
         nearest = BoundingBox.parse(str(caught.value).split("whole blocks is ")[1].split(" ")[0])
         check_aligned(Volume(), nearest)  # type: ignore[arg-type]
         assert nearest.contains(box)
+
+
+def test_a_full_disk_leaves_no_half_blocks(tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "disk", megabytes=1) as disk:
+            volume = make(f"file://{disk.path}/volume", "uint64")
+            disk.fill(leave=20_000)
+            with pytest.raises(StorageFull, match=r"disk/volume: OSError: \[Errno 28\] No space left on device"):
+                volume.write(BOUNDS, noise(BOUNDS, dtype="float64").view("uint64"))
+            assert len(volume.missing(BOUNDS)) == 27, "all blocks"
+            assert [
+                file for file in disk.path.rglob("*") if file.is_file() and file.name not in ("info", "provenance", "ballast")
+            ] == []
+            disk.free()
+            whole = np.ones(BOUNDS.size, np.uint64)
+            volume.write(BOUNDS, whole)
+            assert np.array_equal(volume.read(BOUNDS), whole)
+    except NoMount as reason:
+        pytest.skip(f"no small disk here: {reason}")

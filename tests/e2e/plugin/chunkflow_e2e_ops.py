@@ -43,20 +43,22 @@ class Hold(Operator):
 
 
 class Fail(Operator):
-    """Fail on one box, for good or for this time."""
+    """Fail on one box, or on those listed in a file, for good or for this time."""
 
     op: Literal["fail"] = "fail"
-    box: str = field(help="The box to fail on.")
+    box: str = field("", help="The box to fail on.")
+    file: str = field("", help="File of boxes to fail on, one a line, read anew for each task.")
     permanent: bool = field(False, help="No use in trying again.")
     leave: bool = field(False, help="Ask the process to exit, as a user's code might.")
+    words: str = field("made to fail", help="Text of the error.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
-            if str(task.bbox) == self.box:
+            if str(task.bbox) in ([self.box] if not self.file else Path(self.file).read_text().splitlines()):
                 if self.leave:
                     sys.exit("made to leave")
-                raise PermanentError("made to fail for good") if self.permanent else OSError("made to fail")
+                raise PermanentError(f"{self.words} for good") if self.permanent else OSError(self.words)
 
         yield step
 

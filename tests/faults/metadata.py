@@ -1,0 +1,60 @@
+"""A double of EC2's metadata service (IMDSv2) on 127.0.0.1."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Metadata:
+    """notice: that of the spot machine; none when empty. tokens: made so far. turns: released with each answer."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.notice = ""
+        self.tokens: list[str] = []
+        self.asked: list[str] = []
+        self.turns = threading.Semaphore(0)
+
+
+@contextmanager
+def metadata_service() -> Iterator[Metadata]:
+    """Serve until the block ends; AWS_EC2_METADATA_SERVICE_ENDPOINT must lead to its address."""
+    double = Metadata()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            assert self.path == "/latest/api/token"
+            assert int(self.headers["X-aws-ec2-metadata-token-ttl-seconds"]) > 0
+            double.tokens.append(f"token-{len(double.tokens)}")
+            self._answer(200, double.tokens[-1])
+
+        def do_GET(self) -> None:
+            double.asked.append(self.path)
+            if self.headers["X-aws-ec2-metadata-token"] != double.tokens[-1]:
+                self._answer(401, "")
+            elif double.notice:
+                self._answer(200, double.notice)
+            else:
+                self._answer(404, "")
+            double.turns.release()
+
+        def _answer(self, status: int, text: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    double.address = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield double
+    finally:
+        server.shutdown()
+        server.server_close()
