@@ -128,3 +128,5 @@ def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
     def close_worker(**_: Any) -> None:
         poller.close()
         worker.close()
+        for number in STOP_SIGNALS:  # nothing is left to give back, and Python's end would make a late one fatal
+            signal.signal(number, signal.SIG_IGN)

@@ -131,3 +131,20 @@ def test_start_line_says_what_runs(service: Service) -> None:
     (line,) = [line for line in service.logs().splitlines() if "in flight" in line]
     for part in ("chunkflow-worker 0.1.0", service.queue, "pipeline.yaml", "device", "3 tasks in flight"):
         assert part in line
+
+
+def test_signals_that_come_while_it_leaves_do_not_change_its_status(service: Service) -> None:
+    service.volumes(Vec3(16, 64, 64))
+    service.chain({"op": "hold", "folder": str(service.root)})
+    service.create_queue()
+    service.enqueue()
+    worker = service.start_worker(grace_seconds=60)
+    service.wait(lambda: service.starts(), "a task started")
+    worker.send_signal(signal.SIGTERM)
+    service.wait(lambda: "stopping" in service.logs(), "the worker drains")
+    service.go()
+    service.wait(lambda: "done 0-16" in service.logs(), "the task done")
+    while worker.poll() is None:  # at most until the grace ends
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.003)
+    assert worker.returncode == 0
