@@ -1,4 +1,7 @@
-"""Messages that are none, or that ask for what they may not: made at random from good ones, the same for a seed."""
+"""Messages that are none, or that ask for what they may not: made at random from good ones, the same for a seed.
+
+What is put in the place of a value, or sent as a whole body, is a list of known troublemakers and what hypothesis thinks of.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ import json
 import random
 from collections.abc import Callable
 from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.message import TaskMessage, encode
@@ -34,6 +40,25 @@ PLAIN = [
 ]
 CONTENT_TYPES = ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "text/plain", "", None, 7]
 LIMIT_BYTES = 200_000
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def thought_of(count: int, seed: int) -> list[Any]:
+    """Values of JSON that hypothesis makes."""
+    values: list[Any] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(max_examples=count, database=None, deadline=None)
+    @hypothesis.given(_JSON)
+    def collect(value: Any) -> None:
+        values.append(value)
+
+    collect()
+    return values
 
 
 class Mutator:
@@ -42,6 +67,7 @@ class Mutator:
     def __init__(self, seed: int, queue: str, job: str, boxes: list[BoundingBox]):
         self._random = random.Random(seed)
         self._queue, self._job, self._boxes = queue, job, boxes
+        self._odd = ODD + thought_of(500, seed)
         self._kinds: list[Callable[[], str]] = [
             self._good, self._plain, self._flipped, self._truncated, self._outer_lost, self._outer_odd, self._outer_more,
             self._inner_lost, self._inner_odd, self._inner_more, self._version, self._box, self._content_type, self._encoding,
@@ -79,7 +105,7 @@ class Mutator:
         return text if self._random.random() < 0.5 else base64.b64encode(text.encode()).decode()
 
     def _plain(self) -> str:
-        return self._random.choice(PLAIN)
+        return self._random.choice([*PLAIN, *map(json.dumps, self._odd)])
 
     def _flipped(self) -> str:
         raw = bytearray(json.dumps(self._envelope()).encode())
@@ -100,13 +126,13 @@ class Mutator:
     def _outer_odd(self) -> str:
         envelope = self._envelope()
         parent, key = self._place(envelope)
-        parent[key] = copy.deepcopy(self._random.choice(ODD))
+        parent[key] = copy.deepcopy(self._random.choice(self._odd))
         return json.dumps(envelope)
 
     def _outer_more(self) -> str:
         envelope = self._envelope()
         parent, _ = self._place(envelope)
-        parent[str(self._random.choice(["x", "args", "callbacks", "a\nb"]))] = self._random.choice(ODD)
+        parent[str(self._random.choice(["x", "args", "callbacks", "a\nb"]))] = self._random.choice(self._odd)
         return json.dumps(envelope)
 
     def _inner_lost(self) -> str:
@@ -114,13 +140,13 @@ class Mutator:
 
     def _inner_odd(self) -> str:
         def change(inner: list[Any]) -> None:
-            inner[1][self._random.choice(["v", "job", "bbox", "attempts"])] = self._random.choice(ODD)
+            inner[1][self._random.choice(["v", "job", "bbox", "attempts"])] = self._random.choice(self._odd)
 
         return self._with_inner(change)
 
     def _inner_more(self) -> str:
         key = self._random.choice(["volume_path", "plugin", "x\n2026 INFO forged line", "🧠", "k" * 3000])
-        return self._with_inner(lambda inner: inner[1].update({key: self._random.choice(ODD)}))
+        return self._with_inner(lambda inner: inner[1].update({key: self._random.choice(self._odd)}))
 
     def _version(self) -> str:
         return self._with_inner(lambda inner: inner[1].update(v=self._random.choice([0, 2, -1, "1", 1.0, 10**50])))
