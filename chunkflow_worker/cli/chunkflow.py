@@ -54,6 +54,14 @@ class Chain(click.Group):
 @click.option("--freeze", type=click.Path(dir_okay=False), help="Write the chain as a file for workers, and run nothing.")
 @click.option("--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here.")
 @click.option("--ledger", help="Write a record of each task below this path.")
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Tasks at the same time: one computes while others load and save; each takes its memory.",
+)
+@click.option("--summary", is_flag=True, help="Tell at the end what each operator took, and the voxels a second.")
 @click.version_option(package_name="chunkflow-worker")
 def cli(**options: Any) -> None:
     """Run a chain of operators on one box or many, on this machine.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import click
 
+from chunkflow_worker.errors import Preempted
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.operator import TaskSource
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
@@ -33,7 +37,7 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
 
 
 def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]) -> None:
-    """Run all tasks of a chain, one after the other. The first error ends it."""
+    """Run all tasks of a chain; the next ones load while one computes. The first error ends it."""
     logging.basicConfig(level="DEBUG" if options["verbose"] else "WARNING", format="%(asctime)s %(levelname)s %(message)s")
     for name in ("botocore", "urllib3", "google", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -44,18 +48,68 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
     from chunkflow_worker.metrics.log import log_events
 
+    in_flight = min(options["in_flight"], len(tasks)) if _may_overlap(chain) else 1
     with chain.open((log_events,), dry_run=options["dry_run"]) as opened, progress(len(tasks), "done") as show:
         started = perf_counter()
-        for done, task in enumerate(tasks, 1):
-            task.progress = partial(show, done - 1)
-            _run_one(opened, task, ledger, chain.digest)
+
+        def run(task: Task, check: Callable[[], None]) -> None:
+            _run_one(opened, task, ledger, chain.digest, check)
+
+        for task in tasks:
+            task.progress = lambda note: show(done, note)
+        done = 0
+        for done, _ in enumerate(in_order(run, tasks, in_flight), 1):
             show(done, f"{duration_text((perf_counter() - started) * (len(tasks) - done) / done)} left")
+        seconds = perf_counter() - started
+    if options["summary"]:
+        from chunkflow_worker.cli.summary import show_summary
+
+        show_summary(tasks, seconds)
 
 
-def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str) -> None:
+def in_order(run: Callable[[Task, Callable[[], None]], None], tasks: Iterable[Task], in_flight: int) -> Iterator[Task]:
+    """Run tasks, so many at the same time, and yield each when it and all before it are done; `run` is given a check.
+
+    When one fails, or the caller stops, tasks that run end at their next check, and what failed is raised.
+    """
+    if in_flight == 1:
+        for task in tasks:
+            run(task, lambda: None)
+            yield task
+        return
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Preempted("another task failed")
+
+    waiting: deque[tuple[Task, Future[None]]] = deque()
+    with ThreadPoolExecutor(in_flight, thread_name_prefix="task") as pool:
+        try:
+            for task in tasks:
+                waiting.append((task, pool.submit(run, task, check)))
+                if len(waiting) == in_flight:
+                    yield _ended(*waiting.popleft())
+            while waiting:
+                yield _ended(*waiting.popleft())
+        finally:
+            stop.set()
+
+
+def _ended(task: Task, future: Future[None]) -> Task:
+    future.result()
+    return task
+
+
+def _may_overlap(chain: Pipeline) -> bool:
+    """Not for people who look at one task after another, nor where CloudVolume starts processes, which threads may not."""
+    return not any(operator.group == "View" or getattr(operator, "parallel", 1) > 1 for operator in chain.operators)
+
+
+def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]) -> None:
     started, clock, skipped = datetime.now(UTC), perf_counter(), ""
     try:
-        opened.run(task)
+        opened.run(task, check)
     except SkipTask as reason:
         skipped = str(reason) or "nothing to do"
         click.echo(f"skipped {task.bbox}: {skipped}", err=True)
