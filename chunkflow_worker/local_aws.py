@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, wraps
+from inspect import signature
+from typing import Any
 
 from chunkflow_worker.errors import ConfigError
+
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
@@ -22,6 +29,7 @@ def local_aws(port: int = 0) -> Iterator[dict[str, str]]:
         raise ConfigError.one(
             "local AWS", "moto", "is not installed", 'install it with: pip install "chunkflow-worker[local]"'
         ) from None
+    _queue_calls_one_at_a_time()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
@@ -37,3 +45,38 @@ def local_aws(port: int = 0) -> Iterator[dict[str, str]]:
         }
     finally:
         server.stop()
+
+
+@cache
+def _queue_calls_one_at_a_time() -> None:
+    """moto's queues are not made for threads: of two receives at once, both may take a message, or one may fail."""
+    from moto.sqs.models import SQSBackend
+
+    lock = threading.RLock()
+
+    def locked(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def one_at_a_time(*args: Any, **kwargs: Any) -> Any:
+            with lock:
+                return call(*args, **kwargs)
+
+        return one_at_a_time
+
+    def polling(receive: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(receive)
+        def poll(*args: Any, **kwargs: Any) -> Any:
+            given = signature(receive).bind(*args, **kwargs)
+            end = time.monotonic() + (given.arguments["wait_seconds_timeout"] or 0)
+            given.arguments["wait_seconds_timeout"] = 0
+            while True:
+                with lock:
+                    messages = receive(*given.args, **given.kwargs)
+                if messages or time.monotonic() >= end:
+                    return messages
+                time.sleep(_POLL_SECONDS)
+
+        return poll
+
+    for name in ("send_message", "delete_message", "change_message_visibility", "get_queue_attributes", "purge_queue"):
+        setattr(SQSBackend, name, locked(getattr(SQSBackend, name)))
+    SQSBackend.receive_message = polling(SQSBackend.receive_message)  # type: ignore[method-assign]
