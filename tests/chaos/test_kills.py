@@ -15,4 +15,3 @@ def test_kills_duplicates_and_broken_connections_lose_nothing(tmp_path: Path, aw
     assert not outcome.broken, outcome
     assert outcome.kills + outcome.terms >= 2, outcome
     assert outcome.cut, outcome
-    assert outcome.lost, outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from metadata import metadata_service
@@ -83,6 +84,8 @@ def test_tasks_beside_a_hung_one_go_back_at_no_attempt(service: Service) -> None
     worker = service.start_worker(in_flight=2, task_time_limit=6)
     service.wait(lambda: len(service.starts()) == 2, "two tasks started")
     hung, passes = service.starts()
+    began = time.monotonic()
+    service.wait(lambda: time.monotonic() - began > 2, "a head start of the hung task, so that it alone is over the limit")
     (service.root / f"go-{passes}").touch()
     service.wait(lambda: len(service.starts()) == 3, "a third one started later")
     beside = service.starts()[2]
