@@ -95,6 +95,17 @@ class Files:
             with whole_file(self._local / name) as part:
                 part.write_bytes(content)
 
+    def size(self, name: str) -> int | None:
+        """Bytes of one object as it is stored; None when it is absent. Raises StorageUnavailable."""
+        with storage_errors(f"{self.path}/{name}"):
+            if self._local is None:
+                found: int | None = self._cloud.size(name)
+                return found
+            try:
+                return (self._local / name).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
     def get_json(self, name: str) -> Any:
         """Read one object; None when it is absent or not JSON. Raises StorageUnavailable."""
         with storage_errors(f"{self.path}/{name}"):

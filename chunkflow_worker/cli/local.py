@@ -107,16 +107,17 @@ def _may_overlap(chain: Pipeline) -> bool:
 
 
 def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]) -> None:
-    started, clock, skipped = datetime.now(UTC), perf_counter(), ""
+    started, clock, skipped, asked = datetime.now(UTC), perf_counter(), "", task.bbox
     try:
         opened.run(task, check)
     except SkipTask as reason:
         skipped = str(reason) or "nothing to do"
-        click.echo(f"skipped {task.bbox}: {skipped}", err=True)
-    if ledger is not None and task.bbox is not None:
+        click.echo(f"skipped {asked or task.bbox}: {skipped}", err=True)
+    box = asked or task.bbox  # a task without a box may have taken that of a volume
+    if ledger is not None and box is not None:
         ledger.write(
             Record(
-                bbox=str(task.bbox),
+                bbox=str(box),
                 job="local",
                 task_id="",
                 state="skipped" if skipped else "done",
@@ -124,7 +125,7 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
                 attempts=1,
                 worker=f"local-{os.getpid()}",
                 seconds=perf_counter() - clock,
-                voxels=task.bbox.voxels,
+                voxels=box.voxels,
                 pipeline=digest,
                 started=started.isoformat(timespec="milliseconds"),
                 finished=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -1,0 +1,42 @@
+"""adjust-bbox"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class AdjustBbox(Operator):
+    """Move the two corners of the task's box, for the operators that follow.
+
+    Chunks that were read before keep their voxels; what is saved is cut to the new box. Records keep the box that was asked
+    for.
+    """
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["adjust-bbox"] = "adjust-bbox"
+    corner_offset: tuple[int, int, int, int, int, int] = field(
+        flag="-c", help="Voxels added to the start and to the stop: z0 y0 x0 z1 y1 x1."
+    )
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        first, last = Vec3.of(self.corner_offset[:3]), Vec3.of(self.corner_offset[3:])
+
+        def step(task: Task) -> None:
+            if task.bbox is None:
+                raise ConfigError.one(self.label, "box", "the task has none to adjust", "put create-bbox or generate-tasks first")
+            start, stop = task.bbox.start + first, task.bbox.stop + last
+            if not (start + 1).fits_in(stop):
+                cure = f"the box {task.bbox} has {list(task.bbox.size)} voxels"
+                raise ConfigError.one(self.label, "corner_offset", f"{list(self.corner_offset)} leaves nothing of a box", cure)
+            task.bbox = BoundingBox(start, stop)
+
+        yield step

@@ -1,0 +1,63 @@
+"""cleanup"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import field_validator, model_validator
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.local_file import local_name, storage_error
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class Cleanup(Operator):
+    """Delete files of a folder: all, the empty ones, or those that hold something; for example flags of skip-task-by-file.
+
+    Once, when the chain starts; never hidden files, folders, or what lies in them. Differs from chunkflow 1.2.0: without a
+    suffix only empty files are deleted, where it took every file of the folder that it was called in, and workers refuse it.
+    """
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["cleanup"] = "cleanup"
+    dir: str = field("./", flag="-d", help="Folder to look in.")
+    mode: Literal["exist", "empty", "not-empty"] = field("exist", flag="-m", help="Files to delete, of those with the suffix.")
+    suffix: str | None = field(None, flag="-s", help="End of the names; needed unless only empty files are deleted.")
+
+    _is_local = field_validator("dir")(local_name)
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Cleanup:
+        if self.mode != "empty" and not self.suffix:
+            raise ValueError(f"mode {self.mode!r} without a suffix would delete all that is in {self.dir}: give a suffix")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        if run.recorded:
+            cure = "run it by itself: chunkflow cleanup"
+            raise ConfigError.one(self.label, "workers", "would delete files of each other's tasks", cure)
+        folder = Path(self.dir)
+        if not folder.is_dir():
+            raise ConfigError.one(self.label, "dir", f"there is no folder {folder}")
+        doomed = [path for path in sorted(folder.iterdir()) if self._takes(path)]
+        for path in [] if run.dry_run else doomed:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise storage_error(f"{path} cannot be deleted: {error.strerror}", error) from error
+
+        def step(task: Task) -> None:
+            """The files are gone already."""
+
+        yield step
+
+    def _takes(self, path: Path) -> bool:
+        if path.name.startswith(".") or not path.name.endswith(self.suffix or "") or not path.is_file():
+            return False
+        return self.mode == "exist" or (path.stat().st_size == 0) == (self.mode == "empty")

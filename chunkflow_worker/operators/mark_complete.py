@@ -1,0 +1,37 @@
+"""mark-complete"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.flags import Flags
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class MarkComplete(Operator):
+    """Make an empty file named by the task's box, to say that the operators before it are through.
+
+    A file of that name that is there already is left as it is. Workers record what is done by themselves; this is for
+    programs that look for files, skip-task-by-file among them. Differs from chunkflow 1.2.0: the files may lie in object
+    storage.
+    """
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["mark-complete"] = "mark-complete"
+    prefix: str = field(flag="-p", help="Begin of the file's name, with its folder or address; the box follows.")
+    suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        flags = Flags(self.prefix, self.suffix)
+
+        def step(task: Task) -> None:
+            flags.name(task.bbox)  # a dry run finds mistakes too
+            if not run.dry_run:
+                flags.raise_for(task.bbox)
+
+        yield step

@@ -1,0 +1,40 @@
+"""skip-none"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.flags import Flags
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import SkipTask, Task
+
+
+class SkipNone(Operator):
+    """End a task as skipped when a value is None or holds nothing, such as no points at all.
+
+    With a prefix, an empty file named by the task's box says so to others. For chunks of zeros, see skip-all-zero.
+    """
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["skip-none"] = "skip-none"
+    input_name: str = field("chunk", flag="-i", help="Value to look at.")
+    touch: bool = field(True, help="Make the file, if there is a prefix.")
+    prefix: str | None = field(None, flag="-p", help="Begin of the file's name, with its folder or address; no file without.")
+    suffix: str | None = field(None, flag="-s", help="End of the file's name, behind the box.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        flags = Flags(self.prefix, self.suffix or "") if self.touch and self.prefix is not None else None
+
+        def step(task: Task) -> None:
+            value = task.values.get(self.input_name)
+            if value is not None and (not hasattr(value, "__len__") or len(value) > 0):
+                return
+            if flags is not None and not run.dry_run:
+                flags.raise_for(task.bbox)
+            raise SkipTask(f"there is nothing in {self.input_name!r}")
+
+        yield step

@@ -1,0 +1,43 @@
+"""skip-task-by-blocks-in-volume"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import SkipTask, Task
+
+
+class SkipTaskByBlocksInVolume(Operator):
+    """End a task as skipped when every block that its box touches is stored in a precomputed volume.
+
+    The box is cut at the volume's bounds. Differs from chunkflow 1.2.0: an empty volume skips nothing.
+    """
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["skip-task-by-blocks-in-volume"] = "skip-task-by-blocks-in-volume"
+    volume_path: str = field(flag="-v", help="Path of the volume.")
+    mip: int = field(0, flag="-m", ge=0, help="Mip level of the volume; the task's box counts voxels of this level.")
+    use_https: bool = field(False, off="--use-credential", help="Read through public https links, without credentials.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+        volume = PrecomputedVolume(self.volume_path, self.mip, use_https=self.use_https)
+
+        def step(task: Task) -> None:
+            if task.bbox is None:
+                cure = "put generate-tasks or create-bbox first"
+                raise ConfigError.one(self.label, "box", "the task has none to look for", cure)
+            box = task.bbox.clip(volume.bounds)
+            if box is None:
+                raise BoxOutsideVolume(f"box {task.bbox} lies outside {volume.path}, which is {volume.bounds}")
+            if not volume.missing(box):
+                raise SkipTask(f"all blocks are in {volume.path}")
+
+        yield step

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from chunkflow_worker.operators.create_bbox import CreateBbox
+
+
+@pytest.mark.parametrize("end", [{"stop": (4, 5, 6)}, {"size": (5, 5, 3)}])
+def test_one_task_of_one_box(end: dict[str, Any]) -> None:
+    assert [str(task.bbox) for task in CreateBbox(start=(-1, 0, 3), **end).tasks()] == ["-1-4_0-5_3-6"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "give one of the two"),
+        ({"stop": (1, 1, 1), "size": (1, 1, 1)}, "give one of the two"),
+        ({"stop": (1, 1, 0)}, "each axis must grow"),
+        ({"size": (1, 1, 0)}, "above 0"),
+    ],
+)
+def test_what_is_no_box_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        CreateBbox(start=(0, 0, 0), **options)

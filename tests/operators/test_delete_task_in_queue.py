@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chunkflow_worker.operators.delete_task_in_queue import DeleteTaskInQueue
+from chunkflow_worker.task import Task
+
+
+def test_it_does_nothing(run_step: Callable[..., Task]) -> None:
+    assert run_step(DeleteTaskInQueue()) == Task()
+    assert "once the whole chain succeeded" in (DeleteTaskInQueue.__doc__ or "")

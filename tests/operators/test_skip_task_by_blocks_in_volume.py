@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import BoxOutsideVolume
+from chunkflow_worker.operators.skip_task_by_blocks_in_volume import SkipTaskByBlocksInVolume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.task import SkipTask, Task
+
+BOUNDS = BoundingBox.sized((3, 0, 0), (20, 32, 32))  # the last blocks along z are cut off
+MakeVolume = Callable[..., PrecomputedVolume]
+
+
+def skips(run_step: Callable[..., Task], path: str, box: BoundingBox) -> bool:
+    try:
+        run_step(SkipTaskByBlocksInVolume(volume_path=path), bbox=box)
+    except SkipTask:
+        return True
+    return False
+
+
+def test_an_empty_volume_skips_nothing(run_step: Callable[..., Task], volume: MakeVolume) -> None:
+    """chunkflow 1.2.0 said yes, so that a resumed job did nothing and reported success."""
+    assert not skips(run_step, volume("v", BOUNDS, dtype="uint8").path, BOUNDS)
+
+
+starts = st.tuples(st.integers(-2, 22), st.integers(-5, 31), st.integers(-5, 31))
+sizes = st.tuples(*[st.integers(1, 40)] * 3)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(starts, sizes)
+@example((3, 0, 0), (8, 16, 32))
+@example((4, 1, 1), (1, 1, 1))
+def test_only_when_all_blocks_are_there(run_step: Callable[..., Task], volume: MakeVolume, start: tuple, size: tuple) -> None:
+    made = volume("v", BOUNDS, dtype="uint8")
+    stored = np.zeros(BOUNDS.size, bool)
+    for i, block in enumerate(BOUNDS.split(Vec3(8, 16, 16))):
+        if i not in (2, 7):
+            file = Path(made.path.removeprefix("file://")) / made.block_name(block)
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+            stored[block.slices(BOUNDS.start)] = True
+    box = BoundingBox.sized(start, size)
+    inside = box.clip(BOUNDS)
+    if inside is None:
+        with pytest.raises(BoxOutsideVolume):
+            skips(run_step, made.path, box)
+    else:
+        assert skips(run_step, made.path, box) == stored[inside.slices(BOUNDS.start)].all()
