@@ -36,6 +36,11 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
     return Path(f"{name}{box}{endings[0]}")
 
 
+def in_folder(name: str) -> str:
+    """`name`; that of a folder gets its slash, so that a box's name lies in it."""
+    return f"{name}/" if Path(name).is_dir() and not name.endswith("/") else name
+
+
 def storage_error(text: str, cause: BaseException) -> StorageUnavailable:
     """The error for what a system or a library said of storage."""
     return StorageFull(text) if isinstance(cause, OSError) and cause.errno in _FULL else StorageUnavailable(text)

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
 from chunkflow_worker.options import Options, field
 from chunkflow_worker.task import Task
 
@@ -33,6 +33,18 @@ class Run:
     needed_box: Callable[[BoundingBox, BoundingBox | None], BoundingBox]
     dry_run: bool = False
     recorded: bool = False
+
+    def box_in(self, bounds: BoundingBox, box: BoundingBox | None, place: object) -> BoundingBox:
+        """What to read from `place`, which holds `bounds`, for a task's box; all of it when there is none.
+
+        Raises BoxOutsideVolume when they share no voxel.
+        """
+        if box is None:
+            return bounds
+        inside = box.clip(bounds)
+        if inside is None:
+            raise BoxOutsideVolume(f"box {box} lies outside {place}, which is {bounds}")
+        return self.needed_box(box, bounds).clip(bounds) or inside
 
 
 class Operator(Options):
@@ -79,7 +91,7 @@ class Operator(Options):
         many = getattr(self, "output_names", None)
         if many is not None or hasattr(self, "input_names"):
             return split_names(many or getattr(self, "input_names", ""))
-        name = getattr(self, "output_chunk_name", None)
+        name = getattr(self, "output_chunk_name", None) or getattr(self, "output_name", None)
         return (name,) if name else ()
 
     def device(self) -> str:

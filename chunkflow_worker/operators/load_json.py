@@ -1,0 +1,41 @@
+"""load-json"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.local_file import in_folder, local_name, reading, task_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class LoadJson(Operator):
+    """Read a JSON file, for operators of your own.
+
+    Differs from chunkflow 1.2.0: a folder or prefix names a file for each task, not that of the first one for all.
+    """
+
+    group: ClassVar[str] = "Read"
+    op: Literal["load-json"] = "load-json"
+    name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
+    file_path: str = field(flag="-f", help="File that ends in .json, else a folder or prefix: the box and .json are appended.")
+    output_name: str = field("dict", flag="-o", help="Value to make.")
+
+    _local = field_validator("file_path")(local_name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        def step(task: Task) -> None:
+            path = task_file(in_folder(self.file_path), task.bbox, ".json")
+            with reading(path, "JSON"):
+                content = path.read_bytes()
+                task.values[self.output_name] = json.loads(content)
+            task.bytes_read += len(content)
+
+        yield step

@@ -1,0 +1,94 @@
+"""load-npy"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.local_file import local_name, reading, task_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class LoadNpy(Operator):
+    """Read the task's box, and what later operators need around it, from a NumPy file; or points, from a file of (n, 3).
+
+    Without a task's box it reads the whole file. Such a file knows neither its place nor its voxel size: they are given
+    here; a file that a prefix names by the task's box begins where that box does. Points are zyx, and moved by
+    --voxel-offset. Differs from chunkflow 1.2.0: its two commands of this name are one, only what is needed is read, and
+    files that hold Python objects are refused.
+    """
+
+    group: ClassVar[str] = "Read"
+    op: Literal["load-npy"] = "load-npy"
+    file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .npy: the box and .npy are appended.")
+    voxel_offset: Vec3 = field(
+        Vec3(0, 0, 0), flag="-t", help="Global position of the first voxel of a file that is not named by a prefix."
+    )
+    voxel_size: tuple[float, float, float] = field((1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres.")
+    output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
+
+    _local = field_validator("file_name")(local_name)
+
+    _sizes = field_validator("voxel_size")(above_zero)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.points import Points
+
+        def step(task: Task) -> None:
+            path = task_file(self.file_name, task.bbox, ".npy")
+            stored = _map(path)
+            offset = self.voxel_offset
+            if stored.ndim == 2:
+                with reading(path, "NumPy"):
+                    points = _native(stored)
+                task.bytes_read += points.nbytes
+                task.values[self.output_name] = Points(points + offset if any(offset) else points, self.voxel_size)
+                return
+            if task.bbox is not None and path != Path(self.file_name):
+                if stored.shape[-3:] != task.bbox.size:
+                    raise ChunkMismatch(f"{path} holds {list(stored.shape)} voxels, and its name says {list(task.bbox.size)}")
+                offset = task.bbox.start
+            bounds = BoundingBox.sized(offset, stored.shape[-3:])
+            box = run.box_in(bounds, task.bbox, path)
+            with reading(path, "NumPy"):
+                array = _native(stored[(..., *box.slices(offset))])
+            task.bytes_read += array.nbytes
+            task.values[self.output_name] = Chunk(array, box.start, self.voxel_size, bounds=bounds)
+
+        yield step
+
+
+def _map(path: Path) -> NDArray[Any]:
+    """The array in the file, not yet read. Raises ChunkMismatch when it is neither a chunk nor points."""
+    import numpy as np
+
+    with reading(path, "NumPy"):
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(stored, np.ndarray):
+        stored.close()
+        raise ChunkMismatch(f"{path} holds several arrays, and load-npy takes one")
+    points = stored.ndim == 2 and stored.shape[1] == 3
+    if stored.dtype.kind not in "buif" or not (points or stored.ndim in (3, 4)):
+        what = f"shape {stored.shape} and type {stored.dtype}"
+        raise ChunkMismatch(f"{path} has {what}; a chunk is numbers in zyx or czyx, and points are numbers of shape (n, 3)")
+    return stored
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy in memory, in C order and the machine's own byte order."""
+    import numpy as np
+
+    return np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)

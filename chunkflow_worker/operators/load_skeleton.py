@@ -1,0 +1,106 @@
+"""load-skeleton"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator, model_validator
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.errors import ChunkMismatch, DataMissing
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import local_name, reading
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+
+class LoadSkeleton(Operator):
+    """Read skeletons from an SWC file, or from all those of a folder, as a mapping of object ids to skeletons of osteoid.
+
+    A file's name begins with its object's id; several files of one object, for example of several boxes, become one
+    skeleton. Positions are x, y, z in nanometres, as osteoid, kimimaro and CloudVolume have them. Differs from chunkflow
+    1.2.0, whose command fails on import: the offset is added. Its mapbuffer files are not read.
+    """
+
+    group: ClassVar[str] = "Read"
+    op: Literal["load-skeleton"] = "load-skeleton"
+    path: str = field(flag="-p", help="SWC file, or a folder of them.")
+    offset: tuple[float, float, float] | None = field(None, flag="-o", help="Nanometres to move the skeletons by, zyx.")
+    voxel_offset: Vec3 | None = field(None, flag="-t", help="Voxels to move them by, instead of offset; belongs to voxel_size.")
+    voxel_size: tuple[float, float, float] | None = field(None, flag="-s", help="Size of these voxels in nanometres.")
+    output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
+
+    _local = field_validator("path")(local_name)
+
+    _sizes = field_validator("voxel_size")(above_zero)
+
+    @model_validator(mode="after")
+    def _one_offset(self) -> LoadSkeleton:
+        if self.voxel_offset is not None and self.voxel_size is None:
+            raise ValueError("voxel_offset belongs to voxel_size: give both")
+        if self.voxel_offset is not None and self.offset is not None:
+            raise ValueError("offset and voxel_offset say the same: give one of them")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        osteoid = needs("osteoid", extra="files")
+
+        def step(task: Task) -> None:
+            parts: dict[int, list[Any]] = {}
+            for path in self._files():
+                with reading(path, "SWC"):
+                    text = path.read_text()
+                    skeleton = osteoid.Skeleton.from_swc(_plain(text))
+                task.bytes_read += len(text)
+                skeleton.id, skeleton.space = _object_id(path), "physical"
+                skeleton.vertices = skeleton.vertices + self._offset()
+                parts.setdefault(skeleton.id, []).append(skeleton)
+            task.values[self.output_name] = {i: _merged(osteoid, i, many) for i, many in sorted(parts.items())}
+
+        yield step
+
+    def _files(self) -> list[Path]:
+        path = Path(self.path)
+        if not path.is_dir():
+            return [path]
+        files = sorted(p for p in path.iterdir() if p.suffix == ".swc" and not p.name.startswith("."))
+        if not files:
+            raise DataMissing(f"there are no SWC files in {path}")
+        return files
+
+    def _offset(self) -> Any:
+        """Nanometres to move by, xyz as the skeletons are."""
+        import numpy as np
+
+        moved = self.offset or (0.0, 0.0, 0.0)
+        if self.voxel_offset is not None and self.voxel_size is not None:
+            z, y, x = (o * s for o, s in zip(self.voxel_offset, self.voxel_size, strict=True))
+            moved = (z, y, x)
+        return np.array(moved[::-1], np.float32)
+
+
+def _object_id(path: Path) -> int:
+    found = re.match(r"\d+(?=[_.])", path.name)
+    if found is None:
+        raise ChunkMismatch(f"the name of {path} does not begin with an object's id, for example 42.swc")
+    return int(found[0])
+
+
+def _plain(text: str) -> str:
+    """Rows without remarks and with single spaces, which are all that osteoid reads."""
+    rows = (line.partition("#")[0].split() for line in text.splitlines())
+    return "\n".join(" ".join(row) for row in rows if row)
+
+
+def _merged(osteoid: Any, object_id: int, parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    merged = osteoid.Skeleton.simple_merge(parts).consolidate(remove_disconnected_vertices=False)
+    merged.id, merged.space = object_id, "physical"
+    return merged

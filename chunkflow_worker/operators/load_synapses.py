@@ -1,0 +1,116 @@
+"""load-synapses"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import in_folder, local_name, reading
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.synapses import Synapses
+
+# A minus behind a letter or digit separates words: of `syn-0-8_...` the box begins with 0.
+_BOX = re.compile(r"(?:(?<![0-9A-Za-z])-)?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
+
+
+class LoadSynapses(Operator):
+    """Read synapses from an HDF5 or JSON file of chunkflow.
+
+    An empty file holds no synapses. The order of the axes is the file's where it tells it. Differs from chunkflow 1.2.0:
+    the JSON that save-synapses writes is read too, a prefix needs no suffix, posts are turned together with the rest by
+    --f-order, and a box without synapses gives an empty value, not None.
+    """
+
+    group: ClassVar[str] = "Read"
+    op: Literal["load-synapses"] = "load-synapses"
+    name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
+    file_path: str = field(flag="-f", help="File that ends in .h5 or .json, else a folder or prefix that the box is added to.")
+    suffix: str | None = field(None, flag="-s", help="What stands behind the box in a file's name; .h5 when not given.")
+    c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
+    resolution: tuple[float, float, float] | None = field(
+        None, flag="-r", help="Size of a voxel in nanometres, zyx; the file's when not given."
+    )
+    remove_outside: bool = field(False, off="--keep-all", help="Remove synapses whose pre lies outside the task's box.")
+    set_bbox: bool = field(False, off="--not-set-bbox", help="Make the box in the file's name the task's box.")
+    output_name: str = field("syns", flag="-o", help="Synapses to make.")
+
+    _local = field_validator("file_path")(local_name)
+
+    _sizes = field_validator("resolution")(above_zero)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        needs("h5py", extra="files")
+
+        def step(task: Task) -> None:
+            path = self._path(task.bbox)
+            if self.set_bbox:
+                task.bbox = self._box_of(path)
+            synapses = self._read(path)
+            if self.remove_outside:
+                if task.bbox is None:
+                    raise ConfigError.one(self.label, "remove_outside", "needs a box, and the task has none", "add --set-bbox")
+                synapses = synapses.inside(task.bbox, task.voxel_size)
+            task.values[self.output_name] = synapses
+
+        yield step
+
+    def _path(self, box: BoundingBox | None) -> Path:
+        if self.file_path.endswith((".h5", ".json")):
+            return Path(self.file_path)
+        if box is None:
+            cure = "end it with .h5 or .json, or give the chain boxes, for example by generate-tasks"
+            raise ConfigError.one("file_path", repr(self.file_path), "is to be completed by a box, and there is no box", cure)
+        return Path(f"{in_folder(self.file_path)}{box}{self.suffix or '.h5'}")
+
+    def _box_of(self, path: Path) -> BoundingBox:
+        found = _BOX.search(path.name)
+        try:
+            return BoundingBox.parse(found[0] if found else "")
+        except ValueError:
+            raise ConfigError.one(self.label, "set_bbox", f"there is no box in the name of {path}") from None
+
+    def _read(self, path: Path) -> Synapses:
+        from chunkflow_worker.synapses import Synapses
+
+        with reading(path, "synapses"):
+            if path.stat().st_size == 0:
+                return Synapses.empty(self.resolution)
+            content = _json(path) if path.suffix == ".json" else _hdf5(path)
+        try:
+            return Synapses.from_mapping(content, zyx=self.c_order, voxel_size=self.resolution)
+        except ChunkMismatch as error:
+            raise ChunkMismatch(f"{path}: {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    import json
+
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    return content
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        content = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
+        if "users" in file.attrs:
+            content["users"] = str(file.attrs["users"])
+    if "tbars" in content:  # what older files call it
+        content.setdefault("pre", content.pop("tbars"))
+    return content

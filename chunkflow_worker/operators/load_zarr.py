@@ -1,0 +1,90 @@
+"""load-zarr"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from pydantic import field_validator, model_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import BoxOutsideVolume, DataMissing
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+
+class LoadZarr(Operator):
+    """Read the task's box, and what later operators need around it, from a Zarr or N5 array.
+
+    Without a task's box it reads the whole array, and makes it the task's box. Place, voxel size and order of the axes are
+    those that OME-Zarr's multiscales tell, else those beside the array; axes beside z, y, x and channels must be of size 1.
+    Differs from chunkflow 1.2.0, whose command needs a version of zarr that does not fit it: blocks that are not there are
+    an error, not zeros.
+    """
+
+    group: ClassVar[str] = "Read"
+    op: Literal["load-zarr"] = "load-zarr"
+    store: str = field(flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://.")
+    path: str | None = field(None, flag="-p", help="Array in the store; its finest level when not given.")
+    chunk_start: Vec3 | None = field(
+        None, flag="-s", help="First voxel to read: the task's box when there is none yet, else read exactly this."
+    )
+    chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; belongs to chunk_start.")
+    voxel_size: tuple[float, float, float] | None = field(
+        None, flag="-v", help="Size of a voxel in nanometres; the store's when not given, else 1 1 1."
+    )
+    driver: Literal["local", "zarr", "zarr3", "n5"] = field(
+        "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that is there."
+    )
+    order: Literal["zyx", "xyz"] = field("zyx", help="Order of the axes of a Zarr array that does not name them.")
+    fill_missing: bool = field(False, help="Read blocks that are not there as zeros.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+
+    _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
+
+    @model_validator(mode="after")
+    def _box_is_whole(self) -> LoadZarr:
+        if (self.chunk_start is None) != (self.chunk_size is None):
+            raise ValueError("chunk_start and chunk_size belong together: give both or none")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.storage.zarr import open_zarr
+
+        driver = None if self.driver == "local" else self.driver
+        found = open_zarr(
+            self.store,
+            self.path,
+            driver=driver,
+            order=self.order,
+            voxel_size=self.voxel_size,
+            fill_missing=self.fill_missing,
+        )
+        if found is None:
+            where = f"{self.store}/{self.path}" if self.path else self.store
+            raise DataMissing(f"there is no {driver or 'Zarr or N5'} array at {where}")
+        volume = found
+
+        def step(task: Task) -> None:
+            box = self._box(task, run, volume.bounds)
+            array = volume.read(box)
+            task.voxel_size = task.voxel_size or volume.voxel_size
+            task.bytes_read += array.nbytes
+            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            task.values[self.output_chunk_name] = chunk
+
+        yield step
+
+    def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
+        asked = BoundingBox.sized(self.chunk_start, self.chunk_size) if self.chunk_start and self.chunk_size else None
+        if task.bbox is not None and asked is not None:
+            inside = asked.clip(bounds)
+            if inside is None:
+                raise BoxOutsideVolume(f"box {asked} lies outside {self.store}, which is {bounds}")
+            return inside
+        task.bbox = task.bbox or asked or bounds
+        return run.box_in(bounds, task.bbox, self.store)

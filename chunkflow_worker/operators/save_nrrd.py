@@ -1,0 +1,81 @@
+"""save-nrrd"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
+
+_BEST_FOR_THE_TIME = 3
+
+
+class SaveNrrd(Operator):
+    """Write a chunk to an NRRD file, which appears whole or not at all.
+
+    The chunk is cut to the task's box. NRRD lists the fastest axis first: the header's axes are x, y, z, then channels,
+    with their labels, and it gives origin and step of each in nanometres. The type stays; NRRD has no half floats. Differs
+    from chunkflow 1.2.0, which calls a method that it does not have.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-nrrd"] = "save-nrrd"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
+    file_name: str | None = field(
+        None,
+        flag="-f",
+        help="File, or a prefix when it does not end in .nrrd: the box and .nrrd are appended; the box alone when not given.",
+    )
+
+    @field_validator("file_name")
+    @classmethod
+    def _local(cls, value: str | None) -> str | None:
+        return value if value is None else local_name(value)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        nrrd = needs("nrrd", extra="files")
+        files = OneBoxPerFile(cure="leave .nrrd off file_name: as a prefix it names another file for each box")
+
+        def step(task: Task) -> None:
+            chunk = task.chunk_to_save(self.input_chunk_name)
+            if chunk.dtype.kind not in "uif" or chunk.dtype.name == "float16":
+                raise ChunkMismatch(f"NRRD has no {chunk.dtype}, the type of {self.input_chunk_name!r}: convert it before")
+            path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".nrrd")
+            files.claim(path, task.bbox or chunk.bbox)
+            if run.dry_run:
+                return
+            with whole_file(path) as part:
+                nrrd.write(str(part), chunk.array, _header(chunk), index_order="C", compression_level=_BEST_FOR_THE_TIME)
+            task.bytes_written += chunk.array.nbytes
+
+        yield step
+
+
+def _header(chunk: Chunk) -> dict[str, Any]:
+    import numpy as np
+
+    size, channels = chunk.voxel_size[::-1], chunk.array.ndim - 3
+    directions = np.full((3 + channels, 3), np.nan)  # channels lie nowhere: pynrrd writes `none` for NaN
+    directions[:3] = np.diag(size)
+    return {
+        "space dimension": 3,
+        "space units": ["nm", "nm", "nm"],
+        "labels": ["x", "y", "z", "c"][: 3 + channels],
+        "kinds": ["domain", "domain", "domain", "list"][: 3 + channels],
+        "space directions": directions,
+        "space origin": np.multiply(chunk.voxel_offset[::-1], size),
+        "encoding": "gzip",
+        "layer_type": chunk.layer_type,
+    }

@@ -1,0 +1,53 @@
+"""save-points"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import OneBoxPerFile, in_folder, local_name, task_file, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class SavePoints(Operator):
+    """Write points to an HDF5 file, which appears whole or not at all: `points` (n, 3) zyx, and `voxel_size` in nanometres.
+
+    Differs from chunkflow 1.2.0: a folder or prefix names another file for each task.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-points"] = "save-points"
+    input_name: str = field("point_cloud", flag="-i", help="Points to write.")
+    file_path: str = field(flag="-f", help="File that ends in .h5, else a folder or prefix: the box and .h5 are appended.")
+
+    _local = field_validator("file_path")(local_name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.points import Points
+
+        h5py = needs("h5py", extra="files")
+        files = OneBoxPerFile(cure="leave .h5 off file_path: as a prefix it names another file for each box")
+
+        def step(task: Task) -> None:
+            points = task.values.get(self.input_name)
+            if not isinstance(points, Points):
+                raise ChunkMismatch(f"{self.input_name!r} is a {type(points).__name__}, and points are needed")
+            path = task_file(in_folder(self.file_path), task.bbox, ".h5")
+            if task.bbox is not None:
+                files.claim(path, task.bbox)
+            if run.dry_run:
+                return
+            with whole_file(path) as part, h5py.File(part, "w") as file:
+                file["points"] = points.array
+                file["voxel_size"] = points.voxel_size
+            task.bytes_written += points.array.nbytes
+
+        yield step

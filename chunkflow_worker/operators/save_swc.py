@@ -1,0 +1,67 @@
+"""save-swc"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import in_folder, local_name, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class SaveSwc(Operator):
+    """Write each skeleton to an SWC file, named by its object, for example 42.swc; each appears whole or not at all.
+
+    Takes a mapping of object ids to skeletons of osteoid, as kimimaro and CloudVolume make them; positions are x, y, z in
+    nanometres. SWC holds trees: of a loop, one edge is left out. Differs from chunkflow 1.2.0: a task with a box adds it to
+    the names, for example 42_0-64_0-512_0-512.swc, so that the parts of an object in other boxes are not overwritten.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-swc"] = "save-swc"
+    input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
+    output_prefix: str = field("./", flag="-p", help="Folder, or what the files' names begin with.")
+
+    _local = field_validator("output_prefix")(local_name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        osteoid = needs("osteoid", extra="files")
+
+        def step(task: Task) -> None:
+            skeletons = task.values.get(self.input_name)
+            if not isinstance(skeletons, Mapping) or not all(isinstance(s, osteoid.Skeleton) for s in skeletons.values()):
+                raise ChunkMismatch(
+                    f"{self.input_name!r} is a {type(skeletons).__name__}, and a mapping of ids to skeletons is needed"
+                )
+            box = f"_{task.bbox}" if task.bbox else ""
+            for object_id, skeleton in skeletons.items():
+                text = _swc(skeleton)
+                if not run.dry_run:
+                    with whole_file(Path(f"{in_folder(self.output_prefix)}{object_id}{box}.swc")) as part:
+                        part.write_text(text)
+                    task.bytes_written += len(text)
+
+        yield step
+
+
+def _swc(skeleton: Any) -> str:
+    """The file's text. osteoid leaves out nodes without an edge, which are roots without children."""
+    physical = skeleton.physical_space(copy=True) if skeleton.space == "voxel" else skeleton
+    text: str = physical.to_swc()
+    rows = sum(1 for line in text.splitlines() if line and not line.startswith("#"))
+    linked = set(physical.edges.ravel().tolist())
+    lonely = [i for i in range(len(physical.vertices)) if i not in linked]
+    lines = [text.rstrip("\n")]
+    for number, node in enumerate(lonely, rows + 1):
+        x, y, z = physical.vertices[node]
+        lines.append(f"{number} {physical.vertex_types[node]} {x:0.6f} {y:0.6f} {z:0.6f} {physical.radius[node]:0.6f} -1")
+    return "\n".join(lines) + "\n"

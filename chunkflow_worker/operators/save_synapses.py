@@ -1,0 +1,79 @@
+"""save-synapses"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import OneBoxPerFile, in_folder, local_name, task_file, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chunkflow_worker.synapses import Synapses
+
+
+class SaveSynapses(Operator):
+    """Write synapses to an HDF5 or JSON file of chunkflow, which appears whole or not at all.
+
+    Axes are zyx. Differs from chunkflow 1.2.0: a folder or prefix names another file for each task, and its own load-synapses
+    reads the JSON, which keeps the voxel size.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-synapses"] = "save-synapses"
+    input_name: str = field("syns", flag="-i", help="Synapses to write.")
+    file_path: str = field(
+        flag="-f", help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are appended."
+    )
+
+    _local = field_validator("file_path")(local_name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.synapses import Synapses
+
+        h5py = needs("h5py", extra="files")
+        files = OneBoxPerFile(cure="give file_path without its ending: as a prefix it names another file for each box")
+
+        def step(task: Task) -> None:
+            synapses = task.values.get(self.input_name)
+            if not isinstance(synapses, Synapses):
+                raise ChunkMismatch(f"{self.input_name!r} is a {type(synapses).__name__}, and synapses are needed")
+            path = task_file(in_folder(self.file_path), task.bbox, ".h5", ".json")
+            if task.bbox is not None:
+                files.claim(path, task.bbox)
+            if run.dry_run:
+                return
+            if path.suffix == ".json":
+                _write_json(path, synapses)
+            else:
+                _write_hdf5(h5py, path, synapses)
+            task.bytes_written += path.stat().st_size
+
+        yield step
+
+
+def _write_json(path: Path, synapses: Synapses) -> None:
+    import json
+
+    content = {key: value if isinstance(value, str) else value.tolist() for key, value in synapses.mapping().items()}
+    with whole_file(path) as part:
+        part.write_text(json.dumps({"order": ["z", "y", "x"]} | content))
+
+
+def _write_hdf5(h5py: Any, path: Path, synapses: Synapses) -> None:
+    content = synapses.mapping()
+    with whole_file(path) as part, h5py.File(part, "w") as file:
+        if "users" in content:
+            file.attrs["users"] = content.pop("users")
+        for name, array in content.items():
+            file[name] = array

@@ -1,0 +1,172 @@
+"""save-zarr"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, StorageUnavailable
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk, VoxelSize
+    from chunkflow_worker.storage.zarr import ZarrVolume
+
+_BLOCK = Vec3(64, 64, 64)
+
+
+class SaveZarr(Operator):
+    """Write a chunk to a level of an OME-Zarr or N5 image, in whole blocks, and verify that they are there.
+
+    The image is made when the first chunk comes: a group that tells axes, voxel size and translation in nanometres, and the
+    array of the level in it. Several workers may begin at once. Values become the array's type: float from 0 to 1 becomes 0
+    to 255 for uint8, and everything else saturates. A box that would share a block with a neighbour is refused, unless it
+    ends where the image ends. Differs from chunkflow 1.2.0: the type is the chunk's unless given, and not float64.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["save-zarr"] = "save-zarr"
+    store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
+    shape: Vec3 | None = field(
+        None, help="Size of the whole image, for a new one, zyx; that of the volume which the chunk comes from when not given."
+    )
+    voxel_offset: Vec3 | None = field(
+        None, help="Global position of its first voxel, for a new one; that volume's when shape is not given, else 0 0 0."
+    )
+    resolution: tuple[float, float, float] | None = field(
+        None, flag="-r", help="Size of a voxel at mip 0 in nanometres, doubled by each mip; the chunk's own when not given."
+    )
+    mip: int | None = field(None, flag="-m", ge=0, help="Mip level to write; 0 when not given.")
+    dtype: str | None = field(None, help="Type of a new image; the chunk's when not given.")
+    infer_dtype: bool = field(False, help="Kept for old command lines: the type is the chunk's unless dtype is given.")
+    chunk_size: Vec3 | None = field(None, flag="-c", help="Size of the blocks of a new image; 64 64 64 when not given.")
+    order: str = field("xyz", flag="-o", help="Order of the axes of a new Zarr image, xyz or zyx; that of N5 is xyz.")
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
+    driver: Literal["zarr", "zarr3", "n5"] = field(
+        "zarr", flag="-b", help="Format: Zarr 2 with OME-Zarr 0.4, Zarr 3 with OME-Zarr 0.5, or N5."
+    )
+
+    _sizes = field_validator("shape", "resolution", "chunk_size")(above_zero)
+
+    @field_validator("order")
+    @classmethod
+    def _is_an_order(cls, value: str) -> str:
+        if value.lower() not in ("xyz", "zyx"):
+            raise ValueError("takes xyz or zyx")
+        return value.lower()
+
+    @field_validator("dtype")
+    @classmethod
+    def _is_a_type(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"bool|u?int(8|16|32|64)|float(16|32|64)", value):
+            raise ValueError("takes a type of numbers, for example uint8 or float32")
+        return value
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.chunk import convert
+        from chunkflow_worker.extras import needs
+
+        needs("tensorstore", extra="zarr")
+        opened: list[ZarrVolume] = []
+        opening = Lock()
+
+        def step(task: Task) -> None:
+            chunk = task.chunk_to_save(self.input_chunk_name)
+            with opening:
+                if not opened:
+                    found = self._volume(chunk, task, run)
+                    if found is None:
+                        return
+                    opened.append(found)
+            volume = opened[0]
+            box = chunk.bbox.clip(volume.bounds)
+            if box is None:
+                raise BoxOutsideVolume(f"chunk {chunk.bbox} lies outside {volume.path}, which is {volume.bounds}")
+            asked = task.bbox.clip(volume.bounds) if task.bbox and task.voxel_size == chunk.voxel_size else None
+            if asked is not None and not box.contains(asked):
+                raise ChunkMismatch(f"the chunk covers {box} of the task's {asked} in {volume.path}, and would leave a hole")
+            if run.dry_run:
+                return
+            array = convert(chunk.cutout(box).array, volume.dtype)
+            volume.write(box, array)
+            missing = volume.missing(box)
+            if missing:
+                raise StorageUnavailable(f"{volume.path}: {len(missing)} blocks are absent after writing: {missing[0]}")
+            task.bytes_written += array.nbytes
+
+        yield step
+
+    def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
+        """The level to write; made when there is none, or None in a dry run."""
+        from chunkflow_worker.storage.zarr import create_zarr, level_name, open_zarr
+
+        order: Literal["xyz", "zyx"] = "xyz" if self.order == "xyz" else "zyx"
+        name = level_name(self.driver, self.mip or 0)
+        # chunkflow 1.2.0 made the array at the store itself.
+        existing = open_zarr(self.store, name, driver=self.driver, order=order) or self._bare_array(order)
+        if existing is not None:
+            self._check(existing, chunk)
+            return existing
+        bounds = self._bounds(chunk, task)
+        if run.dry_run:
+            return None
+        return create_zarr(
+            self.store,
+            self.mip or 0,
+            driver=self.driver,
+            bounds=bounds,
+            voxel_size=self._voxel_size() or chunk.voxel_size,
+            block_size=self.chunk_size or _BLOCK,
+            dtype=self.dtype or chunk.dtype.name,
+            channels=chunk.array.shape[0] if chunk.array.ndim == 4 else 0,
+            layer_type=chunk.layer_type,
+            order=order,
+        )
+
+    def _bare_array(self, order: Literal["xyz", "zyx"]) -> ZarrVolume | None:
+        from chunkflow_worker.files import normal_path
+        from chunkflow_worker.storage.zarr import open_zarr
+
+        found = open_zarr(self.store, driver=self.driver, order=order)
+        return found if found is not None and found.path == normal_path(self.store) else None
+
+    def _voxel_size(self) -> VoxelSize | None:
+        if self.resolution is None:
+            return None
+        z, y, x = (r * 2 ** (self.mip or 0) for r in self.resolution)
+        return (z, y, x)
+
+    def _bounds(self, chunk: Chunk, task: Task) -> BoundingBox:
+        if self.shape is not None:
+            return BoundingBox.sized(self.voxel_offset or (0, 0, 0), self.shape)
+        bounds = chunk.bounds or (chunk.bbox if task.bbox is None else None)
+        if bounds is None:
+            problem = "is not given, there is no image yet, and the chunk does not know the size of its volume"
+            raise ConfigError.one(self.label, "shape", problem, "give --shape z y x")
+        return bounds if self.voxel_offset is None else BoundingBox.sized(self.voxel_offset, bounds.size)
+
+    def _check(self, volume: ZarrVolume, chunk: Chunk) -> None:
+        """Raises ConfigError when an existing image is another than the options or the chunk say."""
+        size = self._voxel_size()
+        told = {
+            "shape": (self.shape, volume.bounds.size),
+            "voxel_offset": (self.voxel_offset, volume.bounds.start),
+            "resolution": (size, volume.voxel_size),
+            "dtype": (self.dtype, volume.dtype.name),
+            "chunk_size": (self.chunk_size and self.chunk_size.min(volume.bounds.size), volume.block_size),
+        }
+        for option, (given, stored) in told.items():
+            if given is not None and given != stored:
+                problem = f"{given} is asked for, and {volume.path} has {stored}"
+                raise ConfigError.one(self.label, option, problem, "choose another store, or delete it first")
+        if chunk.channels != volume.channels:
+            raise ChunkMismatch(f"{volume.path} has {volume.channels} channels, and the chunk has {chunk.channels}")

@@ -1,0 +1,112 @@
+"""load-npy: files are written with numpy itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, DataMissing
+from chunkflow_worker.operators.load_npy import LoadNpy
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.points import Points
+from chunkflow_worker.task import Task
+
+VOXELS = np.arange(10 * 11 * 12, dtype=np.uint16).reshape(10, 11, 12)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    np.save(tmp_path / "a.npy", VOXELS)
+    return str(tmp_path / "a.npy")
+
+
+def test_without_a_box_the_whole_file_is_read(run_step, file) -> None:
+    task = run_step(LoadNpy(file_name=file, voxel_offset=(-2, 100, 1000), voxel_size=(40, 7.16, 7.5)))
+    chunk = task.chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS)
+    assert chunk.dtype == np.uint16
+    assert str(chunk.bbox) == str(chunk.bounds) == "-2-8_100-111_1000-1012"
+    assert chunk.voxel_size == (40.0, 7.16, 7.5)
+    assert task.bytes_read == VOXELS.nbytes
+    assert chunk.array.flags.writeable
+    assert not isinstance(chunk.array, np.memmap)
+
+
+def test_the_task_s_box_and_what_later_operators_need_is_cut_out(file) -> None:
+    load = {"op": "load-npy", "file_name": file, "voxel_offset": [-2, 100, 1000], "output_name": "read"}
+    crop = {"op": "crop-margin", "margin_size": [2, 2, 2, 3, 3, 3], "input_chunk_name": "read"}
+    with Pipeline.parse({"operators": [load, crop]}).open() as opened:
+        opened.run(task := Task(BoundingBox.parse("-1-4_102-105_1003-1012")))
+    assert str(task.chunk("read").bbox) == "-2-7_100-108_1001-1012"
+    assert np.array_equal(task.chunk("chunk").array, VOXELS[1:6, 2:5, 3:12])
+    assert task.bytes_read == task.chunk("read").array.nbytes < VOXELS.nbytes
+
+
+def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step, file) -> None:
+    chunk = run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("5-50_0-11_0-12")).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS[5:])
+    with pytest.raises(BoxOutsideVolume, match=r"box 10-50_0-11_0-12 lies outside .*a.npy, which is 0-10_0-11_0-12"):
+        run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("10-50_0-11_0-12"))
+
+
+def test_a_prefix_names_a_file_that_lies_at_its_box(run_step, tmp_path) -> None:
+    box = BoundingBox.parse("2-4_0-3_8-12")
+    np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 4)))
+    assert run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box).chunk("chunk").bbox == box
+    np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 5)))
+    with pytest.raises(ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its name says \[2, 3, 4\]"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_channels_orders_and_big_endian_numbers(run_step, tmp_path, shape, order) -> None:
+    array = np.asarray(np.random.default_rng(0).random(shape), ">f4", order=order)
+    np.save(tmp_path / "a.npy", array)
+    back = run_step(LoadNpy(file_name=f"{tmp_path}/a.npy")).chunk("chunk").array
+    assert np.array_equal(back, array)
+    assert back.dtype.isnative
+    assert back.flags.c_contiguous
+
+
+def test_points_are_read_and_moved(run_step, tmp_path) -> None:
+    """chunkflow 1.2.0 has two commands of this name; the one that read points could not be reached."""
+    points = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
+    np.save(tmp_path / "a.npy", points)
+    load = LoadNpy(file_name=f"{tmp_path}/a.npy", voxel_offset=(10, 20, 30), voxel_size=(40, 8, 8), output_name="points")
+    value = run_step(load).values["points"]
+    assert isinstance(value, Points)
+    assert value.array.tolist() == [[11, 22, 33], [14, 25, 36]]
+    assert value.voxel_size == (40.0, 8.0, 8.0)
+    plain = run_step(LoadNpy(file_name=f"{tmp_path}/a.npy")).values["chunk"].array
+    assert np.array_equal(plain, points)
+    assert plain.dtype == np.int32
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 2)), np.zeros(3), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")])
+def test_what_is_neither_chunk_nor_points_is_refused(run_step, tmp_path, array) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ChunkMismatch, match=r"a chunk is numbers in zyx or czyx, and points"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))
+
+
+def test_files_that_are_absent_damaged_or_unsafe_are_told(run_step, tmp_path) -> None:
+    with pytest.raises(DataMissing, match=r"there is no file .*none.npy"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/none.npy"))
+    (tmp_path / "text.npy").write_text("hello")
+    with pytest.raises(DataMissing, match=r"text.npy cannot be read as NumPy"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/text.npy"))
+    np.save(tmp_path / "code.npy", np.array([print], object), allow_pickle=True)
+    with pytest.raises(DataMissing, match=r"code.npy cannot be read as NumPy"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/code.npy"))
+    np.savez(tmp_path / "many", a=VOXELS)
+    (tmp_path / "many.npz").rename(tmp_path / "many.npy")
+    with pytest.raises(ChunkMismatch, match="several arrays"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/many.npy"))
+    np.save(tmp_path / "a.npy", VOXELS)
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-5])
+    with pytest.raises(DataMissing, match=r"a.npy cannot be read as NumPy"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))

@@ -1,0 +1,169 @@
+"""load-png: pictures are written with Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.operators.load_png import LoadPng
+from chunkflow_worker.operators.save_pngs import SavePngs
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.task import Task
+
+VOXELS = np.random.default_rng(0).integers(0, 256, (6, 7, 9), np.uint8)
+
+
+def write(folder: Path, voxels: np.ndarray, first: int = 0, name: str = "{:05d}") -> str:
+    folder.mkdir(exist_ok=True)
+    for z, section in enumerate(voxels, first):
+        Image.fromarray(section).save(folder / f"{name.format(z)}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> str:
+    return write(tmp_path / "stack", VOXELS, 40)
+
+
+def test_without_a_box_the_whole_stack_is_read_at_its_numbers(run_step, stack) -> None:
+    task = run_step(LoadPng(path=stack, voxel_size=(40, 8, 8)))
+    chunk = task.chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS)
+    assert (str(chunk.bbox), chunk.voxel_size, chunk.dtype) == ("40-46_0-7_0-9", (40.0, 8.0, 8.0), np.uint8)
+    assert chunk.bounds == chunk.bbox
+    assert task.bytes_read == VOXELS.nbytes
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_box_s_first_section_is_read_and_the_offset_holds(run_step, stack, slash) -> None:
+    """chunkflow 1.2.0 fails on a box's first section, and ignores the offset of the pictures."""
+    load = LoadPng(path=stack + slash, voxel_offset=(-41, 100, -3))
+    box = BoundingBox.parse("0-2_102-105_-1-6")
+    chunk = run_step(load, bbox=box).chunk("chunk")
+    assert chunk.bbox == box
+    assert np.array_equal(chunk.array, VOXELS[1:3, 2:5, 2:9])
+    assert str(chunk.bounds) == "-1-5_100-107_-3-6"
+
+
+def test_what_later_operators_need_is_read_too(stack) -> None:
+    load = {"op": "load-png", "path": stack, "output_chunk_name": "read"}
+    crop = {"op": "crop-margin", "margin_size": [2] * 6, "input_chunk_name": "read"}
+    with Pipeline.parse({"operators": [load, crop]}).open() as opened:
+        opened.run(task := Task(BoundingBox.parse("41-44_3-5_0-4")))
+    assert str(task.chunk("read").bbox) == "40-46_1-7_0-6"
+    assert np.array_equal(task.chunk("chunk").array, VOXELS[1:4, 3:5, 0:4])
+
+
+def test_a_cutout_overrides_the_task_s_box(run_step, stack) -> None:
+    load = LoadPng(path=stack, cutout_offset=(42, 1, 2), chunk_size=(3, 4, 5))
+    for bbox in (None, BoundingBox.parse("40-41_0-7_0-9")):
+        chunk = run_step(load, bbox=bbox).chunk("chunk")
+        assert np.array_equal(chunk.array, VOXELS[2:5, 1:5, 2:7])
+        assert str(chunk.bbox) == "42-45_1-5_2-7"
+    with pytest.raises(BoxOutsideVolume, match="the cutout 45-48_1-5_2-7 does not lie in"):
+        run_step(LoadPng(path=stack, cutout_offset=(45, 1, 2), chunk_size=(3, 4, 5)))
+
+
+@pytest.mark.parametrize("bbox", [None, BoundingBox.parse("41-45_0-7_0-9")])
+def test_a_section_that_is_not_there_is_an_error(run_step, stack, bbox) -> None:
+    """chunkflow 1.2.0 prints a line and goes on with zeros."""
+    Path(stack, "00043.png").unlink()
+    with pytest.raises(DataMissing, match=r"stack lacks 1 sections of .*, for example number 43"):
+        run_step(LoadPng(path=stack), bbox=bbox)
+    assert run_step(LoadPng(path=stack), bbox=BoundingBox.parse("40-43_0-7_0-9")).chunk("chunk").bbox.size.z == 3
+
+
+def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
+    write(tmp_path / "a", VOXELS, 998, "sec_{:03d}")
+    write(tmp_path / "a", VOXELS, 0, "other_{:03d}")
+    chunk = run_step(LoadPng(path=f"{tmp_path}/a/sec_", digit_num=3)).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS)
+    assert chunk.bbox.start.z == 998
+    with pytest.raises(ConfigError, match=r"digit_num: .* sec_1000.png has not 5 digits"):
+        run_step(LoadPng(path=f"{tmp_path}/a/sec_"))
+
+
+def test_names_without_numbers_are_taken_in_order_and_one_picture_is_a_section(run_step, tmp_path) -> None:
+    for name, section in zip("cab", VOXELS, strict=False):
+        Image.fromarray(section).save(tmp_path / f"{name}.png")
+    chunk = run_step(LoadPng(path=str(tmp_path), voxel_offset=(5, 0, 0))).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS[[1, 2, 0]])
+    assert chunk.voxel_offset == Vec3(5, 0, 0)
+    assert np.array_equal(run_step(LoadPng(path=f"{tmp_path}/c.png")).chunk("chunk").array, VOXELS[:1])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_save_pngs_and_back(run_step, tmp_path, dtype) -> None:
+    chunk = Chunk(VOXELS.astype(dtype) * (1 if dtype == "uint8" else 250), Vec3(99_998, 30, -4))
+    run_step(SavePngs(output_path=str(tmp_path), dtype=dtype), chunk=chunk)
+    back = run_step(LoadPng(path=str(tmp_path), voxel_offset=(0, 30, -4))).chunk("chunk")
+    assert np.array_equal(back.array, chunk.array)
+    assert (back.bbox, back.dtype) == (chunk.bbox, dtype)
+
+
+def test_values_are_converted_not_wrapped(run_step, tmp_path) -> None:
+    """chunkflow 1.2.0 casts: 300 becomes 44."""
+    path = write(tmp_path / "a", np.array([[[7, 300]]], np.uint16))
+    assert run_step(LoadPng(path=path, dtype="uint8")).chunk("chunk").array.ravel().tolist() == [7, 255]
+    path = write(tmp_path / "a", np.array([[[0, 255]]], np.uint8))
+    assert run_step(LoadPng(path=path, dtype="float32")).chunk("chunk").array.ravel().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_grey_pictures_of_every_kind_are_read(run_step, tmp_path, mode) -> None:
+    grey = np.array([[0, 255], [255, 0]], np.uint8)
+    if mode == "I;16":
+        Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "00000.png")
+    else:
+        Image.fromarray(grey).convert(mode).save(tmp_path / "00000.png")
+    array = run_step(LoadPng(path=str(tmp_path))).chunk("chunk").array
+    assert np.array_equal(array[0] // (257 if mode == "I;16" else 1), grey)
+
+
+def test_colour_and_sizes_that_differ_are_told(run_step, tmp_path) -> None:
+    colour = np.zeros((7, 9, 3), np.uint8)
+    colour[0, 0] = 1, 2, 3
+    path = write(tmp_path / "a", VOXELS)
+    Image.fromarray(colour).save(f"{path}/00003.png")
+    with pytest.raises(ChunkMismatch, match=r"00003.png is in colour, and a section is grey"):
+        run_step(LoadPng(path=path))
+    Image.fromarray(VOXELS[0, 1:]).save(f"{path}/00003.png")
+    with pytest.raises(ChunkMismatch, match=r"00003.png has \[6, 9\] pixels, and the first picture has \[7, 9\]"):
+        run_step(LoadPng(path=path))
+    Image.fromarray(VOXELS[0].astype(np.uint16)).save(f"{path}/00003.png")
+    with pytest.raises(ChunkMismatch, match=r"some pictures of .* have 8 and others 16 bits"):
+        run_step(LoadPng(path=path))
+
+
+def test_absent_and_damaged_pictures_are_told(run_step, tmp_path) -> None:
+    with pytest.raises(DataMissing, match="there is no file"):
+        run_step(LoadPng(path=f"{tmp_path}/none/a"))
+    with pytest.raises(DataMissing, match="there are no PNG pictures at"):
+        run_step(LoadPng(path=str(tmp_path)))
+    path = write(tmp_path / "a", VOXELS)
+    Path(path, "00002.png").write_bytes(Path(path, "00002.png").read_bytes()[:60])
+    with pytest.raises(DataMissing, match=r"00002.png cannot be read as PNG"):
+        run_step(LoadPng(path=path))
+    Path(path, "00000.png").write_text("hello" * 9)
+    with pytest.raises(DataMissing, match=r"00000.png cannot be read as PNG"):
+        run_step(LoadPng(path=path))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"cutout_offset": [1, 0, 0]}, "cutout_offset belongs to chunk_size"),
+        ({"dtype": "text"}, "takes a type of numbers"),
+        ({"path": "s3://bucket/a"}, "without a protocol"),
+        ({"digit_num": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_options_are_told(options, text) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Pipeline.parse({"operators": [{"op": "load-png", "path": "a"} | options]})

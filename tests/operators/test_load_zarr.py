@@ -1,0 +1,172 @@
+"""load-zarr: arrays are written with zarr-python and tensorstore."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import zarr
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.operators.load_zarr import LoadZarr
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.task import Task
+
+VOXELS = np.random.default_rng(0).integers(1, 60000, (10, 12, 14)).astype(np.uint16)
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    def make_array(array: np.ndarray, attributes: dict[str, Any] | None = None, version: int = 3, **options: Any) -> str:
+        made = zarr.create_array(
+            f"{tmp_path}/a",
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=(*(1,) * (array.ndim - 3), 4, 4, 4),
+            zarr_format=version,
+            attributes=attributes or {},
+            **options,
+        )
+        made[:] = array
+        return f"{tmp_path}/a"
+
+    return make_array
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("shape", [(10, 12, 14), (2, 10, 12, 14)])
+def test_a_plain_array_lies_at_zero(run_step, make, version, shape) -> None:
+    array = np.broadcast_to(VOXELS, shape)
+    task = run_step(LoadZarr(store=make(array, version=version)))
+    chunk = task.chunk("chunk")
+    assert np.array_equal(chunk.array, array)
+    assert (str(chunk.bbox), chunk.voxel_size) == ("0-10_0-12_0-14", (1.0, 1.0, 1.0))
+    assert task.bbox == chunk.bbox
+    assert task.bytes_read == array.nbytes
+
+
+@pytest.mark.parametrize(
+    ("attributes", "offset"),
+    [
+        ({"voxel_offset": [1, -2, 3], "voxel_size": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
+        ({"offset": [40, -16, 22.5], "resolution": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
+        ({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "offset": [40, -16, 22.5], "resolution": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
+    ],
+)
+def test_place_and_voxel_size_beside_the_array(run_step, make, attributes, offset) -> None:
+    store = make(VOXELS, attributes, version=2)
+    chunk = run_step(LoadZarr(store=store)).chunk("chunk")
+    assert (str(chunk.bbox), chunk.voxel_size) == (offset, (40.0, 8.0, 7.5))
+    given = run_step(LoadZarr(store=store, voxel_size=(4, 4, 4))).chunk("chunk")
+    assert (given.bbox, given.voxel_size) == (chunk.bbox, (4.0, 4.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("names", "options"), [(("x", "y", "z"), {}), (None, {"order": "xyz"}), (("X", "Y", "Z"), {"order": "zyx"})]
+)
+def test_axes_in_the_order_xyz_are_turned(run_step, make, names, options) -> None:
+    store = make(np.ascontiguousarray(VOXELS.transpose()), dimension_names=names)
+    assert np.array_equal(run_step(LoadZarr(store=store, **options)).chunk("chunk").array, VOXELS)
+
+
+def test_an_n5_array_begins_with_x(run_step, tmp_path) -> None:
+    spec = {
+        "driver": "n5",
+        "kvstore": {"driver": "file", "path": f"{tmp_path}/a/deep/"},
+        "metadata": {"dimensions": [14, 12, 10], "blockSize": [4, 4, 4], "dataType": "uint16", "compression": {"type": "gzip"}},
+    }
+    tensorstore.open(spec, create=True).result()[...] = VOXELS.transpose()
+    chunk = run_step(LoadZarr(store=f"{tmp_path}/a", path="deep", driver="n5", voxel_size=(40, 8, 8))).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS)
+    assert chunk.voxel_size == (40.0, 8.0, 8.0)
+
+
+@pytest.mark.parametrize("version", ["0.3", "0.4", "0.5"])
+def test_an_ome_zarr_of_five_axes_in_micrometres(run_step, tmp_path, version) -> None:
+    old = version != "0.5"
+    group = zarr.open_group(f"{tmp_path}/a", mode="w", zarr_format=2 if old else 3)
+    axes: list[Any] = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
+    levels = []
+    for i in (0, 1):
+        array = np.stack([VOXELS, VOXELS[::-1]])[None, :, :: i + 1, :: i + 1, :: i + 1]
+        group.create_array(str(i), shape=array.shape, dtype=array.dtype)[:] = array
+        steps = [{"type": "scale", "scale": [1, 1, *(s * (i + 1) for s in (0.04, 0.008, 0.008))]}]
+        steps += [{"type": "translation", "translation": [0, 0, 0.16, 0.16, -0.16]}]
+        levels.append({"path": str(i)} | ({} if version == "0.3" else {"coordinateTransformations": steps}))
+    scales = [{"version": version, "axes": ["t", "c", "z", "y", "x"] if version == "0.3" else axes, "datasets": levels}]
+    group.attrs.update({"multiscales": scales} if old else {"ome": {"version": "0.5", "multiscales": scales}})
+    chunk = run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk")
+    assert np.array_equal(chunk.array, np.stack([VOXELS, VOXELS[::-1]]))
+    if version != "0.3":
+        assert chunk.voxel_size == pytest.approx((40.0, 8.0, 8.0))
+        assert tuple(chunk.voxel_offset) == (4, 20, -20)
+    coarse = run_step(LoadZarr(store=f"{tmp_path}/a", path="1")).chunk("chunk")
+    assert np.array_equal(coarse.array[0], VOXELS[::2, ::2, ::2])
+    if version != "0.3":
+        assert coarse.voxel_size == pytest.approx((80.0, 16.0, 16.0))
+        assert tuple(coarse.voxel_offset) == (2, 10, -10)
+
+
+def test_the_task_s_box_and_what_later_operators_need(make) -> None:
+    load = {"op": "load-zarr", "store": make(VOXELS), "output_chunk_name": "read"}
+    crop = {"op": "crop-margin", "margin_size": [2] * 6, "input_chunk_name": "read"}
+    with Pipeline.parse({"operators": [load, crop]}).open() as opened:
+        opened.run(task := Task(BoundingBox.parse("1-4_3-5_6-12")))
+    assert str(task.chunk("read").bbox) == "0-6_1-7_4-14"
+    assert np.array_equal(task.chunk("chunk").array, VOXELS[1:4, 3:5, 6:12])
+
+
+def test_a_cutout_is_the_task_s_box_or_read_exactly(run_step, make) -> None:
+    load = LoadZarr(store=make(VOXELS), chunk_start=(1, 2, 3), chunk_size=(2, 3, 4))
+    task = run_step(load)
+    assert str(task.bbox) == "1-3_2-5_3-7"
+    assert np.array_equal(task.chunk("chunk").array, VOXELS[1:3, 2:5, 3:7])
+    task = run_step(load, bbox=BoundingBox.parse("8-9_0-1_0-1"))
+    assert (str(task.bbox), str(task.chunk("chunk").bbox)) == ("8-9_0-1_0-1", "1-3_2-5_3-7")
+    with pytest.raises(BoxOutsideVolume, match="box 10-12_0-1_0-1 lies outside"):
+        run_step(LoadZarr(store=load.store), bbox=BoundingBox.parse("10-12_0-1_0-1"))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_block_that_is_not_there_is_an_error_not_zeros(run_step, make, version) -> None:
+    store = make(VOXELS, version=version)
+    block = Path(store, "1.0.2" if version == 2 else "c/1/0/2")
+    block.unlink()
+    with pytest.raises(DataMissing, match="a lacks 1 blocks of box 0-10_0-12_0-14, for example 4-8_0-4_8-12"):
+        run_step(LoadZarr(store=store))
+    assert run_step(LoadZarr(store=store), bbox=BoundingBox.parse("0-4_0-12_0-14")).chunk("chunk").array.all()
+    holed = run_step(LoadZarr(store=store, fill_missing=True)).chunk("chunk").array
+    assert np.argwhere(holed == 0).tolist() == [[z, y, x] for z in range(4, 8) for y in range(4) for x in range(8, 12)]
+
+
+def test_a_damaged_block_may_be_written_anew(run_step, make) -> None:
+    store = make(VOXELS, version=2)
+    Path(store, "1.0.2").write_bytes(b"hello")
+    with pytest.raises(BlockDamaged):
+        run_step(LoadZarr(store=store))
+
+
+def test_what_is_no_chunk_is_refused(run_step, make) -> None:
+    with pytest.raises(ChunkMismatch, match=r"has axes \['c', 'z', 'y'\].*a chunk has z, y, x and at most channels"):
+        run_step(LoadZarr(store=make(VOXELS, dimension_names=("c", "z", "y"))))
+
+
+def test_a_store_that_is_not_there_or_of_another_format_is_told(run_step, make, tmp_path) -> None:
+    with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/none"):
+        run_step(LoadZarr(store=f"{tmp_path}/none"))
+    store = make(VOXELS)
+    with pytest.raises(DataMissing, match=r"there is no n5 array at .*/a"):
+        run_step(LoadZarr(store=store, driver="n5"))
+    with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/a/b"):
+        run_step(LoadZarr(store=store, path="b"))
+    content = json.loads(Path(store, "zarr.json").read_text())
+    content["codecs"] = [{"name": "magic"}]
+    Path(store, "zarr.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"zarr.json: can't be used: .*magic"):
+        run_step(LoadZarr(store=store))

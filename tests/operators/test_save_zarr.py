@@ -1,0 +1,237 @@
+"""save-zarr: images are read with zarr-python and tensorstore."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import zarr
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.load_zarr import LoadZarr
+from chunkflow_worker.operators.save_zarr import SaveZarr
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.task import Task
+
+DRIVERS = ["zarr", "zarr3", "n5"]
+BOUNDS = BoundingBox.parse("-8-12_16-50_0-40")
+VOXELS = np.random.default_rng(0).integers(0, 60000, BOUNDS.size).astype(np.uint16)
+CHUNK = Chunk(VOXELS, BOUNDS.start, (40.0, 7.16, 8.0), "segmentation", BOUNDS)
+BLOCKS = {"chunk_size": (8, 16, 16)}
+
+
+def scales(folder: Path, driver: str) -> dict[str, Any]:
+    if driver == "zarr":
+        return json.loads((folder / ".zattrs").read_text())["multiscales"][0]
+    return json.loads((folder / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("order", ["zyx", "xyz"])
+@pytest.mark.parametrize("channels", [0, 2])
+def test_load_zarr_finds_all_of_it_again(run_step, tmp_path, driver, order, channels) -> None:
+    array = np.stack([VOXELS, VOXELS[::-1]]) if channels else VOXELS
+    chunk = CHUNK.with_array(array)
+    store = f"{tmp_path}/a"
+    task = run_step(SaveZarr(store=store, driver=driver, order=order, **BLOCKS), chunk=chunk)
+    assert task.bytes_written == array.nbytes
+    back = run_step(LoadZarr(store=store)).chunk("chunk")
+    assert np.array_equal(back.array, array)
+    assert (back.bbox, back.bounds, back.voxel_size, back.dtype) == (BOUNDS, BOUNDS, CHUNK.voxel_size, np.uint16)
+    assert back.layer_type == "segmentation"
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+@pytest.mark.parametrize("order", ["zyx", "xyz"])
+def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(run_step, tmp_path, driver, order) -> None:
+    array = np.stack([VOXELS, VOXELS[::-1]])
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS), chunk=CHUNK.with_array(array))
+    group = zarr.open_group(f"{tmp_path}/a", mode="r")
+    assert np.array_equal(group["0"][:], array if order == "zyx" else array.transpose(0, 3, 2, 1))
+    told = scales(tmp_path / "a", driver)
+    space = [{"name": n, "type": "space", "unit": "nanometer"} for n in order]
+    assert told["axes"] == [{"name": "c", "type": "channel"}, *space]
+    assert told.get("version") == ("0.4" if driver == "zarr" else None)  # 0.5 tells it beside the multiscales
+    assert driver == "zarr" or group.attrs["ome"]["version"] == "0.5"
+    [dataset] = told["datasets"]
+    scale, translation = dataset["coordinateTransformations"]
+    assert (dataset["path"], scale["type"], translation["type"]) == ("0", "scale", "translation")
+    by_axis = {"z": (40.0, -320.0), "y": (7.16, 16 * 7.16), "x": (8.0, 0.0), "c": (1.0, 0.0)}
+    assert scale["scale"] == [by_axis[n][0] for n in f"c{order}"]
+    assert translation["translation"] == pytest.approx([by_axis[n][1] for n in f"c{order}"])
+
+
+@pytest.mark.parametrize(("driver", "key"), [("zarr", "0"), ("zarr3", "0"), ("n5", "s0")])
+def test_tensorstore_reads_it(run_step, tmp_path, driver, key) -> None:
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, **BLOCKS), chunk=CHUNK)
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{tmp_path}/a/{key}/"}}
+    array = tensorstore.open(spec, open=True).result()
+    assert np.array_equal(array.read().result(), VOXELS.transpose())
+    if driver != "zarr":
+        assert array.domain.labels == ("x", "y", "z")
+    if driver == "n5":
+        assert array.dimension_units == (
+            tensorstore.Unit(8, "nm"),
+            tensorstore.Unit(7.16, "nm"),
+            tensorstore.Unit(40, "nm"),
+        )
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "uint16", "uint32", "uint64", "int64", "float32", "float64"])
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_the_type_is_the_chunk_s(run_step, tmp_path, dtype, driver) -> None:
+    """chunkflow 1.2.0 makes float64 of everything."""
+    array = (np.arange(24).reshape(2, 3, 4) % 5).astype(dtype)
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver), chunk=Chunk(array))
+    back = zarr.open_group(f"{tmp_path}/a", mode="r")["0"]
+    assert back.dtype == dtype
+    assert np.array_equal(back[:], array.transpose())
+
+
+def test_a_given_type_scales_bytes_and_saturates(run_step, tmp_path) -> None:
+    floats = Chunk(np.array([[[-1, 0, 0.2, 1, 1.5]]], np.float32))
+    run_step(SaveZarr(store=f"{tmp_path}/a", dtype="uint8"), chunk=floats)
+    assert run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk").array.ravel().tolist() == [0, 0, 51, 255, 255]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_boxes_make_one_image_and_zeros_are_stored(tmp_path, driver) -> None:
+    """A block of zeros was done; one that is absent was not."""
+    array = VOXELS.copy()
+    array[:8, :16, :16] = 0
+    chunk = CHUNK.with_array(array)
+    with SaveZarr(store=f"{tmp_path}/a", driver=driver, order="zyx", **BLOCKS).open(Run(lambda box, bounds: box)) as step:
+        boxes = list(BOUNDS.split(Vec3(8, 32, 16)))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda box: step(Task(box, {"chunk": chunk.cutout(box)})), boxes))
+    with LoadZarr(store=f"{tmp_path}/a").open(Run(lambda box, bounds: box)) as step:
+        step(task := Task())
+    assert np.array_equal(task.chunk("chunk").array, array)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_workers_may_begin_at_once(tmp_path, driver) -> None:
+    """Each process makes the image and two levels, and writes its own box."""
+    code = """
+import sys, numpy as np
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.save_zarr import SaveZarr
+from chunkflow_worker.task import Task
+bounds = BoundingBox.parse("0-32_0-8_0-8")
+n = int(sys.argv[3])
+box = BoundingBox(Vec3(8 * n, 0, 0), Vec3(8 * n + 8, 8, 8))
+for mip in (n % 2, (n + 1) % 2):
+    with SaveZarr(store=sys.argv[1], driver=sys.argv[2], mip=mip, chunk_size=(8, 8, 8)).open(Run(lambda b, _: b)) as step:
+        size = (40.0 * (mip + 1), 8.0, 8.0)
+        step(Task(box, {"chunk": Chunk(np.full(box.size, n + 1, np.uint8), box.start, size, bounds=bounds)}))
+"""
+    arguments = [sys.executable, "-c", code, f"{tmp_path}/a", driver]
+    workers = [subprocess.Popen([*arguments, str(n)]) for n in range(4)]
+    assert [w.wait(60) for w in workers] == [0] * 4
+    with LoadZarr(store=f"{tmp_path}/a").open(Run(lambda box, bounds: box)) as step:
+        step(task := Task())
+    assert task.chunk("chunk").array[:, 0, 0].tolist() == [n + 1 for n in range(4) for _ in range(8)]
+    if driver != "n5":
+        levels = scales(tmp_path / "a", driver)["datasets"]
+        assert [level["path"] for level in levels] == ["0", "1"]
+        assert [level["coordinateTransformations"][0]["scale"][2] for level in levels] == [40.0, 80.0]
+
+
+def test_a_shape_and_a_resolution_make_an_image_before_its_extent_is_known(run_step, tmp_path) -> None:
+    box = BoundingBox.parse("8-16_0-16_16-32")
+    chunk = Chunk(np.ones(box.size, np.uint8), box.start)
+    save = SaveZarr(store=f"{tmp_path}/a", shape=(20, 30, 40), resolution=(40, 8, 8), mip=1, chunk_size=(8, 16, 16))
+    run_step(save, bbox=box, chunk=chunk)
+    back = run_step(LoadZarr(store=f"{tmp_path}/a", path="1"), bbox=box).chunk("chunk")
+    assert (back.bbox, str(back.bounds), back.voxel_size) == (box, "0-20_0-30_0-40", (80.0, 16.0, 16.0))
+    assert back.array.all()
+    with pytest.raises(ConfigError, match="shape: is not given, there is no image yet"):
+        run_step(SaveZarr(store=f"{tmp_path}/b"), bbox=box, chunk=chunk)
+
+
+def test_boxes_that_share_blocks_are_refused(run_step, tmp_path) -> None:
+    save = SaveZarr(store=f"{tmp_path}/a", **BLOCKS)
+    for text in ("-8-4_16-32_0-16", "-4-0_16-32_0-16", "0-8_16-33_0-16"):
+        box = BoundingBox.parse(text)
+        with pytest.raises(BoxNotAligned, match=r"would share blocks of \[8, 16, 16\] voxels"):
+            run_step(save, bbox=box, chunk=CHUNK.cutout(box))
+    edge = BoundingBox.parse("8-12_48-50_32-40")
+    run_step(save, bbox=edge, chunk=CHUNK.cutout(edge))
+    outside = Chunk(np.zeros((8, 16, 16), np.uint16), Vec3(100, 0, 0), CHUNK.voxel_size)
+    with pytest.raises(BoxOutsideVolume):
+        run_step(save, chunk=outside)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"shape": (1, 2, 3)}, "shape"),
+        ({"resolution": (1, 2, 3)}, "resolution"),
+        ({"dtype": "uint8"}, "dtype"),
+        ({"chunk_size": (4, 4, 4)}, "chunk_size"),
+    ],
+)
+def test_options_that_contradict_an_existing_image_are_told(run_step, tmp_path, options, text) -> None:
+    run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
+    with pytest.raises(ConfigError, match=f"{text}: .* is asked for, and .*/a/0 has"):
+        run_step(SaveZarr(store=f"{tmp_path}/a", **options), chunk=CHUNK)
+    with pytest.raises(ChunkMismatch, match="has 1 channels, and the chunk has 2"):
+        run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=CHUNK.with_array(np.stack([VOXELS, VOXELS])))
+
+
+def test_a_level_of_other_axes_is_refused(run_step, tmp_path) -> None:
+    run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
+    with pytest.raises(ConfigError, match="another one lies here already: its axes are"):
+        run_step(SaveZarr(store=f"{tmp_path}/a", mip=1, order="zyx"), chunk=CHUNK)
+
+
+def test_an_array_that_chunkflow_made_at_the_store_itself_is_written(run_step, tmp_path) -> None:
+    made = zarr.create_array(f"{tmp_path}/a", shape=(40, 50, 12), chunks=(8, 8, 4), dtype="u2", zarr_format=2)
+    chunk = Chunk(VOXELS[8:, :34], Vec3(0, 16, 0))
+    run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=chunk)
+    assert np.array_equal(made[:, 16:, :], chunk.array.transpose())
+
+
+def test_a_dry_run_writes_nothing(tmp_path) -> None:
+    with SaveZarr(store=f"{tmp_path}/a").open(Run(lambda box, bounds: box, dry_run=True)) as step:
+        step(Task(values={"chunk": CHUNK}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hole_is_refused(run_step, tmp_path) -> None:
+    task = Task(BOUNDS, {"chunk": CHUNK.cutout(BoundingBox.parse("-8-0_16-50_0-40"))}, voxel_size=CHUNK.voxel_size)
+    with pytest.raises(ChunkMismatch, match="would leave a hole"):
+        run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), task)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_an_object_store_holds_images_too(run_step, aws, unique_name, driver) -> None:
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    save = SaveZarr(store=f"s3://{unique_name}/some/image", driver=driver, **BLOCKS)
+    run_step(save, chunk=CHUNK)
+    run_step(save, chunk=CHUNK)
+    assert np.array_equal(run_step(LoadZarr(store=f"s3://{unique_name}/some/image")).chunk("chunk").array, VOXELS)
+
+
+@pytest.mark.parametrize(("option", "value"), [("order", "yxz"), ("dtype", "text"), ("shape", [0, 1, 1]), ("store", "ftp://a/b")])
+def test_wrong_options_are_told(tmp_path, option, value) -> None:
+    with pytest.raises(ConfigError, match=r"takes xyz or zyx|takes a type|above 0|unknown protocol"):  # noqa: PT012
+        chain = Pipeline.parse(
+            {"operators": [{"op": "create-chunk"}, {"op": "save-zarr", "store": f"{tmp_path}/a", option: value}]}
+        )
+        with chain.open() as opened:
+            opened.run(Task())
