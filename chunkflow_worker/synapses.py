@@ -46,7 +46,7 @@ class Synapses:
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise ChunkMismatch(f"synapses: {name} has the shape {array.shape}, not {shape}")
-        if m and not (0 <= self.parents.min() and self.parents.max() < n):
+        if m and not (self.parents.min() >= 0 and self.parents.max() < n):
             raise ChunkMismatch(f"synapses: a post belongs to pre {self.parents.max()}, and there are {n}")
 
     @classmethod
