@@ -72,9 +72,10 @@ class Synapses:
         if voxel_size is None and resolution is not None and len(resolution) == 3:
             z, y, x = (float(n) for n in list(resolution)[turn])
             voxel_size = (z, y, x)
-        optional = {
+        dtypes = (np.float32, np.float32, np.int32, np.int32)
+        optional: dict[str, Any] = {
             name: None if plain.get(name) is None else np.asarray(plain[name], dtype)
-            for name, dtype in zip(_PLAIN[2:], (np.float32, np.float32, np.int32, np.int32), strict=True)
+            for name, dtype in zip(_PLAIN[2:], dtypes, strict=True)
         }
         return cls(
             np.ascontiguousarray(pre[:, turn]),
@@ -102,7 +103,7 @@ class Synapses:
         if voxel_size is not None and self.voxel_size is not None:
             ratio = np.divide(self.voxel_size, voxel_size)
         places = self.pre * ratio
-        kept = ((places >= box.start) & (places < box.stop)).all(axis=1)
+        kept: NDArray[np.bool_] = np.all((places >= box.start) & (places < box.stop), axis=1)
         kept_posts = kept[self.parents]
         row = np.cumsum(kept) - 1
         return replace(
