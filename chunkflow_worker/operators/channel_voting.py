@@ -1,0 +1,36 @@
+"""channel-voting"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class ChannelVoting(Operator):
+    """Take for each voxel the number of its highest channel, counted from 0: the winning class of a classifier.
+
+    Takes czyx with up to 256 channels and makes zyx of uint8. The lower channel wins a draw.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["channel-voting"] = "channel-voting"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read, with several channels.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if chunk.array.ndim != 4 or not 2 <= chunk.channels <= 256:
+                raise ChunkMismatch(
+                    f"{self.input_chunk_name!r} has the shape {chunk.array.shape}: czyx with 2 to 256 channels is needed"
+                )
+            task.values[self.output_chunk_name] = chunk.with_array(chunk.array.argmax(axis=0).astype("uint8"))
+
+        yield step

@@ -1,0 +1,51 @@
+"""connected-components"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.extras import needs
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class ConnectedComponents(Operator):
+    """Give each connected component of a chunk an id of its own, from 1 on; 0 stays background.
+
+    With a threshold, of a map: voxels above it are foreground. Without one, of a mask or a segmentation, whose objects stay
+    apart where they touch. Makes a segmentation of uint32. Ids count from 1 in every box.
+    """
+
+    group: ClassVar[str] = "Segmentation"
+    op: Literal["connected-components"] = "connected-components"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Segmentation to make.")
+    threshold: float | None = field(None, flag="-t", help="Voxels of a map above this are foreground.")
+    connectivity: Literal["6", "18", "26"] = field("6", flag="-c", help="Neighbours: those that share a face, edge or corner.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        cc3d = needs("cc3d", extra="segmentation")
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if chunk.channels != 1:
+                raise ChunkMismatch(
+                    f"{self.input_chunk_name!r} has {chunk.channels} channels: connected-components takes one, for example "
+                    "that of --channels or channel-voting"
+                )
+            if self.threshold is None and chunk.dtype.kind == "f":
+                raise ChunkMismatch(
+                    f"{self.input_chunk_name!r} is a map of {chunk.dtype}: connected-components takes a mask or a segmentation; "
+                    "give --threshold"
+                )
+            labels = chunk.czyx[0]
+            foreground = labels if self.threshold is None else labels > self.threshold
+            ids = cc3d.connected_components(foreground, connectivity=int(self.connectivity), out_dtype="uint32")
+            task.values[self.output_chunk_name] = chunk.with_array(ids, layer_type="segmentation")
+
+        yield step

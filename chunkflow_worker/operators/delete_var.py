@@ -1,0 +1,37 @@
+"""delete-var"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step, split_names
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class DeleteVar(Operator):
+    """Drop values of the task, chunks for example, to free their memory for the operators that follow."""
+
+    group: ClassVar[str] = "Tasks"
+    op: Literal["delete-var"] = "delete-var"
+    var_names: str = field(flag="-v", help="Values to drop, separated by commas.")
+
+    def reads(self) -> tuple[str, ...]:
+        return split_names(self.var_names)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        names = split_names(self.var_names)
+
+        def step(task: Task) -> None:
+            missing = [name for name in names if name not in task.values]
+            if missing:
+                known = ", ".join(sorted(task.values)) or "none so far"
+                raise ChunkMismatch(f"there is no value named {', '.join(map(repr, missing))}; made so far: {known}")
+            for name in names:
+                del task.values[name]
+
+        yield step

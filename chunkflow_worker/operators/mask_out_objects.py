@@ -1,0 +1,71 @@
+"""mask-out-objects"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.extras import needs
+from chunkflow_worker.local_file import reading
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class MaskOutObjects(Operator):
+    """Set objects of a segmentation to zero: those that are small, and those that were not selected.
+
+    Sizes are counted in the chunk at hand, so an object that a box cuts is judged by its part in it.
+    """
+
+    group: ClassVar[str] = "Segmentation"
+    op: Literal["mask-out-objects"] = "mask-out-objects"
+    input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read.")
+    output_chunk_name: str = field("chunk", flag="-o", aliases=("--output_chunk_name",), help="Segmentation to make.")
+    dust_size_threshold: int | None = field(None, flag="-d", ge=0, help="Remove objects of fewer voxels than this.")
+    selected_obj_ids: str | None = field(None, flag="-s", help="Ids to keep, separated by commas, or a JSON file of a list.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> MaskOutObjects:
+        if self.dust_size_threshold is None and self.selected_obj_ids is None:
+            raise ValueError("give dust_size_threshold, selected_obj_ids or both")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        fastremap = needs("fastremap", extra="segmentation")
+        selected = None if self.selected_obj_ids is None else self._ids(self.selected_obj_ids)
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if chunk.dtype.kind not in "ui" or chunk.channels != 1:
+                raise ChunkMismatch(
+                    f"{self.input_chunk_name!r} is {chunk.dtype} with {chunk.channels} channels: a segmentation is needed, "
+                    "integers of one channel"
+                )
+            ids, counts = fastremap.unique(chunk.array, return_counts=True)
+            keep = {int(i) for i, n in zip(ids, counts, strict=True) if i and n >= (self.dust_size_threshold or 0)}
+            if selected is not None:
+                keep &= selected
+            task.values[self.output_chunk_name] = chunk.with_array(fastremap.mask_except(chunk.array, sorted(keep)))
+
+        yield step
+
+    def _ids(self, text: str) -> set[int]:
+        """The ids to keep. Raises ConfigError, DataMissing."""
+        try:
+            if text.endswith(".json"):
+                with reading(Path(text), "JSON"):
+                    content = json.loads(Path(text).read_text())
+                return {int(i) for i in content}
+            return {int(i) for i in text.split(",")}
+        except (TypeError, ValueError):
+            raise ConfigError.one(
+                self.label, "selected_obj_ids", f"{text!r} holds no ids", "for example 7,12 or ids.json"
+            ) from None

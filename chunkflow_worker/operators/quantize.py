@@ -1,0 +1,41 @@
+"""quantize"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class Quantize(Operator):
+    """Turn an affinity map into an image of unsigned 8 bit to look at: affinities 0 to 1 become grey 0 to 255.
+
+    Takes float of 3 channels, the affinities along x, y and z, and makes zyx.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["quantize"] = "quantize"
+    input_chunk_name: str = field("chunk", flag="-i", help="Affinity map to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Image to make.")
+    mode: Literal["xy", "z"] = field("xy", help="The mean of the affinities along x and y, or that along z.")
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.chunk import convert
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if chunk.dtype.kind != "f" or chunk.array.ndim != 4 or chunk.channels != 3:
+                raise ChunkMismatch(
+                    f"{self.input_chunk_name!r} is {chunk.dtype} of shape {chunk.array.shape}: an affinity map is needed, "
+                    "float of 3 channels, czyx"
+                )
+            grey = chunk.array[:2].mean(axis=0) if self.mode == "xy" else chunk.array[2]
+            task.values[self.output_chunk_name] = chunk.with_array(convert(grey, "uint8"))
+
+        yield step

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.operators.channel_voting import ChannelVoting
+
+
+def test_the_highest_channel_wins_and_the_lower_one_a_draw(run_step) -> None:
+    scores = np.random.default_rng(0).integers(0, 4, (5, 3, 4, 6)).astype(np.float32)
+    made = run_step(ChannelVoting(output_chunk_name="class"), chunk=Chunk(scores)).chunk("class").array
+    for place in np.ndindex(made.shape):
+        values = [float(c[place]) for c in scores]
+        assert made[place] == values.index(max(values))
+    assert made.dtype == np.uint8
+
+
+def test_one_channel_is_refused(run_step) -> None:
+    with pytest.raises(ChunkflowError, match="2 to 256 channels"):
+        run_step(ChannelVoting(), chunk=Chunk(np.ones((2, 2, 2))))

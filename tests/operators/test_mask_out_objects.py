@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.operators.mask_out_objects import MaskOutObjects
+
+
+def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
+    ids = np.random.default_rng(0).integers(0, 30, (6, 7, 8)).astype(np.uint64) ** 2
+    sizes = {int(i): int((ids == i).sum()) for i in np.unique(ids)}
+    large = run_step(MaskOutObjects(dust_size_threshold=12), chunk=Chunk(ids)).chunk("chunk").array
+    assert np.array_equal(large, np.vectorize(lambda i: i if sizes[i] >= 12 else 0)(ids))
+    assert 0 < len(np.unique(large)) < len(sizes)
+    (tmp_path / "ids.json").write_text("[4, 49]")
+    for given in ("4,49", str(tmp_path / "ids.json")):
+        kept = run_step(MaskOutObjects(selected_obj_ids=given), chunk=Chunk(ids)).chunk("chunk").array
+        assert np.array_equal(kept, np.where((ids == 4) | (ids == 49), ids, 0))
+    assert 0 in sizes
+    assert len(np.unique(ids)) == len(sizes), "the input is left alone"
+
+
+def test_what_it_does_not_take(run_step) -> None:
+    with pytest.raises(ValueError, match="or both"):
+        MaskOutObjects()
+    with pytest.raises(ChunkflowError, match="holds no ids"):
+        run_step(MaskOutObjects(selected_obj_ids="a"), chunk=Chunk(np.ones((1, 1, 1), np.uint8)))
+    with pytest.raises(ChunkflowError, match="a segmentation is needed"):
+        run_step(MaskOutObjects(dust_size_threshold=1), chunk=Chunk(np.ones((1, 1, 1), np.float32)))
