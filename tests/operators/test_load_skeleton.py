@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.operators.load_skeleton import LoadSkeleton
+
+SWC = "# made by hand\n1 0 0.0 0.0  5.0 1.5 -1\n2 0 10.0 0.0 5.0 2.5 1\n3 0 20.0 0.0 5.0 3.5 2\n"
+
+
+def test_the_peer_fails_on_import_and_this_reads(run_step, tmp_path: Path) -> None:
+    (tmp_path / "42.swc").write_text(SWC)
+    skeleton = run_step(LoadSkeleton(path=str(tmp_path / "42.swc"))).values["skels"][42]
+    assert sorted(skeleton.vertices.tolist()) == [[0, 0, 5], [10, 0, 5], [20, 0, 5]]
+    assert len(skeleton.edges) == 2
+    assert sorted(skeleton.radius.tolist()) == [1.5, 2.5, 3.5]
+
+
+def test_offsets_are_zyx(run_step, tmp_path: Path) -> None:
+    (tmp_path / "42.swc").write_text(SWC)
+    for given in ({"offset": (100, 10, 1)}, {"voxel_offset": (10, 5, 1), "voxel_size": (10, 2, 1)}):
+        skeleton = run_step(LoadSkeleton(path=str(tmp_path), **given)).values["skels"][42]
+        assert sorted(skeleton.vertices.tolist()) == [[1, 10, 105], [11, 10, 105], [21, 10, 105]]
+
+
+def test_files_of_one_object_become_one_skeleton(run_step, tmp_path: Path) -> None:
+    (tmp_path / "42_0-1_0-9_0-9.swc").write_text(SWC)
+    (tmp_path / "42_1-2_0-9_0-9.swc").write_text(SWC.replace("0.0  5.0", "7.0  5.0"))
+    (tmp_path / "43.swc").write_text(SWC)
+    made = run_step(LoadSkeleton(path=str(tmp_path))).values["skels"]
+    assert list(made) == [42, 43]
+    assert len(made[42].vertices) == 4, "two nodes are the same"
+
+
+def test_mistakes(run_step, tmp_path: Path) -> None:
+    with pytest.raises(ChunkflowError, match="no SWC files"):
+        run_step(LoadSkeleton(path=str(tmp_path)))
+    (tmp_path / "cell.swc").write_text(SWC)
+    with pytest.raises(ChunkflowError, match="does not begin with an object's id"):
+        run_step(LoadSkeleton(path=str(tmp_path)))
+    with pytest.raises(ValueError, match="give both"):
+        LoadSkeleton(path="x", voxel_offset=(1, 2, 3))
