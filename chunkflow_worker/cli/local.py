@@ -45,9 +45,10 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     source = chain.tasks if chain else source
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
     with source.open(alone) if source else nullcontext():
+        if chain is None:
+            next(source.tasks() if source else iter(()), None)  # one that writes its boxes to a file yields none
+            return
         tasks = list(source.tasks()) if source else [Task()]
-    if chain is None:
-        return
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
     from chunkflow_worker.metrics.log import log_events
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -143,7 +144,7 @@ class SetupEnv(TaskSource):
         return BoundingBox.sized(self.volume_start // factor, -(-self._volume.size // factor))
 
     def tasks(self) -> Iterator[Task]:
-        yield from (Task(bbox=box) for box in self._boxes(self._fit().size))
+        yield from (Task(bbox=box) for box in self._boxes(self._fit.size))
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -156,7 +157,7 @@ class SetupEnv(TaskSource):
         from chunkflow_worker.inference.fit import block_size
         from chunkflow_worker.storage.precomputed import create_volume
 
-        fit = self._fit()
+        fit = self._fit
         block = block_size(fit.size)
         file = Path(_FILE)
         if file.exists() and not self.overwrite_info and not dry_run:
@@ -182,6 +183,7 @@ class SetupEnv(TaskSource):
         self._write_pipeline(file, fit.size)
         click.echo("\n".join([f"wrote the info file of {self.layer_path}, and {file}; next:", *self._next_steps()]))
 
+    @cached_property
     def _fit(self) -> Fit:
         from chunkflow_worker.inference.fit import fit_box
 
