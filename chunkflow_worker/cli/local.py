@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +18,7 @@ import click
 
 from chunkflow_worker.errors import Preempted
 from chunkflow_worker.ledger import Ledger, Record
-from chunkflow_worker.operator import TaskSource
+from chunkflow_worker.operator import Run, TaskSource
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
 from chunkflow_worker.progress import duration_text, progress
 from chunkflow_worker.task import SkipTask, Task
@@ -41,10 +42,13 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     logging.basicConfig(level="DEBUG" if options["verbose"] else "WARNING", format="%(asctime)s %(levelname)s %(message)s")
     for name in ("botocore", "urllib3", "google", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if chain is None:
-        list(source.tasks() if source else [])
-        return
-    tasks = list(chain.tasks.tasks()) if chain.tasks else [Task()]
+    source = chain.tasks if chain else source
+    alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
+    with source.open(alone) if source else nullcontext():
+        if chain is None:
+            next(source.tasks() if source else iter(()), None)  # one that writes its boxes to a file yields none
+            return
+        tasks = list(source.tasks()) if source else [Task()]
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
     from chunkflow_worker.metrics.log import log_events
 

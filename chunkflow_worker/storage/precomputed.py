@@ -161,10 +161,12 @@ def create_volume(
     encoding: str = "raw",
     factor: Vec3 = Vec3(1, 2, 2),
     max_mip: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write the info file of a new volume with mips 0 to `max_mip`, each coarser by `factor`; no voxels yet.
 
-    Raises ConfigError when another volume lies there already.
+    overwrite: take the place of another volume's info file; its voxels stay.
+    Raises ConfigError when another volume lies there already, unless `overwrite`.
     """
     prepare_environment()
     from cloudvolume import CloudVolume
@@ -184,8 +186,8 @@ def create_volume(
         volume = CloudVolume(normal_path(path), info=info, progress=False)
         for mip in range(1, max_mip + 1):
             volume.add_scale(list(factor.power(mip)[::-1]), encoding=encoding, chunk_size=list(block_size[::-1]))
-        if existing is not None:
-            if existing.get("scales") != volume.info["scales"] or existing.get("data_type") != dtype:
+        if existing is not None and not overwrite:
+            if any(existing.get(key) != volume.info[key] for key in ("scales", "data_type", "num_channels")):
                 raise ConfigError.one(
                     normal_path(path), "info", "another volume lies here already", "choose another path, or delete it first"
                 )

@@ -1,0 +1,75 @@
+"""The box that a worker's memory takes: how many patches along each axis. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, takewhile
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.inference.lattice import PatchShape
+
+
+@dataclass(frozen=True)
+class Fit:
+    """patches: along each axis. size: of the box in voxels. kept: share of the voxels under its patches that it keeps."""
+
+    patches: Vec3
+    size: Vec3
+    kept: float
+
+
+def fit_box(shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, limit: int, needed: Callable[[Vec3], int]) -> Fit | None:
+    """The box that keeps most of what is computed for it, of those the largest; None when none fits.
+
+    margin: voxels computed around the box and cut off, smaller than an output patch. extent: of the volume, which the box
+        need not exceed. unit: what the size is a multiple of. limit: bytes. needed: bytes for a box of a size.
+    Boxes are as wide as they are high, as far as the volume allows.
+    """
+    first = Vec3(*(next(_sizes(shape, margin, extent, unit, axis))[1] for axis in range(3)))
+
+    def fitting(axis: int) -> list[tuple[int, int]]:
+        def fits(pair: tuple[int, int]) -> bool:
+            return needed(Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first)))) <= limit
+
+        return list(takewhile(fits, _sizes(shape, margin, extent, unit, axis)))
+
+    zs, ys, xs = (fitting(axis) for axis in range(3))
+    best: Fit | None = None
+    for side in sorted({size for _, size in (*ys, *xs)}):
+        y, x = _largest(ys, side), _largest(xs, side)
+        fits = bisect_right(zs, limit, key=lambda z: needed(Vec3(z[1], y[1], x[1])))
+        if not fits:
+            break
+        patches, size = (Vec3(*pair) for pair in zip(zs[fits - 1], y, x, strict=True))
+        found = Fit(patches, size, size.product / (patches * shape.stride + shape.overlap).product)
+        if best is None or (found.kept, found.size.product) > (best.kept, best.size.product):
+            best = found
+    return best
+
+
+def block_size(size: Vec3, wished: Vec3 = Vec3(32, 128, 128)) -> Vec3:
+    """The block nearest to the one `wished` of which a box of `size` holds a whole number."""
+    return Vec3(*(_nearest_divisor(n, wish) for n, wish in zip(size, wished, strict=True)))
+
+
+def _sizes(shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, axis: int) -> Iterator[tuple[int, int]]:
+    """Numbers of patches along an axis and the most voxels that they yield, until the volume is covered."""
+    spare, last = shape.overlap[axis] - 2 * margin[axis], 0
+    for patches in count(1):
+        size = (patches * shape.stride[axis] + spare) // unit[axis] * unit[axis]
+        if size > last:
+            yield patches, size
+            if size >= extent[axis]:
+                return
+            last = size
+
+
+def _largest(sizes: list[tuple[int, int]], most: int) -> tuple[int, int]:
+    return sizes[max(bisect_right(sizes, most, key=lambda pair: pair[1]) - 1, 0)]
+
+
+def _nearest_divisor(number: int, wish: int) -> int:
+    divisors = (n for n in range(1, number + 1) if number % n == 0)
+    return min(divisors, key=lambda n: max(n / wish, wish / n))

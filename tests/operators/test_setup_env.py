@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from cloudvolume import CloudVolume
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.cli.worker import cli as worker_cli
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.inference.fit import block_size, fit_box
+from chunkflow_worker.inference.lattice import PatchShape, make_lattice
+from chunkflow_worker.operators.inference import Inference
+from chunkflow_worker.operators.setup_env import SetupEnv
+from chunkflow_worker.options import click_options
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume, volume_bounds
+
+SMALL = {"volume_start": (-4, 10, 20), "volume_size": (60, 300, 500), "output_patch_size": (8, 32, 32)}
+SMALL |= {"max_ram_size": 0.02, "max_mip": 5, "layer_path": "out"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def chunkflow(*arguments: Any, **options: Any) -> str:
+    """Run `chunkflow [arguments] setup-env [options]`; what it printed."""
+    words = [*arguments, "setup-env"]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        words += (
+            [flag if value else f"--no-{flag[2:]}"]
+            if isinstance(value, bool)
+            else [flag, *(value if isinstance(value, tuple) else [value])]
+        )
+    done = CliRunner().invoke(cli, [str(w) for w in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def printed(output: str, name: str) -> Vec3:
+    line = next(line for line in output.splitlines() if line.startswith(f"{name}: "))
+    return Vec3.of(int(n) for n in line.split(": ")[1].split(",")[0].split())
+
+
+def filled(folder: Path, **net: Any) -> Path:
+    text = (folder / "pipeline.yaml").read_text()
+    content = yaml.safe_load(text)
+    content["operators"][0]["volume_path"] = "image"
+    content["operators"][1] |= net or {"convnet_model": "net.py"}
+    file = folder / "filled.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_it_works_where_the_peer_always_raised_a_type_error(folder: Path) -> None:
+    output = chunkflow(**SMALL)
+    assert (folder / "out" / "info").exists()
+    assert "wrote the info file of out, and pipeline.yaml" in output
+
+
+def test_the_flag_that_the_peer_gave_twice_means_channels() -> None:
+    options = {o.name: o for o in click_options(SetupEnv) if isinstance(o, click.Option)}
+    assert "-c" in options["channel_num"].opts
+    assert options["crop_chunk_margin"].opts == ["--crop-chunk-margin"]
+
+
+def test_flags_and_defaults_are_the_peers() -> None:
+    peer = Path("/work/shared/reference/chunkflow-1.2.0-cli.json")
+    if not peer.exists():
+        pytest.skip("the peer's list of options is not on this machine")
+    ours = {o.name: o for o in click_options(SetupEnv) if isinstance(o, click.Option)}
+    for theirs in json.loads(peer.read_text())["commands"]["setup-env"]:
+        option = ours[theirs["name"]]
+        flags = set(theirs["flags"]) - ({"-c"} if theirs["name"] == "crop_chunk_margin" else set())
+        assert flags <= {*option.opts, *option.secondary_opts}
+        if "default" in theirs and theirs["name"] != "visibility_timeout":
+            assert (list(option.default) if isinstance(option.default, tuple) else option.default) == theirs["default"]
+
+
+def test_the_info_is_what_was_asked_for(folder: Path) -> None:
+    output = chunkflow(**SMALL, channel_num=3, dtype="uint8", voxel_size=(30, 7.5, 6))
+    volume = CloudVolume(f"file://{folder}/out", progress=False)
+    assert (volume.num_channels, volume.dtype, volume.layer_type, len(volume.info["scales"])) == (3, "uint8", "image", 1)
+    assert list(volume.resolution) == [6, 7.5, 30]
+    assert (list(volume.bounds.minpt), list(volume.bounds.maxpt)) == ([20, 10, -4], [520, 310, 56])
+    assert list(volume.underlying[::-1]) == list(printed(output, "block size"))
+    assert not any(printed(output, "output chunk size") % printed(output, "block size"))
+
+
+@pytest.mark.parametrize("mip", [0, 1, 2])
+def test_the_boxes_cover_the_volume_once_in_whole_blocks(folder: Path, mip: int) -> None:
+    operator = SetupEnv(**(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)}))
+    chunkflow(**(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)}))
+    bounds, volume = volume_bounds("out", mip), PrecomputedVolume("out", mip)
+    seen = np.zeros(bounds.size, int)
+    boxes = [task.bbox for task in operator.tasks()]
+    for box in boxes:
+        assert box is not None
+        assert bounds.contains(box)
+        assert not any((box.start - bounds.start) % volume.block_size)
+        seen[box.slices(bounds.start)] += 1
+    assert (seen == 1).all()
+    source = Pipeline.load(filled(folder)).tasks
+    assert source is not None
+    assert [task.bbox for task in source.tasks()] == boxes
+
+
+def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> None:
+    output = chunkflow(**SMALL, channel_num=3, crop_chunk_margin=(2, 8, 8), mip=1)
+    chain = Pipeline.load(filled(folder))
+    load, inference, save = chain.operators
+    assert isinstance(inference, Inference)
+    assert (load.mip, save.mip, save.create_thumbnail) == (1, 1, True)  # type: ignore[attr-defined]
+    assert (inference.num_output_channels, inference.output_crop_margin) == (3, Vec3(2, 8, 8))
+    size = printed(output, "output chunk size")
+    assert inference.plan(size, "uint8")[0].split(" patches")[0].endswith(f": {printed(output, 'patch num').product}")
+    assert chain.context(0) == (Vec3(2, 8, 8), Vec3(2, 8, 8))
+    checked = CliRunner().invoke(worker_cli, ["check", "filled.yaml"], catch_exceptions=False)
+    assert checked.exit_code == 0, checked.output
+    assert "peak memory" in checked.output
+
+
+@pytest.mark.parametrize("mip", [0, 1])
+def test_the_chain_it_writes_fills_its_volume(folder: Path, mip: int) -> None:
+    bounds = BoundingBox.parse("-4-56_10-310_20-520")
+    options = {"voxel_size": (40, 4, 4), "block_size": Vec3(20, 100, 100), "dtype": "uint8", "factor": Vec3(1, 2, 2)}
+    create_volume("image", bounds=bounds, max_mip=mip, **options)  # type: ignore[arg-type]
+    source = PrecomputedVolume("image", mip)
+    image = np.random.default_rng(0).integers(1, 255, source.bounds.size, np.uint8)
+    source.write(source.bounds, image)
+    job = SMALL | {"mip": mip, "dtype": "uint8", "max_mip": 6, "max_ram_size": 0.01}
+    chunkflow(**job)
+    ran = CliRunner().invoke(cli, ["--pipeline", str(filled(folder, framework="identity"))], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    made = PrecomputedVolume("out", mip)
+    assert np.array_equal(made.read(made.bounds), image)
+    boxes = list(SetupEnv(**job).tasks())
+    assert len(list((folder / "out" / "thumbnail").glob("*.png"))) == len(boxes) > 1
+
+
+def test_operators_that_follow_get_the_boxes(folder: Path) -> None:
+    words = "setup-env --volume-start 0 0 0 -s 16 64 64 -l out -z 8 32 32 -x 5 -r 0.001 create-chunk -s 4 4 4 save-npy -f n-"
+    done = CliRunner().invoke(cli, words.split(), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (folder / "out" / "info").exists()
+
+
+def test_a_dry_run_only_prints(folder: Path) -> None:
+    output = chunkflow("--dry-run", **SMALL)
+    assert "output chunk size: " in output
+    assert "nothing was written" in output
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_there_stays_unless_told_otherwise(folder: Path) -> None:
+    chunkflow(**SMALL)
+    before = (folder / "pipeline.yaml").read_text()
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: is there already"):
+        chunkflow(**SMALL, dtype="uint8")
+    (folder / "pipeline.yaml").unlink()
+    for change in ({"dtype": "uint8"}, {"channel_num": 2, "max_ram_size": 0.04}, {"voxel_size": (40, 8, 8)}):
+        with pytest.raises(ConfigError, match="another volume lies here already"):
+            chunkflow(**(SMALL | change))
+    assert not (folder / "pipeline.yaml").exists(), "a chain for a volume that was not made"
+    chunkflow(**SMALL)  # the same volume is left alone
+    assert (folder / "pipeline.yaml").read_text() == before
+    chunkflow(**SMALL, dtype="uint8", overwrite_info=True)
+    assert CloudVolume(f"file://{folder}/out", progress=False).dtype == "uint8"
+    assert yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"][1]["dtype"] == "uint8"
+
+
+def test_the_printed_commands_are_ones_that_the_producer_takes(folder: Path) -> None:
+    from producer.cli import cli as producer_cli
+
+    output = chunkflow(**SMALL, queue_name="my-queue", visibility_timeout=90)
+    assert "chunkflow-producer queue create my-queue --visibility 90" in output
+    command = next(line.split()[1:] for line in output.splitlines() if "enqueue" in line)
+    assert command[:3] == ["enqueue", "--queue", "my-queue"]
+    told = CliRunner().invoke(producer_cli, [*command, "--dry-run"], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    assert f"{len(list(SetupEnv(**SMALL).tasks()))} tasks" in told.output
+    assert "queue create out --visibility 60" in chunkflow(**SMALL, overwrite_info=True), "the layer's name is the queue's"
+
+
+def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path) -> None:
+    half, full = SetupEnv(**SMALL, dtype="float16"), SetupEnv(**SMALL)
+    chunkflow(**SMALL, dtype="float16", thumbnail=False)
+    assert CloudVolume(f"file://{folder}/out", progress=False).dtype == "float32"
+    _, inference, save = yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"]
+    assert inference["dtype"] == "float16"
+    assert "create_thumbnail" not in save
+    assert half._needed(Vec3(64, 64, 64)) - full._needed(Vec3(64, 64, 64)) == 64**3 * (2 - 4 + (2 + 4) - 4) + 8 * 64 * 64 * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"volume_stop": (9, 9, 99)}, "give one of the two"),
+        ({"volume_size": None}, "give one of the two"),
+        ({"volume_size": None, "volume_stop": (0, 5, 99)}, "each axis must grow"),
+        ({"volume_size": (1, 0, 1)}, "above 0"),
+        ({"input_patch_size": (9, 32, 32)}, "even number"),
+        ({"output_patch_overlap": (8, 0, 0)}, "output_patch_overlap .* smaller than the output patch"),
+        ({"crop_chunk_margin": (-1, 0, 0)}, "crop_chunk_margin .* at least 0"),
+        ({"encoding": "jpeg"}, "does not take 1 channels of float32"),
+        ({"encoding": "jpeg", "dtype": "uint8", "channel_num": 2}, "does not take 2 channels"),
+        ({"encoding": "fpzip", "dtype": "uint8"}, "does not take 1 channels of uint8"),
+        ({"encoding": "compressed_segmentation"}, "only object ids"),
+    ],
+)
+def test_mistakes_are_told(change: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        SetupEnv(**(SMALL | change))
+
+
+def test_too_little_memory_is_told_with_what_would_do(folder: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"max_ram_size: 1e-05 GB is too little: the smallest box, \[4, 32, 32\], takes"
+    ) as error:
+        chunkflow(**(SMALL | {"max_ram_size": 1e-5}))
+    least = float(str(error.value).split("takes ")[1].split()[0])
+    chunkflow(**(SMALL | {"max_ram_size": least * 1.01}))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
+    """Against trying all the patches' numbers, with memory as the plan of the operator `inference` states it."""
+
+    def triple(low: Vec3, high: Vec3) -> Vec3:
+        return Vec3(*(data.draw(st.integers(a, b)) for a, b in zip(low, high, strict=True)))
+
+    output = triple(Vec3(2, 4, 4), Vec3(6, 12, 12))
+    overlap, margin = triple(Vec3(0, 0, 0), output - 1), triple(Vec3(0, 0, 0), output - 1)
+    crop, extent = triple(Vec3(0, 0, 0), Vec3(2, 2, 2)), triple(Vec3(1, 1, 1), Vec3(12, 30, 30))
+    max_mip, channels = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 3))
+    dtype = data.draw(st.sampled_from(["uint8", "float32"]))
+    memory = data.draw(st.floats(1e-5, 3e-4))
+    operator = SetupEnv(
+        volume_start=(0, 0, 0), volume_size=extent, layer_path="x", output_patch_size=output, input_patch_size=output + crop * 2,
+        output_patch_overlap=overlap, crop_chunk_margin=margin, max_mip=max_mip, channel_num=channels, dtype=dtype,
+        max_ram_size=memory,
+    )  # fmt: skip
+    net = Inference(
+        framework="identity", input_patch_size=output + crop * 2, output_patch_size=output, output_patch_overlap=overlap,
+        output_crop_margin=margin, num_output_channels=channels, dtype=dtype,
+    )  # fmt: skip
+    shape, unit, spare = PatchShape(output + crop * 2, output, overlap), Vec3(1, 2**max_mip, 2**max_mip), overlap - margin * 2
+    axes: list[list[tuple[int, int]]] = []
+    for a in range(3):
+        sizes = sorted({(n * shape.stride[a] + spare[a]) // unit[a] * unit[a] for n in range(1, 200)} - set(range(-99, 1)))
+        sizes = [s for s in sizes if s < extent[a]] + [s for s in sizes if s >= extent[a]][:1]
+        patches = [next(n for n in range(1, 200) if n * shape.stride[a] + spare[a] >= s) for s in sizes]
+        axes.append(list(zip(patches, sizes, strict=True)))
+    best, best_score = None, (0.0, 0)
+    for z, y, x in itertools.product(*axes):
+        size, patches = Vec3(z[1], y[1], x[1]), Vec3(z[0], y[0], x[0])
+        # as wide as high, as far as the sizes along the two axes allow
+        if not any(
+            all(n == max((s for _, s in axis if s <= side), default=axis[0][1]) for n, axis in ((y[1], axes[1]), (x[1], axes[2])))
+            for side in (y[1], x[1])
+        ):
+            continue
+        box = make_lattice("chunk", BoundingBox.sized((0, 0, 0), size), shape, margin=margin)
+        second = max(box.input_box.voxels, size.product * channels * (4 if dtype == "float32" else 1))
+        if net.task_bytes(size, "uint8") + second > memory * 1e9 * 0.9:
+            continue
+        score = (size.product / (patches * shape.stride + overlap).product, size.product)
+        assert [len(s) for s in box.starts] == list(patches)
+        if score > best_score:
+            best, best_score = size, score
+    if best is None:
+        with pytest.raises(ConfigError, match="is too little"):
+            _ = operator._fit
+        return
+    found = operator._fit
+    assert (found.kept, found.size.product) == pytest.approx(best_score)
+    assert net.task_bytes(found.size, "uint8") < memory * 1e9
+
+
+def test_a_real_job_uses_the_memory_that_it_is_given() -> None:
+    """The patches of a common net for affinities, and a petavoxel."""
+    job = SetupEnv(volume_start=(0, 0, 0), volume_size=(6000, 250000, 400000), layer_path="x", output_patch_size=(18, 192, 192),
+                   channel_num=3, max_ram_size=30)  # fmt: skip
+    fit = job._fit
+    assert fit.size % Vec3(1, 256, 256) == Vec3(0, 0, 0)
+    assert 0.6 * 30e9 < job._needed(fit.size) <= 27e9
+
+
+@given(st.tuples(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 3000)))
+def test_blocks_divide_their_box(size: tuple[int, int, int]) -> None:
+    block = block_size(Vec3(*size))
+    assert not any(Vec3(*size) % block)
+    for n, got, wish in zip(size, block, (32, 128, 128), strict=True):
+        others = [d for d in range(1, n + 1) if n % d == 0]
+        assert all(abs(np.log(got / wish)) <= abs(np.log(d / wish)) + 1e-9 for d in others)
+
+
+def test_nothing_fits_in_no_memory() -> None:
+    one = Vec3(1, 1, 1)
+    assert fit_box(PatchShape(one, one, one - 1), one - 1, one, one, 10, lambda size: 11) is None
