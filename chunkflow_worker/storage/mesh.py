@@ -45,17 +45,17 @@ class MeshSource:
 
     def __init__(self, path: str):
         prepare_environment()
+        from cloudvolume import CloudVolume
+
         self.path = mesh_folder(path)
+        root, info = normal_path(path), None
+        if self.path == root:  # CloudVolume reads meshes of volumes only: take the folder for that of a volume around it
+            root, _, folder = root.rpartition("/")
+            size = (1, 1, 1)
+            info = CloudVolume.create_new_info(1, "segmentation", "uint64", "raw", size, (0, 0, 0), size, mesh=folder)
         with storage_errors(self.path):
-            if self.path == normal_path(path):
-                from cloudvolume.datasource.precomputed.mesh import PrecomputedMeshSource
-
-                self._source: Any = PrecomputedMeshSource.from_cloudpath(self.path)
-            else:
-                from cloudvolume import CloudVolume
-
-                self._volume = CloudVolume(normal_path(path), progress=False, cache=False)  # its meshes hold it weakly
-                self._source = self._volume.mesh
+            self._volume = CloudVolume(root, info=info, progress=False, cache=False)  # its meshes hold it weakly
+            self._source = self._volume.mesh
 
     def read(self, object_id: int) -> Any:
         """The mesh of an object: vertices x, y, z in nanometres, faces, to_ply() and to_obj(). Raises DataMissing."""
