@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
 
 
 def with_overlap(box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:

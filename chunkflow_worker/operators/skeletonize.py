@@ -104,6 +104,5 @@ class Skeletonize(Operator):
             # kimimaro's nodes are corners of voxels. From whole numbers, so that two boxes make equal nodes where they meet.
             index = np.rint(skeleton.vertices / size)
             skeleton.vertices = ((index + first + 0.5) * size).astype(np.float32)
-            skeleton.transform = np.column_stack([np.diag(size), (first + 0.5) * size]).astype(np.float32)
             skeleton.id, skeleton.space = int(object_id), "physical"
         return {int(object_id): skeleton for object_id, skeleton in sorted(found.items())}

@@ -48,7 +48,7 @@ def test_the_skeleton_of_a_tube_is_its_axis_in_nanometres(tmp_path: Path) -> Non
     assert sorted(x.tolist()) == [(7 + i + 0.5) * 8 for i in range(60)]
     assert skeleton.cable_length() == pytest.approx(59 * 8)
     assert skeleton.radius[30] == pytest.approx(64)  # from the middle to the first voxel of 0
-    assert np.allclose(skeleton.voxel_space().vertices[:, 1], 10)
+    assert np.allclose(skeleton.voxel_space().vertices[:, 1], -10 + 10.5)
 
     run(SaveSwc(output_prefix=f"{tmp_path}/"), task)
     assert len(osteoid.Skeleton.from_swc((tmp_path / f"9_{chunk.bbox}.swc").read_text()).vertices) == 60
