@@ -60,9 +60,7 @@ class AggregateSkeletonFragments(Operator):
                 contents = source.get_all(names)
                 parts = [_decode(osteoid, f"{source.path}/{n}", contents.get(n), object_id, attributes) for n in names]
                 task.bytes_read += sum(len(c or b"") for c in contents.values())
-                merged = osteoid.Skeleton.simple_merge(parts).consolidate()
-                merged.id, merged.space = object_id, "physical"
-                whole = kimimaro.postprocess(merged, dust_threshold=self.dust_threshold, tick_threshold=self.tick_threshold)
+                whole = self._joined(kimimaro, osteoid, object_id, parts)
                 if not whole.empty() and not run.dry_run:
                     content = whole.to_precomputed()
                     target.put(str(object_id), content, "application/octet-stream")
@@ -70,6 +68,15 @@ class AggregateSkeletonFragments(Operator):
                 task.progress(f"{done} of {len(found)} skeletons")
 
         yield step
+
+    def _joined(self, kimimaro: Any, osteoid: Any, object_id: int, parts: list[Any]) -> Any:
+        merged = osteoid.Skeleton.simple_merge(parts).consolidate()
+        merged.id, merged.space = object_id, "physical"
+        whole = kimimaro.postprocess(merged.clone(), dust_threshold=self.dust_threshold, tick_threshold=self.tick_threshold)
+        if whole.empty():  # kimimaro loses a skeleton that is one loop, as that of a flat object in four boxes: keep it
+            large = [part for part in merged.components() if part.cable_length() >= self.dust_threshold]
+            whole = osteoid.Skeleton.simple_merge(large) if large else whole
+        return whole
 
     def _prefix(self, task: Task) -> str:
         given = self.prefix if self.prefix is not None else task.values.get(self.input_name, "")

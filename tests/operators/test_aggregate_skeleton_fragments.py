@@ -64,6 +64,16 @@ def test_fragments_of_each_object_become_one_tree(tmp_path: Path) -> None:
     assert [a["id"] for a in info["vertex_attributes"]] == ["radius", "vertex_types"]
 
 
+def test_a_skeleton_that_is_one_loop_is_not_lost(tmp_path: Path) -> None:
+    corners = np.array([(0, 0, 0), (3000, 0, 0), (3000, 3000, 0), (0, 3000, 0)], np.float32)
+    sides = {}
+    for i, name in enumerate(("id7__a", "id7__b", "id7__c", "id7__d")):
+        side = corners[[i, (i + 1) % 4]]
+        sides[name] = osteoid.Skeleton(side, np.array([(0, 1)], np.uint32), np.full(2, 50, np.float32), space="physical")
+    run(AggregateSkeletonFragments(fragments_path=str(put(tmp_path, **sides))))
+    assert read(tmp_path, 7).cable_length() == pytest.approx(12000)
+
+
 def test_the_thresholds_are_options(tmp_path: Path) -> None:
     folder = put(tmp_path, id8__a=line(0, 500))
     run(AggregateSkeletonFragments(fragments_path=str(folder), dust_threshold=100))
