@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,20 @@ class Files:
             with whole_file(self._local / name) as part:
                 part.write_bytes(content)
 
+    def put_all(self, contents: Mapping[str, bytes], content_type: str) -> None:
+        """Write many objects, each whole or not at all. Raises StorageUnavailable."""
+        if self._local is not None:
+            for name, content in contents.items():
+                self.put(name, content, content_type)
+            return
+        with storage_errors(self.path):
+            self._cloud.puts(list(contents.items()), content_type=content_type)
+
+    def get_all(self, names: Iterable[str]) -> dict[str, bytes | None]:
+        """Read many objects at once; None for those absent. Raises StorageUnavailable."""
+        with storage_errors(self.path):
+            return {f["path"]: f["content"] for f in self._cloud.get(list(names))}
+
     def size(self, name: str) -> int | None:
         """Bytes of one object as it is stored; None when it is absent. Raises StorageUnavailable."""
         with storage_errors(f"{self.path}/{name}"):
@@ -117,12 +131,12 @@ class Files:
             found = {f["path"]: f["content"] for f in self._cloud.get(names)}
         return [_parse(found.get(name)) for name in names]
 
-    def list(self) -> list[str]:
-        """Names of the objects directly below the path. Raises StorageUnavailable."""
+    def list(self, prefix: str = "") -> list[str]:
+        """Names, which begin with `prefix`, of the objects directly below the path. Raises StorageUnavailable."""
         if self._local is not None and not self._local.exists():
             return []
         with storage_errors(self.path):
-            return [n for n in self._cloud.list(flat=True) if not n.startswith(".")]
+            return [n for n in self._cloud.list(prefix=prefix, flat=True) if not n.startswith(".")]
 
     def delete(self, name: str) -> None:
         with storage_errors(f"{self.path}/{name}"):

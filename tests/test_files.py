@@ -55,6 +55,15 @@ def test_many_objects_at_once(files: Files) -> None:
     assert files.get_jsons([]) == []
 
 
+def test_many_objects_at_once_as_bytes_and_by_prefix(files: Files) -> None:
+    contents = {f"{i}:0:0-4": bytes([i]) * 9 for i in range(30)}
+    files.put_all(contents, "application/octet-stream")
+    assert files.get_all([*contents, "absent"]) == contents | {"absent": None}
+    assert files.get_all([]) == {}
+    assert sorted(files.list("2:")) == ["2:0:0-4"]
+    assert sorted(files.list("2")) == sorted(n for n in contents if n.startswith("2"))
+
+
 def test_threads_may_share_it(files: Files) -> None:
     def write(i: int) -> None:
         files.put_json("same.json", {"text": str(i) * 10_000})

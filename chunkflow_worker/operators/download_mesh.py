@@ -1,0 +1,81 @@
+"""download-mesh"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.fragments import parse_ids
+from chunkflow_worker.local_file import in_folder, local_name, reading, whole_file
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class DownloadMesh(Operator):
+    """Write the meshes of objects to PLY or OBJ files on this machine, for example 42.ply; positions in nanometres.
+
+    Reads Neuroglancer's meshes of one or several resolutions, sharded or not; the fragments of an object become one mesh. An
+    object without a mesh is an error. Differs from chunkflow 1.2.0, whose command yields no task and so does nothing.
+    """
+
+    group: ClassVar[str] = "Mesh and skeleton"
+    op: Literal["download-mesh"] = "download-mesh"
+    volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
+    input: str = field(flag="-i", help="Object ids with commas between them, or a file of ids: text, JSON or .npy.")
+    start_rank: int = field(0, flag="-s", ge=0, help="First of the ids to take, counted from 0.")
+    stop_rank: int | None = field(None, flag="-p", ge=0, help="The id behind the last to take; all when not given.")
+    out_pre: str = field("./", flag="-o", help="Folder, or what the files' names begin with.")
+    out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")
+
+    _local = field_validator("out_pre")(local_name)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.storage.mesh import MeshSource
+
+        ids = self._ids()[self.start_rank : self.stop_rank]
+        if not ids:
+            ranks = f"from {self.start_rank} to {'the end' if self.stop_rank is None else self.stop_rank}"
+            raise ConfigError.one(self.label, "start_rank", f"{self.input} has no ids of the ranks {ranks}")
+        source = MeshSource(self.volume_path)
+
+        def step(task: Task) -> None:
+            if task.bbox is not None:
+                cure = "run it by itself: chunkflow download-mesh"
+                raise ConfigError.one(self.label, f"box {task.bbox}", "meshes are those of whole objects, not of a box", cure)
+            for done, object_id in enumerate(ids, 1):
+                mesh = source.read(object_id)
+                content = mesh.to_ply() if self.out_format == "ply" else mesh.to_obj()
+                task.bytes_read += mesh.vertices.nbytes + mesh.faces.nbytes
+                if not run.dry_run:
+                    with whole_file(Path(f"{in_folder(self.out_pre)}{object_id}.{self.out_format}")) as part:
+                        part.write_bytes(content)
+                    task.bytes_written += len(content)
+                task.progress(f"{done} of {len(ids)} meshes")
+
+        yield step
+
+    def _ids(self) -> list[int]:
+        try:
+            return parse_ids(self.input)
+        except ValueError:
+            pass
+        path = Path(self.input)
+        with reading(path, "object ids"):
+            if path.suffix == ".npy":
+                import numpy as np
+
+                ids = np.load(path)
+                if ids.dtype.kind not in "ui":
+                    raise ValueError(f"it holds {ids.dtype}")
+                return [int(i) for i in ids.ravel()]
+            if path.suffix == ".json":
+                return [int(i) for i in json.loads(path.read_text())]
+            return parse_ids(path.read_text())

@@ -1,0 +1,69 @@
+"""mesh-manifest"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+
+class MeshManifest(Operator):
+    """Write for each object the manifest by which Neuroglancer finds its mesh: {"fragments": [...]} in the file 42:0.
+
+    Once, when all boxes are meshed. The work is split among several runs by the first digits of the ids: with --digits 2 the
+    prefixes 0 to 99 name each object exactly once, where a prefix of fewer digits is an id by itself. Without a prefix it
+    is all objects.
+    """
+
+    group: ClassVar[str] = "Mesh and skeleton"
+    op: Literal["mesh-manifest"] = "mesh-manifest"
+    prefix: int | None = field(None, flag="-p", ge=0, help="First digits of the ids of this run's objects.")
+    disbatch: bool = field(False, help="Take the prefix from the variable DISBATCH_REPEAT_INDEX.")
+    digits: int = field(1, flag="-d", ge=1, help="Number of digits of a prefix; one with fewer is a whole id.")
+    volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
+
+    @model_validator(mode="after")
+    def _one_prefix(self) -> MeshManifest:
+        if self.disbatch and self.prefix is not None:
+            raise ValueError("prefix and disbatch say the same: give one of them")
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.files import Files
+        from chunkflow_worker.fragments import by_object
+        from chunkflow_worker.storage.mesh import mesh_folder
+
+        prefix = self._prefix()
+        files = Files(mesh_folder(self.volume_path))
+
+        def step(task: Task) -> None:
+            if task.bbox is not None:
+                cure = "run it by itself when all boxes are meshed: chunkflow mesh-manifest"
+                raise ConfigError.one(self.label, f"box {task.bbox}", "holds only a part of the fragments", cure)
+            found = by_object(files.list(prefix), ":0:")
+            manifests = {f"{object_id}:0": json.dumps({"fragments": names}).encode() for object_id, names in found.items()}
+            if not run.dry_run:
+                files.put_all(manifests, "application/json")
+                task.bytes_written += sum(map(len, manifests.values()))
+
+        yield step
+
+    def _prefix(self) -> str:
+        """What the names of the fragments begin with."""
+        text = "" if self.prefix is None else str(self.prefix)
+        if self.disbatch:
+            text = os.environ.get("DISBATCH_REPEAT_INDEX", "")
+            if not (text.isascii() and text.isdigit()):
+                raise ConfigError.one(self.label, "disbatch", f"DISBATCH_REPEAT_INDEX is {text!r}", "a number from 0 on")
+            text = str(int(text))
+        return f"{text}:" if 0 < len(text) < self.digits else text

@@ -1,0 +1,108 @@
+"""skeletonize"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.extras import needs
+from chunkflow_worker.fragments import object_voxels, parse_ids, with_overlap, xyz_name
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk, VoxelSize
+
+
+class Skeletonize(Operator):
+    """Make the skeletons of the objects of a segmentation by kimimaro: a mapping of object ids to skeletons of osteoid.
+
+    Nodes are x, y, z in nanometres, in the middle of voxels, with radii. The voxel behind the box is read too, so that the
+    skeletons of neighbouring boxes meet in the same nodes. With --fragments-path they are written for
+    aggregate-skeleton-fragments, by the object and the box as x, y, z; save-swc writes SWC files. An operator of ours.
+    """
+
+    group: ClassVar[str] = "Mesh and skeleton"
+    op: Literal["skeletonize"] = "skeletonize"
+    input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
+    output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
+    voxel_size: tuple[float, float, float] | None = field(
+        None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
+    )
+    object_ids: str | None = field(None, help="Objects to take, ids with commas between them; all when not given.")
+    scale: float = field(1.5, flag="-s", ge=0, help="A path covers what lies within this many times its radius.")
+    const: float = field(300, flag="-c", ge=0, help="Nanometres that are added to that.")
+    dust_threshold: int = field(1000, flag="-d", ge=0, help="Components of fewer voxels get no skeleton.")
+    max_paths: int | None = field(None, ge=1, help="Paths to trace in an object at most; as many as it needs when not given.")
+    fill_holes: bool = field(False, help="Fill the holes in objects first; objects in such holes are lost.")
+    fix_branching: bool = field(True, help="Place branches where paths really part; slower.")
+    fragments_path: str | None = field(None, flag="-f", help="Folder to write the skeletons to as well: file://, s3://, gs://.")
+
+    _sizes = field_validator("voxel_size")(above_zero)
+
+    @field_validator("object_ids")
+    @classmethod
+    def _are_ids(cls, value: str | None) -> str | None:
+        if value:
+            parse_ids(value)
+        return value
+
+    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+        return with_overlap(box, bounds)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.files import Files
+
+        kimimaro = needs("kimimaro", extra="segmentation")
+        files = Files(self.fragments_path) if self.fragments_path else None
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            voxels, box = object_voxels(chunk, task.bbox, self.input_chunk_name)
+            skeletons = self._skeletons(kimimaro, voxels, self.voxel_size or chunk.voxel_size)
+            task.values[self.output_name] = skeletons
+            if files is not None and not run.dry_run:
+                contents = {f"{object_id}:{xyz_name(box)}": s.to_precomputed() for object_id, s in skeletons.items()}
+                files.put_all(contents, "application/octet-stream")
+                task.bytes_written += sum(map(len, contents.values()))
+
+        yield step
+
+    def _skeletons(self, kimimaro: Any, voxels: Chunk, voxel_size: VoxelSize) -> dict[int, Any]:
+        import numpy as np
+
+        size, first = np.array(voxel_size[::-1]), np.array(voxels.voxel_offset[::-1])
+        found: dict[int, Any] = kimimaro.skeletonize(
+            np.asfortranarray(voxels.array.transpose()),
+            teasar_params={
+                "scale": self.scale,
+                "const": self.const,
+                "pdrf_scale": 100_000,
+                "pdrf_exponent": 4,
+                "soma_detection_threshold": 750,  # nanometres, as the next ones: kimimaro's own values
+                "soma_acceptance_threshold": 3500,
+                "soma_invalidation_scale": 2,
+                "soma_invalidation_const": 300,
+                "max_paths": self.max_paths,
+            },
+            anisotropy=voxel_size[::-1],
+            object_ids=parse_ids(self.object_ids) if self.object_ids else None,
+            dust_threshold=self.dust_threshold,
+            fill_holes=self.fill_holes,
+            fix_branching=self.fix_branching,
+            fix_borders=True,
+            progress=False,
+            parallel=1,
+        )
+        for object_id, skeleton in found.items():
+            # kimimaro's nodes are corners of voxels. From whole numbers, so that two boxes make equal nodes where they meet.
+            index = np.rint(skeleton.vertices / size)
+            skeleton.vertices = ((index + first + 0.5) * size).astype(np.float32)
+            skeleton.id, skeleton.space = int(object_id), "physical"
+        return {int(object_id): skeleton for object_id, skeleton in sorted(found.items())}

@@ -1,0 +1,123 @@
+"""aggregate-skeleton-fragments"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import osteoid
+import pytest
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.aggregate_skeleton_fragments import AggregateSkeletonFragments
+from chunkflow_worker.operators.skeletonize import Skeletonize
+from chunkflow_worker.task import Task
+
+
+def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
+    with operator.open(Run(needed_box=lambda b, _: b, dry_run=dry_run)) as step:
+        step(task or Task())
+
+
+def line(*xs: float, y: float = 0) -> osteoid.Skeleton:
+    vertices = np.array([(x, y, 0) for x in xs], np.float32)
+    edges = np.array([(i, i + 1) for i in range(len(xs) - 1)], np.uint32)
+    radii = np.full(len(xs), 50, np.float32)
+    return osteoid.Skeleton(vertices, edges, radii, space="physical")
+
+
+def put(folder: Path, **skeletons: osteoid.Skeleton) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, skeleton in skeletons.items():
+        (folder / name.removeprefix("id").replace("__", ":", 1)).write_bytes(skeleton.to_precomputed())
+    return folder
+
+
+def read(folder: Path, object_id: int) -> osteoid.Skeleton:
+    return osteoid.Skeleton.from_precomputed((folder / str(object_id)).read_bytes(), segid=object_id)
+
+
+def test_fragments_of_each_object_become_one_tree(tmp_path: Path) -> None:
+    folder = put(
+        tmp_path / "frags",
+        id7__a=line(0, 1000, 2000),
+        id7__b=line(2000, 3000, 4000),  # begins where the first one ends
+        id7__c=line(4060, 5000, 6000),  # begins 60 nm on, within the sum of the radii
+        id7__d=line(0, 500, y=90000),  # dust
+        id70__a=line(0, 5000),
+        id8__a=line(0, 500),  # dust and nothing else
+    )
+    run(AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(tmp_path / "out")))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["7", "70", "info"]
+    skeleton = read(tmp_path / "out", 7)
+    assert sorted(skeleton.vertices[:, 0].tolist()) == [0, 1000, 2000, 3000, 4000, 4060, 5000, 6000]
+    assert skeleton.cable_length() == pytest.approx(6000)
+    assert len(skeleton.components()) == 1
+    assert len(skeleton.edges) == 7
+    info = json.loads((tmp_path / "out" / "info").read_text())
+    assert info["@type"] == "neuroglancer_skeletons"
+    assert [a["id"] for a in info["vertex_attributes"]] == ["radius", "vertex_types"]
+
+
+def test_a_skeleton_that_is_one_loop_is_not_lost(tmp_path: Path) -> None:
+    corners = np.array([(0, 0, 0), (3000, 0, 0), (3000, 3000, 0), (0, 3000, 0)], np.float32)
+    sides = {}
+    for i, name in enumerate(("id7__a", "id7__b", "id7__c", "id7__d")):
+        side = corners[[i, (i + 1) % 4]]
+        sides[name] = osteoid.Skeleton(side, np.array([(0, 1)], np.uint32), np.full(2, 50, np.float32), space="physical")
+    run(AggregateSkeletonFragments(fragments_path=str(put(tmp_path, **sides))))
+    assert read(tmp_path, 7).cable_length() == pytest.approx(12000)
+
+
+def test_the_thresholds_are_options(tmp_path: Path) -> None:
+    folder = put(tmp_path, id8__a=line(0, 500))
+    run(AggregateSkeletonFragments(fragments_path=str(folder), dust_threshold=100))
+    assert read(folder, 8).cable_length() == 500
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value", "made"), [("7", None, {"7", "70"}), ("7:", "8", {"7"}), (None, "8", {"8"}), (None, 70, {"70"})]
+)
+def test_the_prefix_is_an_option_or_a_value_of_the_task(tmp_path: Path, prefix: Any, value: Any, made: set[str]) -> None:
+    folder = put(tmp_path / "frags", id7__a=line(0, 5000), id70__a=line(0, 5000), id8__a=line(0, 5000))
+    out = tmp_path / "out"
+    task = Task(values={} if value is None else {"prefix": value})
+    run(AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(out), prefix=prefix), task)
+    assert {p.name for p in out.iterdir()} == made | {"info"}
+
+
+def test_what_skeletonize_writes_in_boxes_is_the_skeleton_of_the_whole(tmp_path: Path) -> None:
+    array = np.zeros((15, 21, 300), np.uint64)
+    array[5:10, 8:13, :] = 9
+    bounds = BoundingBox.sized((100, -9, 7), array.shape)
+    whole = Chunk(array, bounds.start, (33.3, 7.16, 7.16), "segmentation", bounds)
+    operator = Skeletonize(fragments_path=str(tmp_path), dust_threshold=10)
+    for box in bounds.split(Vec3(15, 21, 90)):
+        run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, bounds))}))
+    run(AggregateSkeletonFragments(fragments_path=str(tmp_path)))
+    skeleton = read(tmp_path, 9)
+    assert len(skeleton.vertices) == 300
+    assert skeleton.cable_length() == pytest.approx(299 * 7.16, rel=1e-5)
+
+
+def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    folder = put(tmp_path, id7__a=line(0, 5000))
+    operator = AggregateSkeletonFragments(fragments_path=str(folder))
+    with pytest.raises(ConfigError, match="all boxes"):
+        run(operator, Task(BoundingBox.parse("0-1_0-1_0-1")))
+    with pytest.raises(ChunkMismatch, match="begin of a name"):
+        run(operator, Task(values={"prefix": 1.5}))
+    (folder / "7:b").write_bytes(b"no skeleton")
+    with pytest.raises(DataMissing, match="7:b"):
+        run(operator)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    folder = put(tmp_path / "frags", id7__a=line(0, 5000))
+    run(AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(tmp_path / "out")), dry_run=True)
+    assert not (tmp_path / "out").exists()

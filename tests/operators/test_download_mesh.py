@@ -1,0 +1,102 @@
+"""download-mesh"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmesh
+from cloudvolume import CloudVolume
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ConfigError, DataMissing
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.download_mesh import DownloadMesh
+from chunkflow_worker.operators.mesh import Mesh
+from chunkflow_worker.operators.mesh_manifest import MeshManifest
+from chunkflow_worker.task import Task
+
+
+def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
+    with operator.open(Run(needed_box=lambda b, _: b, dry_run=dry_run)) as step:
+        step(task or Task())
+
+
+def cubes() -> np.ndarray:
+    array = np.zeros((8, 16, 32), np.uint32)
+    for object_id, x in ((5, 2), (6, 10), (77, 20)):
+        array[2:7, 4:12, x : x + 6] = object_id
+    return array
+
+
+@pytest.fixture
+def meshes(tmp_path: Path, volume: Any) -> str:
+    """A volume with meshes of three cubes, in boxes that cut through them."""
+    stored = volume("seg", cubes(), layer_type="segmentation")
+    whole = Chunk(cubes(), Vec3(0, 0, 0), (40, 8, 8), "segmentation", stored.bounds)
+    operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
+    for box in stored.bounds.split(Vec3(8, 7, 13)):
+        run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, stored.bounds))}))
+    run(MeshManifest(volume_path=stored.path))
+    return str(stored.path)
+
+
+def test_it_writes_the_meshes_that_the_peer_never_did(tmp_path: Path, meshes: str) -> None:
+    run(DownloadMesh(volume_path=meshes, input="5, 77", out_pre=f"{tmp_path}/out_"))
+    assert sorted(p.name for p in tmp_path.glob("out_*")) == ["out_5.ply", "out_77.ply"]
+    mesh = zmesh.Mesh.from_ply((tmp_path / "out_77.ply").read_bytes())
+    assert mesh.vertices.min(axis=0).tolist() == [160, 32, 80]
+    assert mesh.vertices.max(axis=0).tolist() == [208, 96, 280]
+    alone = zmesh.Mesher((8, 8, 40))
+    alone.mesh((cubes() == 77).transpose())
+    expected = alone.get(1, voxel_centered=True)
+    assert len(mesh.faces) == len(expected.faces)  # fused where the boxes meet
+    assert np.array_equal(np.unique(mesh.vertices, axis=0), np.unique(expected.vertices, axis=0))
+
+
+def test_a_folder_of_meshes_and_obj(tmp_path: Path, meshes: str) -> None:
+    run(DownloadMesh(volume_path=f"{meshes}/mesh_mip_0_err_40/", input="6", out_pre=str(tmp_path), out_format="obj"))
+    mesh = zmesh.Mesh.from_obj((tmp_path / "6.obj").read_text())
+    expected = CloudVolume(meshes).mesh.get(6)
+    assert np.allclose(mesh.vertices, expected.vertices)
+    assert np.array_equal(mesh.faces, expected.faces)
+
+
+@pytest.mark.parametrize("kind", ["txt", "json", "npy"])
+def test_ids_of_a_file_and_their_ranks(tmp_path: Path, meshes: str, kind: str) -> None:
+    path, ids = tmp_path / f"ids.{kind}", [77, 5, 6]
+    if kind == "npy":
+        np.save(path, np.array(ids))
+    else:
+        path.write_text(json.dumps(ids) if kind == "json" else "77\n5\n6\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    run(DownloadMesh(volume_path=meshes, input=str(path), start_rank=1, stop_rank=3, out_pre=str(out)))
+    assert sorted(p.name for p in out.iterdir()) == ["5.ply", "6.ply"]
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, meshes: str) -> None:
+    with pytest.raises(DataMissing, match="object 99"):
+        run(DownloadMesh(volume_path=meshes, input="99", out_pre=str(tmp_path)))
+    next(Path(meshes.removeprefix("file://")).glob("mesh_mip_0_err_40/5:0:*")).unlink()
+    with pytest.raises(DataMissing, match="object 5"):
+        run(DownloadMesh(volume_path=meshes, input="5", out_pre=str(tmp_path)))
+    with pytest.raises(DataMissing, match="no file"):
+        run(DownloadMesh(volume_path=meshes, input="ids.txt", out_pre=str(tmp_path)))
+    (tmp_path / "words.txt").write_text("one, two")
+    with pytest.raises(DataMissing, match="object ids"):
+        run(DownloadMesh(volume_path=meshes, input=str(tmp_path / "words.txt"), out_pre=str(tmp_path)))
+    with pytest.raises(ConfigError, match="ranks"):
+        run(DownloadMesh(volume_path=meshes, input="5", start_rank=1))
+    with pytest.raises(ConfigError, match="not of a box"):
+        run(DownloadMesh(volume_path=meshes, input="6"), Task(BoundingBox.parse("0-1_0-1_0-1")))
+    assert not list(tmp_path.glob("*.ply"))
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, meshes: str) -> None:
+    run(DownloadMesh(volume_path=meshes, input="5", out_pre=f"{tmp_path}/"), dry_run=True)
+    assert not list(tmp_path.glob("*.ply"))

@@ -1,0 +1,215 @@
+"""mesh"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import zmesh
+from cloudvolume import CloudVolume
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.mesh import Mesh
+from chunkflow_worker.task import Task
+
+FIB25 = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "fib25"
+SIZE = (40.0, 8.0, 8.0)
+
+
+def run(operator: Mesh, chunk: Chunk, box: BoundingBox | None = None, dry_run: bool = False) -> Task:
+    task = Task(box, {"chunk": chunk})
+    with operator.open(Run(needed_box=lambda b, _: b, dry_run=dry_run)) as step:
+        step(task)
+    return task
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.name != "info")
+
+
+def fragments(folder: Path, object_id: int) -> list[zmesh.Mesh]:
+    return [zmesh.Mesh.from_precomputed((folder / n).read_bytes()) for n in names(folder) if n.startswith(f"{object_id}:0:")]
+
+
+def volume_of(mesh: Any) -> float:
+    """Of a closed surface, by the divergence theorem."""
+    a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
+    return float((a * np.cross(b, c)).sum() / 6)
+
+
+def is_closed(mesh: Any) -> bool:
+    """Each edge is run through as often in one direction as in the other."""
+    _, faces = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    faces = faces.reshape(-1)[mesh.faces.astype(np.int64)]
+    n = int(faces.max()) + 1
+    ahead = np.concatenate([faces[:, i] * n + faces[:, (i + 1) % 3] for i in range(3)])
+    back = np.concatenate([faces[:, (i + 1) % 3] * n + faces[:, i] for i in range(3)])
+    return bool(np.array_equal(np.sort(ahead), np.sort(back)))
+
+
+def test_a_cube_has_its_bounds_and_its_volume_in_nanometres(tmp_path: Path) -> None:
+    array = np.zeros((12, 14, 16), np.uint32)
+    array[2:9, 3:10, 5:12] = 42
+    run(Mesh(output_path=str(tmp_path), simplification_factor=0), Chunk(array, Vec3(100, -20, 30), SIZE))
+    assert names(tmp_path) == ["42:0:30-46_-20--6_100-112"]
+    (mesh,) = fragments(tmp_path, 42)
+    assert mesh.vertices.min(axis=0).tolist() == [35 * 8, -17 * 8, 102 * 40]
+    assert mesh.vertices.max(axis=0).tolist() == [42 * 8, -10 * 8, 109 * 40]
+    assert is_closed(mesh)
+    inner = 7 - 1  # marching cubes cuts the edges and corners of the cube off
+    expected = inner**3 + 6 * inner**2 / 2 + 12 * inner / 8 + 8 / 48
+    assert volume_of(mesh) == pytest.approx(expected * 40 * 8 * 8, rel=1e-6)
+
+
+def test_simplification_keeps_the_cube_within_its_error(tmp_path: Path) -> None:
+    array = np.zeros((30, 30, 30), np.uint8)
+    array[5:25, 5:25, 5:25] = 1
+    run(Mesh(output_path=str(tmp_path), max_simplification_error=4), Chunk(array, voxel_size=(8, 8, 8)))
+    (mesh,) = fragments(tmp_path, 1)
+    assert len(mesh.faces) < 20 * 20 * 6  # of about 2 * 20 * 20 * 6
+    assert np.abs(mesh.vertices.min(axis=0) - 40).max() <= 4
+    assert np.abs(mesh.vertices.max(axis=0) - 200).max() <= 4
+    assert volume_of(mesh) == pytest.approx(160**3, rel=0.03)
+
+
+def test_the_surface_is_that_of_skimage(tmp_path: Path) -> None:
+    array = (np.linalg.norm(np.mgrid[:20, :22, :24] - np.array([9.2, 10.7, 12.1])[:, None, None, None], axis=0) < 7).astype(
+        "uint8"
+    )
+    run(Mesh(output_path=str(tmp_path), simplification_factor=0), Chunk(array, voxel_size=SIZE))
+    (mesh,) = fragments(tmp_path, 1)
+    vertices, _, _, _ = marching_cubes(array, 0.5)
+    expected = ((vertices + 0.5) * SIZE)[:, ::-1]
+    distance, _ = cKDTree(expected).query(mesh.vertices)
+    assert distance.max() < 1e-2
+    assert len(np.unique(mesh.vertices, axis=0)) == len(np.unique(expected.round(3), axis=0))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    size=st.tuples(*[st.integers(2, 9)] * 3),
+    cut=st.tuples(*[st.integers(1, 8)] * 3),
+    voxel=st.tuples(*[st.sampled_from([1.0, 7.16, 40.0, 33.3])] * 3),
+    factor=st.sampled_from([0, 100]),
+)
+def test_boxes_make_the_closed_surface_of_the_whole(tmp_path_factory, seed: int, size, cut, voxel, factor: int) -> None:
+    array = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint64)
+    bounds = BoundingBox.sized((1000, -7, 40000), size)
+    whole = Chunk(array, bounds.start, voxel, "segmentation", bounds)
+    parts, one = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("one")
+    operator = Mesh(output_path=str(parts), simplification_factor=factor, max_simplification_error=10)
+    for box in bounds.split(Vec3(*cut)):
+        run(operator, whole.cutout(operator.context(box, bounds)), box)
+    run(Mesh(output_path=str(one), simplification_factor=0), whole)
+    for object_id in set(np.unique(array).tolist()) - {0}:
+        merged = zmesh.Mesh.concatenate(*fragments(parts, object_id))
+        (expected,) = fragments(one, object_id)
+        assert is_closed(merged)
+        if not factor:
+            origin = np.array(bounds.start[::-1]) * voxel[::-1]
+            merged.vertices, expected.vertices = merged.vertices - origin, expected.vertices - origin
+            assert volume_of(merged) == pytest.approx(volume_of(expected), rel=1e-3, abs=1e-2)
+
+
+def test_a_chunk_without_the_voxels_behind_the_box_is_refused(tmp_path: Path) -> None:
+    bounds = BoundingBox.sized((0, 0, 0), (8, 8, 8))
+    box = BoundingBox.sized((0, 0, 0), (4, 8, 8))
+    with pytest.raises(ChunkMismatch, match="lacks voxels of the box"):
+        run(Mesh(output_path=str(tmp_path)), Chunk(np.ones(box.size, np.uint8), bounds=bounds), box)
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((4, 4, 4), np.float32), "holds float32"),
+        (np.zeros((2, 4, 4, 4), np.uint8), "2 channels"),
+        (np.full((4, 4, 4), -1, np.int32), "not negative"),
+    ],
+)
+def test_what_holds_no_object_ids_is_refused(tmp_path: Path, array: np.ndarray, text: str) -> None:
+    with pytest.raises(ChunkMismatch, match=text):
+        run(Mesh(output_path=str(tmp_path)), Chunk(array))
+
+
+def test_shards_and_bad_ids_are_refused() -> None:
+    with pytest.raises(ValidationError, match="igneous"):
+        Mesh(shard=True)
+    with pytest.raises(ValidationError, match="42,43"):
+        Mesh(skip_ids="1,b")
+
+
+def two_objects() -> np.ndarray:
+    array = np.zeros((6, 6, 12), np.uint64)
+    array[1:5, 1:5, 1:5] = 2**63 + 1
+    array[1:5, 1:5, 7:11] = 3
+    return array
+
+
+@pytest.mark.parametrize("kind", ["ply", "obj"])
+def test_ply_and_obj_have_the_same_surface(tmp_path: Path, kind: str) -> None:
+    chunk = Chunk(two_objects(), voxel_size=SIZE)
+    run(Mesh(output_path=str(tmp_path / "a"), output_format=kind, skip_ids="3"), chunk, chunk.bbox)
+    run(Mesh(output_path=str(tmp_path / "b"), skip_ids="3"), chunk, chunk.bbox)
+    (name,) = names(tmp_path / "a")
+    assert name == f"{2**63 + 1}_0-6_0-6_0-12.{kind}"
+    content = (tmp_path / "a" / name).read_bytes()
+    mesh = zmesh.Mesh.from_ply(content) if kind == "ply" else zmesh.Mesh.from_obj(content)
+    (expected,) = fragments(tmp_path / "b", 2**63 + 1)
+    assert np.allclose(mesh.vertices, expected.vertices)
+    assert np.array_equal(mesh.faces, expected.faces)
+
+
+def test_a_manifest_is_written_for_the_whole_image_alone(tmp_path: Path) -> None:
+    chunk = Chunk(two_objects(), voxel_size=SIZE)
+    run(Mesh(output_path=str(tmp_path), manifest=True), chunk)
+    assert names(tmp_path) == sorted(["3:0", "3:0:0-12_0-6_0-6", f"{2**63 + 1}:0", f"{2**63 + 1}:0:0-12_0-6_0-6"])
+    box = BoundingBox.sized((0, 0, 0), (6, 6, 6))
+    part = Chunk(two_objects(), bounds=chunk.bbox)
+    with pytest.raises(ConfigError, match="mesh-manifest"):
+        run(Mesh(output_path=str(tmp_path), manifest=True), part, box)
+
+
+def test_with_a_mip_cloudvolume_reads_it_from_the_volume(tmp_path: Path, volume: Any) -> None:
+    stored = volume("seg", two_objects(), offset=(0, 16, 32), layer_type="segmentation")
+    chunk = Chunk(two_objects(), Vec3(0, 16, 32), bounds=stored.bounds)  # the size of a voxel is the volume's
+    run(Mesh(output_path=stored.path, mip=0, manifest=True), chunk, chunk.bbox)
+    (expected,) = fragments(tmp_path / "seg" / "mesh_mip_0_err_40", 3)
+    mesh = CloudVolume(stored.path).mesh.get(3)
+    assert np.array_equal(np.unique(mesh.vertices, axis=0), np.unique(expected.vertices, axis=0))
+    assert mesh.vertices.min(axis=0).tolist() == pytest.approx([39 * 8, 17 * 8, 40], abs=40)
+    with pytest.raises(ConfigError, match="mip"):
+        run(Mesh(output_path=stored.path, mip=4), chunk)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    run(Mesh(output_path=str(tmp_path / "out")), Chunk(two_objects()), dry_run=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not FIB25.is_dir(), reason="needs the real volume of FIB-25: set CHUNKFLOW_TEST_DATA")
+def test_neurons_of_fib25_in_two_boxes_are_closed_and_as_large_as_their_voxels(tmp_path: Path) -> None:
+    with h5py.File(FIB25 / "training_sample2.h5") as file:
+        array = file["groundtruth_bodies"][60:124, 60:124, 60:124]
+    bounds = BoundingBox.sized((60, 60, 60), array.shape)
+    whole = Chunk(array, bounds.start, (10, 10, 10), "segmentation", bounds)
+    operator = Mesh(output_path=str(tmp_path), max_simplification_error=10)
+    for box in bounds.split(Vec3(64, 64, 32)):
+        run(operator, whole.cutout(operator.context(box, bounds)), box)
+    ids, counts = np.unique(array[array > 0], return_counts=True)
+    for object_id in ids[np.argsort(counts)[-3:]]:
+        mesh = zmesh.Mesh.concatenate(*fragments(tmp_path, int(object_id)))
+        assert is_closed(mesh)
+        assert volume_of(mesh) == pytest.approx(int((array == object_id).sum()) * 1000, rel=0.05)

@@ -1,0 +1,107 @@
+"""skeletonize"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import osteoid
+import pytest
+from pydantic import ValidationError
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.save_swc import SaveSwc
+from chunkflow_worker.operators.skeletonize import Skeletonize
+from chunkflow_worker.task import Task
+
+FIB25 = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "fib25"
+
+
+def run(operator: Any, task: Task, dry_run: bool = False) -> Task:
+    with operator.open(Run(needed_box=lambda b, _: b, dry_run=dry_run)) as step:
+        step(task)
+    return task
+
+
+def tube(length: int = 60) -> np.ndarray:
+    """Along x, as thick in y as in z with voxels of 40 x 8 nm, its axis through the middle of the voxels z=7, y=10."""
+    array = np.zeros((15, 21, length), np.uint32)
+    array[6:9, 3:18, :] = 9
+    return array
+
+
+def test_the_skeleton_of_a_tube_is_its_axis_in_nanometres(tmp_path: Path) -> None:
+    chunk = Chunk(tube(), Vec3(100, -10, 7), (40, 8, 8))
+    task = run(Skeletonize(), Task(chunk.bbox, {"chunk": chunk}))
+    (object_id,), (skeleton,) = zip(*task.values["skels"].items(), strict=True)
+    assert object_id == skeleton.id == 9
+    assert isinstance(skeleton, osteoid.Skeleton)
+    x, y, z = skeleton.vertices.T
+    assert set(y.tolist()) == {(-10 + 10.5) * 8}
+    assert set(z.tolist()) == {(100 + 7.5) * 40}
+    assert sorted(x.tolist()) == [(7 + i + 0.5) * 8 for i in range(60)]
+    assert skeleton.cable_length() == pytest.approx(59 * 8)
+    assert skeleton.radius[30] == pytest.approx(64)  # from the middle to the first voxel of 0
+    assert np.allclose(skeleton.voxel_space().vertices[:, 1], -10 + 10.5)
+
+    run(SaveSwc(output_prefix=f"{tmp_path}/"), task)
+    assert len(osteoid.Skeleton.from_swc((tmp_path / f"9_{chunk.bbox}.swc").read_text()).vertices) == 60
+
+
+@pytest.mark.parametrize("voxel_size", [(40.0, 8.0, 8.0), (33.3, 7.16, 7.16)])
+def test_skeletons_of_two_boxes_meet_in_equal_nodes(tmp_path: Path, voxel_size: tuple[float, float, float]) -> None:
+    bounds = BoundingBox.sized((100, 0, 700), tube().shape)
+    whole = Chunk(tube(), bounds.start, voxel_size, "segmentation", bounds)
+    operator = Skeletonize(fragments_path=str(tmp_path), dust_threshold=10)
+    parts = []
+    for box in bounds.split(Vec3(15, 21, 30)):
+        task = run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, bounds))}))
+        parts.append(task.values["skels"][9])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["9:700-730_0-21_100-115", "9:730-760_0-21_100-115"]
+    merged = osteoid.Skeleton.simple_merge(parts).consolidate()
+    assert len(merged.vertices) == 60
+    assert len(merged.components()) == 1
+
+
+def test_the_options_reach_kimimaro() -> None:
+    array = tube()
+    array[0:2, 0:2, :20] = 4
+    chunk = Chunk(array, voxel_size=(8, 8, 8))
+    assert set(run(Skeletonize(), Task(None, {"chunk": chunk})).values["skels"]) == {9}  # 80 voxels are dust
+    assert set(run(Skeletonize(dust_threshold=10), Task(None, {"chunk": chunk})).values["skels"]) == {4, 9}
+    assert set(run(Skeletonize(dust_threshold=10, object_ids="4"), Task(None, {"chunk": chunk})).values["skels"]) == {4}
+    long = run(Skeletonize(voxel_size=(8, 8, 80)), Task(None, {"chunk": chunk})).values["skels"][9]
+    assert long.cable_length() == pytest.approx(59 * 80, rel=0.05)
+    assert (chunk.array == array).all()
+
+
+def test_what_holds_no_object_ids_is_refused() -> None:
+    with pytest.raises(ChunkMismatch, match="float32"):
+        run(Skeletonize(), Task(None, {"chunk": Chunk(np.ones((4, 4, 4), np.float32))}))
+    with pytest.raises(ValidationError, match="42,43"):
+        Skeletonize(object_ids="all")
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    chunk = Chunk(tube(), voxel_size=(40, 8, 8))
+    task = run(Skeletonize(fragments_path=str(tmp_path)), Task(chunk.bbox, {"chunk": chunk}), dry_run=True)
+    assert list(task.values["skels"]) == [9]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not FIB25.is_dir(), reason="needs the real volume of FIB-25: set CHUNKFLOW_TEST_DATA")
+def test_skeletons_of_fib25_run_inside_their_neurons() -> None:
+    with h5py.File(FIB25 / "training_sample2.h5") as file:
+        array = file["groundtruth_bodies"][60:108, 60:124, 60:124]
+    chunk = Chunk(array, Vec3(60, 60, 60), (10, 10, 10), "segmentation")
+    skeletons = run(Skeletonize(const=100), Task(chunk.bbox, {"chunk": chunk})).values["skels"]
+    assert len(skeletons) > 3
+    for object_id, skeleton in skeletons.items():
+        x, y, z = (np.floor(skeleton.vertices / 10).astype(int) - 60).T
+        assert (array[z, y, x] == object_id).all()
