@@ -24,17 +24,27 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-def field(default: Any = ..., *, flag: str = "", off: str = "", aliases: tuple[str, ...] = (), help: str, **limits: Any) -> Any:
+def field(
+    default: Any = ...,
+    *,
+    flag: str = "",
+    off: str = "",
+    valued: bool = False,
+    aliases: tuple[str, ...] = (),
+    help: str,
+    **limits: Any,
+) -> Any:
     """Declare one option.
 
     default: value when the user gives none; leave out for a required option.
     flag: short command-line flag, for example ``-t``.
     off: for a boolean, the flag that turns it off; ``--no-<name>`` when empty.
+    valued: for a boolean, that it is written ``--<name> true`` instead.
     aliases: further long flags.
     help: one sentence.
     limits: further arguments of pydantic's Field, for example ge=1.
     """
-    flags: dict[str, Any] = {"flag": flag, "off": off, "aliases": list(aliases)}
+    flags: dict[str, Any] = {"flag": flag, "off": off, "valued": valued, "aliases": list(aliases)}
     return Field(default, description=help, json_schema_extra={"x-cli": {k: v for k, v in flags.items() if v}}, **limits)
 
 
@@ -89,7 +99,7 @@ def _click_option(name: str, info: FieldInfo) -> click.Option:
     default = None if required or info.default is PydanticUndefined else info.get_default(call_default_factory=True)
     help_text = info.description or ""
     flags = [name, *([cli["flag"]] if "flag" in cli else []), *cli.get("aliases", [])]
-    if kind is bool:
+    if kind is bool and not cli.get("valued"):
         off = cli.get("off") or f"--no-{name.replace('_', '-')}"
         return click.Option([*flags, f"{long}/{off}"], default=default, show_default=default is not None, help=help_text)
     nargs, click_type = _click_type(kind)
@@ -115,7 +125,7 @@ def _click_type(kind: Any) -> tuple[int, Any]:
     if get_origin(kind) is tuple:
         items = get_args(kind)
         return len(items), _without_none(items[0])
-    return 1, kind if kind in (int, float) else str
+    return 1, kind if kind in (int, float, bool) else str
 
 
 def _metavar(kind: Any) -> str | None:

@@ -20,6 +20,7 @@ class Sample(Options):
     mode: Literal["a", "b"] = field("a", aliases=("--how",), help="Which way.")
     limits: tuple[float, float] | None = field(None, help="From and to.")
     count: int = field(1, ge=1, help="How many.")
+    clip: bool = field(False, valued=True, help="Clip or not.")
 
 
 def run(*args: str) -> tuple[dict[str, Any], str]:
@@ -46,10 +47,10 @@ def test_only_what_was_given_reaches_the_model() -> None:
 
 
 def test_options_of_all_kinds() -> None:
-    line = "-v p -s -1 2 3 --cut --no-fast --how b --limits 0.5 2 --count 3"
+    line = "-v p -s -1 2 3 --cut --no-fast --how b --limits 0.5 2 --count 3 --clip true"
     given, _ = run(*line.split())
     assert Sample.model_validate(given) == Sample(
-        path="p", size=Vec3(-1, 2, 3), whole=False, fast=False, mode="b", limits=(0.5, 2.0), count=3
+        path="p", size=Vec3(-1, 2, 3), whole=False, fast=False, mode="b", limits=(0.5, 2.0), count=3, clip=True
     )
 
 
@@ -60,6 +61,7 @@ def test_help_shows_names_defaults_and_sentences() -> None:
         "--size Z Y X",
         "--whole / --cut",
         "--fast / --no-fast",
+        "--clip BOOLEAN",
         "--how, --mode [a|b]",
         "How many.",
         "[required]",
@@ -72,7 +74,13 @@ def test_a_required_option_is_asked_for() -> None:
 
 
 def test_skipped_fields_have_no_option() -> None:
-    assert [o.name for o in click_options(Sample, frozenset({"size", "whole", "fast"}))] == ["path", "mode", "limits", "count"]
+    assert [o.name for o in click_options(Sample, frozenset({"size", "whole", "fast"}))] == [
+        "path",
+        "mode",
+        "limits",
+        "count",
+        "clip",
+    ]
 
 
 def test_an_unknown_name_is_answered_with_the_likely_one() -> None:

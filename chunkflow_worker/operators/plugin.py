@@ -2,102 +2,220 @@
 
 from __future__ import annotations
 
-import runpy
+import os
+import sys
 import traceback
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from chunkflow_worker.errors import ChunkflowError, ChunkMismatch, ConfigError
+from pydantic import field_validator
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.errors import ChunkflowError, ChunkMismatch, ConfigError, RetryableError
+from chunkflow_worker.local_file import local_name
 from chunkflow_worker.operator import Operator, Run, Step, split_names
 from chunkflow_worker.options import field
 from chunkflow_worker.task import SkipTask, Task
 
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
+
+_FOLDER = "CHUNKFLOW_PLUGIN_DIR"
+
 
 class Plugin(Operator):
-    """Run a Python file of your own: its function `execute(chunk, ..., args=...)`.
+    """Call the function `execute` of a Python file of yours with chunks, and keep what it returns.
 
-    `execute` gets the inputs in their order, and `args` when that is given. It returns one value for each of output_names: a
-    tuple or list when there are several, None when there is none. Arrays become chunks at the place of the first input. It may
-    run in several threads at once. The file is read once; it runs with the rights of whoever runs the chain.
+    `execute(first, second, ..., args)` takes the inputs in their order: chunks with `array` (zyx or czyx), `voxel_offset` (zyx),
+    `voxel_size` (nm, zyx) and `bbox`, or whatever else the chain made. It returns one result, or a tuple or list of as many as
+    there are output names, or None when there are none. An array of the first chunk's size becomes a chunk at its place, a
+    smaller one at its middle; chunks say themselves where they lie. Anything else is kept as it is.
+
+    --args "size=(1,3,3);mode=nearest" gives keywords, where execute takes them; otherwise it takes the text as `args`. The file
+    is loaded once, and execute is called from several threads. It may raise SkipTask. With --dry-run a plugin without output
+    names is not called, for it could only write.
+
+    Differs from chunkflow 1.2.0: wrong names, arguments and numbers of results are told before or instead of a crash, and
+    --margin-size reads the voxels that a filter needs around its output.
     """
 
+    group: ClassVar[str] = "Other"
     op: Literal["plugin"] = "plugin"
-    input_names: str | None = field(None, flag="-i", help="Values to give to it, separated by commas.")
-    output_names: str | None = field(None, flag="-o", help="Names of what it returns, separated by commas.")
-    file: str = field(flag="-f", help="Python file; .py may be left out.")
-    args: str | None = field(None, flag="-a", help="Text for its argument `args`.")
+    input_names: str | None = field(
+        None, flag="-i", help="Values to pass to execute, separated by commas; `None` passes None in that place."
+    )
+    output_names: str | None = field(None, flag="-o", help="Names of the results, separated by commas.")
+    file: str = field(flag="-f", help=f"Python file, with or without .py; looked for here and in the folder {_FOLDER}.")
+    args: str | None = field(None, flag="-a", help="For execute: keywords such as 'a=3;b=(1,2);c=text', or any text.")
+    margin_size: Vec3 = field(Vec3(0, 0, 0), help="Voxels that execute needs around its output; more is read and cut off again.")
+
+    @field_validator("file")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        if not value:
+            raise ValueError("names no file")
+        return local_name(value)
+
+    @field_validator("margin_size")
+    @classmethod
+    def _not_negative(cls, value: Vec3) -> Vec3:
+        if min(value) < 0:
+            raise ValueError("takes three numbers from 0 on")
+        return value
+
+    @field_validator("output_names")
+    @classmethod
+    def _distinct(cls, value: str | None) -> str | None:
+        names = split_names(value)
+        if "None" in names:
+            raise ValueError("no result can be named None")
+        if len(set(names)) < len(names):
+            raise ValueError("names a result twice")
+        return value
+
+    @property
+    def margin(self) -> Vec3:
+        return self.margin_size
+
+    def reads(self) -> tuple[str, ...]:
+        return tuple(name for name in split_names(self.input_names) if name != "None")
 
     def writes(self) -> tuple[str, ...]:
         return split_names(self.output_names)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        path = Path(self.file if self.file.endswith(".py") else f"{self.file}.py")
+        path = self._path()
         execute = self._load(path)
-        inputs, outputs = split_names(self.input_names), split_names(self.output_names)
-        extra = {} if self.args is None else {"args": self.args}
+        inputs, outputs = split_names(self.input_names), self.writes()
+        keywords = self._keywords(path, execute, len(inputs))
 
         def step(task: Task) -> None:
-            missing = [name for name in inputs if name not in task.values]
-            if missing:
-                known = ", ".join(sorted(task.values)) or "none so far"
-                raise ChunkMismatch(f"there is no value named {', '.join(map(repr, missing))}; made so far: {known}")
-            given = [task.values[name] for name in inputs]
+            if run.dry_run and not outputs:
+                return
+            values = [_value(task, name) for name in inputs]
             try:
-                result = execute(*given, **extra)
+                returned = execute(*values, **keywords)
             except (ChunkflowError, SkipTask, MemoryError):
                 raise
             except Exception as error:
-                line = _line(error, path)
-                raise ChunkMismatch(f"execute() of {path}{line} raised {type(error).__name__}: {error}") from error
-            for name, value in zip(outputs, _results(result, len(outputs), path), strict=True):
-                task.values[name] = _chunk(value, given)
+                raise RetryableError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+            results = _results(returned)
+            if len(results) != len(outputs):
+                named = f"names {len(outputs)} ({', '.join(outputs)})" if outputs else "names none"
+                got = ", ".join(type(r).__name__ for r in results) or "None"
+                raise ChunkMismatch(f"execute of {path} returned {len(results)} results ({got}), and output_names {named}")
+            for name, result in zip(outputs, results, strict=True):
+                task.values[name] = _placed(result, values, f"result {name!r} of {path}")
 
         yield step
 
+    def _path(self) -> Path:
+        """The file. Raises ConfigError when there is none."""
+        name = self.file if self.file.endswith(".py") else f"{self.file}.py"
+        folders = [Path.cwd(), *([Path(os.environ[_FOLDER])] if os.environ.get(_FOLDER) else [])]
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder / name
+        tried = " or ".join(dict.fromkeys(str(folder / name) for folder in folders))
+        raise ConfigError.one(self.label, "file", f"there is no file {tried}", f"give its path, or its folder in {_FOLDER}")
+
     def _load(self, path: Path) -> Callable[..., Any]:
-        """The file's `execute`. Raises ConfigError."""
-        if not path.is_file():
-            raise ConfigError.one(self.label, "file", f"there is no file {path}")
+        """The function `execute` of the file. Raises ConfigError when the file fails or has none."""
+        spec = spec_from_file_location(f"chunkflow_plugin_{path.stem}_{abs(hash(str(path)))}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses and pickle look themselves up there
         try:
-            names = runpy.run_path(str(path))
+            spec.loader.exec_module(module)
         except Exception as error:
-            raise ConfigError.one(
-                self.label, "file", f"{path}{_line(error, path)} fails with {type(error).__name__}: {error}"
-            ) from error
-        execute = names.get("execute")
+            raise ConfigError.one(self.label, "file", f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+        execute = getattr(module, "execute", None)
         if not callable(execute):
-            raise ConfigError.one(self.label, "file", f"{path} has no function named execute")
-        function: Callable[..., Any] = execute
-        return function
+            raise ConfigError.one(self.label, "file", f"{path} defines no function execute", "write def execute(chunk): ...")
+        found: Callable[..., Any] = execute
+        return found
+
+    def _keywords(self, path: Path, execute: Callable[..., Any], count: int) -> dict[str, Any]:
+        """How `execute` takes --args: as keywords, or as text. Raises ConfigError when it can't be called so."""
+        ways: list[dict[str, Any]] = [{}] if self.args is None else [{"args": self.args}]
+        if self.args and (pairs := _pairs(self.args)):
+            ways.insert(0, pairs)
+        try:
+            known: Signature = signature(execute)
+        except (TypeError, ValueError):  # of a function in C
+            return ways[0]
+        for way in ways:
+            try:
+                known.bind(*[None] * count, **way)
+            except TypeError as error:
+                problem = str(error)
+            else:
+                return way
+        given = f"{count} inputs" + (f" and --args {self.args!r}" if self.args is not None else "")
+        line = f":{execute.__code__.co_firstlineno}" if hasattr(execute, "__code__") else ""
+        raise ConfigError.one(self.label, "args", f"execute{known} of {path}{line} does not take {given}: {problem}")
 
 
-def _results(result: Any, count: int, path: Path) -> list[Any]:
-    results = [] if result is None else list(result) if isinstance(result, (tuple, list)) else [result]
-    if len(results) != count:
-        raise ChunkMismatch(f"execute() of {path} returned {len(results)} values, and output_names has {count}")
-    return results
+def _pairs(text: str) -> dict[str, Any] | None:
+    """`a=3;b=x` as keywords; None when the text is not of that kind."""
+    parts = [part.partition("=") for part in text.split(";") if part.strip()]
+    if not all(equals and key.strip().isidentifier() for key, equals, _ in parts):
+        return None
+    return {key.strip(): _literal(value.strip()) for key, _, value in parts}
 
 
-def _chunk(value: Any, given: list[Any]) -> Any:
-    """An array of the shape of the first chunk given, at its place; any other value as it is."""
+def _literal(text: str) -> Any:
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """The file, and the line of it in which the error came up."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def _value(task: Task, name: str) -> Any:
+    if name == "None":
+        return None
+    if name not in task.values:
+        known = ", ".join(sorted(task.values)) or "none so far"
+        raise ChunkMismatch(f"there is no value named {name!r}; made so far: {known}")
+    return task.values[name]
+
+
+def _results(returned: Any) -> list[Any]:
+    if returned is None:
+        return []
+    return list(returned) if isinstance(returned, (tuple, list)) else [returned]
+
+
+def _placed(result: Any, inputs: list[Any], what: str) -> Any:
+    """An array of voxels as a chunk at the place of the first chunk among the inputs, or in its middle; else `result` itself."""
     import numpy as np
 
     from chunkflow_worker.chunk import Chunk
 
-    first = next((v for v in given if isinstance(v, Chunk)), None)
-    if not isinstance(value, np.ndarray) or first is None:
-        return value
-    if value.ndim not in (3, 4) or value.shape[-3:] != first.array.shape[-3:]:
+    if not isinstance(result, np.ndarray) or result.ndim not in (3, 4):
+        return result
+    place: Chunk | None = next((value for value in inputs if isinstance(value, Chunk)), None)
+    if place is None:
+        raise ChunkMismatch(f"{what} is an array, and no input chunk says where it lies: return a Chunk")
+    less = [a - b for a, b in zip(place.bbox.size, result.shape[-3:], strict=True)]
+    if any(n < 0 or n % 2 for n in less):
         raise ChunkMismatch(
-            f"an array of shape {value.shape} was returned, and the first input has {first.array.shape}: return a Chunk, which "
-            "tells where it lies"
+            f"{what} has shape {result.shape}, which fits neither all nor the middle of the chunk {place.bbox} "
+            f"of size {list(place.bbox.size)}: return a Chunk"
         )
-    return first.with_array(value)
-
-
-def _line(error: BaseException, path: Path) -> str:
-    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f" (line {numbers[-1]})" if numbers else ""
+    return place.with_array(result, voxel_offset=place.voxel_offset + [n // 2 for n in less])

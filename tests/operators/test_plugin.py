@@ -1,67 +1,296 @@
+"""plugin"""
+
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.errors import ChunkMismatch, ConfigError, OutOfMemory, PermanentError, RetryableError
+from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.plugin import Plugin
+from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.points import Points
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.task import SkipTask, Task
 
-CHUNK = Chunk(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), Vec3(1, 2, 3), (40.0, 4.0, 4.0))
+BOUNDS = BoundingBox.parse("-9-90_0-90_0-90")
 
 
 @pytest.fixture
-def plugin(tmp_path: Path):
-    def make(code: str, **options: str) -> Plugin:
-        (tmp_path / "own.py").write_text(code)
-        return Plugin(file=str(tmp_path / "own"), **options)
+def plugin(tmp_path: Path) -> Callable[..., Plugin]:
+    """Write a plugin's file and make its operator."""
+
+    def make(code: str, inputs: str | None = "chunk", outputs: str | None = "chunk", **options: Any) -> Plugin:
+        path = tmp_path / "mine.py"
+        path.write_text(code)
+        return Plugin(**({"file": str(path), "input_names": inputs, "output_names": outputs} | options))
 
     return make
 
 
-def test_an_array_becomes_a_chunk_at_the_place_of_the_first_input(run_step, plugin) -> None:
-    own = plugin(
-        "def execute(a, b, args):\n    return a.array + int(args) * b.array", input_names="a,b", output_names="c", args="3"
-    )
-    made = run_step(own, a=CHUNK, b=CHUNK).chunk("c")
-    assert made.array.tolist() == (4 * CHUNK.array).tolist()
-    assert (made.voxel_offset, made.voxel_size) == (Vec3(1, 2, 3), (40, 4, 4))
+def chunk(array: Any = None, **options: Any) -> Chunk:
+    array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) if array is None else array
+    return Chunk(array, **({"voxel_offset": Vec3(1, 2, 3), "voxel_size": (40.0, 4.0, 4.0), "bounds": BOUNDS} | options))
 
 
-def test_several_results_and_none(run_step, plugin) -> None:
-    task = run_step(plugin("def execute(a):\n    return a, {'n': 2}", input_names="a", output_names="b,n"), a=CHUNK)
-    assert task.values["b"] is CHUNK
-    assert task.values["n"] == {"n": 2}
-    assert set(run_step(plugin("def execute(a):\n    pass", input_names="a"), a=CHUNK).values) == {"a"}
+def test_an_array_becomes_a_chunk_at_the_same_place(run_step, plugin) -> None:
+    made = run_step(plugin("def execute(c):\n    return c.array * 2.0"), chunk=chunk()).chunk("chunk")
+    assert made.array.ravel().tolist() == [2.0 * n for n in range(60)]
+    assert (made.voxel_offset, made.voxel_size, made.bounds) == (Vec3(1, 2, 3), (40.0, 4.0, 4.0), BOUNDS)
+
+
+@pytest.mark.parametrize("result", ["a.array[:, 1:-1, 2:-2]", "a.array[None, :, 1:-1, 2:-2]"])
+def test_a_smaller_array_lies_in_the_middle(run_step, plugin, result: str) -> None:
+    made = run_step(plugin(f"def execute(a):\n    return {result}"), chunk=chunk()).chunk("chunk")
+    assert str(made.bbox) == "1-4_3-5_5-6"
+    assert np.array_equal(made.array.reshape(3, 2, 1), chunk().cutout(made.bbox).array)
+
+
+@pytest.mark.parametrize("result", ["a.array[:, 1:]", "np.zeros((5, 4, 5))"])
+def test_an_array_of_no_place_is_refused(run_step, plugin, result: str) -> None:
+    with pytest.raises(ChunkMismatch, match=r"result 'chunk' of .*mine.py has shape \(.*neither all nor the middle.*1-4_2-6_3-8"):
+        run_step(plugin(f"import numpy as np\ndef execute(a):\n    return {result}"), chunk=chunk())
+    with pytest.raises(ChunkMismatch, match="no input chunk says where it lies"):
+        run_step(plugin(f"import numpy as np\ndef execute(a):\n    return {result}", "x"), x=Other())
+
+
+class Other:
+    """A value that has an array and is no chunk."""
+
+    array = np.zeros((3, 4, 5))
+
+
+CHUNK = """
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.points import Points
+def execute(image, other, nothing):
+    assert nothing is None and str(image.bbox) == "1-4_2-6_3-8"
+    return RETURNED
+"""
+
+
+@pytest.mark.parametrize("brackets", ["(%s,)", "[%s]"])
+def test_several_results_of_any_kind(run_step, plugin, brackets: str) -> None:
+    results = "image.array + other.array, Chunk(image.array[:1], Vec3(7, 8, 9)), Points(image.array[0, :, :3]), {'a': 1}"
+    code = CHUNK.replace("RETURNED", brackets % results)
+    task = run_step(plugin(code, "image, chunk ,None", "sum, part,points , facts"), image=chunk(), chunk=chunk())
+    assert task.chunk("sum").array.ravel().tolist() == [2 * n for n in range(60)]
+    assert task.chunk("part").voxel_offset == (7, 8, 9)
+    assert isinstance(task.values["points"], Points)
+    assert task.values["facts"] == {"a": 1}
+    assert set(task.values) == {"image", "chunk", "sum", "part", "points", "facts"}
 
 
 @pytest.mark.parametrize(
-    ("code", "text"),
+    ("returned", "outputs", "message"),
     [
-        ("def execute(a):\n    x = 1\n    return a.missing", r"own.py \(line 3\) raised AttributeError"),
-        ("def execute(a):\n    return a, a", "returned 2 values, and output_names has 1"),
-        ("def execute(a):\n    pass", "returned 0 values"),
-        ("def execute(a):\n    return a.array[:1]", "return a Chunk"),
+        ("c, c", "a", r"returned 2 results \(Chunk, Chunk\), and output_names names 1 \(a\)"),
+        ("c", "a,b", r"returned 1 results \(Chunk\), and output_names names 2 \(a, b\)"),
+        ("None", "a", r"returned 0 results \(None\), and output_names names 1"),
+        ("c.array", None, r"returned 1 results \(ndarray\), and output_names names none"),
     ],
 )
-def test_mistakes_in_a_task(run_step, plugin, code: str, text: str) -> None:
-    with pytest.raises(ChunkflowError, match=text):
-        run_step(plugin(code, input_names="a", output_names="b"), a=CHUNK)
+def test_a_wrong_number_of_results_is_an_error(run_step, plugin, returned: str, outputs: str, message: str) -> None:
+    with pytest.raises(ChunkMismatch, match=message):
+        run_step(plugin(f"def execute(c):\n    return {returned}", outputs=outputs), chunk=chunk())
+
+
+ARGS = "def execute(c, %s):\n    return {'got': (%s)}"
 
 
 @pytest.mark.parametrize(
-    ("code", "text"), [("1 / 0", r"\(line 1\) fails with ZeroDivisionError"), ("x = 1", "no function named execute")]
+    ("parameters", "got", "args", "expected"),
+    [
+        ("args", "args,", "some text", ("some text",)),
+        ("args", "args,", "a=3", ("a=3",)),  # not a keyword of this function
+        ("args=None", "args,", None, (None,)),
+        ("a, b=1, d=2", "a, b, d", "a=(1,2); b=x=y;", ((1, 2), "x=y", 2)),
+        ("a, b=1", "a, b", "a='3';b=0.5", ("3", 0.5)),
+        ("**k", "k,", "a=3", ({"a": 3},)),
+        ("*, args", "args,", "--a=3", ("--a=3",)),
+        ("args=None, a=0", "args, a", "a=3", (None, 3)),
+    ],
 )
-def test_mistakes_are_told_before_the_first_task(run_step, plugin, code: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        run_step(plugin(code))
-    with pytest.raises(ConfigError, match="there is no file"):
-        run_step(Plugin(file="/nowhere/own.py"))
+def test_arguments_are_keywords_or_text(run_step, plugin, parameters: str, got: str, args: str, expected: tuple) -> None:
+    task = run_step(plugin(ARGS % (parameters, got), outputs="out", args=args), chunk=chunk())
+    assert task.values["out"]["got"] == expected
 
 
-def test_an_input_that_is_not_there(run_step, plugin) -> None:
-    with pytest.raises(ChunkflowError, match="no value named 'b'; made so far: a"):
-        run_step(plugin("def execute(b):\n    pass", input_names="b"), a=CHUNK)
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    [
+        ("def execute(a, b):\n    pass", {}, r"execute\(a, b\) of .*mine.py:1 does not take 1 inputs: missing .*'b'"),
+        ("\ndef execute(a):\n    pass", {"args": "x"}, r"mine.py:2 does not take 1 inputs and --args 'x'.*unexpected.*'args'"),
+        ("def execute():\n    pass", {}, "too many positional"),
+        ("x = 1", {}, "mine.py defines no function execute"),
+        ("execute = 1", {}, "mine.py defines no function execute"),
+        ("x = 1\ny = 1 +\n", {}, r"mine.py:2: SyntaxError"),
+        ("x = 1\n\nimport no_such_module", {}, r"mine.py:3: ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_a_file_that_cannot_work_is_refused_before_any_task(run_step, plugin, code: str, options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        run_step(plugin(code, name="sharpen", **options))
+    assert caught.value.subject == "sharpen"
+
+
+FAILS = "def helper(x):\n    return 1 / x\n\ndef execute(c):\n    return helper(0)\n"
+
+
+def test_an_error_names_file_line_operator_and_box(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(FAILS)
+    chain = [
+        {"op": "create-chunk", "size": [2, 2, 2]},
+        {"op": "plugin", "file": f"{tmp_path}/bad", "input_names": "chunk", "output_names": "chunk"},
+    ]
+    box = BoundingBox.parse("0-2_0-2_0-2")
+    with (
+        Pipeline.parse({"operators": chain}).open() as opened,
+        pytest.raises(RetryableError, match=r"plugin on 0-2_0-2_0-2: .*/bad\.py:2: ZeroDivisionError: division by zero"),
+    ):
+        opened.run(Task(bbox=box))
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [("errors.DataMissing('gone')", PermanentError), ("errors.OutOfMemory('m')", OutOfMemory), ("SkipTask('dull')", SkipTask)],
+)
+def test_what_a_plugin_raises_on_purpose_keeps_its_kind(run_step, plugin, raised: str, kind: type) -> None:
+    code = f"from chunkflow_worker import errors\nfrom chunkflow_worker.task import SkipTask\ndef execute(c):\n    raise {raised}"
+    with pytest.raises(kind, match=r"^(gone|m|dull)$"):
+        run_step(plugin(code), chunk=chunk())
+
+
+def test_an_input_that_nobody_made_is_named(run_step, plugin) -> None:
+    operator = plugin("def execute(a, b):\n    return a", "image,mask")
+    with pytest.raises(ChunkMismatch, match="there is no value named 'mask'; made so far: image"):
+        run_step(operator, image=chunk())
+    content = {"operators": [{"op": "create-chunk"}, operator.model_dump(exclude_defaults=True) | {"op": "plugin"}]}
+    with pytest.raises(ConfigError, match="reads 'image', which no operator before it makes"):
+        Pipeline.parse(content)
+
+
+def test_a_plugin_without_names_is_called_and_leaves_nothing(run_step, plugin, tmp_path: Path) -> None:
+    code = f"def execute(args):\n    with open({str(tmp_path / 'note')!r}, 'a') as file:\n        file.write(args)"
+    operator = plugin(code, None, None, args="once")
+    assert (operator.reads(), operator.writes()) == ((), ())
+    assert run_step(operator).values == {}
+    with operator.open(Run(needed_box=lambda box, bounds: box, dry_run=True)) as step:
+        step(Task())
+    assert (tmp_path / "note").read_text() == "once"
+
+
+def test_the_file_is_found_here_or_in_the_plugins_folder(run_step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, value in ((here, 1), (there, 2)):
+        folder.mkdir()
+        (folder / "number.py").write_text(f"def execute():\n    return {{'is': {value}}}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"there is no file .*/number\.py.*\n.*CHUNKFLOW_PLUGIN_DIR"):
+        run_step(Plugin(file="number", output_names="n"))
+    monkeypatch.setenv("CHUNKFLOW_PLUGIN_DIR", str(there))
+    for name, value in (("number", 2), ("number.py", 2), ("here/number", 1), (str(here / "number.py"), 1)):
+        assert run_step(Plugin(file=name, output_names="n")).values["n"] == {"is": value}, name
+    monkeypatch.chdir(here)
+    assert run_step(Plugin(file="number", output_names="n")).values["n"] == {"is": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"file": "s3://bucket/code.py"}, "without a protocol"),
+        ({"file": ""}, "names no file"),
+        ({}, "file"),
+        ({"file": "x", "output_names": "a,None"}, "no result can be named None"),
+        ({"file": "x", "output_names": "a, a"}, "names a result twice"),
+        ({"file": "x", "margin_size": [0, -1, 0]}, "from 0 on"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Plugin(**options)
+
+
+def test_the_file_is_loaded_once_and_used_by_all_threads(plugin, tmp_path: Path) -> None:
+    code = f"""
+import dataclasses, threading
+with open({str(tmp_path / "loads")!r}, "a") as file:
+    file.write("x")
+@dataclasses.dataclass
+class Sum:
+    value: int
+together = threading.Barrier(2, timeout=30)
+def execute(c):
+    together.wait()
+    return Sum(int(c.array.sum()))
+"""
+
+    def work(step: Any, value: int) -> int:
+        task = Task(values={"chunk": chunk(np.full((1, 1, 2), value))})
+        step(task)
+        return task.values["sum"].value
+
+    with plugin(code, outputs="sum").open(Run(needed_box=lambda box, bounds: box)) as step, ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda n: work(step, n), range(8))) == [2 * n for n in range(8)]
+    assert (tmp_path / "loads").read_text() == "x"
+
+
+MEAN = """
+import numpy as np
+def execute(c, radius):
+    a, r = np.pad(c.array.astype(float), radius, mode="edge"), radius
+    z, y, x = c.array.shape
+    return sum(a[i:i+z, j:j+y, k:k+x] for i in range(2*r+1) for j in range(2*r+1) for k in range(2*r+1)) / (2*r+1)**3
+"""
+
+
+def test_with_its_margin_a_filter_does_not_show_where_boxes_are_cut(volume, tmp_path: Path) -> None:
+    (tmp_path / "mean.py").write_text(MEAN)
+    image = np.random.default_rng(5).integers(0, 255, (16, 32, 32), np.uint8)
+    source = volume("in", image)
+    results = []
+    for size in ([16, 32, 32], [8, 16, 16]):
+        target = volume(f"out{size[0]}", source.bounds, dtype="float32")
+        chain = {
+            "tasks": {"op": "generate-tasks", "volume_path": source.path, "chunk_size": size},
+            "operators": [
+                {"op": "load-precomputed", "volume_path": source.path},
+                {
+                    "op": "plugin",
+                    "file": str(tmp_path / "mean"),
+                    "input_names": "chunk",
+                    "output_names": "chunk",
+                    "args": "radius=2",
+                    "margin_size": [2, 2, 2],
+                },
+                {"op": "save-precomputed", "volume_path": target.path},
+            ],
+        }
+        file = tmp_path / "p.yaml"
+        file.write_text(yaml.safe_dump(chain))
+        done = CliRunner().invoke(cli, ["--pipeline", str(file)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        results.append(PrecomputedVolume(target.path).read(source.bounds))
+    assert np.array_equal(*results)
+    assert results[0][8, 16, 16] == pytest.approx(image[6:11, 14:19, 14:19].mean())
+
+
+def test_the_command_line_of_chunkflow_1_2_0(tmp_path: Path) -> None:
+    (tmp_path / "add.py").write_text(
+        "import numpy as np\ndef execute(a, n=1):\n    np.save(OUT, a.array + n)".replace("OUT", repr(str(tmp_path / "out.npy")))
+    )
+    line = ["create-chunk", "-s", "2", "2", "2", "--pattern", "zero", "plugin", "--name", "adds", "-i", "chunk"]
+    done = CliRunner().invoke(cli, [*line, "-f", str(tmp_path / "add.py"), "-a", "n=4"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert np.load(tmp_path / "out.npy").tolist() == [[[4, 4], [4, 4]], [[4, 4], [4, 4]]]

@@ -1,0 +1,85 @@
+"""normalize-contrast"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class NormalizeContrast(Operator):
+    """Stretch the greys of each section, or of the whole chunk, over the range from --minval to --maxval.
+
+    Takes and makes uint8, zyx or czyx (each channel on its own). The darkest and brightest greys, as many as hold no more than
+    the clip fractions of the voxels, end at the range's ends; the greys between are stretched evenly. Voxels of 0 hold no image:
+    they are not counted and stay 0. What has a single grey is left as it is.
+
+    The histogram is that of the chunk with its margins, not of the whole section: neighbouring boxes are stretched differently,
+    the more the smaller they are. Differs from chunkflow 1.2.0: --whole does something, --per-section does not stretch the whole
+    chunk once more, zeros don't become --minval, and a fraction of 0 clips nothing.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["normalize-contrast"] = "normalize-contrast"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+    lower_clip_fraction: float = field(0.01, flag="-l", ge=0, lt=1, help="Share of the darkest voxels that may become --minval.")
+    upper_clip_fraction: float = field(
+        0.01, flag="-u", ge=0, lt=1, help="Share of the brightest voxels that may become --maxval."
+    )
+    minval: int = field(1, ge=0, le=255, help="Grey of the darkest voxels that are not 0.")
+    maxval: int = field(255, ge=0, le=255, help="Grey of the brightest voxels.")
+    per_section: bool = field(True, off="--whole", help="Stretch each section by its own greys, or the whole chunk at once.")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> NormalizeContrast:
+        if self.minval >= self.maxval:
+            raise ValueError(f"minval {self.minval} must be below maxval {self.maxval}")
+        if self.lower_clip_fraction + self.upper_clip_fraction >= 1:
+            raise ValueError(
+                f"lower_clip_fraction {self.lower_clip_fraction} and upper_clip_fraction {self.upper_clip_fraction} leave nothing"
+            )
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        import numpy as np
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            if chunk.dtype != np.uint8:
+                raise ChunkMismatch(f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}")
+            result = np.empty_like(chunk.czyx)
+            for channel, stretched in zip(chunk.czyx, result, strict=True):
+                histograms = np.stack([np.bincount(section.ravel(), minlength=256) for section in channel])
+                if not self.per_section:
+                    histograms[:] = histograms.sum(axis=0)
+                for z, histogram in enumerate(histograms):
+                    stretched[z] = self._table(histogram)[channel[z]]
+            task.values[self.output_chunk_name] = chunk.with_array(result.reshape(chunk.array.shape))
+
+        yield step
+
+    def _table(self, histogram: NDArray[Any]) -> NDArray[Any]:
+        """The new grey for each of the 256 old ones."""
+        import numpy as np
+
+        greys = np.arange(256)
+        counts = histogram * (greys > 0)
+        below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]  # voxels up to a grey, and from it on
+        kept = greys[(below > self.lower_clip_fraction * counts.sum()) & (above > self.upper_clip_fraction * counts.sum())]
+        if kept.size < 2:
+            return greys.astype(np.uint8)
+        table = np.rint(np.interp(greys, [kept[0], kept[-1]], [self.minval, self.maxval])).astype(np.uint8)
+        table[0] = 0
+        return table

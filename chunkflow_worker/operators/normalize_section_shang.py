@@ -1,0 +1,100 @@
+"""normalize-section-shang"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class NormalizeSectionShang(Operator):
+    """Map the greys of each section linearly to the range from --nominalmin to --nominalmax, by its least and greatest grey.
+
+    Takes numbers of any type, zyx or czyx (each channel on its own), and makes float32. A section's own least and greatest value
+    count as invalid (missing image, saturation): the next ones inside go to the range's ends, and so invalid voxels end outside
+    it unless --clipvalues true. Where fewer than two values lie between them, the extremes themselves go to the ends; a section
+    of one value becomes --nominalmin. NaN stays NaN, and infinity takes no part.
+
+    Least and greatest are those of the chunk with its margins, not of the whole section: neighbouring boxes are mapped
+    differently. Differs from chunkflow 1.2.0: works with its defaults, keeps the chunk's place, and a section with a single grey
+    inside its extremes is not divided by zero.
+    """
+
+    group: ClassVar[str] = "Image"
+    op: Literal["normalize-section-shang"] = "normalize-section-shang"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+    nominalmin: float | None = field(None, allow_inf_nan=False, help="Least value of the range; 0 when not given.")
+    nominalmax: float | None = field(
+        None, allow_inf_nan=False, help="Greatest value of the range; the greatest of an integer chunk's type when not given."
+    )
+    clipvalues: bool = field(False, valued=True, help="Clip to the range, which the invalid voxels lie outside of.")
+
+    @model_validator(mode="after")
+    def _range(self) -> NormalizeSectionShang:
+        if self.nominalmax is not None and self._low >= self.nominalmax:
+            raise ValueError(f"nominalmin {self._low:g} must be below nominalmax {self.nominalmax:g}")
+        return self
+
+    @property
+    def _low(self) -> float:
+        return self.nominalmin or 0.0
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        import numpy as np
+
+        def step(task: Task) -> None:
+            chunk = task.chunk(self.input_chunk_name)
+            low, high = self._low, self._high(chunk.dtype)
+            result = np.empty(chunk.czyx.shape, np.float32)
+            for channel, mapped in zip(chunk.czyx, result, strict=True):
+                for z, section in enumerate(channel):
+                    first, last = _valid_range(section)
+                    if first == last:
+                        mapped[z] = np.where(section == first, low, section)
+                        continue
+                    scaled = (section.astype(np.float64) - first) * ((high - low) / (last - first)) + low
+                    mapped[z] = np.clip(scaled, low, high) if self.clipvalues else scaled
+            task.values[self.output_chunk_name] = chunk.with_array(result.reshape(chunk.array.shape))
+
+        yield step
+
+    def _high(self, dtype: Any) -> float:
+        """Greatest value of the range. Raises ChunkMismatch when the chunk's type has none, or one that is too small."""
+        import numpy as np
+
+        if dtype.kind not in "uif":
+            raise ChunkMismatch(f"takes numbers, and {self.input_chunk_name!r} is {dtype}")
+        if self.nominalmax is not None:
+            return self.nominalmax
+        if dtype.kind == "f":
+            raise ChunkMismatch(f"{self.input_chunk_name!r} is {dtype}, which has no greatest grey: give --nominalmax")
+        high = float(np.iinfo(dtype).max)
+        if self._low >= high:
+            raise ChunkMismatch(f"nominalmin {self._low:g} must be below {high:g}, the greatest of {dtype}: give --nominalmax")
+        return high
+
+
+def _valid_range(section: NDArray[Any]) -> tuple[float, float]:
+    """Least and greatest value between the section's extremes, or the extremes where there are not two such values."""
+    import numpy as np
+
+    values = section[np.isfinite(section)]
+    if not values.size:
+        return 0.0, 0.0
+    least, greatest = values.min(), values.max()
+    inside = values[(values != least) & (values != greatest)]
+    if inside.size and inside.min() < inside.max():
+        least, greatest = inside.min(), inside.max()
+    return float(least), float(greatest)

@@ -1,0 +1,128 @@
+"""normalize-contrast"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.operators.normalize_contrast import NormalizeContrast
+
+PINKY = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "pinky100"
+
+
+def stretched(values: np.ndarray, lower: float, upper: float, minval: int, maxval: int) -> np.ndarray:
+    """The same by sorting voxels, one grey at a time."""
+    voxels = sorted(int(v) for v in values.ravel() if v)
+    count = len(voxels)
+    if not count:
+        return values
+    dark = next(g for g in range(1, 256) if sum(v <= g for v in voxels) > lower * count)
+    bright = next(g for g in range(255, 0, -1) if sum(v >= g for v in voxels) > upper * count)
+    if dark >= bright:
+        return values
+    new = {0: 0}
+    for grey in range(1, 256):
+        exact = minval + (min(max(grey, dark), bright) - dark) * (maxval - minval) / (bright - dark)
+        new[grey] = exact  # type: ignore[assignment]
+    return np.array([new[int(v)] for v in values.ravel()]).reshape(values.shape)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    array=arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=4, max_side=5)),
+    fractions=st.tuples(st.sampled_from([0, 0.01, 0.1, 0.3]), st.sampled_from([0, 0.01, 0.2, 0.6])),
+    values=st.sampled_from([(1, 255), (0, 255), (100, 200), (254, 255)]),
+    per_section=st.booleans(),
+)
+def test_greys_are_stretched_as_sorting_them_says(run_step, array, fractions, values, per_section) -> None:
+    chunk = Chunk(array.copy(), Vec3(1, 2, 3), (40.0, 4.0, 4.0), "image", BoundingBox.parse("0-90_0-90_0-90"))
+    operator = NormalizeContrast(
+        lower_clip_fraction=fractions[0],
+        upper_clip_fraction=fractions[1],
+        minval=values[0],
+        maxval=values[1],
+        per_section=per_section,
+    )
+    result = run_step(operator, chunk=chunk).chunk("chunk")
+    assert (result.dtype, result.array.shape) == (np.uint8, array.shape)
+    assert (result.bbox, result.voxel_size, result.bounds) == (chunk.bbox, chunk.voxel_size, chunk.bounds)
+    assert np.array_equal(chunk.array, array)
+    for old, new in zip(chunk.czyx, result.czyx, strict=True):
+        parts = list(zip(old, new, strict=True)) if per_section else [(old, new)]
+        for before, after in parts:
+            exact = stretched(before, *fractions, *values)
+            assert np.abs(exact - after).max() <= 0.5 + 1e-6
+
+
+def test_no_more_than_the_fractions_are_clipped_and_zeros_stay_zero(run_step) -> None:
+    section = np.arange(1, 201, dtype=np.uint8).reshape(1, 10, 20)  # one voxel of each grey from 1 to 200
+    chunk = Chunk(np.concatenate([section, np.zeros_like(section)], axis=1))
+    operator = NormalizeContrast(lower_clip_fraction=0.1, upper_clip_fraction=0.05, minval=10, maxval=240)
+    result = run_step(operator, chunk=chunk).chunk("chunk").array
+    assert (result[0, :10] == 10).sum() == 21  # 20 of 200 are clipped, and the grey 21 maps to 10
+    assert (result[0, :10] == 240).sum() == 11
+    assert not result[0, 10:].any()
+    middle = section[0].ravel()[20:190].astype(float)
+    np.testing.assert_allclose(result[0, :10].ravel()[20:190], 10 + (middle - 21) * 230 / 169, atol=0.5)
+
+
+def test_per_section_takes_each_section_alone_and_whole_takes_all(run_step) -> None:
+    """chunkflow 1.2.0 did nothing with --whole, and stretched the whole chunk after --per-section."""
+    dark, bright = np.array([[10, 20, 30]], np.uint8), np.array([[100, 150, 210]], np.uint8)
+    chunk = Chunk(np.stack([dark, bright]))
+    options = {"lower_clip_fraction": 0, "upper_clip_fraction": 0}
+    each = run_step(NormalizeContrast(**options), chunk=chunk).chunk("chunk").array
+    assert each.tolist() == [[[1, 128, 255]], [[1, 116, 255]]]  # 1 + 254 * 50 / 110 = 116.45
+    whole = run_step(NormalizeContrast(**options, per_section=False), chunk=chunk).chunk("chunk").array
+    assert whole.tolist() == [[[1, 14, 26]], [[115, 179, 255]]]
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 7, np.uint8)])
+@pytest.mark.parametrize("per_section", [True, False])
+def test_what_has_no_contrast_is_left_alone(run_step, array, per_section: bool) -> None:
+    made = run_step(NormalizeContrast(per_section=per_section, output_chunk_name="even"), chunk=Chunk(array)).chunk("even")
+    assert np.array_equal(made.array, array)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "int8", "bool"])
+def test_other_types_are_refused(run_step, dtype: str) -> None:
+    with pytest.raises(ChunkMismatch, match=f"uint8, and 'chunk' is {dtype}"):
+        run_step(NormalizeContrast(), chunk=Chunk(np.zeros((1, 2, 2), dtype)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"minval": 200, "maxval": 100}, "minval 200 must be below maxval 100"),
+        ({"lower_clip_fraction": 0.6, "upper_clip_fraction": 0.5}, "leave nothing"),
+        ({"maxval": 256}, "maxval"),
+        ({"lower_clip_fraction": -0.1}, "lower_clip_fraction"),
+        ({"upper_clip_fraction": float("nan")}, "upper_clip_fraction"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NormalizeContrast(**options)
+
+
+@pytest.mark.skipif(not PINKY.exists(), reason="pinky100 is not in CHUNKFLOW_TEST_DATA")
+def test_sections_of_pinky100(run_step) -> None:
+    with h5py.File(PINKY / "sample1_input.h5") as h5:
+        image = h5["main"][:]
+    result = run_step(NormalizeContrast(), chunk=Chunk(image)).chunk("chunk").array
+    for before, after in zip(image, result, strict=True):
+        assert after.max() == 255
+        assert after[before > 0].min() == 1
+        low, high = np.quantile(before[before > 0], [0.01, 0.99], method="inverted_cdf").astype(float)
+        exact = np.clip(1 + (before - low) * 254 / (high - low), 1, 255)
+        assert np.abs(exact - after)[before > 0].max() < 0.51 + 254 / (high - low)  # a grey's difference in a quantile at most
