@@ -117,9 +117,14 @@ class Operator(Options):
 
 
 class TaskSource(Operator):
-    """An operator that stands at the start of a local chain and makes its tasks. Workers take theirs from the queue."""
+    """An operator that stands at the start of a local chain and makes its tasks. Workers take theirs from the queue.
+
+    consumes: its tasks are taken away from somewhere. Nobody knows their number before, and each is asked for only when it can
+        be worked on at once.
+    """
 
     group: ClassVar[str] = "Tasks"
+    consumes: ClassVar[bool] = False
 
     @abstractmethod
     def tasks(self) -> Iterator[Task]:

@@ -12,8 +12,11 @@ LINE_SECONDS = 10
 
 
 @contextmanager
-def progress(total: int, doing: str) -> Iterator[Update]:
-    """Yields a function that shows how many are done and a note: a bar on a terminal, else a line now and then."""
+def progress(total: int | None, doing: str) -> Iterator[Update]:
+    """Yields a function that shows how many are done and a note: a bar on a terminal, else a line now and then.
+
+    total: None when it is not known.
+    """
     if sys.stderr.isatty():
         with _bar(total, doing) as update:
             yield update
@@ -22,7 +25,7 @@ def progress(total: int, doing: str) -> Iterator[Update]:
 
 
 @contextmanager
-def _bar(total: int, doing: str) -> Iterator[Update]:
+def _bar(total: int | None, doing: str) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -37,16 +40,18 @@ def _bar(total: int, doing: str) -> Iterator[Update]:
         yield update
 
 
-def _lines(total: int, doing: str) -> Update:
+def _lines(total: int | None, doing: str) -> Update:
     """A line at the start, at the end, and whenever ten seconds or a tenth of the whole have passed."""
     shown_done, shown_at = -1, -float("inf")
 
     def update(done: int, note: str) -> None:
         nonlocal shown_done, shown_at
         now = monotonic()
-        if done == total != shown_done or (done - shown_done) * 10 >= total or now - shown_at >= LINE_SECONDS:
+        far = total is not None and (done == total != shown_done or (done - shown_done) * 10 >= total)
+        if far or now - shown_at >= LINE_SECONDS:
             shown_done, shown_at = done, now
-            sys.stderr.write(", ".join(filter(None, [f"{doing} {done} of {total} ({done / total:.0%})", note])) + "\n")
+            count = f"{doing} {done} of {total} ({done / total:.0%})" if total else f"{doing} {done}"
+            sys.stderr.write(", ".join(filter(None, [count, note])) + "\n")
 
     return update
 

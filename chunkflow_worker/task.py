@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
@@ -35,6 +35,27 @@ class Written:
     nan: int = 0
 
 
+def _no_hold() -> AbstractContextManager[Callable[[], None]]:
+    return nullcontext(lambda: None)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a task reached a local run.
+
+    job, task_id, pipeline: what its message says, for its record; `pipeline` is the digest of the chain that it is for, empty
+        when any will do. attempt: counted from 1.
+    hold: to be entered for the time of the work on it, in the thread that does it. It yields a check, which raises when the task
+        has become another's. When the block ends, the task is done; when it raises, the task goes back to where it came from.
+    """
+
+    job: str = "local"
+    task_id: str = ""
+    pipeline: str = ""
+    attempt: int = 1
+    hold: Callable[[], AbstractContextManager[Callable[[], None]]] = _no_hold
+
+
 @dataclass
 class Task:
     """What travels through a chain.
@@ -50,6 +71,7 @@ class Task:
     progress: told, in a few words, how far the operator that is running has come.
     bytes_read, bytes_written: size of the arrays that went through storage, before compression.
     written: what was stored where.
+    delivery: how it reached a local run.
     """
 
     bbox: BoundingBox | None = None
@@ -65,6 +87,7 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
+    delivery: Delivery = field(default=Delivery(), repr=False)
 
     def chunk(self, name: str) -> Chunk:
         """The chunk of that name. Raises ChunkMismatch when there is none."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +17,7 @@ from typing import Any
 
 import click
 
-from chunkflow_worker.errors import Preempted
+from chunkflow_worker.errors import ConfigError, PipelineMismatch, Preempted
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.operator import Run, TaskSource
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
@@ -43,32 +44,72 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     for name in ("botocore", "urllib3", "google", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     source = chain.tasks if chain else source
+    if source and source.consumes:
+        _refuse_to_waste(source, chain, options)
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
     with source.open(alone) if source else nullcontext():
         if chain is None:
             next(source.tasks() if source else iter(()), None)  # one that writes its boxes to a file yields none
             return
-        tasks = list(source.tasks()) if source else [Task()]
+        tasks: Iterable[Task] = source.tasks() if source else [Task()]
+        if source is None or not source.consumes:
+            tasks = list(tasks)
+    total = len(tasks) if isinstance(tasks, list) else None
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
     from chunkflow_worker.metrics.log import log_events
 
-    in_flight = min(options["in_flight"], len(tasks)) if _may_overlap(chain) else 1
-    with chain.open((log_events,), dry_run=options["dry_run"]) as opened, progress(len(tasks), "done") as show:
+    in_flight = options["in_flight"] if _may_overlap(chain) else 1
+    if total is not None:
+        in_flight = min(in_flight, total)
+    ended: list[Task] = []
+    with (
+        _stopped_by_sigterm(bool(source and source.consumes)),
+        chain.open((log_events,), dry_run=options["dry_run"]) as opened,
+        progress(total, "done") as show,
+    ):
         started = perf_counter()
 
         def run(task: Task, check: Callable[[], None]) -> None:
-            _run_one(opened, task, ledger, chain.digest, check)
-
-        for task in tasks:
             task.progress = lambda note: show(done, note)
+            _run_one(opened, task, ledger, chain.digest, check)
+            task.values.clear()  # a task is kept for the summary, and its chunks may be large
+
         done = 0
-        for done, _ in enumerate(in_order(run, tasks, in_flight), 1):
-            show(done, f"{duration_text((perf_counter() - started) * (len(tasks) - done) / done)} left")
+        for done, task in enumerate(in_order(run, tasks, in_flight), 1):
+            if options["summary"]:
+                ended.append(task)
+            show(done, "" if total is None else f"{duration_text((perf_counter() - started) * (total - done) / done)} left")
         seconds = perf_counter() - started
     if options["summary"]:
         from chunkflow_worker.cli.summary import show_summary
 
-        show_summary(tasks, seconds)
+        show_summary(ended, seconds)
+
+
+def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: dict[str, Any]) -> None:
+    """Tasks that are taken from a queue must be worked on."""
+    if chain is None:
+        raise ConfigError.one("chunkflow", source.op, "is followed by no operator that works on its tasks")
+    if options["dry_run"]:
+        cure = "try the chain on a box of create-bbox or generate-tasks"
+        raise ConfigError.one("chunkflow", source.op, "would take tasks away that --dry-run does not do", cure)
+
+
+@contextmanager
+def _stopped_by_sigterm(wanted: bool) -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that tasks go back to where they came from."""
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def in_order(run: Callable[[Task, Callable[[], None]], None], tasks: Iterable[Task], in_flight: int) -> Iterator[Task]:
@@ -111,28 +152,41 @@ def _may_overlap(chain: Pipeline) -> bool:
 
 
 def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]) -> None:
-    started, clock, skipped, asked = datetime.now(UTC), perf_counter(), "", task.bbox
-    try:
-        opened.run(task, check)
-    except SkipTask as reason:
-        skipped = str(reason) or "nothing to do"
-        click.echo(f"skipped {asked or task.bbox}: {skipped}", err=True)
-    box = asked or task.bbox  # a task without a box may have taken that of a volume
-    if ledger is not None and box is not None:
-        ledger.write(
-            Record(
-                bbox=str(box),
-                job="local",
-                task_id="",
-                state="skipped" if skipped else "done",
-                skipped=skipped,
-                attempts=1,
-                worker=f"local-{os.getpid()}",
-                seconds=perf_counter() - clock,
-                voxels=box.voxels,
-                pipeline=digest,
-                started=started.isoformat(timespec="milliseconds"),
-                finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                **task.measured(),
+    asked, delivery = task.bbox, task.delivery
+    with delivery.hold() as check_hold:
+        if delivery.pipeline and delivery.pipeline != digest:
+            raise PipelineMismatch(f"job {delivery.job} is for pipeline {delivery.pipeline}, and this chain is {digest}")
+        if ledger is not None and asked is not None and delivery.attempt > 1 and ledger.is_done(asked, delivery.task_id):
+            click.echo(f"{asked} was done by an earlier delivery", err=True)
+            return
+
+        def check_both() -> None:
+            check()
+            check_hold()
+
+        started, clock, skipped = datetime.now(UTC), perf_counter(), ""
+        try:
+            opened.run(task, check_both)
+        except SkipTask as reason:
+            skipped = str(reason) or "nothing to do"
+            click.echo(f"skipped {asked or task.bbox}: {skipped}", err=True)
+        box = asked or task.bbox  # a task without a box may have taken that of a volume
+        if ledger is not None and box is not None:
+            check_hold()
+            ledger.write(
+                Record(
+                    bbox=str(box),
+                    job=delivery.job,
+                    task_id=delivery.task_id,
+                    state="skipped" if skipped else "done",
+                    skipped=skipped,
+                    attempts=delivery.attempt,
+                    worker=f"local-{os.getpid()}",
+                    seconds=perf_counter() - clock,
+                    voxels=box.voxels,
+                    pipeline=digest,
+                    started=started.isoformat(timespec="milliseconds"),
+                    finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    **task.measured(),
+                )
             )
-        )

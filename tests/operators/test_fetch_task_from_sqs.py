@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.cli.local import _stopped_by_sigterm
+from chunkflow_worker.errors import ConfigError, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.ledger import Ledger
+from chunkflow_worker.message import TaskMessage, encode, open_envelope
+from chunkflow_worker.operators import fetch_task_from_sqs
+from chunkflow_worker.operators.fetch_task_from_sqs import FetchTaskFromSqs
+from chunkflow_worker.sqs import QueueUnavailable, make_client
+from chunkflow_worker.task import Task
+from producer.queue import create_queue, dead_name, delete_queue
+
+BOXES = [f"0-4_0-4_{x}-{x + 4}" for x in (0, 4, 8)]
+CREATE = ("create-chunk", "-s", 4, 4, 4)
+
+
+class Queue:
+    """A queue of this test, with two receives."""
+
+    def __init__(self, name: str):
+        self.name, self.client = name, make_client("us-east-1")
+        made, dead = create_queue(self.client, name, max_receives=2, visibility_seconds=30)
+        self.url, self.dead_url = made.url, dead.url
+
+    def send(self, *bodies: str) -> None:
+        for body in bodies:
+            self.client.send_message(QueueUrl=self.url, MessageBody=body)
+
+    def enqueue(self, *boxes: str, **options: Any) -> None:
+        """As chunkflow-producer enqueue does."""
+        self.send(*(encode(TaskMessage(job="job", bbox=box, **options), self.name, f"id-{box}") for box in boxes))
+
+    def waiting(self, dead: bool = False) -> list[tuple[str, int]]:
+        """Body and receives of the messages that anybody could take; they are hidden for a moment then."""
+        asked = {"AttributeNames": ["ApproximateReceiveCount"], "MaxNumberOfMessages": 10, "VisibilityTimeout": 1}
+        found = self.client.receive_message(QueueUrl=self.dead_url if dead else self.url, **asked)
+        return [(m["Body"], int(m["Attributes"]["ApproximateReceiveCount"])) for m in found.get("Messages", [])]
+
+    def counts(self) -> tuple[int, int]:
+        """Messages that wait, and that are hidden."""
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible")]
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return int(answer[names[0]]), int(answer[names[1]])
+
+    def fetch(self, **options: Any) -> FetchTaskFromSqs:
+        return FetchTaskFromSqs(**{"queue_name": self.name, "retry_times": 0} | options)
+
+    def run(self, *chain: object, before: tuple[object, ...] = (), options: tuple[object, ...] = ("-r", 0)) -> Result:
+        arguments = [*before, "fetch-task-from-sqs", "-q", self.name, *options, *chain]
+        return CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def queue(aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 0)
+    return Queue(unique_name)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_what_the_producer_sends_is_run_and_recorded_and_deleted(queue: Queue, tmp_path: Path, in_flight: int) -> None:
+    queue.enqueue(*BOXES, attempts=2)
+    done = queue.run(
+        *CREATE, "save-npy", "-f", f"{tmp_path}/out/", before=("--in-flight", in_flight, "--ledger", tmp_path / "log")
+    )
+    assert done.exit_code == 0, done.output
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.npy")) == sorted(BOXES)
+    records = {r.bbox: r for r in Ledger(str(tmp_path / "log")).records(BOXES)}
+    assert {(b, r.job, r.task_id, r.attempts) for b, r in records.items()} == {(b, "job", f"id-{b}", 3) for b in BOXES}
+    assert queue.counts() == (0, 0)
+
+
+def test_boxes_as_plain_text_are_run(queue: Queue, tmp_path: Path) -> None:
+    queue.send(BOXES[0], f" {BOXES[1]}\n")
+    assert queue.run(*CREATE, before=("--ledger", tmp_path)).exit_code == 0
+    assert sorted(r.bbox for r in Ledger(str(tmp_path)).records(BOXES)) == BOXES[:2]
+    assert queue.counts() == (0, 0)
+
+
+def test_a_skipped_task_is_deleted(queue: Queue, tmp_path: Path) -> None:
+    queue.enqueue(*BOXES[:2])
+    (tmp_path / BOXES[0]).touch()
+    done = queue.run("skip-task-by-file", "-p", f"{tmp_path}/", *CREATE)
+    assert f"skipped {BOXES[0]}" in done.output
+    assert queue.counts() == (0, 0)
+
+
+def test_no_more_are_taken_than_asked_for(queue: Queue) -> None:
+    queue.enqueue(*BOXES)
+    assert queue.run(*CREATE, options=("-n", 2)).exit_code == 0
+    assert queue.counts() == (1, 0)
+    assert queue.run(*CREATE, options=("-n", 0)).exit_code == 0
+    assert queue.counts() == (1, 0)
+
+
+@pytest.mark.parametrize("times", [0, 3])
+def test_retry_times_is_heeded(queue: Queue, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    answers: list[Any] = [None] * times + ["message"] + [None] * (times + 1)
+    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", lambda self: answers.pop(0))
+    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "task", lambda self, received: Task())
+    assert len(list(queue.fetch(retry_times=times).tasks())) == 1
+    assert answers == []
+
+
+def test_a_short_outage_counts_as_an_empty_queue(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [QueueUnavailable("away"), "message", QueueUnavailable("away"), QueueUnavailable("still away")]
+
+    def receive(self: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", receive)
+    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "task", lambda self, received: Task())
+    tasks = queue.fetch(retry_times=1).tasks()
+    assert next(tasks) == Task()
+    with pytest.raises(QueueUnavailable, match="still away"):
+        next(tasks)
+
+
+def test_a_long_task_keeps_its_message(queue: Queue) -> None:
+    queue.enqueue(BOXES[0])
+    (task,) = queue.fetch(visibility_timeout=3, num=1).tasks()
+    with task.delivery.hold() as check:
+        until = time.monotonic() + 4.5
+        while time.monotonic() < until:
+            check()
+            assert queue.waiting() == []
+            time.sleep(0.2)
+    assert queue.counts() == (0, 0)
+
+
+def test_a_dead_process_loses_its_message(queue: Queue) -> None:
+    queue.enqueue(BOXES[0])
+    list(queue.fetch(visibility_timeout=3, num=1).tasks())  # and its task is never run
+    assert queue.counts() == (0, 1)
+    time.sleep(3.2)
+    assert queue.counts() == (1, 0)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(queue: Queue, tmp_path: Path, in_flight: int) -> None:
+    np.save(tmp_path / "in.npy", np.zeros((2, 2), np.uint8))
+    chain = ("load-npy", "-f", tmp_path / "in.npy")
+    queue.send(BOXES[0])
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="load-npy"):
+            queue.run(*chain, before=("--in-flight", in_flight), options=("-r", 1))
+        assert queue.counts() == (1, 0)
+    assert queue.run(*chain).exit_code == 0
+    assert queue.counts() == (0, 0)
+    assert [body for body, _ in queue.waiting(dead=True)] == [BOXES[0]]
+
+
+def test_a_failure_ends_the_receiving(queue: Queue) -> None:
+    queue.enqueue(*BOXES)
+    tasks = queue.fetch(retry_times=1).tasks()
+    first, second = next(tasks), next(tasks)
+    with second.delivery.hold():
+        with pytest.raises(ValueError, match="broken"), first.delivery.hold():
+            raise ValueError("broken")
+        assert list(tasks) == []
+    assert queue.counts() == (2, 0), "the one that failed and the one never asked for"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Preempted])
+def test_a_stop_gives_the_task_back_and_costs_no_receive(queue: Queue, stop: type[BaseException]) -> None:
+    queue.enqueue(BOXES[0], attempts=1)
+    queue.send(BOXES[1])
+    for task in queue.fetch(num=1).tasks():
+        with pytest.raises(stop), task.delivery.hold():
+            raise stop
+    for task in queue.fetch(num=1).tasks():
+        with pytest.raises(stop), task.delivery.hold():
+            raise stop
+    waiting = queue.waiting()
+    assert [count for _, count in waiting] == [1, 1]
+    bodies = {body for body, _ in waiting}
+    assert BOXES[1] in bodies
+    message, task_id = open_envelope((bodies - {BOXES[1]}).pop(), queue.name)
+    assert message == TaskMessage(job="job", bbox=BOXES[0], attempts=1)
+    assert task_id == f"id-{BOXES[0]}"
+
+
+def test_sigterm_stops_as_ctrl_c_does() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), _stopped_by_sigterm(True):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_malformed_message_goes_to_the_dead_letters_and_the_next_is_run(queue: Queue, tmp_path: Path) -> None:
+    queue.send("0-4_0-4", json.dumps({"headers": {"task": "os.system"}}))
+    queue.enqueue(BOXES[2])
+    assert queue.run(*CREATE, before=("--ledger", tmp_path), options=("-r", 1)).exit_code == 0
+    assert [r.bbox for r in Ledger(str(tmp_path)).records(BOXES)] == [BOXES[2]]
+    assert queue.counts() == (0, 0)
+    assert len(queue.waiting(dead=True)) == 2
+
+
+def test_a_task_for_another_pipeline_is_given_back(queue: Queue) -> None:
+    queue.enqueue(BOXES[0], pipeline="0123456789abcdef")
+    with pytest.raises(PipelineMismatch, match="0123456789abcdef"):
+        queue.run(*CREATE)
+    assert [count for _, count in queue.waiting()] == [1]
+
+
+def test_a_task_for_this_pipeline_is_run(queue: Queue, tmp_path: Path) -> None:
+    from chunkflow_worker.pipeline import Pipeline
+
+    file = tmp_path / "p.yaml"
+    assert CliRunner().invoke(cli, ["--freeze", str(file), *map(str, CREATE)]).exit_code == 0
+    queue.enqueue(BOXES[0], pipeline=Pipeline.load(file).digest)
+    assert queue.run(before=("--pipeline", file)).exit_code == 0
+    assert queue.counts() == (0, 0)
+
+
+def test_a_task_that_an_earlier_delivery_did_is_not_run_again(queue: Queue, tmp_path: Path) -> None:
+    queue.enqueue(BOXES[0])
+    assert queue.run(*CREATE, before=("--ledger", tmp_path)).exit_code == 0
+    queue.enqueue(BOXES[0], attempts=1)
+    done = queue.run(*CREATE, before=("--ledger", tmp_path))
+    assert f"{BOXES[0]} was done by an earlier delivery" in done.output
+    assert queue.counts() == (0, 0)
+
+
+def test_a_queue_name_with_a_typo_creates_no_queue(queue: Queue) -> None:
+    with pytest.raises(ConfigError, match="there is no such queue"):
+        list(queue.fetch(queue_name=f"{queue.name}x").tasks())
+    assert delete_queue(queue.client, f"{queue.name}x") == []
+    queue.client.delete_queue(QueueUrl=queue.dead_url)
+    with pytest.raises(ConfigError, match=f"{dead_name(queue.name)} is gone"):
+        list(queue.fetch().tasks())
+
+
+def test_tasks_are_not_taken_for_nothing(queue: Queue) -> None:
+    queue.enqueue(BOXES[0])
+    with pytest.raises(ConfigError, match="followed by no operator"):
+        queue.run()
+    with pytest.raises(ConfigError, match="--dry-run does not do"):
+        queue.run(*CREATE, before=("--dry-run",))
+    assert queue.counts() == (1, 0)
+
+
+def test_summary_and_progress_work_without_a_known_number(queue: Queue) -> None:
+    queue.enqueue(*BOXES)
+    done = queue.run(*CREATE, before=("--summary",))
+    assert "3 tasks in" in done.output
+    assert "done 1\n" in done.output
