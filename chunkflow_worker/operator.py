@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.catalog import folder_names, operator_names, package_operators
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
 from chunkflow_worker.options import Options, field
 from chunkflow_worker.task import Task
@@ -139,19 +138,14 @@ def split_names(text: str | None) -> tuple[str, ...]:
     return tuple(n.strip() for n in (text or "").split(",") if n.strip())
 
 
-def operator_names() -> list[str]:
-    """Names of all operators that can be used here, sorted."""
-    return sorted({*_folder(), *_entry_points()})
-
-
 def find_operator(name: str) -> type[Operator]:
     """The operator class of that name. Raises ConfigError that lists the known names."""
-    if name in _folder():
-        module = importlib.import_module(f"{_PACKAGE}.{name.replace('-', '_')}")
+    if name in folder_names():
+        module = importlib.import_module(f"chunkflow_worker.operators.{name.replace('-', '_')}")
         classes = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator)]
         return next(c for c in classes if c.__module__ == module.__name__ and c.model_fields["op"].default == name)
-    if name in _entry_points():
-        loaded = _entry_points()[name].load()
+    if name in package_operators():
+        loaded = package_operators()[name].load()
         if not (isinstance(loaded, type) and issubclass(loaded, Operator)):
             raise ConfigError.one("operators", name, "its entry point does not name an Operator class")
         return loaded
@@ -162,15 +156,3 @@ def find_operator(name: str) -> type[Operator]:
         f"no operator is named {name!r}",
         (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(operator_names()),
     )
-
-
-_PACKAGE = "chunkflow_worker.operators"
-
-
-def _folder() -> set[str]:
-    package = importlib.import_module(_PACKAGE)
-    return {m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="chunkflow.operators")}

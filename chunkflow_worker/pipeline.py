@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import (
     ChunkflowError,
@@ -24,7 +25,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.events import OperatorFinished, Subscriber, publish
 from chunkflow_worker.ledger import default_path
 from chunkflow_worker.message import pipeline_digest
-from chunkflow_worker.operator import Operator, Run, Step, TaskSource, find_operator, operator_names
+from chunkflow_worker.operator import Operator, Run, Step, TaskSource, find_operator
 from chunkflow_worker.options import faults_of
 from chunkflow_worker.task import SkipTask, Task
 

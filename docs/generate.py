@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from chunkflow_worker.operator import Operator, find_operator, operator_names
+from chunkflow_worker.catalog import operator_names
+from chunkflow_worker.operator import Operator, find_operator
 from chunkflow_worker.settings import settings_table
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ def test_generated_pages_follow_the_code() -> None:
 
 
 def test_readme_names_only_operators_and_commands_that_exist() -> None:
-    from chunkflow_worker.operator import operator_names
+    from chunkflow_worker.catalog import operator_names
 
     text = (ROOT / "README.md").read_text()
     for command in ("make demo", "make test"):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkflow_worker.catalog import Entry, operator_names, package_operators, read_entry
 from chunkflow_worker.cli.worker import guarded
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Operator, TaskSource, find_operator, operator_names
-from chunkflow_worker.options import click_options, given_options
 
-_GROUPS = ("Tasks", "Read", "Write", "Image", "Segmentation", "Inference", "Mesh and skeleton", "View", "Other")
+if TYPE_CHECKING:
+    from chunkflow_worker.operator import Operator
+
+GROUPS = ("Tasks", "Read", "Write", "Image", "Segmentation", "Inference", "Mesh and skeleton", "View", "Service", "Other")
 
 
 class Chain(click.Group):
@@ -25,20 +27,33 @@ class Chain(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in operator_names():
             return None
+        from chunkflow_worker.operator import find_operator
+
         return _command(find_operator(name))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in operator_names():
+            from chunkflow_worker.operator import find_operator
+
             find_operator(args[0])  # says which operator was meant
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        kinds = [find_operator(name) for name in operator_names()]
-        for group in _GROUPS:
-            rows = [(k.model_fields["op"].default, _summary(k)) for k in kinds if k.group == group]
+        entries = [_entry(name) for name in operator_names()]
+        for group in GROUPS:
+            rows = [(entry.name, entry.summary) for entry in entries if entry.group == group]
             if rows:
                 with formatter.section(group):
                     formatter.write_dl(rows)
+
+
+def _entry(name: str) -> Entry:
+    if name not in package_operators():
+        return read_entry(name)
+    from chunkflow_worker.operator import find_operator
+
+    kind = find_operator(name)
+    return Entry(name, kind.group if kind.group in GROUPS else "Other", _summary(kind))
 
 
 @click.group(
@@ -82,6 +97,7 @@ def cli(**options: Any) -> None:
 @click.pass_context
 def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> None:
     from chunkflow_worker.cli.local import freeze, run_here
+    from chunkflow_worker.operator import TaskSource
     from chunkflow_worker.pipeline import Pipeline
 
     chain = Pipeline.load(options["pipeline"]) if options["pipeline"] else None
@@ -105,6 +121,8 @@ def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> Non
 
 
 def _command(kind: type[Operator]) -> click.Command:
+    from chunkflow_worker.options import click_options, given_options
+
     def build(**params: Any) -> Operator:
         ctx = click.get_current_context()
         given = given_options(ctx, params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -16,6 +16,7 @@ from chunkflow_worker.task import Task
 class CreateBbox(TaskSource):
     """Make one task of one box, which is given by its start, and by its stop or its size."""
 
+    group: ClassVar[str] = "Tasks"
     op: Literal["create-bbox"] = "create-bbox"
     start: Vec3 = field(flag="-s", help="First voxel of the box.")
     stop: Vec3 | None = field(None, flag="-p", help="Voxel behind the last one of the box.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,7 @@ class SetupEnv(TaskSource):
     theirs; a thumbnail is one picture per box, which needs no volume.
     """
 
+    group: ClassVar[str] = "Service"
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(None, help="Voxel behind its last one, at mip 0.")

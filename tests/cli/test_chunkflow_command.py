@@ -12,9 +12,10 @@ import yaml
 from click.testing import CliRunner, Result
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError, PermanentError
-from chunkflow_worker.operator import find_operator, operator_names
+from chunkflow_worker.operator import find_operator
 from chunkflow_worker.options import click_options
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
