@@ -24,6 +24,8 @@ def programs(job: Job, on_gpu: bool) -> list[Program]:
     """
     strict = [_STRICT, "tf32"] if on_gpu else [_STRICT]
     found = [ours(f"ours, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
+    if on_gpu:
+        found.append(ours("ours, auto, compiled", replace(job, precision="auto", acceleration="compile")))
     found += [chunkflow(job), monai(job), bare("net alone, plain", replace(job, precision="plain"))]
     return found + [bare(f"net alone, our engine, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
 
@@ -38,7 +40,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = race(keeping_output(programs(job, on_gpu), Path(folder)), repeats)
         compared = differences(results, must_agree=not on_gpu)
-    table = speed_table(results, [r.program.label for r in results if r.program.module == "ours_runner"])
+    ours_plain = [r.program.label for r in results if r.program.module == "ours_runner" and r.program.job.acceleration == "none"]
+    table = speed_table(results, ours_plain)
     text = (
         f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: {job.patches} patches in every "
         f"program, {job.channels} channels of float32; {rounds(repeats)}.\n\n{table}\n\n{compared}\n"

@@ -20,6 +20,7 @@ class Job:
     """Sizes are zyx.
 
     model: Python file with `InstantiatedModel`; no net, the identity, when empty.
+    acceleration: of ours.
     precision: of ours, and of the net as our engine runs it; `plain` is the net as torch runs it by default.
     dtype: of the output of ours.
     warm_up: what runs once before anything is timed.
@@ -32,6 +33,7 @@ class Job:
     channels: int = 3
     model: str = ""
     precision: str = "float32"
+    acceleration: str = "none"
     dtype: str = "float32"
     warm_up: Literal["patch", "chunk", "none"] = "chunk"
     output: str = ""

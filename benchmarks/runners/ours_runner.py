@@ -21,6 +21,7 @@ _open = ExitStack()
 def operator(job: Job) -> Inference:
     options: dict[str, Any] = {
         "precision": job.precision,
+        "acceleration": job.acceleration,
         "dtype": job.dtype,
         "framework": "pytorch" if job.model else "identity",
         "convnet_model": job.model or None,

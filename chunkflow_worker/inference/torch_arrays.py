@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -18,8 +19,8 @@ _FLOAT16_MAX = float(np.finfo(np.float16).max)
 class TorchArrays:
     """`Arrays` as tensors of one device.
 
-    On a GPU everything runs behind the caller's back; a finished slab is converted there and travels through pinned memory
-    on a stream of its own, while the next patches are computed.
+    On a GPU everything runs behind the caller's back; a finished slab is converted there, travels through pinned memory on a
+    stream of its own, and is written to the result by a thread of its own, while the next patches are computed.
     """
 
     def __init__(self, device: Any):
@@ -27,6 +28,7 @@ class TorchArrays:
         self._device = self._torch.device(device)
         self._is_gpu = self._device.type == "cuda"
         self._outward = self._torch.cuda.Stream(self._device) if self._is_gpu else None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="slabs") if self._is_gpu else None
 
     def put(self, array: NDArray[Any]) -> Any:
         native = np.asarray(array, array.dtype.newbyteorder("="))
@@ -59,7 +61,7 @@ class TorchArrays:
 
     def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
         torch = self._torch
-        if self._outward is None:
+        if self._outward is None or self._writer is None:
             for z in range(slab.shape[1]):
                 for c in range(slab.shape[0]):
                     out[c, z] = self._converted(slab[c, z], out.dtype).numpy()
@@ -73,11 +75,11 @@ class TorchArrays:
             converted.record_stream(self._outward)
             sent = self._outward.record_event()
 
-        def arrived() -> None:
+        def write() -> None:
             sent.synchronize()
-            np.copyto(out, pinned.numpy())
+            torch.from_numpy(out).copy_(pinned)  # by several threads, which numpy's copying does not have
 
-        return arrived
+        return self._writer.submit(write).result
 
     def _converted(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """As `chunk.convert` does, on the device."""

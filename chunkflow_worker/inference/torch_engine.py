@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,18 @@ from chunkflow_worker.inference.cpu import cpu_name
 from chunkflow_worker.inference.engine import Arrays
 from chunkflow_worker.inference.torch_arrays import TorchArrays, memory_guard
 from chunkflow_worker.inference.torch_net import load_net
+from chunkflow_worker.inference.torch_sections import in_sections
 from chunkflow_worker.inference.torch_speed import (
     Acceleration,
     GraphReplay,
     Precision,
     cpu_has,
     fast_precision,
-    fastest,
     in_precision,
     streamlined,
     with_layout,
 )
+from chunkflow_worker.inference.torch_width import widened
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +154,39 @@ class TorchEngine:
         with memory_guard(torch), torch.inference_mode():
             plain = net.module.to(self._target)
             trial, expected = self._expected(plain, shape)
-            run = self._laid_out(self._streamlined(plain, trial, expected), trial, expected) if net.editable else plain
+            if not net.editable:
+                run = wide = plain
+            else:
+                run, wide = self._rewritten(plain, precision, trial, expected)
             if precision in ("bfloat16", "float16"):
-                reduced = self._reduced(run, precision, trial, expected, asked)
+                reduced = self._reduced(wide, precision, trial, expected, asked)
                 return (run, run, "float32") if reduced is None else (run, reduced, precision)
             _allow_tf32(torch, precision == "tf32")
         return run, run, precision
+
+    def _rewritten(self, plain: Any, precision: str, trial: Any, expected: Any) -> tuple[Any, Any]:
+        """The net as it is fastest in float32, and what it is to be reduced from; each as it is where it can't be changed.
+
+        Channels lie last wherever matrix instructions are used, and on CPUs.
+        """
+        torch = self._torch
+        on_cpu = self._target.type == "cpu"
+        run = self._changed(plain, streamlined, trial, expected)
+        if precision == "float32" and not on_cpu:
+            return run, run
+        last = trial.contiguous(memory_format=torch.channels_last_3d)
+        laid_out = self._changed(run, lambda net: with_layout(in_sections(deepcopy(net)), torch.channels_last_3d), last, expected)
+        if laid_out is run:
+            return run, run
+        self._layout = torch.channels_last_3d
+        if precision not in ("bfloat16", "float16") or not isinstance(run, torch.fx.GraphModule):
+            return laid_out, laid_out
+
+        def widen(net: Any) -> Any:
+            return with_layout(in_sections(widened(net, trial, 16 if on_cpu else 8)), torch.channels_last_3d)
+
+        wide = self._changed(run, widen, last, expected)
+        return laid_out, laid_out if wide is run else wide
 
     def _expected(self, run: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """A batch of noise and the output for it: two patches, since some rewriting shows in batches alone, and small ones,
@@ -187,41 +214,20 @@ class TorchEngine:
         with memory_guard(self._torch):
             return self._forward(run, trial.clone(), precision).to(self._target)
 
-    def _agrees(self, run: Any, trial: Any, expected: Any) -> bool:
-        """Whether a changed net gives what the plain one gives."""
+    def _changed(self, net: Any, change: Callable[[Any], Any], trial: Any, expected: Any) -> Any:
+        """The changed net, when it gives what the plain one gives; else the net."""
         try:
-            found = self._answer(run, trial, "float32")
+            changed = change(net)
+            found = self._answer(changed, trial, "float32")
         except OutOfMemory:
             raise
         except Exception as error:
             log.debug("the changed net fails: %s", error)
-            return False
-        return found.shape == expected.shape and _distance(found, expected) <= _SAME
-
-    def _streamlined(self, plain: Any, trial: Any, expected: Any) -> Any:
-        rewritten = streamlined(plain)
-        if self._agrees(rewritten, trial, expected):
-            return rewritten
+            return net
+        if found.shape == expected.shape and _distance(found, expected) <= _SAME:
+            return changed
         log.info("the net runs as it is: rewriting it for speed would change its answer")
-        return plain
-
-    def _laid_out(self, run: Any, trial: Any, expected: Any) -> Any:
-        """The net with the memory layout that this device is fastest with: channels last on CPUs, what is measured on GPUs;
-        contiguous for a net that takes nothing else.
-        """
-        torch = self._torch
-        layouts = {"channels_last_3d": torch.channels_last_3d, "contiguous_format": torch.contiguous_format}
-        best = "channels_last_3d"
-
-        def attempt(layout: Any) -> None:
-            self._answer(with_layout(run, layout), trial.contiguous(memory_format=layout), "float32")
-
-        if not self._agrees(with_layout(run, layouts[best]), trial.contiguous(memory_format=layouts[best]), expected):
-            best = "contiguous_format"
-        elif self._target.type == "cuda":
-            best = fastest({name: partial(attempt, layout) for name, layout in layouts.items()}, torch.cuda.synchronize)
-        self._layout = layouts[best]
-        return with_layout(run, self._layout)
+        return net
 
     def _reduced(self, run: Any, precision: str, trial: Any, expected: Any, asked: Precision) -> Any | None:
         """The net in a reduced precision; None when `auto` can't have it. Raises ModelError when it was asked for."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections import Counter
-from collections.abc import Callable
 from copy import deepcopy
-from time import perf_counter
 from typing import Any, Literal
 
 from chunkflow_worker.extras import needs
@@ -81,13 +79,13 @@ def streamlined(net: Any) -> Any:
             first, second = node.args
             for here, other in ((first, second), (second, first)):
                 if _is_node(here) and _is_node(other) and here is not other and len(here.users) == 1 and plain(here, *makers):
-                    node.target, node.args = _add_into, (here, other)
+                    node.target, node.args = add_into, (here, other)
                     break
     for node in graphed.graph.nodes:
         activation = plain(node, nn.ELU, nn.ReLU, nn.LeakyReLU, nn.SiLU)
         if activation is not None and len(node.args) == 1 and len(node.args[0].users) == 1:
             source = node.args[0]
-            activation.inplace = activation.inplace or source.target is _add_into or plain(source, *makers) is not None
+            activation.inplace = activation.inplace or source.target is add_into or plain(source, *makers) is not None
     graphed.delete_all_unused_submodules()
     graphed.recompile()
     return graphed
@@ -100,20 +98,6 @@ def with_layout(net: Any, layout: Any) -> Any:
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             module.to(memory_format=layout)
     return net
-
-
-def fastest(candidates: dict[str, Callable[[], Any]], synchronize: Callable[[], None], repeats: int = 3) -> str:
-    """Name of the candidate that takes least time; each is called once to warm up."""
-    seconds = {}
-    for name, call in candidates.items():
-        call()
-        synchronize()
-        start = perf_counter()
-        for _ in range(repeats):
-            call()
-        synchronize()
-        seconds[name] = perf_counter() - start
-    return min(seconds, key=lambda name: seconds[name])
 
 
 class GraphReplay:
@@ -147,7 +131,7 @@ class GraphReplay:
         return output
 
 
-def _add_into(first: Any, second: Any) -> Any:
+def add_into(first: Any, second: Any) -> Any:
     """The sum, in the memory of the first where that has its shape."""
     return first.add_(second) if first.shape == second.shape else first + second
 

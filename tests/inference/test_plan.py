@@ -55,8 +55,9 @@ def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_memory_is_what_blending_takes(dtype: str) -> None:
+def test_memory_is_what_blending_takes(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """numpy's own count of the bytes that it holds at most; the image is there before."""
+    monkeypatch.setattr("chunkflow_worker.inference.host.cpu_count", lambda: 2)  # each has its scratch, small beside real slabs
     shape = PatchShape(*(Vec3(8, 64, 64),) * 2, Vec3(2, 16, 16))
     box = BoundingBox.sized((0, 0, 0), (44, 400, 400))
     lattice = make_lattice("chunk", box, shape, box, NONE)

@@ -52,18 +52,21 @@ def exported(path: Path, batch: int, dynamic: bool) -> str:
 
 def answers(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
     outputs = engine.predict([engine.arrays.put(patch) for patch in patches])
-    return np.stack([output.numpy() for output in outputs])
+    return np.stack([output.cpu().numpy() for output in outputs])
+
+
+FREE = 8 if torch.cuda.is_available() else 1  # the batch size where a net takes any
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("make", "batch"),
     [
-        (lambda path: scripted(path, trace=False), 1),
-        (lambda path: scripted(path, trace=True), 1),
+        (lambda path: scripted(path, trace=False), FREE),
+        (lambda path: scripted(path, trace=True), FREE),
         (lambda path: exported(path, 1, dynamic=False), 1),
         (lambda path: exported(path, 2, dynamic=False), 2),
-        (lambda path: exported(path, 2, dynamic=True), 1),
+        (lambda path: exported(path, 2, dynamic=True), FREE),
     ],
     ids=["script", "trace", "export of 1", "export of 2", "export of any"],
 )

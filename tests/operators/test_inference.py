@@ -116,13 +116,18 @@ def test_blending_agrees_with_the_peers_weights_in_the_interior(tmp_path: Path) 
         "import torch\n"
         "class Rim(torch.nn.Module):\n"
         "    def forward(self, x):\n"
-        "        ramp = torch.arange(x[0].numel(), dtype=torch.float32).reshape(x[0].shape)\n"
+        "        ramp = torch.arange(x[0].numel(), dtype=torch.float32, device=x.device).reshape(x[0].shape)\n"
         "        return x + ramp / ramp.max()\n"
         "def load_model(path):\n    return Rim()\n"
     )
     image = noise((10, 20, 20), dtype="float32")
     operator = Inference(
-        framework="pytorch", convnet_model=str(model), input_patch_size=size, output_patch_overlap=overlap, num_output_channels=1
+        framework="pytorch",
+        convnet_model=str(model),
+        input_patch_size=size,
+        output_patch_overlap=overlap,
+        num_output_channels=1,
+        precision="float32",
     )
     result = infer(operator, image, None)
 
@@ -171,7 +176,7 @@ def test_patches_of_zeros_give_zeros_wherever_the_image_is_cut(tmp_path: Path) -
 @pytest.mark.parametrize("dtype", ["bool", ">u2", ">f4", "uint16", "int32", "float16"])
 def test_images_of_any_type_reach_the_net(run_step: RunStep, dtype: str) -> None:
     array = (noise((6, 12, 12)).array > 100).astype(dtype)
-    operator = identity(framework="pytorch", convnet_model=str(NETS))
+    operator = identity(framework="pytorch", convnet_model=str(NETS), precision="float32")
     result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
     assert np.allclose(result.array[0] * scale, array[result.bbox.slices()].astype(float), rtol=1e-5)
@@ -200,7 +205,12 @@ def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
     weights = tmp_path / "w.pt"
     torch.save({"scale": torch.full((1,), 3.0)}, weights)
     operator = identity(
-        framework="pytorch", convnet_model=str(NETS), convnet_weight_path=str(weights), num_output_channels=3, batch_size=3
+        framework="pytorch",
+        convnet_model=str(NETS),
+        convnet_weight_path=str(weights),
+        num_output_channels=3,
+        batch_size=3,
+        precision="float32",
     )
     image = noise((9, 18, 20))
     task = run_step(operator, chunk=image)
@@ -261,11 +271,11 @@ def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: P
         "import torch\n"
         "class Ramp(torch.nn.Module):\n"
         "    def forward(self, x):\n"
-        "        return x + torch.linspace(0, 1, x.shape[3])[:, None]\n"
+        "        return x + torch.linspace(0, 1, x.shape[3], device=x.device)[:, None]\n"
         "def load_model(path):\n    return Ramp()\n"
     )
     image = noise((6, 12, 12))
-    operator = identity(framework="pytorch", convnet_model=str(model), augment=True)
+    operator = identity(framework="pytorch", convnet_model=str(model), augment=True, precision="float32")
     result = run_step(operator, chunk=image).chunk("chunk")
     assert np.allclose(result.array[0], image.cutout(result.bbox).array / 255 + 0.5, atol=1e-6)
 
