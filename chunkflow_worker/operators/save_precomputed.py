@@ -55,7 +55,8 @@ class SavePrecomputed(Operator):
             box = chunk.bbox.clip(volume.bounds)
             if box is None:
                 raise BoxOutsideVolume(f"chunk {chunk.bbox} lies outside {self.volume_path}, which is {volume.bounds}")
-            asked = task.bbox.clip(volume.bounds) if task.bbox and task.voxel_size == chunk.voxel_size else None
+            asked = task.known_box_of(chunk)
+            asked = asked.clip(volume.bounds) if asked else None
             if asked is not None and not box.contains(asked):
                 raise ChunkMismatch(
                     f"the chunk covers {box} of the task's {asked} in {self.volume_path}, and would leave a hole: "
