@@ -24,7 +24,7 @@ class Downsample(Operator):
     integers round to the nearest.
 
     Differs from chunkflow 1.2.0: means round, where they were cut off and a pyramid grew darker with each level; any factor
-    takes the most frequent id, where most took just one of them; offset and voxel size follow the factor.
+    takes the most frequent id; channels are not mixed; 16 bits are an image unless the chunk says that it is a segmentation.
     """
 
     group: ClassVar[str] = "Image"
