@@ -73,7 +73,7 @@ def most_frequent(parts: list[NDArray[Any]]) -> NDArray[Any]:
 def _holds_ids(chunk: Chunk) -> bool:
     if chunk.layer_type == "segmentation" and chunk.dtype.kind not in "bui":
         raise ChunkMismatch(f"a segmentation holds whole numbers, and this one is {chunk.dtype}")
-    return chunk.layer_type == "segmentation" or chunk.dtype == bool or (chunk.dtype.kind in "ui" and chunk.dtype.itemsize >= 4)
+    return chunk.is_segmentation or chunk.dtype == bool
 
 
 def _refuse_cut(chunk: Chunk, factor: Vec3) -> None:

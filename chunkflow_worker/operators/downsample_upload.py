@@ -36,7 +36,7 @@ class DownsampleUpload(Operator):
     of its own.
 
     Differs from chunkflow 1.2.0: there, black blocks were deleted, so they were missing; levels followed the given factor and
-    not the volume's; a chunk of another mip than the one said was written to the wrong place; and see `downsample`.
+    not the volume's; the chunk's mip was taken for 0 unless told; and see `downsample`.
     """
 
     group: ClassVar[str] = "Write"
