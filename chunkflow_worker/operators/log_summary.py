@@ -20,29 +20,6 @@ _BATCH = 1000  # records read at once
 _NOT_DONE = (".failed.json", ".again.json")
 
 
-class _Log(BaseModel):
-    """What a ledger's records, and chunkflow's own task logs, say of a task that was done or skipped."""
-
-    timer: dict[str, float]
-    compute_device: str | None = None
-    bbox: str | None = None
-    state: str = "done"
-    voxels: int = 0
-    started: datetime | None = None
-    finished: datetime | None = None
-
-    @field_validator("started", "finished", mode="before")
-    @classmethod
-    def _empty_is_unknown(cls, value: Any) -> Any:
-        return value or None
-
-    def size(self) -> int:
-        """Voxels of its box; 0 when that is not known."""
-        with suppress(ValueError):
-            return self.voxels or BoundingBox.parse(self.bbox or "").voxels
-        return 0
-
-
 class LogSummary(TaskSource):
     """Tell from the records of many tasks what each operator took, on each device, and how many voxels a second.
 
@@ -118,3 +95,26 @@ class LogSummary(TaskSource):
                     yield _Log.model_validate(content)
                 except ValidationError:
                     yield None
+
+
+class _Log(BaseModel):
+    """What a ledger's records, and chunkflow's own task logs, say of a task that was done or skipped."""
+
+    timer: dict[str, float]
+    compute_device: str | None = None
+    bbox: str | None = None
+    state: str = "done"
+    voxels: int = 0
+    started: datetime | None = None
+    finished: datetime | None = None
+
+    @field_validator("started", "finished", mode="before")
+    @classmethod
+    def _empty_is_unknown(cls, value: Any) -> Any:
+        return value or None
+
+    def size(self) -> int:
+        """Voxels of its box; 0 when that is not known."""
+        with suppress(ValueError):
+            return self.voxels or BoundingBox.parse(self.bbox or "").voxels
+        return 0
