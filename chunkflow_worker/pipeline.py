@@ -109,6 +109,10 @@ class Pipeline:
             labels.append(operator.label if n == 1 else f"{operator.label}-{n}")
         return labels
 
+    def coarsening(self, index: int) -> Vec3:
+        """How many times larger the voxels that the operator at `index` makes are than those of the task's box."""
+        return list(_voxel_sizes(self.operators))[index] * self.operators[index].coarsening
+
     def context(self, index: int, box: BoundingBox = _SAMPLE_BOX) -> tuple[Vec3, Vec3]:
         """Voxels before and behind a box, far from the volume's border, that the operator at `index` must produce."""
         needed = _needed_box(self.operators, index)(box, None)
