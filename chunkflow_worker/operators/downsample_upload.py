@@ -76,7 +76,7 @@ class DownsampleUpload(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
             mip = self._mip_of(chunk, volumes)
-            levels = {n: volumes[n] for n in range(self._first_of(mip), self.stop_mip)}
+            levels = self._levels(mip, volumes)
             chunk = replace(inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
             self._refuse_other_factors(mip, volumes)
             self._refuse_shared_blocks(chunk.bbox, mip, levels)
@@ -100,6 +100,13 @@ class DownsampleUpload(Operator):
                 "which is the level behind the last one"
             )
         return first
+
+    def _levels(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> dict[int, PrecomputedVolume]:
+        """The volume's levels to write, by mip, for a chunk of that mip."""
+        try:
+            return {n: volumes[n] for n in range(self._first_of(mip), self.stop_mip)}
+        except ValueError as error:
+            raise ConfigError.one(self.label, "mips", str(error), "give other mips, or --chunk-mip") from None
 
     def _mip_of(self, chunk: Chunk, volumes: dict[int, PrecomputedVolume]) -> int:
         if self.chunk_mip is not None:

@@ -67,7 +67,7 @@ class LogSummary(TaskSource):
             click.echo()
         done = [timing for timings in devices.values() for timing in timings]
         voxels = sum(timing.voxels for timing in done)
-        parts = [f"{len(done)} tasks"]
+        parts = ["1 task" if len(done) == 1 else f"{len(done)} tasks"]
         if voxels:
             parts.append(f"{voxels / 1e6:.1f} Mvoxel")
         if starts and len(starts) == len(ends) == len(done):
@@ -75,9 +75,9 @@ class LogSummary(TaskSource):
             speed = f", {voxels / 1e6 / seconds:.3g} Mvoxel/s" if voxels and seconds > 0 else ""
             parts.append(f"within {duration_text(seconds)}{speed}")
         if skipped:
-            parts.append(f"{skipped} more were skipped")
+            parts.append(f"{skipped} skipped")
         if others:
-            parts.append(f"{others} files are no task logs")
+            parts.append(f"no task logs: {others}")
         click.echo(", ".join(parts))
 
     def _logs(self) -> Iterator[_Log | None]:

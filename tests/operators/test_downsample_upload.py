@@ -125,6 +125,8 @@ def test_the_chunks_level_is_known_by_its_voxel_size(pyramid: PrecomputedVolume,
     assert np.array_equal(level(pyramid.path, 2), boxes_below(small.array, TWICE, mean))
     with pytest.raises(ChunkMismatch, match=r"\[40.0, 9.0, 9.0\] nm, .* 1 \[40.0, 16.0, 16.0\].* give --chunk-mip"):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 9.0, 9.0)))
+    with pytest.raises(ConfigError, match="start_mip 3 must be from the chunk's mip 2 on, and below stop_mip 3"):
+        run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 32.0, 32.0)))
     told = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, chunk_mip=1, stop_mip=3)
     assert [w.mip for w in run_step(told, chunk=Chunk(small.array, voxel_size=(40.0, 9.0, 9.0))).written] == [2]
 
