@@ -137,6 +137,14 @@ class BoundingBox:
         """Larger by `margin` on both sides of each axis; smaller when it is negative."""
         return BoundingBox(self.start - margin, self.stop + margin)
 
+    def scaled(self, factor: Vec3) -> BoundingBox:
+        """The same box in voxels that are `factor` times smaller."""
+        return BoundingBox(self.start * factor, self.stop * factor)
+
+    def coarse(self, factor: Vec3) -> BoundingBox:
+        """The voxels, `factor` times as large, that have a part in the box. Voxel i covers i * factor to (i + 1) * factor."""
+        return BoundingBox(self.start // factor, -(-self.stop // factor))
+
     def shift(self, offset: Iterable[int]) -> BoundingBox:
         return BoundingBox(self.start + offset, self.stop + offset)
 

@@ -24,7 +24,7 @@ class Run:
     """What an operator learns about the chain that it is opened in.
 
     needed_box: the box that this operator must produce for a task's box, inside the volume's bounds where they are
-        known: the task's box grown by what all the later operators need around it.
+        known: the task's box grown by what all the later operators need around it. All in voxels of what it produces.
     dry_run: read and compute, but write nothing.
     recorded: a worker writes the record of each task, so operators need not.
     """
@@ -71,12 +71,17 @@ class Operator(Options):
         return Vec3(0, 0, 0)
 
     def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
-        """The box that it must read to produce `box`, inside `bounds` where they are known."""
+        """The box that it must read to produce `box`, inside `bounds` where they are known; all in voxels of its input."""
         grown = box.grow(self.margin)
         return grown if bounds is None else grown.clip(bounds) or grown
 
+    @property
+    def coarsening(self) -> Vec3:
+        """How many times larger the voxels of its output are than those of its input."""
+        return Vec3(1, 1, 1)
+
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
-        """How far its output can reach when its input ends at `bounds`."""
+        """How far its output can reach when its input ends at `bounds`, in voxels of its input."""
         return bounds
 
     def reads(self) -> tuple[str, ...]:

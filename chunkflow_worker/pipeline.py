@@ -109,9 +109,13 @@ class Pipeline:
             labels.append(operator.label if n == 1 else f"{operator.label}-{n}")
         return labels
 
+    def coarsening(self, index: int) -> Vec3:
+        """How many times larger the voxels that the operator at `index` makes are than those of the task's box."""
+        return list(_voxel_sizes(self.operators))[index] * self.operators[index].coarsening
+
     def context(self, index: int, box: BoundingBox = _SAMPLE_BOX) -> tuple[Vec3, Vec3]:
         """Voxels before and behind a box, far from the volume's border, that the operator at `index` must produce."""
-        needed = _needed_box(self.operators[index + 1 :])(box, None)
+        needed = _needed_box(self.operators, index)(box, None)
         return box.start - needed.start, needed.stop - box.stop
 
     @contextmanager
@@ -120,7 +124,7 @@ class Pipeline:
         with ExitStack() as stack:
             steps = []
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
-                run = Run(needed_box=_needed_box(self.operators[i + 1 :]), **options)
+                run = Run(needed_box=_needed_box(self.operators, i), **options)
                 with _naming(label, None):
                     steps.append((label, operator, run, stack.enter_context(operator.open(run))))
             yield OpenPipeline(tuple(steps), subscribers)
@@ -180,22 +184,55 @@ def _dump(operator: Operator) -> dict[str, Any]:
     return {"op": operator.op} | operator.model_dump(mode="json", exclude_defaults=True)
 
 
-def _needed_box(later: tuple[Operator, ...]) -> Callable[[BoundingBox, BoundingBox | None], BoundingBox]:
+def _needed_box(operators: tuple[Operator, ...], index: int) -> Callable[[BoundingBox, BoundingBox | None], BoundingBox]:
+    """What the operator at `index` must produce; see `Run`."""
+    sizes = list(_voxel_sizes(operators))
+    own = sizes[index] * operators[index].coarsening
+    # Those that work on smaller voxels are not fed by this one.
+    later = [
+        (operator, size // own)
+        for operator, size in zip(operators[index + 1 :], sizes[index + 1 :], strict=True)
+        if not any(size % own)
+    ]
+
     def needed(box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         limits = [bounds]
-        for operator in later:
-            limits.append(operator.output_bounds(limits[-1]) if limits[-1] else None)
+        for operator, factor in later:
+            limits.append(_output_bounds(operator, limits[-1], factor) if limits[-1] else None)
         inside, reach = box.clip(bounds) if bounds else None, limits[-1]
         if inside is not None and reach is not None and not reach.contains(inside):
             raise ChunkMismatch(
                 f"box {box} reaches the border of {bounds}, where nets that return less than they take can produce {reach} only: "
                 "stay away from the border, or use --border reflect"
             )
-        for operator, limit in zip(reversed(later), reversed(limits[:-1]), strict=True):
-            box = operator.context(box, limit)
+        for (operator, factor), limit in zip(reversed(later), reversed(limits[:-1]), strict=True):
+            box = _context(operator, box, limit, factor)
         return box
 
     return needed
+
+
+def _voxel_sizes(operators: tuple[Operator, ...]) -> Iterator[Vec3]:
+    """How many times larger the voxels that each operator reads are than those of the task's box."""
+    made: dict[str, Vec3] = {}
+    for operator in operators:
+        read = max((made[name] for name in operator.reads() if name in made), default=Vec3(1, 1, 1))
+        yield read
+        made.update(dict.fromkeys(operator.writes(), read * operator.coarsening))
+
+
+def _output_bounds(operator: Operator, bounds: BoundingBox, factor: Vec3) -> BoundingBox:
+    """Its `output_bounds`, where it reads voxels `factor` times larger than those that are counted."""
+    reach = operator.output_bounds(bounds.coarse(factor)).scaled(factor)
+    return reach.clip(bounds) or reach
+
+
+def _context(operator: Operator, box: BoundingBox, bounds: BoundingBox | None, factor: Vec3) -> BoundingBox:
+    """Its `context`, where it reads voxels `factor` times larger than those that are counted."""
+    if bounds is None:
+        return operator.context(box.coarse(factor), None).scaled(factor)
+    needed = operator.context(box.coarse(factor), bounds.coarse(factor)).scaled(factor)
+    return needed.clip(bounds) or needed
 
 
 def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
@@ -207,8 +244,9 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
         return value
     if value.array.size == 0:
         raise ChunkMismatch(f"it left an empty chunk {name!r} of shape {value.array.shape}")
-    if any(operator.margin) and task.bbox is not None:
-        needed = run.needed_box(task.bbox, value.bounds).clip(value.bbox)
+    box = task.box_of(value)
+    if any(operator.margin) and box is not None:
+        needed = run.needed_box(box, value.bounds).clip(value.bbox)
         return value if needed is None else value.cutout(needed)
     return value
 

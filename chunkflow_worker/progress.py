@@ -12,12 +12,12 @@ LINE_SECONDS = 10
 
 
 @contextmanager
-def progress(total: int | None, doing: str) -> Iterator[Update]:
+def progress(total: int | None, doing: str, plain: bool = False) -> Iterator[Update]:
     """Yields a function that shows how many are done and a note: a bar on a terminal, else a line now and then.
 
-    total: None when it is not known.
+    total: None when it is not known. plain: lines on a terminal too, where something else writes to it.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not plain:
         with _bar(total, doing) as update:
             yield update
     else:

@@ -9,7 +9,7 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkMismatch
 
 if TYPE_CHECKING:
@@ -101,12 +101,29 @@ class Task:
         known = ", ".join(sorted(self.values)) or "none so far"
         raise ChunkMismatch(f"there is no chunk named {name!r}; made so far: {known}")
 
+    def box_of(self, chunk: Chunk) -> BoundingBox | None:
+        """The task's box in voxels of `chunk`: larger ones when the chunk was downsampled. None when there is no box.
+
+        Where their sizes do not tell, the box is taken to count the chunk's own voxels.
+        """
+        return self.known_box_of(chunk) or self.bbox
+
+    def known_box_of(self, chunk: Chunk) -> BoundingBox | None:
+        """The same; None when the voxel sizes do not tell."""
+        if self.bbox is None or self.voxel_size is None:
+            return None
+        ratios = [a / b for a, b in zip(chunk.voxel_size, self.voxel_size, strict=True)]
+        factor = Vec3(*map(round, ratios))
+        whole = all(n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True))
+        return self.bbox.coarse(factor) if whole else None
+
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without the margins that it still has around the task's box."""
         chunk = self.chunk(name)
-        if self.bbox is None:
+        box = self.box_of(chunk)
+        if box is None:
             return chunk
-        box = self.bbox.clip(chunk.bounds) if chunk.bounds else self.bbox
+        box = box.clip(chunk.bounds) if chunk.bounds else box
         return chunk.cutout(box) if box is not None and chunk.bbox.contains(box) else chunk
 
     def measured(self) -> dict[str, Any]:

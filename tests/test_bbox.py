@@ -83,6 +83,16 @@ def test_split_covers_without_overlap(box: BoundingBox, size: Vec3) -> None:
     assert parts == sorted(parts)
 
 
+@given(boxes, st.builds(Vec3, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)))
+def test_coarse_is_the_smallest_box_of_coarse_voxels_that_covers_it(box: BoundingBox, factor: Vec3) -> None:
+    coarse = box.coarse(factor)
+    assert coarse.scaled(factor).contains(box)
+    for axis in range(3):
+        assert coarse.start[axis] * factor[axis] > box.start[axis] - factor[axis]
+        assert coarse.stop[axis] * factor[axis] < box.stop[axis] + factor[axis]
+    assert box.scaled(factor).coarse(factor) == box
+
+
 def test_slices_are_relative_to_an_origin() -> None:
     box = BoundingBox.parse("10-12_20-25_30-31")
     assert box.slices((10, 20, 30)) == (slice(0, 2), slice(0, 5), slice(0, 1))

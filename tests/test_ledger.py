@@ -98,6 +98,7 @@ def test_jobs_come_oldest_first(ledger: Ledger) -> None:
             "s3://b/c/log",
         ),
         ([{"op": "save-precomputed", "volume_path": "/a/"}, {"op": "save-h5"}], "/a/log"),
+        ([{"op": "load-precomputed", "volume_path": "/a"}, {"op": "downsample-upload", "volume_path": "/b"}], "/b/log"),
     ],
 )
 def test_the_default_ledger_lies_below_the_last_saved_volume(operators: list[dict[str, Any]], path: str | None) -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
+from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.task import Task
 
 
@@ -37,3 +40,22 @@ def test_one_task_at_a_time_has_the_device() -> None:
     with Task().waiting_for(device):
         assert device.locked()
     assert not device.locked()
+
+
+@pytest.mark.parametrize(
+    ("voxel_size", "known"),
+    [
+        ((40.0, 8.0, 8.0), "1-9_-3-5_0-8"),
+        ((40.0, 16.0, 32.0), "1-9_-2-3_0-2"),
+        ((40.0, 12.0, 12.0), None),
+        ((1.0, 1.0, 1.0), None),
+    ],
+)
+def test_the_box_is_told_in_a_chunks_voxels(voxel_size: tuple[float, float, float], known: str | None) -> None:
+    """Where voxel sizes do not tell, for example because a file holds none, the box counts the chunk's own voxels."""
+    task = Task(bbox=BoundingBox.parse("1-9_-3-5_0-8"), voxel_size=(40.0, 8.0, 8.0))
+    chunk = Chunk(np.zeros((1, 1, 1)), voxel_size=voxel_size)
+    assert task.known_box_of(chunk) == (known and BoundingBox.parse(known))
+    assert str(task.box_of(chunk)) == (known or "1-9_-3-5_0-8")
+    task.voxel_size = None
+    assert (task.known_box_of(chunk), str(task.box_of(chunk))) == (None, "1-9_-3-5_0-8")

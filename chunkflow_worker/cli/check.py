@@ -29,7 +29,7 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
         if not operator.reads() and operator.writes() and any((*before, *after)):
             click.echo(f"      reads {list(before)} voxels before the box and {list(after)} behind it, where the volume has them")
         if size is not None:
-            made, image_type = size + before + after, _image_type(chain.operators[:i], operator)
+            made, image_type = -(-size // chain.coarsening(i)) + before + after, _image_type(chain.operators[:i], operator)
             most = max(most, operator.task_bytes(made, image_type))
             for line in operator.plan(made, image_type):
                 click.echo(f"      {line}")

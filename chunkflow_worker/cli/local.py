@@ -65,7 +65,7 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     with (
         _stopped_by_sigterm(bool(source and source.consumes)),
         chain.open((log_events,), dry_run=options["dry_run"]) as opened,
-        progress(total, "done") as show,
+        progress(total, "done", plain=_is_watched(chain)) as show,
     ):
         started = perf_counter()
 
@@ -148,7 +148,11 @@ def _ended(task: Task, future: Future[None]) -> Task:
 
 def _may_overlap(chain: Pipeline) -> bool:
     """Not for people who look at one task after another, nor where CloudVolume starts processes, which threads may not."""
-    return not any(operator.group == "View" or getattr(operator, "parallel", 1) > 1 for operator in chain.operators)
+    return not _is_watched(chain) and all(getattr(operator, "parallel", 1) == 1 for operator in chain.operators)
+
+
+def _is_watched(chain: Pipeline) -> bool:
+    return any(operator.group == "View" for operator in chain.operators)
 
 
 def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]) -> None:

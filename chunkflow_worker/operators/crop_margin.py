@@ -57,12 +57,13 @@ class CropMargin(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if task.bbox is not None and self.crop_bbox:
                 task.bbox = self._cut(task.bbox, "the task's box")
-            if task.bbox is None:
+            asked = task.box_of(chunk)
+            if asked is None:
                 if self.margin_size is None:
                     raise ChunkMismatch("the task has no box to crop to; give --margin-size, or boxes by generate-tasks")
                 box = self._cut(chunk.bbox, "chunk")
             else:
-                box = self._box(chunk, task.bbox, run.needed_box(task.bbox, chunk.bounds))
+                box = self._box(chunk, asked, run.needed_box(asked, chunk.bounds))
             task.values[self.output_chunk_name] = chunk.cutout(box)
 
         yield step

@@ -321,12 +321,13 @@ class Inference(Operator):
 
     def _output_box(self, task: Task, run: Run, chunk: Chunk) -> BoundingBox:
         """The box to compute: what the task needs, or, where no box is known, the chunk without its rim."""
-        if task.bbox is None:
+        asked = task.box_of(chunk)
+        if asked is None:
             cut = self._shape.crop + self._rim
             if not all(2 * c < n for c, n in zip(cut, chunk.bbox.size, strict=True)):
                 raise ChunkMismatch(f"cutting {list(cut)} voxels from each side of {list(chunk.bbox.size)} leaves nothing")
             return chunk.bbox.grow(-cut)
-        needed = run.needed_box(task.bbox, self.output_bounds(chunk.bounds) if chunk.bounds else None)
+        needed = run.needed_box(asked, self.output_bounds(chunk.bounds) if chunk.bounds else None)
         box = needed.clip(chunk.bbox)
         if box is None:
             raise ChunkMismatch(f"chunk {chunk.bbox} has no voxel of the box {needed} to compute")

@@ -79,7 +79,7 @@ class Mesh(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            voxels, box = object_voxels(chunk, task.bbox, self.input_chunk_name)
+            voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
             if self.manifest and chunk.bounds is not None and not box.contains(chunk.bounds):
                 raise ConfigError.one(
                     self.label, "manifest", f"box {box} may not hold whole objects: the image is {chunk.bounds}",

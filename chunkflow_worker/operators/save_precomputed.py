@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
-from chunkflow_worker.task import Task, Written
+from chunkflow_worker.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.bbox import BoundingBox
@@ -43,40 +42,21 @@ class SavePrecomputed(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import convert, count_nan
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
-        from chunkflow_worker.storage.volume import checksum
+        from chunkflow_worker.storage.saving import inside, write_verified
 
         # CloudVolume's processes set signal handlers, which threads of a worker may not.
         volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=1 if run.recorded else self.parallel)
 
         def step(task: Task) -> None:
-            chunk = task.chunk_to_save(self.input_chunk_name)
-            box = chunk.bbox.clip(volume.bounds)
-            if box is None:
-                raise BoxOutsideVolume(f"chunk {chunk.bbox} lies outside {self.volume_path}, which is {volume.bounds}")
-            asked = task.bbox.clip(volume.bounds) if task.bbox and task.voxel_size == chunk.voxel_size else None
-            if asked is not None and not box.contains(asked):
-                raise ChunkMismatch(
-                    f"the chunk covers {box} of the task's {asked} in {self.volume_path}, and would leave a hole: "
-                    "the output volume must not be larger than what the chain produces"
-                )
-            chunk = chunk.cutout(box)
+            chunk = inside(task.chunk_to_save(self.input_chunk_name), volume, task)
             if run.dry_run or (self.intensity_threshold is not None and not (chunk.array > self.intensity_threshold).any()):
                 return
-            array = convert(chunk.array, volume.dtype)
-            volume.write(box, array)
-            missing = volume.missing(box)
-            if missing:
-                raise StorageUnavailable(f"{self.volume_path}: {len(missing)} blocks are absent after writing: {missing[0]}")
-            task.bytes_written += array.nbytes
-            nan = count_nan(chunk.array) if array.dtype.kind != "f" else 0
-            crc32 = checksum(array) if volume.lossless else ""
-            task.written.append(Written(volume.path, volume.mip, str(box), crc32, nan))
+            write_verified(chunk, volume, task)
             if self.create_thumbnail:
                 self._write_thumbnail(chunk)
             if self.upload_log and not run.recorded:
-                self._write_log(task, box)
+                self._write_log(task, chunk.bbox)
 
         yield step
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, StorageUnavailable
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
@@ -74,6 +74,7 @@ class SaveZarr(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.chunk import convert
         from chunkflow_worker.extras import needs
+        from chunkflow_worker.storage.saving import inside, refuse_absent
 
         needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
@@ -88,19 +89,12 @@ class SaveZarr(Operator):
                         return
                     opened.append(found)
             volume = opened[0]
-            box = chunk.bbox.clip(volume.bounds)
-            if box is None:
-                raise BoxOutsideVolume(f"chunk {chunk.bbox} lies outside {volume.path}, which is {volume.bounds}")
-            asked = task.bbox.clip(volume.bounds) if task.bbox and task.voxel_size == chunk.voxel_size else None
-            if asked is not None and not box.contains(asked):
-                raise ChunkMismatch(f"the chunk covers {box} of the task's {asked} in {volume.path}, and would leave a hole")
+            chunk = inside(chunk, volume, task)
             if run.dry_run:
                 return
-            array = convert(chunk.cutout(box).array, volume.dtype)
-            volume.write(box, array)
-            missing = volume.missing(box)
-            if missing:
-                raise StorageUnavailable(f"{volume.path}: {len(missing)} blocks are absent after writing: {missing[0]}")
+            array = convert(chunk.array, volume.dtype)
+            volume.write(chunk.bbox, array)
+            refuse_absent(volume, chunk)
             task.bytes_written += array.nbytes
 
         yield step

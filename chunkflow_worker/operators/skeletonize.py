@@ -64,7 +64,7 @@ class Skeletonize(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            voxels, box = object_voxels(chunk, task.bbox, self.input_chunk_name)
+            voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
             skeletons = self._skeletons(kimimaro, voxels, self.voxel_size or chunk.voxel_size)
             task.values[self.output_name] = skeletons
             if files is not None and not run.dry_run:

@@ -185,7 +185,9 @@ def create_volume(
         existing = Files(path).get_json("info")
         volume = CloudVolume(normal_path(path), info=info, progress=False)
         for mip in range(1, max_mip + 1):
-            volume.add_scale(list(factor.power(mip)[::-1]), encoding=encoding, chunk_size=list(block_size[::-1]))
+            step = factor.power(mip)
+            scale = volume.add_scale(list(step[::-1]), encoding=encoding, chunk_size=list(block_size[::-1]))
+            scale["size"] = list(bounds.coarse(step).size[::-1])  # CloudVolume's is too small where the start is no multiple
         if existing is not None and not overwrite:
             if any(existing.get(key) != volume.info[key] for key in ("scales", "data_type", "num_channels")):
                 raise ConfigError.one(

@@ -53,6 +53,12 @@ def test_the_size_of_tasks_can_be_given(tmp_path: Path) -> None:
     assert large > 1.5 * small
 
 
+def test_a_net_behind_downsample_has_fewer_voxels(tmp_path: Path) -> None:
+    load, small = {"op": "load-precomputed", "volume_path": "file:///none"}, {"op": "downsample", "factor": [1, 2, 4]}
+    assert "252 patches per task" in check(tmp_path, [load, NET], "--chunk-size", 108, 1088, 1088)
+    assert "252 patches per task" in check(tmp_path, [load, small, NET], "--chunk-size", 108, 2176, 4352)
+
+
 def test_the_largest_of_several_nets_counts_and_floats_take_more(tmp_path: Path) -> None:
     chain = [{"op": "load-precomputed", "volume_path": "file:///none"}, NET | {"num_input_channels": 1}]
     size = ("--chunk-size", 28, 640, 640)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
 import h5py
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError, PermanentError
-from chunkflow_worker.operator import find_operator
-from chunkflow_worker.options import click_options
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
 
@@ -124,30 +121,6 @@ def test_help_groups_the_operators() -> None:
         assert group in text
     for name in operator_names():
         assert name in text
-
-
-PEER = json.loads((Path(__file__).parent / "chunkflow_1_2_0_options.json").read_text())
-SAFER = {("load-precomputed", "fill_missing"), ("mask", "fill_missing")}  # missing data is an error
-AUTOMATIC = {("inference", "batch_size")}  # chosen from the free memory
-NO_COMPRESSION = {"delta"}  # a predictor that tifffile refuses as a compression, in the peer as well
-
-
-@pytest.mark.parametrize("name", sorted(PEER))
-def test_options_are_those_of_chunkflow_1_2_0(name: str) -> None:
-    kind = find_operator(name)
-    ours = {o.name: o for o in click_options(kind, skip=frozenset({"op"}))}
-    for theirs in PEER[name]:
-        option = ours[theirs["name"]]
-        assert isinstance(option, click.Option)
-        flags = {*option.opts, *option.secondary_opts}
-        # A bare --fill-missing/--no-fill-missing pair and the like.
-        assert set(theirs["flags"]) <= flags, theirs
-        assert option.nargs == theirs.get("nargs", 1)
-        if "default" in theirs and (name, theirs["name"]) not in SAFER | AUTOMATIC and theirs["name"] != "name":
-            default = list(option.default) if isinstance(option.default, tuple) else option.default
-            assert default == theirs["default"], theirs
-        if isinstance(theirs["type"], dict):
-            assert set(theirs["type"]["choice"]) - NO_COMPRESSION <= set(option.type.choices)  # type: ignore[attr-defined]
 
 
 def test_pipelines_that_are_shipped_are_valid() -> None:

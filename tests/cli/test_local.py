@@ -69,6 +69,7 @@ def test_summary_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
         task.seconds = {"load": seconds, "save": 1.0}
     show_summary(done, 2.0)
     lines = [line.split() for line in capsys.readouterr().err.splitlines()]
-    assert lines[1] == ["load", "3", "9.00", "2.00", "75%"]
-    assert lines[2] == ["save", "3", "3.00", "1.00", "25%"]
-    assert " ".join(lines[3]) == "3 tasks in 2 s, 0.0 Mvoxel, 0.01 Mvoxel/s"
+    assert lines[1] == ["load", "3", "9.00", "3.00", "2.00", "75%", f"{0.03 / 9:.3g}"]
+    assert lines[2] == ["save", "3", "3.00", "1.00", "1.00", "25%", "0.01"]
+    assert lines[3] == ["whole", "task", "3", "12.00", "4.00", "3.00", "100%", "0.0025"]
+    assert " ".join(lines[4]) == "3 tasks in 2 s, 0.0 Mvoxel, 0.01 Mvoxel/s"

@@ -1,0 +1,148 @@
+"""downsample-upload"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import isclose, lcm
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import field_validator, model_validator
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import BoxNotAligned, ChunkMismatch, ConfigError
+from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk, VoxelSize
+    from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+_UNKNOWN: VoxelSize = (1.0, 1.0, 1.0)  # what files that say nothing are read with
+
+
+class DownsampleUpload(Operator):
+    """Make the coarser levels of a chunk and write them to an existing precomputed volume, in whole blocks.
+
+    Writes the mip levels from start_mip up to, and without, stop_mip; each is made of the one before as `downsample` does.
+    The chunk's own level is written when start_mip is its mip. The volume must have these levels, each coarser by the factor:
+    make it with `create-info --factor --max-mip`. All levels are made and checked before the first is written, and every
+    block is verified to be there.
+
+    A block of a coarse level covers many blocks of the chunk's: boxes must be multiples of the coarsest level's blocks, or
+    tasks would write the same file; an error says which sizes work. For more levels, downsample from the last one in a job
+    of its own.
+
+    Differs from chunkflow 1.2.0: there, black blocks were deleted, so they were missing; levels followed the given factor and
+    not the volume's; the chunk's mip was taken for 0 unless told; and see `downsample`.
+    """
+
+    group: ClassVar[str] = "Write"
+    op: Literal["downsample-upload"] = "downsample-upload"
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
+    volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")
+    factor: Vec3 = field(Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further level are.")
+    chunk_mip: int | None = field(
+        None, flag="-c", ge=0, help="Mip level of the chunk; the one that has its voxel size when not given."
+    )
+    start_mip: int | None = field(
+        None, flag="-s", ge=0, help="First mip level to write; the one behind the chunk's when not given."
+    )
+    stop_mip: int = field(5, flag="-p", ge=1, help="Mip level behind the last one to write.")
+    fill_missing: bool = field(True, help="Kept for old command lines: whole blocks are written, so none is ever read back.")
+
+    _sizes = field_validator("factor")(above_zero)
+
+    @model_validator(mode="after")
+    def _mips_grow(self) -> DownsampleUpload:
+        self._first_of(self.chunk_mip or 0)
+        return self
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.pyramid import coarser
+        from chunkflow_worker.storage.precomputed import PrecomputedVolume, read_info
+        from chunkflow_worker.storage.saving import inside, write_verified
+
+        last = len(read_info(self.volume_path)["scales"]) - 1
+        if self.stop_mip > last + 1:
+            problem = f"{self.stop_mip} lies behind the levels of {self.volume_path}, which has mips 0 to {last}"
+            cure = f"give --stop-mip {last + 1}, or make the volume with create-info --max-mip {self.stop_mip - 1}"
+            raise ConfigError.one(self.label, "stop_mip", problem, cure)
+        volumes = {mip: PrecomputedVolume(self.volume_path, mip) for mip in range(self.chunk_mip or 0, self.stop_mip)}
+
+        def step(task: Task) -> None:
+            chunk = task.chunk_to_save(self.input_chunk_name)
+            mip = self._mip_of(chunk, volumes)
+            levels = self._levels(mip, volumes)
+            chunk = replace(inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
+            self._refuse_other_factors(mip, volumes)
+            self._refuse_shared_blocks(chunk.bbox, mip, levels)
+            pyramid = {mip: chunk}
+            for n in range(mip + 1, self.stop_mip):
+                pyramid[n] = coarser(pyramid[n - 1], self.factor)
+            parts = {n: inside(pyramid[n], volume, task) for n, volume in levels.items()}
+            if run.dry_run:
+                return
+            for n, part in parts.items():
+                write_verified(part, levels[n], task)
+
+        yield step
+
+    def _first_of(self, chunk_mip: int) -> int:
+        """First level to write. Raises ValueError when it can't be made of the chunk, or when there is none."""
+        first = chunk_mip + 1 if self.start_mip is None else self.start_mip
+        if not chunk_mip <= first < self.stop_mip:
+            raise ValueError(
+                f"start_mip {first} must be from the chunk's mip {chunk_mip} on, and below stop_mip {self.stop_mip}, "
+                "which is the level behind the last one"
+            )
+        return first
+
+    def _levels(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> dict[int, PrecomputedVolume]:
+        """The volume's levels to write, by mip, for a chunk of that mip."""
+        try:
+            return {n: volumes[n] for n in range(self._first_of(mip), self.stop_mip)}
+        except ValueError as error:
+            raise ConfigError.one(self.label, "mips", str(error), "give other mips, or --chunk-mip") from None
+
+    def _mip_of(self, chunk: Chunk, volumes: dict[int, PrecomputedVolume]) -> int:
+        if self.chunk_mip is not None:
+            return self.chunk_mip
+        sizes = {mip: volume.voxel_size for mip, volume in volumes.items()}
+        for mip, size in sizes.items():
+            if all(map(isclose, size, chunk.voxel_size)):
+                return mip
+        if chunk.voxel_size == _UNKNOWN:
+            return 0
+        known = ", ".join(f"{mip} {list(size)}" for mip, size in sizes.items())
+        raise ChunkMismatch(
+            f"the chunk has voxels of {list(chunk.voxel_size)} nm, and no mip of {self.volume_path} before stop_mip has: "
+            f"{known}; give --chunk-mip"
+        )
+
+    def _refuse_other_factors(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> None:
+        for n in range(mip + 1, self.stop_mip):
+            theirs = [b / a for a, b in zip(volumes[n - 1].voxel_size, volumes[n].voxel_size, strict=True)]
+            if not all(map(isclose, theirs, self.factor)):
+                problem = f"is {list(self.factor)}, and mip {n} of {self.volume_path} is coarser than mip {n - 1} by {theirs}"
+                cure = "give the volume's; where it changes, give start_mip and stop_mip of one part of the levels"
+                raise ConfigError.one(self.label, "factor", problem, cure)
+
+    def _refuse_shared_blocks(self, box: BoundingBox, mip: int, levels: dict[int, PrecomputedVolume]) -> None:
+        from chunkflow_worker.storage.volume import check_aligned
+
+        factors = {n: self.factor.power(n - mip) for n in levels}
+        blocks = [volume.block_size * factors[n] for n, volume in levels.items()]
+        for n, volume in levels.items():
+            part = box.coarse(factors[n]).clip(volume.bounds) or volume.bounds
+            try:
+                check_aligned(volume, part)
+            except BoxNotAligned:
+                raise BoxNotAligned(
+                    f"mip {n} of {volume.path}: box {part} would share blocks of {list(volume.block_size)} voxels with its "
+                    f"neighbours; for mip {min(levels)} to {max(levels)}, boxes of mip {mip} must start and stop at multiples of "
+                    f"{[*map(lcm, *blocks)]}, counted from the volume's start, or at its end; or write fewer levels by --stop-mip"
+                ) from None

@@ -1,0 +1,77 @@
+"""debug: on a terminal of its own, and where there is none."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.debug import Debug
+
+Typed = Callable[[Path, str], tuple[int, str]]
+
+
+@pytest.fixture
+def typed() -> Typed:
+    """Run a chain that stops at `debug`, type a text there, and return its exit status and what the terminal showed."""
+
+    def run(out: Path, text: str) -> tuple[int, str]:
+        chain = ["create-chunk", "-s", "2", "3", "4", "-p", "zero", "debug", "save-npy", "-f", str(out)]
+        main = "from chunkflow_worker.cli.chunkflow import main; main()"
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([sys.executable, "-c", main, *chain], stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        shown, deadline, sent = "", monotonic() + 60, False
+        try:
+            while monotonic() < deadline:
+                try:
+                    shown += os.read(ours, 4096).decode()
+                except OSError:  # the other end was closed
+                    break
+                if not sent and shown.rstrip().endswith(">>>"):
+                    os.write(ours, text.encode())
+                    sent = True
+            return process.wait(20), shown
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+
+    return run
+
+
+def test_values_can_be_looked_at_and_changed(typed: Typed, tmp_path: Path) -> None:
+    out = tmp_path / "out.npy"
+    status, shown = typed(out, "print('size', chunk.array.size)\ntask.values['chunk'].array[...] = 7\n\x04")
+    assert status == 0, shown
+    assert "chunk: Chunk 0-2_0-3_0-4 uint8 (2, 3, 4)" in shown
+    assert "size 24" in shown
+    assert np.load(out).tolist() == np.full((2, 3, 4), 7).tolist()
+
+
+def test_exit_ends_the_run(typed: Typed, tmp_path: Path) -> None:
+    out = tmp_path / "out.npy"
+    status, shown = typed(out, "exit()\n")
+    assert status == 1, shown
+    assert "Traceback" not in shown
+    assert not out.exists()
+
+
+def test_without_a_terminal_it_says_so_before_the_first_task() -> None:
+    with pytest.raises(ConfigError, match="stdin: is not a terminal"), Debug().open(Run(needed_box=lambda box, bounds: box)):
+        pass
+
+
+def test_workers_refuse_it() -> None:
+    run = Run(needed_box=lambda box, bounds: box, recorded=True)
+    with pytest.raises(ConfigError, match=r"is for a terminal, and workers have none\n    take it out"), Debug().open(run):
+        pass
