@@ -51,6 +51,11 @@ class Chunk:
         return self.array.shape[0] if self.array.ndim == 4 else 1
 
     @property
+    def is_segmentation(self) -> bool:
+        """Whether the values are object ids: said to be, or whole numbers of 32 or 64 bits, which images do not have."""
+        return self.layer_type == "segmentation" or (self.dtype.kind in "ui" and self.dtype.itemsize >= 4)
+
+    @property
     def czyx(self) -> NDArray[Any]:
         """The array with a channel axis, as a view."""
         return self.array if self.array.ndim == 4 else self.array[np.newaxis]
