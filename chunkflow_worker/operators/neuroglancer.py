@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.extras import needs
 from chunkflow_worker.operator import Operator, Run, Step, split_names
 from chunkflow_worker.options import above_zero, field
@@ -47,11 +46,7 @@ class Neuroglancer(Operator):
         from chunkflow_worker.storage.neuroglancer import served
 
         def step(task: Task) -> None:
-            absent = [name for name in self.reads() if name not in task.values]
-            if absent:
-                known = ", ".join(sorted(task.values)) or "none so far"
-                raise ChunkMismatch(f"there is no value named {absent[0]!r}; made so far: {known}")
-            values = {name: task.values[name] for name in self.reads()}
+            values = {name: task.value(name) for name in self.reads()}
             with served(values, self.voxel_size, self.port or 0) as viewer:
                 click.echo(f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}")
                 click.echo("Enter or Ctrl-C goes on")

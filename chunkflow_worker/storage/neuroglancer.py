@@ -130,10 +130,8 @@ def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) ->
 
 
 def _segmentation(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) -> Any:
-    if chunk.dtype.kind not in "bui" or chunk.channels != 1:
-        what = f"{chunk.dtype} of {chunk.channels} channels"
-        raise ChunkMismatch(f"{name!r} is a segmentation, which holds whole numbers in one channel, and this one is {what}")
-    unsigned = chunk.array.view(f"u{chunk.dtype.itemsize}")
+    ids = chunk.object_ids(name)
+    unsigned = ids.view(f"u{ids.itemsize}")
     return neuroglancer.SegmentationLayer(source=_volume(neuroglancer, unsigned, chunk, voxel_size, "segmentation"))
 
 
