@@ -16,6 +16,8 @@ from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatc
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
+# What Neuroglancer and its kin can read. CloudVolume would write others.
+_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 _LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
@@ -166,8 +168,10 @@ def create_volume(
     """Write the info file of a new volume with mips 0 to `max_mip`, each coarser by `factor`; no voxels yet.
 
     overwrite: take the place of another volume's info file; its voxels stay.
-    Raises ConfigError when another volume lies there already, unless `overwrite`.
+    Raises ConfigError when another volume lies there already, unless `overwrite`, and when the format lacks the type.
     """
+    if dtype not in _DTYPES:
+        raise ConfigError.one(normal_path(path), "data_type", f"the format has no {dtype}", f"legal: {', '.join(_DTYPES)}")
     prepare_environment()
     from cloudvolume import CloudVolume
 
