@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import zlib
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -194,12 +195,16 @@ def test_what_the_page_can_t_show_is_refused(value, text) -> None:
         pass
 
 
-def test_the_page_is_on_this_machine_alone_and_gone_afterwards() -> None:
+def test_the_page_is_on_this_machine_alone_and_gone_afterwards_though_a_browser_listens() -> None:
     with served({"a": chunk(BYTES)}) as viewer:
         address = viewer.get_viewer_url()
         assert address.startswith("http://127.0.0.1:")
         assert b"<html" in get(viewer, f"/v/{viewer.token}/").lower()
         assert not viewer.allow_credentials
+        events = urlopen(f"{address.partition('/v/')[0]}/events/{viewer.token}?c=page&gc=none&gs=none", timeout=20)
+    with events, pytest.raises(IncompleteRead) as cut_off:
+        events.read()
+    assert b"data:" in cut_off.value.partial
     with pytest.raises(URLError, match="refused"):
         urlopen(address, timeout=20)
 
