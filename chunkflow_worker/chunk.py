@@ -60,6 +60,14 @@ class Chunk:
         """The array with a channel axis, as a view."""
         return self.array if self.array.ndim == 4 else self.array[np.newaxis]
 
+    def object_ids(self, name: str) -> NDArray[Any]:
+        """The ids of a segmentation, zyx, as a view. Raises ChunkMismatch, which calls it `name`, when it holds none."""
+        if self.dtype.kind not in "bui" or self.channels != 1:
+            what = f"{self.dtype} of {self.channels} channels"
+            raise ChunkMismatch(f"{name!r} is a segmentation, which is whole numbers in one channel, and this one is {what}")
+        ids: NDArray[Any] = self.czyx[0]
+        return ids
+
     def with_array(self, array: NDArray[Any], **changes: Any) -> Chunk:
         """The same place with other values."""
         return replace(self, array=array, **changes)

@@ -98,8 +98,17 @@ class Task:
             return value
         if value is not None:
             raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
+        raise self._lacks("chunk", name)
+
+    def value(self, name: str) -> Any:
+        """The value of that name, of any kind. Raises ChunkMismatch when there is none."""
+        if self.values.get(name) is None:
+            raise self._lacks("value", name)
+        return self.values[name]
+
+    def _lacks(self, kind: str, name: str) -> ChunkMismatch:
         known = ", ".join(sorted(self.values)) or "none so far"
-        raise ChunkMismatch(f"there is no chunk named {name!r}; made so far: {known}")
+        return ChunkMismatch(f"there is no {kind} named {name!r}; made so far: {known}")
 
     def box_of(self, chunk: Chunk) -> BoundingBox | None:
         """The task's box in voxels of `chunk`: larger ones when the chunk was downsampled. None when there is no box.

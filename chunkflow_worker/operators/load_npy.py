@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class LoadNpy(Operator):
     """Read the task's box, and what later operators need around it, from a NumPy file; or points, from a file of (n, 3).
 
-    Without a task's box it reads the whole file. Such a file knows neither its place nor its voxel size: they are given
-    here; a file that a prefix names by the task's box begins where that box does. Points are zyx, and moved by
+    Without a task's box it reads the whole file. Such a file knows neither its place, its voxel size nor its layer type:
+    they are given here; a file that a prefix names by the task's box begins where that box does. Points are zyx, and moved by
     --voxel-offset. Differs from chunkflow 1.2.0: its two commands of this name are one, only what is needed is read, and
     files that hold Python objects are refused.
     """
@@ -36,6 +36,7 @@ class LoadNpy(Operator):
         Vec3(0, 0, 0), flag="-t", help="Global position of the first voxel of a file that is not named by a prefix."
     )
     voxel_size: tuple[float, float, float] = field((1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres.")
+    layer_type: Literal["image", "segmentation"] = field("image", flag="-l", help="What the values mean.")
     output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
 
     _local = field_validator("file_name")(local_name)
@@ -66,7 +67,7 @@ class LoadNpy(Operator):
             with reading(path, "NumPy"):
                 array = _native(stored[(..., *box.slices(offset))])
             task.bytes_read += array.nbytes
-            task.values[self.output_name] = Chunk(array, box.start, self.voxel_size, bounds=bounds)
+            task.values[self.output_name] = Chunk(array, box.start, self.voxel_size, self.layer_type, bounds)
 
         yield step
 

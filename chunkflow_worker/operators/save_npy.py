@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -13,12 +15,17 @@ from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
 
+if TYPE_CHECKING:
+    from chunkflow_worker.chunk import Chunk
+
+log = logging.getLogger(__name__)
+
 
 class SaveNpy(Operator):
     """Write a chunk to a NumPy file, which appears whole or not at all; its counterpart is load-npy.
 
-    The chunk is cut to the task's box. The file holds voxels alone, zyx or czyx: place and voxel size are for load-npy to
-    be told, so save-h5 is the better format to keep. Not in chunkflow 1.2.0.
+    The chunk is cut to the task's box. The file holds voxels alone, zyx or czyx: place, voxel size and layer type are for
+    load-npy to be told, and a warning says how; save-h5 keeps them. Not in chunkflow 1.2.0.
     """
 
     group: ClassVar[str] = "Write"
@@ -32,6 +39,7 @@ class SaveNpy(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
+        warned: set[str] = set()
         files = OneBoxPerFile(cure="leave .npy off file_name: as a prefix it names another file for each box")
 
         def step(task: Task) -> None:
@@ -43,5 +51,16 @@ class SaveNpy(Operator):
             with whole_file(path) as part, part.open("wb") as file:
                 np.save(file, chunk.array, allow_pickle=False)
             task.bytes_written += chunk.array.nbytes
+            lost = _lost(chunk, named_by_box=path != Path(self.file_name))
+            if lost and lost not in warned:
+                warned.add(lost)
+                log.warning("%s holds voxels alone; to get the rest back, load it with: load-npy%s", path, lost)
 
         yield step
+
+
+def _lost(chunk: Chunk, named_by_box: bool) -> str:
+    """Options for load-npy that tell what the file does not hold."""
+    place = "" if named_by_box or not any(chunk.voxel_offset) else " --voxel-offset {} {} {}".format(*chunk.voxel_offset)
+    size = "" if chunk.voxel_size == (1, 1, 1) else " --voxel-size {} {} {}".format(*chunk.voxel_size)
+    return place + size + (" --layer-type segmentation" if chunk.layer_type == "segmentation" else "")

@@ -36,6 +36,10 @@ class SavePrecomputed(Operator):
         ge=1,
         help="Processes that compress and upload in a local run; workers have several tasks in flight instead.",
     )
+    compress: bool = field(
+        True,
+        help="Compress blocks with gzip; without, others than CloudVolume find the blocks of a volume on a local disk as well.",
+    )
     fill_missing: bool = field(
         False, off="--no-fill", help="Kept for old command lines: whole blocks are written, so none is ever read back."
     )
@@ -46,7 +50,8 @@ class SavePrecomputed(Operator):
         from chunkflow_worker.storage.saving import inside, write_verified
 
         # CloudVolume's processes set signal handlers, which threads of a worker may not.
-        volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=1 if run.recorded else self.parallel)
+        parallel = 1 if run.recorded else self.parallel
+        volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress)
 
         def step(task: Task) -> None:
             chunk = inside(task.chunk_to_save(self.input_chunk_name), volume, task)

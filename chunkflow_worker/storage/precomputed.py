@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,27 @@ from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatc
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
+# What Neuroglancer and its kin can read. CloudVolume would write others.
+_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 _LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
 class PrecomputedVolume:
     """One mip level of a precomputed volume; see `Volume`.
 
+    compress: with gzip, where the encoding gains by it. A local file is then named *.gz, which CloudVolume alone expects.
     Raises ConfigError when there is no volume or no such mip at the path, StorageUnavailable when it can't be reached.
     """
 
-    def __init__(self, path: str, mip: int = 0, fill_missing: bool = False, use_https: bool = False, parallel: int = 1):
+    def __init__(
+        self,
+        path: str,
+        mip: int = 0,
+        fill_missing: bool = False,
+        use_https: bool = False,
+        parallel: int = 1,
+        compress: bool = True,
+    ):
         prepare_environment()
         from cloudvolume import CloudVolume, exceptions
 
@@ -41,6 +53,7 @@ class PrecomputedVolume:
                     bounded=True,
                     progress=False,
                     cache=False,
+                    compress=None if compress else False,
                 )
         except exceptions.InfoUnavailableError:
             raise ConfigError.one(
@@ -49,7 +62,7 @@ class PrecomputedVolume:
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(path).get("scales", []))
             raise ConfigError.one(self.path, "mip", f"{mip} does not exist", f"the volume has mips 0 to {levels - 1}") from None
-        self._fill_missing = fill_missing
+        self._fill_missing, self._compress = fill_missing, compress
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
         self.lossless = self._volume.encoding in _LOSSLESS
@@ -80,6 +93,9 @@ class PrecomputedVolume:
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
             raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
+        if "sharding" in self._volume.scale:
+            cure = "write to a volume of blocks, and pack it in shards when all is done"
+            raise ConfigError.one(self.path, "sharding", "a shard holds blocks of many tasks, and none can write it alone", cure)
         check_aligned(self, bbox)
         try:
             with self._errors():
@@ -87,12 +103,24 @@ class PrecomputedVolume:
         except StorageUnavailable:
             self._remove_torn(bbox)
             raise
+        self._remove_twins(bbox)
 
     def _remove_torn(self, bbox: BoundingBox) -> None:
         """On a full disk, half a file would be taken for a block. Object stores keep whole objects only."""
         if self.path.startswith("file://"):
             with suppress(OSError):
                 self._volume.delete(_to_bbox(bbox))
+
+    def _remove_twins(self, bbox: BoundingBox) -> None:
+        """What is left of a local block that was written before with gzip and now without, or the other way round."""
+        if self.path.startswith("file://"):
+            for block in blocks_of(self, bbox):
+                plain = Path(self.path.removeprefix("file://")) / self.block_name(block)
+                packed = plain.with_name(f"{plain.name}.gz")
+                if not self._compress:
+                    packed.unlink(missing_ok=True)
+                elif packed.exists():
+                    plain.unlink(missing_ok=True)
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with self._errors():
@@ -166,8 +194,10 @@ def create_volume(
     """Write the info file of a new volume with mips 0 to `max_mip`, each coarser by `factor`; no voxels yet.
 
     overwrite: take the place of another volume's info file; its voxels stay.
-    Raises ConfigError when another volume lies there already, unless `overwrite`.
+    Raises ConfigError when another volume lies there already, unless `overwrite`, and when the format lacks the type.
     """
+    if dtype not in _DTYPES:
+        raise ConfigError.one(normal_path(path), "data_type", f"the format has no {dtype}", f"legal: {', '.join(_DTYPES)}")
     prepare_environment()
     from cloudvolume import CloudVolume
 

@@ -33,6 +33,7 @@ Order = Literal["zyx", "xyz"]
 
 _ARRAY_FILE: dict[Driver, str] = {"zarr": ".zarray", "zarr3": "zarr.json", "n5": "attributes.json"}
 _GROUP_FILE: dict[Driver, str] = {"zarr": ".zattrs", "zarr3": "zarr.json", "n5": "attributes.json"}
+_NOT_IN_N5 = ("bool", "float16")
 _NANOMETRES = {"angstrom": 0.1, "nanometer": 1.0, "nm": 1.0, "micrometer": 1e3, "um": 1e3, "millimeter": 1e6, "mm": 1e6}
 _NANOMETRES |= {"µm": 1e3, "meter": 1e9, "m": 1e9}
 
@@ -171,8 +172,10 @@ def create_zarr(
 
     channels: 0 for an array without such an axis. voxel_size: of this level.
     Workers may do this at the same time: each step is one write that fails when another came before, and all write the same.
-    Raises ConfigError when another array lies there already.
+    Raises ConfigError when another array lies there already, or the format lacks the type.
     """
+    if driver == "n5" and dtype in _NOT_IN_N5:
+        raise ConfigError.one(normal_path(path), "dtype", f"N5 has no {dtype}", "give another one, or choose Zarr")
     root, name = normal_path(path), level_name(driver, mip)
     # In N5 the first axis is the fastest, and readers expect x there.
     axes = (*(("c",) if channels else ()), *order) if driver != "n5" else ("x", "y", "z", *(("c",) if channels else ()))

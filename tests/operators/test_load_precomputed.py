@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorstore
 from pydantic import ValidationError
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
@@ -95,3 +96,33 @@ def test_black_regions_are_found_by_a_coarser_mip(volume: MakeVolume, run_step: 
     made.write(BOUNDS, holed)
     with pytest.raises(DataMissing, match="is zero at 50 places where the coarser level"):
         run_step(operator, bbox=box)
+
+
+def test_shards_are_read(tmp_path: Path, run_step: RunStep) -> None:
+    """Made by tensorstore, with gzip in them and in their index."""
+    bits = {"preshift_bits": 1, "minishard_bits": 1, "shard_bits": 2, "hash": "murmurhash3_x86_128"}
+    packed = {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
+    scale = {
+        "size": IMAGE.shape[::-1],
+        "voxel_offset": OFFSET[::-1],
+        "resolution": [8, 8, 40],
+        "encoding": "raw",
+        "chunk_size": [16, 16, 8],
+        "sharding": {"@type": "neuroglancer_uint64_sharded_v1", **bits, **packed},
+    }
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": f"{tmp_path}/v/"},
+        "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
+        "scale_metadata": scale,
+    }
+    tensorstore.open(spec, create=True).result()[..., 0].write(IMAGE.transpose()).result()
+    shards = sorted((tmp_path / "v" / "8_8_40").iterdir())
+    assert {path.suffix for path in shards} == {".shard"}
+    load = LoadPrecomputed(volume_path=f"file://{tmp_path}/v")
+    assert np.array_equal(run_step(load).chunk("chunk").array, IMAGE)
+    box = BoundingBox.parse("-5-3_20-40_40-70")
+    assert np.array_equal(run_step(load, bbox=box).chunk("chunk").array, cut(box))
+    shards[0].unlink()
+    with pytest.raises(DataMissing, match="lacks the block"):
+        run_step(load)

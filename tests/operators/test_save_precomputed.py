@@ -3,15 +3,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
+from cloudvolume import CloudVolume
 from PIL import Image
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError, StorageUnavailable
 from chunkflow_worker.operator import Run
+from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
@@ -134,3 +138,81 @@ def test_log_and_thumbnail(volume: MakeVolume, run_step: RunStep, tmp_path: Path
     assert log == {"timer": {"inference": 1.5}, "compute_device": "GPU", "bbox": str(BOUNDS)}
     with Image.open(tmp_path / "v" / "thumbnail" / f"{BOUNDS}.png") as picture:
         assert np.array_equal(np.asarray(picture), task.chunk("chunk").array[10])
+
+
+def by_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
+    return tensorstore.open({"driver": "neuroglancer_precomputed", "kvstore": store}, open=True).result()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "channels", "off"),
+    [
+        ("raw", "uint8", 1, 0),
+        ("raw", "float32", 3, 0),
+        ("raw", "uint64", 1, 0),
+        ("compressed_segmentation", "uint32", 1, 0),
+        ("compressed_segmentation", "uint64", 1, 0),
+        ("jpeg", "uint8", 1, 12),  # grey values that it may be off by
+    ],
+)
+def test_tensorstore_and_cloudvolume_read_it(run_step: RunStep, tmp_path: Path, encoding, dtype, channels, off) -> None:
+    ramp = np.indices((11, 23, 37)).sum(axis=0) * 3
+    array = np.stack([ramp + channel for channel in range(channels)]).astype(dtype)
+    chunk = Chunk(array, Vec3(-3, 10, 100), (40.0, 7.16, 8.0), "segmentation" if encoding.startswith("comp") else "image")
+    path = f"file://{tmp_path}/v"
+    run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
+    run_step(SavePrecomputed(volume_path=path, compress=False), chunk=chunk)
+    opened = by_tensorstore({"driver": "file", "path": f"{tmp_path}/v/"})
+    assert opened.domain.labels == ("x", "y", "z", "channel")
+    assert (opened.domain.origin, opened.dtype.name) == ((100, 10, -3, 0), dtype)
+    assert [unit and unit.multiplier for unit in opened.dimension_units] == [8.0, 7.16, 40.0, None]
+    theirs = [opened.read().result(), CloudVolume(path, progress=False)[:]]
+    for voxels in theirs:
+        assert np.abs(np.asarray(voxels).transpose().astype(float) - array.astype(float)).max() <= off
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
+def test_tensorstore_reads_compressed_blocks_of_an_object_store(
+    run_step: RunStep, aws: dict[str, str], unique_name: str, encoding: str
+) -> None:
+    """They bear Content-Encoding: gzip. Such of a local disk are files *.gz, which it takes for absent."""
+    import boto3
+
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=unique_name)
+    chunk = Chunk(np.arange(11 * 23 * 37, dtype=np.uint32).reshape(11, 23, 37), Vec3(-3, 10, 100), layer_type="segmentation")
+    path = f"s3://{unique_name}/v"
+    run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
+    run_step(SavePrecomputed(volume_path=path), chunk=chunk)
+    [first, *_] = [o["Key"] for o in s3.list_objects_v2(Bucket=unique_name, Prefix="v/1")["Contents"]]
+    assert s3.head_object(Bucket=unique_name, Key=first)["ContentEncoding"] == "gzip"
+    place = {"bucket": unique_name, "path": "v/", "endpoint": aws["AWS_ENDPOINT_URL"], "aws_region": "us-east-1"}
+    opened = by_tensorstore({"driver": "s3", **place, "aws_credentials": {"type": "environment"}})
+    assert np.array_equal(opened[..., 0].read().result().transpose(), chunk.array)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_block_that_was_stored_the_other_way_is_replaced(volume: MakeVolume, run_step: RunStep, first: bool) -> None:
+    made = volume("v", BOUNDS, dtype="uint8")
+    old, new = noise(BOUNDS), noise(BOUNDS).with_array(np.full(BOUNDS.size, 7, np.uint8))
+    for chunk, compress in ((old, first), (new, not first)):
+        run_step(SavePrecomputed(volume_path=made.path, compress=compress), chunk=chunk)
+        names = [p.name for p in Path(made.path.removeprefix("file://")).glob("8_8_40/*")]
+        assert len(names) == 3 * 2 * 3
+        assert {name.endswith(".gz") for name in names} == {compress}
+        assert np.array_equal(PrecomputedVolume(made.path).read(BOUNDS), chunk.array)
+        assert made.missing(BOUNDS) == []
+
+
+def test_shards_are_not_written(run_step: RunStep, tmp_path: Path) -> None:
+    path = f"file://{tmp_path}/v"
+    chunk = noise(BOUNDS)
+    run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16)), chunk=chunk)
+    info = json.loads((tmp_path / "v" / "info").read_text())
+    info["scales"][0]["sharding"] = {
+        "@type": "neuroglancer_uint64_sharded_v1",
+        **{"preshift_bits": 1, "hash": "identity", "minishard_bits": 1, "shard_bits": 2},
+    }
+    (tmp_path / "v" / "info").write_text(json.dumps(info))
+    with pytest.raises(ConfigError, match="sharding: a shard holds blocks of many tasks"):
+        run_step(SavePrecomputed(volume_path=path), chunk=chunk)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorstore
+import yaozarrs
 import zarr
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
@@ -69,6 +70,26 @@ def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(run_step, tmp_p
     by_axis = {"z": (40.0, -320.0), "y": (7.16, 16 * 7.16), "x": (8.0, 0.0), "c": (1.0, 0.0)}
     assert scale["scale"] == [by_axis[n][0] for n in f"c{order}"]
     assert translation["translation"] == pytest.approx([by_axis[n][1] for n in f"c{order}"])
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+@pytest.mark.parametrize("order", ["zyx", "xyz"])
+@pytest.mark.parametrize("channels", [0, 2])
+def test_the_metadata_are_valid_ome_zarr(run_step, tmp_path, driver, order, channels) -> None:
+    """By yaozarrs, whose models are those of the specification; two levels."""
+    array = np.stack([VOXELS, VOXELS[::-1]]) if channels else VOXELS
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS), chunk=CHUNK.with_array(array))
+    coarse = Chunk(array[..., ::2, ::2, ::2], BOUNDS.start // 2, (80.0, 14.32, 16.0), "segmentation")
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, mip=1, **BLOCKS), chunk=coarse)
+    if driver == "zarr":
+        valid = yaozarrs.validate_ome_json((tmp_path / "a" / ".zattrs").read_text(), yaozarrs.v04.Image)
+    else:
+        valid = yaozarrs.validate_ome_json(
+            (tmp_path / "a" / "zarr.json").read_text(), yaozarrs.v05.OMEZarrGroupJSON
+        ).attributes.ome
+    [image] = valid.multiscales
+    assert [axis.name for axis in image.axes] == ["c"] * bool(channels) + list(order)
+    assert [dataset.path for dataset in image.datasets] == ["0", "1"]
 
 
 @pytest.mark.parametrize(("driver", "key"), [("zarr", "0"), ("zarr3", "0"), ("n5", "s0")])

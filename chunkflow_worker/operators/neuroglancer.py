@@ -1,0 +1,64 @@
+"""neuroglancer"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event
+from typing import ClassVar, Literal
+
+from pydantic import field_validator
+
+from chunkflow_worker.extras import needs
+from chunkflow_worker.operator import Operator, Run, Step, split_names
+from chunkflow_worker.options import above_zero, field
+from chunkflow_worker.task import Task
+
+
+class Neuroglancer(Operator):
+    """Show chunks, synapses, points and skeletons as layers of a Neuroglancer page, and go on after Enter or Ctrl-C.
+
+    The page is served on 127.0.0.1 alone, needs nothing from elsewhere, and its address is printed. Images are grey, with
+    the contrast of their values; floats from 0 to 1 are a probability map, coloured where it is high; three channels are
+    an affinity map, in red, green and blue; segmentations and whole numbers of 32 or 64 bits are objects. Differs from
+    chunkflow 1.2.0: voxel sizes need not be whole numbers, and no other machine can open the page.
+    """
+
+    group: ClassVar[str] = "View"
+    op: Literal["neuroglancer"] = "neuroglancer"
+    voxel_size: tuple[float, float, float] | None = field(
+        None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."
+    )
+    port: int | None = field(None, flag="-p", ge=0, le=65535, help="Port of the page; a free one when not given.")
+    inputs: str = field("chunk", flag="-i", help="Values to show, separated by commas; the first lies lowest.")
+
+    _sizes = field_validator("voxel_size")(above_zero)
+
+    def reads(self) -> tuple[str, ...]:
+        return split_names(self.inputs)
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        import click
+
+        needs("neuroglancer", extra="view")
+        from chunkflow_worker.storage.neuroglancer import served
+
+        def step(task: Task) -> None:
+            values = {name: task.value(name) for name in self.reads()}
+            with served(values, self.voxel_size, self.port or 0) as viewer:
+                click.echo(f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}")
+                click.echo("Enter or Ctrl-C goes on")
+                _wait_for_the_user()
+
+        yield step
+
+
+def _wait_for_the_user() -> None:
+    """Until Enter or Ctrl-C; only the latter where nobody can type."""
+    with suppress(KeyboardInterrupt, EOFError):
+        if sys.stdin is not None and sys.stdin.isatty():
+            input()
+        else:
+            Event().wait()
