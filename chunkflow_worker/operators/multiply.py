@@ -22,6 +22,14 @@ class Multiply(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = r"""
+        chunkflow load-h5 -f em.h5 \
+            load-h5 -f mask.h5 -o \
+            mask \
+            multiply -i chunk -m \
+            mask \
+            save-h5 -f masked.h5
+    """
     op: Literal["multiply"] = "multiply"
     input_names: str = field("chunk", flag="-i", help="Chunks to multiply, separated by commas.")
     output_names: str | None = field(None, flag="-o", help="Chunks to make, separated by commas; the input's when not given.")
