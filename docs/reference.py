@@ -16,7 +16,7 @@ from chunkflow_worker.operator import Operator, TaskSource, find_operator
 from chunkflow_worker.options import click_options
 
 _OTHERS = re.compile(r"(?:^|(?<=\. ))(?:Differs from|Not in) chunkflow 1\.2\.0.*|(?:^|(?<=\. ))An operator of ours\.")
-_HELP_WIDTH = 100
+_HELP_WIDTH = 90
 
 
 def grouped_operators() -> dict[str, list[str]]:
@@ -40,7 +40,7 @@ def operators_index() -> str:
 def operator_page(name: str) -> str:
     """The page of one operator."""
     kind = find_operator(name)
-    parts = [f"# {name}"]
+    parts = ["---\nhide: [toc]\n---", f"# {name}"]
     for paragraph in _paragraphs(kind):
         differs = _OTHERS.search(paragraph)
         parts.append(paragraph[: differs.start()].strip() if differs else paragraph)
