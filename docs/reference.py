@@ -112,8 +112,13 @@ def _as_yaml(kind: type[Operator]) -> str:
     name = kind.model_fields["op"].default
     operator = next(operator for operator in _parse(kind.example) if operator.op == name)
     given = {"op": name} | operator.model_dump(mode="json", exclude_defaults=True)
-    lines = [f"{key}: {yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}\n" for key, value in given.items()]
+    lines = [f"{key}: {_one_line(value)}\n" for key, value in given.items()]
     return f"tasks:\n  {'  '.join(lines)}" if isinstance(operator, TaskSource) else f"operators:\n  - {'    '.join(lines)}"
+
+
+def _one_line(value: object) -> str:
+    """A value in YAML; behind a lone word PyYAML adds a line that ends the document."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).splitlines()[0]
 
 
 def _parse(line: str) -> list[Operator]:

@@ -35,6 +35,8 @@ def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path: Path) ->
     pages = {page.relative_to(tmp_path).as_posix(): page.read_text() for page in tmp_path.rglob("*.html")}
     assert {f"operators/{name}.html" for name in [*operator_names(), "hold"]} <= pages.keys()
     assert "Longest time to hold a task." in pages["operators/hold.html"]
+    for part in ("Coming from chunkflow 1.2.0", "are an error, not zeros", "without credentials", "--use-credential"):
+        assert part in pages["operators/load-precomputed.html"]
     for name, text in pages.items():
         loaded = re.findall(r'<(?:script|img|iframe)[^>]* src="([^"]+)|<link[^>]* href="([^"]+)|url\(([^)]+)\)', text)
         assert loaded, "every page loads something"
