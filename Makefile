@@ -28,8 +28,10 @@ format: .venv/dev.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# The pages that follow from the code, and the site in site/; a warning fails it.
 docs: .venv/dev.installed
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Beside chunkflow and MONAI, each in an environment of its own; figures go to benchmarks/RESULTS.md.
 bench: .venv/demo.installed
@@ -47,7 +49,7 @@ audit: .venv/dev.installed
 	$(BIN)/pip-audit --strict --skip-editable
 
 clean:
-	rm -rf .venv benchmarks/.envs build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv benchmarks/.envs build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and this is " + sys.version) if sys.version_info < (3, 11) else None'

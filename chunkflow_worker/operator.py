@@ -51,9 +51,13 @@ class Operator(Options):
 
     A subclass declares its options as fields and `op: Literal["its-name"]`, and implements `open`. The class docstring
     is its help text.
+
+    group: heading below which help and reference list it.
+    example: a command line that uses it, shown as it is written here.
     """
 
     group: ClassVar[str] = "Other"
+    example: ClassVar[str] = ""
     op: str
     name: str = field("", help="Name under which its seconds are reported; the operator's own when empty.")
 

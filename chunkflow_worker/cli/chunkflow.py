@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -133,7 +135,13 @@ def _command(kind: type[Operator]) -> click.Command:
 
     name = kind.model_fields["op"].default
     parameters = click_options(kind, skip=frozenset({"op"}))
-    return click.Command(name, callback=build, params=parameters, help=kind.__doc__, short_help=_summary(kind))
+    return click.Command(
+        name, callback=build, params=parameters, help=kind.__doc__, short_help=_summary(kind), epilog=_epilog(kind)
+    )
+
+
+def _epilog(kind: type[Operator]) -> str | None:
+    return f"Example:\n\n\b\n{indent(cleandoc(kind.example), '  ')}" if kind.example else None
 
 
 def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:

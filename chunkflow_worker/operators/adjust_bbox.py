@@ -21,6 +21,12 @@ class AdjustBbox(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-file -f boxes.npy \
+            adjust-bbox -c -1 -8 -8 1 8 8 \
+            load-zarr -f em.zarr \
+            save-h5 -f cutouts/
+    """
     op: Literal["adjust-bbox"] = "adjust-bbox"
     corner_offset: tuple[int, int, int, int, int, int] = field(
         flag="-c", help="Voxels added to the start and to the stop: z0 y0 x0 z1 y1 x1."

@@ -28,6 +28,7 @@ class AggregateSkeletonFragments(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
+    example: ClassVar[str] = "chunkflow aggregate-skeleton-fragments -f s3://lab/seg/fragments -o s3://lab/seg/skeletons"
     op: Literal["aggregate-skeleton-fragments"] = "aggregate-skeleton-fragments"
     input_name: str = field("prefix", flag="-i", help="Value of the task that holds the prefix, if there is one.")
     prefix: str | None = field(None, flag="-p", help="What the names of the fragments begin with, instead of that value.")

@@ -19,6 +19,7 @@ class ChannelVoting(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-h5 -f classes.h5 channel-voting save-tif -f winner.tif"
     op: Literal["channel-voting"] = "channel-voting"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read, with several channels.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -24,6 +24,7 @@ class Cleanup(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = "chunkflow cleanup -d flags -m empty"
     op: Literal["cleanup"] = "cleanup"
     dir: str = field("./", flag="-d", help="Folder to look in.")
     mode: Literal["exist", "empty", "not-empty"] = field("exist", flag="-m", help="Files to delete, of those with the suffix.")

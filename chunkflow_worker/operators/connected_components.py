@@ -21,6 +21,7 @@ class ConnectedComponents(Operator):
     """
 
     group: ClassVar[str] = "Segmentation"
+    example: ClassVar[str] = "chunkflow load-h5 -f cells.h5 connected-components -t 0.5 save-h5 -f objects.h5"
     op: Literal["connected-components"] = "connected-components"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Segmentation to make.")

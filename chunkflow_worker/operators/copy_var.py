@@ -17,6 +17,12 @@ class CopyVar(Operator):
     """Copy a value of the task, a chunk for example, to another name."""
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow load-h5 -f em.h5 \
+            copy-var -t smooth \
+            gaussian-filter -i smooth \
+            save-h5 -i smooth -f smooth.h5
+    """
     op: Literal["copy-var"] = "copy-var"
     from_name: str = field("chunk", flag="-f", help="Value to copy.")
     to_name: str = field("chunk", flag="-t", help="Name of the copy.")

@@ -17,6 +17,7 @@ class CreateBbox(TaskSource):
     """Make one task of one box, which is given by its start, and by its stop or its size."""
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = "chunkflow create-bbox -s 0 0 0 -z 64 512 512 load-precomputed -v s3://lab/em save-h5 -f cutout.h5"
     op: Literal["create-bbox"] = "create-bbox"
     start: Vec3 = field(flag="-s", help="First voxel of the box.")
     stop: Vec3 | None = field(None, flag="-p", help="Voxel behind the last one of the box.")

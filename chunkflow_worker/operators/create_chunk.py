@@ -29,6 +29,7 @@ class CreateChunk(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow create-chunk -s 32 256 256 -p random -d float32 save-h5 -f random.h5"
     op: Literal["create-chunk"] = "create-chunk"
     size: Vec3 = field(SIZE, flag="-s", help="Size in voxels; any other than the default overrides the task's box.")
     dtype: Literal["uint8", "uint32", "uint16", "uint64", "float32", "float64"] = field(

@@ -25,6 +25,9 @@ class CreateInfo(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = r"""
+        chunkflow create-info -v file://membranes -z 256 2048 2048 -b 64 128 128 -s 40 4 4 -t image -d uint8
+    """
     op: Literal["create-info"] = "create-info"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to take sizes and type from, if there is one.")
     volume_path: str = field("file://.", flag="-v", help="Path of the new volume.")

@@ -29,6 +29,7 @@ class CropMargin(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-h5 -f large.h5 crop-margin -m 4 64 64 4 64 64 save-h5 -f small.h5"
     op: Literal["crop-margin"] = "crop-margin"
     margin_size: Margin | None = field(
         None, flag="-m", help="Voxels to cut: z y x before, then z y x behind; down to the task's box when not given."

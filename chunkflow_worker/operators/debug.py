@@ -21,6 +21,7 @@ class Debug(Operator):
     """
 
     group: ClassVar[str] = "View"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 threshold -t 0.4 debug save-h5 -f mask.h5"
     op: Literal["debug"] = "debug"
 
     @contextmanager

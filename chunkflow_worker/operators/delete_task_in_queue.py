@@ -15,6 +15,12 @@ class DeleteTaskInQueue(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-sqs -q boxes \
+            load-zarr -f s3://lab/em.zarr \
+            save-precomputed -v s3://lab/em \
+            delete-task-in-queue
+    """
     op: Literal["delete-task-in-queue"] = "delete-task-in-queue"
 
     def open(self, run: Run) -> AbstractContextManager[Step]:

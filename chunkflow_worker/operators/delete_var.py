@@ -16,6 +16,7 @@ class DeleteVar(Operator):
     """Drop values of the task, chunks for example, to free their memory for the operators that follow."""
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 threshold -t 99 -o mask delete-var -v chunk save-h5 -i mask -f mask.h5"
     op: Literal["delete-var"] = "delete-var"
     var_names: str = field(flag="-v", help="Values to drop, separated by commas.")
 

@@ -26,6 +26,7 @@ class DownloadMesh(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
+    example: ClassVar[str] = "chunkflow download-mesh -v s3://lab/seg -i 42,99 -o meshes/ -f obj"
     op: Literal["download-mesh"] = "download-mesh"
     volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
     input: str = field(flag="-i", help="Object ids with commas between them, or a file of ids: text, JSON or .npy.")

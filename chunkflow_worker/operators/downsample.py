@@ -28,6 +28,7 @@ class Downsample(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 downsample -f 1 2 2 save-h5 -f small.h5"
     op: Literal["downsample"] = "downsample"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -40,6 +40,11 @@ class DownsampleUpload(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 1024 1024 \
+            load-precomputed -v file://em \
+            downsample-upload -v file://em -f 1 2 2 --stop-mip 4
+    """
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")

@@ -28,6 +28,7 @@ class EvaluateSegmentation(Operator):
     """
 
     group: ClassVar[str] = "Segmentation"
+    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 load-h5 -f truth.h5 -o groundtruth evaluate-segmentation"
     op: Literal["evaluate-segmentation"] = "evaluate-segmentation"
     segmentation_chunk_name: str = field("chunk", flag="-s", help="Segmentation to judge.")
     groundtruth_chunk_name: str = field("groundtruth", flag="-g", help="The truth.")

@@ -29,6 +29,11 @@ class FetchTaskFromFile(TaskSource):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-file -f boxes.npy --slurm-job-array -g 10 \
+            load-zarr -f em.zarr \
+            save-precomputed -v file://em
+    """
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(None, flag="-i", ge=0, help="Which part of the tasks to take, from 0 on.")

@@ -38,6 +38,11 @@ class FetchTaskFromSqs(TaskSource):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-sqs -q boxes -n 10 \
+            load-zarr -f s3://lab/em.zarr \
+            save-precomputed -v s3://lab/em
+    """
     consumes: ClassVar[bool] = True
     op: Literal["fetch-task-from-sqs"] = "fetch-task-from-sqs"
     queue_name: str = field(flag="-q", help="Name of the queue.")

@@ -23,6 +23,7 @@ class GaussianFilter(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-tif -f em.tif gaussian-filter -s 2 save-tif -f smooth.tif"
     op: Literal["gaussian-filter"] = "gaussian-filter"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to smooth, in place.")
     sigma: int = field(1, flag="-s", ge=1, help="Standard deviation in voxels.")

@@ -23,6 +23,12 @@ class GenerateTasks(Grid, TaskSource):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -s 0 0 0 -r 256 2048 2048 -c 64 512 512 \
+            load-precomputed -v file://em \
+            gaussian-filter \
+            save-precomputed -v file://smooth
+    """
     op: Literal["generate-tasks"] = "generate-tasks"
     file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt, instead of working on them.")
     queue_name: str | None = field(None, flag="-q", help="Kept for old command lines: see chunkflow-producer enqueue.")

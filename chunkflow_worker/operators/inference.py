@@ -36,6 +36,12 @@ class Inference(Operator):
     """
 
     group: ClassVar[str] = "Inference"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            load-precomputed -v file://em \
+            inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 -d uint8 \
+            save-precomputed -v file://membranes
+    """
     op: Literal["inference"] = "inference"
     convnet_model: str | None = field(
         None,

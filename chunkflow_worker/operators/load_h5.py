@@ -36,6 +36,7 @@ class LoadH5(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 -t 0 0 0 -s 32 256 256 save-tif -f cutout.tif"
     op: Literal["load-h5"] = "load-h5"
     file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.")
     dataset_path: str | None = field(None, flag="-d", help="Dataset inside the file; the first that holds voxels when not given.")

@@ -22,6 +22,11 @@ class LoadJson(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = r"""
+        chunkflow create-bbox -s 0 0 0 -z 64 512 512 \
+            load-json -f notes/ -o notes \
+            plugin -f my_report -i notes
+    """
     op: Literal["load-json"] = "load-json"
     name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
     file_path: str = field(flag="-f", help="File that ends in .json, else a folder or prefix: the box and .json are appended.")

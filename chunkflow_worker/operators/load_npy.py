@@ -30,6 +30,7 @@ class LoadNpy(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-npy -f em.npy -t 100 0 0 -s 40 4 4 save-h5 -f em.h5"
     op: Literal["load-npy"] = "load-npy"
     file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .npy: the box and .npy are appended.")
     voxel_offset: Vec3 = field(

@@ -35,6 +35,7 @@ class LoadNrrd(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-nrrd -f seg.nrrd -l segmentation save-h5 -f seg.h5"
     op: Literal["load-nrrd"] = "load-nrrd"
     file_name: str = field(
         flag="-f", help="File, or a prefix when it does not end in .nrrd or .nhdr: the box and .nrrd are appended."

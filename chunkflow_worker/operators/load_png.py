@@ -34,6 +34,7 @@ class LoadPng(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-png -p sections/ -x 40 4 4 save-h5 -f em.h5"
     op: Literal["load-png"] = "load-png"
     path: str = field(flag="-p", help="Folder, a prefix of the pictures' names, or one picture.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

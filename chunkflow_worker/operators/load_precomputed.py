@@ -26,6 +26,11 @@ class LoadPrecomputed(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -b 0-64_0-512_0-512 \
+            load-precomputed -v s3://lab/em -m 1 \
+            save-h5 -f cutout.h5
+    """
     op: Literal["load-precomputed"] = "load-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume: file://, s3://, gs:// or mem://.")
     mip: int | None = field(None, flag="-m", help="Mip level to read; 0 when not given.")

@@ -24,11 +24,12 @@ class LoadSkeleton(Operator):
 
     A file's name begins with its object's id; several files of one object, for example of several boxes, become one
     skeleton. Positions are x, y, z in nanometres, as osteoid, kimimaro and CloudVolume have them. Differs from chunkflow
-    1.2.0, whose command fails on import: the offset is added, and -o is --output-name alone. Its
-    mapbuffer files are not read.
+    1.2.0, whose command fails on import: the offset is added, and has no short flag, since -o is --output-name. Its mapbuffer
+    files are not read.
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-skeleton -p skeletons/ --offset 0 4096 4096 save-swc -p moved/"
     op: Literal["load-skeleton"] = "load-skeleton"
     path: str = field(flag="-p", help="SWC file, or a folder of them.")
     offset: tuple[float, float, float] | None = field(None, help="Nanometres to move the skeletons by, zyx.")

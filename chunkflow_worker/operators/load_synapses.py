@@ -34,6 +34,7 @@ class LoadSynapses(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
     op: Literal["load-synapses"] = "load-synapses"
     name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
     file_path: str = field(flag="-f", help="File that ends in .h5 or .json, else a folder or prefix that the box is added to.")

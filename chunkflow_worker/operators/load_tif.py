@@ -31,6 +31,7 @@ class LoadTif(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-tif -f em.tif -s 40 4 4 save-h5 -f em.h5"
     op: Literal["load-tif"] = "load-tif"
     file_name: str = field(
         flag="-f", help="File, or a prefix when it does not end in .tif or .tiff: the box and .tif are appended."

@@ -25,6 +25,7 @@ class LoadZarr(Operator):
     """
 
     group: ClassVar[str] = "Read"
+    example: ClassVar[str] = "chunkflow load-zarr -f s3://lab/em.zarr -s 0 0 0 -z 64 512 512 save-h5 -f cutout.h5"
     op: Literal["load-zarr"] = "load-zarr"
     store: str = field(flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://.")
     path: str | None = field(None, flag="-p", help="Array in the store; its finest level when not given.")

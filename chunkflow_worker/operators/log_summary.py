@@ -33,6 +33,7 @@ class LogSummary(TaskSource):
     """
 
     group: ClassVar[str] = "Service"
+    example: ClassVar[str] = "chunkflow log-summary -l s3://lab/membranes/log"
     op: Literal["log-summary"] = "log-summary"
     log_dir: str = field("./log", flag="-l", help="Folder of the records: a path on disk, s3:// or gs://.")
     output_size: Vec3 | None = field(None, flag="-s", help="Size of every task's output; that of its box when not given.")

@@ -21,6 +21,12 @@ class MarkComplete(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-file -f boxes.npy \
+            load-zarr -f em.zarr \
+            save-h5 -f cutouts/ \
+            mark-complete -p s3://lab/flags/
+    """
     op: Literal["mark-complete"] = "mark-complete"
     prefix: str = field(flag="-p", help="Begin of the file's name, with its folder or address; the box follows.")
     suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")

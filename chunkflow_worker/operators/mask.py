@@ -21,6 +21,12 @@ class Mask(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            load-precomputed -v file://em \
+            mask -v file://tissue -m 5 \
+            save-precomputed -v file://masked
+    """
     op: Literal["mask"] = "mask"
     input_names: str = field("chunk", flag="-i", help="Chunks to mask, separated by commas.")
     output_names: str | None = field(None, flag="-o", help="Chunks to make, separated by commas; the input's when not given.")

@@ -25,6 +25,7 @@ class MaskOutObjects(Operator):
     """
 
     group: ClassVar[str] = "Segmentation"
+    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 mask-out-objects -d 1000 save-h5 -f large.h5"
     op: Literal["mask-out-objects"] = "mask-out-objects"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read.")
     output_chunk_name: str = field("chunk", flag="-o", aliases=("--output_chunk_name",), help="Segmentation to make.")

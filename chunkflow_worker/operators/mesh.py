@@ -31,6 +31,11 @@ class Mesh(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://seg -c 256 512 512 \
+            load-precomputed -v file://seg \
+            mesh -m 0 -o file://seg
+    """
     op: Literal["mesh"] = "mesh"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     mip: int | None = field(

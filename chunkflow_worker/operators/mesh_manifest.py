@@ -25,6 +25,7 @@ class MeshManifest(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
+    example: ClassVar[str] = "chunkflow mesh-manifest -v file://seg"
     op: Literal["mesh-manifest"] = "mesh-manifest"
     prefix: int | None = field(None, flag="-p", ge=0, help="First digits of the ids of this run's objects.")
     disbatch: bool = field(False, help="Take the prefix from the variable DISBATCH_REPEAT_INDEX.")

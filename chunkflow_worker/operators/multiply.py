@@ -22,6 +22,12 @@ class Multiply(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = r"""
+        chunkflow load-h5 -f em.h5 \
+            load-h5 -f inside.h5 -o inside \
+            multiply -i chunk -m inside \
+            save-h5 -f masked.h5
+    """
     op: Literal["multiply"] = "multiply"
     input_names: str = field("chunk", flag="-i", help="Chunks to multiply, separated by commas.")
     output_names: str | None = field(None, flag="-o", help="Chunks to make, separated by commas; the input's when not given.")

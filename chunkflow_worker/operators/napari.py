@@ -35,6 +35,7 @@ class Napari(Operator):
     """
 
     group: ClassVar[str] = "View"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg napari -i chunk,seg"
     op: Literal["napari"] = "napari"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."

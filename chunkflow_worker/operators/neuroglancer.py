@@ -26,6 +26,7 @@ class Neuroglancer(Operator):
     """
 
     group: ClassVar[str] = "View"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg neuroglancer -i chunk,seg"
     op: Literal["neuroglancer"] = "neuroglancer"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."

@@ -30,6 +30,7 @@ class NormalizeContrast(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-tif -f em.tif normalize-contrast -l 0.01 -u 0.02 save-tif -f stretched.tif"
     op: Literal["normalize-contrast"] = "normalize-contrast"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

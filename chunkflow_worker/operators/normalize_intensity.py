@@ -20,6 +20,12 @@ class NormalizeIntensity(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = r"""
+        chunkflow load-tif -f em.tif \
+            normalize-intensity \
+            inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 \
+            save-h5 -f map.h5
+    """
     op: Literal["normalize-intensity"] = "normalize-intensity"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -31,6 +31,7 @@ class NormalizeSectionShang(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-tif -f em.tif normalize-section-shang --nominalmax 1 save-h5 -f normal.h5"
     op: Literal["normalize-section-shang"] = "normalize-section-shang"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -45,6 +45,11 @@ class Plugin(Operator):
     """
 
     group: ClassVar[str] = "Other"
+    example: ClassVar[str] = r"""
+        chunkflow load-tif -f em.tif \
+            plugin -f examples/plugins/median_filter -i chunk -o chunk -a "size=(3,5,5)" --margin-size 1 2 2 \
+            save-tif -f median.tif
+    """
     op: Literal["plugin"] = "plugin"
     input_names: str | None = field(
         None, flag="-i", help="Values to pass to execute, separated by commas; `None` passes None in that place."

@@ -19,6 +19,7 @@ class Quantize(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-h5 -f affinities.h5 quantize --mode z save-pngs -o pictures/"
     op: Literal["quantize"] = "quantize"
     input_chunk_name: str = field("chunk", flag="-i", help="Affinity map to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Image to make.")

@@ -32,6 +32,11 @@ class SaveH5(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            load-precomputed -v file://em \
+            save-h5 -f cutouts/em_ -c lzf
+    """
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.")

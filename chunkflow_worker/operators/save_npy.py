@@ -29,6 +29,7 @@ class SaveNpy(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-npy -f em.npy"
     op: Literal["save-npy"] = "save-npy"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .npy: the box and .npy are appended.")

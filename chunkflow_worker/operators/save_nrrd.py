@@ -30,6 +30,7 @@ class SaveNrrd(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 save-nrrd -f seg.nrrd"
     op: Literal["save-nrrd"] = "save-nrrd"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(

@@ -32,6 +32,7 @@ class SavePngs(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-pngs -o sections/"
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels.")
     dtype: Literal["uint8", "uint16"] = field("uint8", flag="-t", help="Type of the pictures.")

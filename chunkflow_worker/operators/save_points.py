@@ -23,6 +23,7 @@ class SavePoints(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-npy -f somata.npy -s 40 4 4 -o somata save-points -i somata -f somata.h5"
     op: Literal["save-points"] = "save-points"
     input_name: str = field("point_cloud", flag="-i", help="Points to write.")
     file_path: str = field(flag="-f", help="File that ends in .h5, else a folder or prefix: the box and .h5 are appended.")

@@ -23,6 +23,12 @@ class SavePrecomputed(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            load-precomputed -v file://em \
+            threshold -t 99 \
+            save-precomputed -v file://mask
+    """
     op: Literal["save-precomputed"] = "save-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")

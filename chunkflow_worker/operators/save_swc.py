@@ -26,6 +26,7 @@ class SaveSwc(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 skeletonize -o skels save-swc -i skels -p skeletons/"
     op: Literal["save-swc"] = "save-swc"
     input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
     output_prefix: str = field("./", flag="-p", help="Folder, or what the files' names begin with.")

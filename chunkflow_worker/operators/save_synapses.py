@@ -29,6 +29,7 @@ class SaveSynapses(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-synapses -f synapses.h5 save-synapses -f synapses.json"
     op: Literal["save-synapses"] = "save-synapses"
     input_name: str = field("syns", flag="-i", help="Synapses to write.")
     file_path: str = field(

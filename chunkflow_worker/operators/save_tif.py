@@ -28,6 +28,7 @@ class SaveTif(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = "chunkflow load-h5 -f map.h5 save-tif -f map.tif -t uint8 -c lzw"
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(

@@ -33,6 +33,11 @@ class SaveZarr(Operator):
     """
 
     group: ClassVar[str] = "Write"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            load-precomputed -v file://em \
+            save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
+    """
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(

@@ -41,6 +41,10 @@ class SetupEnv(TaskSource):
     """
 
     group: ClassVar[str] = "Service"
+    example: ClassVar[str] = r"""
+        chunkflow setup-env --volume-start 0 0 0 -s 256 2048 2048 -l s3://lab/membranes -r 8 \
+            -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
+    """
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(None, help="Voxel behind its last one, at mip 0.")

@@ -28,6 +28,7 @@ class Skeletonize(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
+    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
     op: Literal["skeletonize"] = "skeletonize"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")

@@ -20,6 +20,12 @@ class SkipAllZero(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            load-precomputed -v file://em \
+            skip-all-zero \
+            save-h5 -f cutouts/
+    """
     op: Literal["skip-all-zero"] = "skip-all-zero"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to look at.")
     prefix: str | None = field(None, flag="-p", help="Begin of the file's name, with its folder or address; no file without.")

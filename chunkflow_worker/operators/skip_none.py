@@ -19,6 +19,12 @@ class SkipNone(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-file -f boxes.npy \
+            load-synapses -f found/ \
+            skip-none -i syns \
+            save-synapses -f kept/
+    """
     op: Literal["skip-none"] = "skip-none"
     input_name: str = field("chunk", flag="-i", help="Value to look at.")
     touch: bool = field(True, help="Make the file, if there is a prefix.")

@@ -19,6 +19,13 @@ class SkipTaskByBlocksInVolume(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow generate-tasks -v file://em -c 64 512 512 \
+            skip-task-by-blocks-in-volume -v file://smooth \
+            load-precomputed -v file://em \
+            gaussian-filter \
+            save-precomputed -v file://smooth
+    """
     op: Literal["skip-task-by-blocks-in-volume"] = "skip-task-by-blocks-in-volume"
     volume_path: str = field(flag="-v", help="Path of the volume.")
     mip: int = field(0, flag="-m", ge=0, help="Mip level of the volume; the task's box counts voxels of this level.")

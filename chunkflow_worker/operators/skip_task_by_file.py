@@ -19,6 +19,13 @@ class SkipTaskByFile(Operator):
     """
 
     group: ClassVar[str] = "Tasks"
+    example: ClassVar[str] = r"""
+        chunkflow fetch-task-from-file -f boxes.npy \
+            skip-task-by-file -p s3://lab/flags/ \
+            load-zarr -f em.zarr \
+            save-h5 -f cutouts/ \
+            mark-complete -p s3://lab/flags/
+    """
     op: Literal["skip-task-by-file"] = "skip-task-by-file"
     prefix: str = field(flag="-p", help="Begin of the file's name, with its folder or address; the box follows.")
     suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")

@@ -18,6 +18,7 @@ class Threshold(Operator):
     """
 
     group: ClassVar[str] = "Image"
+    example: ClassVar[str] = "chunkflow load-h5 -f map.h5 threshold -t 0.3 save-h5 -f mask.h5"
     op: Literal["threshold"] = "threshold"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -20,6 +20,7 @@ class View(Operator):
     """
 
     group: ClassVar[str] = "View"
+    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg view --segmentation-chunk-name seg"
     op: Literal["view"] = "view"
     image_chunk_name: str = field("chunk", help="Chunk to show.")
     segmentation_chunk_name: str | None = field(None, help="Segmentation of the same box to show over it.")

@@ -1,0 +1,56 @@
+"""What MkDocs does beside reading docs/: it makes the pages that follow from the code, and takes in those of the repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from reference import command_page, grouped_operators, operator_page, operators_index
+
+from chunkflow_worker.cli.chunkflow import cli as chunkflow
+from chunkflow_worker.cli.worker import cli as worker
+from producer.cli import cli as producer
+
+ROOT = Path(__file__).parents[1]
+REPOSITORY_PAGES = {"changelog.md": "CHANGELOG.md", "benchmarks.md": "benchmarks/RESULTS.md"}
+COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
+
+# In the repository one page holds all operators, and results stand beside their programs; the site has other pages for both.
+LINKS = {
+    r"\boperators\.md#([\w-]+)\)": r"operators/\1.md)",
+    r"\boperators\.md\)": "operators/index.md)",
+    r"\.\./benchmarks/RESULTS\.md\)": "benchmarks.md)",
+}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    groups: list[Any] = [{group: [f"operators/{name}.md" for name in names]} for group, names in grouped_operators().items()]
+    reference = next(item["Reference"] for item in config.nav or [] if "Reference" in item)
+    reference.insert(0, {"Operators": ["operators/index.md", *groups]})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for place, text in _pages():
+        files.append(File.generated(config, place, content=text))
+    return files
+
+
+def _pages() -> Iterator[tuple[str, str]]:
+    yield "operators/index.md", operators_index()
+    for name in (name for names in grouped_operators().values() for name in names):
+        yield f"operators/{name}.md", operator_page(name)
+    for name, command in COMMANDS.items():
+        yield f"commands/{name}.md", command_page(name, command)
+    for place, source in REPOSITORY_PAGES.items():
+        yield place, (ROOT / source).read_text()
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    for link, replacement in LINKS.items():
+        markdown = re.sub(link, replacement, markdown)
+    return markdown
