@@ -42,6 +42,7 @@ def test_a_finished_task_gives_all_its_metrics_with_their_dimensions() -> None:
         ("OperatorSeconds", 0.5, place | {"operator": "load"}),
         ("OperatorSeconds", 1.25, place | {"operator": "net"}),
         ("TaskSeconds", 2.0, place),
+        ("Voxels", 64, place),
         ("VoxelsPerSecond", 32.0, place),
         ("TasksSucceeded", 1, place),
     ]
