@@ -22,7 +22,11 @@ from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
 
 ACCOUNT = "123456789012"
-_SAME = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage", "s3:HeadBucket": "s3:ListBucket"}
+_SAME = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "s3:HeadBucket": "s3:ListBucket",
+}
 
 
 @dataclass(frozen=True, order=True)
