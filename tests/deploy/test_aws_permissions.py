@@ -5,17 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 from roles import Guard, guarded
 from service import Service
 from stack import Stack, deploy
 
 from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.sqs import find_queue
 
 pytestmark = pytest.mark.e2e
 
@@ -90,6 +93,7 @@ def service(tmp_path: Path, aws: dict[str, str]) -> Iterator[RoleService]:
         made.close()
 
 
+@pytest.mark.timeout(600)
 def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(service: RoleService, guard: Guard) -> None:
     service.volumes(Vec3(16, 128, 128))
     failing = service.root / "failing"
@@ -132,6 +136,44 @@ def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(service: RoleS
     assert set(guard.granted) == {"WorkerRole", "ProducerRole"}
     unused = {name: sorted(rights - guard.used[name]) for name, rights in guard.granted.items()}
     assert unused == {"WorkerRole": [], "ProducerRole": []}, "and no right is there that nothing uses"
+
+
+def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -> None:
+    found = find_queue(service.sqs, service.queue)
+    queue, dead = found.url, found.dead_letter_url
+    inside, outside = f"{service.queue}-in", f"{service.queue}-out"
+    boto3.client("s3").put_object(Bucket=outside, Key="other/log/a.json", Body=b"")
+    worker, producer = clients(service, "worker"), clients(service, "producer")
+    datum = {"MetricName": "m", "Value": 1.0}
+    refusals: dict[str, Callable[[], object]] = {
+        "worker writes its input": lambda: worker("s3").put_object(Bucket=inside, Key="in/0", Body=b""),
+        "worker reads beside its output": lambda: worker("s3").get_object(Bucket=outside, Key="other/log/a.json"),
+        "worker deletes beside its output": lambda: worker("s3").delete_object(Bucket=outside, Key="other/log/a.json"),
+        "worker takes dead letters": lambda: worker("sqs").receive_message(QueueUrl=dead),
+        "worker changes its queue": lambda: worker("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"DelaySeconds": "1"}),
+        "worker speaks for another": lambda: worker("cloudwatch").put_metric_data(Namespace="another", MetricData=[datum]),
+        "producer takes tasks": lambda: producer("sqs").receive_message(QueueUrl=queue),
+        "producer deletes the queue": lambda: producer("sqs").delete_queue(QueueUrl=queue),
+        "producer writes voxels": lambda: producer("s3").put_object(Bucket=outside, Key="out/8_8_40/0", Body=b""),
+        "producer sends times": lambda: producer("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum]),
+    }
+    for what, attempt in refusals.items():
+        with pytest.raises(ClientError) as refusal:
+            attempt()
+        assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, what
+    assert len(guard.refused) == len(refusals)
+    worker("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum])
+    producer("s3").put_object(Bucket=outside, Key="out/log/jobs/a.json", Body=b"")
+
+
+def clients(service: RoleService, role: str) -> Callable[[str], Any]:
+    """Makes clients that come with the role."""
+    answer = boto3.client("sts").assume_role_with_web_identity(
+        RoleArn=service.roles[role], RoleSessionName="test", WebIdentityToken="of the cluster's identity provider"
+    )
+    keys = answer["Credentials"]
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    return lambda name: session.client(name)
 
 
 def take_away(service: RoleService, volume: str, block: str) -> tuple[str, str, bytes, str]:
