@@ -4,6 +4,7 @@ Namespace as configured; dimensions job, compute_device, and operator where it i
 
     OperatorSeconds    Seconds         of each operator of a finished task
     TaskSeconds        Seconds         of a finished task
+    Voxels             Count           of a finished task
     VoxelsPerSecond    Count/Second    of a finished task
     TasksSucceeded, TasksSkipped, TasksFailed, TasksRetried    Count
         failed: no other attempt will be made; retried: an attempt failed and another will be made
@@ -106,6 +107,7 @@ def _data_of(event: Event) -> Iterator[dict[str, Any]]:
         for name, seconds in event.operators.items():
             yield _datum("OperatorSeconds", seconds, "Seconds", place | {"operator": name})
         yield _datum("TaskSeconds", event.seconds, "Seconds", place)
+        yield _datum("Voxels", event.voxels, "Count", place)
         yield _datum("VoxelsPerSecond", event.voxels / max(event.seconds, 1e-9), "Count/Second", place)
         yield _datum("TasksSkipped" if event.state == "skipped" else "TasksSucceeded", 1, "Count", place)
     elif isinstance(event, TaskFailed):

@@ -73,6 +73,7 @@ def test_metrics_of_cloudwatch_equal_the_sums_of_the_ledger(service: Service) ->
         ("TasksRetried", ""): 1,
         ("TasksFailed", ""): 1,
         ("TaskSeconds", ""): sum(r.seconds for r in done),
+        ("Voxels", ""): sum(r.voxels for r in done),
         ("VoxelsPerSecond", ""): sum(r.voxels / r.seconds for r in done),
     }
     for operator in ("load-precomputed", "inference", "fail", "save-precomputed"):

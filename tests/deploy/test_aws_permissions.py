@@ -1,0 +1,190 @@
+"""A job by processes that have the roles of the stack and nothing else, from the first message to the last repair."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from botocore.exceptions import ClientError
+from roles import Guard, guarded
+from service import Service
+from stack import Stack, deploy
+
+from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.sqs import find_queue
+
+pytestmark = pytest.mark.e2e
+
+ABSENT, FAILING, HEALTHY = "0-16_0-64_64-128", "0-16_64-128_0-64", "0-16_64-128_64-128"
+
+
+class RoleService(Service):
+    """Input and output lie in buckets of their own, and each process comes with the token of its service account."""
+
+    def __init__(self, root: Path, stack: Stack, environment: dict[str, str]):
+        super().__init__(root, stack.queue, environment)
+        self.token = root / "token"
+        self.token.write_text("of the cluster's identity provider")
+        self.roles = {name: stack.values[f"{name.title()}RoleArn"] for name in ("worker", "producer")}
+        for name in ("in", "out"):
+            boto3.client("s3").create_bucket(Bucket=f"{stack.queue}-{name}")
+
+    def path(self, name: str) -> str:
+        return f"s3://{self.queue}-{'in' if name == 'in' else 'out'}/{name}"
+
+    def come_as(self, name: str) -> None:
+        """Processes started from now on find this role, as in a pod, and no keys."""
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            self.environment.pop(variable, None)
+        self.environment |= {"AWS_ROLE_ARN": self.roles[name], "AWS_WEB_IDENTITY_TOKEN_FILE": str(self.token)}
+
+    def produce(self, *arguments: str) -> str:
+        self.come_as("producer")
+        return self.producer(*arguments, "--pipeline", str(self.pipeline))
+
+    def refused(self, *arguments: str) -> str:
+        """What a producer says that can't do it."""
+        self.come_as("producer")
+        command = [sys.executable, "-m", "producer", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
+    def work_until(self, done: int, dead: int = 0) -> None:
+        """Workers do what there is."""
+        self.come_as("worker")
+        worker = self.start_worker(metrics_namespace=self.queue)
+        self.wait(lambda: (len(self.ledger.boxes()[0]), self.messages()) == (done, (0, 0, dead)), f"{done} done", 90)
+        worker.terminate()
+        assert worker.wait(20) == 0, self.logs()
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    with guarded() as made:
+        yield made
+
+
+@pytest.fixture
+def service(tmp_path: Path, aws: dict[str, str]) -> Iterator[RoleService]:
+    name = f"q-{uuid.uuid4().hex[:8]}"
+    stack = deploy(
+        QueueName=name,
+        InputBucket=f"{name}-in",
+        InputPrefix="in",
+        OutputBucket=f"{name}-out",
+        OutputPrefix="out",
+        OidcProvider="oidc.example.com/id/1",
+        MetricsNamespace=name,
+        MaxReceives=2,
+        VisibilitySeconds=5,
+    )
+    made = RoleService(tmp_path, stack, aws)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(service: RoleService, guard: Guard) -> None:
+    service.volumes(Vec3(16, 128, 128))
+    failing = service.root / "failing"
+    failing.write_text(FAILING)
+    service.chain({"op": "hold", "folder": str(service.root)}, {"op": "fail", "file": str(failing)})
+    lost = take_away(service, "in", "64-128_0-64_0-16")
+    nowhere = service.refused("enqueue", "--queue", service.queue, "-v", f"{service.path('in')}/nowhere", "-c", "16", "64", "64")
+    assert "Forbidden" not in nowhere, "what is absent is told as such"
+    service.come_as("producer")
+    service.enqueue()
+
+    service.come_as("worker")  # stopped in the middle: it gives its task back
+    stopped = service.start_worker(metrics_namespace=service.queue)
+    service.wait(lambda: service.starts(), "a task to start")
+    stopped.terminate()
+    assert stopped.wait(20) == 0, service.logs()
+    assert "gave 1 unfinished tasks back" in service.logs()
+
+    service.go()  # one box lacks its input, one fails whenever it is tried
+    service.work_until(done=2, dead=2)
+    service.produce("status", "--queue", service.queue)
+    told = service.produce("failures", "--queue", service.queue)
+    assert "made to fail" in told
+    assert "AccessDenied" not in told
+    assert "Forbidden" not in told
+
+    put_back(service, lost)
+    failing.write_text("")
+    service.produce("redrive", "--queue", service.queue)
+    service.work_until(done=4)
+
+    take_away(service, "out", "64-128_64-128_0-16")
+    service.produce("verify", "--enqueue")
+    service.work_until(done=4)
+    service.produce("verify")
+    service.produce("enqueue", "--queue", service.queue, "-v", service.path("in"), "-c", "16", "64", "64", "--skip-done")
+    assert np.array_equal(service.output(), service.input())
+
+    assert guard.refused == []
+    assert set(guard.granted) == {"WorkerRole", "ProducerRole"}
+    unused = {name: sorted(rights - guard.used[name]) for name, rights in guard.granted.items()}
+    assert unused == {"WorkerRole": [], "ProducerRole": []}, "and no right is there that nothing uses"
+
+
+def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -> None:
+    found = find_queue(service.sqs, service.queue)
+    queue, dead = found.url, found.dead_letter_url
+    inside, outside = f"{service.queue}-in", f"{service.queue}-out"
+    boto3.client("s3").put_object(Bucket=outside, Key="other/log/a.json", Body=b"")
+    worker, producer = clients(service, "worker"), clients(service, "producer")
+    datum = {"MetricName": "m", "Value": 1.0}
+    refusals: dict[str, Callable[[], object]] = {
+        "worker writes its input": lambda: worker("s3").put_object(Bucket=inside, Key="in/0", Body=b""),
+        "worker reads beside its output": lambda: worker("s3").get_object(Bucket=outside, Key="other/log/a.json"),
+        "worker deletes beside its output": lambda: worker("s3").delete_object(Bucket=outside, Key="other/log/a.json"),
+        "worker takes dead letters": lambda: worker("sqs").receive_message(QueueUrl=dead),
+        "worker changes its queue": lambda: worker("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"DelaySeconds": "1"}),
+        "worker speaks for another": lambda: worker("cloudwatch").put_metric_data(Namespace="another", MetricData=[datum]),
+        "producer takes tasks": lambda: producer("sqs").receive_message(QueueUrl=queue),
+        "producer deletes the queue": lambda: producer("sqs").delete_queue(QueueUrl=queue),
+        "producer writes voxels": lambda: producer("s3").put_object(Bucket=outside, Key="out/8_8_40/0", Body=b""),
+        "producer sends times": lambda: producer("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum]),
+    }
+    for what, attempt in refusals.items():
+        with pytest.raises(ClientError) as refusal:
+            attempt()
+        assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, what
+    assert len(guard.refused) == len(refusals)
+    worker("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum])
+    producer("s3").put_object(Bucket=outside, Key="out/log/jobs/a.json", Body=b"")
+
+
+def clients(service: RoleService, role: str) -> Callable[[str], Any]:
+    """Makes clients that come with the role."""
+    answer = boto3.client("sts").assume_role_with_web_identity(
+        RoleArn=service.roles[role], RoleSessionName="test", WebIdentityToken="of the cluster's identity provider"
+    )
+    keys = answer["Credentials"]
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    return lambda name: session.client(name)
+
+
+def take_away(service: RoleService, volume: str, block: str) -> tuple[str, str, bytes, str]:
+    """Delete a block, named as xyz, and return all that was of it."""
+    bucket, s3 = f"{service.queue}-{volume}", boto3.client("s3")
+    (key,) = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"] if block in o["Key"]]
+    found = s3.get_object(Bucket=bucket, Key=key)
+    s3.delete_object(Bucket=bucket, Key=key)
+    return bucket, key, found["Body"].read(), found.get("ContentEncoding", "")
+
+
+def put_back(service: RoleService, block: tuple[str, str, bytes, str]) -> None:
+    bucket, key, body, encoding = block
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentEncoding=encoding)

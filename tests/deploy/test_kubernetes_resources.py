@@ -1,0 +1,49 @@
+"""Pods ask for the memory that `chunkflow-worker check` tells for their chain."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from manifests import FOLDER, containers, environment, find, memory, render
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.storage.precomputed import create_volume
+
+WATCHED = 0.95  # of its limit, at which a worker fails its newest task
+
+
+def needed(pipeline: str, in_flight: int, folder: Path) -> float:
+    """Bytes for a worker with that many tasks in flight, measured with volumes of the same kind on disk."""
+    chain = yaml.safe_load(pipeline)
+    for operator in (chain["tasks"], *chain["operators"]):
+        if "volume_path" in operator:
+            operator["volume_path"] = f"file://{folder}/{operator['volume_path'].rsplit('/', 1)[1]}"
+            box = BoundingBox.sized((0, 0, 0), Vec3(128, 1024, 1024))
+            create_volume(operator["volume_path"], bounds=box, voxel_size=(40, 8, 8), block_size=(16, 64, 64), dtype="uint8")
+    file = folder / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(chain))
+    done = CliRunner().invoke(cli, ["check", "--open", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    total = re.search(r"^peak memory ([0-9.]+) GB", done.output, re.MULTILINE)
+    further = re.search(r"of each further one in flight ([0-9.]+)", done.output)
+    assert total
+    assert further
+    return (float(total[1]) + (in_flight - 1) * float(further[1])) * 1e9
+
+
+@pytest.mark.parametrize("overlay", ["local", "aws-gpu-spot"])
+def test_a_worker_asks_for_what_its_chain_takes(overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FOLDER.parent)  # the shipped chain names its net from there
+    manifests = render(overlay)
+    worker = containers(manifests)["worker/worker"]
+    in_flight = int(environment(manifests, worker)["CHUNKFLOW_IN_FLIGHT"])
+    pipeline = find(manifests, "ConfigMap", "chunkflow-pipeline")["data"]["pipeline.yaml"]
+    takes, asks = needed(pipeline, in_flight, tmp_path), memory(worker["resources"]["requests"]["memory"])
+    assert takes < WATCHED * asks
+    if overlay == "local":
+        assert asks < 4 * takes, "and not for much more"
