@@ -45,7 +45,7 @@ class TorchEngine:
     precision: auto takes what `fast_precision` says, or float32 when the net can't run in that or gives what is not finite, be
         it later on.
         The weighted mean over patches is float32 in any case.
-    acceleration: compile fuses the net's operations by torch.compile, which takes a minute or two at the first patch; graph
+    acceleration: compile fuses the net's operations by torch.compile, which takes tens of seconds at the first patch; graph
         records the net as one CUDA graph, so that many small operations start as one.
     """
 
