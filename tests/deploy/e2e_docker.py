@@ -81,18 +81,14 @@ def pip_settings() -> Iterator[list[str]]:
     for line in listed.splitlines():
         name, _, value = line.partition("=")
         told.setdefault(name.rpartition(".")[2].strip(":"), []).extend(value.strip("'\"").replace("\\n", " ").split())
-    folders = [Path(place) for place in told.get("find-links", []) if Path(place).is_dir()]
+    folders = [Path(place) for place in dict.fromkeys(told.get("find-links", [])) if Path(place).is_dir()]
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) for folder in folders]
-    settings = {name: told.get(name, []) for name in ("index-url", "extra-index-url", "trusted-host")}
+    # Other folders and files of this machine are not there in a build.
+    settings = {name: [v for v in told.get(name, []) if not v.startswith("file:")] for name in ("index-url", "extra-index-url")}
     settings["find-links"] = [f"http://127.0.0.1:{server.server_port}/" for server in servers]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pip.conf"
-        # Folders of this machine are not there in a build, but for those that are served to it.
-        lines = [
-            f"{name} = {' '.join(v for v in values if '://' in v and not v.startswith('file:'))}"
-            for name, values in settings.items()
-        ]
-        file.write_text("\n".join(["[global]", *(line for line in lines if not line.endswith("= ")), ""]))
+        file.write_text("\n".join(["[global]", *(f"{name} = {' '.join(v)}" for name, v in settings.items() if v), ""]))
         for server in servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()
         options = ["--secret", f"id=pip.conf,src={file}"]
@@ -273,9 +269,8 @@ def docker(*arguments: str, limit: float = 60) -> str:
 def run(command: list[str], environment: dict[str, str] | None = None, limit: float = 60) -> str:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     if done.returncode:
-        raise SystemExit(
-            f"{shlex.join(command)}\nended with status {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-        )
+        said = done.stdout[-4000:] + done.stderr[-4000:]
+        raise SystemExit(f"{shlex.join(command)}\nended with status {done.returncode}\n{said}")
     return done.stdout.strip()
 
 
