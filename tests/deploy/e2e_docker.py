@@ -42,6 +42,7 @@ def main() -> int:
         say("local AWS, queue, sample and a worker started", time.monotonic() - began)
         (worker,) = containers("worker")
         check_hardened(worker)
+        until(120, "the worker is healthy", lambda: inspect(worker)["State"]["Health"]["Status"] == "healthy")
         began = time.monotonic()
         compose("run", "--rm", "producer", "enqueue")
         stop_one(worker)
@@ -140,8 +141,9 @@ def check_hardened(worker: str) -> None:
 
 def stop_one(worker: str) -> None:
     """SIGTERM in the middle of a task: exit status 0 within the time, and the task can be had at once, no attempt spent."""
-    until(120, "the worker is healthy", lambda: inspect(worker)["State"].get("Health", {}).get("Status") == "healthy")
-    box = until(60, "a task was started", lambda: box_in_hand(worker))
+    seen = logs(worker).count(" INFO started ")
+    until(120, "a task is at its beginning", lambda: logs(worker).count(" INFO started ") > seen)
+    box = box_in_hand(worker)
     began = time.monotonic()
     docker("stop", "--time", str(STOP_SECONDS), worker)
     seconds = time.monotonic() - began
@@ -305,7 +307,7 @@ def until(seconds: float, what: str, find: Callable[[], Any]) -> Any:
     while time.monotonic() < end:
         if found := find():
             return found
-        time.sleep(1)
+        time.sleep(0.3)
     raise SystemExit(f"waited {seconds:.0f} s in vain until {what}")
 
 
