@@ -98,7 +98,8 @@ def test_defaults_are_valid_and_the_stop_waits_for_the_grace(monkeypatch: pytest
 
 
 def test_the_same_file_serves_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"LOCAL_AWS": "0", "AWS_ENDPOINT_URL": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_REGION": "eu-west-1"}
+    told = {"LOCAL_AWS": "0", "AWS_REGION": "eu-west-1"}
+    told |= dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
     settings = settings_of(monkeypatch, "worker", told)
     assert (settings.endpoint_url, settings.region) == (None, "eu-west-1")
     assert not environment("worker", told)["AWS_ACCESS_KEY_ID"], "so that the machine's role counts"
