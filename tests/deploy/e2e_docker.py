@@ -48,7 +48,7 @@ def main() -> int:
         stop_one(worker)
         compose("up", "--detach", "--no-build", "--scale", "worker=3")
         kill_two()
-        status = until(240, "all tasks are done", lambda: all_done(compose))
+        status = until(420, "all tasks are done", lambda: all_done(compose))
         say(f"job of {TASKS} tasks, with a worker stopped, one killed and one that crashed", time.monotonic() - began)
         assert (status["failed"], status["missing"], status["dead"]) == (0, 0, 0), status
         print(compose("run", "--rm", "producer", "verify").splitlines()[-1])
