@@ -8,9 +8,18 @@ IMAGE ?=
 # Scenarios and options of make chaos, for example CHAOS="kills --seeds 2"
 CHAOS ?=
 
-BIN := .venv/bin
+# The command for containers, and options for its builds, for example DOCKER_BUILD_ARGS="--secret id=pip.conf,src=pip.conf"
+DOCKER ?= docker
+DOCKER_BUILD_ARGS ?=
+# Options of uv for the locks, for example LOCK=--upgrade
+LOCK ?=
 
-.PHONY: demo test lint format docs bench chaos audit clean
+BIN := .venv/bin
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$(shell git rev-parse HEAD)
+
+.PHONY: demo test lint format docs bench chaos audit lock images image-gpu e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -47,6 +56,24 @@ chaos: .venv/dev.installed
 audit: .venv/dev.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --strict --skip-editable
+
+# What the images install, with hashes: deploy/requirements/*.txt.
+lock: .venv/dev.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
+	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/requirements/lock.sh $(LOCK)
+
+images:
+	$(BUILD) --target producer --tag chunkflow-producer:$(VERSION) .
+	$(BUILD) --target local-aws --tag chunkflow-local-aws:$(VERSION) .
+	$(BUILD) --target worker-cpu --tag chunkflow-worker:$(VERSION)-cpu .
+
+# Apart: it downloads gigabytes of CUDA.
+image-gpu:
+	$(BUILD) --target worker-gpu --tag chunkflow-worker:$(VERSION)-gpu .
+
+# Builds the images, runs a job with compose, stops and kills its workers meanwhile. Needs Docker.
+e2e-docker:
+	DOCKER="$(DOCKER)" DOCKER_BUILD_ARGS="$(DOCKER_BUILD_ARGS)" $(PYTHON) tests/deploy/e2e_docker.py
 
 clean:
 	rm -rf .venv benchmarks/.envs build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

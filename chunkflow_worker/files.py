@@ -32,8 +32,10 @@ def normal_path(path: str) -> str:
 def prepare_environment() -> None:
     """Let cloudfiles find AWS credentials and region where boto3 does.
 
-    cloudfiles 6 raises KeyError for key pairs without a session token and ignores AWS_REGION.
+    cloudfiles 6 raises KeyError for key pairs without a session token, takes empty keys for keys, and ignores AWS_REGION.
     """
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        del os.environ[name]
     if "AWS_ACCESS_KEY_ID" in os.environ:
         os.environ.setdefault("AWS_SESSION_TOKEN", "")
     if "AWS_REGION" in os.environ:

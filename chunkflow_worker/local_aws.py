@@ -1,4 +1,4 @@
-"""A local AWS (SQS, S3, CloudWatch) on 127.0.0.1, by moto's server: for laptops, tests and the demo."""
+"""A local AWS (SQS, S3, CloudWatch) by moto's server: for laptops, tests and the demo."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def local_aws(port: int = 0) -> Iterator[dict[str, str]]:
+def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
     """Serve until the block ends; yields the environment variables that lead every AWS client to it.
 
-    port: 0 takes a free one. What was stored is gone when the block ends.
+    port: 0 takes a free one. host: the address to listen on; anybody who reaches it may read and write all.
+    What was stored is gone when the block ends.
     Raises ConfigError when the extra is not installed.
     """
     try:
@@ -31,12 +32,12 @@ def local_aws(port: int = 0) -> Iterator[dict[str, str]]:
         ) from None
     _queue_calls_one_at_a_time()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
     server.start()
     try:
-        host, bound = server.get_host_and_port()
+        _, bound = server.get_host_and_port()
         yield {
-            "AWS_ENDPOINT_URL": f"http://{host}:{bound}",
+            "AWS_ENDPOINT_URL": f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_SESSION_TOKEN": "local",

@@ -150,3 +150,14 @@ def test_cloudfiles_finds_credentials_and_region_where_boto3_does(monkeypatch: p
 
     assert os.environ["AWS_SESSION_TOKEN"] == ""
     assert os.environ["AWS_DEFAULT_REGION"] == "eu-west-1"
+
+
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    prepare_environment()
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"} & set(os.environ)
+    assert os.environ["AWS_DEFAULT_REGION"] == "eu-west-1"

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
+import pytest
+
+from chunkflow_worker.local_aws import local_aws
 
 MESSAGES, RECEIVERS = 60, 6
 
@@ -61,3 +64,11 @@ def test_a_long_poll_returns_when_a_message_comes(aws: dict[str, str], unique_na
     assert message["Body"] == "late"
     assert time.monotonic() - began < 15
     timer.join()
+
+
+def test_it_listens_where_it_is_told(unique_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_aws(host="127.0.0.2") as variables:
+        assert variables["AWS_ENDPOINT_URL"].startswith("http://127.0.0.2:")
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert "127.0.0.2" in boto3.client("sqs").create_queue(QueueName=unique_name)["QueueUrl"]

@@ -93,8 +93,9 @@ def settings() -> None:
 
 
 @cli.command("local-aws")
-@click.option("--port", default=0, help="Port on 127.0.0.1; a free one when 0.")
-def local_aws_command(port: int) -> None:
+@click.option("--port", default=0, help="Port; a free one when 0.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. Whoever reaches it may do anything.")
+def local_aws_command(port: int, host: str) -> None:
     """Serve a local AWS (SQS, S3, CloudWatch) until stopped; prints the variables that lead to it."""
     import signal
     import threading
@@ -104,7 +105,7 @@ def local_aws_command(port: int) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with local_aws(port) as variables:
+    with local_aws(port, host) as variables:
         for name, value in variables.items():
             click.echo(f"export {name}={value}")
         sys.stdout.flush()

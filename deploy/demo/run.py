@@ -29,6 +29,7 @@ from em_volume import VOXEL_SIZE_NM, make_volume
 from picture import write_picture
 from rich.console import Console
 from rich.table import Table
+from sample import SEED, SHAPE, write_volumes
 from score import best_threshold, score
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
@@ -37,12 +38,11 @@ from chunkflow_worker.ledger import Ledger
 from chunkflow_worker.local_aws import local_aws
 from chunkflow_worker.operators.load_h5 import LoadH5
 from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.task import Task
 
 HERE = Path(__file__).parent
-SHAPE, SEED = Vec3(48, 512, 512), 7
-BLOCK, CHUNK = Vec3(16, 64, 64), Vec3(16, 256, 256)
+CHUNK = Vec3(16, 256, 256)
 PATCH, OVERLAP = Vec3(16, 160, 160), Vec3(4, 32, 32)
 WORKERS = 2
 BUCKET, IMAGE, QUEUE, JOB = "chunkflow-demo", "s3://chunkflow-demo/em", "demo", "demo"
@@ -98,11 +98,8 @@ class Demo:
     def _make_volumes(self) -> tuple[BoundingBox, np.ndarray | None]:
         """Write the image to the local S3, and an empty volume for the membranes beside the picture."""
         image, truth, offset, voxel_size = self._image()
-        box = BoundingBox.sized(offset, image.shape)
         boto3.client("s3").create_bucket(Bucket=BUCKET)
-        for path in (IMAGE, self.output):
-            create_volume(path, bounds=box, voxel_size=voxel_size, block_size=BLOCK, dtype="uint8")
-        PrecomputedVolume(IMAGE).write(box, image)
+        box = write_volumes(image, IMAGE, self.output, offset, voxel_size)
         say(f"image of {' x '.join(map(str, box.size))} voxels in {IMAGE}")
         return box, truth
 

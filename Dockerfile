@@ -1,0 +1,125 @@
+# The images of the service: worker-cpu, worker-gpu, producer, and local-aws, the AWS of laptops and tests.
+#
+#     docker build --target worker-cpu --tag chunkflow-worker:0.1.0-cpu .        (all four: make images)
+#
+# Needs BuildKit (DOCKER_BUILDKIT=1 before Docker 23). Behind a proxy or with an index of your own, hand pip's settings to
+# the build as a secret, which no layer keeps: --secret id=pip.conf,src=pip.conf
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+# ---------------------------------------------------------------- packages: what changes seldom
+
+FROM ${PYTHON_IMAGE} AS venv
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_ONLY_BINARY=:all: PIP_REQUIRE_HASHES=1
+# pip stays out of the images: the one of the base image installs into the environment.
+RUN python -m venv --without-pip /opt/venv
+WORKDIR /build
+
+FROM venv AS core-packages
+COPY deploy/requirements/core.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/venv/bin/python install -r core.txt
+
+FROM core-packages AS local-aws-packages
+COPY deploy/requirements/local-aws.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/venv/bin/python install -r core.txt -r local-aws.txt
+
+FROM core-packages AS worker-packages
+COPY deploy/requirements/worker.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/venv/bin/python install -r core.txt -r worker.txt
+
+FROM worker-packages AS worker-cpu-packages
+# PyPI's torch for x86-64 is the CUDA build; the smaller one is PyTorch's own to give. Its hash is locked like all others.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY deploy/requirements/torch-cpu.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/venv/bin/python install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+    -r core.txt -r worker.txt -r torch-cpu.txt
+
+FROM worker-packages AS worker-gpu-packages
+COPY deploy/requirements/torch-gpu.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/venv/bin/python install -r core.txt -r worker.txt -r torch-gpu.txt
+
+# ---------------------------------------------------------------- code: what changes often, one small layer
+
+FROM venv AS code
+COPY deploy/requirements/build.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/build && python -m pip --python /opt/build/bin/python install -r build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY chunkflow_worker chunkflow_worker
+COPY producer producer
+RUN /opt/build/bin/hatchling build -t wheel -d dist \
+    && PIP_REQUIRE_HASHES=0 python -m pip --python /opt/venv/bin/python install --no-index --no-deps dist/*.whl
+
+# ---------------------------------------------------------------- images
+
+FROM ${PYTHON_IMAGE} AS base
+ARG PYTHON_IMAGE
+LABEL org.opencontainers.image.licenses="Apache-2.0" org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+# tini hands signals on to the one process that it starts, and reaps what that leaves behind.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin chunkflow
+# Nothing is written but below /tmp, so that the root file system can be read-only.
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /job
+
+FROM base AS producer
+COPY --from=core-packages /opt/venv /opt/venv
+COPY --from=code /opt/venv /opt/venv
+USER 10001:10001
+HEALTHCHECK NONE
+ENTRYPOINT ["tini", "--", "chunkflow-producer"]
+CMD ["--help"]
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="chunkflow-producer" org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.description="Sends the boxes of a job to SQS, tells its state, verifies its output"
+
+FROM base AS local-aws
+COPY --from=local-aws-packages /opt/venv /opt/venv
+COPY --from=code /opt/venv /opt/venv
+USER 10001:10001
+EXPOSE 5000
+HEALTHCHECK --interval=2s --timeout=5s --start-period=30s --retries=15 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/moto-api/', timeout=4)"]
+ENTRYPOINT ["tini", "--"]
+CMD ["chunkflow-worker", "local-aws", "--host", "0.0.0.0", "--port", "5000"]
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="chunkflow-local-aws" org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.description="SQS, S3 and CloudWatch in memory, for laptops and tests; anybody who reaches it may use it"
+
+FROM base AS worker
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["chunkflow-worker", "health"]
+ENTRYPOINT ["tini", "--", "chunkflow-worker"]
+CMD ["run"]
+
+FROM worker AS worker-cpu
+COPY --from=worker-cpu-packages /opt/venv /opt/venv
+COPY --from=code /opt/venv /opt/venv
+USER 10001:10001
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="chunkflow-worker" org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.description="Takes boxes from SQS and runs a chain of operators on each, on CPUs"
+
+FROM worker AS worker-gpu
+COPY --from=worker-gpu-packages /opt/venv /opt/venv
+COPY --from=code /opt/venv /opt/venv
+# What the NVIDIA container toolkit brings in: CUDA, and nvidia-smi, which CHUNKFLOW_DEVICES=all asks.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 10001:10001
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="chunkflow-worker" org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.description="Takes boxes from SQS and runs a chain of operators on each, on NVIDIA GPUs"

@@ -1,0 +1,51 @@
+"""A made-up image with known membranes, and the empty volume for what a job finds, in the S3 of this environment.
+
+python deploy/demo/sample.py        what deploy/demo/pipeline.yaml reads and writes
+"""
+
+from __future__ import annotations
+
+import sys
+
+import boto3
+import numpy as np
+from em_volume import VOXEL_SIZE_NM, make_volume
+from numpy.typing import NDArray
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.files import Files
+from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+
+SHAPE, SEED, BLOCK = Vec3(48, 512, 512), 7, Vec3(16, 64, 64)
+BUCKET = "chunkflow-sample"
+
+
+def write_volumes(
+    image: NDArray[np.uint8],
+    image_path: str,
+    output_path: str,
+    offset: Vec3 = Vec3(0, 0, 0),
+    voxel_size: tuple[float, float, float] = VOXEL_SIZE_NM,
+) -> BoundingBox:
+    """Write an image (uint8, zyx), then an empty volume beside it; returns their bounds."""
+    box = BoundingBox.sized(offset, image.shape)
+    create_volume(image_path, bounds=box, voxel_size=voxel_size, block_size=BLOCK, dtype="uint8")
+    PrecomputedVolume(image_path).write(box, image)
+    create_volume(output_path, bounds=box, voxel_size=voxel_size, block_size=BLOCK, dtype="uint8")
+    return box
+
+
+def main() -> int:
+    image_path, output_path = f"s3://{BUCKET}/em", f"s3://{BUCKET}/membranes"
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    if Files(output_path).get_json("info"):
+        print(f"{image_path} and {output_path} are there already")
+        return 0
+    image, _ = make_volume(SHAPE, SEED)
+    box = write_volumes(image, image_path, output_path)
+    print(f"image of {' x '.join(map(str, box.size))} voxels in {image_path}, empty volume in {output_path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

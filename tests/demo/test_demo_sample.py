@@ -1,0 +1,30 @@
+"""The volumes of docker-compose.yml's job."""
+
+from __future__ import annotations
+
+import boto3
+import numpy as np
+import pytest
+import sample
+from em_volume import make_volume
+
+from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.storage.precomputed import PrecomputedVolume, volume_bounds
+
+
+def test_the_sample_is_made_once(
+    aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = Vec3(16, 128, 64)
+    monkeypatch.setattr(sample, "SHAPE", shape)
+    monkeypatch.setattr(sample, "BUCKET", unique_name)
+    assert sample.main() == 0
+    box = BoundingBox.sized(Vec3(0, 0, 0), shape)
+    image = PrecomputedVolume(f"s3://{unique_name}/em").read(box)
+    np.testing.assert_array_equal(image, make_volume(shape, sample.SEED)[0])
+    assert volume_bounds(f"s3://{unique_name}/membranes") == box
+    boto3.client("s3").delete_object(Bucket=unique_name, Key="em/info")
+    assert sample.main() == 0
+    assert "there already" in capsys.readouterr().out
+    with pytest.raises(boto3.client("s3").exceptions.NoSuchKey):  # nothing was made again
+        boto3.client("s3").get_object(Bucket=unique_name, Key="em/info")

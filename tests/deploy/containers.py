@@ -1,0 +1,98 @@
+"""The commands of Docker and Compose, as `make e2e-docker` uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "chunkflow-e2e"
+DOCKER = shlex.split(os.environ.get("DOCKER", "docker"))
+
+
+@contextmanager
+def the_stack() -> Iterator[Callable[..., str]]:
+    """Runs compose's commands; whatever happens, all is down when the block ends."""
+    command = shlex.split(os.environ.get("COMPOSE", "")) or compose_command()
+    files = ["--file", "docker-compose.yml", "--file", "tests/deploy/compose.loopback.yml", "--env-file", "tests/deploy/e2e.env"]
+    prefix = [*command, "--project-name", PROJECT, *files]
+    # What the shell sets would take the place of the file's settings.
+    environment = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("DOCKER_")}
+    print(f"{' '.join(command)}: {run([*command, 'version', '--short'])}")
+
+    def compose(*arguments: str) -> str:
+        return run([*prefix, *arguments], environment, limit=300)
+
+    compose("down", "--remove-orphans", "--volumes")
+    try:
+        yield compose
+    except BaseException:
+        for worker in containers("worker"):
+            print(f"--- {worker}\n{logs(worker)}", file=sys.stderr)
+        raise
+    finally:
+        compose("down", "--remove-orphans", "--volumes", "--timeout", "5")
+
+
+def compose_command() -> list[str]:
+    plugin = subprocess.run([*DOCKER, "compose", "version"], capture_output=True, check=False)
+    return ["docker-compose"] if plugin.returncode else [*DOCKER, "compose"]
+
+
+def docker(*arguments: str, limit: float = 60) -> str:
+    return run([*DOCKER, *arguments], os.environ | {"DOCKER_BUILDKIT": "1"}, limit)
+
+
+def run(command: list[str], environment: dict[str, str] | None = None, limit: float = 60) -> str:
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+    if done.returncode:
+        said = done.stdout[-4000:] + done.stderr[-4000:]
+        raise SystemExit(f"{shlex.join(command)}\nended with status {done.returncode}\n{said}")
+    return done.stdout.strip()
+
+
+def containers(service: str = "") -> list[str]:
+    of = f"label=com.docker.compose.project={PROJECT}", f"label=com.docker.compose.service={service}"
+    return docker("ps", "--all", "--quiet", *(f"--filter={label}" for label in (of if service else of[:1]))).split()
+
+
+def inspect(container: str) -> dict[str, Any]:
+    return dict(json.loads(docker("inspect", container))[0])
+
+
+def pids(container: str) -> list[int]:
+    if not inspect(container)["State"]["Running"]:
+        return []
+    return [int(line.split()[0]) for line in docker("top", container, "-o", "pid").splitlines()[1:]]
+
+
+def logs(container: str) -> str:
+    done = subprocess.run([*DOCKER, "logs", container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    return done.stdout
+
+
+def in_container(container: str, code: str) -> str:
+    lines = code.strip("\n").splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    return docker("exec", container, "python", "-c", "\n".join(line[indent:] for line in lines))
+
+
+def until(seconds: float, what: str, find: Callable[[], Any]) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := find():
+            return found
+        time.sleep(0.3)
+    raise SystemExit(f"waited {seconds:.0f} s in vain until {what}")
+
+
+def say(what: str, seconds: float) -> None:
+    print(f"{seconds:7.1f} s  {what}", flush=True)

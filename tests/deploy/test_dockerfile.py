@@ -1,0 +1,119 @@
+"""The Dockerfile by hadolint's rules, and by ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ("producer", "local-aws", "worker-cpu", "worker-gpu")
+
+
+def stages() -> dict[str, tuple[str, list[str]]]:
+    """Of each stage its parent and its instructions, continued lines joined and comments left out."""
+    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
+    found: dict[str, tuple[str, list[str]]] = {}
+    name = ""
+    for line in filter(None, re.sub(r"\\\n\s*", "", text).splitlines()):
+        if line.startswith("FROM "):
+            _, parent, _, name = line.split()
+            found[name] = (parent, [])
+        elif name:
+            found[name][1].append(line)
+    return found
+
+
+def instructions(stage: str) -> list[str]:
+    """Of a stage and those that it is built on."""
+    parent, own = stages()[stage]
+    return (instructions(parent) if parent in stages() else []) + own
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([str(hadolint), str(ROOT / "Dockerfile")], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_images_run_without_root_and_under_tini(target: str) -> None:
+    lines = instructions(target)
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"], "a number, which Kubernetes can check"
+    assert [line for line in lines if line.startswith("ENTRYPOINT ")][-1].startswith('ENTRYPOINT ["tini", "--"')
+    last_copy = max(i for i, line in enumerate(lines) if line.startswith(("COPY ", "RUN ")))
+    assert lines.index("USER 10001:10001") > last_copy, "nothing that the image holds is the user's to change"
+
+
+@pytest.mark.parametrize(("target", "command"), [("worker-cpu", "chunkflow-worker"), ("worker-gpu", "chunkflow-worker")])
+def test_workers_tell_their_health(target: str, command: str) -> None:
+    health = [line for line in instructions(target) if line.startswith("HEALTHCHECK ")]
+    assert len(health) == 1
+    assert health[0].endswith(f'CMD ["{command}", "health"]')
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_code_comes_after_the_packages(target: str) -> None:
+    copies = [line for line in instructions(target) if line.startswith("COPY ")]
+    assert len(copies) == 2
+    assert "-packages " in copies[0]
+    assert copies[1] == "COPY --from=code /opt/venv /opt/venv"
+    packages = instructions(copies[0].split()[1].removeprefix("--from="))
+    assert all(line.split()[1].startswith("deploy/requirements/") for line in packages if line.startswith("COPY "))
+
+
+def test_packages_are_installed_by_hash_from_wheels() -> None:
+    venv = " ".join(instructions("venv"))
+    assert "PIP_REQUIRE_HASHES=1" in venv
+    assert "PIP_ONLY_BINARY=:all:" in venv
+    installs = {name: line for name, (_, lines) in stages().items() for line in lines if " install -r " in line or " -r " in line}
+    assert set(installs) == {name for name in stages() if name.endswith("-packages")} | {"code"}
+    for name, line in installs.items():
+        assert set(re.findall(r"(\S+\.txt)", line)) <= {path.name for path in (ROOT / "deploy/requirements").glob("*.txt")}, name
+        assert "--mount=type=secret,id=pip.conf" in line, "settings of pip may hold a password"
+
+
+def test_base_image_is_pinned_and_can_be_changed() -> None:
+    first = next(line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG "))
+    assert re.fullmatch(r"ARG PYTHON_IMAGE=python:3\.\d+-slim-bookworm", first)
+    assert {parent for parent, _ in stages().values()} - set(stages()) == {"${PYTHON_IMAGE}"}
+
+
+def test_nothing_is_fetched_past_the_package_managers() -> None:
+    every = [line for _, lines in stages().values() for line in lines]
+    assert not [line for line in every if line.startswith("ADD ")]
+    assert not [line for line in every if re.search(r"\b(curl|wget|git)\b|:latest", line)]
+    for line in every:
+        if "apt-get install" in line:
+            assert "--no-install-recommends" in line
+            assert "rm -rf /var/lib/apt/lists/*" in line
+
+
+def test_images_say_what_they_are() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for target in TARGETS:
+        lines = instructions(target)
+        labels = " ".join(line for line in lines if line.startswith("LABEL "))
+        for name in ("title", "description", "version", "revision", "licenses", "base.name"):
+            assert f"org.opencontainers.image.{name}=" in labels, (target, name)
+        assert f"ARG VERSION={version}" in lines
+
+
+def test_context_holds_what_is_copied_and_no_more() -> None:
+    allowed = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert allowed[0] == "*"
+    shown = {line[1:] for line in allowed if line.startswith("!")}
+    copied = {
+        word
+        for _, lines in stages().values()
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    assert {path.split("/")[0] for path in copied} == {path.split("/")[0] for path in shown}
+    assert all((ROOT / path).exists() for path in copied)
+    assert not any(path.startswith((".env", ".git")) for path in shown)
