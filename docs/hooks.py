@@ -16,14 +16,21 @@ from chunkflow_worker.cli.worker import cli as worker
 from producer.cli import cli as producer
 
 ROOT = Path(__file__).parents[1]
-REPOSITORY_PAGES = {"changelog.md": "CHANGELOG.md", "benchmarks.md": "benchmarks/RESULTS.md"}
+REPOSITORY_PAGES = {
+    "changelog.md": "CHANGELOG.md",
+    "benchmarks.md": "benchmarks/RESULTS.md",
+    **{page: page for page in ("deploy/README.md", "deploy/kubernetes/README.md", "deploy/aws/README.md")},
+}
 COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
 
-# In the repository one page holds all operators, and results stand beside their programs; the site has other pages for both.
+# In the repository one page holds all operators, pages stand beside their programs, and some name a file; the site has other places.
 LINKS = {
     r"\boperators\.md#([\w-]+)\)": r"operators/\1.md)",
     r"\boperators\.md\)": "operators/index.md)",
     r"\.\./benchmarks/RESULTS\.md\)": "benchmarks.md)",
+    r"\(\.\./deploy/": "(deploy/",
+    r"\.\./docs/": "../",
+    r"\[([^]]+)\]\([^)]+\.yaml\)": r"\1",
 }
 
 
