@@ -23,7 +23,7 @@ REPOSITORY_PAGES = {
 }
 COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
 
-# In the repository one page holds all operators, pages stand beside their programs, and some name a file; the site has other places.
+# Where links of the repository lead on the site: operators have a page each, other pages have moved, and code is not there.
 LINKS = {
     r"\boperators\.md#([\w-]+)\)": r"operators/\1.md)",
     r"\boperators\.md\)": "operators/index.md)",
