@@ -14,6 +14,8 @@ from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import (
+    BoxNotAligned,
+    BoxOutsideVolume,
     ChunkflowError,
     ChunkMismatch,
     ConfigError,
@@ -27,7 +29,7 @@ from chunkflow_worker.ledger import default_path
 from chunkflow_worker.message import pipeline_digest
 from chunkflow_worker.operator import Operator, Run, Step, TaskSource, find_operator
 from chunkflow_worker.options import faults_of
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.task import SkipTask, Task, kind_of
 
 _SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
 
@@ -145,7 +147,7 @@ class OpenPipeline:
         """
         for label, operator, run, step in self.steps:
             check()
-            with _naming(label, task.bbox), task.timed(label):
+            with _naming(label, task.bbox, lambda: _seen_by(operator, task)), task.timed(label):
                 step(task)
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
@@ -252,13 +254,22 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
 
 
 @contextmanager
-def _naming(label: str, bbox: BoundingBox | None) -> Iterator[None]:
-    """Say in every error which operator and which box it is about, and which of the two kinds it is."""
+def _naming(label: str, bbox: BoundingBox | None, seen: Callable[[], str] = str) -> Iterator[None]:
+    """Say in every error which operator and which box it is about, and which of the two kinds it is.
+
+    seen: tells what the operator was given, for errors that may be about it.
+    """
     subject = label if bbox is None else f"{label} on {bbox}"
     try:
         yield
-    except (SkipTask, ConfigError):
+    except SkipTask:
         raise
+    except ConfigError as error:
+        if error.subject == label:
+            raise
+        raise ConfigError(f"{label}: {error.subject}", error.faults) from error
+    except (ChunkMismatch, BoxOutsideVolume, BoxNotAligned) as error:
+        raise type(error)(f"{subject}: {error}{seen()}") from error
     except (PermanentError, RetryableError) as error:
         raise type(error)(f"{subject}: {error}") from error
     except ChunkflowError:
@@ -268,7 +279,13 @@ def _naming(label: str, bbox: BoundingBox | None) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's code, panics of extensions
-        raise RetryableError(f"{subject}: {type(error).__name__}: {error}") from error
+        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{seen()}") from error
+
+
+def _seen_by(operator: Operator, task: Task) -> str:
+    """The values that an operator reads, a line for each, below an error's text."""
+    there = {name: task.values[name] for name in operator.reads() if name in task.values}
+    return "".join(f"\n    {name}: {kind_of(value)}" for name, value in there.items())
 
 
 def pipeline_schema() -> dict[str, Any]:

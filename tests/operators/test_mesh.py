@@ -134,7 +134,7 @@ def test_a_chunk_without_the_voxels_behind_the_box_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        (np.zeros((4, 4, 4), np.float32), "holds float32"),
+        (np.zeros((4, 4, 4), np.float32), "is float32 of 1 channels"),
         (np.zeros((2, 4, 4, 4), np.uint8), "2 channels"),
         (np.full((4, 4, 4), -1, np.int32), "not negative"),
     ],
