@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import (
-    BoxNotAligned,
-    BoxOutsideVolume,
     ChunkflowError,
     ChunkMismatch,
     ConfigError,
@@ -147,7 +146,7 @@ class OpenPipeline:
         """
         for label, operator, run, step in self.steps:
             check()
-            with _naming(label, task.bbox, lambda: _seen_by(operator, task)), task.timed(label):
+            with _naming(label, task.bbox, partial(_given_to, operator, task)), task.timed(label):
                 step(task)
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
@@ -254,11 +253,8 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
 
 
 @contextmanager
-def _naming(label: str, bbox: BoundingBox | None, seen: Callable[[], str] = str) -> Iterator[None]:
-    """Say in every error which operator and which box it is about, and which of the two kinds it is.
-
-    seen: tells what the operator was given, for errors that may be about it.
-    """
+def _naming(label: str, bbox: BoundingBox | None, given: Callable[[], str] = str) -> Iterator[None]:
+    """Say in every error which operator and which box it is about, what was given, and which of the two kinds it is."""
     subject = label if bbox is None else f"{label} on {bbox}"
     try:
         yield
@@ -268,22 +264,20 @@ def _naming(label: str, bbox: BoundingBox | None, seen: Callable[[], str] = str)
         if error.subject == label:
             raise
         raise ConfigError(f"{label}: {error.subject}", error.faults) from error
-    except (ChunkMismatch, BoxOutsideVolume, BoxNotAligned) as error:
-        raise type(error)(f"{subject}: {error}{seen()}") from error
     except (PermanentError, RetryableError) as error:
-        raise type(error)(f"{subject}: {error}") from error
+        raise type(error)(f"{subject}: {error}{given()}") from error
     except ChunkflowError:
         raise
     except MemoryError as error:
-        raise OutOfMemory(f"{subject}: out of memory") from error
+        raise OutOfMemory(f"{subject}: out of memory{given()}") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's code, panics of extensions
-        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{seen()}") from error
+        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{given()}") from error
 
 
-def _seen_by(operator: Operator, task: Task) -> str:
-    """The values that an operator reads, a line for each, below an error's text."""
+def _given_to(operator: Operator, task: Task) -> str:
+    """The values that an operator reads, for the end of an error's text: a line for each."""
     there = {name: task.values[name] for name in operator.reads() if name in task.values}
     return "".join(f"\n    {name}: {kind_of(value)}" for name, value in there.items())
 

@@ -247,7 +247,9 @@ class Inference(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if chunk.channels != self.num_input_channels:
                 name, takes = self.input_chunk_name, self.num_input_channels
-                raise ChunkMismatch(f"{name!r} has {chunk.channels} channels, and the net takes {takes}: see --num-input-channels")
+                raise ChunkMismatch(
+                    f"{name!r} has {chunk.channels} channels, and the net takes {takes}: see --num-input-channels"
+                )
             task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)
             image, lattice = self._prepare(chunk, box)
