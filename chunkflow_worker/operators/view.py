@@ -32,13 +32,14 @@ class View(Operator):
         from chunkflow_worker.storage.viewer import show
 
         def step(task: Task) -> None:
+            chunk = task.chunk(self.image_chunk_name)
+            place = chunk.voxel_size, chunk.voxel_offset
             if self.segmentation_chunk_name is not None:
-                chunk, objects = task.chunks_of_one_box(self.image_chunk_name, self.segmentation_chunk_name)
-                image, segmentation = chunk.array, objects.object_ids(self.segmentation_chunk_name)
+                _, objects = task.chunks_of_one_box(self.image_chunk_name, self.segmentation_chunk_name)
+                show(chunk.array, objects.object_ids(self.segmentation_chunk_name), *place)
+            elif chunk.layer_type == "segmentation":
+                show(None, chunk.object_ids(self.image_chunk_name), *place)
             else:
-                chunk = task.chunk(self.image_chunk_name)
-                is_ids = chunk.layer_type == "segmentation"
-                image, segmentation = (None, chunk.object_ids(self.image_chunk_name)) if is_ids else (chunk.array, None)
-            show(image, segmentation, chunk.voxel_size, chunk.voxel_offset)
+                show(chunk.array, None, *place)
 
         yield step
