@@ -17,9 +17,9 @@ import zarr
 from cloudvolume import CloudVolume
 from PIL import Image
 
-BOX, AT = "create-bbox -s 60 60 60 -z 16 32 48", np.s_[60:76, 60:92, 60:108]
-NEW = "--shape 16 32 48 --voxel-offset 60 60 60 -c 8 16 16"
-INFO = "create-info -v file://a -z 16 32 48 -o 60 60 60 -s 10 10 10 -b 8 16 16 -t segmentation -d uint32"
+BOX, AT = "create-bbox -s 60 61 62 -z 16 32 48", np.s_[60:76, 61:93, 62:110]
+NEW = "--shape 16 32 48 --voxel-offset 60 61 62 -c 8 16 16"
+INFO = "create-info -v file://a -z 16 32 48 -o 60 61 62 -s 10 10 10 -b 8 16 16 -t segmentation -d uint32"
 
 
 def stored(name: str) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_what_we_write_tensorstore_reads(chunkflow, pieces) -> None:
     chunkflow(f"{INFO} -e compressed_segmentation")
     chunkflow(BOX, pieces.load, "save-precomputed -v file://a --no-compress")
     volume = opened("neuroglancer_precomputed", "a")
-    assert volume.domain.origin[:3] == (60, 60, 60)
+    assert volume.domain.origin[:3] == (62, 61, 60)
     assert volume.dimension_units[0] == tensorstore.Unit("10 nm")
     assert np.array_equal(volume[..., 0].read().result().T, pieces.array[AT])
 
@@ -65,10 +65,10 @@ def test_what_we_write_tensorstore_reads(chunkflow, pieces) -> None:
 @pytest.mark.shows("save-h5")
 def test_place_and_ids_in_an_hdf5_file(chunkflow, pieces) -> None:
     chunkflow(BOX, pieces.load, "save-h5 -f cut/")
-    with h5py.File("cut/60-76_60-92_60-108.h5") as file:
+    with h5py.File("cut/60-76_61-93_62-110.h5") as file:
         about = {name: file[name][:].tolist() for name in file if name != "main"}
     ids = sorted(set(pieces.array[AT].ravel().tolist()))
-    assert about == {"voxel_offset": [60, 60, 60], "voxel_size": [10, 10, 10], "unique_nonzeros": ids}
+    assert about == {"voxel_offset": [60, 61, 62], "voxel_size": [10, 10, 10], "unique_nonzeros": ids}
 
 
 @pytest.mark.shows("save-pngs")
@@ -76,7 +76,7 @@ def test_what_we_write_pillow_reads(chunkflow, raw) -> None:
     chunkflow(BOX, raw.load, "save-pngs -o sections")
     assert sorted(path.name for path in Path("sections").iterdir()) == [f"{z:05d}.png" for z in range(60, 76)]
     for z in range(60, 76):
-        assert np.array_equal(np.asarray(Image.open(f"sections/{z:05d}.png")), raw.array[z, 60:92, 60:108])
+        assert np.array_equal(np.asarray(Image.open(f"sections/{z:05d}.png")), raw.array[z, 61:93, 62:110])
 
 
 def write_pngs(array: np.ndarray) -> None:
@@ -91,28 +91,28 @@ def write_h5(array: np.ndarray) -> None:
 
 
 def write_volume(array: np.ndarray) -> None:
-    options: dict[str, Any] = {"voxel_offset": (60, 60, 60), "chunk_size": (32, 32, 32), "layer_type": "image"}
+    options: dict[str, Any] = {"voxel_offset": (62, 61, 60), "chunk_size": (32, 32, 32), "layer_type": "image"}
     CloudVolume.from_numpy(array.T, "file://a", resolution=(10, 10, 10), progress=False, **options)
 
 
 @pytest.mark.parametrize(
     ("reader", "write"),
     [
-        pytest.param("load-h5 -f a.h5 -d volumes/em -v 60 60 60", write_h5, marks=pytest.mark.shows("load-h5")),
-        pytest.param("load-npy -f a.npy -t 60 60 60", lambda a: np.save("a.npy", a), marks=pytest.mark.shows("load-npy")),
+        pytest.param("load-h5 -f a.h5 -d volumes/em -v 60 61 62", write_h5, marks=pytest.mark.shows("load-h5")),
+        pytest.param("load-npy -f a.npy -t 60 61 62", lambda a: np.save("a.npy", a), marks=pytest.mark.shows("load-npy")),
         pytest.param(
-            "load-tif -f a.tif -v 60 60 60", lambda a: tifffile.imwrite("a.tif", a), marks=pytest.mark.shows("load-tif")
+            "load-tif -f a.tif -v 60 61 62", lambda a: tifffile.imwrite("a.tif", a), marks=pytest.mark.shows("load-tif")
         ),
         pytest.param(
-            "load-nrrd -f a.nrrd -v 60 60 60", lambda a: nrrd.write("a.nrrd", a.T), marks=pytest.mark.shows("load-nrrd")
+            "load-nrrd -f a.nrrd -v 60 61 62", lambda a: nrrd.write("a.nrrd", a.T), marks=pytest.mark.shows("load-nrrd")
         ),
-        pytest.param("load-png -p sections -t 60 60 60", write_pngs, marks=pytest.mark.shows("load-png")),
+        pytest.param("load-png -p sections -t 60 61 62", write_pngs, marks=pytest.mark.shows("load-png")),
         pytest.param("load-precomputed -v file://a", write_volume, marks=pytest.mark.shows("load-precomputed")),
     ],
 )
 def test_what_their_libraries_write_we_read(chunkflow, raw, reader: str, write: Callable[[np.ndarray], Any]) -> None:
-    """A box of a file that begins at 60 60 60, and all of it."""
-    array = raw.array[60:92, 60:124, 60:140]
+    """A box of a file that begins at 60 61 62, and all of it."""
+    array = raw.array[60:92, 61:125, 62:142]
     write(array)
     chunkflow("create-bbox -s 61 70 80 -z 10 20 30", reader, "save-npy -f box.npy")
     assert np.array_equal(np.load("box.npy"), raw.array[61:71, 70:90, 80:110])

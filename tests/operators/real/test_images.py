@@ -189,14 +189,14 @@ def test_inference_finds_the_cleft(chunkflow, pinky) -> None:
     """A voxel of one patch has the net's value there; where two overlap, it lies between their values."""
     model, weights = pinky.file.with_name("cleft_net.py"), pinky.file.with_name("cleft_weights.pt")
     net = f"-f pytorch -m {model} -w {weights} --precision float32"
-    patches = "-s 10 64 64 -v 0 32 0 --output-crop-margin 0 0 0 -c 1"
-    chunkflow("create-bbox -s 4 32 128 -z 10 96 64", pinky.load, f"inference {net} {patches}", "save-h5 -f out.h5")
+    patches = "-s 6 64 64 -v 0 32 0 --output-crop-margin 0 0 0 -c 1"
+    chunkflow("create-bbox -s 6 32 128 -z 6 96 64", pinky.load, f"inference {net} {patches}", "save-h5 -f out.h5")
     spec: Any = importlib.util.spec_from_file_location("cleft_net", model)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    alone = np.full((2, 10, 96, 64), np.nan, np.float32)
+    alone = np.full((2, 6, 96, 64), np.nan, np.float32)
     for i, y in enumerate((0, 32)):
-        patch = pinky.array[4:14, 32 + y : 96 + y, 128:192].astype(np.float32) / 255
+        patch = pinky.array[6:12, 32 + y : 96 + y, 128:192].astype(np.float32) / 255
         with torch.inference_mode():
             alone[i, :, y : y + 64] = module.load_model(str(weights))(torch.from_numpy(patch)[None, None])[0, 0]
     found = stored()[0]
