@@ -63,10 +63,10 @@ class Chunk:
     def object_ids(self, name: str) -> NDArray[Any]:
         """The ids of a segmentation, zyx, as a view. Raises ChunkMismatch, which calls it `name`, when it holds none."""
         if self.dtype.kind not in "bui" or self.channels != 1:
-            what = f"{self.dtype} of {self.channels} channels"
-            raise ChunkMismatch(f"{name!r} is a segmentation, which is whole numbers in one channel, and this one is {what}")
-        ids: NDArray[Any] = self.czyx[0]
-        return ids
+            has = f"{self.dtype} of {self.channels} channels"
+            raise ChunkMismatch(f"{name!r} is {has}, and a segmentation is needed: whole numbers in one channel")
+        ids: NDArray[Any] = self.array if self.array.ndim == 3 else self.array[0]
+        return ids.view("uint8") if ids.dtype == bool else ids
 
     def with_array(self, array: NDArray[Any], **changes: Any) -> Chunk:
         """The same place with other values."""

@@ -23,12 +23,9 @@ def object_voxels(chunk: Chunk, box: BoundingBox | None, name: str) -> tuple[Chu
     """What the fragments of a task's `box` are made of: its voxels with the overlap, and the box inside the image.
 
     name: of the chunk, for errors.
-    Raises ChunkMismatch unless it holds object ids, zyx, of the whole box with its overlap.
+    Raises ChunkMismatch unless it holds object ids of the whole box with its overlap.
     """
-    if chunk.array.ndim != 3:
-        raise ChunkMismatch(f"{name!r} has {chunk.channels} channels, and one volume of object ids (zyx) is needed")
-    if chunk.dtype.kind not in "uib":
-        raise ChunkMismatch(f"{name!r} holds {chunk.dtype}, and object ids are needed: whole numbers")
+    chunk = chunk.with_array(chunk.object_ids(name))
     known = chunk.bounds or chunk.bbox
     own = chunk.bbox if box is None else box.clip(known)
     if own is None or not chunk.bbox.contains(with_overlap(own, known)):

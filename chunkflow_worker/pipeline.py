@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from chunkflow_worker.ledger import default_path
 from chunkflow_worker.message import pipeline_digest
 from chunkflow_worker.operator import Operator, Run, Step, TaskSource, find_operator
 from chunkflow_worker.options import faults_of
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.task import SkipTask, Task, kind_of
 
 _SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
 
@@ -145,7 +146,7 @@ class OpenPipeline:
         """
         for label, operator, run, step in self.steps:
             check()
-            with _naming(label, task.bbox), task.timed(label):
+            with _naming(label, task.bbox, partial(_given_to, operator, task)), task.timed(label):
                 step(task)
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
@@ -252,23 +253,33 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
 
 
 @contextmanager
-def _naming(label: str, bbox: BoundingBox | None) -> Iterator[None]:
-    """Say in every error which operator and which box it is about, and which of the two kinds it is."""
+def _naming(label: str, bbox: BoundingBox | None, given: Callable[[], str] = str) -> Iterator[None]:
+    """Say in every error which operator and which box it is about, what was given, and which of the two kinds it is."""
     subject = label if bbox is None else f"{label} on {bbox}"
     try:
         yield
-    except (SkipTask, ConfigError):
+    except SkipTask:
         raise
+    except ConfigError as error:
+        if error.subject == label:
+            raise
+        raise ConfigError(f"{label}: {error.subject}", error.faults) from error
     except (PermanentError, RetryableError) as error:
-        raise type(error)(f"{subject}: {error}") from error
+        raise type(error)(f"{subject}: {error}{given()}") from error
     except ChunkflowError:
         raise
     except MemoryError as error:
-        raise OutOfMemory(f"{subject}: out of memory") from error
+        raise OutOfMemory(f"{subject}: out of memory{given()}") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's code, panics of extensions
-        raise RetryableError(f"{subject}: {type(error).__name__}: {error}") from error
+        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{given()}") from error
+
+
+def _given_to(operator: Operator, task: Task) -> str:
+    """The values that an operator reads, for the end of an error's text: a line for each."""
+    there = {name: task.values[name] for name in operator.reads() if name in task.values}
+    return "".join(f"\n    {name}: {kind_of(value)}" for name, value in there.items())
 
 
 def pipeline_schema() -> dict[str, Any]:

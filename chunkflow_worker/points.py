@@ -25,3 +25,6 @@ class Points:
     def __post_init__(self) -> None:
         if self.array.ndim != 2 or self.array.shape[1] != 3 or self.array.dtype.kind not in "iuf":
             raise ChunkMismatch(f"points are numbers of shape (n, 3), not {self.array.dtype} of shape {self.array.shape}")
+
+    def __len__(self) -> int:
+        return len(self.array)

@@ -49,6 +49,10 @@ class Synapses:
         if m and not (self.parents.min() >= 0 and self.parents.max() < n):
             raise ChunkMismatch(f"synapses: a post belongs to pre {self.parents.max()}, and there are {n}")
 
+    def __len__(self) -> int:
+        """Number of presynaptic sites."""
+        return len(self.pre)
+
     @classmethod
     def empty(cls, voxel_size: VoxelSize | None = None) -> Synapses:
         return cls(np.zeros((0, 3), np.int32), np.zeros((0, 3), np.int32), np.zeros(0, np.int32), voxel_size=voxel_size)

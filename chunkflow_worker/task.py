@@ -20,6 +20,13 @@ class SkipTask(Exception):
     """Raised by a step to end its task as done: there is nothing to do for this box."""
 
 
+def kind_of(value: Any) -> str:
+    """What a value of a task is, for people: for a chunk its place, type and shape."""
+    array = getattr(value, "array", None)
+    parts = [getattr(value, "bbox", None), getattr(array, "dtype", None), getattr(array, "shape", None)]
+    return " ".join([type(value).__name__, *(str(part) for part in parts if part is not None)])
+
+
 @dataclass(frozen=True)
 class Written:
     """What a task left in a volume.
@@ -99,6 +106,14 @@ class Task:
         if value is not None:
             raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
         raise self._lacks("chunk", name)
+
+    def chunks_of_one_box(self, *names: str) -> list[Chunk]:
+        """The chunks of those names. Raises ChunkMismatch when one is not there, or covers another box than the first."""
+        first, *others = chunks = [self.chunk(name) for name in names]
+        for name, chunk in zip(names[1:], others, strict=True):
+            if chunk.bbox != first.bbox:
+                raise ChunkMismatch(f"{names[0]!r} is {first.bbox} and {name!r} is {chunk.bbox}: they must cover the same box")
+        return chunks
 
     def value(self, name: str) -> Any:
         """The value of that name, of any kind. Raises ChunkMismatch when there is none."""

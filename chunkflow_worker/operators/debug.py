@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.task import Task
+from chunkflow_worker.task import Task, kind_of
 
 
 class Debug(Operator):
@@ -42,9 +42,8 @@ class Debug(Operator):
 def _described(task: Task) -> str:
     lines = [f"task: {task.bbox or 'no box'}"]
     for name, value in task.values.items():
-        array = getattr(value, "array", None)
-        what = f"{value.bbox} {array.dtype} {array.shape}" if array is not None else repr(value)
-        lines.append(f"{name}: {type(value).__name__} {what[:200]}")
+        content = "" if hasattr(value, "array") else f" {value!r}"[:200]
+        lines.append(f"{name}: {kind_of(value)}{content}")
     return "\n".join(lines)
 
 

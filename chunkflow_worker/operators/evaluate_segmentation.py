@@ -44,20 +44,12 @@ class EvaluateSegmentation(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
             names = (self.segmentation_chunk_name, self.groundtruth_chunk_name)
-            ours, truth = (task.chunk(name) for name in names)
-            for name, chunk in zip(names, (ours, truth), strict=True):
-                if chunk.dtype.kind not in "ui" or chunk.channels != 1:
-                    raise ChunkMismatch(
-                        f"{name!r} is {chunk.dtype} with {chunk.channels} channels: a segmentation is needed, "
-                        "integers of one channel"
-                    )
-            if ours.bbox != truth.bbox:
-                raise ChunkMismatch(f"{names[0]!r} is {ours.bbox} and {names[1]!r} is {truth.bbox}: they must cover the same box")
-            labelled = truth.czyx[0] != 0
+            ours, truth = task.chunks_of_one_box(*names)
+            made, true = ours.object_ids(names[0]), truth.object_ids(names[1])
+            labelled = true != 0
             if not labelled.any():
                 raise ChunkMismatch(f"{names[1]!r} is zero everywhere: there is nothing to compare with")
-            made, true = ours.czyx[0][labelled], truth.czyx[0][labelled]
-            scores = _scores(made, true)
+            scores = _scores(made[labelled], true[labelled])
             task.values[self.output] = scores
             _log.warning("%s %s: %s", self.label, task.bbox or ours.bbox, json.dumps(scores))
 

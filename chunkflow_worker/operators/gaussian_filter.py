@@ -48,7 +48,7 @@ class GaussianFilter(Operator):
             for source, target in zip(chunk.czyx, made, strict=True):
                 real = source.astype(np.float64 if source.dtype.itemsize > 4 else np.float32)
                 smooth = ndimage.gaussian_filter(real, self.sigma, mode="reflect", truncate=_REACH)
-                target[...] = np.rint(smooth) if chunk.dtype.kind in "ui" else smooth
+                target[...] = smooth if chunk.dtype.kind == "f" else np.rint(smooth)
             task.values[self.input_chunk_name] = chunk.with_array(made.reshape(chunk.array.shape))
 
         yield step

@@ -246,7 +246,10 @@ class Inference(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             if chunk.channels != self.num_input_channels:
-                raise ChunkMismatch(f"the net takes {self.num_input_channels} channels, and the chunk has {chunk.channels}")
+                name, takes = self.input_chunk_name, self.num_input_channels
+                raise ChunkMismatch(
+                    f"{name!r} has {chunk.channels} channels, and the net takes {takes}: see --num-input-channels"
+                )
             task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)
             image, lattice = self._prepare(chunk, box)

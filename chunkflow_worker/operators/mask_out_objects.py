@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.extras import needs
 from chunkflow_worker.local_file import reading
 from chunkflow_worker.operator import Operator, Run, Step
@@ -45,16 +45,13 @@ class MaskOutObjects(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            if chunk.dtype.kind not in "ui" or chunk.channels != 1:
-                raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} is {chunk.dtype} with {chunk.channels} channels: a segmentation is needed, "
-                    "integers of one channel"
-                )
-            ids, counts = fastremap.unique(chunk.array, return_counts=True)
+            objects = chunk.object_ids(self.input_chunk_name)
+            ids, counts = fastremap.unique(objects, return_counts=True)
             keep = {int(i) for i, n in zip(ids, counts, strict=True) if i and n >= (self.dust_size_threshold or 0)}
             if selected is not None:
                 keep &= selected
-            task.values[self.output_chunk_name] = chunk.with_array(fastremap.mask_except(chunk.array, sorted(keep)))
+            masked = fastremap.mask_except(objects, sorted(keep)).reshape(chunk.array.shape)
+            task.values[self.output_chunk_name] = chunk.with_array(masked)
 
         yield step
 

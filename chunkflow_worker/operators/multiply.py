@@ -46,11 +46,11 @@ class Multiply(Operator):
         def step(task: Task) -> None:
             factor = task.chunk(self.multiplier_name)
             for source, target in zip(inputs, outputs, strict=True):
-                chunk = task.chunk(source)
-                if factor.bbox != chunk.bbox or factor.channels not in (1, chunk.channels):
+                chunk, _ = task.chunks_of_one_box(source, self.multiplier_name)
+                if factor.channels not in (1, chunk.channels):
                     raise ChunkMismatch(
-                        f"{source!r} is {chunk.bbox} with {chunk.channels} channels, and {self.multiplier_name!r} is "
-                        f"{factor.bbox} with {factor.channels}: they must cover the same box, with as many channels or one"
+                        f"{source!r} has {chunk.channels} channels, and {self.multiplier_name!r} has {factor.channels}: "
+                        "it must have as many, or one"
                     )
                 product = _product(chunk.czyx, factor.czyx).reshape(chunk.array.shape)
                 task.values[target] = chunk.with_array(product)
@@ -62,6 +62,8 @@ def _product(array: NDArray[Any], factor: NDArray[Any]) -> NDArray[Any]:
     """`array` times `factor`, in the type of `array`; integers saturate, and ids of 64 bits stay exact."""
     import numpy as np
 
+    if array.dtype == bool:
+        return _product(array.view(np.uint8), factor) > 0
     if array.dtype.kind == "f":
         return (array * factor.astype(np.float64)).astype(array.dtype)
     limits = np.iinfo(array.dtype)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -34,16 +33,13 @@ class View(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.image_chunk_name)
-            if self.segmentation_chunk_name is None:
-                is_ids = chunk.layer_type == "segmentation"
-                image, segmentation = (None, chunk.array) if is_ids else (chunk.array, None)
+            place = chunk.voxel_size, chunk.voxel_offset
+            if self.segmentation_chunk_name is not None:
+                _, objects = task.chunks_of_one_box(self.image_chunk_name, self.segmentation_chunk_name)
+                show(chunk.array, objects.object_ids(self.segmentation_chunk_name), *place)
+            elif chunk.layer_type == "segmentation":
+                show(None, chunk.object_ids(self.image_chunk_name), *place)
             else:
-                objects = task.chunk(self.segmentation_chunk_name)
-                if objects.bbox != chunk.bbox:
-                    raise ChunkMismatch(f"segmentation {objects.bbox} and image {chunk.bbox} are not of the same box")
-                image, segmentation = chunk.array, objects.array
-            if segmentation is not None and segmentation.dtype.kind not in "bui":
-                raise ChunkMismatch(f"a segmentation holds whole numbers, and this one is {segmentation.dtype}")
-            show(image, segmentation, chunk.voxel_size, chunk.voxel_offset)
+                show(chunk.array, None, *place)
 
         yield step

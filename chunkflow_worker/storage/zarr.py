@@ -177,6 +177,9 @@ def create_zarr(
     if driver == "n5" and dtype in _NOT_IN_N5:
         raise ConfigError.one(normal_path(path), "dtype", f"N5 has no {dtype}", "give another one, or choose Zarr")
     root, name = normal_path(path), level_name(driver, mip)
+    for kind, file in _ARRAY_FILE.items():
+        if kind != driver and _is_array(_read_json(f"{root}/{name}", file)[0], kind):
+            raise _another(root, name, f"it is of the format {kind}")
     # In N5 the first axis is the fastest, and readers expect x there.
     axes = (*(("c",) if channels else ()), *order) if driver != "n5" else ("x", "y", "z", *(("c",) if channels else ()))
     scale = dict(zip("zyx", voxel_size, strict=True))

@@ -15,7 +15,9 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operator import Run
-from chunkflow_worker.operators.debug import Debug
+from chunkflow_worker.operators.debug import Debug, _described
+from chunkflow_worker.points import Points
+from chunkflow_worker.task import Task
 
 Typed = Callable[[Path, str], tuple[int, str]]
 
@@ -56,6 +58,15 @@ def test_values_can_be_looked_at_and_changed(typed: Typed, tmp_path: Path) -> No
     assert "chunk: Chunk 0-2_0-3_0-4 uint8 (2, 3, 4)" in shown
     assert "size 24" in shown
     assert np.load(out).tolist() == np.full((2, 3, 4), 7).tolist()
+
+
+def test_values_of_all_kinds_are_described() -> None:
+    values = {"places": Points(np.zeros((5, 3))), "note": "x" * 300, "empty": None}
+    lines = _described(Task(values=values)).splitlines()
+    assert lines[:2] == ["task: no box", "places: Points float64 (5, 3)"]
+    assert lines[2].startswith("note: str 'xxx")
+    assert len(lines[2]) < 220
+    assert lines[3] == "empty: NoneType None"
 
 
 def test_exit_ends_the_run(typed: Typed, tmp_path: Path) -> None:

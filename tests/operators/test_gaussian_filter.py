@@ -30,6 +30,12 @@ def test_values(run_step) -> None:
     assert np.allclose(made, [reference(c, 1) for c in channels])
 
 
+def test_a_mask_of_bool_is_smoothed_and_rounded(run_step) -> None:
+    mask = np.random.default_rng(4).random((9, 10, 11)) > 0.5
+    made = run_step(GaussianFilter(), chunk=Chunk(mask)).chunk("chunk").array
+    assert np.array_equal(made, reference(mask, 1) > 0.5)
+
+
 def test_the_margin_hides_where_boxes_are_cut(run_step) -> None:
     image = np.random.default_rng(3).random((24, 24, 24)).astype(np.float32)
     operator = GaussianFilter(sigma=1)

@@ -312,7 +312,7 @@ def test_absent_files_are_told(run_step: RunStep, tmp_path: Path) -> None:
 
 
 def test_wrong_number_of_channels_is_told(run_step: RunStep) -> None:
-    with pytest.raises(ChunkMismatch, match="takes 1 channels, and the chunk has 2"):
+    with pytest.raises(ChunkMismatch, match="has 2 channels, and the net takes 1"):
         run_step(identity(), chunk=noise((2, 6, 12, 12)))
 
 

@@ -22,6 +22,14 @@ def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
     assert len(np.unique(ids)) == len(sizes), "the input is left alone"
 
 
+def test_a_single_channel_and_a_mask_of_bool_are_segmentations_too(run_step) -> None:
+    ids = np.array([[[[7, 7, 8]]]], np.uint32)
+    assert run_step(MaskOutObjects(dust_size_threshold=2), chunk=Chunk(ids)).chunk("chunk").array.tolist() == [[[[7, 7, 0]]]]
+    for least, kept in ((2, 1), (3, 0)):
+        made = run_step(MaskOutObjects(dust_size_threshold=least), chunk=Chunk(ids[0] == 7)).chunk("chunk").array
+        assert made.tolist() == [[[kept, kept, 0]]]
+
+
 def test_what_it_does_not_take(run_step) -> None:
     with pytest.raises(ValueError, match="or both"):
         MaskOutObjects()

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
-import zmesh
-from cloudvolume import CloudVolume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operator import Run
-from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.operators.mesh_manifest import MeshManifest
 from chunkflow_worker.task import Task
-
-FIB25 = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "fib25"
 
 
 def run(operator: MeshManifest, dry_run: bool = False, box: BoundingBox | None = None) -> None:
@@ -91,25 +83,3 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     make(tmp_path, "7:0:a")
     run(MeshManifest(volume_path=str(tmp_path)), dry_run=True)
     assert manifests(tmp_path) == {}
-
-
-@pytest.mark.skipif(not FIB25.is_dir(), reason="needs the real volume of FIB-25: set CHUNKFLOW_TEST_DATA")
-def test_cloudvolume_reads_neurons_of_fib25_whole(tmp_path: Path, volume: Any) -> None:
-    with h5py.File(FIB25 / "training_sample2.h5") as file:
-        array = file["groundtruth_bodies"][60:108, 60:108, 60:108]
-    stored = volume(
-        "seg", array, offset=(60, 60, 60), layer_type="segmentation", voxel_size=(10, 10, 10), block_size=Vec3(16, 16, 16)
-    )
-    whole = Chunk(array, stored.bounds.start, (10, 10, 10), "segmentation", stored.bounds)
-    operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
-    with operator.open(Run(needed_box=lambda b, _: b)) as step:
-        for box in stored.bounds.split(Vec3(48, 24, 24)):
-            step(Task(box, {"chunk": whole.cutout(operator.context(box, stored.bounds))}))
-    run(MeshManifest(volume_path=stored.path))
-    ids, counts = np.unique(array[array > 0], return_counts=True)
-    object_id = int(ids[np.argmax(counts)])
-    mesh = CloudVolume(stored.path).mesh.get(object_id)
-    alone = zmesh.Mesher((10, 10, 10))
-    alone.mesh(np.pad(array == object_id, 1).transpose())
-    expected = alone.get(1, voxel_centered=True).vertices + 590
-    assert np.array_equal(np.unique(mesh.vertices, axis=0), np.unique(expected, axis=0))

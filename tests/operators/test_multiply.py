@@ -34,6 +34,14 @@ def test_infinite_and_nan_factors_of_integers(run_step) -> None:
     assert made.array.tolist() == [[[127, -128, 0]]]
 
 
+@pytest.mark.parametrize("times", ["uint8", "bool", "float32"])
+def test_a_mask_of_bool_times_another(run_step, times: str) -> None:
+    masks = np.array([[[True, True, False, False]]]), np.array([[[1, 0, 1, 0]]], times)
+    made = run_step(Multiply(multiplier_name="by"), chunk=Chunk(masks[0]), by=Chunk(masks[1])).chunk("chunk").array
+    assert made.dtype == bool
+    assert made.tolist() == [[[True, False, False, False]]]
+
+
 def test_several_chunks_and_float(run_step) -> None:
     a, b = (Chunk(np.full((2, 2, 2), v, np.float32)) for v in (0.5, 3))
     task = run_step(Multiply(input_names="a,b", multiplier_name="b", output_names="c,d"), a=a, b=b)

@@ -117,7 +117,10 @@ def test_synapses_points_and_skeletons(run_step, windows) -> None:
     [
         ("text", "'chunk' is a str; napari shows chunks, synapses, points and skeletons"),
         (None, "there is no value named 'chunk'; made so far: chunk"),
-        (Chunk(np.ones((1, 1, 1), np.float32), layer_type="segmentation"), "whole numbers in one channel, .* is float32 of 1 "),
+        (
+            Chunk(np.ones((1, 1, 1), np.float32), layer_type="segmentation"),
+            "is float32 of 1 channels, and a segmentation is needed",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_refused(run_step, windows, value, text) -> None:

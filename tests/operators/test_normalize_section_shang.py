@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,8 +17,6 @@ from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.operators.normalize_section_shang import NormalizeSectionShang
-
-PINKY = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "pinky100"
 
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=4, max_side=4)
 IMAGES = st.one_of(arrays.arrays(np.uint8, SHAPES), arrays.arrays(np.int16, SHAPES, elements=st.integers(-9, 9)))
@@ -122,16 +118,3 @@ def test_clipvalues_takes_a_value_on_the_command_line(tmp_path: Path, value: str
     assert done.exit_code == 0, done.output
     made = np.load(file)
     assert [made.min(), made.max()] == expected
-
-
-@pytest.mark.skipif(not PINKY.exists(), reason="pinky100 is not in CHUNKFLOW_TEST_DATA")
-def test_sections_of_pinky100(run_step) -> None:
-    with h5py.File(PINKY / "sample1_input.h5") as h5:
-        image = h5["main"][:]
-    result = (
-        run_step(NormalizeSectionShang(nominalmin=-1, nominalmax=1, clipvalues=True), chunk=Chunk(image)).chunk("chunk").array
-    )
-    for before, after in zip(image, result, strict=True):
-        greys = np.unique(before)[1:-1].astype(float)
-        exact = np.interp(before, [greys[0], greys[-1]], [-1, 1])
-        np.testing.assert_allclose(after, exact, atol=1e-6)

@@ -218,6 +218,13 @@ def test_a_level_of_other_axes_is_refused(run_step, tmp_path) -> None:
         run_step(SaveZarr(store=f"{tmp_path}/a", mip=1, order="zyx"), chunk=CHUNK)
 
 
+def test_an_array_of_another_format_is_refused(run_step, tmp_path) -> None:
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver="zarr", **BLOCKS), chunk=CHUNK)
+    with pytest.raises(ConfigError, match="another one lies here already: it is of the format zarr\n    choose another path"):
+        run_step(SaveZarr(store=f"{tmp_path}/a", driver="zarr3", **BLOCKS), chunk=CHUNK)
+    assert not (tmp_path / "a" / "0" / "zarr.json").exists()
+
+
 def test_an_array_that_chunkflow_made_at_the_store_itself_is_written(run_step, tmp_path) -> None:
     made = zarr.create_array(f"{tmp_path}/a", shape=(40, 50, 12), chunks=(8, 8, 4), dtype="u2", zarr_format=2)
     chunk = Chunk(VOXELS[8:, :34], Vec3(0, 16, 0))

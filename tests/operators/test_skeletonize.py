@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import osteoid
 import pytest
@@ -19,8 +17,6 @@ from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.save_swc import SaveSwc
 from chunkflow_worker.operators.skeletonize import Skeletonize
 from chunkflow_worker.task import Task
-
-FIB25 = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "fib25"
 
 
 def run(operator: Any, task: Task, dry_run: bool = False) -> Task:
@@ -93,15 +89,3 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     task = run(Skeletonize(fragments_path=str(tmp_path)), Task(chunk.bbox, {"chunk": chunk}), dry_run=True)
     assert list(task.values["skels"]) == [9]
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(not FIB25.is_dir(), reason="needs the real volume of FIB-25: set CHUNKFLOW_TEST_DATA")
-def test_skeletons_of_fib25_run_inside_their_neurons() -> None:
-    with h5py.File(FIB25 / "training_sample2.h5") as file:
-        array = file["groundtruth_bodies"][60:108, 60:124, 60:124]
-    chunk = Chunk(array, Vec3(60, 60, 60), (10, 10, 10), "segmentation")
-    skeletons = run(Skeletonize(const=100), Task(chunk.bbox, {"chunk": chunk})).values["skels"]
-    assert len(skeletons) > 3
-    for object_id, skeleton in skeletons.items():
-        x, y, z = (np.floor(skeleton.vertices / 10).astype(int) - 60).T
-        assert (array[z, y, x] == object_id).all()

@@ -10,12 +10,17 @@ import pytest
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.operators.skip_none import SkipNone
+from chunkflow_worker.points import Points
+from chunkflow_worker.synapses import Synapses
 from chunkflow_worker.task import SkipTask, Task
 
 BOX = BoundingBox.parse("0-4_0-4_0-4")
 
 
-@pytest.mark.parametrize("value", [None, [], {}, np.empty((0, 3))], ids=["None", "list", "dict", "points"])
+NOTHING = {"None": None, "list": [], "dict": {}, "array": np.empty((0, 3)), "points": Points(np.empty((0, 3)))}
+
+
+@pytest.mark.parametrize("value", [*NOTHING.values(), Synapses.empty()], ids=[*NOTHING, "synapses"])
 @pytest.mark.parametrize(
     ("options", "files"),
     [({"prefix": "p_", "suffix": ".x"}, ["p_0-4_0-4_0-4.x"]), ({"prefix": "p_", "touch": False}, []), ({}, [])],

@@ -46,11 +46,13 @@ def test_a_segmentation_alone_is_shown_as_such(run_step, shown) -> None:
 
 def test_a_segmentation_of_another_box_or_of_floats_is_refused(run_step, shown) -> None:
     moved = Chunk(IDS.array, Vec3(0, 2, 3))
-    with pytest.raises(ChunkMismatch, match="segmentation 0-2_2-5_3-7 and image 1-3_2-5_3-7 are not of the same box"):
+    with pytest.raises(ChunkMismatch, match="'chunk' is 1-3_2-5_3-7 and 'b' is 0-2_2-5_3-7: they must cover the same box"):
         run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=moved)
     floats = Chunk(np.ones((2, 3, 4), np.float32), Vec3(1, 2, 3))
-    with pytest.raises(ChunkMismatch, match="whole numbers, and this one is float32"):
+    with pytest.raises(ChunkMismatch, match="'b' is float32 of 1 channels, and a segmentation is needed"):
         run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=floats)
+    with pytest.raises(ChunkMismatch, match="'b' is uint32 of 2 channels"):
+        run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=IDS.with_array(np.stack([IDS.array] * 2)))
     assert shown == []
 
 

@@ -185,8 +185,11 @@ def test_skeletons_are_served_by_object_in_nanometres() -> None:
     [
         ("text", "'a' is a str; the page shows chunks, synapses, points and skeletons"),
         (None, "'a' is a NoneType"),
-        (chunk(np.ones((1, 1, 1), np.float32), layer_type="segmentation"), "whole numbers in one channel, .* is float32 of 1 "),
-        (chunk(np.ones((2, 1, 1, 1), np.uint32)), "whole numbers in one channel, .* is uint32 of 2"),
+        (
+            chunk(np.ones((1, 1, 1), np.float32), layer_type="segmentation"),
+            "is float32 of 1 channels, and a segmentation is needed",
+        ),
+        (chunk(np.ones((2, 1, 1, 1), np.uint32)), "is uint32 of 2 channels, and a segmentation is needed"),
         (chunk(np.ones((1, 1, 1), np.complex64)), "'a' holds complex64"),
     ],
 )
