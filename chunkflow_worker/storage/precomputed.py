@@ -93,7 +93,7 @@ class PrecomputedVolume:
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
             raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
-        if "sharding" in self._volume.scale:
+        if self._is_sharded:
             cure = "write to a volume of blocks, and pack it in shards when all is done"
             raise ConfigError.one(self.path, "sharding", "a shard holds blocks of many tasks, and none can write it alone", cure)
         check_aligned(self, bbox)
@@ -124,8 +124,23 @@ class PrecomputedVolume:
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with self._errors():
-            found: dict[str, bool] = self._volume.exists(_to_bbox(bbox))
+            found: dict[str, bool] = self._in_shards(bbox) if self._is_sharded else self._volume.exists(_to_bbox(bbox))
         return sorted(name for name, there in found.items() if not there)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self._volume.scale.get("sharding"))
+
+    def _in_shards(self, bbox: BoundingBox) -> dict[str, bool]:
+        """Whether the shards' indices have the blocks that a box touches, by the names that their files would have."""
+        from cloudvolume.datasource.precomputed.common import compressed_morton_code
+
+        blocks = list(blocks_of(self, bbox))
+        places = np.array([((block.start - self.bounds.start) // self.block_size)[::-1] for block in blocks])
+        grid = -(-self.bounds.size // self.block_size)
+        codes = [int(code) for code in compressed_morton_code(places, np.array(grid[::-1], np.uint32))]
+        shards = self._volume.image.shard_reader(self.mip).exists(codes, self._volume.key)
+        return {self.block_name(block): bool(shards.get(code)) for block, code in zip(blocks, codes, strict=True)}
 
     def stored(self, bbox: BoundingBox) -> dict[str, datetime | None]:
         """When each block of a box of whole blocks was written, by its name; None for those that are not stored."""
