@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from chunkflow_worker.extras import needs
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -57,6 +58,8 @@ class SavePrecomputed(Operator):
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
         from chunkflow_worker.storage.saving import inside, refuse_other_voxels, write_verified
 
+        if self.create_thumbnail:
+            needs("PIL.Image", extra="files")
         # CloudVolume's processes set signal handlers, which threads of a worker may not.
         parallel = 1 if run.recorded else self.parallel
         volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress)
@@ -84,7 +87,6 @@ class SavePrecomputed(Operator):
         import io
 
         from chunkflow_worker.chunk import convert
-        from chunkflow_worker.extras import needs
         from chunkflow_worker.files import Files
 
         image = needs("PIL.Image", extra="files")
