@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import LayerType, VoxelSize
 from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.extras import needs
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
 # What Neuroglancer and its kin can read. CloudVolume would write others.
 _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+# Libraries of encodings that the core of CloudVolume lacks.
+_CODECS = {"compresso": "compresso", "crackle": "crackle", "fpzip": "fpzip", "kempressed": "fpzip"}
+_CODECS |= {"jxl": "imagecodecs", "png": "pyspng"}
 _LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
@@ -62,6 +66,7 @@ class PrecomputedVolume:
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(path).get("scales", []))
             raise ConfigError.one(self.path, "mip", f"{mip} does not exist", f"the volume has mips 0 to {levels - 1}") from None
+        _check_encoding(self.path, self._volume.encoding)
         self._fill_missing, self._compress = fill_missing, compress
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
@@ -175,6 +180,14 @@ class PrecomputedVolume:
             raise BlockDamaged(f"{self.path}: a block can't be decoded: {error}") from error
 
 
+def _check_encoding(path: str, encoding: str) -> None:
+    """Raises ConfigError when blocks of the encoding can't be read here."""
+    if encoding == "npz_uint8":
+        raise ConfigError.one(path, "encoding", "npz_uint8 can be written by CloudVolume, and read by nothing", "for example npz")
+    if encoding in _CODECS:
+        needs(_CODECS[encoding], extra="codecs")
+
+
 def read_info(path: str) -> dict[str, Any]:
     """The volume's info file. Raises ConfigError when there is none."""
     info = Files(path).get_json("info")
@@ -213,15 +226,17 @@ def create_volume(
     """
     if dtype not in _DTYPES:
         raise ConfigError.one(normal_path(path), "data_type", f"the format has no {dtype}", f"legal: {', '.join(_DTYPES)}")
+    _check_encoding(normal_path(path), encoding)
     prepare_environment()
     from cloudvolume import CloudVolume
 
+    z, y, x = (int(n) if n == int(n) else n for n in voxel_size)  # as others write them, and name folders by them
     info = CloudVolume.create_new_info(
         num_channels=channels,
         layer_type=layer_type,
         data_type=dtype,
         encoding=encoding,
-        resolution=list(voxel_size[::-1]),
+        resolution=[x, y, z],
         voxel_offset=list(bounds.start[::-1]),
         volume_size=list(bounds.size[::-1]),
         chunk_size=list(block_size[::-1]),
