@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def test_only_libraries_of_the_core_are_imported_without_asking() -> None:
             assert not [root for root in roots if asked_for.get(root) != path.name], path
 
 
+@cache
 def providers(extra: str) -> set[str]:
     """Names of the modules that an extra brings by itself."""
     brought = {re.split(r"[\[<>=]", line)[0].lower() for line in PYPROJECT["optional-dependencies"][extra]}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import LayerType, VoxelSize
-from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.extras import needs
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
@@ -46,19 +49,21 @@ class PrecomputedVolume:
         from cloudvolume import CloudVolume, exceptions
 
         self.path, self.mip = normal_path(path), mip
+        self._local = Path(self.path.removeprefix("file://")) if self.path.startswith("file://") else None
+        self._open = partial(
+            CloudVolume,
+            mip=mip,
+            fill_missing=fill_missing,
+            use_https=use_https,
+            parallel=parallel,
+            bounded=True,
+            progress=False,
+            cache=False,
+            compress=None if compress else False,
+        )
         try:
             with storage_errors(self.path):
-                self._volume = CloudVolume(
-                    self.path,
-                    mip=mip,
-                    fill_missing=fill_missing,
-                    use_https=use_https,
-                    parallel=parallel,
-                    bounded=True,
-                    progress=False,
-                    cache=False,
-                    compress=None if compress else False,
-                )
+                self._volume = self._open(self.path)
         except exceptions.InfoUnavailableError:
             raise ConfigError.one(
                 self.path, "info", "there is no precomputed volume here", "make one with: chunkflow create-info"
@@ -102,25 +107,33 @@ class PrecomputedVolume:
             cure = "write to a volume of blocks, and pack it in shards when all is done"
             raise ConfigError.one(self.path, "sharding", "a shard holds blocks of many tasks, and none can write it alone", cure)
         check_aligned(self, bbox)
-        try:
-            with self._errors():
-                self._volume[_to_bbox(bbox)] = czyx.transpose()
-        except StorageUnavailable:
-            self._remove_torn(bbox)
-            raise
+        with self._errors(), self._whole_files() as volume:
+            volume[_to_bbox(bbox)] = czyx.transpose()
         self._remove_twins(bbox)
 
-    def _remove_torn(self, bbox: BoundingBox) -> None:
-        """On a full disk, half a file would be taken for a block. Object stores keep whole objects only."""
-        if self.path.startswith("file://"):
-            with suppress(OSError):
-                self._volume.delete(_to_bbox(bbox))
+    @contextmanager
+    def _whole_files(self) -> Iterator[Any]:
+        """The volume to write to. On a local disk, where a kill or a full disk would leave half a file that passes for a block,
+        it is one beside it, and its files take their places when the block ends. Object stores keep whole objects only.
+        """
+        if self._local is None:
+            yield self._volume
+            return
+        folder = self._local / f".{uuid.uuid4().hex}.part"
+        try:
+            yield self._open(f"file://{folder}", info=self._volume.info)
+            blocks = self._local / self._volume.key
+            blocks.mkdir(parents=True, exist_ok=True)
+            for file in (folder / self._volume.key).iterdir():
+                file.replace(blocks / file.name)
+        finally:
+            rmtree(folder, ignore_errors=True)
 
     def _remove_twins(self, bbox: BoundingBox) -> None:
         """What is left of a local block that was written before with gzip and now without, or the other way round."""
-        if self.path.startswith("file://"):
+        if self._local is not None:
             for block in blocks_of(self, bbox):
-                plain = Path(self.path.removeprefix("file://")) / self.block_name(block)
+                plain = self._local / self.block_name(block)
                 packed = plain.with_name(f"{plain.name}.gz")
                 if not self._compress:
                     packed.unlink(missing_ok=True)

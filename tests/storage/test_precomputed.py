@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -176,6 +177,34 @@ def test_a_full_disk_leaves_no_half_blocks(tmp_path: Path) -> None:
             assert np.array_equal(volume.read(BOUNDS), whole)
     except NoMount as reason:
         pytest.skip(f"no small disk here: {reason}")
+
+
+def test_a_kill_leaves_no_half_blocks(tmp_path: Path) -> None:
+    """One that passed for a block would be skipped when the job is done again."""
+    volume = make(f"file://{tmp_path}/v")
+    die = """
+import os, sys
+import numpy as np
+from cloudfiles.interfaces import FileInterface
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+def half(self, file_path, content, *args, **kwargs):
+    path = self.get_path_to_file(file_path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".gz", "wb") as file:
+        file.write(content[: len(content) // 2])
+    os._exit(9)
+
+FileInterface.put_file = half
+volume = PrecomputedVolume(sys.argv[1])
+volume.write(volume.bounds, np.ones(volume.bounds.size, volume.dtype))
+"""
+    assert subprocess.run([sys.executable, "-c", die, volume.path], timeout=120, check=False).returncode == 9
+    assert list(tmp_path.rglob("*.gz")), "half of one was written"
+    assert len(volume.missing(BOUNDS)) == 27
+    image = noise(BOUNDS)
+    volume.write(BOUNDS, image)
+    assert np.array_equal(volume.read(BOUNDS), image)
 
 
 @pytest.mark.parametrize(
