@@ -26,6 +26,8 @@ _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "flo
 # Libraries of encodings that the core of CloudVolume lacks.
 _CODECS = {"compresso": "compresso", "crackle": "crackle", "fpzip": "fpzip", "kempressed": "fpzip"}
 _CODECS |= {"jxl": "imagecodecs", "png": "pyspng"}
+# Encodings that take some types alone.
+_TAKES = {"jpeg": ("uint8",), "fpzip": ("float32",), "kempressed": ("float32",), "compressed_segmentation": ("uint32", "uint64")}
 _LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
@@ -235,11 +237,14 @@ def create_volume(
     """Write the info file of a new volume with mips 0 to `max_mip`, each coarser by `factor`; no voxels yet.
 
     overwrite: take the place of another volume's info file; its voxels stay.
-    Raises ConfigError when another volume lies there already, unless `overwrite`, and when the format lacks the type.
+    Raises ConfigError when another volume lies there already, unless `overwrite`, and when format or encoding lack the type.
     """
     if dtype not in _DTYPES:
         raise ConfigError.one(normal_path(path), "data_type", f"the format has no {dtype}", f"legal: {', '.join(_DTYPES)}")
     _check_encoding(normal_path(path), encoding)
+    if dtype not in _TAKES.get(encoding, _DTYPES) or (encoding == "jpeg" and channels not in (1, 3)):
+        legal = f"it takes {' and '.join(_TAKES.get(encoding, _DTYPES))}" + (" of 1 or 3 channels" if encoding == "jpeg" else "")
+        raise ConfigError.one(normal_path(path), "encoding", f"{encoding} does not take {channels} channels of {dtype}", legal)
     prepare_environment()
     from cloudvolume import CloudVolume
 
