@@ -13,6 +13,7 @@ from chunkflow_worker.errors import ChunkMismatch
 
 LayerType = Literal["image", "segmentation"]
 VoxelSize = tuple[float, float, float]
+UNKNOWN_SIZE: VoxelSize = (1.0, 1.0, 1.0)  # of a voxel, where a file says nothing
 _ORIGIN = Vec3(0, 0, 0)
 
 
@@ -22,7 +23,7 @@ class Chunk:
 
     array: shape zyx, or czyx with channels first; any dtype.
     voxel_offset: global position of the first voxel, zyx.
-    voxel_size: edge lengths of a voxel in nanometres, zyx.
+    voxel_size: edge lengths of a voxel in nanometres, zyx; UNKNOWN_SIZE where nobody told.
     layer_type: what the values mean; segmentation holds object ids.
     bounds: the whole volume from which the chunk was cut, where known. An edge of the chunk that lies on it is a
         border of the image and not only of the chunk.
@@ -30,7 +31,7 @@ class Chunk:
 
     array: NDArray[Any]
     voxel_offset: Vec3 = _ORIGIN
-    voxel_size: VoxelSize = (1.0, 1.0, 1.0)
+    voxel_size: VoxelSize = UNKNOWN_SIZE
     layer_type: LayerType = "image"
     bounds: BoundingBox | None = None
 

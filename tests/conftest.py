@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -44,3 +45,40 @@ def run_step() -> Callable[..., Task]:
         return task
 
     return run
+
+
+@pytest.fixture
+def sharded_volume(tmp_path: Path) -> Callable[..., str]:
+    """Make a volume in shards below the test's folder, by tensorstore: `sharded_volume(name, array zyx, offset, boxes)`.
+
+    Of voxels of 40 8 8 nm in blocks of 8 16 16, with gzip in them and in the shards' index; only the blocks in `boxes` are
+    stored, all when not given. Returns its path.
+    """
+
+    def make(name: str, array: Any, offset: tuple[int, int, int], boxes: list[BoundingBox] | None = None) -> str:
+        import tensorstore
+
+        bits = {"preshift_bits": 1, "minishard_bits": 1, "shard_bits": 2, "hash": "murmurhash3_x86_128"}
+        packed = {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
+        scale = {
+            "size": array.shape[::-1],
+            "voxel_offset": offset[::-1],
+            "resolution": [8, 8, 40],
+            "encoding": "raw",
+            "chunk_size": [16, 16, 8],
+            "sharding": {"@type": "neuroglancer_uint64_sharded_v1", **bits, **packed},
+        }
+        spec = {
+            "driver": "neuroglancer_precomputed",
+            "kvstore": {"driver": "file", "path": f"{tmp_path}/{name}/"},
+            "multiscale_metadata": {"data_type": str(array.dtype), "num_channels": 1, "type": "image"},
+            "scale_metadata": scale,
+        }
+        store = tensorstore.open(spec, create=True).result()[..., 0]
+        bounds = BoundingBox.sized(offset, array.shape)
+        for box in [bounds] if boxes is None else boxes:
+            window, part = box.slices((0, 0, 0))[::-1], array[box.slices(bounds.start)]
+            store[window].write(part.transpose()).result()
+        return f"file://{tmp_path}/{name}"
+
+    return make

@@ -72,6 +72,11 @@ def _entry(name: str) -> Entry:
 @click.option("--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here.")
 @click.option("--ledger", help="Write a record of each task below this path.")
 @click.option(
+    "--metrics",
+    type=click.Choice(["cloudwatch"]),
+    help="Send each task's timings there, as workers do; the namespace is CHUNKFLOW_METRICS_NAMESPACE, else chunkflow.",
+)
+@click.option(
     "--in-flight",
     type=click.IntRange(1, 64),
     default=2,

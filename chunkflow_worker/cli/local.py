@@ -13,11 +13,12 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from chunkflow_worker.errors import ConfigError, PipelineMismatch, Preempted
+from chunkflow_worker.events import Subscriber, TaskFinished, publish
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.operator import Run, TaskSource
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
@@ -56,15 +57,14 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
             tasks = list(tasks)
     total = len(tasks) if isinstance(tasks, list) else None
     ledger = Ledger(options["ledger"]) if options["ledger"] else None
-    from chunkflow_worker.metrics.log import log_events
-
     in_flight = options["in_flight"] if _may_overlap(chain) else 1
     if total is not None:
         in_flight = min(in_flight, total)
     ended: list[Task] = []
     with (
         _stopped_by_sigterm(bool(source and source.consumes)),
-        chain.open((log_events,), dry_run=options["dry_run"]) as opened,
+        _subscribers(options["metrics"]) as subscribers,
+        chain.open(subscribers, dry_run=options["dry_run"]) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):
         started = perf_counter()
@@ -84,6 +84,25 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
         from chunkflow_worker.cli.summary import show_summary
 
         show_summary(ended, seconds)
+
+
+@contextmanager
+def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
+    """Who is told what happens to tasks: the log, and CloudWatch where it is asked for."""
+    from chunkflow_worker.metrics.log import log_events
+
+    if metrics != "cloudwatch":
+        yield (log_events,)
+        return
+    from chunkflow_worker.metrics.cloudwatch import CloudWatch, make_client
+    from chunkflow_worker.settings import Settings
+
+    settings = Settings.load()
+    cloudwatch = CloudWatch(make_client(settings.region), settings.metrics_namespace)
+    try:
+        yield (log_events, cloudwatch)
+    finally:
+        cloudwatch.close(seconds=30)
 
 
 def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: dict[str, Any]) -> None:
@@ -175,18 +194,22 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
             skipped = str(reason) or "nothing to do"
             click.echo(f"skipped {asked or task.bbox}: {skipped}", err=True)
         box = asked or task.bbox  # a task without a box may have taken that of a volume
-        if ledger is not None and box is not None:
+        if box is None:
+            return
+        seconds = perf_counter() - clock
+        state: Literal["done", "skipped"] = "skipped" if skipped else "done"
+        if ledger is not None:
             check_hold()
             ledger.write(
                 Record(
                     bbox=str(box),
                     job=delivery.job,
                     task_id=delivery.task_id,
-                    state="skipped" if skipped else "done",
+                    state=state,
                     skipped=skipped,
                     attempts=delivery.attempt,
                     worker=f"local-{os.getpid()}",
-                    seconds=perf_counter() - clock,
+                    seconds=seconds,
                     voxels=box.voxels,
                     pipeline=digest,
                     started=started.isoformat(timespec="milliseconds"),
@@ -194,3 +217,5 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
                     **task.measured(),
                 )
             )
+        done = TaskFinished(delivery.job, box, state, seconds, box.voxels, dict(task.seconds), task.device)
+        publish(done, opened.subscribers)

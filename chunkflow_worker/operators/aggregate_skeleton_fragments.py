@@ -45,7 +45,7 @@ class AggregateSkeletonFragments(Operator):
         from chunkflow_worker.files import Files
         from chunkflow_worker.fragments import by_object
 
-        kimimaro, osteoid = needs("kimimaro", extra="segmentation"), needs("osteoid", extra="segmentation")
+        osteoid, kimimaro = needs("osteoid", extra="segmentation"), needs("kimimaro", extra="segmentation")
         source, target = Files(self.fragments_path), Files(self.output_path or self.fragments_path)
         info = source.get_json("info") or {}
         attributes = info.get("vertex_attributes") or _ATTRIBUTES

@@ -20,8 +20,8 @@ _Nanometres = Annotated[float, Field(gt=0)]
 class CreateInfo(Operator):
     """Create an empty precomputed volume: its info file, with one or more mip levels.
 
-    What is not given is taken from the chunk, if there is one. An existing volume is left alone when it is the same, and
-    refused when it differs.
+    What is not given is taken from the chunk, if there is one; a voxel size that nobody tells is 1 1 1. An existing volume is
+    left alone when it is the same, and refused when it differs.
     """
 
     group: ClassVar[str] = "Write"
@@ -35,7 +35,7 @@ class CreateInfo(Operator):
     layer_type: Literal["image", "segmentation"] | None = field(None, flag="-t", help="What the values mean.")
     data_type: Literal["uint8", "uint16", "uint32", "uint64", "float32"] | None = field(None, flag="-d", help="Type of a voxel.")
     encoding: Literal["raw", "jpeg", "compressed_segmentation", "kempressed", "npz", "fpzip", "npz_uint8"] = field(
-        "raw", flag="-e", help="How blocks are stored."
+        "raw", flag="-e", help="How blocks are stored; npz_uint8 is refused, since nothing can read it."
     )
     voxel_size: tuple[_Nanometres, _Nanometres, _Nanometres] | None = field(
         None, flag="-s", help="Edge lengths of a voxel in nanometres."

@@ -17,10 +17,8 @@ from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk, VoxelSize
+    from chunkflow_worker.chunk import Chunk
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
-
-_UNKNOWN: VoxelSize = (1.0, 1.0, 1.0)  # what files that say nothing are read with
 
 
 class DownsampleUpload(Operator):
@@ -116,11 +114,13 @@ class DownsampleUpload(Operator):
     def _mip_of(self, chunk: Chunk, volumes: dict[int, PrecomputedVolume]) -> int:
         if self.chunk_mip is not None:
             return self.chunk_mip
+        from chunkflow_worker.chunk import UNKNOWN_SIZE
+
         sizes = {mip: volume.voxel_size for mip, volume in volumes.items()}
         for mip, size in sizes.items():
             if all(map(isclose, size, chunk.voxel_size)):
                 return mip
-        if chunk.voxel_size == _UNKNOWN:
+        if chunk.voxel_size == UNKNOWN_SIZE:
             return 0
         known = ", ".join(f"{mip} {list(size)}" for mip, size in sizes.items())
         raise ChunkMismatch(

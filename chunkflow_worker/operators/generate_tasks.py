@@ -71,12 +71,14 @@ def _write(boxes: Boxes, name: str) -> None:
 
     import numpy as np
 
-    rows = np.array([[*box.start, *box.stop] for box in boxes], dtype=np.int64)
+    from chunkflow_worker.local_file import whole_file
+
     path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, rows)
-    elif path.suffix == ".txt":
-        np.savetxt(path, rows, fmt="%d", delimiter=",")
-    else:
+    if path.suffix not in (".npy", ".txt"):
         raise ConfigError.one("generate-tasks", "file_path", f"{name} ends in {path.suffix!r}", "legal: .npy, .txt")
+    rows = np.array([[*box.start, *box.stop] for box in boxes], dtype=np.int64)
+    with whole_file(path) as part, part.open("wb") as file:
+        if path.suffix == ".npy":
+            np.save(file, rows)
+        else:
+            np.savetxt(file, rows, fmt="%d", delimiter=",")

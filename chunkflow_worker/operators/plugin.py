@@ -32,9 +32,10 @@ class Plugin(Operator):
     """Call the function `execute` of a Python file of yours with chunks, and keep what it returns.
 
     `execute(first, second, ..., args)` takes the inputs in their order: chunks with `array` (zyx or czyx), `voxel_offset` (zyx),
-    `voxel_size` (nm, zyx) and `bbox`, or whatever else the chain made. It returns one result, or a tuple or list of as many as
-    there are output names, or None when there are none. An array of the first chunk's size becomes a chunk at its place, a
-    smaller one at its middle; chunks say themselves where they lie. Anything else is kept as it is.
+    `voxel_size` (nm, zyx) and `bbox`, or whatever else the chain made; the name bbox stands for the task's box. It returns one
+    result, or a tuple or list of as many as there are output names, or None when there are none. An array of the first chunk's
+    size becomes a chunk at its place, a smaller one at its middle; chunks say themselves where they lie. Anything else is kept
+    as it is.
 
     --args "size=(1,3,3);mode=nearest" gives keywords, where execute takes them; otherwise it takes the text as `args`. The file
     is loaded once, and execute is called from several threads. It may raise SkipTask. With --dry-run a plugin without output
@@ -44,7 +45,7 @@ class Plugin(Operator):
     --margin-size reads the voxels that a filter needs around its output.
     """
 
-    group: ClassVar[str] = "Other"
+    group: ClassVar[str] = "Image"
     example: ClassVar[str] = r"""
         chunkflow load-tif -f em.tif \
             plugin -f examples/plugins/median_filter -i chunk -o chunk -a "size=(3,5,5)" --margin-size 1 2 2 \
@@ -52,7 +53,9 @@ class Plugin(Operator):
     """
     op: Literal["plugin"] = "plugin"
     input_names: str | None = field(
-        None, flag="-i", help="Values to pass to execute, separated by commas; `None` passes None in that place."
+        None,
+        flag="-i",
+        help="Values to pass to execute, separated by commas; bbox is the task's box, and None is None.",
     )
     output_names: str | None = field(None, flag="-o", help="Names of the results, separated by commas.")
     file: str = field(flag="-f", help=f"Python file, with or without .py; looked for here and in the folder {_FOLDER}.")
@@ -88,7 +91,7 @@ class Plugin(Operator):
         return self.margin_size
 
     def reads(self) -> tuple[str, ...]:
-        return tuple(name for name in split_names(self.input_names) if name != "None")
+        return tuple(name for name in split_names(self.input_names) if name not in ("None", "bbox"))
 
     def writes(self) -> tuple[str, ...]:
         return split_names(self.output_names)
@@ -140,7 +143,9 @@ class Plugin(Operator):
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            raise ConfigError.one(self.label, "file", f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+            absent = isinstance(error, ModuleNotFoundError)
+            cure = 'install it; all that examples/plugins need: pip install "chunkflow-worker[plugins]"' if absent else ""
+            raise ConfigError.one(self.label, "file", f"{_place(error, path)}: {type(error).__name__}: {error}", cure) from error
         execute = getattr(module, "execute", None)
         if not callable(execute):
             raise ConfigError.one(self.label, "file", f"{path} defines no function execute", "write def execute(chunk): ...")
@@ -194,6 +199,8 @@ def _place(error: BaseException, path: Path) -> str:
 def _value(task: Task, name: str) -> Any:
     if name == "None":
         return None
+    if name == "bbox":
+        return task.bbox
     if name not in task.values:
         known = ", ".join(sorted(task.values)) or "none so far"
         raise ChunkMismatch(f"there is no value named {name!r}; made so far: {known}")

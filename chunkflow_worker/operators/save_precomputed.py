@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from chunkflow_worker.extras import needs
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -19,7 +20,9 @@ class SavePrecomputed(Operator):
     """Write a chunk to an existing precomputed volume, in whole blocks, and verify that they are there.
 
     Values become the volume's type: float in [0, 1] becomes 0 to 255 for uint8; everything saturates and nothing wraps
-    around. A box that would share a block with a neighbour is refused, unless it ends where the volume ends.
+    around. A box that would share a block with a neighbour is refused, unless it ends where the volume ends; so is a chunk
+    whose voxels are of another size than the volume's. Differs from chunkflow 1.2.0: there, float wrapped around, the chunk
+    in memory was scaled too, and black blocks were deleted.
     """
 
     group: ClassVar[str] = "Write"
@@ -53,14 +56,17 @@ class SavePrecomputed(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
-        from chunkflow_worker.storage.saving import inside, write_verified
+        from chunkflow_worker.storage.saving import inside, refuse_other_voxels, write_verified
 
+        if self.create_thumbnail:
+            needs("PIL.Image", extra="files")
         # CloudVolume's processes set signal handlers, which threads of a worker may not.
         parallel = 1 if run.recorded else self.parallel
         volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress)
 
         def step(task: Task) -> None:
             chunk = inside(task.chunk_to_save(self.input_chunk_name), volume, task)
+            refuse_other_voxels(chunk, volume)
             if run.dry_run or (self.intensity_threshold is not None and not (chunk.array > self.intensity_threshold).any()):
                 return
             write_verified(chunk, volume, task)
@@ -81,7 +87,6 @@ class SavePrecomputed(Operator):
         import io
 
         from chunkflow_worker.chunk import convert
-        from chunkflow_worker.extras import needs
         from chunkflow_worker.files import Files
 
         image = needs("PIL.Image", extra="files")

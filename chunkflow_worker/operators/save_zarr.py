@@ -79,7 +79,7 @@ class SaveZarr(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.chunk import convert
         from chunkflow_worker.extras import needs
-        from chunkflow_worker.storage.saving import inside, refuse_absent
+        from chunkflow_worker.storage.saving import inside, refuse_absent, refuse_other_voxels
 
         needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
@@ -94,6 +94,8 @@ class SaveZarr(Operator):
                         return
                     opened.append(found)
             volume = opened[0]
+            if self.resolution is None:
+                refuse_other_voxels(chunk, volume)
             chunk = inside(chunk, volume, task)
             if run.dry_run:
                 return

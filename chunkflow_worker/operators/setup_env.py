@@ -78,7 +78,7 @@ class SetupEnv(TaskSource):
     )
     thumbnail: bool = field(True, help="Let workers write a small picture of each box.")
     encoding: Literal["raw", "jpeg", "compressed_segmentation", "fpzip", "kempressed"] = field(
-        "raw", flag="-e", help="How blocks are stored; fpzip and kempressed need the package fpzip on the workers."
+        "raw", flag="-e", help="How blocks are stored; fpzip and kempressed need the extra codecs on the workers."
     )
     voxel_size: tuple[_Nanometres, _Nanometres, _Nanometres] = field(
         (40, 4, 4), flag="-v", help="Edge lengths of a voxel at mip 0 in nanometres."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -13,12 +16,18 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import LayerType, VoxelSize
-from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.extras import needs
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
 # What Neuroglancer and its kin can read. CloudVolume would write others.
 _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+# Libraries of encodings that the core of CloudVolume lacks.
+_CODECS = {"compresso": "compresso", "crackle": "crackle", "fpzip": "fpzip", "kempressed": "fpzip"}
+_CODECS |= {"jxl": "imagecodecs", "png": "pyspng"}
+# Encodings that take some types alone.
+_TAKES = {"jpeg": ("uint8",), "fpzip": ("float32",), "kempressed": ("float32",), "compressed_segmentation": ("uint32", "uint64")}
 _LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
@@ -42,19 +51,21 @@ class PrecomputedVolume:
         from cloudvolume import CloudVolume, exceptions
 
         self.path, self.mip = normal_path(path), mip
+        self._local = Path(self.path.removeprefix("file://")) if self.path.startswith("file://") else None
+        self._open = partial(
+            CloudVolume,
+            mip=mip,
+            fill_missing=fill_missing,
+            use_https=use_https,
+            parallel=parallel,
+            bounded=True,
+            progress=False,
+            cache=False,
+            compress=None if compress else False,
+        )
         try:
             with storage_errors(self.path):
-                self._volume = CloudVolume(
-                    self.path,
-                    mip=mip,
-                    fill_missing=fill_missing,
-                    use_https=use_https,
-                    parallel=parallel,
-                    bounded=True,
-                    progress=False,
-                    cache=False,
-                    compress=None if compress else False,
-                )
+                self._volume = self._open(self.path)
         except exceptions.InfoUnavailableError:
             raise ConfigError.one(
                 self.path, "info", "there is no precomputed volume here", "make one with: chunkflow create-info"
@@ -62,6 +73,7 @@ class PrecomputedVolume:
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(path).get("scales", []))
             raise ConfigError.one(self.path, "mip", f"{mip} does not exist", f"the volume has mips 0 to {levels - 1}") from None
+        _check_encoding(self.path, self._volume.encoding)
         self._fill_missing, self._compress = fill_missing, compress
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
@@ -93,29 +105,37 @@ class PrecomputedVolume:
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
             raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
-        if "sharding" in self._volume.scale:
+        if self._is_sharded:
             cure = "write to a volume of blocks, and pack it in shards when all is done"
             raise ConfigError.one(self.path, "sharding", "a shard holds blocks of many tasks, and none can write it alone", cure)
         check_aligned(self, bbox)
-        try:
-            with self._errors():
-                self._volume[_to_bbox(bbox)] = czyx.transpose()
-        except StorageUnavailable:
-            self._remove_torn(bbox)
-            raise
+        with self._errors(), self._whole_files() as volume:
+            volume[_to_bbox(bbox)] = czyx.transpose()
         self._remove_twins(bbox)
 
-    def _remove_torn(self, bbox: BoundingBox) -> None:
-        """On a full disk, half a file would be taken for a block. Object stores keep whole objects only."""
-        if self.path.startswith("file://"):
-            with suppress(OSError):
-                self._volume.delete(_to_bbox(bbox))
+    @contextmanager
+    def _whole_files(self) -> Iterator[Any]:
+        """The volume to write to. On a local disk, where a kill or a full disk would leave half a file that passes for a block,
+        it is one beside it, and its files take their places when the block ends. Object stores keep whole objects only.
+        """
+        if self._local is None:
+            yield self._volume
+            return
+        folder = self._local / f".{uuid.uuid4().hex}.part"
+        try:
+            yield self._open(f"file://{folder}", info=self._volume.info)
+            blocks = self._local / self._volume.key
+            blocks.mkdir(parents=True, exist_ok=True)
+            for file in (folder / self._volume.key).iterdir():
+                file.replace(blocks / file.name)
+        finally:
+            rmtree(folder, ignore_errors=True)
 
     def _remove_twins(self, bbox: BoundingBox) -> None:
         """What is left of a local block that was written before with gzip and now without, or the other way round."""
-        if self.path.startswith("file://"):
+        if self._local is not None:
             for block in blocks_of(self, bbox):
-                plain = Path(self.path.removeprefix("file://")) / self.block_name(block)
+                plain = self._local / self.block_name(block)
                 packed = plain.with_name(f"{plain.name}.gz")
                 if not self._compress:
                     packed.unlink(missing_ok=True)
@@ -124,8 +144,23 @@ class PrecomputedVolume:
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with self._errors():
-            found: dict[str, bool] = self._volume.exists(_to_bbox(bbox))
+            found: dict[str, bool] = self._in_shards(bbox) if self._is_sharded else self._volume.exists(_to_bbox(bbox))
         return sorted(name for name, there in found.items() if not there)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self._volume.scale.get("sharding"))
+
+    def _in_shards(self, bbox: BoundingBox) -> dict[str, bool]:
+        """Whether the shards' indices have the blocks that a box touches, by the names that their files would have."""
+        from cloudvolume.datasource.precomputed.common import compressed_morton_code
+
+        blocks = list(blocks_of(self, bbox))
+        places = np.array([((block.start - self.bounds.start) // self.block_size)[::-1] for block in blocks])
+        grid = -(-self.bounds.size // self.block_size)
+        codes = [int(code) for code in compressed_morton_code(places, np.array(grid[::-1], np.uint32))]
+        shards = self._volume.image.shard_reader(self.mip).exists(codes, self._volume.key)
+        return {self.block_name(block): bool(shards.get(code)) for block, code in zip(blocks, codes, strict=True)}
 
     def stored(self, bbox: BoundingBox) -> dict[str, datetime | None]:
         """When each block of a box of whole blocks was written, by its name; None for those that are not stored."""
@@ -158,6 +193,14 @@ class PrecomputedVolume:
             raise DataMissing(f"{self.path} lacks the block {error}") from None
         except (exceptions.DecodingError, DecompressionError, DeflateError) as error:
             raise BlockDamaged(f"{self.path}: a block can't be decoded: {error}") from error
+
+
+def _check_encoding(path: str, encoding: str) -> None:
+    """Raises ConfigError when blocks of the encoding can't be read here."""
+    if encoding == "npz_uint8":
+        raise ConfigError.one(path, "encoding", "npz_uint8 can be written by CloudVolume, and read by nothing", "for example npz")
+    if encoding in _CODECS:
+        needs(_CODECS[encoding], extra="codecs")
 
 
 def read_info(path: str) -> dict[str, Any]:
@@ -194,19 +237,24 @@ def create_volume(
     """Write the info file of a new volume with mips 0 to `max_mip`, each coarser by `factor`; no voxels yet.
 
     overwrite: take the place of another volume's info file; its voxels stay.
-    Raises ConfigError when another volume lies there already, unless `overwrite`, and when the format lacks the type.
+    Raises ConfigError when another volume lies there already, unless `overwrite`, and when format or encoding lack the type.
     """
     if dtype not in _DTYPES:
         raise ConfigError.one(normal_path(path), "data_type", f"the format has no {dtype}", f"legal: {', '.join(_DTYPES)}")
+    _check_encoding(normal_path(path), encoding)
+    if dtype not in _TAKES.get(encoding, _DTYPES) or (encoding == "jpeg" and channels not in (1, 3)):
+        legal = f"it takes {' and '.join(_TAKES.get(encoding, _DTYPES))}" + (" of 1 or 3 channels" if encoding == "jpeg" else "")
+        raise ConfigError.one(normal_path(path), "encoding", f"{encoding} does not take {channels} channels of {dtype}", legal)
     prepare_environment()
     from cloudvolume import CloudVolume
 
+    z, y, x = (int(n) if n == int(n) else n for n in voxel_size)  # as others write them, and name folders by them
     info = CloudVolume.create_new_info(
         num_channels=channels,
         layer_type=layer_type,
         data_type=dtype,
         encoding=encoding,
-        resolution=list(voxel_size[::-1]),
+        resolution=[x, y, z],
         voxel_offset=list(bounds.start[::-1]),
         volume_size=list(bounds.size[::-1]),
         chunk_size=list(block_size[::-1]),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import isclose
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.chunk import Chunk, convert, count_nan
+from chunkflow_worker.chunk import UNKNOWN_SIZE, Chunk, convert, count_nan
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
 from chunkflow_worker.storage.volume import Volume, checksum
 from chunkflow_worker.task import Task, Written
@@ -29,6 +30,16 @@ def inside(chunk: Chunk, volume: Volume, task: Task) -> Chunk:
             "the output volume must not be larger than what the chain produces"
         )
     return chunk.cutout(box)
+
+
+def refuse_other_voxels(chunk: Chunk, volume: Volume) -> None:
+    """Raises ChunkMismatch when the volume's voxels are of another size than the chunk's, where that is known."""
+    same = (isclose(a, b, rel_tol=1e-3) for a, b in zip(chunk.voxel_size, volume.voxel_size, strict=True))
+    if chunk.voxel_size != UNKNOWN_SIZE and not all(same):
+        raise ChunkMismatch(
+            f"the chunk has voxels of {list(chunk.voxel_size)} nm, and those of {volume.path} are of "
+            f"{list(volume.voxel_size)} nm: write to the mip, or make a volume, that has the chunk's"
+        )
 
 
 def write_verified(chunk: Chunk, volume: PrecomputedVolume, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""Equalize the contrast of each section locally (CLAHE). Needs scikit-image: `pip install "chunkflow-worker[segmentation]"`.
+"""Equalize the contrast of each section locally (CLAHE). Needs `pip install "chunkflow-worker[plugins]"`.
 
     chunkflow ... plugin -f examples/plugins/clahe -i chunk -o chunk -a "tile=128;clip_limit=0.02" --margin-size 0 128 128 ...
 

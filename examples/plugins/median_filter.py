@@ -1,4 +1,4 @@
-"""Replace each voxel by the median of its neighbourhood. Needs scipy: `pip install "chunkflow-worker[image]"`.
+"""Replace each voxel by the median of its neighbourhood. Needs `pip install "chunkflow-worker[image]"`.
 
     chunkflow ... plugin -f examples/plugins/median_filter -i chunk -o chunk -a "size=(3,5,5)" --margin-size 1 2 2 ...
 

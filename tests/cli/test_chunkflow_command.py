@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import h5py
 import numpy as np
 import pytest
@@ -45,6 +47,37 @@ def test_a_chain_runs_on_each_box_of_a_grid(volumes: tuple, tmp_path: Path) -> N
     records = [json.loads(p.read_text()) for p in (tmp_path / "log").glob("*.json")]
     assert len(records) == 8
     assert all(list(r["timer"]) == ["load-precomputed", "inference", "save-precomputed"] for r in records)
+
+
+def test_metrics_of_a_local_run_reach_cloudwatch(
+    volumes: tuple, tmp_path: Path, aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As chunkflow's plugin of that name did it, which its package lacks."""
+    monkeypatch.setenv("CHUNKFLOW_METRICS_NAMESPACE", unique_name)
+    source, target, *_ = volumes
+    tasks = ["generate-tasks", "-v", source, "-c", 8, 32, 32]
+    chain = ["skip-task-by-blocks-in-volume", "-v", target, "load-precomputed", "-v", source, "save-precomputed", "-v", target]
+    for part in (["-i", 0, "-p", 3], []):
+        done = run("--metrics", "cloudwatch", "--ledger", tmp_path / "log", *tasks, *part, *chain)
+        assert done.exit_code == 0, done.output
+    records = [json.loads(p.read_text()) for p in (tmp_path / "log").glob("*.json")]
+    assert [r["state"] for r in records].count("skipped") == 3
+    client = boto3.client("cloudwatch")
+    found = {m["MetricName"] for m in client.list_metrics(Namespace=unique_name)["Metrics"]}
+    assert found == {"OperatorSeconds", "TaskSeconds", "Voxels", "VoxelsPerSecond", "TasksSucceeded", "TasksSkipped"}
+
+    def total(name: str, **dimensions: str) -> float:
+        now = datetime.now(UTC)
+        answer = client.get_metric_statistics(
+            Namespace=unique_name, MetricName=name, Statistics=["Sum"], Period=3600,
+            StartTime=now - timedelta(hours=2), EndTime=now + timedelta(hours=2),
+            Dimensions=[{"Name": k, "Value": v} for k, v in ({"job": "local", "compute_device": "none"} | dimensions).items()],
+        )  # fmt: skip
+        return sum(point["Sum"] for point in answer["Datapoints"])
+
+    assert (total("TasksSucceeded"), total("TasksSkipped"), total("Voxels")) == (8, 3, 11 * 8 * 32 * 32)
+    taken = sum(r["timer"].get("save-precomputed", 0.0) for r in records)
+    assert total("OperatorSeconds", operator="save-precomputed") == pytest.approx(taken) != 0
 
 
 def test_a_frozen_chain_gives_the_same_result(volumes: tuple, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from statistics import median
 from typing import Any
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.plugin import Plugin
 from chunkflow_worker.task import Task
@@ -30,7 +31,13 @@ def example(name: str, args: str | None = None, output: str | None = "chunk", **
 
 
 def test_every_example_is_tested_here() -> None:
-    assert {p.stem for p in PLUGINS.glob("*.py")} == {"median_filter", "clahe", "histogram"}
+    tested = "agglomerate clahe detect_points fill_holes histogram load_mrc median_filter rescale transpose"
+    assert sorted(p.stem for p in PLUGINS.glob("*.py")) == tested.split()
+
+
+def test_every_example_is_on_the_page_of_plugins() -> None:
+    page = (PLUGINS.parents[1] / "docs" / "plugins.md").read_text()
+    assert [p.stem for p in PLUGINS.glob("*.py") if f"| `{p.stem}` |" not in page] == []
 
 
 @pytest.mark.parametrize(
@@ -131,3 +138,188 @@ def test_histogram_with_bins_of_its_own_and_without_a_folder(run_step, tmp_path:
     assert not list(tmp_path.iterdir())
     with pytest.raises(ConfigError, match="missing a required argument: 'folder'"):
         run_step(example("histogram", None, None), chunk=chunk)
+
+
+def affinities_of(ids: np.ndarray) -> np.ndarray:
+    """1 where a voxel and the one before it, along x, y and z, are of one object, else 0; by going through all voxels."""
+    found = np.zeros((3, *ids.shape), np.float32)
+    for z, y, x in np.ndindex(*ids.shape):
+        for channel, before in enumerate(((z, y, x - 1), (z, y - 1, x), (z - 1, y, x))):
+            if min(before) >= 0 and ids[z, y, x] and ids[before] == ids[z, y, x]:
+                found[channel, z, y, x] = 1
+    return found
+
+
+def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
+    pairs = set(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
+    return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs}) and (a == 0).sum() == (b == 0).sum()
+
+
+@pytest.fixture
+def objects() -> np.ndarray:
+    """Slabs that only affinities along one axis tell apart."""
+    ids = np.zeros((6, 12, 12), np.uint64)
+    ids[:, :6, :6], ids[:, :6, 6:], ids[:3, 6:], ids[3:, 6:] = 1, 2, 3, 4
+    return ids
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize("flip", [True, False])
+def test_agglomerate_finds_the_objects_of_their_affinities(run_step, objects, dtype, flip: bool) -> None:
+    affinities = affinities_of(objects)[:: 1 if flip else -1]
+    given = Chunk((affinities * (255 if dtype == np.uint8 else 1)).astype(dtype), Vec3(4, 5, 6), (40.0, 8.0, 8.0))
+    operator = Plugin(
+        file=str(PLUGINS / "agglomerate"), input_names="affs", output_names="seg", args=None if flip else "flip_channel=False"
+    )
+    result = run_step(operator, affs=given).chunk("seg")
+    assert (result.dtype, result.bbox, result.voxel_size, result.layer_type) == (
+        np.uint64, given.bbox, given.voxel_size, "segmentation",
+    )  # fmt: skip
+    assert same_partition(result.array, objects)
+
+
+def test_agglomerate_merges_fragments_up_to_the_threshold(run_step) -> None:
+    """By the mean affinity of the faces between fragments, 0.8 and 0.4, whose scores are 0.2 and 0.6."""
+    fragments = np.repeat(np.array([1, 2, 3], np.uint32), 4)[None, None, :] + np.zeros((4, 4, 1), np.uint32)
+    affinities = np.ones((3, 4, 4, 12), np.float32)
+    affinities[0, :, :, 4], affinities[0, :, :, 8] = 0.8, 0.4
+    for threshold, objects in ((0.1, 3), (0.3, 2), (0.7, 1)):
+        operator = Plugin(
+            file=str(PLUGINS / "agglomerate"), input_names="affs,fragments", output_names="seg", args=f"threshold={threshold}"
+        )
+        task = run_step(operator, affs=Chunk(affinities), fragments=Chunk(fragments, layer_type="segmentation"))
+        made = task.chunk("seg").array
+        assert len(np.unique(made)) == objects
+        assert (made[..., :4] == made[..., 4:8]).all() == (objects < 3)
+    with pytest.raises(ChunkMismatch, match="3 channels, and got 1"):
+        run_step(operator, affs=Chunk(affinities[:1]), fragments=None)
+    elsewhere = Chunk(fragments, Vec3(1, 0, 0), layer_type="segmentation")
+    with pytest.raises(ChunkMismatch, match="not of the same box"):
+        run_step(operator, affs=Chunk(affinities), fragments=elsewhere)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fill_holes_fills_what_one_object_encloses(run_step, seed: int) -> None:
+    """Against flooding the background from the border, object by object."""
+    random = np.random.default_rng(seed)
+    ids = random.choice([0, 7, 2**40], (7, 8, 9), p=[0.3, 0.5, 0.2]).astype(np.uint64)
+    ids[2:5, 2:6, 2:7] = 7
+    ids[3, 3, 3:5] = 0
+    expected = ids.copy()
+    todo = {tuple(place) for place in np.argwhere(ids == 0).tolist()}
+    while todo:
+        hole, border, around = [todo.pop()], False, set()
+        for z, y, x in hole:
+            for n in ((z - 1, y, x), (z + 1, y, x), (z, y - 1, x), (z, y + 1, x), (z, y, x - 1), (z, y, x + 1)):
+                if not all(0 <= a < b for a, b in zip(n, ids.shape, strict=True)):
+                    border = True
+                elif n in todo:
+                    todo.remove(n)
+                    hole.append(n)
+                elif ids[n]:
+                    around.add(int(ids[n]))
+        if not border and len(around) == 1:
+            for place in hole:
+                expected[place] = next(iter(around))
+    chunk = Chunk(ids.copy(), Vec3(1, 2, 3), layer_type="segmentation")
+    result = run_step(example("fill_holes"), chunk=chunk).chunk("chunk")
+    assert result.array[3, 3, 3] == 7
+    assert np.array_equal(result.array, expected)
+    assert np.array_equal(chunk.array, ids)
+    assert (result.dtype, result.bbox, result.layer_type) == (ids.dtype, chunk.bbox, "segmentation")
+
+
+def test_fill_holes_of_nothing_and_of_one_object(run_step) -> None:
+    for value in (0, 5):
+        full = np.full((3, 3, 3), value, np.uint32)
+        assert np.array_equal(run_step(example("fill_holes"), chunk=Chunk(full)).chunk("chunk").array, full)
+
+
+def peaks(array: np.ndarray, distance: int, threshold: float) -> list[tuple[int, ...]]:
+    """Voxels above the threshold that no voxel nearby exceeds."""
+    found = []
+    for place in np.ndindex(*array.shape):
+        window = tuple(slice(max(p - distance, 0), p + distance + 1) for p in place)
+        if array[place] > threshold and array[place] == array[window].max():
+            found.append(place)
+    return found
+
+
+def test_detect_points_finds_each_peak_once_wherever_boxes_are_cut(run_step) -> None:
+    array = RANDOM.random((12, 16, 20)).astype(np.float32)
+    whole = Chunk(array, Vec3(-3, 5, 7), (40.0, 8.0, 8.0), bounds=BoundingBox.parse("-3-9_5-21_7-27"))
+    operator = Plugin(
+        file=str(PLUGINS / "detect_points"), input_names="chunk,bbox", output_names="point_cloud",
+        args="min_distance=2;threshold=0.9", margin_size=Vec3(2, 2, 2),
+    )  # fmt: skip
+    expected = [tuple(a + b for a, b in zip(p, (-3, 5, 7), strict=True)) for p in peaks(array, 2, 0.9)]
+    assert len(expected) > 5
+    found = []
+    for box in whole.bbox.split(Vec3(5, 8, 7)):
+        task = run_step(operator, bbox=box, chunk=whole.cutout(operator.context(box, whole.bounds)))
+        points = task.values["point_cloud"]
+        assert points.voxel_size == (40.0, 8.0, 8.0)
+        found += [tuple(p) for p in points.array.tolist()]
+    assert sorted(found) == expected
+
+
+def test_detect_points_makes_synapses_of_a_map_of_bytes(run_step) -> None:
+    array = np.zeros((5, 5, 9), np.uint8)
+    array[2, 2, 2], array[2, 2, 6], array[0, 0, 8] = 255, 102, 51
+    operator = Plugin(
+        file=str(PLUGINS / "detect_points"), input_names="chunk", output_names="syns", args="min_distance=1;synapses=True"
+    )
+    found = run_step(operator, chunk=Chunk(array, Vec3(10, 0, 0), (4.0, 4.0, 4.0))).values["syns"]
+    assert found.pre.tolist() == [[12, 2, 2], [12, 2, 6]]
+    assert found.pre_confidence.tolist() == pytest.approx([1, 0.4])
+    assert (len(found.post), found.voxel_size) == (0, (4.0, 4.0, 4.0))
+    with pytest.raises(ChunkMismatch, match="one channel, and got 2"):
+        run_step(operator, chunk=Chunk(np.zeros((2, 1, 1, 1), np.uint8)))
+
+
+def test_rescale(run_step) -> None:
+    greys = Chunk(np.array([[[0, 29, 30, 115, 200, 255]]], np.uint8))
+    assert run_step(example("rescale", "low=30;high=200"), chunk=greys).chunk("chunk").array.tolist() == [
+        [[0, 0, 0, 128, 255, 255]]
+    ]
+    inverse = run_step(example("rescale", "new_low=255;new_high=0"), chunk=greys).chunk("chunk").array
+    assert inverse.tolist() == [[[255, 226, 225, 140, 55, 0]]]
+    signed = Chunk(np.array([[[-2, -1, 0, 0.5, 1]]], np.float32))
+    made = run_step(example("rescale", "low=-1;high=1;new_high=1"), chunk=signed).chunk("chunk").array
+    assert (made.dtype, made.tolist()) == (np.float32, [[[0, 0, 0.5, 0.75, 1]]])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 3, 4)])
+def test_transpose(run_step, shape: tuple) -> None:
+    chunk = Chunk(RANDOM.random(shape), Vec3(1, 2, 3), (4.0, 8.0, 40.0), bounds=BoundingBox.parse("0-9_1-8_2-7"))
+    made = run_step(example("transpose"), chunk=chunk).chunk("chunk")
+    assert (str(made.bbox), made.voxel_size, str(made.bounds)) == ("3-7_2-5_1-3", (40.0, 8.0, 4.0), "2-7_1-8_0-9")
+    for z, y, x in np.ndindex(*shape[-3:]):
+        assert np.array_equal(made.array[..., x, y, z], chunk.array[..., z, y, x])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.float32])
+def test_load_mrc(run_step, tmp_path: Path, dtype: type) -> None:
+    image = RANDOM.integers(0, 127, (6, 7, 8)).astype(dtype)
+    with mrcfile.new(tmp_path / "em.mrc", image) as file:
+        file.voxel_size = (80, 90, 400)  # x, y, z in Angstrom
+    operator = Plugin(file=str(PLUGINS / "load_mrc"), input_names="bbox", output_names="chunk", args=f"path={tmp_path}/em.mrc")
+    whole = run_step(operator).chunk("chunk")
+    assert (whole.dtype, whole.voxel_size, str(whole.bounds)) == (dtype, (40.0, 9.0, 8.0), "0-6_0-7_0-8")
+    assert np.array_equal(whole.array, image)
+    part = run_step(operator, bbox=BoundingBox.parse("-1-3_2-5_6-9")).chunk("chunk")
+    assert (str(part.bbox), part.array.tolist()) == ("0-3_2-5_6-8", image[:3, 2:5, 6:].tolist())
+    with pytest.raises(BoxOutsideVolume, match=r"lies outside .*em.mrc, which is 0-6_0-7_0-8"):
+        run_step(operator, bbox=BoundingBox.parse("6-7_0-1_0-1"))
+
+
+def test_load_mrc_of_bytes_that_pass_for_signed_and_of_another_file(run_step, tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "em.mrc", np.array([[[-128, -1, 0, 127]]], np.int8)):
+        pass
+    loads = {"file": str(PLUGINS / "load_mrc"), "input_names": "bbox", "output_names": "chunk"}
+    made = run_step(Plugin(**loads, args=f"path={tmp_path}/em.mrc;unsigned=True")).chunk("chunk")
+    assert (made.voxel_size, made.array.tolist()) == ((1.0, 1.0, 1.0), [[[128, 255, 0, 127]]])
+    (tmp_path / "no.mrc").write_bytes(b"no image")
+    for name, reason in (("no", "cannot be read as MRC"), ("absent", "No such file")):
+        with pytest.raises(DataMissing, match=reason):
+            run_step(Plugin(**loads, args=f"path={tmp_path}/{name}.mrc"))

@@ -51,3 +51,22 @@ def test_the_rest_is_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> 
 def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep) -> None:
     with pytest.raises(ConfigError, match="volume_size"):
         run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 16, 32)))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"encoding": "compressed_segmentation"}, "does not take 1 channels of uint8\n +it takes uint32 and uint64"),
+        (
+            {"encoding": "jpeg", "data_type": "float32"},
+            "does not take 1 channels of float32\n +it takes uint8 of 1 or 3 channels",
+        ),
+        ({"encoding": "jpeg", "channel_num": 2}, "does not take 2 channels of uint8"),
+        ({"encoding": "fpzip"}, "does not take 1 channels of uint8\n +it takes float32"),
+        ({"encoding": "npz_uint8"}, "can be written by CloudVolume, and read by nothing"),
+    ],
+)
+def test_an_encoding_that_does_not_take_the_type_is_refused(tmp_path: Path, run_step: RunStep, options: dict, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", volume_size=(8, 8, 8), block_size=(8, 8, 8), **options))
+    assert not (tmp_path / "v").exists()

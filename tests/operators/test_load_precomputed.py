@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorstore
 from pydantic import ValidationError
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
@@ -98,25 +97,8 @@ def test_black_regions_are_found_by_a_coarser_mip(volume: MakeVolume, run_step: 
         run_step(operator, bbox=box)
 
 
-def test_shards_are_read(tmp_path: Path, run_step: RunStep) -> None:
-    """Made by tensorstore, with gzip in them and in their index."""
-    bits = {"preshift_bits": 1, "minishard_bits": 1, "shard_bits": 2, "hash": "murmurhash3_x86_128"}
-    packed = {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
-    scale = {
-        "size": IMAGE.shape[::-1],
-        "voxel_offset": OFFSET[::-1],
-        "resolution": [8, 8, 40],
-        "encoding": "raw",
-        "chunk_size": [16, 16, 8],
-        "sharding": {"@type": "neuroglancer_uint64_sharded_v1", **bits, **packed},
-    }
-    spec = {
-        "driver": "neuroglancer_precomputed",
-        "kvstore": {"driver": "file", "path": f"{tmp_path}/v/"},
-        "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
-        "scale_metadata": scale,
-    }
-    tensorstore.open(spec, create=True).result()[..., 0].write(IMAGE.transpose()).result()
+def test_shards_are_read(tmp_path: Path, run_step: RunStep, sharded_volume: Callable[..., str]) -> None:
+    sharded_volume("v", IMAGE, OFFSET)
     shards = sorted((tmp_path / "v" / "8_8_40").iterdir())
     assert {path.suffix for path in shards} == {".shard"}
     load = LoadPrecomputed(volume_path=f"file://{tmp_path}/v")

@@ -294,3 +294,16 @@ def test_the_command_line_of_chunkflow_1_2_0(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, [*line, "-f", str(tmp_path / "add.py"), "-a", "n=4"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert np.load(tmp_path / "out.npy").tolist() == [[[4, 4], [4, 4]], [[4, 4], [4, 4]]]
+
+
+def test_bbox_is_the_box_of_the_task(run_step, plugin) -> None:
+    made = plugin("def execute(box, c):\n    return c if box is None else str(box)", inputs="bbox,chunk")
+    assert made.reads() == ("chunk",)
+    assert run_step(made, bbox=BoundingBox.parse("1-4_2-6_3-8"), chunk=chunk()).values["chunk"] == "1-4_2-6_3-8"
+    given = chunk()
+    assert run_step(made, chunk=given).values["chunk"] is given
+
+
+def test_a_library_that_a_plugin_lacks_is_named_with_the_cure(run_step, plugin) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)mine\.py:1: .*'nosuchlibrary'.*pip install \"chunkflow-worker\[plugins\]\""):
+        run_step(plugin("import nosuchlibrary"), chunk=chunk())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,18 @@ def test_a_hole_in_a_larger_output_volume_is_refused(volume: MakeVolume, run_ste
     with pytest.raises(ChunkMismatch, match="would leave a hole"):
         run_step(SavePrecomputed(volume_path=made.path), task)
     assert len(made.missing(BOUNDS)) == 18
+
+
+def test_voxels_of_another_size_are_refused(volume: MakeVolume, run_step: RunStep) -> None:
+    made = volume("v", BOUNDS, dtype="uint8", voxel_size=(40, 7.16, 7.16), max_mip=1)
+    voxels = noise(BoundingBox.parse("0-8_0-16_0-16"))
+    for size in ((40, 8, 8), (40, 14.32, 14.32), (8, 7.16, 7.16)):
+        with pytest.raises(ChunkMismatch, match=r"of \[40.0, 7.16, 7.16\] nm: write to the mip"):
+            run_step(SavePrecomputed(volume_path=made.path), chunk=replace(voxels, voxel_size=size))
+    assert len(made.missing(BOUNDS)) == 18
+    for size in ((1.0, 1.0, 1.0), (40, 7.1600001, 7.16)):  # nobody told; told with less digits
+        run_step(SavePrecomputed(volume_path=made.path), chunk=replace(voxels, voxel_size=size))
+    run_step(SavePrecomputed(volume_path=made.path, mip=1), chunk=replace(voxels, voxel_size=(40, 14.32, 14.32)))
 
 
 def test_boxes_that_share_blocks_are_refused_and_nothing_is_written(volume: MakeVolume, run_step: RunStep) -> None:

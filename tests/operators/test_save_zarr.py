@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,14 @@ def test_options_that_contradict_an_existing_image_are_told(run_step, tmp_path, 
         run_step(SaveZarr(store=f"{tmp_path}/a", **options), chunk=CHUNK)
     with pytest.raises(ChunkMismatch, match="has 1 channels, and the chunk has 2"):
         run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=CHUNK.with_array(np.stack([VOXELS, VOXELS])))
+
+
+def test_voxels_of_another_size_than_the_image_s_are_refused_unless_resolution_overrides(run_step, tmp_path) -> None:
+    run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
+    other = replace(CHUNK, voxel_size=(8.0, 8.0, 8.0))
+    with pytest.raises(ChunkMismatch, match=r"the chunk has voxels of \[8.0, 8.0, 8.0\] nm, and those of .*/a/0"):
+        run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=other)
+    run_step(SaveZarr(store=f"{tmp_path}/a", resolution=CHUNK.voxel_size), chunk=other)
 
 
 def test_a_level_of_other_axes_is_refused(run_step, tmp_path) -> None:

@@ -27,7 +27,7 @@ def skips(run_step: Callable[..., Task], path: str, box: BoundingBox) -> bool:
 
 
 def test_an_empty_volume_skips_nothing(run_step: Callable[..., Task], volume: MakeVolume) -> None:
-    """chunkflow 1.2.0 said yes, so that a resumed job did nothing and reported success."""
+    """Named defect of the peer: it said yes, so that a resumed job did nothing and reported success."""
     assert not skips(run_step, volume("v", BOUNDS, dtype="uint8").path, BOUNDS)
 
 
@@ -55,3 +55,19 @@ def test_only_when_all_blocks_are_there(run_step: Callable[..., Task], volume: M
             skips(run_step, made.path, box)
     else:
         assert skips(run_step, made.path, box) == stored[inside.slices(BOUNDS.start)].all()
+
+
+@pytest.mark.parametrize("offset", [(0, 0, 0), (-7, 5, 3)])
+def test_blocks_in_shards_are_seen(run_step: Callable[..., Task], sharded_volume: Callable[..., str], offset: tuple) -> None:
+    image = np.random.default_rng(0).integers(1, 255, (20, 70, 40), np.uint8)
+    blocks = list(BoundingBox.sized(offset, image.shape).split(Vec3(8, 16, 16)))
+    absent = {0, 7, 11, 12, 30, len(blocks) - 1}
+    path = sharded_volume("v", image, offset, [block for i, block in enumerate(blocks) if i not in absent])
+    assert {i for i, block in enumerate(blocks) if not skips(run_step, path, block)} == absent
+    assert not skips(run_step, path, BoundingBox(blocks[1].start, blocks[-1].stop))
+    assert skips(run_step, path, BoundingBox(blocks[1].start, blocks[4].stop))
+
+
+def test_an_empty_volume_of_shards_skips_nothing(run_step: Callable[..., Task], sharded_volume: Callable[..., str]) -> None:
+    path = sharded_volume("v", np.ones((8, 16, 16), np.uint8), (0, 0, 0), [])
+    assert not skips(run_step, path, BoundingBox.parse("0-8_0-16_0-16"))

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
@@ -174,3 +177,92 @@ def test_a_full_disk_leaves_no_half_blocks(tmp_path: Path) -> None:
             assert np.array_equal(volume.read(BOUNDS), whole)
     except NoMount as reason:
         pytest.skip(f"no small disk here: {reason}")
+
+
+def test_a_kill_leaves_no_half_blocks(tmp_path: Path) -> None:
+    """One that passed for a block would be skipped when the job is done again."""
+    volume = make(f"file://{tmp_path}/v")
+    die = """
+import os, sys
+import numpy as np
+from cloudfiles.interfaces import FileInterface
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+def half(self, file_path, content, *args, **kwargs):
+    path = self.get_path_to_file(file_path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".gz", "wb") as file:
+        file.write(content[: len(content) // 2])
+    os._exit(9)
+
+FileInterface.put_file = half
+volume = PrecomputedVolume(sys.argv[1])
+volume.write(volume.bounds, np.ones(volume.bounds.size, volume.dtype))
+"""
+    assert subprocess.run([sys.executable, "-c", die, volume.path], timeout=120, check=False).returncode == 9
+    assert list(tmp_path.rglob("*.gz")), "half of one was written"
+    assert len(volume.missing(BOUNDS)) == 27
+    image = noise(BOUNDS)
+    volume.write(BOUNDS, image)
+    assert np.array_equal(volume.read(BOUNDS), image)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "channels", "error"),
+    [
+        ("raw", "int32", 2, 0),
+        ("jpeg", "uint8", 1, 6),
+        ("png", "uint8", 1, 0),
+        ("npz", "float32", 3, 0),
+        ("fpzip", "float32", 3, 0),
+        ("kempressed", "float32", 3, 1e-5),
+        ("compressed_segmentation", "uint64", 1, 0),
+        ("compresso", "uint32", 1, 0),
+        ("crackle", "uint64", 1, 0),
+    ],
+)
+def test_encodings_give_back_what_was_written(tmp_path: Path, encoding: str, dtype: str, channels: int, error: float) -> None:
+    box = BoundingBox.parse("0-8_0-32_0-64")
+    z, y, x = np.meshgrid(*(np.arange(n) for n in box.size), indexing="ij")
+    smooth = np.stack([(z * 3 + y + x + 10 * c) % 250 for c in range(channels)])
+    array = (smooth / 250 if dtype == "float32" else smooth).astype(dtype)
+    layer = "segmentation" if encoding in ("compressed_segmentation", "compresso", "crackle") else "image"
+    create_volume(
+        f"file://{tmp_path}/v", bounds=box, voxel_size=(40, 8, 8), block_size=Vec3(8, 32, 32), dtype=dtype, channels=channels,
+        layer_type=layer, encoding=encoding,
+    )  # fmt: skip
+    volume = PrecomputedVolume(f"file://{tmp_path}/v")
+    volume.write(box, array)
+    back = PrecomputedVolume(f"file://{tmp_path}/v").read(box).reshape(array.shape)
+    assert back.dtype == dtype
+    assert np.abs(back.astype(float) - array.astype(float)).max() <= error
+    assert volume.lossless <= (error == 0)
+
+
+def test_an_encoding_that_cannot_be_read_here_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = BoundingBox.parse("0-8_0-32_0-64")
+    options: dict[str, Any] = {"bounds": box, "voxel_size": (40, 8, 8), "block_size": Vec3(8, 32, 32), "dtype": "float32"}
+    create_volume(f"file://{tmp_path}/v", **options, encoding="fpzip")
+    monkeypatch.setitem(sys.modules, "fpzip", None)
+    absent = r"fpzip: is needed .*\n +pip install \"chunkflow-worker\[codecs\]\""
+    with pytest.raises(ConfigError, match=absent):
+        PrecomputedVolume(f"file://{tmp_path}/v")
+    for encoding in ("fpzip", "kempressed"):
+        with pytest.raises(ConfigError, match=absent):
+            create_volume(f"file://{tmp_path}/w", **options, encoding=encoding)
+    with pytest.raises(ConfigError, match="npz_uint8 can be written by CloudVolume, and read by nothing"):
+        create_volume(f"file://{tmp_path}/w", **options, encoding="npz_uint8")
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_volume_that_chunkflow_made_is_the_same(tmp_path: Path) -> None:
+    """Whole voxel sizes are whole numbers in the info, and so in the names of folders."""
+    theirs = CloudVolume.create_new_info(1, "image", "uint8", "raw", [8, 8, 40], [0, 0, 0], [64, 32, 8], chunk_size=[32, 32, 8])
+    CloudVolume(f"file://{tmp_path}/v", info=theirs).commit_info()
+    create_volume(
+        f"file://{tmp_path}/v", bounds=BoundingBox.parse("0-8_0-32_0-64"), voxel_size=(40.0, 8.0, 8.0),
+        block_size=Vec3(8, 32, 32), dtype="uint8",
+    )  # fmt: skip
+    assert PrecomputedVolume(f"file://{tmp_path}/v").block_name(BoundingBox.parse("0-8_0-32_0-32")) == "8_8_40/0-32_0-32_0-8"
