@@ -43,10 +43,11 @@ docs: .venv/dev.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Beside chunkflow and MONAI, each in an environment of its own; figures go to benchmarks/RESULTS.md.
-bench: .venv/demo.installed
+bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.blending
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.zarr_io
 
 # Workers are killed, messages repeated, connections cut, ...; figures go to docs/reliability.md.
 chaos: .venv/dev.installed

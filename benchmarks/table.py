@@ -70,7 +70,7 @@ def versions(results: Sequence[Result]) -> str:
 
 def record(title: str, text: str, results: Sequence[Result]) -> None:
     """Print a section for this device, and put it in place of the one that RESULTS.md holds."""
-    body = f"{text}\n\n{describe()}; {versions(results)}."
+    body = f"{text}\n\n{'; '.join(filter(None, [describe(), versions(results)]))}."
     print(f"\n{title}\n\n{body}")
     RESULTS.write_text(replaced(RESULTS.read_text() if RESULTS.exists() else "", title, device(), body))
 

@@ -37,7 +37,7 @@ def test_a_flag_never_empties_a_file(tmp_path: Path) -> None:
 
 
 def test_flags_in_object_storage_are_seen_by_all_workers(aws: dict[str, str], unique_name: str) -> None:
-    """Those of chunkflow 1.2.0 were local files only."""
+    """Named defect of the peer: completion flags were local files only."""
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=unique_name)
     flags = Flags(f"s3://{unique_name}/flags/done_", ".flag")

@@ -114,7 +114,7 @@ def test_regions_of_a_volume(options: dict[str, Any], boxes: int) -> None:
 
 
 def test_without_a_volume_the_stop_and_both_indices_count() -> None:
-    """chunkflow overwrote the stop, which made 1 task of 1,000, and ignored a lone --task-index-stop."""
+    """Named defect of the peer: without a volume --roi-stop was overwritten, and --task-index-stop alone was ignored."""
     options: dict[str, Any] = {"chunk_size": (10, 10, 10), "roi_stop": (100, 100, 100)}
     assert len(Grid(**options).boxes()) == 1000
     assert len(Grid(**options, task_index_stop=7).boxes()) == 7

@@ -1,4 +1,8 @@
-"""Zarr 2, Zarr 3 and N5 volumes, by tensorstore, with the metadata of OME-Zarr; the only file that knows it."""
+"""Zarr 2, Zarr 3 and N5 volumes, by tensorstore, with the metadata of OME-Zarr; the only file that knows it.
+
+tensorstore and not zarr-python: it writes 2.5 times as fast, reads 1.4 to 2 times as fast, and knows N5. benchmarks/zarr_io.py
+measures it.
+"""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ def tasks(count: int) -> list[Task]:
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
 def test_tasks_come_out_in_order_and_no_more_run_than_allowed(in_flight: int) -> None:
+    """Named defect of the peer: load, compute and save were strictly in turn."""
     lock, now, most = threading.Lock(), 0, 0
     together = threading.Barrier(in_flight)
 

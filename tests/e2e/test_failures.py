@@ -22,6 +22,7 @@ POISON = "0-16_64-128_0-64"
 
 @pytest.mark.parametrize(("permanent", "attempts"), [(True, 1), (False, 2)])
 def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(service: Service, permanent: bool, attempts: int) -> None:
+    """Named defect of the peer: one task's error ended the worker."""
     service.volumes(Vec3(16, 128, 128))
     service.chain({"op": "fail", "box": POISON, "permanent": permanent})
     service.create_queue(visibility=3, max_receives=2)

@@ -32,6 +32,7 @@ def test_killed_worker_loses_nothing(service: Service) -> None:
 
 
 def test_terminated_worker_gives_its_message_back_at_once(service: Service) -> None:
+    """Named defect of the peer: SIGTERM was not handled."""
     service.volumes(Vec3(16, 64, 64))
     service.chain({"op": "hold", "folder": str(service.root)})
     service.create_queue(visibility=60)

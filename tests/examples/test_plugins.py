@@ -36,6 +36,7 @@ def test_every_example_is_tested_here() -> None:
 
 
 def test_every_example_is_on_the_page_of_plugins() -> None:
+    """Named defect of the peer: its package lacks its plugins."""
     page = (PLUGINS.parents[1] / "docs" / "plugins.md").read_text()
     assert [p.stem for p in PLUGINS.glob("*.py") if f"| `{p.stem}` |" not in page] == []
 

@@ -113,7 +113,10 @@ def test_a_net_that_takes_no_other_layout_runs_contiguous(tmp_path: Path, view: 
 
 @pytest.mark.parametrize("acceleration", ["none", "graph"])
 def test_nets_run_in_evaluation_and_inference_mode(tmp_path: Path, acceleration: Any) -> None:
-    """The answer is 1 for evaluation, plus 2 without gradients, plus 4 in inference mode. Graphs are for GPUs alone."""
+    """Named defect of the peer: nets ran with dropout and batch norm as in training.
+
+    The answer is 1 for evaluation, plus 2 without gradients, plus 4 in inference mode. Graphs are for GPUs alone.
+    """
     source = module(
         "state = (not self.training) + 2 * (not torch.is_grad_enabled()) + 4 * torch.is_inference_mode_enabled()\n"
         "return x * 0 + state",
@@ -237,6 +240,7 @@ DIVIDES = module("return x / (x + 0.001 - x).clamp(max=0.001) * 0.001", "pass")
 def test_precision_is_what_was_asked_or_what_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, fast: str, source: str, used: str
 ) -> None:
+    """Named defect of the peer: nothing was computed in reduced precision."""
     monkeypatch.setattr(torch_engine, "fast_precision", lambda device: fast)
     engine = engine_of(tmp_path, source, precision=asked)
     assert engine.precision == used

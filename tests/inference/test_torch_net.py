@@ -175,7 +175,10 @@ def save_as_cuda(state: Any, path: Path, monkeypatch: pytest.MonkeyPatch, zipped
 def test_weights_saved_on_a_gpu_load_without_one_and_without_trust(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
-    """Among them the format before torch 1.6, which is no zip file."""
+    """Named defect of the peer: weights that were saved on a GPU decided where the net ran.
+
+    Among them the format before torch 1.6, which is no zip file.
+    """
     state = trained().state_dict()
     model, weights = model_and(tmp_path, lambda path: save_as_cuda(state, path, monkeypatch, zipped))
     assert_loaded(load_net(model, weights).module)

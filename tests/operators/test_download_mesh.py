@@ -46,6 +46,7 @@ def meshes(tmp_path: Path, volume: Any) -> str:
 
 
 def test_it_writes_the_meshes_that_the_peer_never_did(tmp_path: Path, meshes: str) -> None:
+    """Named defect of the peer: download-mesh yielded nothing."""
     run(DownloadMesh(volume_path=meshes, input="5, 77", out_pre=f"{tmp_path}/out_"))
     assert sorted(p.name for p in tmp_path.glob("out_*")) == ["out_5.ply", "out_77.ply"]
     mesh = zmesh.Mesh.from_ply((tmp_path / "out_77.ply").read_bytes())

@@ -69,6 +69,7 @@ def queue(aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_what_the_producer_sends_is_run_and_recorded_and_deleted(queue: Queue, tmp_path: Path, in_flight: int) -> None:
+    """Named defect of the peer: every message crashed the worker, and stayed hidden for an hour."""
     queue.enqueue(*BOXES, attempts=2)
     done = queue.run(
         *CREATE, "save-npy", "-f", f"{tmp_path}/out/", before=("--in-flight", in_flight, "--ledger", tmp_path / "log")
@@ -88,6 +89,7 @@ def test_boxes_as_plain_text_are_run(queue: Queue, tmp_path: Path) -> None:
 
 
 def test_a_skipped_task_is_deleted(queue: Queue, tmp_path: Path) -> None:
+    """Named defect of the peer: a skipped task was never deleted, and came back for ever."""
     queue.enqueue(*BOXES[:2])
     (tmp_path / BOXES[0]).touch()
     done = queue.run("skip-task-by-file", "-p", f"{tmp_path}/", *CREATE)
@@ -105,6 +107,7 @@ def test_no_more_are_taken_than_asked_for(queue: Queue) -> None:
 
 @pytest.mark.parametrize("times", [0, 3])
 def test_retry_times_is_heeded(queue: Queue, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Named defect of the peer: --retry-times was ignored."""
     answers: list[Any] = [None] * times + ["message"] + [None] * (times + 1)
     monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", lambda self: answers.pop(0))
     monkeypatch.setattr(fetch_task_from_sqs._Inbox, "task", lambda self, received: Task())
@@ -130,6 +133,7 @@ def test_a_short_outage_counts_as_an_empty_queue(queue: Queue, monkeypatch: pyte
 
 
 def test_a_long_task_keeps_its_message(queue: Queue) -> None:
+    """Named defect of the peer: leases were not extended, so that a long task ran twice."""
     queue.enqueue(BOXES[0])
     (task,) = queue.fetch(visibility_timeout=3, num=1).tasks()
     with task.delivery.hold() as check:
@@ -142,6 +146,7 @@ def test_a_long_task_keeps_its_message(queue: Queue) -> None:
 
 
 def test_a_dead_process_loses_its_message(queue: Queue) -> None:
+    """Named defect of the peer: the task of a killed worker waited for an hour."""
     queue.enqueue(BOXES[0])
     list(queue.fetch(visibility_timeout=3, num=1).tasks())  # and its task is never run
     assert queue.counts() == (0, 1)
@@ -151,6 +156,7 @@ def test_a_dead_process_loses_its_message(queue: Queue) -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(queue: Queue, tmp_path: Path, in_flight: int) -> None:
+    """Named defect of the peer: there were no dead letters, and a chunk that always fails crashed workers for ever."""
     np.save(tmp_path / "in.npy", np.zeros((2, 2), np.uint8))
     chain = ("load-npy", "-f", tmp_path / "in.npy")
     queue.send(BOXES[0])
@@ -236,6 +242,7 @@ def test_a_task_that_an_earlier_delivery_did_is_not_run_again(queue: Queue, tmp_
 
 
 def test_a_queue_name_with_a_typo_creates_no_queue(queue: Queue) -> None:
+    """Named defect of the peer: a queue name with a typo created a new queue."""
     with pytest.raises(ConfigError, match="there is no such queue"):
         list(queue.fetch(queue_name=f"{queue.name}x").tasks())
     assert delete_queue(queue.client, f"{queue.name}x") == []

@@ -15,6 +15,7 @@ MakeVolume = Callable[..., PrecomputedVolume]
 
 
 def test_boxes_of_a_volume(volume: MakeVolume) -> None:
+    """Named defect of the peer: generate-tasks crashed on numpy 2."""
     made = volume("v", BoundingBox.parse("-4-4_0-16_8-32"), dtype="uint8")
     boxes = [str(t.bbox) for t in GenerateTasks(volume_path=made.path, chunk_size=(8, 16, 16)).tasks()]
     assert boxes == ["-4-4_0-16_8-24", "-4-4_0-16_24-40"]

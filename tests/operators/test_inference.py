@@ -101,7 +101,7 @@ def test_what_is_cut_off_can_be_chosen(run_step: RunStep, options: dict[str, Any
 
 
 def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(run_step: RunStep) -> None:
-    """Named defect of the peer: it ended in NaN."""
+    """Named defect of the peer: an output patch smaller than the input patch, with a chunk mask, ended in NaN."""
     operator = identity(input_patch_size=(6, 12, 12), output_patch_size=(4, 8, 8), mask_output_chunk=True)
     result = run_step(operator, chunk=noise((11, 25, 26))).chunk("chunk")
     assert result.bbox == BoundingBox.parse("1-10_2-23_2-24")
@@ -152,10 +152,14 @@ def test_blending_agrees_with_the_peers_weights_in_the_interior(tmp_path: Path) 
 
 
 def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
+    """Named defect of the peer: the shortcut for zeros skipped inference, and nobody was told."""
     model = tmp_path / "net.py"
     model.write_text("class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): raise SystemError\n")
     operator = identity(framework="universal", convnet_model=str(model), num_output_channels=2)
-    result = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8))).chunk("chunk")
+    task = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8)))
+    result = task.chunk("chunk")
+    assert task.patches == 0
+    assert task.patches_skipped > 0, "which its record tells"
     assert result.array.shape == (2, 4, 8, 8)
     assert not result.array.any()
 
@@ -202,6 +206,7 @@ def test_context_of_a_second_net_ends_where_the_first_can_reach(tmp_path: Path, 
 
 
 def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
+    """Named defect of the peer: a host without CUDA crashed after inference, before saving."""
     weights = tmp_path / "w.pt"
     torch.save({"scale": torch.full((1,), 3.0)}, weights)
     operator = identity(
@@ -262,7 +267,7 @@ def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_
 
 
 def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: Path) -> None:
-    """Named defect of the peer: it flipped the batch and channel axes, and undid them in the wrong order.
+    """Named defect of the peer: test-time augmentation flipped the batch and channel axes, and undid them in the wrong order.
 
     The net adds its patch's own y ramp. Undone rightly, the mean over the eight orientations of a ramp is the constant 0.5.
     """

@@ -161,6 +161,7 @@ def test_set_bbox_with_a_cutout_reads_what_later_operators_need_around_it(volume
 
 
 def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
+    """Named defect of the peer: load-h5 with a prefix read the first task's file for all."""
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
     for i, box in enumerate(boxes):
         write(tmp_path / f"part_{box}.h5", main=np.full(box.size, i + 1, np.uint8), voxel_offset=box.start)

@@ -73,7 +73,7 @@ def test_channels_orders_and_big_endian_numbers(run_step, tmp_path, shape, order
 
 
 def test_points_are_read_and_moved(run_step, tmp_path) -> None:
-    """chunkflow 1.2.0 has two commands of this name; the one that read points could not be reached."""
+    """Named defect of the peer: load-npy was defined twice, and the one that read points could not be reached."""
     points = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
     np.save(tmp_path / "a.npy", points)
     load = LoadNpy(file_name=f"{tmp_path}/a.npy", voxel_offset=(10, 20, 30), voxel_size=(40, 8, 8), output_name="points")

@@ -11,6 +11,7 @@ SWC = "# made by hand\n1 0 0.0 0.0  5.0 1.5 -1\n2 0 10.0 0.0 5.0 2.5 1\n3 0 20.0
 
 
 def test_the_peer_fails_on_import_and_this_reads(run_step, tmp_path: Path) -> None:
+    """Named defect of the peer: load-skeleton failed on import."""
     (tmp_path / "42.swc").write_text(SWC)
     skeleton = run_step(LoadSkeleton(path=str(tmp_path / "42.swc"))).values["skels"][42]
     assert sorted(skeleton.vertices.tolist()) == [[0, 0, 5], [10, 0, 5], [20, 0, 5]]

@@ -41,6 +41,7 @@ def make(tmp_path: Path):
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("shape", [(10, 12, 14), (2, 10, 12, 14)])
 def test_a_plain_array_lies_at_zero(run_step, make, version, shape) -> None:
+    """Named defect of the peer: load-zarr could not run."""
     array = np.broadcast_to(VOXELS, shape)
     task = run_step(LoadZarr(store=make(array, version=version)))
     chunk = task.chunk("chunk")

@@ -32,7 +32,7 @@ def record(bbox: str, **more: Any) -> Record:
 
 
 def test_speed_is_in_millions_of_voxels_a_second(tmp_path: Path) -> None:
-    """Named defect of the peer: it said 1,000 times as much."""
+    """Named defect of the peer: log-summary reported speeds 1,000 times too high."""
     peer_log(tmp_path, "0-100_0-100_0-200", {"load": 1.0, "inference": 3.0})
     peer_log(tmp_path, "100-200_0-100_0-200", {"load": 3.0, "inference": 9.0})
     lines = summary(tmp_path)
@@ -46,7 +46,7 @@ def test_speed_is_in_millions_of_voxels_a_second(tmp_path: Path) -> None:
 
 
 def test_logs_of_different_chains_are_taken_together(tmp_path: Path) -> None:
-    """Named defect of the peer: it failed."""
+    """Named defect of the peer: log-summary failed on logs of different chains."""
     peer_log(tmp_path, "0-100_0-100_0-100", {"load": 1.0, "mask": 2.0})
     peer_log(tmp_path, "100-200_0-100_0-100", {"load": 3.0, "inference": 4.0})
     rows = {line[0]: line[1:] for line in summary(tmp_path)[2:]}

@@ -42,7 +42,7 @@ def test_the_file_holds_voxels_place_and_kind(run_step, tmp_path) -> None:
 
 
 def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
-    """chunkflow 1.2.0 wrote every task to the first task's file."""
+    """Named defect of the peer: save-h5 with a prefix wrote every task to the first task's file."""
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4"), BoundingBox.parse("-2-0_0-3_0-4")]
     with SaveH5(file_name=f"{tmp_path}/part_").open(Run(needed_box=lambda box, bounds: box)) as step:
         for i, box in enumerate(boxes):

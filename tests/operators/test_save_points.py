@@ -13,6 +13,7 @@ from chunkflow_worker.points import Points
 
 
 def test_a_prefix_names_another_file_for_each_task(run_step, tmp_path: Path) -> None:
+    """Named defect of the peer: save-points and its like wrote every task to one file."""
     operator = SavePoints(file_path=f"{tmp_path}/p-")
     for z in (0, 1):
         points = Points(np.array([[z, 2, 3], [z, 5, 6]], np.int32), (40.0, 4.0, 4.0))

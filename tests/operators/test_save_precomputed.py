@@ -90,7 +90,7 @@ def test_boxes_that_share_blocks_are_refused_and_nothing_is_written(volume: Make
 
 
 def test_float_saturates_and_the_chunk_in_memory_stays(volume: MakeVolume, run_step: RunStep) -> None:
-    """Named defects of the peer: 1.5 became 126, and the chunk itself was scaled."""
+    """Named defect of the peer: 1.5 became 126, and the chunk itself was scaled."""
     made = volume("v", BOUNDS, dtype="uint8")
     chunk = Chunk(np.full(BOUNDS.size, 1.5, np.float32))
     run_step(SavePrecomputed(volume_path=made.path), chunk=chunk)

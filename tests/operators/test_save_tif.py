@@ -20,7 +20,7 @@ DTYPES = ["uint8", "uint16", "uint32", "uint64", "int16", "int64", "float16", "f
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_type_stays(run_step, tmp_path, dtype: str) -> None:
-    """chunkflow 1.2.0 turned uint8 into float64."""
+    """Named defect of the peer: save-tif turned uint8 into float64."""
     array = (np.random.default_rng(0).random((4, 5, 6)) * 200).astype(dtype)
     task = run_step(SaveTif(file_name=f"{tmp_path}/a.tif"), chunk=Chunk(array))
     back = tifffile.imread(tmp_path / "a.tif")
@@ -67,6 +67,7 @@ def test_load_tif_finds_the_place_again(run_step, tmp_path) -> None:
 
 
 def test_every_task_gets_its_own_file(tmp_path) -> None:
+    """Named defect of the peer: save-tif wrote every task to one file."""
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
     with SaveTif(file_name=f"{tmp_path}/part_").open(Run(needed_box=lambda box, bounds: box)) as step:
         for i, box in enumerate(boxes):

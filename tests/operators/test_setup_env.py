@@ -66,6 +66,7 @@ def filled(folder: Path, **net: Any) -> Path:
 
 
 def test_it_works_where_the_peer_always_raised_a_type_error(folder: Path) -> None:
+    """Named defect of the peer: setup-env always raised a TypeError."""
     output = chunkflow(**SMALL)
     assert (folder / "out" / "info").exists()
     assert "wrote the info file of out, and pipeline.yaml" in output

@@ -67,6 +67,7 @@ def test_nothing_to_send() -> None:
 
 
 def test_only_entries_that_failed_are_sent_again() -> None:
+    """Named defect of the peer: enqueueing was serial, and ended half way at the first entry that was refused."""
     sqs = FakeSqs(refuse=lambda body, nth: int(body) % 7 == 0 and nth < 3)
     assert send(sqs, "url", [str(i) for i in range(100)], pause=0) == 100
     assert Counter(sqs.arrived) == Counter(str(i) for i in range(100))
@@ -153,6 +154,7 @@ def attributes(client: Any, url: str) -> dict[str, str]:
 
 
 def test_a_queue_is_made_with_its_dead_letters(client: Any, unique_name: str) -> None:
+    """Named defect of the peer: messages were kept for 4 days, and then lost in silence."""
     main, dead = create_queue(client, unique_name, max_receives=7, visibility_seconds=90, retention_days=3)
     assert main.created
     assert dead.created

@@ -222,6 +222,7 @@ def test_boxes_that_are_not_done_are_told_and_sent_when_nothing_waits(job: Job, 
 
 
 def test_skip_done_sends_what_is_not_done_or_lost_its_blocks(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named defect of the peer: enqueueing again doubled every task."""
     assert job.enqueue("--skip-done", job="again") == 0
     assert "enqueued 0 of 2 tasks of job again" in capsys.readouterr().out
     assert job.work() == []

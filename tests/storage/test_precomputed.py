@@ -134,7 +134,10 @@ def test_storage_that_cannot_be_reached_is_retryable(monkeypatch: pytest.MonkeyP
 
 
 def test_local_keys_without_a_session_token_are_enough(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """cloudfiles alone fails with KeyError: AWS_SESSION_TOKEN."""
+    """Named defect of the peer: credentials were static keys alone, and no endpoint could be given.
+
+    cloudfiles alone fails with KeyError: AWS_SESSION_TOKEN.
+    """
     monkeypatch.delenv("AWS_SESSION_TOKEN")
     bucket = f"bucket-{uuid.uuid4().hex[:8]}"
     boto3.client("s3").create_bucket(Bucket=bucket)
