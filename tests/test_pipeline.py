@@ -102,7 +102,7 @@ def test_all_faults_are_told_at_once_with_place_and_cure() -> None:
     assert "operators.0 (create-chunk).pattern: 'stripes' is not one of its values" in found[0]
     assert "'sin', 'zero' or 'random'" in found[0]
     assert "operators.1.op: no operator is named 'threshhold'" in found[1]
-    assert "did you mean 'threshold'" in found[1]
+    assert "did you mean 'threshold'? chunkflow --help lists all" in found[1]
     assert "operators.2 (threshold).treshold: there is no option 'treshold'" in found[2]
     assert "did you mean 'threshold'" in found[2]
     assert "operators.3 (inference).input_patch_size: is required" in found[3]

@@ -32,6 +32,14 @@ HEAVY = {
 GRID = ["-c", "2", "2", "2", "-z", "4", "4", "4"]
 
 
+def test_help_tells_each_command_in_a_line_of_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert "verify" in commands
+    assert "..." not in commands
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     path = tmp_path / "chain.yaml"
