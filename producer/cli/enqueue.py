@@ -49,7 +49,7 @@ def enqueue(
     its place. The queue must exist. The job is recorded in the ledger before anything is sent.
     """
     from chunkflow_worker.ledger import Ledger
-    from producer.plan import PipelineFile, make_plan
+    from producer.plan import PipelineFile, make_plan, refusal
     from producer.queue import check_name
 
     check_name(queue)
@@ -61,6 +61,9 @@ def enqueue(
     records = Ledger(path) if path else None
     first, last = plan.boxes[0], plan.boxes[-1]
     click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    why = refusal(plan.boxes, file) if file else None
+    if why:
+        click.echo(f"note: workers are likely to refuse these boxes: {why}", err=True)
     todo = _undone(records, plan, threads) if skip_done and records else None
     count = len(plan.boxes) if todo is None else len(todo)
     if dry_run:

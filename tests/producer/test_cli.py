@@ -90,6 +90,18 @@ def test_the_region_may_be_a_volume(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "24 tasks, from -10-0_0-10_5-15 to 0-10_20-30_35-45" in capsys.readouterr().err
 
 
+def test_boxes_that_workers_would_refuse_are_pointed_out(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = {"size": [4, 4, 4], "voxel_offset": [0, 0, 0], "chunk_sizes": [[4, 4, 4]], "resolution": [1, 1, 1]}
+    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
+    line = ["enqueue", "--queue", "q", "--pipeline", str(pipeline), "--dry-run"]
+    assert main(line) == 0
+    assert "note: workers are likely to refuse these boxes: box 0-2_0-2_0-2 would share blocks" in capsys.readouterr().err
+    assert main([*line, "-c", "4", "4", "4"]) == 0
+    assert "note" not in capsys.readouterr().err
+
+
 def test_a_dry_run_needs_no_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     line = [
