@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.errors import BoxNotAligned, ConfigError, StorageUnavailable
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.grid import Boxes, Grid
 from chunkflow_worker.ledger import JobRecord, default_path
 from chunkflow_worker.message import JOB_NAME, pipeline_digest
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 _STOPS = {"roi_stop", "roi_size", "bounding_box", "grid_size"}
 _REPLACES = dict.fromkeys(_STOPS, _STOPS) | {"bounding_box": _STOPS | {"roi_start"}, "roi_start": {"bounding_box"}}
 """Options that say the same in another way: on the command line, one takes the place of the others in the file."""
-
-_OTHER_BOXES = {"adjust-bbox", "downsample", "plugin"}
-"""Operators behind which the box that is written need not be the task's."""
 
 _LOCAL = ("op", "name", "use_https")  # keys of generate-tasks that say nothing about the boxes
 
@@ -99,35 +96,6 @@ def make_plan(queue: str, job: str | None, options: Mapping[str, Any], pipeline:
         began=now.isoformat(timespec="milliseconds"),
     )
     return Plan(boxes, record)
-
-
-def refusal(boxes: Boxes, pipeline: PipelineFile) -> str | None:
-    """Why workers are likely to refuse to write such boxes: they share blocks, or lie outside the output. None when they fit.
-
-    Looks at a few boxes, and only at volumes that are there; what else is wrong with an operator is the workers' to tell.
-    """
-    from chunkflow_worker.storage.precomputed import volume_level
-    from chunkflow_worker.storage.volume import check_aligned
-
-    for operator in pipeline.operators:
-        if operator["op"] in _OTHER_BOXES:
-            return None
-        path, mip = operator.get("volume_path"), operator.get("mip") or 0
-        if operator["op"] != "save-precomputed" or not isinstance(path, str) or not isinstance(mip, int):
-            continue
-        try:
-            level = volume_level(path, mip)
-        except (ConfigError, StorageUnavailable):
-            continue
-        for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
-            inside = box.clip(level.bounds)
-            if inside is None:
-                return f"box {box} lies outside {level.path}, which is {level.bounds}"
-            try:
-                check_aligned(level, inside)
-            except BoxNotAligned as error:
-                return str(error)
-    return None
 
 
 def record_job(ledger: Ledger, record: JobRecord) -> bool:

@@ -49,7 +49,13 @@ def run(**options: Any) -> None:
 
 @cli.command()
 @click.argument("pipeline", type=click.Path(dir_okay=False))
-@click.option("--chunk-size", "-c", type=int, nargs=3, help="Size of a task's box, to plan for; the pipeline's when not given.")
+@click.option(
+    "--chunk-size",
+    "-c",
+    type=click.IntRange(1),
+    nargs=3,
+    help="Size of a task's box, to plan for; the pipeline's when not given.",
+)
 @click.option("--open", "open_it", is_flag=True, help="Also open the volumes, load the models, and measure their memory.")
 def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
     """Validate a chain and print what it will do.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.jobs import boxes_of
 from chunkflow_worker.ledger import JobRecord, Ledger
 from chunkflow_worker.message import JOB_NAME, pipeline_digest
-from producer.plan import PipelineFile, make_plan, record_job, refusal, some_are_done
+from producer.plan import PipelineFile, make_plan, record_job, some_are_done
 
 CHAIN = """
 tasks:
@@ -81,33 +80,6 @@ def test_a_job_s_name_is_made_from_the_file_s_and_the_time(pipeline: PipelineFil
     assert re.fullmatch(r"segment-it\.v2-\d{8}T\d{6}Z", name)
     assert re.fullmatch(JOB_NAME, name)
     assert make_plan("q", None, GRID).record.job.startswith("job-")
-
-
-@pytest.mark.parametrize(
-    ("grid", "operators", "why"),
-    [
-        ({"chunk_size": (8, 8, 8), "roi_size": (20, 16, 16)}, "", None),  # the last ones end where the volume does
-        ({"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)}, "", "box 0-8_0-8_0-6 would share blocks of [4, 4, 4] voxels"),
-        (
-            {"chunk_size": (8, 8, 8), "roi_start": (0, 2, 0), "roi_size": (8, 8, 8)},
-            "",
-            "the nearest box of whole blocks is 0-8_0-12",
-        ),
-        ({"chunk_size": (4, 4, 4), "roi_size": (40, 4, 4)}, "", "box 20-24_0-4_0-4 lies outside"),
-        ({"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)}, "{op: downsample}, ", None),  # what is written is another box
-        ({"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)}, "{op: save-precomputed, volume_path: 3}, ", "would share"),
-    ],
-)
-def test_boxes_that_do_not_fit_the_output_are_noticed(
-    tmp_path: Path, grid: dict[str, Any], operators: str, why: str | None
-) -> None:
-    scale = {"size": [16, 16, 20], "voxel_offset": [0, 0, 0], "chunk_sizes": [[4, 4, 4]], "resolution": [1, 1, 1]}
-    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
-    save = f"{{op: save-precomputed, volume_path: {tmp_path}}}"
-    (tmp_path / "p.yaml").write_text(f"operators: [{operators}{{op: save-precomputed, volume_path: /absent}}, {save}]")
-    pipeline = PipelineFile.load(tmp_path / "p.yaml")
-    told = refusal(make_plan("q", "j", grid, pipeline).boxes, pipeline)
-    assert told is None if why is None else why in (told or "")
 
 
 @pytest.mark.parametrize("name", ["a b", "../x", "-x", "x" * 81, "x\n"])
