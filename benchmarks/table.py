@@ -11,7 +11,7 @@ from benchmarks.environment import describe, device
 from benchmarks.race import Result
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-_HEAD = "# Results\n\nWritten by `make bench`; each run replaces the tables of its own device.\n"
+_HEAD = "# Speed and memory\n\nWritten by `make bench`; each run replaces the tables of its own device.\n"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

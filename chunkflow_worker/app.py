@@ -32,7 +32,9 @@ def make_app(settings: Settings | None = None) -> Celery:
     settings = settings or Settings.load()
     _set_up_logging(settings)
     if settings.pipeline is None:
-        raise ConfigError.one("settings", "CHUNKFLOW_PIPELINE", "is not set", "give the path of a pipeline file")
+        raise ConfigError.one(
+            "settings", "CHUNKFLOW_PIPELINE", "is not set", "give the path of a pipeline file, by --pipeline or here"
+        )
     pipeline = Pipeline.load(settings.pipeline)
     queue = find_queue(make_client(settings.region), settings.queue)
     worker = Worker(settings, pipeline, queue)

@@ -29,6 +29,10 @@ from dataclasses import dataclass
 
 _LONGEST_QUOTE = 500
 
+NO_AWS_CREDENTIALS = (
+    "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role"
+)
+
 
 class ChunkflowError(Exception):
     """Root of all errors raised on purpose."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError
 from chunkflow_worker.local_file import storage_error, whole_file
 
 PROTOCOLS = ("file://", "s3://", "gs://", "mem://", "http://", "https://")
@@ -63,6 +63,8 @@ def storage_errors(subject: str) -> Iterator[None]:
     )
     try:
         yield
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
+        raise storage_error(f"{subject}: {NO_AWS_CREDENTIALS}", error) from error
     except network as error:
         raise storage_error(f"{subject}: {type(error).__name__}: {error}", error) from error
 

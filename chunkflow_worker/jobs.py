@@ -1,14 +1,19 @@
-"""Which boxes belong to a job, by its record in the ledger."""
+"""Which boxes belong to a job, by its record in the ledger; and whether they fit its output."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.errors import BoxOutsideJob, ConfigError
+from chunkflow_worker.errors import BoxNotAligned, BoxOutsideJob, ConfigError, StorageUnavailable
 from chunkflow_worker.grid import Boxes, Grid
 from chunkflow_worker.ledger import JobRecord, Ledger
+
+_OTHER_BOXES = {"adjust-bbox", "downsample", "plugin"}
+"""Operators behind which the box that is written need not be the task's."""
 
 
 def boxes_of(record: JobRecord) -> Boxes:
@@ -18,6 +23,35 @@ def boxes_of(record: JobRecord) -> Boxes:
         return Grid.model_validate(record.grid).boxes(bounds)
     except ValueError as error:
         raise ConfigError.one(f"job {record.job}", "grid", f"its record can't be read: {error}") from None
+
+
+def refusal(boxes: Boxes, operators: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why workers are likely to refuse to write such boxes: they share blocks, or lie outside the output. None when they fit.
+
+    Looks at a few boxes, and only at volumes that are there; what else is wrong with an operator is the workers' to tell.
+    """
+    from chunkflow_worker.storage.precomputed import volume_level
+    from chunkflow_worker.storage.volume import check_aligned
+
+    for operator in operators:
+        if operator["op"] in _OTHER_BOXES:
+            return None
+        path, mip = operator.get("volume_path"), operator.get("mip") or 0
+        if operator["op"] != "save-precomputed" or not isinstance(path, str) or not isinstance(mip, int):
+            continue
+        try:
+            level = volume_level(path, mip)
+        except (ConfigError, StorageUnavailable):
+            continue
+        for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
+            inside = box.clip(level.bounds)
+            if inside is None:
+                return f"box {box} lies outside {level.path}, which is {level.bounds}"
+            try:
+                check_aligned(level, inside)
+            except BoxNotAligned as error:
+                return str(error)
+    return None
 
 
 class Jobs:

@@ -73,7 +73,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         yield part
         part.replace(path)
     except OSError as error:
@@ -82,6 +82,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # says mkdir of a file that stands there
+        raise NotADirectoryError(errno.ENOTDIR, "a file") from None
 
 
 class OneBoxPerFile:

@@ -148,7 +148,7 @@ def split_names(text: str | None) -> tuple[str, ...]:
 
 
 def find_operator(name: str) -> type[Operator]:
-    """The operator class of that name. Raises ConfigError that lists the known names."""
+    """The operator class of that name. Raises ConfigError that names the nearest, or all that are known."""
     if name in folder_names():
         module = importlib.import_module(f"chunkflow_worker.operators.{name.replace('-', '_')}")
         classes = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator)]
@@ -159,9 +159,5 @@ def find_operator(name: str) -> type[Operator]:
             raise ConfigError.one("operators", name, "its entry point does not name an Operator class")
         return loaded
     close = get_close_matches(name, operator_names(), n=1)
-    raise ConfigError.one(
-        "operators",
-        "op",
-        f"no operator is named {name!r}",
-        (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(operator_names()),
-    )
+    cure = f"did you mean {close[0]!r}? chunkflow --help lists all" if close else "known: " + ", ".join(operator_names())
+    raise ConfigError.one("chunkflow", "operators", f"no operator is named {name!r}", cure)

@@ -29,6 +29,7 @@ from chunkflow_worker.message import pipeline_digest
 from chunkflow_worker.operator import Operator, Run, Step, TaskSource, find_operator
 from chunkflow_worker.options import faults_of
 from chunkflow_worker.task import SkipTask, Task, kind_of
+from chunkflow_worker.yaml_file import read_yaml
 
 _SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
 
@@ -48,16 +49,7 @@ class Pipeline:
     @classmethod
     def load(cls, path: Path | str) -> Pipeline:
         """Read a YAML file. Raises ConfigError with all the faults of the file."""
-        import yaml
-
-        source = str(path)
-        try:
-            content = yaml.safe_load(Path(path).read_text())
-        except OSError as error:
-            raise ConfigError.one(source, "file", f"cannot be read: {error.strerror or error}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError.one(source, "file", f"is not YAML: {error}") from None
-        return cls.parse(content, source)
+        return cls.parse(read_yaml(Path(path)), str(path))
 
     @classmethod
     def parse(cls, content: Any, source: str = "pipeline") -> Pipeline:
@@ -65,7 +57,7 @@ class Pipeline:
         faults: list[Fault] = []
         shape = "write `operators:` and below it a list of `- op: <name>` with options"
         if not isinstance(content, dict) or not isinstance(content.get("operators"), list) or not content["operators"]:
-            raise ConfigError.one(source, "operators", "is missing or not a list", shape)
+            raise ConfigError.one(source, "operators", "is missing, empty or not a list", shape)
         for key in content.keys() - {"operators", "tasks"}:
             faults.append(Fault(str(key), "is not a part of a pipeline", "legal: tasks, operators"))
         parsed = [_parse_operator(item, f"operators.{i}", faults) for i, item in enumerate(content["operators"])]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chunkflow_worker.errors import ConfigError, RetryableError
+from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError, RetryableError
 
 MAX_VISIBILITY_SECONDS = 43_200
 
@@ -88,10 +88,7 @@ def sqs_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise QueueUnavailable(
-            f"{subject}: no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
-            "or run with a role"
-        ) from error
+        raise QueueUnavailable(f"{subject}: {NO_AWS_CREDENTIALS}") from error
     except (BotoCoreError, ClientError, OSError) as error:
         raise QueueUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
 

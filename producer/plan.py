@@ -17,6 +17,7 @@ from chunkflow_worker.grid import Boxes, Grid
 from chunkflow_worker.ledger import JobRecord, default_path
 from chunkflow_worker.message import JOB_NAME, pipeline_digest
 from chunkflow_worker.options import faults_of
+from chunkflow_worker.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from chunkflow_worker.ledger import Ledger
@@ -39,20 +40,13 @@ class PipelineFile:
     @classmethod
     def load(cls, path: Path) -> PipelineFile:
         """Read a YAML file. Raises ConfigError."""
-        import yaml
-
-        try:
-            content = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise ConfigError.one(str(path), "file", f"cannot be read: {error.strerror or error}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError.one(str(path), "file", f"is not YAML: {error}") from None
+        content = read_yaml(path)
         operators = content.get("operators") if isinstance(content, dict) else None
         if not (isinstance(operators, list) and operators and all(isinstance(o, dict) and "op" in o for o in operators)):
             raise ConfigError.one(
                 str(path),
                 "operators",
-                "is missing or no list of operators",
+                "is missing, empty or no list of operators",
                 "write `operators:` and below it a list of `- op: <name>` with options",
             )
         tasks = content.get("tasks") or {}

@@ -133,6 +133,11 @@ def test_errors_of_the_libraries_become_unavailable_storage(error: Exception) ->
         raise error
 
 
+def test_missing_credentials_are_told_with_the_cure() -> None:
+    with pytest.raises(StorageUnavailable, match=r"^s3://a/b: no AWS credentials .* AWS_PROFILE"), storage_errors("s3://a/b"):
+        raise botocore.exceptions.NoCredentialsError
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), storage_errors("x"):
         1 / 0  # noqa: B018

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideJob, StorageUnavailable
 from chunkflow_worker.grid import Grid
-from chunkflow_worker.jobs import Jobs
+from chunkflow_worker.jobs import Jobs, refusal
 from chunkflow_worker.ledger import JobRecord, Ledger
 
 INSIDE, LATER = BoundingBox.parse("0-4_0-4_4-8"), BoundingBox.parse("0-4_0-4_8-12")
@@ -71,3 +74,28 @@ def test_membership_is_that_of_the_list(respect: bool) -> None:
     assert BoundingBox.parse("1-5_2-5_3-8") not in boxes, "before the part of this job"
     assert BoundingBox.parse("5-9_8-11_13-18") not in boxes
     assert "1-5_2-5_3-8" not in boxes
+
+
+@pytest.mark.parametrize(
+    ("grid", "operators", "why"),
+    [
+        ({"chunk_size": (8, 8, 8), "roi_size": (20, 16, 16)}, "", None),  # the last ones end where the volume does
+        ({"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)}, "", "box 0-8_0-8_0-6 would share blocks of [4, 4, 4] voxels"),
+        (
+            {"chunk_size": (8, 8, 8), "roi_start": (0, 2, 0), "roi_size": (8, 8, 8)},
+            "",
+            "the nearest box of whole blocks is 0-8_0-12",
+        ),
+        ({"chunk_size": (4, 4, 4), "roi_size": (40, 4, 4)}, "", "box 20-24_0-4_0-4 lies outside"),
+        ({"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)}, "{op: downsample}, ", None),  # what is written is another box
+        ({"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)}, "{op: save-precomputed, volume_path: 3}, ", "would share"),
+    ],
+)
+def test_boxes_that_do_not_fit_the_output_are_noticed(
+    tmp_path: Path, grid: dict[str, Any], operators: str, why: str | None
+) -> None:
+    scale = {"size": [16, 16, 20], "voxel_offset": [0, 0, 0], "chunk_sizes": [[4, 4, 4]], "resolution": [1, 1, 1]}
+    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
+    chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
+    told = refusal(Grid.model_validate(grid).boxes(), [*chain, {"op": "save-precomputed", "volume_path": str(tmp_path)}])
+    assert told is None if why is None else why in (told or "")

@@ -78,7 +78,7 @@ def test_a_full_disk_is_worth_another_try(tmp_path: Path) -> None:
 
 def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    with pytest.raises(StorageUnavailable, match="cannot be written"), whole_file(tmp_path / "a" / "b"):
+    with pytest.raises(StorageUnavailable, match="a/b cannot be written: Not a directory"), whole_file(tmp_path / "a" / "b"):
         pass
 
 

@@ -102,7 +102,7 @@ def test_all_faults_are_told_at_once_with_place_and_cure() -> None:
     assert "operators.0 (create-chunk).pattern: 'stripes' is not one of its values" in found[0]
     assert "'sin', 'zero' or 'random'" in found[0]
     assert "operators.1.op: no operator is named 'threshhold'" in found[1]
-    assert "did you mean 'threshold'" in found[1]
+    assert "did you mean 'threshold'? chunkflow --help lists all" in found[1]
     assert "operators.2 (threshold).treshold: there is no option 'treshold'" in found[2]
     assert "did you mean 'threshold'" in found[2]
     assert "operators.3 (inference).input_patch_size: is required" in found[3]
@@ -138,10 +138,17 @@ def test_load_reads_yaml_and_names_the_file_in_errors(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"operators": [CREATE, THRESHOLD]}))
     assert [o.op for o in Pipeline.load(path).operators] == ["create-chunk", "threshold"]
     path.write_text("operators: [")
-    with pytest.raises(ConfigError, match=r"p.yaml: file: is not YAML"):
+    with pytest.raises(ConfigError, match=r"p.yaml: line 1, column 13: is not YAML"):
         Pipeline.load(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         Pipeline.load(tmp_path / "absent.yaml")
+
+
+def test_a_chain_that_says_an_option_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("operators:\n- op: create-chunk\n  op: threshold\n")
+    with pytest.raises(ConfigError, match="line 3: the key 'op' stands in line 2 already"):
+        Pipeline.load(path)
 
 
 def test_dump_is_read_back_as_the_same_chain() -> None:

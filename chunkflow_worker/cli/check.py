@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.jobs import refusal
 from chunkflow_worker.operator import Operator
+from chunkflow_worker.operators.generate_tasks import GenerateTasks
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
 
 
@@ -38,6 +40,10 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
     if open_it:
         with chain.open(dry_run=True) as opened:
             click.echo("all volumes and models open")
+            if isinstance(chain.tasks, GenerateTasks):
+                why = refusal(chain.tasks.boxes_of_volume(), chain.dump()["operators"])
+                if why:
+                    click.echo(f"note: workers are likely to refuse these boxes: {why}")
             own = _rehearsed(opened)
         shares = f"process and net {own / 1e9:.2f} (measured here on one patch), a task {most / 1e9:.2f}"
         click.echo(f"peak memory {(own + most) / 1e9:.2f} GB: {shares}")

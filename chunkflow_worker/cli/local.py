@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import threading
 from collections import deque
@@ -20,6 +21,7 @@ import click
 from chunkflow_worker.errors import ConfigError, PipelineMismatch, Preempted
 from chunkflow_worker.events import Subscriber, TaskFinished, publish
 from chunkflow_worker.ledger import Ledger, Record
+from chunkflow_worker.local_file import whole_file
 from chunkflow_worker.operator import Run, TaskSource
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
 from chunkflow_worker.progress import duration_text, progress
@@ -27,16 +29,15 @@ from chunkflow_worker.task import SkipTask, Task
 
 
 def freeze(chain: Pipeline | None, path: Path) -> None:
-    """Write a chain as a pipeline file, whole or not at all."""
+    """Write a chain as a pipeline file, whole or not at all. Raises StorageUnavailable."""
     import yaml
 
     if chain is None:
         raise click.UsageError("--freeze needs at least one operator that works on tasks")
     text = yaml.safe_dump(chain.dump(), sort_keys=False, default_flow_style=None, width=120)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(f"# Check it: chunkflow-worker check {path.name}\n{text}")
-    part.replace(path)
-    click.echo(f"wrote {path}; next: chunkflow-worker check {path}", err=True)
+    with whole_file(path) as part:
+        part.write_text(f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n{text}", encoding="utf-8")
+    click.echo(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
 
 
 def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]) -> None:

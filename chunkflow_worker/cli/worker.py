@@ -49,10 +49,19 @@ def run(**options: Any) -> None:
 
 @cli.command()
 @click.argument("pipeline", type=click.Path(dir_okay=False))
-@click.option("--chunk-size", "-c", type=int, nargs=3, help="Size of a task's box, to plan for; the pipeline's when not given.")
+@click.option(
+    "--chunk-size",
+    "-c",
+    type=click.IntRange(1),
+    nargs=3,
+    help="Size of a task's box, to plan for; the pipeline's when not given.",
+)
 @click.option("--open", "open_it", is_flag=True, help="Also open the volumes, load the models, and measure their memory.")
 def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
-    """Validate a chain and print what it will do; all faults at once, exit status 2."""
+    """Validate a chain and print what it will do.
+
+    All faults are told at once, with exit status 2.
+    """
     from chunkflow_worker.cli.check import report
     from chunkflow_worker.pipeline import Pipeline
 
@@ -63,9 +72,10 @@ def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool)
 @click.option("--ready", is_flag=True, help="Also ask whether volumes and models are open and the queue answers.")
 @click.option("--live", is_flag=True, help="Ask only whether the workers are alive; this is so when nothing is given.")
 def health(ready: bool, live: bool) -> None:
-    """Tell the health of this machine's workers, for probes: exit status 0 or 1, and one line that says why.
+    """Tell the health of this machine's workers, for probes.
 
-    Reads the small files that workers leave in CHUNKFLOW_HEALTH_FOLDER (the folder for temporary files when not set).
+    Exit status 0 or 1, and one line that says why. Reads the small files that workers leave in CHUNKFLOW_HEALTH_FOLDER (the
+    folder for temporary files when not set).
     """
     from chunkflow_worker.health import probe
 
@@ -78,7 +88,10 @@ def health(ready: bool, live: bool) -> None:
 
 @cli.command()
 def schema() -> None:
-    """Print the JSON Schema of a pipeline file, so that editors complete and check it."""
+    """Print the JSON Schema of a pipeline file, for editors.
+
+    They complete and check the file by it.
+    """
     from chunkflow_worker.pipeline import pipeline_schema
 
     click.echo(json.dumps(pipeline_schema(), indent=2))
@@ -96,7 +109,10 @@ def settings() -> None:
 @click.option("--port", default=0, help="Port; a free one when 0.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. Whoever reaches it may do anything.")
 def local_aws_command(port: int, host: str) -> None:
-    """Serve a local AWS (SQS, S3, CloudWatch) until stopped; prints the variables that lead to it."""
+    """Serve a local AWS (SQS, S3, CloudWatch) until stopped.
+
+    Prints the variables that lead to it.
+    """
     import signal
     import threading
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -213,11 +214,26 @@ def read_info(path: str) -> dict[str, Any]:
 
 def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
     """The volume's box at a mip, from its info file alone."""
+    return volume_level(path, mip).bounds
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where the blocks of a mip level lie, as `Blocks` has it."""
+
+    path: str
+    bounds: BoundingBox
+    block_size: Vec3
+
+
+def volume_level(path: str, mip: int = 0) -> Level:
+    """A mip level, from the volume's info file alone. Raises ConfigError when there is none, and StorageUnavailable."""
     scales = read_info(path)["scales"]
     if not 0 <= mip < len(scales):
         raise ConfigError.one(normal_path(path), "mip", f"{mip} does not exist", f"the volume has mips 0 to {len(scales) - 1}")
     scale = scales[mip]
-    return BoundingBox.sized(scale.get("voxel_offset", [0, 0, 0])[::-1], scale["size"][::-1])
+    bounds = BoundingBox.sized(scale.get("voxel_offset", [0, 0, 0])[::-1], scale["size"][::-1])
+    return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
 
 
 def create_volume(

@@ -15,13 +15,20 @@ from chunkflow_worker.chunk import LayerType, VoxelSize
 from chunkflow_worker.errors import BoxNotAligned
 
 
-class Volume(Protocol):
-    """One mip level of a stored image. Arrays are zyx, or czyx for several channels; methods may run in many threads."""
+class Blocks(Protocol):
+    """Where the blocks of a stored image lie."""
 
     @property
     def path(self) -> str: ...
     @property
     def bounds(self) -> BoundingBox: ...
+    @property
+    def block_size(self) -> Vec3: ...
+
+
+class Volume(Blocks, Protocol):
+    """One mip level of a stored image. Arrays are zyx, or czyx for several channels; methods may run in many threads."""
+
     @property
     def voxel_size(self) -> VoxelSize: ...
     @property
@@ -30,8 +37,6 @@ class Volume(Protocol):
     def channels(self) -> int: ...
     @property
     def layer_type(self) -> LayerType: ...
-    @property
-    def block_size(self) -> Vec3: ...
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds. Raises DataMissing, BlockDamaged or StorageUnavailable."""
@@ -57,7 +62,7 @@ def checksum(array: NDArray[Any]) -> str:
     return f"{zlib.crc32(np.ascontiguousarray(array).data.cast('B')):08x}"
 
 
-def check_aligned(volume: Volume, bbox: BoundingBox) -> None:
+def check_aligned(volume: Blocks, bbox: BoundingBox) -> None:
     """Raises BoxNotAligned unless the box is made of whole blocks, or ends where the volume ends.
 
     A block that two boxes share would be written by two workers at once, and one would undo the other's part.

@@ -48,6 +48,7 @@ def enqueue(
     The region may also stand in the pipeline file, under `tasks:` as `op: generate-tasks`; the options given here take
     its place. The queue must exist. The job is recorded in the ledger before anything is sent.
     """
+    from chunkflow_worker.jobs import refusal
     from chunkflow_worker.ledger import Ledger
     from producer.plan import PipelineFile, make_plan
     from producer.queue import check_name
@@ -61,6 +62,9 @@ def enqueue(
     records = Ledger(path) if path else None
     first, last = plan.boxes[0], plan.boxes[-1]
     click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    why = refusal(plan.boxes, file.operators) if file else None
+    if why:
+        click.echo(f"note: workers are likely to refuse these boxes: {why}", err=True)
     todo = _undone(records, plan, threads) if skip_done and records else None
     count = len(plan.boxes) if todo is None else len(todo)
     if dry_run:

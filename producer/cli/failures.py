@@ -24,10 +24,11 @@ _BOXES = 5  # shown of each cause
 @ledger_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every dead letter.")
 def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: bool) -> None:
-    """List the dead letters, grouped by cause, with the error, the attempts, the worker, and what it logged.
+    """List the dead letters, grouped by cause.
 
-    The dead letters stay where they are; while they are looked at, for a moment, others do not see them. Each cause comes with
-    the command that reproduces it here, and the one that sends its boxes back to the queue.
+    Each cause is told with the error, the attempts, the worker, and what it logged. The dead letters stay where they are;
+    while they are looked at, for a moment, others do not see them. Each cause comes with the command that reproduces it
+    here, and the one that sends its boxes back to the queue.
     """
     from chunkflow_worker.sqs import find_queue
     from producer.dead import dead_letters

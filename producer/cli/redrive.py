@@ -16,9 +16,10 @@ from producer.cli.options import find_ledger, ledger_option, pipeline_option, qu
 @click.option("--cause", help="Only boxes whose error text holds this, with its numbers or with # in their place.")
 @click.option("--box", help="Only this box, z0-z1_y0-y1_x0-x1.")
 def redrive(queue: str, pipeline: Path | None, ledger: str | None, cause: str | None, box: str | None) -> None:
-    """Send dead letters back to the queue: all, or those of a cause or a box. Their attempts start at 0 again.
+    """Send dead letters back to the queue.
 
-    Messages that no worker can run stay where they are, and are told. Causes are read from the ledger.
+    All, or those of a cause or a box. Their attempts start at 0 again. Messages that no worker can run stay where they are,
+    and are told. Causes are read from the ledger.
     """
     from chunkflow_worker.bbox import BoundingBox
     from chunkflow_worker.sqs import find_queue

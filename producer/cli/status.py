@@ -47,12 +47,12 @@ def status(
     settle: float,
     as_json: bool,
 ) -> None:
-    """Tell how many tasks wait, are in flight, done, failed, missing or dead.
+    """Tell how far a job is.
 
-    What SQS says of a queue is approximate, and counts the messages of all its jobs. Done and failed come from the
-    ledger and are exact; boxes that an earlier job with the same ledger has done count too. The rate is that of the
-    time in which the later half of the done tasks finished, by a sample of 100 records; with --watch that of the last
-    ten minutes.
+    That is how many tasks wait, are in flight, done, failed, missing or dead. What SQS says of a queue is approximate, and
+    counts the messages of all its jobs. Done and failed come from the ledger and are exact; boxes that an earlier job with
+    the same ledger has done count too. The rate is that of the time in which the later half of the done tasks finished, by
+    a sample of 100 records; with --watch that of the last ten minutes.
 
     With --watch the exit status is 0 when all boxes are done, and 1 when the queue stays empty before that: the rest
     lies in the dead letters.

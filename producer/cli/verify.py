@@ -56,10 +56,11 @@ def verify(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Read the output of a job, and tell what is missing, damaged, NaN, wrongly zero, or not what its task wrote.
+    """Read the output of a job, and tell what is not right.
 
-    Workers record a checksum of what they store; verify reads it back and compares. Blocks of an image that are zero where
-    the job's input is not are told too. Exit status 0 when all is right, or when all that is not was enqueued; else 1.
+    Blocks may be missing, damaged, NaN, wrongly zero, or not what their task wrote. Workers record a checksum of what they
+    store; verify reads it back and compares. Blocks of an image that are zero where the job's input is not are told too.
+    Exit status 0 when all is right, or when all that is not was enqueued; else 1.
     """
     from producer.jobs import find_job
     from producer.plan import PipelineFile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.storage.precomputed import create_volume
 
 NET = {
     "op": "inference",
@@ -53,6 +56,12 @@ def test_the_size_of_tasks_can_be_given(tmp_path: Path) -> None:
     assert large > 1.5 * small
 
 
+def test_a_size_without_voxels_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["check", str(tmp_path / "p.yaml"), "--chunk-size", "0", "4", "4"])
+    assert done.exit_code == 2
+    assert "0 is not in the range x>=1" in done.output
+
+
 def test_a_net_behind_downsample_has_fewer_voxels(tmp_path: Path) -> None:
     load, small = {"op": "load-precomputed", "volume_path": "file:///none"}, {"op": "downsample", "factor": [1, 2, 4]}
     assert "252 patches per task" in check(tmp_path, [load, NET], "--chunk-size", 108, 1088, 1088)
@@ -76,3 +85,20 @@ def test_open_adds_what_the_process_takes(tmp_path: Path) -> None:
     opened = check(tmp_path, chain, "--open")
     assert "all volumes and models open" in opened
     assert peak(opened) > 0.05 > peak(check(tmp_path, chain))
+
+
+def test_open_points_out_boxes_that_share_blocks(tmp_path: Path) -> None:
+    path = str(tmp_path / "out")
+    create_volume(
+        path, bounds=BoundingBox.parse("0-16_0-64_0-64"), voxel_size=(40, 8, 8), block_size=Vec3(8, 32, 32), dtype="uint8"
+    )
+    file = tmp_path / "p.yaml"
+
+    def told(*size: int) -> str:
+        tasks = {"op": "generate-tasks", "volume_path": path, "chunk_size": size}
+        chain = [{"op": "create-chunk"}, {"op": "save-precomputed", "volume_path": path}]
+        file.write_text(json.dumps({"tasks": tasks, "operators": chain}))
+        return CliRunner().invoke(cli, ["check", str(file), "--open"], catch_exceptions=False).output
+
+    assert "note: workers are likely to refuse these boxes: box 0-8_0-32_0-30 would share blocks" in told(8, 32, 30)
+    assert "note" not in told(8, 32, 64)

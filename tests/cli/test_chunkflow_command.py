@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.cli.chunkflow import cli
-from chunkflow_worker.errors import ConfigError, PermanentError
+from chunkflow_worker.errors import ConfigError, PermanentError, StorageUnavailable
 from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
 
@@ -36,6 +36,16 @@ def volumes(tmp_path: Path) -> tuple[str, str, str, np.ndarray]:
     image = np.random.default_rng(0).integers(1, 255, bounds.size, np.uint8)
     PrecomputedVolume(paths[0]).write(bounds, image)
     return paths[0], paths[1], paths[2], image
+
+
+def test_a_chain_is_frozen_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(StorageUnavailable, match=r"p\.yaml cannot be written: Not a directory"):
+        run("--freeze", tmp_path / "file" / "p.yaml", "create-chunk")
+    told = run("--freeze", tmp_path / "new folder" / "größe.yaml", "create-chunk").output
+    assert f"chunkflow-worker check '{tmp_path}/new folder/größe.yaml'" in told
+    assert [o.op for o in Pipeline.load(tmp_path / "new folder" / "größe.yaml").operators] == ["create-chunk"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "größe.yaml", "new folder"]
 
 
 def test_a_chain_runs_on_each_box_of_a_grid(volumes: tuple, tmp_path: Path) -> None:

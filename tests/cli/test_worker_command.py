@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,10 +95,17 @@ def test_wrong_settings_are_told_by_their_variables() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_help_tells_each_command_in_a_line_of_80_columns() -> None:
+    done = run("--help")
+    assert len(re.findall(r"^  [a-z-]+ +[A-Z].*\w\.?$", done.stdout.partition("Commands:")[2], re.MULTILINE)) == 6
+    assert "..." not in done.stdout.partition("Commands:")[2]
+
+
 def test_run_without_a_pipeline_says_what_is_missing() -> None:
     done = run("run", "--queue", "q")
     assert done.returncode == 2
     assert "CHUNKFLOW_PIPELINE: is not set" in done.stderr
+    assert "by --pipeline" in done.stderr
 
 
 def test_local_aws_serves_until_it_is_stopped() -> None:

@@ -32,6 +32,14 @@ HEAVY = {
 GRID = ["-c", "2", "2", "2", "-z", "4", "4", "4"]
 
 
+def test_help_tells_each_command_in_a_line_of_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert "verify" in commands
+    assert "..." not in commands
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     path = tmp_path / "chain.yaml"
@@ -80,6 +88,18 @@ def test_the_region_may_be_a_volume(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
     assert main(["enqueue", "--queue", "q", "-v", str(tmp_path), "-m", "0", "-c", "10", "10", "10", "--dry-run"]) == 0
     assert "24 tasks, from -10-0_0-10_5-15 to 0-10_20-30_35-45" in capsys.readouterr().err
+
+
+def test_boxes_that_workers_would_refuse_are_pointed_out(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = {"size": [4, 4, 4], "voxel_offset": [0, 0, 0], "chunk_sizes": [[4, 4, 4]], "resolution": [1, 1, 1]}
+    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
+    line = ["enqueue", "--queue", "q", "--pipeline", str(pipeline), "--dry-run"]
+    assert main(line) == 0
+    assert "note: workers are likely to refuse these boxes: box 0-2_0-2_0-2 would share blocks" in capsys.readouterr().err
+    assert main([*line, "-c", "4", "4", "4"]) == 0
+    assert "note" not in capsys.readouterr().err
 
 
 def test_a_dry_run_needs_no_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
