@@ -98,6 +98,17 @@ class OneBoxPerFile:
         self.cure = cure
         self._boxes: dict[str, BoundingBox] = {}
 
+    @classmethod
+    def named_by(cls, option: str, name: str, *endings: str, workers: bool) -> OneBoxPerFile:
+        """For the files that `task_file` names.
+
+        workers: each of them sees some of the boxes only, so that one file for all is refused at once. Raises ConfigError.
+        """
+        files = cls(f"leave {endings[0]} off {option}: as a prefix it names another file for each box")
+        if workers and name.lower().endswith(endings):
+            raise ConfigError.one(option, repr(name), "is one file, and workers would overwrite it with each box", files.cure)
+        return files
+
     def claim(self, path: Path, box: BoundingBox) -> None:
         """Raises ConfigError when `path` was claimed for another box."""
         first = self._boxes.setdefault(str(path), box)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,3 +86,36 @@ def sharded_volume(tmp_path: Path) -> Callable[..., str]:
         return f"file://{tmp_path}/{name}"
 
     return make
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Callable[[Any, int, int], Any]:
+    """What headless Chromium draws of a viewer of Neuroglancer: `drawn(viewer, width, height)`, of shape (height, width, 3)."""
+    if shutil.which("chromium") is None:
+        pytest.skip("there is no chromium on PATH; .ci/run installs it")
+
+    def draw(viewer: Any, width: int, height: int) -> Any:
+        import numpy as np
+        from PIL import Image
+
+        with viewer.config_state.txn() as page:
+            page.show_ui_controls = page.show_panel_borders = False
+            page.viewer_size = [width, height]
+        quiet = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
+        drawing = "--headless --no-sandbox --enable-unsafe-swiftshader --use-gl=angle --use-angle=swiftshader"
+        nothing_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        command = ["chromium", *quiet.split(), *drawing.split(), nothing_else, f"--user-data-dir={tmp_path}/chromium"]
+        answers: list[Any] = []
+        answered = threading.Event()
+        viewer.async_screenshot(lambda answer: (answers.append(answer), answered.set()))
+        log = tmp_path / "chromium.log"
+        with log.open("wb") as out, subprocess.Popen([*command, viewer.get_viewer_url()], stdout=out, stderr=out) as browser:
+            try:
+                assert answered.wait(120), log.read_text()[-3000:]
+            finally:
+                browser.terminate()
+        picture = np.asarray(Image.open(io.BytesIO(answers[0].screenshot.image)).convert("RGB"))
+        assert picture.shape == (height, width, 3)
+        return picture.astype(int)
+
+    return draw

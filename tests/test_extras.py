@@ -52,6 +52,7 @@ NEEDING = {
     "load-zarr": ({"store": "mem://x"}, "tensorstore"),
     "mask-out-objects": ({"dust_size_threshold": 9}, "fastremap"),
     "mesh": ({"output_path": "mem://x"}, "zmesh"),
+    "mesh-multires": ({"volume_path": "mem://x"}, "zmesh"),
     "napari": ({}, "napari"),
     "neuroglancer": ({}, "neuroglancer"),
     "save-h5": ({"file_name": "x.h5"}, "h5py"),
@@ -117,9 +118,21 @@ def test_extras_bring_the_libraries_that_they_are_named_for() -> None:
 
 def test_only_libraries_of_the_core_are_imported_without_asking() -> None:
     """What is imported directly comes with the core, or beside a library that was asked for."""
-    core = {"boto3", "botocore", "celery", "click", "cloudfiles", "cloudvolume", "deflate", "google", "kombu", "microviewer"}
+    core = {
+        "boto3",
+        "botocore",
+        "celery",
+        "click",
+        "cloudfiles",
+        "cloudvolume",
+        "deflate",
+        "DracoPy",
+        "google",
+        "kombu",
+        "microviewer",
+    }
     core |= {"numpy", "pydantic", "pydantic_core", "pydantic_settings", "requests", "rich", "vine", "yaml"}
-    asked_for = {"h5py": "load_synapses.py", "moto": "local_aws.py", "pznet": "pznet_engine.py"}
+    asked_for = {"h5py": "load_synapses.py", "zmesh": "multires.py", "moto": "local_aws.py", "pznet": "pznet_engine.py"}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             found = [n.name for n in node.names] if isinstance(node, ast.Import) else []

@@ -10,6 +10,7 @@ import pytest
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
 from chunkflow_worker.local_file import OneBoxPerFile, local_name, reading, task_file, whole_file
+from chunkflow_worker.operator import Run, find_operator
 
 BOX = BoundingBox.parse("-8-56_0-64_128-192")
 OTHER = BoundingBox.parse("56-120_0-64_128-192")
@@ -106,3 +107,24 @@ def test_one_file_is_not_written_for_two_boxes() -> None:
     files.claim(Path("b.h5"), OTHER)
     with pytest.raises(ConfigError, match=rf"a.h5.*{OTHER}.*overwrite.*{BOX}\n.*use a prefix"):
         files.claim(Path("a.h5"), OTHER)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("save-h5", {"file_name": "out.h5"}),
+        ("save-npy", {"file_name": "out.npy"}),
+        ("save-nrrd", {"file_name": "out.NRRD"}),
+        ("save-tif", {"file_name": "out.tiff"}),
+        ("save-points", {"file_path": "out.h5"}),
+        ("save-synapses", {"file_path": "out.json"}),
+    ],
+)
+def test_workers_refuse_one_file_for_all_boxes(name: str, options: dict[str, str]) -> None:
+    """Each would write its own boxes there, and know nothing of the others."""
+    ((option, value),) = options.items()
+    run = Run(needed_box=lambda box, bounds: box, recorded=True)
+    with pytest.raises(ConfigError, match=f"(?s){option}.*'{value}'.*workers would overwrite it.*as a prefix it names"):
+        find_operator(name)(**options).open(run).__enter__()
+    with find_operator(name)(**{option: "prefix_"}).open(run):
+        pass

@@ -19,7 +19,8 @@ class GenerateTasks(Grid, TaskSource):
     """Cut a region of interest into boxes; each is a task for the operators that follow.
 
     With --file-path the boxes are written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt file instead. To send them to
-    a queue, use `chunkflow-producer enqueue`, which takes the same options.
+    a queue, use `chunkflow-producer enqueue`, which takes the same options. Differs from chunkflow 1.2.0: --roi-stop counts
+    without a volume, and --task-index-stop without --task-index-start.
     """
 
     group: ClassVar[str] = "Tasks"

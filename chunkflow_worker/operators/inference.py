@@ -33,6 +33,9 @@ class Inference(Operator):
 
     Patches whose input is all zero, or whose output lies where the mask is zero, are not run and give zeros; the task's record
     counts them. It also names the device and the precision that were used.
+
+    Differs from chunkflow 1.2.0: nets run in evaluation mode, in batches, on the GPU if there is one; flips of --augment are
+    undone right; outputs may have any value; an output patch smaller than the input patch works with --mask-output-chunk.
     """
 
     group: ClassVar[str] = "Inference"

@@ -25,9 +25,10 @@ class Mesh(Operator):
     """Write the surface of each object of a segmentation, in nanometres: a fragment for each object and box.
 
     Precomputed fragments are named as igneous names them, for example 42:0:0-512_0-512_0-64 with the box as x, y, z; when
-    all boxes are done, mesh-manifest collects them for Neuroglancer. The voxel behind the box is read too, so that fragments
-    of neighbouring boxes meet; where the image ends they are closed. Differs from chunkflow 1.2.0: --manifest is refused
-    where other boxes hold parts of the objects too, PLY and OBJ files have the box in their names, and --shard is refused.
+    all boxes are done, mesh-manifest collects them for Neuroglancer, or mesh-multires joins them. The voxel behind the box
+    is read too, so that fragments of neighbouring boxes meet; where the image ends they are closed. Differs from chunkflow
+    1.2.0: --manifest is refused where other boxes hold parts of the objects too, PLY and OBJ files have the box in their
+    names, and --shard is refused.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"

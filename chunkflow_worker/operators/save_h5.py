@@ -60,7 +60,7 @@ class SaveH5(Operator):
         h5py = needs("h5py", extra="files")
         if self.compression == "szip" and not h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP):
             raise ConfigError.one(self.label, "compression", "szip is not part of the installed h5py", "legal here: gzip, lzf")
-        files = OneBoxPerFile(cure="leave .h5 off file_name: as a prefix it names another file for each box")
+        files = OneBoxPerFile.named_by("file_name", self.file_name, ".h5", workers=run.recorded)
 
         def step(task: Task) -> None:
             if task.values.get(self.input_name, "absent") is None:

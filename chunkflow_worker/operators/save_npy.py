@@ -41,7 +41,7 @@ class SaveNpy(Operator):
         import numpy as np
 
         warned: set[str] = set()
-        files = OneBoxPerFile(cure="leave .npy off file_name: as a prefix it names another file for each box")
+        files = OneBoxPerFile.named_by("file_name", self.file_name, ".npy", workers=run.recorded)
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)

@@ -47,7 +47,7 @@ class SaveNrrd(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         nrrd = needs("nrrd", extra="files")
-        files = OneBoxPerFile(cure="leave .nrrd off file_name: as a prefix it names another file for each box")
+        files = OneBoxPerFile.named_by("file_name", self.file_name or "", ".nrrd", workers=run.recorded)
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)

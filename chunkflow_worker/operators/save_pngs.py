@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.extras import needs
 from chunkflow_worker.local_file import OneBoxPerFile, local_name, whole_file
 from chunkflow_worker.operator import Operator, Run, Step
@@ -43,10 +43,13 @@ class SavePngs(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         image = needs("PIL.Image", extra="files")
-        files = OneBoxPerFile(cure="use one output_path for each column of boxes, or boxes that span y and x")
+        files = OneBoxPerFile(cure="take boxes that span y and x, or one output_path for each column of boxes")
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
+            if run.recorded and chunk.bounds is not None and not chunk.bbox.contains(_section(chunk.bounds, chunk.bbox.start.z)):
+                problem = f"is a part of its sections, which are {chunk.bounds}: workers would overwrite each other's pictures"
+                raise ConfigError.one(self.label, f"box {chunk.bbox}", problem, files.cure)
             for z, picture in enumerate(self._pictures(chunk), chunk.voxel_offset.z):
                 path = Path(self.output_path) / f"{z:05d}.png"
                 files.claim(path, _section(chunk.bbox, z))

@@ -35,7 +35,7 @@ class SavePoints(Operator):
         from chunkflow_worker.points import Points
 
         h5py = needs("h5py", extra="files")
-        files = OneBoxPerFile(cure="leave .h5 off file_path: as a prefix it names another file for each box")
+        files = OneBoxPerFile.named_by("file_path", self.file_path, ".h5", workers=run.recorded)
 
         def step(task: Task) -> None:
             points = task.values.get(self.input_name)

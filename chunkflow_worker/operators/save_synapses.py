@@ -43,7 +43,7 @@ class SaveSynapses(Operator):
         from chunkflow_worker.synapses import Synapses
 
         h5py = needs("h5py", extra="files")
-        files = OneBoxPerFile(cure="give file_path without its ending: as a prefix it names another file for each box")
+        files = OneBoxPerFile.named_by("file_path", self.file_path, ".h5", ".json", workers=run.recorded)
 
         def step(task: Task) -> None:
             synapses = task.values.get(self.input_name)

@@ -60,7 +60,7 @@ class SaveTif(Operator):
         tifffile = needs("tifffile", extra="files")
         needs("imagecodecs", extra="files")
         compression = {"": None, "packints": "packbits"}.get(self.compression, self.compression)
-        files = OneBoxPerFile(cure="leave .tif off file_name: as a prefix it names another file for each box")
+        files = OneBoxPerFile.named_by("file_name", self.file_name or "", ".tif", ".tiff", workers=run.recorded)
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)

@@ -24,7 +24,7 @@ class Skeletonize(Operator):
 
     Nodes are x, y, z in nanometres, in the middle of voxels, with radii. The voxel behind the box is read too, so that the
     skeletons of neighbouring boxes meet in the same nodes. With --fragments-path they are written for
-    aggregate-skeleton-fragments, by the object and the box as x, y, z; save-swc writes SWC files. An operator of ours.
+    aggregate-skeleton-fragments, by the object and the box as x, y, z; save-swc writes SWC files. Not in chunkflow 1.2.0.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"

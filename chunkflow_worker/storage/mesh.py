@@ -10,6 +10,9 @@ from chunkflow_worker.errors import ConfigError, DataMissing
 from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.precomputed import read_info
 
+MULTIRES = "_multires"
+"""End of the name of a folder of meshes of several resolutions, which lies beside that of their fragments."""
+
 
 def mesh_folder(path: str) -> str:
     """The folder of meshes that a volume's info names; `path` itself when there is no volume.
@@ -25,7 +28,7 @@ def mesh_folder(path: str) -> str:
 
 
 def name_mesh_folder(path: str, mip: int, folder: str, write: bool) -> tuple[str, VoxelSize]:
-    """The folder of meshes of a volume, with `folder` as its name when it has none yet, and the size of a voxel of the mip.
+    """The folder of fragments of a volume, with `folder` as its name when it has none yet, and the size of a voxel of the mip.
 
     write: put the name in the volume's info.
     """
@@ -37,7 +40,15 @@ def name_mesh_folder(path: str, mip: int, folder: str, write: bool) -> tuple[str
         if write:
             Files(path).put_json("info", info)
     z, y, x = (float(n) for n in info["scales"][mip]["resolution"][::-1])
-    return f"{normal_path(path)}/{info['mesh']}", (z, y, x)
+    return f"{normal_path(path)}/{info['mesh'].removesuffix(MULTIRES)}", (z, y, x)
+
+
+def point_to_meshes(path: str, folder: str) -> None:
+    """Let the info of the volume at `path` name a folder of meshes below it; nothing when there is no volume."""
+    info = Files(path).get_json("info")
+    name = folder.removeprefix(f"{normal_path(path)}/")
+    if isinstance(info, dict) and info.get("scales") and info.get("mesh") != name:
+        Files(path).put_json("info", info | {"mesh": name})
 
 
 class MeshSource:
@@ -62,7 +73,7 @@ class MeshSource:
         try:
             with storage_errors(self.path):
                 found = self._source.get(object_id)
-        except (ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             cure = "manifests are made by: chunkflow mesh-manifest"
             raise DataMissing(f"{self.path} has no whole mesh of object {object_id}: {reason}; {cure}") from error

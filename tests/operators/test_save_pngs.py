@@ -114,6 +114,18 @@ def test_boxes_along_z_share_a_folder_and_boxes_beside_each_other_are_refused(tm
     assert not any(p.any() for p in found.values())
 
 
+def test_workers_refuse_boxes_that_are_parts_of_sections(tmp_path) -> None:
+    """The other parts are boxes of workers that know nothing of these."""
+    bounds = BoundingBox.parse("0-4_0-2_0-4")
+    whole = Chunk(np.zeros(bounds.size, np.uint8), bounds=bounds)
+    with SavePngs(output_path=str(tmp_path)).open(Run(needed_box=lambda box, bounds: box, recorded=True)) as step:
+        slab, part = BoundingBox.parse("1-3_0-2_0-4"), BoundingBox.parse("0-4_0-2_0-2")
+        step(Task(slab, {"chunk": whole.cutout(slab)}))
+        with pytest.raises(ConfigError, match=r"is a part of its sections, which are 0-4_0-2_0-4"):
+            step(Task(part, {"chunk": whole.cutout(part)}))
+    assert sorted(pictures(tmp_path)) == ["00001.png", "00002.png"]
+
+
 def test_a_dry_run_writes_nothing(tmp_path) -> None:
     with SavePngs(output_path=f"{tmp_path}/new").open(Run(lambda box, bounds: box, dry_run=True)) as step:
         step(task := Task(values={"chunk": Chunk(np.zeros((1, 1, 1), np.uint8))}))

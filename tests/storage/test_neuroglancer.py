@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import socket
-import subprocess
-import threading
 import zlib
+from collections.abc import Callable
 from http.client import IncompleteRead
-from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -18,7 +15,6 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 from osteoid import Skeleton
-from PIL import Image
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.chunk import Chunk
@@ -27,6 +23,7 @@ from chunkflow_worker.points import Points
 from chunkflow_worker.storage.neuroglancer import GREY, PROBABILITY, RGB, served
 from chunkflow_worker.synapses import Synapses
 
+Draw = Callable[[Any, int, int], np.ndarray]
 OFFSET, VOXEL_SIZE = Vec3(-10, 100, 1000), (40.0, 8.0, 4.0)
 RANDOM = np.random.default_rng(0)
 BYTES = RANDOM.integers(0, 255, (5, 6, 7), np.uint8)
@@ -224,61 +221,41 @@ def test_a_port_can_be_chosen_and_one_in_use_is_told() -> None:
 
 
 WIDTH, HEIGHT = 600, 500
-in_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium on PATH; .ci/run installs it")
 
 
-def picture(viewer: Any, home: Path) -> np.ndarray:
-    """What Chromium draws of the section in the middle, one pixel for each 4 nm: shape (HEIGHT, WIDTH, 3)."""
+def picture(viewer: Any, drawn: Draw) -> np.ndarray:
+    """What Chromium draws of the section in the middle, one pixel for each 4 nm."""
     with viewer.txn() as state:
         state.layout, state.cross_section_scale, state.cross_section_background_color = "xy", 1, "#000000"
         state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
-    with viewer.config_state.txn() as page:
-        page.show_ui_controls = page.show_panel_borders = False
-        page.viewer_size = [WIDTH, HEIGHT]
-    quiet = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
-    drawing = "--headless --no-sandbox --enable-unsafe-swiftshader --use-gl=angle --use-angle=swiftshader"
-    nothing_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    command = ["chromium", *quiet.split(), *drawing.split(), nothing_else, f"--user-data-dir={home}", viewer.get_viewer_url()]
-    answers: list[Any] = []
-    answered = threading.Event()
-    viewer.async_screenshot(lambda answer: (answers.append(answer), answered.set()))
-    with (home / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as browser:
-        try:
-            assert answered.wait(120), (home / "log").read_text()[-3000:]
-        finally:
-            browser.terminate()
-    drawn = np.asarray(Image.open(io.BytesIO(answers[0].screenshot.image)).convert("RGB"))
-    assert drawn.shape == (HEIGHT, WIDTH, 3)
-    return drawn.astype(int)
+    return drawn(viewer, WIDTH, HEIGHT)
 
 
-@in_chromium
-def test_the_page_shows_image_and_segmentation(tmp_path) -> None:
+def test_the_page_shows_image_and_segmentation(drawn: Draw) -> None:
     z, y, x = np.mgrid[:32, :100, :160]
     array = ((x * 3 + y * 5 + z * 7) % 200 + 20).astype(np.uint8)
     ids = np.zeros(array.shape, np.uint32)
     ids[:, 10:50, 20:60], ids[:, 60:90, 80:140] = 7, 2**31 + 5
     with served({"em": chunk(array), "objects": chunk(ids, layer_type="segmentation")}) as viewer:
         [low, high] = layer_of(viewer, "em")["shaderControls"]["normalized"]["range"]
-        drawn = picture(viewer, tmp_path)
+        shown = picture(viewer, drawn)
     # The chunk's middle lies in that of the picture; y is drawn at 2 pixels a voxel, since it is 8 nm and x 4 nm.
-    drawn = drawn[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 80 : WIDTH // 2 + 80]
+    shown = shown[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 80 : WIDTH // 2 + 80]
     grey = np.clip((array[16].astype(float) - low) / (high - low), 0, 1).repeat(2, axis=0) * 255
     objects = ids[16].repeat(2, axis=0)
     outside = objects == 0
-    assert np.abs(drawn[outside] - grey[outside, np.newaxis]).max() <= 2
+    assert np.abs(shown[outside] - grey[outside, np.newaxis]).max() <= 2
     colours = []
     for object_id in (7, 2**31 + 5):
         inside = objects == object_id
-        colour = 2 * drawn[inside] - grey[inside, np.newaxis]  # it covers the image by half
+        colour = 2 * shown[inside] - grey[inside, np.newaxis]  # it covers the image by half
         assert colour.std(axis=0).max() < 2, "one object has one colour"
         colours.append(colour.mean(axis=0))
     assert all(np.ptp(colour) > 60 for colour in colours), "which is none of grey"
     assert np.abs(colours[0] - colours[1]).max() > 60, "and not that of another object"
 
 
-@in_chromium
-def test_the_page_shows_maps_synapses_and_skeletons(tmp_path) -> None:
+def test_the_page_shows_maps_synapses_and_skeletons(drawn: Draw) -> None:
     """Four tiles of one section: each kind has its colours, so its shader compiles and its place is right."""
     y, x = np.mgrid[:50, :100] / np.array([49, 99]).reshape(2, 1, 1)
     maps = {
@@ -296,9 +273,9 @@ def test_the_page_shows_maps_synapses_and_skeletons(tmp_path) -> None:
     nodes = np.array([[80.5, 80.5, 2.5], [20.5, 80.5, 2.5]], np.float32) * VOXEL_SIZE[::-1]
     values["skels"] = {3: Skeleton(nodes.astype(np.float32), np.array([[0, 1]], np.uint32))}
     with served(values) as viewer:
-        drawn = picture(viewer, tmp_path)
-    drawn = drawn[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 100 : WIDTH // 2 + 100]
-    drawn = (drawn[::2] + drawn[1::2]) // 2  # y is drawn at 2 pixels a voxel
+        shown = picture(viewer, drawn)
+    shown = shown[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 100 : WIDTH // 2 + 100]
+    shown = (shown[::2] + shown[1::2]) // 2  # y is drawn at 2 pixels a voxel
 
     orange = np.array([255, 128, 0])
     expected = {
@@ -308,11 +285,11 @@ def test_the_page_shows_maps_synapses_and_skeletons(tmp_path) -> None:
         (50, 100): np.stack([np.clip((x - 0.01) / 0.98, 0, 1)] * 3, axis=-1) * 255,
     }
     for (top, left), colours in expected.items():
-        tile = drawn[top : top + 50, left : left + 100]
+        tile = shown[top : top + 50, left : left + 100]
         free = np.ones((50, 100), bool)
         if left == 0:
             free[10:40, 10:90] = False  # a line crosses it
         assert np.abs(tile - colours)[free].max() <= 4, (top, left)
     for middle, name in ((20, "the synapse"), (80, "the skeleton")):
-        line = drawn[middle, 25:75] - drawn[middle - 8, 25:75]
+        line = shown[middle, 25:75] - shown[middle - 8, 25:75]
         assert (np.abs(line).max(axis=1) > 40).all(), f"{name} is drawn from end to end"
