@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
 
     port: 0 takes a free one. host: the address to listen on; anybody who reaches it may read and write all.
     What was stored is gone when the block ends.
-    Raises ConfigError when the extra is not installed.
+    Raises ConfigError when the extra is not installed, and when nothing can listen there, for example where another server does.
     """
     try:
         from moto.server import ThreadedMotoServer
@@ -30,6 +31,7 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
         raise ConfigError.one(
             "local AWS", "moto", "is not installed", 'install it with: pip install "chunkflow-worker[local]"'
         ) from None
+    _try_to_listen(host, port)
     _queue_calls_one_at_a_time()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
     server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
@@ -46,6 +48,18 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
         }
     finally:
         server.stop()
+
+
+def _try_to_listen(host: str, port: int) -> None:
+    """moto's server would say nothing, and never be ready."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except (OSError, OverflowError) as error:
+            cure = "give another --port, or none to take a free one, and as --host an address of this machine"
+            problem = f"cannot be listened on: {getattr(error, 'strerror', None) or error}"
+            raise ConfigError.one("local AWS", f"{host}:{port}", problem, cure) from None
 
 
 @cache

@@ -27,7 +27,7 @@ def read_yaml(path: Path) -> Any:
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
         cure = "look at the indentation, by spaces alone, and for quotes and brackets that are not closed"
         raise ConfigError.one(str(path), place, f"is not YAML: {error.problem or error.context}", cure) from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError.one(str(path), "file", f"is not YAML: {error}") from None
     if faults:
         raise ConfigError(str(path), faults)

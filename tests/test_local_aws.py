@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.local_aws import local_aws
 
 MESSAGES, RECEIVERS = 60, 6
@@ -72,3 +74,15 @@ def test_it_listens_where_it_is_told(unique_name: str, monkeypatch: pytest.Monke
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         assert "127.0.0.2" in boto3.client("sqs").create_queue(QueueName=unique_name)["QueueUrl"]
+
+
+def test_an_address_where_another_server_listens_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot be listened on: Address already in use"),
+            local_aws(port),
+        ):
+            pass
+    with pytest.raises(ConfigError, match="port must be 0-65535"), local_aws(99999):
+        pass

@@ -38,6 +38,7 @@ def test_text_is_utf_8_whatever_the_locale(tmp_path: Path, mark: bytes) -> None:
         (b"\xff\xfe\x00", "file: is not YAML: 'utf-8' codec can't decode"),
         (b"a: \x01", "file: is not YAML: unacceptable character"),
         (b"a: 2026-13-45", "file: is not YAML: month must be in 1..12"),
+        (b"[" * 3000, "file: is not YAML: maximum recursion depth"),
         (b"{[1]: 2}", "line 1, column 2: is not YAML: found unhashable key"),
     ],
 )
