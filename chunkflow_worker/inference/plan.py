@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,12 +47,11 @@ def better_sizes(kind: LatticeKind, size: Vec3, shape: PatchShape, margin: Vec3,
     return [(other, p) for other, p in found if p.utilization > now.utilization * 1.01][:count]
 
 
-def _near(kind: LatticeKind, size: int, shape: PatchShape, margin: Vec3, axis: int) -> Iterator[int]:
+def _near(kind: LatticeKind, size: int, shape: PatchShape, margin: Vec3, axis: int) -> set[int]:
     """Sizes along an axis into which patches fit whole, below and above `size`, and `size` itself."""
     stride, spare = shape.stride[axis], (shape.overlap[axis] - 2 * margin[axis]) if kind == "chunk" else 0
     fewest = max(1, (size - spare) // stride - 1)
-    yield size
-    yield from (n * stride + spare for n in range(fewest, fewest + 4) if n * stride + spare > 0)
+    return {size, *(n * stride + spare for n in range(fewest, fewest + 4) if n * stride + spare > 0)}
 
 
 @dataclass(frozen=True)

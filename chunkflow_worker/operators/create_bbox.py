@@ -28,7 +28,7 @@ class CreateBbox(TaskSource):
     @model_validator(mode="after")
     def _is_one_box(self) -> CreateBbox:
         if (self.stop is None) == (self.size is None):
-            raise ValueError("stop and size say the same: give one of the two")
+            raise ValueError("the box ends by its stop or its size: give one of the two")
         if self.stop is not None and not (self.start + 1).fits_in(self.stop):
             raise ValueError(f"the box starts at {tuple(self.start)} and stops at {tuple(self.stop)}: each axis must grow")
         return self

@@ -337,7 +337,10 @@ class Inference(Operator):
         if asked is None:
             cut = self._shape.crop + self._rim
             if not all(2 * c < n for c, n in zip(cut, chunk.bbox.size, strict=True)):
-                raise ChunkMismatch(f"cutting {list(cut)} voxels from each side of {list(chunk.bbox.size)} leaves nothing")
+                raise ChunkMismatch(
+                    f"cutting {list(cut)} voxels from each side of {list(chunk.bbox.size)} leaves nothing: give a larger chunk"
+                    + (", or mask_output_chunk to keep its rim" if any(self._rim) else "")
+                )
             return chunk.bbox.grow(-cut)
         needed = run.needed_box(asked, self.output_bounds(chunk.bounds) if chunk.bounds else None)
         box = needed.clip(chunk.bbox)

@@ -43,6 +43,7 @@ def test_sizes_said_to_be_better_are(kind: str, margin: Vec3) -> None:
     size = Vec3(112, 1152, 1152)
     now, better = price(kind, size, SHAPE, margin), better_sizes(kind, size, SHAPE, margin)
     assert 0 < len(better) <= 3
+    assert len({other for other, _ in better}) == len(better)
     for other, cost in better:
         assert cost == price(kind, other, SHAPE, margin)
         assert cost.utilization > now.utilization
@@ -52,6 +53,14 @@ def test_sizes_said_to_be_better_are(kind: str, margin: Vec3) -> None:
 def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
     fitting = SHAPE.stride * 4 - SHAPE.overlap
     assert all(other.product > fitting.product for other, _ in better_sizes("chunk", fitting, SHAPE, SHAPE.overlap))
+
+
+def test_no_better_size_is_listed_twice() -> None:
+    """A size along one axis may itself be one into which patches fit."""
+    size, shape = Vec3(32, 128, 128), PatchShape(*(Vec3(16, 64, 64),) * 2, Vec3(0, 16, 16))
+    better = [other for other, _ in better_sizes("chunk", size, shape, NONE)]
+    assert better
+    assert len(set(better)) == len(better)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
