@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -46,15 +45,9 @@ def test_help_loads_nothing_heavy(line: str) -> None:
     assert modules_loaded(COMMANDS[command], *arguments).isdisjoint(HEAVY)
 
 
-def test_help_takes_less_than_0_4_seconds() -> None:
-    """Of processor time, since a busy machine is no failure; the best of five."""
-    taken = []
-    for _ in range(5):
-        before = os.times()
-        subprocess.run([sys.executable, "-c", COMMANDS["chunkflow"], "--help"], capture_output=True, timeout=60, check=True)
-        after = os.times()
-        taken.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert min(taken) < 0.4
+def test_the_list_of_operators_is_shown_without_building_their_models() -> None:
+    """Which takes most of a second, where the list takes a fraction of one."""
+    assert modules_loaded(COMMANDS["chunkflow"], "--help").isdisjoint({"pydantic", "yaml", "numpy"})
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
