@@ -57,7 +57,7 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
         raise
     except Exception as error:
         used = f"{model_path} with {weight_path}" if weight_path else model_path
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()) or ("a file is empty, or ends too early" if isinstance(error, EOFError) else "")
         raise ModelError(f"loading {used} fails: {type(error).__name__}: {text[:_LONGEST]}") from error
 
 

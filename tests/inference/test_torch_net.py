@@ -193,6 +193,12 @@ def test_a_pickle_of_a_whole_net_loads_only_with_trust(tmp_path: Path, zipped: b
     assert_loaded(load_net(model, weights, trust_weights=True).module)
 
 
+def test_an_empty_weight_file_is_told(tmp_path: Path) -> None:
+    model, weights = model_and(tmp_path, lambda path: path.write_bytes(b""))
+    with pytest.raises(ModelError, match=r"w.pt fails: EOFError: \S+"):
+        load_net(model, weights)
+
+
 class Malicious:
     def __init__(self, folder: Path):
         self.folder = folder
