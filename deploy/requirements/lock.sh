@@ -17,7 +17,7 @@ beside() { # options that hold what these files pin, and leave it out
 }
 
 project=../../pyproject.toml
-worker=(--extra files --extra image --extra onnx --extra segmentation --extra zarr)
+worker=(--extra codecs --extra files --extra image --extra onnx --extra segmentation --extra zarr)
 pytorch_cpu=${PYTORCH_CPU:---index https://download.pytorch.org/whl/cpu} # PyPI's torch for x86-64 is the CUDA build
 
 compile build.txt build.in "$@"

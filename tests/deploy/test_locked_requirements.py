@@ -16,8 +16,8 @@ FOLDER = ROOT / "deploy" / "requirements"
 IMAGES = {
     "producer": (["core"], []),
     "local-aws": (["core", "local-aws"], ["local"]),
-    "worker-cpu": (["core", "worker", "torch-cpu"], ["torch", "onnx", "files", "zarr", "image", "segmentation"]),
-    "worker-gpu": (["core", "worker", "torch-gpu"], ["torch", "onnx", "files", "zarr", "image", "segmentation"]),
+    "worker-cpu": (["core", "worker", "torch-cpu"], ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"]),
+    "worker-gpu": (["core", "worker", "torch-gpu"], ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"]),
 }
 """Of each image the locks that it installs, and the extras of the project that they stand for."""
 
