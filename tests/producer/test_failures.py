@@ -81,7 +81,7 @@ def test_a_failure_is_reproduced_by_the_printed_command(
     box = LACKING[0]
     create_volume(f"{tmp_path}/in", bounds=BoundingBox.parse(box), voxel_size=(1, 1, 1), block_size=Vec3(2, 2, 2), dtype="uint8")
     chain = tmp_path / "chain of mine.yaml"
-    load, save = f"{{op: load-precomputed, volume_path: {tmp_path}/in}}", f"{{op: save-h5, file_name: {tmp_path}/out.h5}}"
+    load, save = f"{{op: load-precomputed, volume_path: {tmp_path}/in}}", f"{{op: save-h5, file_name: {tmp_path}/out_}}"
     chain.write_text(f"operators:\n- {load}\n- {save}\n")
     client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=encode(TaskMessage(job="j", bbox=box), queue.name))
     ledger = Ledger(str(tmp_path / "log"))

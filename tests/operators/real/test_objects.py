@@ -117,6 +117,20 @@ def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> N
         assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * (bodies.array[CUT] == object_id).sum(), rel=0.05)
 
 
+@pytest.mark.shows("mesh-multires")
+def test_meshes_in_several_resolutions_enclose_their_neurons(chunkflow, bodies) -> None:
+    chunkflow(VOLUME)
+    chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
+    chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "mesh -m 0 -o file://seg -f 0")
+    chunkflow("mesh-multires -v file://seg --levels 2")
+    meshes = CloudVolume("file://seg", progress=False).mesh
+    for object_id in largest(bodies.array[CUT], 3):
+        for level in range(2):
+            mesh = meshes.get(object_id, lod=level)[object_id]
+            voxels = (bodies.array[CUT] == object_id).sum()
+            assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * voxels, rel=0.05)
+
+
 def precomputed_skeleton(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Nodes x y z and edges, as Neuroglancer's format says."""
     content = path.read_bytes()
