@@ -17,13 +17,14 @@ PROTOCOLS = ("file://", "s3://", "gs://", "mem://", "http://", "https://")
 
 
 def normal_path(path: str) -> str:
-    """`path` with its protocol, without a trailing slash. A path without a protocol is local.
+    """`path` with its protocol, without a trailing slash. A path without a protocol is local, and local ones become absolute.
 
     Raises ConfigError for a protocol that is not supported.
     """
     plain = path.removeprefix("precomputed://").rstrip("/")
-    if "://" not in plain:
-        return f"file://{Path(plain).absolute()}"
+    local = plain.removeprefix("file://")
+    if "://" not in local:  # CloudVolume remembers where a relative path led, and does not follow when the process moves
+        return f"file://{Path(local).expanduser().absolute()}"
     if not plain.startswith(PROTOCOLS):
         raise ConfigError.one("path", path, "has an unknown protocol", "legal: " + ", ".join(PROTOCOLS))
     return plain

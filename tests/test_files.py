@@ -111,6 +111,13 @@ def test_a_path_without_a_protocol_is_local(tmp_path: Path, monkeypatch: pytest.
     assert normal_path("x/y") == f"file://{tmp_path}/x/y"
 
 
+def test_local_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert normal_path("file://x/y") == f"file://{tmp_path}/x/y"
+    assert normal_path("file://~/x") == normal_path("~/x") == "file:///home/me/x"
+
+
 def test_unknown_protocols_are_refused() -> None:
     with pytest.raises(ConfigError, match="ftp://x"):
         normal_path("ftp://x")

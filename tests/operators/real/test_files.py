@@ -92,7 +92,7 @@ def write_h5(array: np.ndarray) -> None:
 
 def write_volume(array: np.ndarray) -> None:
     options: dict[str, Any] = {"voxel_offset": (62, 61, 60), "chunk_size": (32, 32, 32), "layer_type": "image"}
-    CloudVolume.from_numpy(array.T, "file://a", resolution=(10, 10, 10), progress=False, **options)
+    CloudVolume.from_numpy(array.T, f"file://{Path('a').absolute()}", resolution=(10, 10, 10), progress=False, **options)
 
 
 @pytest.mark.parametrize(

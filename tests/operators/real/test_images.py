@@ -109,7 +109,7 @@ def test_a_pyramid(chunkflow, raw) -> None:
     chunkflow(BOXES, raw.load, "save-precomputed -v file://em", "downsample-upload -v file://em --stop-mip 3")
     level = raw.array[AT].astype(float)
     for mip in range(3):
-        volume = CloudVolume("file://em", mip=mip, progress=False)
+        volume = CloudVolume(f"file://{Path('em').absolute()}", mip=mip, progress=False)
         assert (volume.voxel_offset.tolist(), volume.resolution.tolist()) == ([60 >> mip] * 3, [10 << mip] * 3)
         assert volume.dtype == "uint8"
         assert np.array_equal(volume[:][..., 0].T, level)
@@ -122,7 +122,7 @@ def test_a_pyramid(chunkflow, raw) -> None:
 def test_mask_of_larger_voxels(chunkflow, raw, bodies, inverse: bool) -> None:
     coarse = (bodies.array[2:248:4, 2:248:4, 2:248:4] > 60_000).astype(np.uint8)
     options: dict[str, Any] = {"resolution": (40, 40, 40), "chunk_size": (32, 32, 32), "layer_type": "image", "progress": False}
-    CloudVolume.from_numpy(coarse.T, "file://tissue", **options)
+    CloudVolume.from_numpy(coarse.T, f"file://{Path('tissue').absolute()}", **options)
     chunkflow(
         "create-bbox -s 61 62 63 -z 30 61 59",
         raw.load,

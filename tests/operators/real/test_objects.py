@@ -97,7 +97,7 @@ def test_meshes_of_two_boxes(chunkflow, bodies) -> None:
     chunkflow("mesh-manifest -v file://seg")
     chunkflow(f"download-mesh -v file://seg -i {','.join(map(str, three))} -o obj/ -f obj")
     for object_id in three:
-        mesh = CloudVolume("file://seg", progress=False).mesh.get(object_id)
+        mesh = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh.get(object_id)
         np.testing.assert_allclose(np.unique(mesh.vertices, axis=0), surface(ids, object_id), atol=1e-2)
         assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * (ids == object_id).sum(), rel=0.05)
         rows = [line.split() for line in Path(f"obj/{object_id}.obj").read_text().splitlines()]
@@ -113,7 +113,7 @@ def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> N
     chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "mesh -m 0 -o file://seg -e 10")
     chunkflow("mesh-manifest -v file://seg")
     for object_id in largest(bodies.array[CUT], 3):
-        mesh = CloudVolume("file://seg", progress=False).mesh.get(object_id)
+        mesh = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh.get(object_id)
         assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * (bodies.array[CUT] == object_id).sum(), rel=0.05)
 
 
@@ -123,7 +123,7 @@ def test_meshes_in_several_resolutions_enclose_their_neurons(chunkflow, bodies) 
     chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
     chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "mesh -m 0 -o file://seg -f 0")
     chunkflow("mesh-multires -v file://seg --levels 2")
-    meshes = CloudVolume("file://seg", progress=False).mesh
+    meshes = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh
     for object_id in largest(bodies.array[CUT], 3):
         for level in range(2):
             mesh = meshes.get(object_id, lod=level)[object_id]

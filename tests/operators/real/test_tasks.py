@@ -105,7 +105,7 @@ def test_boxes_that_the_volume_has_are_skipped(chunkflow, raw) -> None:
     )
     skipped = set(re.findall(r"skipped (\S+): all blocks are in", printed))
     assert skipped == {box for box in BOXES if box.endswith("60-92")}
-    assert np.array_equal(CloudVolume("file://em", progress=False)[:][..., 0].T, raw.array[AT])
+    assert np.array_equal(CloudVolume(f"file://{Path('em').absolute()}", progress=False)[:][..., 0].T, raw.array[AT])
 
 
 @pytest.mark.shows("fetch-task-from-sqs", "delete-task-in-queue")
@@ -140,7 +140,7 @@ def test_log_summary_of_a_run(chunkflow, raw) -> None:
 @pytest.mark.shows("setup-env")
 def test_a_job_that_setup_env_prepares(chunkflow, raw) -> None:
     options: dict[str, Any] = {"voxel_offset": (60, 60, 60), "chunk_size": (32, 32, 32), "layer_type": "image"}
-    CloudVolume.from_numpy(raw.array[AT].T, "file://em", resolution=(10, 10, 10), progress=False, **options)
+    CloudVolume.from_numpy(raw.array[AT].T, f"file://{Path('em').absolute()}", resolution=(10, 10, 10), progress=False, **options)
     printed = chunkflow(
         "setup-env --volume-start 60 60 60 -s 32 32 64 -l file://copy -r 0.0006 -z 8 16 16 -o 2 4 4 -d uint8 -v 10 10 10 -x 3"
     )
@@ -152,7 +152,7 @@ def test_a_job_that_setup_env_prepares(chunkflow, raw) -> None:
     chain["operators"][1] |= {"framework": "identity"}
     Path("pipeline.yaml").write_text(yaml.safe_dump(chain))
     chunkflow("--pipeline pipeline.yaml")
-    copy = CloudVolume("file://copy", progress=False)
+    copy = CloudVolume(f"file://{Path('copy').absolute()}", progress=False)
     assert (copy.voxel_offset.tolist(), copy.resolution.tolist(), copy.dtype) == ([60, 60, 60], [10, 10, 10], "uint8")
     assert np.abs(copy[:][..., 0].T - raw.array[AT].astype(int)).max() <= 1
     boxes = np.prod([-(-n // size) for n, size in zip((32, 32, 64), chain["tasks"]["chunk_size"], strict=True)])
