@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chunkflow_worker.errors import ConfigError, Fault
 
+_PREFIX = "CHUNKFLOW_"
+
 
 class Settings(BaseSettings):
     """How a worker runs. Each field is read from CHUNKFLOW_<NAME>, or from the AWS variable that it names."""
 
-    model_config = SettingsConfigDict(env_prefix="CHUNKFLOW_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     pipeline: Path | None = Field(None, description="File with the chain of operators (YAML).")
     queue: str = Field("chunkflow", description="Name of the SQS queue to take tasks from.", pattern=r"^[\w-]{1,75}$")
@@ -76,15 +79,18 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
-        """Read the environment. Raises ConfigError with all the faults."""
+        """Read the environment. Raises ConfigError with all the faults, variables that look misspelt among them."""
+        faults = _misspelt()
         try:
-            return cls(**overrides)
+            settings = cls(**overrides)
         except ValidationError as error:
-            faults = [
+            faults += [
                 Fault(variable_names(str(e["loc"][0]))[0], f"{e['input']!r}: {e['msg']}", _help(str(e["loc"][0])))
                 for e in error.errors()
             ]
-            raise ConfigError("settings", faults) from None
+        if faults:
+            raise ConfigError("settings", faults)
+        return settings
 
 
 def variable_names(field: str) -> list[str]:
@@ -93,7 +99,7 @@ def variable_names(field: str) -> list[str]:
     alias = info.validation_alias if info else None
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
-    return [alias] if isinstance(alias, str) else [field if field.isupper() else f"CHUNKFLOW_{field.upper()}"]
+    return [alias] if isinstance(alias, str) else [field if field.isupper() else _PREFIX + field.upper()]
 
 
 def settings_table() -> str:
@@ -104,6 +110,18 @@ def settings_table() -> str:
         rows.append(f"| {', '.join(f'`{v}`' for v in variable_names(name))} | {default} | {info.description} |")
     rows.append("| `AWS_*` | | All other standard variables (profile, keys, role, token...), as boto3 reads them. |")
     return "\n".join(rows)
+
+
+def _misspelt() -> list[Fault]:
+    """Faults of variables that are no setting but look like one; there are others, such as those of Kubernetes' services."""
+    fields = list(Settings.model_fields)
+    known = {variable for field in fields for variable in variable_names(field)}
+    faults = []
+    for variable in sorted(os.environ):
+        if variable.startswith(_PREFIX) and variable not in known:
+            near = get_close_matches(variable.removeprefix(_PREFIX).lower(), fields, 1, 0.75)
+            faults += [Fault(variable, "is no setting", f"did you mean {variable_names(field)[0]}?") for field in near]
+    return faults
 
 
 def _help(field: str) -> str:

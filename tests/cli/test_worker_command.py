@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.settings import Settings, settings_table
 
 MAIN = "from chunkflow_worker.cli.worker import main; main()"
@@ -93,6 +94,27 @@ def test_wrong_settings_are_told_by_their_variables() -> None:
     assert "CHUNKFLOW_IN_FLIGHT: 'many'" in done.stderr
     assert "CHUNKFLOW_LEASE_SECONDS: '1'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_misspelt_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = (
+        "CHUNKFLOW_TEST_DATA",
+        "CHUNKFLOW_PLUGIN_DIR",
+        "CHUNKFLOW_QUEUE_PORT",
+        "CHUNKFLOW_METRICS_SERVICE_HOST",
+        "LEASE_SECOND",
+    )
+    for name in others:
+        monkeypatch.setenv(name, "1")
+    assert Settings.load().lease_seconds is None
+    monkeypatch.setenv("CHUNKFLOW_LEASE_SECOND", "60")
+    monkeypatch.setenv("CHUNKFLOW_REGION", "eu-north-1")
+    monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "0")
+    with pytest.raises(ConfigError, match="3 faults") as raised:
+        Settings.load()
+    assert "CHUNKFLOW_LEASE_SECOND: is no setting" in str(raised.value)
+    assert "did you mean CHUNKFLOW_LEASE_SECONDS?" in str(raised.value)
+    assert "did you mean AWS_REGION?" in str(raised.value)
 
 
 def test_help_tells_each_command_in_a_line_of_80_columns() -> None:
