@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from math import lcm
+from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import BoxNotAligned, BoxOutsideJob, ConfigError, StorageUnavailable
 from chunkflow_worker.grid import Boxes, Grid
 from chunkflow_worker.ledger import JobRecord, Ledger
+
+if TYPE_CHECKING:
+    from chunkflow_worker.storage.precomputed import Level
 
 _OTHER_BOXES = {"adjust-bbox", "downsample", "plugin"}
 """Operators behind which the box that is written need not be the task's."""
@@ -30,19 +34,9 @@ def refusal(boxes: Boxes, operators: Iterable[Mapping[str, Any]]) -> str | None:
 
     Looks at a few boxes, and only at volumes that are there; what else is wrong with an operator is the workers' to tell.
     """
-    from chunkflow_worker.storage.precomputed import volume_level
     from chunkflow_worker.storage.volume import check_aligned
 
-    for operator in operators:
-        if operator["op"] in _OTHER_BOXES:
-            return None
-        path, mip = operator.get("volume_path"), operator.get("mip") or 0
-        if operator["op"] != "save-precomputed" or not isinstance(path, str) or not isinstance(mip, int):
-            continue
-        try:
-            level = volume_level(path, mip)
-        except (ConfigError, StorageUnavailable):
-            continue
+    for level in _outputs(operators):
         for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
             inside = box.clip(level.bounds)
             if inside is None:
@@ -52,6 +46,25 @@ def refusal(boxes: Boxes, operators: Iterable[Mapping[str, Any]]) -> str | None:
             except BoxNotAligned as error:
                 return str(error)
     return None
+
+
+def output_blocks(operators: Iterable[Mapping[str, Any]]) -> Vec3:
+    """What the sizes of boxes must be multiples of, so that whole blocks of the volumes are written that are there."""
+    sizes = [level.block_size for level in _outputs(operators)]
+    return Vec3(*(lcm(*axis) for axis in zip(*sizes, strict=True))) if sizes else Vec3(1, 1, 1)
+
+
+def _outputs(operators: Iterable[Mapping[str, Any]]) -> Iterator[Level]:
+    """Levels of precomputed volumes that tasks' boxes are written to, of those that are there."""
+    from chunkflow_worker.storage.precomputed import volume_level
+
+    for operator in operators:
+        if operator["op"] in _OTHER_BOXES:
+            return
+        path, mip = operator.get("volume_path"), operator.get("mip") or 0
+        if operator["op"] == "save-precomputed" and isinstance(path, str) and isinstance(mip, int):
+            with suppress(ConfigError, StorageUnavailable):
+                yield volume_level(path, mip)
 
 
 class Jobs:

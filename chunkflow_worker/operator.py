@@ -106,8 +106,11 @@ class Operator(Options):
         """Name of the device that it computes on; empty when it needs none in particular."""
         return ""
 
-    def plan(self, size: Vec3, image_type: str) -> list[str]:
-        """What it will take for a task's box of `size`, read from an image of `image_type`; lines for people."""
+    def plan(self, size: Vec3, image_type: str, unit: Vec3) -> list[str]:
+        """What it will take for a task's box of `size`, read from an image of `image_type`; lines for people.
+
+        unit: what another size must be a multiple of.
+        """
         return []
 
     def task_bytes(self, size: Vec3, image_type: str) -> int:

@@ -10,7 +10,7 @@ import yaml
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideJob, StorageUnavailable
 from chunkflow_worker.grid import Grid
-from chunkflow_worker.jobs import Jobs, refusal
+from chunkflow_worker.jobs import Jobs, output_blocks, refusal
 from chunkflow_worker.ledger import JobRecord, Ledger
 
 INSIDE, LATER = BoundingBox.parse("0-4_0-4_4-8"), BoundingBox.parse("0-4_0-4_8-12")
@@ -99,3 +99,13 @@ def test_boxes_that_do_not_fit_the_output_are_noticed(
     chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
     told = refusal(Grid.model_validate(grid).boxes(), [*chain, {"op": "save-precomputed", "volume_path": str(tmp_path)}])
     assert told is None if why is None else why in (told or "")
+
+
+def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_path: Path) -> None:
+    for name, block in (("a", [4, 8, 6]), ("b", [6, 2, 9])):
+        scale = {"size": [16, 16, 20], "voxel_offset": [0, 0, 0], "chunk_sizes": [block], "resolution": [1, 1, 1]}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "info").write_text(json.dumps({"scales": [scale]}))
+    saves = [{"op": "save-precomputed", "volume_path": str(tmp_path / name)} for name in ("a", "b", "absent")]
+    assert output_blocks(saves) == (18, 8, 12)
+    assert output_blocks(saves[2:]) == (1, 1, 1)

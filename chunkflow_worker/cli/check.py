@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.jobs import refusal
+from chunkflow_worker.jobs import output_blocks, refusal
 from chunkflow_worker.operator import Operator
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
 from chunkflow_worker.pipeline import OpenPipeline, Pipeline
@@ -22,6 +22,7 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
     """
     size = Vec3(*chunk_size) if chunk_size else _task_size(chain)
     click.echo(f"{source}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}")
+    blocks = output_blocks(chain.dump()["operators"]) if open_it else Vec3(1, 1, 1)
     most = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
         flow = " -> ".join(filter(None, (", ".join(operator.reads()), ", ".join(operator.writes()))))
@@ -33,7 +34,7 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
         if size is not None:
             made, image_type = -(-size // chain.coarsening(i)) + before + after, _image_type(chain.operators[:i], operator)
             most = max(most, operator.task_bytes(made, image_type))
-            for line in operator.plan(made, image_type):
+            for line in operator.plan(made, image_type, blocks if made == size else Vec3(1, 1, 1)):
                 click.echo(f"      {line}")
         elif operator.rehearsal() is not None:
             click.echo("      patches, utilization and memory: give --chunk-size")

@@ -35,11 +35,13 @@ def price(kind: LatticeKind, size: Vec3, shape: PatchShape, margin: Vec3) -> Pri
     return Price(patches, size.product / (patches * shape.output.product))
 
 
-def better_sizes(kind: LatticeKind, size: Vec3, shape: PatchShape, margin: Vec3, count: int = 3) -> list[tuple[Vec3, Price]]:
-    """Sizes near `size` of higher utilization, best first, from half to one and a half of its voxels."""
+def better_sizes(
+    kind: LatticeKind, size: Vec3, shape: PatchShape, margin: Vec3, unit: Vec3 = Vec3(1, 1, 1), count: int = 3
+) -> list[tuple[Vec3, Price]]:
+    """Multiples of `unit` near `size` of higher utilization, best first, from half to one and a half of its voxels."""
     now = price(kind, size, shape, margin)
     found = []
-    for candidate in itertools.product(*(_near(kind, size[a], shape, margin, a) for a in range(3))):
+    for candidate in itertools.product(*(_near(kind, size[a], shape, margin, unit[a], a) for a in range(3))):
         other = Vec3(*candidate)
         if other != size and 0.5 <= other.product / size.product <= 1.5:
             found.append((other, price(kind, other, shape, margin)))
@@ -47,11 +49,12 @@ def better_sizes(kind: LatticeKind, size: Vec3, shape: PatchShape, margin: Vec3,
     return [(other, p) for other, p in found if p.utilization > now.utilization * 1.01][:count]
 
 
-def _near(kind: LatticeKind, size: int, shape: PatchShape, margin: Vec3, axis: int) -> set[int]:
-    """Sizes along an axis into which patches fit whole, below and above `size`, and `size` itself."""
+def _near(kind: LatticeKind, size: int, shape: PatchShape, margin: Vec3, unit: int, axis: int) -> set[int]:
+    """Multiples of `unit` along an axis: the nearest to `size`, and the largest in each of some numbers of patches."""
     stride, spare = shape.stride[axis], (shape.overlap[axis] - 2 * margin[axis]) if kind == "chunk" else 0
-    fewest = max(1, (size - spare) // stride - 1)
-    return {size, *(n * stride + spare for n in range(fewest, fewest + 4) if n * stride + spare > 0)}
+    fewest, below = max(1, (size - spare) // stride - 1), size // unit * unit
+    in_patches = {(n * stride + spare) // unit * unit for n in range(fewest, fewest + 4)}
+    return {n for n in {below, below + unit, -(-size // unit) * unit} | in_patches if n > 0}
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ class Inference(Operator):
             return bounds
         return bounds.grow(-crop)
 
-    def plan(self, size: Vec3, image_type: str) -> list[str]:
+    def plan(self, size: Vec3, image_type: str, unit: Vec3) -> list[str]:
         from chunkflow_worker.inference.plan import better_sizes, price
 
         shape = self._shape
@@ -191,7 +191,7 @@ class Inference(Operator):
                 f"{kind} lattice{used}: {cost.patches:.4g} patches per task, voxel utilization {cost.utilization:.0%} "
                 f"({size.product / 1e6:.4g} Mvoxel out of {cost.patches * shape.output.product / 1e6:.4g})"
             )
-        sizes = [f"{list(s)} {cost.utilization:.0%}" for s, cost in better_sizes(self.lattice, size, shape, self._rim)]
+        sizes = [f"{list(s)} {cost.utilization:.0%}" for s, cost in better_sizes(self.lattice, size, shape, self._rim, unit)]
         lines.append("nearby chunk sizes that do better: " + (", ".join(sizes) or "none"))
         needed = self._memory(size, image_type)
         lines.append(

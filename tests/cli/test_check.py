@@ -102,3 +102,13 @@ def test_open_points_out_boxes_that_share_blocks(tmp_path: Path) -> None:
 
     assert "note: workers are likely to refuse these boxes: box 0-8_0-32_0-30 would share blocks" in told(8, 32, 30)
     assert "note" not in told(8, 32, 64)
+
+
+def test_open_lists_better_sizes_of_whole_blocks(tmp_path: Path) -> None:
+    path = str(tmp_path / "out")
+    box = BoundingBox.parse("0-256_0-2048_0-2048")
+    create_volume(path, bounds=box, voxel_size=(40, 8, 8), block_size=Vec3(32, 128, 128), dtype="uint8", channels=3)
+    chain = [{"op": "create-chunk", "size": [64, 512, 512]}, NET, {"op": "save-precomputed", "volume_path": path}]
+    listed = re.findall(r"\[(\d+), (\d+), (\d+)\] \d+%", check(tmp_path, chain, "--chunk-size", 64, 512, 512, "--open"))
+    assert listed
+    assert all(int(z) % 32 == int(y) % 128 == int(x) % 128 == 0 for z, y, x in listed)

@@ -39,15 +39,17 @@ def test_global_price_is_the_mean_over_a_grid(size: int, patch: int, data: st.Da
 
 @pytest.mark.parametrize("kind", ["chunk", "global"])
 @pytest.mark.parametrize("margin", [NONE, SHAPE.overlap])
-def test_sizes_said_to_be_better_are(kind: str, margin: Vec3) -> None:
+@pytest.mark.parametrize("unit", [Vec3(1, 1, 1), Vec3(32, 128, 128)])
+def test_sizes_said_to_be_better_are(kind: str, margin: Vec3, unit: Vec3) -> None:
     size = Vec3(112, 1152, 1152)
-    now, better = price(kind, size, SHAPE, margin), better_sizes(kind, size, SHAPE, margin)
+    now, better = price(kind, size, SHAPE, margin), better_sizes(kind, size, SHAPE, margin, unit)
     assert 0 < len(better) <= 3
     assert len({other for other, _ in better}) == len(better)
     for other, cost in better:
         assert cost == price(kind, other, SHAPE, margin)
         assert cost.utilization > now.utilization
         assert 0.5 <= other.product / size.product <= 1.5
+        assert other % unit == NONE
 
 
 def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:

@@ -114,7 +114,9 @@ def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> Non
     assert (load.mip, save.mip, save.create_thumbnail) == (1, 1, True)  # type: ignore[attr-defined]
     assert (inference.num_output_channels, inference.output_crop_margin) == (3, Vec3(2, 8, 8))
     size = printed(output, "output chunk size")
-    assert inference.plan(size, "uint8")[0].split(" patches")[0].endswith(f": {printed(output, 'patch num').product}")
+    assert (
+        inference.plan(size, "uint8", Vec3(1, 1, 1))[0].split(" patches")[0].endswith(f": {printed(output, 'patch num').product}")
+    )
     assert chain.context(0) == (Vec3(2, 8, 8), Vec3(2, 8, 8))
     checked = CliRunner().invoke(worker_cli, ["check", "filled.yaml"], catch_exceptions=False)
     assert checked.exit_code == 0, checked.output
