@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch
+from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.extras import needs
 from chunkflow_worker.local_file import local_name, reading, task_file
 from chunkflow_worker.operator import Operator, Run, Step
@@ -72,7 +72,7 @@ class LoadTif(Operator):
                     z, y, x = self.voxel_size or stored.get("voxel_size", (1.0, 1.0, 1.0))
                     layer_type = self.layer_type or stored.get("layer_type", "image")
                     bounds = BoundingBox.sized(offset, _czyx_shape(series.axes, series.shape, path)[1:])
-                box = _box(task, run, bounds, path)
+                box = run.box_in(bounds, task.bbox, path)
                 with reading(path, "TIFF"):
                     array = _read(tif, box.slices(offset), path)
             task.bytes_read += array.nbytes
@@ -80,16 +80,6 @@ class LoadTif(Operator):
             task.values[self.output_chunk_name] = chunk.as_dtype(self.dtype) if self.dtype else chunk
 
         yield step
-
-
-def _box(task: Task, run: Run, bounds: BoundingBox, path: Path) -> BoundingBox:
-    """The box to read from a file that holds `bounds`."""
-    if task.bbox is None:
-        return bounds
-    inside = task.bbox.clip(bounds)
-    if inside is None:
-        raise BoxOutsideVolume(f"box {task.bbox} lies outside {path}, which is {bounds}")
-    return run.needed_box(task.bbox, bounds).clip(bounds) or inside
 
 
 def _metadata(tif: Any) -> dict[str, Any]:
