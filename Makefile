@@ -84,9 +84,11 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/demo.installed: pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv; the first time it takes minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[all]"
 	@touch $@
 
 .venv/dev.installed: pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv; the first time it takes minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
 	@touch $@ .venv/demo.installed
