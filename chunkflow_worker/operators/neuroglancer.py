@@ -50,7 +50,6 @@ class Neuroglancer(Operator):
             values = {name: task.value(name) for name in self.reads()}
             with served(values, self.voxel_size, self.port or 0) as viewer:
                 click.echo(f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}")
-                click.echo("Enter or Ctrl-C goes on")
                 _wait_for_the_user()
 
         yield step
@@ -58,7 +57,10 @@ class Neuroglancer(Operator):
 
 def _wait_for_the_user() -> None:
     """Until Enter or Ctrl-C; only the latter where nobody can type."""
+    import click
+
     with suppress(KeyboardInterrupt, EOFError):
+        click.echo("Enter or Ctrl-C goes on")
         if sys.stdin is not None and sys.stdin.isatty():
             input()
         else:
