@@ -19,7 +19,8 @@ def local_name(name: str) -> str:
     """Check an option that names a local file, whose ~ is the home. Raises ValueError for an address with a protocol."""
     if "://" in name:
         raise ValueError("takes a path on this machine, without a protocol")
-    return os.path.expanduser(name)  # a shell leaves the tilde of --file-name=~/em.h5 to us
+    # A shell leaves the tilde of --file-name=~/em.h5 to us.
+    return f"{Path.home()}{name[1:]}" if name == "~" or name.startswith("~/") else name
 
 
 def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:

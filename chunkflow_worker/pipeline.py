@@ -116,10 +116,12 @@ class Pipeline:
         """Open all operators, in order; they close when the block ends. `options`: those of `Run`."""
         with ExitStack() as stack:
             steps = []
+            made: set[str] = set()
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
-                run = Run(needed_box=_needed_box(self.operators, i), **options)
+                run = Run(needed_box=_needed_box(self.operators, i), made=frozenset(made), **options)
                 with _naming(label, None):
                     steps.append((label, operator, run, stack.enter_context(operator.open(run))))
+                made.update(operator.writes())
             yield OpenPipeline(tuple(steps), subscribers)
 
 

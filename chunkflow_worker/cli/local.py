@@ -193,7 +193,7 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
             opened.run(task, check_both)
         except SkipTask as reason:
             skipped = str(reason) or "nothing to do"
-            click.echo(f"skipped {asked or task.bbox}: {skipped}", err=True)
+            click.echo(f"skipped {asked or task.bbox or 'the task'}: {skipped}", err=True)
         box = asked or task.bbox  # a task without a box may have taken that of a volume
         if box is None:
             return

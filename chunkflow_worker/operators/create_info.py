@@ -20,8 +20,10 @@ _Nanometres = Annotated[float, Field(gt=0)]
 class CreateInfo(Operator):
     """Create an empty precomputed volume: its info file, with one or more mip levels.
 
-    What is not given is taken from the chunk, if there is one; a voxel size that nobody tells is 1 1 1. An existing volume is
-    left alone when it is the same, and refused when it differs.
+    What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1, and the type uint8. Types of 32 and
+    64 bits of whole numbers make a segmentation unless --layer-type is given. An existing volume is left alone when it is the
+    same, and refused when it differs. Of a chunk, the volume is made when the first one comes: what writes to it belongs in
+    another command.
     """
 
     group: ClassVar[str] = "Write"
@@ -51,8 +53,8 @@ class CreateInfo(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        # Made when the chain opens, so that operators behind it find the volume; with a chunk, when the first one comes.
-        if self.volume_size is not None:
+        # Made when the chain opens, so that operators behind it find the volume; of a chunk, when the first one comes.
+        if self.volume_size is not None and self.input_chunk_name not in run.made:
             self._create(run, None)
             yield lambda task: None
         else:
@@ -69,15 +71,17 @@ class CreateInfo(Operator):
             )
         if run.dry_run:
             return
+        dtype = self.data_type or (str(chunk.dtype) if chunk else "uint8")
+        holds_ids = dtype in ("uint32", "uint64", "int32") or (chunk is not None and chunk.is_segmentation)
         offset = self.voxel_offset or (chunk.voxel_offset if chunk else Vec3(0, 0, 0))
         create_volume(
             self.volume_path,
             bounds=BoundingBox.sized(offset, size),
             voxel_size=self.voxel_size or (chunk.voxel_size if chunk else (1.0, 1.0, 1.0)),
             block_size=self.block_size,
-            dtype=self.data_type or (str(chunk.dtype) if chunk else "uint8"),
+            dtype=dtype,
             channels=max(self.channel_num, chunk.channels if chunk else 1),
-            layer_type=self.layer_type or (chunk.layer_type if chunk else "image"),
+            layer_type=self.layer_type or ("segmentation" if holds_ids else "image"),
             encoding=self.encoding,
             factor=self.factor,
             max_mip=self.max_mip,

@@ -32,7 +32,7 @@ class LoadH5(Operator):
     Without a task's box it reads the whole file. The type is the file's unless --dtype is given: then unsigned 8 bit
     becomes float from 0 to 1 and back, and everything else saturates. An empty file means that there is nothing here, and
     ends the task as skipped. Differs from chunkflow 1.2.0: a prefix names another file for each task, only the cutout is
-    read, and --remove-empty removes empty files only, not such that hold zeros.
+    read, --dtype scales between unsigned 8 bit and float, and --remove-empty removes empty files only, not such that hold zeros.
     """
 
     group: ClassVar[str] = "Read"
@@ -40,7 +40,7 @@ class LoadH5(Operator):
     op: Literal["load-h5"] = "load-h5"
     file_name: str = field(
         flag="-f",
-        help="File, or a prefix when there is none of that name and it does not end in .h5: the box and .h5 are appended.",
+        help="File; where there is none, a name that does not end in .h5 is a prefix: the box and .h5 are appended.",
     )
     dataset_path: str | None = field(None, flag="-d", help="Dataset inside the file; the first that holds voxels when not given.")
     dtype: Literal["float32", "float64", "uint16", "uint32", "uint64", "uint8"] | None = field(

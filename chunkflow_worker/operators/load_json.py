@@ -31,7 +31,7 @@ class LoadJson(Operator):
     name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
     file_path: str = field(
         flag="-f",
-        help="File, or a folder or prefix when there is none of that name and it does not end in .json: the box and .json are appended.",
+        help="File; where there is none, a folder, or a prefix unless it ends in .json: the box and .json are appended.",
     )
     output_name: str = field("dict", flag="-o", help="Value to make.")
 

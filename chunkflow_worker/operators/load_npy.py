@@ -34,7 +34,7 @@ class LoadNpy(Operator):
     op: Literal["load-npy"] = "load-npy"
     file_name: str = field(
         flag="-f",
-        help="File, or a prefix when there is none of that name and it does not end in .npy: the box and .npy are appended.",
+        help="File; where there is none, a name that does not end in .npy is a prefix: the box and .npy are appended.",
     )
     voxel_offset: Vec3 = field(
         Vec3(0, 0, 0), flag="-t", help="Global position of the first voxel of a file that is not named by a prefix."

@@ -39,7 +39,7 @@ class LoadNrrd(Operator):
     op: Literal["load-nrrd"] = "load-nrrd"
     file_name: str = field(
         flag="-f",
-        help="File, or a prefix when there is none of that name and it does not end in .nrrd or .nhdr: the box and .nrrd are appended.",
+        help="File; where there is none, a name that does not end in .nrrd or .nhdr is a prefix: the box and .nrrd are appended.",
     )
     voxel_offset: Vec3 | None = field(
         None, flag="-v", help="Global position of the file's first voxel; the file's when not given, else 0 0 0."

@@ -37,9 +37,7 @@ class LoadSynapses(Operator):
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
     op: Literal["load-synapses"] = "load-synapses"
     name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
-    file_path: str = field(
-        flag="-f", help="File, or a folder or prefix that the box is added to when there is none of that name."
-    )
+    file_path: str = field(flag="-f", help="File; where there is none, a folder or prefix that the box is added to.")
     suffix: str | None = field(None, flag="-s", help="What stands behind the box in a file's name; .h5 when not given.")
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(

@@ -38,7 +38,7 @@ class LoadTif(Operator):
     op: Literal["load-tif"] = "load-tif"
     file_name: str = field(
         flag="-f",
-        help="File, or a prefix when there is none of that name and it does not end in .tif or .tiff: the box and .tif are appended.",
+        help="File; where there is none, a name that does not end in .tif or .tiff is a prefix: the box and .tif are appended.",
     )
     voxel_offset: Vec3 | None = field(
         None, flag="-v", help="Global position of the file's first voxel; the file's when not given, else 0 0 0."
