@@ -23,7 +23,7 @@ from chunkflow_worker.events import Subscriber, TaskFinished, publish
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.local_file import whole_file
 from chunkflow_worker.operator import Run, TaskSource
-from chunkflow_worker.pipeline import OpenPipeline, Pipeline
+from chunkflow_worker.pipeline import OpenPipeline, Pipeline, naming
 from chunkflow_worker.progress import duration_text, progress
 from chunkflow_worker.task import SkipTask, Task
 
@@ -49,7 +49,7 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
-    with source.open(alone) if source else nullcontext():
+    with source.open(alone) if source else nullcontext(), naming(source.label if source else "chunkflow", None):
         if chain is None:
             next(source.tasks() if source else iter(()), None)  # one that writes its boxes to a file yields none
             return

@@ -59,6 +59,8 @@ class LoadPrecomputed(Operator):
         volume = PrecomputedVolume(self.volume_path, self.mip or 0, self.fill_missing, self.use_https)
         coarse = None
         if self.validate_mip is not None:
+            if self.validate_mip <= volume.mip:
+                raise ConfigError.one(self.label, "validate_mip", f"{self.validate_mip} is not coarser than mip {volume.mip}")
             coarse = PrecomputedVolume(self.volume_path, self.validate_mip, True, self.use_https)
         black = self._black_sections() if self.blackout_sections else []
 

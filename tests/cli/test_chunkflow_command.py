@@ -48,6 +48,17 @@ def test_a_chain_is_frozen_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "größe.yaml", "new folder"]
 
 
+def test_an_error_of_what_makes_the_tasks_names_it() -> None:
+    with pytest.raises(ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"):
+        run("generate-tasks", "create-chunk")
+    with pytest.raises(ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"):
+        run("generate-tasks")
+
+
+def test_a_skipped_task_without_a_box_is_told() -> None:
+    assert "skipped the task: all voxels of 'chunk' are zero" in run("create-chunk", "-p", "zero", "skip-all-zero").output
+
+
 def test_a_chain_runs_on_each_box_of_a_grid(volumes: tuple, tmp_path: Path) -> None:
     source, target, _, image = volumes
     tasks = ["generate-tasks", "-v", source, "-c", 8, 32, 32]

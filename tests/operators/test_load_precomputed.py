@@ -75,6 +75,11 @@ def test_a_start_outside_the_volume_is_told(volume: MakeVolume, run_step: RunSte
         run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(99, 0, 0)))
 
 
+def test_a_level_that_is_not_coarser_validates_nothing(volume: MakeVolume, run_step: RunStep) -> None:
+    with pytest.raises(ConfigError, match="validate_mip: 0 is not coarser than mip 0"):
+        run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, validate_mip=0))
+
+
 def test_wrong_options_are_found_without_data() -> None:
     with pytest.raises(ValidationError, match="above 0"):
         LoadPrecomputed(volume_path="v", chunk_size=(0, 1, 1))
