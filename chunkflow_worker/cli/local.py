@@ -49,22 +49,22 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
-    with source.open(alone) if source else nullcontext(), naming(source.label if source else "chunkflow", None):
+    with naming(source.label if source else "chunkflow", None), source.open(alone) if source else nullcontext():
         if chain is None:
-            next(source.tasks() if source else iter(()), None)  # one that writes its boxes to a file yields none
+            next(source.tasks() if source else iter(()), None)  # finds what is wrong with its options
             return
         tasks: Iterable[Task] = source.tasks() if source else [Task()]
         if source is None or not source.consumes:
             tasks = list(tasks)
     total = len(tasks) if isinstance(tasks, list) else None
-    ledger = Ledger(options["ledger"]) if options["ledger"] else None
+    ledger = Ledger(options["ledger"]) if options["ledger"] and not options["dry_run"] else None
     in_flight = options["in_flight"] if _may_overlap(chain) else 1
     if total is not None:
         in_flight = min(in_flight, total)
     ended: list[Task] = []
     with (
         _stopped_by_sigterm(bool(source and source.consumes)),
-        _subscribers(options["metrics"]) as subscribers,
+        _subscribers(None if options["dry_run"] else options["metrics"]) as subscribers,
         chain.open(subscribers, dry_run=options["dry_run"]) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):

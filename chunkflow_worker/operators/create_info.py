@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
+from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
 
 _Nanometres = Annotated[float, Field(gt=0)]
@@ -48,6 +48,8 @@ class CreateInfo(Operator):
     factor: Vec3 = field(Vec3(2, 2, 2), flag="-f", help="How much coarser each further mip is.")
     max_mip: int = field(0, flag="-m", ge=0, le=20, help="Last mip level.")
 
+    _sizes = field_validator("block_size", "volume_size", "factor")(above_zero)
+
     def reads(self) -> tuple[str, ...]:
         return ()
 
@@ -65,7 +67,7 @@ class CreateInfo(Operator):
 
         chunk = task.chunk(self.input_chunk_name) if task and self.input_chunk_name in task.values else None
         size = self.volume_size or (chunk.bbox.size if chunk else None)
-        if size is None or min(size) < 1:
+        if size is None:
             raise ConfigError.one(
                 "create-info", "volume_size", "is not given, and there is no chunk to take it from", "give --volume-size z y x"
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.chunk import Chunk
@@ -80,6 +81,12 @@ def test_whole_numbers_of_32_and_64_bits_make_a_segmentation(
     operator = CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 8, 8), **options)
     run_step(operator, chunk=Chunk(np.ones((8, 8, 8), dtype)))
     assert json.loads((tmp_path / "v" / "info").read_text())["type"] == kind
+
+
+@pytest.mark.parametrize("name", ["block_size", "volume_size", "factor"])
+def test_sizes_of_nothing_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="above 0"):
+        CreateInfo(**{"volume_path": "mem://v", "block_size": (8, 8, 8), "volume_size": (8, 8, 8), name: (0, 8, 8)})
 
 
 def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep) -> None:
