@@ -16,10 +16,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def local_name(name: str) -> str:
-    """Check an option that names a local file. Raises ValueError for an address with a protocol."""
+    """Check an option that names a local file, whose ~ is the home. Raises ValueError for an address with a protocol."""
     if "://" in name:
         raise ValueError("takes a path on this machine, without a protocol")
-    return name
+    # A shell leaves the tilde of --file-name=~/em.h5 to us.
+    return f"{Path.home()}{name[1:]}" if name == "~" or name.startswith("~/") else name
 
 
 def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
@@ -34,6 +35,11 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
         cure = f"end it with {endings[0]}, or give the chain boxes, for example by generate-tasks"
         raise ConfigError.one("file_name", repr(name), "is a prefix to be completed by a box, and there is no box", cure)
     return Path(f"{name}{box}{endings[0]}")
+
+
+def file_to_read(name: str, box: BoundingBox | None, *endings: str) -> Path:
+    """The same, of a file to read: one that is there by that very name is meant, whatever its ending."""
+    return Path(name) if Path(name).is_file() else task_file(name, box, *endings)
 
 
 def in_folder(name: str) -> str:

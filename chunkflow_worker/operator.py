@@ -25,11 +25,13 @@ class Run:
 
     needed_box: the box that this operator must produce for a task's box, inside the volume's bounds where they are
         known: the task's box grown by what all the later operators need around it. All in voxels of what it produces.
+    made: names of the values that operators before this one make.
     dry_run: read and compute, but write nothing.
     recorded: a worker writes the record of each task, so operators need not.
     """
 
     needed_box: Callable[[BoundingBox, BoundingBox | None], BoundingBox]
+    made: frozenset[str] = frozenset()
     dry_run: bool = False
     recorded: bool = False
 

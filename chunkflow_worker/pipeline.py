@@ -116,10 +116,12 @@ class Pipeline:
         """Open all operators, in order; they close when the block ends. `options`: those of `Run`."""
         with ExitStack() as stack:
             steps = []
+            made: set[str] = set()
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
-                run = Run(needed_box=_needed_box(self.operators, i), **options)
-                with _naming(label, None):
+                run = Run(needed_box=_needed_box(self.operators, i), made=frozenset(made), **options)
+                with naming(label, None):
                     steps.append((label, operator, run, stack.enter_context(operator.open(run))))
+                made.update(operator.writes())
             yield OpenPipeline(tuple(steps), subscribers)
 
 
@@ -138,7 +140,7 @@ class OpenPipeline:
         """
         for label, operator, run, step in self.steps:
             check()
-            with _naming(label, task.bbox, partial(_given_to, operator, task)), task.timed(label):
+            with naming(label, task.bbox, partial(_given_to, operator, task)), task.timed(label):
                 step(task)
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
@@ -245,7 +247,7 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
 
 
 @contextmanager
-def _naming(label: str, bbox: BoundingBox | None, given: Callable[[], str] = str) -> Iterator[None]:
+def naming(label: str, bbox: BoundingBox | None, given: Callable[[], str] = str) -> Iterator[None]:
     """Say in every error which operator and which box it is about, what was given, and which of the two kinds it is."""
     subject = label if bbox is None else f"{label} on {bbox}"
     try:

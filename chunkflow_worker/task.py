@@ -122,7 +122,7 @@ class Task:
         return self.values[name]
 
     def _lacks(self, kind: str, name: str) -> ChunkMismatch:
-        known = ", ".join(sorted(self.values)) or "none so far"
+        known = ", ".join(sorted(self.values)) or "none"
         return ChunkMismatch(f"there is no {kind} named {name!r}; made so far: {known}")
 
     def box_of(self, chunk: Chunk) -> BoundingBox | None:

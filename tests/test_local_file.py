@@ -9,7 +9,7 @@ import pytest
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
-from chunkflow_worker.local_file import OneBoxPerFile, local_name, reading, task_file, whole_file
+from chunkflow_worker.local_file import OneBoxPerFile, file_to_read, local_name, reading, task_file, whole_file
 from chunkflow_worker.operator import Run, find_operator
 
 BOX = BoundingBox.parse("-8-56_0-64_128-192")
@@ -29,6 +29,21 @@ OTHER = BoundingBox.parse("56-120_0-64_128-192")
 )
 def test_a_name_without_the_ending_is_completed_by_the_box(name: str, file: str) -> None:
     assert task_file(name, BOX, ".tif", ".tiff") == Path(file)
+
+
+def test_a_file_that_is_there_is_read_whatever_its_ending(tmp_path: Path) -> None:
+    """Named by the peer's tutorial: load-h5 --file-name sample_A.hdf."""
+    file = tmp_path / "sample_A.hdf"
+    named = Path(f"{file}{BOX}.h5")
+    assert file_to_read(str(file), BOX, ".h5") == named
+    file.touch()
+    assert file_to_read(str(file), BOX, ".h5") == file_to_read(str(file), None, ".h5") == file
+    assert task_file(str(file), BOX, ".h5") == named  # what is written goes by its ending alone
+
+
+def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert local_name("~/em.h5") == "/home/ada/em.h5"
 
 
 def test_a_prefix_without_a_box_is_refused() -> None:

@@ -66,7 +66,7 @@ def _entry(name: str) -> Entry:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.option("--mip", "-m", type=int, default=0, show_default=True, help="Mip level of operators that are given none.")
-@click.option("--dry-run/--real-run", default=False, help="Read and compute, but write nothing.")
+@click.option("--dry-run/--real-run", default=False, help="Read and compute, but write nothing: no files, records or metrics.")
 @click.option("--verbose/--quiet", default=False, help="Log each operator.")
 @click.option("--freeze", type=click.Path(dir_okay=False), help="Write the chain as a file for workers, and run nothing.")
 @click.option("--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here.")

@@ -23,7 +23,7 @@ from chunkflow_worker.events import Subscriber, TaskFinished, publish
 from chunkflow_worker.ledger import Ledger, Record
 from chunkflow_worker.local_file import whole_file
 from chunkflow_worker.operator import Run, TaskSource
-from chunkflow_worker.pipeline import OpenPipeline, Pipeline
+from chunkflow_worker.pipeline import OpenPipeline, Pipeline, naming
 from chunkflow_worker.progress import duration_text, progress
 from chunkflow_worker.task import SkipTask, Task
 
@@ -49,22 +49,22 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
-    with source.open(alone) if source else nullcontext():
+    with naming(source.label if source else "chunkflow", None), source.open(alone) if source else nullcontext():
         if chain is None:
-            next(source.tasks() if source else iter(()), None)  # one that writes its boxes to a file yields none
+            next(source.tasks() if source else iter(()), None)  # finds what is wrong with its options
             return
         tasks: Iterable[Task] = source.tasks() if source else [Task()]
         if source is None or not source.consumes:
             tasks = list(tasks)
     total = len(tasks) if isinstance(tasks, list) else None
-    ledger = Ledger(options["ledger"]) if options["ledger"] else None
+    ledger = Ledger(options["ledger"]) if options["ledger"] and not options["dry_run"] else None
     in_flight = options["in_flight"] if _may_overlap(chain) else 1
     if total is not None:
         in_flight = min(in_flight, total)
     ended: list[Task] = []
     with (
         _stopped_by_sigterm(bool(source and source.consumes)),
-        _subscribers(options["metrics"]) as subscribers,
+        _subscribers(None if options["dry_run"] else options["metrics"]) as subscribers,
         chain.open(subscribers, dry_run=options["dry_run"]) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):
@@ -193,7 +193,7 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
             opened.run(task, check_both)
         except SkipTask as reason:
             skipped = str(reason) or "nothing to do"
-            click.echo(f"skipped {asked or task.bbox}: {skipped}", err=True)
+            click.echo(f"skipped {asked or task.bbox or 'the task'}: {skipped}", err=True)
         box = asked or task.bbox  # a task without a box may have taken that of a volume
         if box is None:
             return

@@ -17,4 +17,4 @@ def show_summary(tasks: Sequence[Task], seconds: float) -> None:
     print_timings(timings, stderr=True)
     voxels = sum(timing.voxels for timing in timings)
     speed = f", {voxels / 1e6:.1f} Mvoxel, {voxels / 1e6 / seconds:.2f} Mvoxel/s" if voxels and seconds > 0 else ""
-    click.echo(f"{len(tasks)} tasks in {duration_text(seconds)}{speed}", err=True)
+    click.echo(f"{len(tasks)} task{'s' * (len(tasks) != 1)} in {duration_text(seconds)}{speed}", err=True)

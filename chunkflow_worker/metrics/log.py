@@ -15,7 +15,7 @@ def log_events(event: Event) -> None:
         case TaskStarted():
             log.info("started %s of job %s, attempt %d", event.bbox, event.job, event.attempt)
         case OperatorFinished():
-            log.debug("%s took %.2f s on %s", event.name, event.seconds, event.bbox)
+            log.debug("%s took %.2f s on %s", event.name, event.seconds, event.bbox or "the task")
         case TaskFinished():
             steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in event.operators.items())
             log.info("%s %s in %.2f s (%s)", event.state, event.bbox, event.seconds, steps)

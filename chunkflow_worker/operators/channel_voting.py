@@ -13,9 +13,10 @@ from chunkflow_worker.task import Task
 
 
 class ChannelVoting(Operator):
-    """Take for each voxel the number of its highest channel, counted from 0: the winning class of a classifier.
+    """Take for each voxel the number of its highest channel, counted from 1: the winning class of a classifier.
 
-    Takes czyx with up to 256 channels and makes zyx of uint8. The lower channel wins a draw.
+    Takes czyx with up to 255 channels and makes a segmentation, zyx of uint8. The lower channel wins a draw. Differs from
+    chunkflow 1.2.0: with 256 channels the last one became 0.
     """
 
     group: ClassVar[str] = "Image"
@@ -28,10 +29,11 @@ class ChannelVoting(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            if chunk.array.ndim != 4 or not 2 <= chunk.channels <= 256:
+            if chunk.array.ndim != 4 or not 2 <= chunk.channels <= 255:
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} has the shape {chunk.array.shape}: czyx with 2 to 256 channels is needed"
+                    f"{self.input_chunk_name!r} has the shape {chunk.array.shape}: czyx with 2 to 255 channels is needed"
                 )
-            task.values[self.output_chunk_name] = chunk.with_array(chunk.array.argmax(axis=0).astype("uint8"))
+            winners = chunk.array.argmax(axis=0).astype("uint8") + 1
+            task.values[self.output_chunk_name] = chunk.with_array(winners, layer_type="segmentation")
 
         yield step

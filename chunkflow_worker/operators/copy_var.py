@@ -40,7 +40,7 @@ class CopyVar(Operator):
 
         def step(task: Task) -> None:
             if self.from_name not in task.values:
-                known = ", ".join(sorted(task.values)) or "none so far"
+                known = ", ".join(sorted(task.values)) or "none"
                 raise ChunkMismatch(f"there is no value named {self.from_name!r}; made so far: {known}")
             task.values[self.to_name] = duplicate(task.values[self.from_name])
 

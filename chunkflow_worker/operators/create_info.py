@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
+from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
 
 _Nanometres = Annotated[float, Field(gt=0)]
@@ -20,8 +20,10 @@ _Nanometres = Annotated[float, Field(gt=0)]
 class CreateInfo(Operator):
     """Create an empty precomputed volume: its info file, with one or more mip levels.
 
-    What is not given is taken from the chunk, if there is one; a voxel size that nobody tells is 1 1 1. An existing volume is
-    left alone when it is the same, and refused when it differs.
+    What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1, and the type uint8. Types of 32 and
+    64 bits of whole numbers make a segmentation unless --layer-type is given. An existing volume is left alone when it is the
+    same, and refused when it differs. Of a chunk, the volume is made when the first one comes: what writes to it belongs in
+    another command.
     """
 
     group: ClassVar[str] = "Write"
@@ -46,13 +48,15 @@ class CreateInfo(Operator):
     factor: Vec3 = field(Vec3(2, 2, 2), flag="-f", help="How much coarser each further mip is.")
     max_mip: int = field(0, flag="-m", ge=0, le=20, help="Last mip level.")
 
+    _sizes = field_validator("block_size", "volume_size", "factor")(above_zero)
+
     def reads(self) -> tuple[str, ...]:
         return ()
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        # Made when the chain opens, so that operators behind it find the volume; with a chunk, when the first one comes.
-        if self.volume_size is not None:
+        # Made when the chain opens, so that operators behind it find the volume; of a chunk, when the first one comes.
+        if self.volume_size is not None and self.input_chunk_name not in run.made:
             self._create(run, None)
             yield lambda task: None
         else:
@@ -63,21 +67,23 @@ class CreateInfo(Operator):
 
         chunk = task.chunk(self.input_chunk_name) if task and self.input_chunk_name in task.values else None
         size = self.volume_size or (chunk.bbox.size if chunk else None)
-        if size is None or min(size) < 1:
+        if size is None:
             raise ConfigError.one(
                 "create-info", "volume_size", "is not given, and there is no chunk to take it from", "give --volume-size z y x"
             )
         if run.dry_run:
             return
+        dtype = self.data_type or (str(chunk.dtype) if chunk else "uint8")
+        holds_ids = dtype in ("uint32", "uint64", "int32") or (chunk is not None and chunk.is_segmentation)
         offset = self.voxel_offset or (chunk.voxel_offset if chunk else Vec3(0, 0, 0))
         create_volume(
             self.volume_path,
             bounds=BoundingBox.sized(offset, size),
             voxel_size=self.voxel_size or (chunk.voxel_size if chunk else (1.0, 1.0, 1.0)),
             block_size=self.block_size,
-            dtype=self.data_type or (str(chunk.dtype) if chunk else "uint8"),
+            dtype=dtype,
             channels=max(self.channel_num, chunk.channels if chunk else 1),
-            layer_type=self.layer_type or (chunk.layer_type if chunk else "image"),
+            layer_type=self.layer_type or ("segmentation" if holds_ids else "image"),
             encoding=self.encoding,
             factor=self.factor,
             max_mip=self.max_mip,

@@ -30,7 +30,7 @@ class DeleteVar(Operator):
         def step(task: Task) -> None:
             missing = [name for name in names if name not in task.values]
             if missing:
-                known = ", ".join(sorted(task.values)) or "none so far"
+                known = ", ".join(sorted(task.values)) or "none"
                 raise ChunkMismatch(f"there is no value named {', '.join(map(repr, missing))}; made so far: {known}")
             for name in names:
                 del task.values[name]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -17,21 +18,29 @@ from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 class DownloadMesh(Operator):
     """Write the meshes of objects to PLY or OBJ files on this machine, for example 42.ply; positions in nanometres.
 
     Reads Neuroglancer's meshes of one or several resolutions, sharded or not; the fragments of an object become one mesh. An
-    object without a mesh is an error. Differs from chunkflow 1.2.0, whose command yields no task and so does nothing.
+    object without a mesh is an error. Of a segmentation, the objects are ranked by their number of voxels, the largest first.
+    Differs from chunkflow 1.2.0, whose command yields no task and so does nothing.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow download-mesh -v s3://lab/seg -i 42,99 -o meshes/ -f obj"
     op: Literal["download-mesh"] = "download-mesh"
     volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
-    input: str = field(flag="-i", help="Object ids with commas between them, or a file of ids: text, JSON or .npy.")
-    start_rank: int = field(0, flag="-s", ge=0, help="First of the ids to take, counted from 0.")
-    stop_rank: int | None = field(None, flag="-p", ge=0, help="The id behind the last to take; all when not given.")
+    input: str = field(
+        flag="-i", help="Object ids with commas between them, a file of ids (text, JSON or .npy), or a segmentation of the task."
+    )
+    start_rank: int = field(
+        0, flag="-s", ge=0, help="Rank of the first object to take, counted from 0: its place among the ids, or by size."
+    )
+    stop_rank: int | None = field(None, flag="-p", ge=0, help="Rank behind the last to take; all when not given.")
     out_pre: str = field("./", flag="-o", help="Folder, or what the files' names begin with.")
     out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")
 
@@ -41,16 +50,14 @@ class DownloadMesh(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.mesh import MeshSource
 
-        ids = self._ids()[self.start_rank : self.stop_rank]
-        if not ids:
-            ranks = f"from {self.start_rank} to {'the end' if self.stop_rank is None else self.stop_rank}"
-            raise ConfigError.one(self.label, "start_rank", f"{self.input} has no ids of the ranks {ranks}")
+        told = None if self._names_a_value else self._ranked(self._ids())
         source = MeshSource(self.volume_path)
 
         def step(task: Task) -> None:
-            if task.bbox is not None:
+            if told is not None and task.bbox is not None:
                 cure = "run it by itself: chunkflow download-mesh"
                 raise ConfigError.one(self.label, f"box {task.bbox}", "meshes are those of whole objects, not of a box", cure)
+            ids = told if told is not None else self._ranked(_largest_first(task.chunk(self.input).object_ids(self.input)))
             for done, object_id in enumerate(ids, 1):
                 mesh = source.read(object_id)
                 content = mesh.to_ply() if self.out_format == "ply" else mesh.to_obj()
@@ -62,6 +69,21 @@ class DownloadMesh(Operator):
                 task.progress(f"{done} of {len(ids)} meshes")
 
         yield step
+
+    @property
+    def _names_a_value(self) -> bool:
+        return bool(re.fullmatch(r"[^\W\d][\w-]*", self.input)) and not Path(self.input).exists()
+
+    def reads(self) -> tuple[str, ...]:
+        return (self.input,) if self._names_a_value else ()
+
+    def _ranked(self, ids: list[int]) -> list[int]:
+        """Those of the ranks that are asked for. Raises ConfigError when there are none."""
+        ranked = ids[self.start_rank : self.stop_rank]
+        if not ranked:
+            ranks = f"from {self.start_rank} to {'the end' if self.stop_rank is None else self.stop_rank}"
+            raise ConfigError.one(self.label, "start_rank", f"{self.input} has no ids of the ranks {ranks}")
+        return ranked
 
     def _ids(self) -> list[int]:
         try:
@@ -80,3 +102,11 @@ class DownloadMesh(Operator):
             if path.suffix == ".json":
                 return [int(i) for i in json.loads(path.read_text())]
             return parse_ids(path.read_text())
+
+
+def _largest_first(objects: NDArray[Any]) -> list[int]:
+    """The ids of a segmentation, but 0, by their number of voxels; of equal ones the lower id first."""
+    import numpy as np
+
+    ids, counts = np.unique(objects, return_counts=True)
+    return [int(i) for i in ids[np.argsort(-counts, kind="stable")] if i != 0]

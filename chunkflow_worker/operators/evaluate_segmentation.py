@@ -24,7 +24,7 @@ class EvaluateSegmentation(Operator):
 
     Voxels where the truth is 0 do not count. Makes a mapping of `rand_error`, `rand_precision`, `rand_recall` (0 to 1),
     `voi_split` and `voi_merge` (bits), which is logged too. Formulas: Arganda-Carreras et al. 2015, Frontiers in Neuroanatomy
-    9:142; Meila 2003, LNCS 2777:173.
+    9:142; Meila 2003, LNCS 2777:173. Differs from chunkflow 1.2.0: these scores take the place of its own.
     """
 
     group: ClassVar[str] = "Segmentation"

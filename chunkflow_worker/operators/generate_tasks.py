@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.grid import Boxes, Grid
-from chunkflow_worker.operator import TaskSource
+from chunkflow_worker.operator import Run, Step, TaskSource
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class GenerateTasks(Grid, TaskSource):
     """Cut a region of interest into boxes; each is a task for the operators that follow.
 
-    With --file-path the boxes are written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt file instead. To send them to
-    a queue, use `chunkflow-producer enqueue`, which takes the same options. Differs from chunkflow 1.2.0: --roi-stop counts
+    With --file-path the boxes are written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt file as well. To send them to a
+    queue, use `chunkflow-producer enqueue`, which takes the same options. Differs from chunkflow 1.2.0: --roi-stop counts
     without a volume, and --task-index-stop without --task-index-start.
     """
 
@@ -31,7 +32,7 @@ class GenerateTasks(Grid, TaskSource):
             save-precomputed -v file://smooth
     """
     op: Literal["generate-tasks"] = "generate-tasks"
-    file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt, instead of working on them.")
+    file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt.")
     queue_name: str | None = field(None, flag="-q", help="Kept for old command lines: see chunkflow-producer enqueue.")
     disbatch: bool = field(False, flag="-d", help="Take only the box with the index in the variable DISBATCH_REPEAT_INDEX.")
     use_https: bool = field(False, off="--use-credential", help="Read the volume's bounds through a public https link.")
@@ -44,6 +45,12 @@ class GenerateTasks(Grid, TaskSource):
 
         return self.boxes(volume_bounds(self.volume_path, self.mip or 0))
 
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        if self.file_path is not None:
+            _write(self.boxes_of_volume(), self.file_path, run.dry_run)
+        yield lambda task: None
+
     def tasks(self) -> Iterator[Task]:
         if self.queue_name is not None:
             raise ConfigError.one(
@@ -51,9 +58,6 @@ class GenerateTasks(Grid, TaskSource):
                 f"chunkflow-producer enqueue --queue {self.queue_name}, with the same options",
             )  # fmt: skip
         boxes = self.boxes_of_volume()
-        if self.file_path is not None:
-            _write(boxes, self.file_path)
-            return
         yield from (Task(bbox=box) for box in (self._disbatch_box(boxes) if self.disbatch else boxes))
 
     def _disbatch_box(self, boxes: Boxes) -> list[BoundingBox]:
@@ -67,7 +71,7 @@ class GenerateTasks(Grid, TaskSource):
         return [boxes[int(index)]]
 
 
-def _write(boxes: Boxes, name: str) -> None:
+def _write(boxes: Boxes, name: str, dry_run: bool) -> None:
     from pathlib import Path
 
     import numpy as np
@@ -77,6 +81,8 @@ def _write(boxes: Boxes, name: str) -> None:
     path = Path(name)
     if path.suffix not in (".npy", ".txt"):
         raise ConfigError.one("generate-tasks", "file_path", f"{name} ends in {path.suffix!r}", "legal: .npy, .txt")
+    if dry_run:
+        return
     rows = np.array([[*box.start, *box.stop] for box in boxes], dtype=np.int64)
     with whole_file(path) as part, part.open("wb") as file:
         if path.suffix == ".npy":

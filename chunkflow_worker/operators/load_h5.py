@@ -13,7 +13,7 @@ from pydantic import field_validator, model_validator
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch
 from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import local_name, reading, task_file
+from chunkflow_worker.local_file import file_to_read, local_name, reading
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import SkipTask, Task
@@ -32,13 +32,16 @@ class LoadH5(Operator):
     Without a task's box it reads the whole file. The type is the file's unless --dtype is given: then unsigned 8 bit
     becomes float from 0 to 1 and back, and everything else saturates. An empty file means that there is nothing here, and
     ends the task as skipped. Differs from chunkflow 1.2.0: a prefix names another file for each task, only the cutout is
-    read, and --remove-empty removes empty files only, not such that hold zeros.
+    read, --dtype scales between unsigned 8 bit and float, and --remove-empty removes empty files only, not such that hold zeros.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 -t 0 0 0 -s 32 256 256 save-tif -f cutout.tif"
     op: Literal["load-h5"] = "load-h5"
-    file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.")
+    file_name: str = field(
+        flag="-f",
+        help="File; where there is none, a name that does not end in .h5 is a prefix: the box and .h5 are appended.",
+    )
     dataset_path: str | None = field(None, flag="-d", help="Dataset inside the file; the first that holds voxels when not given.")
     dtype: Literal["float32", "float64", "uint16", "uint32", "uint64", "uint8"] | None = field(
         None, flag="-e", help="Type to convert to; the file's when not given."
@@ -93,7 +96,7 @@ class LoadH5(Operator):
         h5py = needs("h5py", extra="files")
 
         def step(task: Task) -> None:
-            path = task_file(self.file_name, self._named_box() or task.bbox, ".h5")
+            path = file_to_read(self.file_name, self._named_box() or task.bbox, ".h5")
             with reading(path, "HDF5"):
                 empty = path.stat().st_size == 0
             if empty:

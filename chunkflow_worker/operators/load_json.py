@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.local_file import in_folder, local_name, reading, task_file
+from chunkflow_worker.local_file import file_to_read, in_folder, local_name, reading
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -29,7 +29,10 @@ class LoadJson(Operator):
     """
     op: Literal["load-json"] = "load-json"
     name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
-    file_path: str = field(flag="-f", help="File that ends in .json, else a folder or prefix: the box and .json are appended.")
+    file_path: str = field(
+        flag="-f",
+        help="File; where there is none, a folder, or a prefix unless it ends in .json: the box and .json are appended.",
+    )
     output_name: str = field("dict", flag="-o", help="Value to make.")
 
     _local = field_validator("file_path")(local_name)
@@ -37,7 +40,7 @@ class LoadJson(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
-            path = task_file(in_folder(self.file_path), task.bbox, ".json")
+            path = file_to_read(in_folder(self.file_path), task.bbox, ".json")
             with reading(path, "JSON"):
                 content = path.read_bytes()
                 task.values[self.output_name] = json.loads(content)

@@ -11,7 +11,7 @@ from pydantic import field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.local_file import local_name, reading, task_file
+from chunkflow_worker.local_file import file_to_read, local_name, reading
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
@@ -32,7 +32,10 @@ class LoadNpy(Operator):
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-npy -f em.npy -t 100 0 0 -s 40 4 4 save-h5 -f em.h5"
     op: Literal["load-npy"] = "load-npy"
-    file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .npy: the box and .npy are appended.")
+    file_name: str = field(
+        flag="-f",
+        help="File; where there is none, a name that does not end in .npy is a prefix: the box and .npy are appended.",
+    )
     voxel_offset: Vec3 = field(
         Vec3(0, 0, 0), flag="-t", help="Global position of the first voxel of a file that is not named by a prefix."
     )
@@ -50,7 +53,7 @@ class LoadNpy(Operator):
         from chunkflow_worker.points import Points
 
         def step(task: Task) -> None:
-            path = task_file(self.file_name, task.bbox, ".npy")
+            path = file_to_read(self.file_name, task.bbox, ".npy")
             stored = _map(path)
             offset = self.voxel_offset
             if stored.ndim == 2:

@@ -12,7 +12,7 @@ from pydantic import field_validator
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import local_name, reading, task_file
+from chunkflow_worker.local_file import file_to_read, local_name, reading
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
@@ -38,7 +38,8 @@ class LoadNrrd(Operator):
     example: ClassVar[str] = "chunkflow load-nrrd -f seg.nrrd -l segmentation save-h5 -f seg.h5"
     op: Literal["load-nrrd"] = "load-nrrd"
     file_name: str = field(
-        flag="-f", help="File, or a prefix when it does not end in .nrrd or .nhdr: the box and .nrrd are appended."
+        flag="-f",
+        help="File; where there is none, a name that does not end in .nrrd or .nhdr is a prefix: the box and .nrrd are appended.",
     )
     voxel_offset: Vec3 | None = field(
         None, flag="-v", help="Global position of the file's first voxel; the file's when not given, else 0 0 0."
@@ -67,7 +68,7 @@ class LoadNrrd(Operator):
         nrrd = needs("nrrd", extra="files")
 
         def step(task: Task) -> None:
-            path = task_file(self.file_name, task.bbox, ".nrrd", ".nhdr")
+            path = file_to_read(self.file_name, task.bbox, ".nrrd", ".nhdr")
             with reading(path, "NRRD"):
                 header = nrrd.read_header(str(path))
                 order, size, origin = _geometry(header, path, given=bool(self.voxel_size and self.voxel_offset))

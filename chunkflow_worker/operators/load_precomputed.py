@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator
 
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
+from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
 
 if TYPE_CHECKING:
@@ -40,18 +40,16 @@ class LoadPrecomputed(Operator):
     chunk_start: Vec3 | None = field(
         None, flag="-s", help="First voxel to read: the task's box when there is none yet, else read exactly this."
     )
-    chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; belongs to chunk_start.")
+    chunk_size: Vec3 | None = field(
+        None, flag="-z", help="Size to read; from chunk_start to the volume's end when not given, or from its start on."
+    )
     fill_missing: bool = field(False, help="Read blocks that are not there as zeros.")
     validate_mip: int | None = field(None, help="Coarser mip that must not have image where the read voxels are all zero.")
     blackout_sections: bool = field(False, help="Set the sections listed in the volume's blackout_section_ids.json to zero.")
     use_https: bool = field(False, off="--use-credential", help="Read through public https links, without credentials.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
-    @model_validator(mode="after")
-    def _box_is_whole(self) -> LoadPrecomputed:
-        if (self.chunk_start is None) != (self.chunk_size is None):
-            raise ValueError("chunk_start and chunk_size belong together: give both or none")
-        return self
+    _sizes = field_validator("chunk_size")(above_zero)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -61,12 +59,17 @@ class LoadPrecomputed(Operator):
         volume = PrecomputedVolume(self.volume_path, self.mip or 0, self.fill_missing, self.use_https)
         coarse = None
         if self.validate_mip is not None:
+            if self.validate_mip <= volume.mip:
+                raise ConfigError.one(self.label, "validate_mip", f"{self.validate_mip} is not coarser than mip {volume.mip}")
             coarse = PrecomputedVolume(self.volume_path, self.validate_mip, True, self.use_https)
         black = self._black_sections() if self.blackout_sections else []
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            array = volume.read(box)
+            try:
+                array = volume.read(box)
+            except DataMissing as error:
+                raise DataMissing(f"{error}; --fill-missing reads what is not there as zeros") from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
             task.bytes_read += array.nbytes
@@ -80,7 +83,7 @@ class LoadPrecomputed(Operator):
         yield step
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
-        asked = BoundingBox.sized(self.chunk_start, self.chunk_size) if self.chunk_start and self.chunk_size else None
+        asked = self._asked(bounds)
         if task.bbox is None:
             task.bbox = asked or bounds
             asked = None
@@ -95,6 +98,16 @@ class LoadPrecomputed(Operator):
         if inside is None:
             raise BoxOutsideVolume(f"box {box} lies outside {self.volume_path}, which is {bounds}")
         return inside
+
+    def _asked(self, bounds: BoundingBox) -> BoundingBox | None:
+        """What the options say to read. Raises BoxOutsideVolume."""
+        if self.chunk_start is None and self.chunk_size is None:
+            return None
+        start = self.chunk_start or bounds.start
+        stop = start + self.chunk_size if self.chunk_size else bounds.stop
+        if not (start + 1).fits_in(stop):
+            raise BoxOutsideVolume(f"chunk_start {list(start)} lies outside {self.volume_path}, which is {bounds}")
+        return BoundingBox(start, stop)
 
     def _black_sections(self) -> list[int]:
         from chunkflow_worker.files import Files

@@ -37,7 +37,7 @@ class LoadSynapses(Operator):
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
     op: Literal["load-synapses"] = "load-synapses"
     name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
-    file_path: str = field(flag="-f", help="File that ends in .h5 or .json, else a folder or prefix that the box is added to.")
+    file_path: str = field(flag="-f", help="File; where there is none, a folder or prefix that the box is added to.")
     suffix: str | None = field(None, flag="-s", help="What stands behind the box in a file's name; .h5 when not given.")
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(
@@ -69,7 +69,7 @@ class LoadSynapses(Operator):
         yield step
 
     def _path(self, box: BoundingBox | None) -> Path:
-        if self.file_path.endswith((".h5", ".json")):
+        if self.file_path.endswith((".h5", ".json")) or Path(self.file_path).is_file():
             return Path(self.file_path)
         if box is None:
             cure = "end it with .h5 or .json, or give the chain boxes, for example by generate-tasks"

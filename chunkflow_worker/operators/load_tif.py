@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,15 @@ from pydantic import field_validator
 from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import local_name, reading, task_file
+from chunkflow_worker.local_file import file_to_read, local_name, reading
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import above_zero, field
 from chunkflow_worker.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 
 class LoadTif(Operator):
@@ -34,7 +37,8 @@ class LoadTif(Operator):
     example: ClassVar[str] = "chunkflow load-tif -f em.tif -s 40 4 4 save-h5 -f em.h5"
     op: Literal["load-tif"] = "load-tif"
     file_name: str = field(
-        flag="-f", help="File, or a prefix when it does not end in .tif or .tiff: the box and .tif are appended."
+        flag="-f",
+        help="File; where there is none, a name that does not end in .tif or .tiff is a prefix: the box and .tif are appended.",
     )
     voxel_offset: Vec3 | None = field(
         None, flag="-v", help="Global position of the file's first voxel; the file's when not given, else 0 0 0."
@@ -62,9 +66,9 @@ class LoadTif(Operator):
         needs("imagecodecs", extra="files")
 
         def step(task: Task) -> None:
-            path = task_file(self.file_name, task.bbox, ".tif", ".tiff")
+            path = file_to_read(self.file_name, task.bbox, ".tif", ".tiff")
             with reading(path, "TIFF"):
-                tif = tifffile.TiffFile(path)
+                tif = _open(tifffile, path)
             with tif:
                 with reading(path, "TIFF"):
                     series, stored = tif.series[0], _metadata(tif)
@@ -80,6 +84,18 @@ class LoadTif(Operator):
             task.values[self.output_chunk_name] = chunk.as_dtype(self.dtype) if self.dtype else chunk
 
         yield step
+
+
+def _open(tifffile: Any, path: Path) -> Any:
+    """The file. Pages that tifffile wrote one by one are images of their own to it, and one stack to us."""
+    tif = tifffile.TiffFile(path)
+    if tif.is_shaped and len(tif.series) > 1:
+        tif.close()
+        tif = tifffile.TiffFile(path, is_shaped=False)
+    if len(tif.series) > 1:
+        shapes = ", ".join(str(series.shape) for series in tif.series)
+        _log.warning("%s holds several images, and only the first is read; their shapes: %s", path, shapes)
+    return tif
 
 
 def _metadata(tif: Any) -> dict[str, Any]:

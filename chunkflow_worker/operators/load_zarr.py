@@ -40,7 +40,9 @@ class LoadZarr(Operator):
         "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that is there."
     )
     order: Literal["zyx", "xyz"] = field("zyx", help="Order of the axes of a Zarr array that does not name them.")
-    fill_missing: bool = field(False, help="Read blocks that are not there as zeros.")
+    fill_missing: bool = field(
+        False, help="Read blocks that are not there as the fill value, which zarr-python does not store unless told to."
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
@@ -72,7 +74,10 @@ class LoadZarr(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            array = volume.read(box)
+            try:
+                array = volume.read(box)
+            except DataMissing as error:
+                raise DataMissing(f"{error}; --fill-missing reads what is not there as the fill value") from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             task.bytes_read += array.nbytes
             chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)

@@ -16,7 +16,7 @@ class Mask(Operator):
     """Set voxels to zero where a coarser precomputed volume is zero.
 
     Chunk and mask are matched by voxel size, so neither the chunk's edges nor the ratio of the voxel sizes need to fit: a
-    voxel takes the mask at its centre. Outside the mask's volume counts as masked. Differs from chunkflow 1.2.0: chunks that
+    voxel takes the mask at its centre. Outside its volume the mask counts as zero. Differs from chunkflow 1.2.0: chunks that
     are not aligned with the mask's voxels are not shifted, and blocks of the mask that are not there are an error.
     """
 

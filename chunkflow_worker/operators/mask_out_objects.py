@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, DataMissing
 from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import reading
+from chunkflow_worker.files import Files, normal_path
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -30,7 +28,9 @@ class MaskOutObjects(Operator):
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read.")
     output_chunk_name: str = field("chunk", flag="-o", aliases=("--output_chunk_name",), help="Segmentation to make.")
     dust_size_threshold: int | None = field(None, flag="-d", ge=0, help="Remove objects of fewer voxels than this.")
-    selected_obj_ids: str | None = field(None, flag="-s", help="Ids to keep, separated by commas, or a JSON file of a list.")
+    selected_obj_ids: str | None = field(
+        None, flag="-s", help="Ids to keep, separated by commas, or a JSON file of a list, here or in object storage."
+    )
 
     @model_validator(mode="after")
     def _does_something(self) -> MaskOutObjects:
@@ -59,8 +59,10 @@ class MaskOutObjects(Operator):
         """The ids to keep. Raises ConfigError, DataMissing."""
         try:
             if text.endswith(".json"):
-                with reading(Path(text), "JSON"):
-                    content = json.loads(Path(text).read_text())
+                folder, _, name = normal_path(text).rpartition("/")
+                content = Files(folder).get_json(name)
+                if content is None:
+                    raise DataMissing(f"there is no file {text}, or it is not JSON")
                 return {int(i) for i in content}
             return {int(i) for i in text.split(",")}
         except (TypeError, ValueError):

@@ -13,17 +13,18 @@ from chunkflow_worker.task import Task
 
 
 class Quantize(Operator):
-    """Turn an affinity map into an image of unsigned 8 bit to look at: affinities 0 to 1 become grey 0 to 255.
+    """Turn a map into an image of unsigned 8 bit to look at: 0 to 1 become grey 0 to 255.
 
-    Takes float of 3 channels, the affinities along x, y and z, and makes zyx.
+    Takes float, and makes zyx: an affinity map of 3 channels, the affinities along x, y and z, or a probability map of one.
+    Differs from chunkflow 1.2.0: greys are rounded, not cut off, and values outside 0 to 1 saturate.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = "chunkflow load-h5 -f affinities.h5 quantize --mode z save-pngs -o pictures/"
     op: Literal["quantize"] = "quantize"
-    input_chunk_name: str = field("chunk", flag="-i", help="Affinity map to read.")
+    input_chunk_name: str = field("chunk", flag="-i", help="Map to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Image to make.")
-    mode: Literal["xy", "z"] = field("xy", help="The mean of the affinities along x and y, or that along z.")
+    mode: Literal["xy", "z"] = field("xy", help="Of an affinity map: the mean of the affinities along x and y, or that along z.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -31,12 +32,13 @@ class Quantize(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            if chunk.dtype.kind != "f" or chunk.array.ndim != 4 or chunk.channels != 3:
+            if chunk.dtype.kind != "f" or chunk.channels not in (1, 3):
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} is {chunk.dtype} of shape {chunk.array.shape}: an affinity map is needed, "
-                    "float of 3 channels, czyx"
+                    f"{self.input_chunk_name!r} is {chunk.dtype} of shape {chunk.array.shape}: a map is needed, "
+                    "float of 3 channels (affinities) or of one (a probability)"
                 )
-            grey = chunk.array[:2].mean(axis=0) if self.mode == "xy" else chunk.array[2]
+            affinities = chunk.channels == 3
+            grey = chunk.czyx[:2].mean(axis=0) if affinities and self.mode == "xy" else chunk.czyx[-1]
             task.values[self.output_chunk_name] = chunk.with_array(convert(grey, "uint8"))
 
         yield step

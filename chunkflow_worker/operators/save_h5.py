@@ -94,6 +94,6 @@ class SaveH5(Operator):
             file["voxel_size"] = self.voxel_size or chunk.voxel_size
             if self.with_offset:
                 file["voxel_offset"] = chunk.voxel_offset
-            if chunk.layer_type == "segmentation":
+            if chunk.is_segmentation:
                 ids = np.unique(chunk.array)
                 file["unique_nonzeros"] = ids[ids != 0]

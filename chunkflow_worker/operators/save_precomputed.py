@@ -90,8 +90,10 @@ class SavePrecomputed(Operator):
         from chunkflow_worker.files import Files
 
         image = needs("PIL.Image", extra="files")
-        section = convert(chunk.czyx[-1, chunk.bbox.size.z // 2], "uint8")
-        picture = image.fromarray(section)
+        section = chunk.czyx[-1, chunk.bbox.size.z // 2]
+        if section.dtype.kind in "ui" and section.dtype.itemsize > 1:
+            section = section / max(section.max(), 1)  # the brightest value becomes white
+        picture = image.fromarray(convert(section, "uint8"))
         picture.thumbnail((256, 256))
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")

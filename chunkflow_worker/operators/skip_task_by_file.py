@@ -15,7 +15,8 @@ from chunkflow_worker.task import SkipTask, Task
 class SkipTaskByFile(Operator):
     """End a task as skipped when a file named by its box is there, is not there, or is empty.
 
-    Differs from chunkflow 1.2.0: the files may lie in object storage, where all workers see them.
+    Differs from chunkflow 1.2.0: the files may lie in object storage, where all workers see them; and a file that is not there
+    does not count as empty.
     """
 
     group: ClassVar[str] = "Tasks"

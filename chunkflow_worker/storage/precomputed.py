@@ -69,7 +69,7 @@ class PrecomputedVolume:
                 self._volume = self._open(self.path)
         except exceptions.InfoUnavailableError:
             raise ConfigError.one(
-                self.path, "info", "there is no precomputed volume here", "make one with: chunkflow create-info"
+                self.path, "info", "there is no precomputed volume here", "make one before, with: chunkflow create-info"
             ) from None
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(path).get("scales", []))

@@ -318,13 +318,18 @@ def _geometry(
             return {}
         return {n: float(v) for n, v in zip(axes if len(numbers) == len(axes) else spatial, numbers, strict=True)}
 
-    scale = by_axis(attributes.get("resolution") or attributes.get("voxel_size"))
+    def in_nanometres(numbers: Any) -> dict[str, float]:
+        units = attributes.get("units")
+        named = dict(zip(axes, units, strict=True)) if isinstance(units, list) and len(units) == len(axes) else {}
+        return {n: v * _NANOMETRES.get(str(named.get(n)), 1.0) for n, v in by_axis(numbers).items()}
+
+    scale = in_nanometres(attributes.get("resolution") or attributes.get("voxel_size"))
     pixels = attributes.get("pixelResolution")
     if not scale and isinstance(pixels, dict) and len(pixels.get("dimensions", [])) == 3:
         unit = _NANOMETRES.get(pixels.get("unit", ""), 1.0)
         scale = {n: float(v) * unit for n, v in zip("xyz", pixels["dimensions"], strict=True)}
     voxels = {n: v * scale.get(n, 1.0) for n, v in by_axis(attributes.get("voxel_offset")).items()}
-    return _Geometry(axes, scale, by_axis(attributes.get("offset")) or voxels)
+    return _Geometry(axes, scale, in_nanometres(attributes.get("offset")) or voxels)
 
 
 def _from_multiscales(scales: Mapping[str, Any], dataset: Mapping[str, Any]) -> _Geometry:

@@ -48,6 +48,29 @@ def test_a_chain_is_frozen_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "größe.yaml", "new folder"]
 
 
+def test_an_error_of_what_makes_the_tasks_names_it() -> None:
+    with pytest.raises(ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"):
+        run("generate-tasks", "create-chunk")
+    with pytest.raises(ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"):
+        run("generate-tasks")
+
+
+def test_a_dry_run_leaves_neither_records_nor_boxes(tmp_path: Path) -> None:
+    """A record would tell the producer that the box is done."""
+    assert (
+        run("--dry-run", "--ledger", tmp_path / "log", "create-bbox", "-s", 0, 0, 0, "-z", 8, 8, 8, "create-chunk").exit_code == 0
+    )
+    grid = ["generate-tasks", "-s", 0, 0, 0, "-g", 1, 1, 2, "-c", 8, 8, 8, "-f", tmp_path / "boxes.npy"]
+    assert run("--dry-run", *grid).exit_code == 0
+    assert not list(tmp_path.iterdir())
+    assert run(*grid).exit_code == 0
+    assert np.load(tmp_path / "boxes.npy").shape == (2, 6)
+
+
+def test_a_skipped_task_without_a_box_is_told() -> None:
+    assert "skipped the task: all voxels of 'chunk' are zero" in run("create-chunk", "-p", "zero", "skip-all-zero").output
+
+
 def test_a_chain_runs_on_each_box_of_a_grid(volumes: tuple, tmp_path: Path) -> None:
     source, target, _, image = volumes
     tasks = ["generate-tasks", "-v", source, "-c", 8, 32, 32]

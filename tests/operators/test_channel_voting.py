@@ -10,13 +10,15 @@ from chunkflow_worker.operators.channel_voting import ChannelVoting
 
 def test_the_highest_channel_wins_and_the_lower_one_a_draw(run_step) -> None:
     scores = np.random.default_rng(0).integers(0, 4, (5, 3, 4, 6)).astype(np.float32)
-    made = run_step(ChannelVoting(output_chunk_name="class"), chunk=Chunk(scores)).chunk("class").array
+    voted = run_step(ChannelVoting(output_chunk_name="class"), chunk=Chunk(scores)).chunk("class")
+    made = voted.array
     for place in np.ndindex(made.shape):
         values = [float(c[place]) for c in scores]
-        assert made[place] == values.index(max(values))
-    assert made.dtype == np.uint8
+        assert made[place] == values.index(max(values)) + 1
+    assert (made.dtype, voted.layer_type) == (np.uint8, "segmentation")
 
 
-def test_one_channel_is_refused(run_step) -> None:
-    with pytest.raises(ChunkflowError, match="2 to 256 channels"):
-        run_step(ChannelVoting(), chunk=Chunk(np.ones((2, 2, 2))))
+@pytest.mark.parametrize("shape", [(2, 2, 2), (256, 1, 1, 2)])
+def test_one_channel_and_more_than_a_byte_counts_are_refused(run_step, shape) -> None:
+    with pytest.raises(ChunkflowError, match="2 to 255 channels"):
+        run_step(ChannelVoting(), chunk=Chunk(np.ones(shape)))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operators.create_info import CreateInfo
+from chunkflow_worker.pipeline import Pipeline
 from chunkflow_worker.task import Task
 
 RunStep = Callable[..., Task]
@@ -46,6 +48,45 @@ def test_the_rest_is_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> 
     assert (info["num_channels"], info["data_type"], info["type"]) == (2, "uint8", "segmentation")
     assert info["scales"][0]["size"] == [32, 16, 8]
     assert info["scales"][0]["voxel_offset"] == [7, 6, 5]
+
+
+def test_a_chunk_tells_the_type_of_a_volume_of_given_size_too(tmp_path: Path) -> None:
+    """It was made as uint8 before the chunk came."""
+    np.save(tmp_path / "ids.npy", np.full((4, 8, 8), 2**60, np.uint64))
+    chain = [
+        {"op": "load-npy", "file_name": f"{tmp_path}/ids.npy", "voxel_size": [40, 4, 4]},
+        {"op": "create-info", "volume_path": f"file://{tmp_path}/v", "volume_size": [64, 64, 64], "block_size": [4, 8, 8]},
+    ]
+    with Pipeline.parse({"operators": chain}).open() as opened:
+        opened.run(Task())
+    info = json.loads((tmp_path / "v" / "info").read_text())
+    assert (info["data_type"], info["type"]) == ("uint64", "segmentation")
+    assert (info["scales"][0]["size"], info["scales"][0]["resolution"]) == ([64, 64, 64], [4, 4, 40])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "kind"),
+    [
+        ("uint8", {}, "image"),
+        ("uint16", {}, "image"),
+        ("float32", {}, "image"),
+        ("uint32", {}, "segmentation"),
+        ("uint64", {"layer_type": "image"}, "image"),
+        ("uint8", {"data_type": "uint64"}, "segmentation"),
+    ],
+)
+def test_whole_numbers_of_32_and_64_bits_make_a_segmentation(
+    tmp_path: Path, run_step, dtype: str, options: dict, kind: str
+) -> None:
+    operator = CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 8, 8), **options)
+    run_step(operator, chunk=Chunk(np.ones((8, 8, 8), dtype)))
+    assert json.loads((tmp_path / "v" / "info").read_text())["type"] == kind
+
+
+@pytest.mark.parametrize("name", ["block_size", "volume_size", "factor"])
+def test_sizes_of_nothing_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="above 0"):
+        CreateInfo(**{"volume_path": "mem://v", "block_size": (8, 8, 8), "volume_size": (8, 8, 8), name: (0, 8, 8)})
 
 
 def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep) -> None:

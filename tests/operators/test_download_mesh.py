@@ -80,6 +80,19 @@ def test_ids_of_a_file_and_their_ranks(tmp_path: Path, meshes: str, kind: str) -
     assert sorted(p.name for p in out.iterdir()) == ["5.ply", "6.ply"]
 
 
+def test_the_largest_objects_of_a_segmentation(tmp_path: Path, meshes: str) -> None:
+    seg = cubes()
+    seg[:, :, 0] = 4  # of 128 voxels, fewer than the cubes, which have 240
+    seg[0, 0, 31] = 6
+    chunk = Chunk(seg, layer_type="segmentation")
+    operator = DownloadMesh(volume_path=meshes, input="cells-1", stop_rank=2, out_pre=f"{tmp_path}/")
+    assert operator.reads() == ("cells-1",)
+    run(operator, Task(chunk.bbox, {"cells-1": chunk}))
+    assert sorted(p.name for p in tmp_path.glob("*.ply")) == ["5.ply", "6.ply"]
+    run(operator.model_copy(update={"start_rank": 2, "stop_rank": 3}), Task(chunk.bbox, {"cells-1": chunk}))
+    assert (tmp_path / "77.ply").exists()
+
+
 def test_what_is_not_there_is_said(tmp_path: Path, meshes: str) -> None:
     with pytest.raises(DataMissing, match="object 99"):
         run(DownloadMesh(volume_path=meshes, input="99", out_pre=str(tmp_path)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.fetch_task_from_file import FetchTaskFromFile
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
 
@@ -36,7 +37,8 @@ def boxes(path: Path, **options: Any) -> list[str]:
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
 def test_it_reads_what_generate_tasks_writes(tmp_path: Path, suffix: str) -> None:
     path, grid = tmp_path / f"tasks{suffix}", {"chunk_size": (3, 4, 5), "roi_start": (-1, -2, -3), "grid_size": (2, 2, 2)}
-    list(GenerateTasks(**grid, file_path=str(path)).tasks())
+    with GenerateTasks(**grid, file_path=str(path)).open(Run(needed_box=lambda box, bounds: box)):
+        pass
     assert boxes(path) == [str(task.bbox) for task in GenerateTasks(**grid).tasks()]
     assert len(boxes(path)) == 8
 

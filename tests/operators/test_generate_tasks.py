@@ -8,9 +8,11 @@ import pytest
 
 from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
+RUN = Run(needed_box=lambda box, bounds: box)
 MakeVolume = Callable[..., PrecomputedVolume]
 
 
@@ -22,9 +24,11 @@ def test_boxes_of_a_volume(volume: MakeVolume) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
-def test_boxes_can_go_to_a_file(tmp_path: Path, suffix: str) -> None:
+def test_boxes_go_to_a_file_and_are_worked_on_as_in_the_peer(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"tasks{suffix}"
-    assert list(GenerateTasks(chunk_size=(4, 4, 4), grid_size=(1, 1, 2), file_path=str(file)).tasks()) == []
+    operator = GenerateTasks(chunk_size=(4, 4, 4), grid_size=(1, 1, 2), file_path=str(file))
+    with operator.open(RUN):
+        assert [str(t.bbox) for t in operator.tasks()] == ["0-4_0-4_0-4", "0-4_0-4_4-8"]
     rows = np.load(file) if suffix == ".npy" else np.loadtxt(file, delimiter=",", dtype=int)
     assert rows.tolist() == [[0, 0, 0, 4, 4, 4], [0, 0, 4, 4, 4, 8]]
 
@@ -41,5 +45,8 @@ def test_disbatch_takes_one_box(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mistakes_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match="chunkflow-producer enqueue --queue q"):
         list(GenerateTasks(chunk_size=(4, 4, 4), queue_name="q").tasks())
-    with pytest.raises(ConfigError, match=r"legal: \.npy, \.txt"):
-        list(GenerateTasks(chunk_size=(4, 4, 4), file_path="tasks.csv").tasks())
+    with (
+        pytest.raises(ConfigError, match=r"legal: \.npy, \.txt"),
+        GenerateTasks(chunk_size=(4, 4, 4), file_path="a.csv").open(RUN),
+    ):
+        pass

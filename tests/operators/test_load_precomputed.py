@@ -53,8 +53,36 @@ def test_a_given_start_and_size_are_the_box_of_a_task_without_one(volume: MakeVo
     other = run_step(operator, bbox=BoundingBox.parse("-8-0_20-30_40-60"))
     assert other.chunk("chunk").bbox == BoundingBox.parse("0-4_16-24_32-40")
     assert other.bbox == BoundingBox.parse("-8-0_20-30_40-60")
-    with pytest.raises(ValidationError, match="belong together"):
-        LoadPrecomputed(volume_path="v", chunk_start=(0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "box"),
+    [({"chunk_start": (0, 16, 32)}, "0-{}_16-{}_32-{}"), ({"chunk_size": (4, 8, 9)}, None)],
+)
+def test_a_start_reaches_to_the_volume_s_end_and_a_size_begins_at_its_start(
+    volume, run_step, options: dict, box: str | None
+) -> None:
+    """As in the peer."""
+    operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, **options)
+    asked = BoundingBox.parse(box.format(*BOUNDS.stop)) if box else BoundingBox.sized(BOUNDS.start, (4, 8, 9))
+    task = run_step(operator)
+    assert task.bbox == task.chunk("chunk").bbox == asked
+    assert np.array_equal(task.chunk("chunk").array, cut(asked))
+
+
+def test_a_start_outside_the_volume_is_told(volume: MakeVolume, run_step: RunStep) -> None:
+    with pytest.raises(BoxOutsideVolume, match=r"chunk_start \[99, 0, 0\] lies outside"):
+        run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(99, 0, 0)))
+
+
+def test_a_level_that_is_not_coarser_validates_nothing(volume: MakeVolume, run_step: RunStep) -> None:
+    with pytest.raises(ConfigError, match="validate_mip: 0 is not coarser than mip 0"):
+        run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, validate_mip=0))
+
+
+def test_wrong_options_are_found_without_data() -> None:
+    with pytest.raises(ValidationError, match="above 0"):
+        LoadPrecomputed(volume_path="v", chunk_size=(0, 1, 1))
 
 
 def test_box_that_hangs_over_the_bounds_is_cut_and_one_outside_refused(volume: MakeVolume, run_step: RunStep) -> None:
@@ -106,5 +134,5 @@ def test_shards_are_read(tmp_path: Path, run_step: RunStep, sharded_volume: Call
     box = BoundingBox.parse("-5-3_20-40_40-70")
     assert np.array_equal(run_step(load, bbox=box).chunk("chunk").array, cut(box))
     shards[0].unlink()
-    with pytest.raises(DataMissing, match="lacks the block"):
+    with pytest.raises(DataMissing, match=r"lacks the block .*--fill-missing reads what is not there as zeros"):
         run_step(load)

@@ -66,6 +66,25 @@ def test_a_box_is_read_from_its_own_pages_alone(run_step, tmp_path) -> None:
         run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
 
 
+@pytest.mark.parametrize("options", [{}, {"contiguous": False}, {"compression": "zlib"}, {"metadata": None}])
+def test_pages_that_were_written_one_by_one_are_one_stack(run_step, tmp_path, options) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for section in STACK:
+            file.write(section, photometric="minisblack", **options)
+    path = str(tmp_path / "a.tif")
+    assert np.array_equal(run_step(LoadTif(file_name=path)).chunk("chunk").array, STACK)
+    part = run_step(LoadTif(file_name=path), bbox=BoundingBox.parse("2-5_1-4_3-9"))
+    assert np.array_equal(part.chunk("chunk").array, STACK[2:5, 1:4, 3:9])
+
+
+def test_of_several_images_the_first_is_read_and_the_others_told(run_step, tmp_path, caplog) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(STACK, photometric="minisblack")
+        file.write(STACK[0, :5, :6], photometric="minisblack")
+    assert np.array_equal(run_step(LoadTif(file_name=str(tmp_path / "a.tif"))).chunk("chunk").array, STACK)
+    assert "several images, and only the first is read; their shapes: (10, 11, 12), (5, 6)" in caplog.text
+
+
 def test_a_single_page_is_one_section(run_step, tmp_path) -> None:
     chunk = run_step(LoadTif(file_name=write(tmp_path / "a.tiff", STACK[3]))).chunk("chunk")
     assert np.array_equal(chunk.array, STACK[3:4])

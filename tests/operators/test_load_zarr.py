@@ -57,6 +57,7 @@ def test_a_plain_array_lies_at_zero(run_step, make, version, shape) -> None:
         ({"voxel_offset": [1, -2, 3], "voxel_size": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
         ({"offset": [40, -16, 22.5], "resolution": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
         ({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "offset": [40, -16, 22.5], "resolution": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
+        ({"units": ["um"] * 3, "offset": [0.04, -0.016, 0.0225], "resolution": [0.04, 0.008, 0.0075]}, "1-11_-2-10_3-17"),
     ],
 )
 def test_place_and_voxel_size_beside_the_array(run_step, make, attributes, offset) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.files import Files
 from chunkflow_worker.operators.mask_out_objects import MaskOutObjects
 
 
@@ -15,7 +16,8 @@ def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
     assert np.array_equal(large, np.vectorize(lambda i: i if sizes[i] >= 12 else 0)(ids))
     assert 0 < len(np.unique(large)) < len(sizes)
     (tmp_path / "ids.json").write_text("[4, 49]")
-    for given in ("4,49", str(tmp_path / "ids.json")):
+    Files("mem://lab/seg").put_json("ids.json", [4, 49])
+    for given in ("4,49", str(tmp_path / "ids.json"), f"file://{tmp_path}/ids.json", "mem://lab/seg/ids.json"):
         kept = run_step(MaskOutObjects(selected_obj_ids=given), chunk=Chunk(ids)).chunk("chunk").array
         assert np.array_equal(kept, np.where((ids == 4) | (ids == 49), ids, 0))
     assert 0 in sizes
@@ -35,5 +37,7 @@ def test_what_it_does_not_take(run_step) -> None:
         MaskOutObjects()
     with pytest.raises(ChunkflowError, match="holds no ids"):
         run_step(MaskOutObjects(selected_obj_ids="a"), chunk=Chunk(np.ones((1, 1, 1), np.uint8)))
+    with pytest.raises(ChunkflowError, match=r"there is no file mem://lab/none\.json"):
+        run_step(MaskOutObjects(selected_obj_ids="mem://lab/none.json"), chunk=Chunk(np.ones((1, 1, 1), np.uint8)))
     with pytest.raises(ChunkflowError, match="a segmentation is needed"):
         run_step(MaskOutObjects(dust_size_threshold=1), chunk=Chunk(np.ones((1, 1, 1), np.float32)))

@@ -18,7 +18,15 @@ def test_values(run_step) -> None:
     assert xy.dtype == z.dtype == np.uint8
 
 
-@pytest.mark.parametrize("array", [np.ones((2, 2, 2), np.float32), np.ones((3, 2, 2, 2), np.uint8)])
-def test_only_affinities(run_step, array) -> None:
-    with pytest.raises(ChunkflowError, match="an affinity map is needed"):
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 2, 3, 4)])
+def test_a_probability_map(run_step, shape) -> None:
+    probability = np.random.default_rng(1).random(shape).astype(np.float32)
+    made = run_step(Quantize(), chunk=Chunk(probability)).chunk("chunk").array
+    assert (made.shape, made.dtype) == ((2, 3, 4), np.uint8)
+    assert np.abs(made - 255 * probability.reshape(2, 3, 4).astype(float)).max() < 0.501
+
+
+@pytest.mark.parametrize("array", [np.ones((2, 2, 2, 2), np.float32), np.ones((3, 2, 2, 2), np.uint8)])
+def test_only_maps(run_step, array) -> None:
+    with pytest.raises(ChunkflowError, match="a map is needed"):
         run_step(Quantize(), chunk=Chunk(array))

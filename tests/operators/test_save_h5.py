@@ -83,6 +83,12 @@ def test_without_a_task_s_box_a_prefix_is_completed_by_the_chunk_s(run_step, tmp
     assert [p.name for p in tmp_path.iterdir()] == ["-2-2_100-105_1000-1006.h5"]
 
 
+@pytest.mark.parametrize("layer_type", ["segmentation", "image"])
+def test_ids_of_32_and_64_bits_are_listed_whatever_the_file_said(run_step, tmp_path, layer_type) -> None:
+    run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=Chunk(np.array([[[0, 7, 3]]], np.uint32), layer_type=layer_type))
+    assert stored(tmp_path / "a.h5")["unique_nonzeros"].tolist() == [3, 7]
+
+
 def test_a_segmentation_lists_its_objects(run_step, tmp_path) -> None:
     ids = np.array([[[0, 7, 7], [2**63, 3, 0]]], np.uint64)
     run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=Chunk(ids, layer_type="segmentation"))

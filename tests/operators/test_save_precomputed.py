@@ -153,6 +153,14 @@ def test_log_and_thumbnail(volume: MakeVolume, run_step: RunStep, tmp_path: Path
         assert np.array_equal(np.asarray(picture), task.chunk("chunk").array[10])
 
 
+def test_the_thumbnail_of_more_than_8_bits_is_not_all_white(volume: MakeVolume, run_step: RunStep, tmp_path: Path) -> None:
+    made = volume("v", BOUNDS, dtype="uint16")
+    grey = noise(BOUNDS).array.astype(np.uint16) * 100
+    run_step(SavePrecomputed(volume_path=made.path, create_thumbnail=True), chunk=Chunk(grey, BOUNDS.start))
+    with Image.open(tmp_path / "v" / "thumbnail" / f"{BOUNDS}.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.rint(grey[10] * (255 / grey[10].max())))
+
+
 def by_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
     return tensorstore.open({"driver": "neuroglancer_precomputed", "kvstore": store}, open=True).result()
 

@@ -47,9 +47,9 @@ CASES = [
     ("neuroglancer", {}, TWO_IDS, SEGMENTATION),
     ("downsample", {}, chunk("float32", layer_type="segmentation"), "a segmentation holds whole numbers"),
     # Channels are needed, or are too many.
-    ("channel-voting", {}, MAP, "czyx with 2 to 256 channels is needed"),
-    ("quantize", {}, MAP, "an affinity map is needed, float of 3 channels, czyx"),
-    ("quantize", {}, GREYS, "an affinity map is needed, float of 3 channels, czyx"),
+    ("channel-voting", {}, MAP, "czyx with 2 to 255 channels is needed"),
+    ("quantize", {}, GREY, r"a map is needed, float of 3 channels \(affinities\) or of one \(a probability\)"),
+    ("quantize", {}, GREYS, "a map is needed, float of 3 channels"),
     ("inference", {"framework": "identity", "input_patch_size": (4, 8, 8), "output_patch_overlap": (0, 0, 0)}, MAPS, "takes 1"),
     ("multiply", {"input_names": "other", "multiplier_name": "chunk"}, MAPS, "it must have as many, or one"),
     ("save-pngs", {"output_path": "pngs"}, GREYS, "takes one channel, or a float map of 3 channels"),
