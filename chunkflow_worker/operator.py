@@ -25,7 +25,7 @@ class Run:
 
     needed_box: the box that this operator must produce for a task's box, inside the volume's bounds where they are
         known: the task's box grown by what all the later operators need around it. All in voxels of what it produces.
-    made: names of the values that operators before this one make.
+    made: names of the values, and paths of the volumes, that operators before this one make.
     dry_run: read and compute, but write nothing.
     recorded: a worker writes the record of each task, so operators need not.
     """
@@ -95,6 +95,10 @@ class Operator(Options):
         names = [getattr(self, key) for key in type(self).model_fields if key.startswith("input_") and key.endswith("_name")]
         many = getattr(self, "input_names", "")
         return tuple(n for n in [*names, *split_names(many)] if n)
+
+    def creates(self) -> tuple[str, ...]:
+        """Paths of the volumes that it makes before operators behind it have their step."""
+        return ()
 
     def writes(self) -> tuple[str, ...]:
         """Names of the values that it leaves in the task."""

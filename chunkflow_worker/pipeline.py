@@ -121,7 +121,7 @@ class Pipeline:
                 run = Run(needed_box=_needed_box(self.operators, i), made=frozenset(made), **options)
                 with naming(label, None):
                     steps.append((label, operator, run, stack.enter_context(operator.open(run))))
-                made.update(operator.writes())
+                made.update(operator.writes(), operator.creates())
             yield OpenPipeline(tuple(steps), subscribers)
 
 

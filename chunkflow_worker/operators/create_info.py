@@ -22,8 +22,8 @@ class CreateInfo(Operator):
 
     What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1, and the type uint8. Types of 32 and
     64 bits of whole numbers make a segmentation unless --layer-type is given. An existing volume is left alone when it is the
-    same, and refused when it differs. Of a chunk, the volume is made when the first one comes: what writes to it belongs in
-    another command.
+    same, and refused when it differs. Of a chunk, the volume is made when the first one comes, and save-precomputed may write to
+    it in the same chain.
     """
 
     group: ClassVar[str] = "Write"
@@ -52,6 +52,11 @@ class CreateInfo(Operator):
 
     def reads(self) -> tuple[str, ...]:
         return ()
+
+    def creates(self) -> tuple[str, ...]:
+        from chunkflow_worker.files import normal_path
+
+        return (normal_path(self.volume_path),)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from chunkflow_worker.extras import needs
@@ -55,6 +56,7 @@ class SavePrecomputed(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.files import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
         from chunkflow_worker.storage.saving import inside, refuse_other_voxels, write_verified
 
@@ -62,9 +64,19 @@ class SavePrecomputed(Operator):
             needs("PIL.Image", extra="files")
         # CloudVolume's processes set signal handlers, which threads of a worker may not.
         parallel = 1 if run.recorded else self.parallel
-        volume = PrecomputedVolume(self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress)
+
+        @cache
+        def opened() -> PrecomputedVolume:
+            return PrecomputedVolume(self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress)
+
+        made_here = normal_path(self.volume_path) in run.made
+        if not made_here:
+            opened()
 
         def step(task: Task) -> None:
+            if made_here and run.dry_run:
+                return  # there is no volume to look at
+            volume = opened()
             chunk = inside(task.chunk_to_save(self.input_chunk_name), volume, task)
             refuse_other_voxels(chunk, volume)
             if run.dry_run or (self.intensity_threshold is not None and not (chunk.array > self.intensity_threshold).any()):

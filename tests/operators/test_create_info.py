@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.task import Task
 
 RunStep = Callable[..., Task]
@@ -62,6 +63,24 @@ def test_a_chunk_tells_the_type_of_a_volume_of_given_size_too(tmp_path: Path) ->
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["data_type"], info["type"]) == ("uint64", "segmentation")
     assert (info["scales"][0]["size"], info["scales"][0]["resolution"]) == ([64, 64, 64], [4, 4, 40])
+
+
+@pytest.mark.parametrize("size", [{}, {"volume_size": [4, 8, 16]}, {"volume_size": [4, 8, 8], "data_type": "uint8"}])
+def test_a_chain_makes_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str, object]) -> None:
+    array = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    np.save(tmp_path / "em.npy", array)
+    chain = [
+        {"op": "load-npy", "file_name": f"{tmp_path}/em.npy", "voxel_size": [40, 4, 4]},
+        {"op": "create-info", "volume_path": f"{tmp_path}/v", "block_size": [4, 8, 8], **size},
+        {"op": "save-precomputed", "volume_path": f"file://{tmp_path}/v"},
+    ]
+    pipeline = Pipeline.parse({"operators": chain})
+    with pipeline.open(dry_run=True) as opened:
+        opened.run(Task())
+    assert not (tmp_path / "v").exists()
+    with pipeline.open() as opened:
+        opened.run(Task())
+    assert np.array_equal(PrecomputedVolume(f"{tmp_path}/v").read(BoundingBox.sized((0, 0, 0), (4, 8, 8))), array)
 
 
 @pytest.mark.parametrize(
