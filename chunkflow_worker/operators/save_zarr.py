@@ -108,7 +108,8 @@ class SaveZarr(Operator):
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
         """The level to write; made when there is none, or None in a dry run."""
-        from chunkflow_worker.storage.zarr import create_zarr, level_name, open_zarr
+        from chunkflow_worker.storage.zarr import create_zarr, open_zarr
+        from chunkflow_worker.storage.zarr_metadata import level_name
 
         order: Literal["xyz", "zyx"] = "xyz" if self.order == "xyz" else "zyx"
         name = level_name(self.driver, self.mip or 0)
