@@ -30,6 +30,13 @@ def normal_path(path: str) -> str:
     return plain
 
 
+def public_path(path: str) -> str:
+    """The https link of an object store's folder, which needs no credentials; other paths as they are."""
+    from cloudfiles.paths import to_https_protocol
+
+    return str(to_https_protocol(normal_path(path)))
+
+
 def prepare_environment() -> None:
     """Let cloudfiles find AWS credentials and region where boto3 does.
 

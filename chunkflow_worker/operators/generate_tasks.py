@@ -41,9 +41,11 @@ class GenerateTasks(Grid, TaskSource):
         """The boxes, with the volume's bounds read where they are needed."""
         if self.volume_path is None:
             return self.boxes()
+        from chunkflow_worker.files import public_path
         from chunkflow_worker.storage.precomputed import volume_bounds
 
-        return self.boxes(volume_bounds(self.volume_path, self.mip or 0))
+        path = public_path(self.volume_path) if self.use_https else self.volume_path
+        return self.boxes(volume_bounds(path, self.mip or 0))
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

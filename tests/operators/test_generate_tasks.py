@@ -23,6 +23,19 @@ def test_boxes_of_a_volume(volume: MakeVolume) -> None:
     assert boxes == ["-4-4_0-16_8-24", "-4-4_0-16_24-40"]
 
 
+def test_bounds_are_read_through_a_public_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def bounds(path: str, mip: int) -> BoundingBox:
+        asked.append(path)
+        return BoundingBox.parse("0-8_0-16_0-16")
+
+    monkeypatch.setattr("chunkflow_worker.storage.precomputed.volume_bounds", bounds)
+    for public in (True, False):
+        list(GenerateTasks(volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public).tasks())
+    assert asked == ["https://storage.googleapis.com/lab/em", "gs://lab/em"]
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
 def test_boxes_go_to_a_file_and_are_worked_on_as_in_the_peer(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"tasks{suffix}"

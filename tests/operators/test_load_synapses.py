@@ -47,6 +47,15 @@ def test_an_empty_file_and_older_json(run_step, tmp_path: Path) -> None:
     assert (made.pre.tolist(), made.post.tolist()) == ([[1, 2, 3], [7, 8, 9]], [[4, 5, 6]])
 
 
+def test_suffix_resolution_and_name(run_step, file: Path, tmp_path: Path) -> None:
+    box = BoundingBox.parse("0-10_0-10_0-10")
+    file.rename(tmp_path / f"syn-{box}_post.h5")
+    options = {"file_path": f"{tmp_path}/syn-", "suffix": "_post.h5", "resolution": (30, 5, 6), "output_name": "found"}
+    task = run_step(LoadSynapses(**options), bbox=box)
+    assert list(task.values) == ["found"]
+    assert task.values["found"].voxel_size == (30, 5, 6)
+
+
 def test_mistakes(run_step, file: Path, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="add --set-bbox"):
         run_step(LoadSynapses(file_path=str(file), remove_outside=True))

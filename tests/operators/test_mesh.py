@@ -70,6 +70,14 @@ def test_a_cube_has_its_bounds_and_its_volume_in_nanometres(tmp_path: Path) -> N
     assert volume_of(mesh) == pytest.approx(expected * 40 * 8 * 8, rel=1e-6)
 
 
+def test_a_voxel_size_of_ones_own_takes_the_place_of_the_chunks(tmp_path: Path) -> None:
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[1:3, 1:4, 1:5] = 1
+    run(Mesh(output_path=str(tmp_path), simplification_factor=0, voxel_size=(30, 5, 10)), Chunk(array, voxel_size=SIZE))
+    (mesh,) = fragments(tmp_path, 1)
+    assert mesh.vertices.max(axis=0).tolist() == [5 * 10, 4 * 5, 3 * 30]
+
+
 def test_simplification_keeps_the_cube_within_its_error(tmp_path: Path) -> None:
     array = np.zeros((30, 30, 30), np.uint8)
     array[5:25, 5:25, 5:25] = 1

@@ -110,6 +110,13 @@ def test_cloudvolume_reads_each_level_of_it(meshed: str) -> None:
     assert np.abs(np.sort(small.vertices, axis=0) - np.sort(expected.vertices + np.array([56, -40, 120]), axis=0)).max() < 0.01
 
 
+def test_each_level_has_so_many_times_fewer_triangles(meshed: str) -> None:
+    run(MeshMultires(volume_path=meshed, levels=2, reduction=9))
+    source = CloudVolume(meshed, progress=False).mesh
+    fine, coarse = (len(triangles_of(source.get(7, lod=level)[7])) for level in range(2))
+    assert fine / coarse == pytest.approx(9, rel=0.3)  # cut at the borders of pieces, which adds triangles
+
+
 def test_pieces_keep_to_the_format(meshed: str) -> None:
     """Each has one above it, they follow the curve of Morton, and no triangle crosses the middle of a coarser one."""
     run(MeshMultires(volume_path=meshed, levels=3))

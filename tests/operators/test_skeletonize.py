@@ -77,6 +77,19 @@ def test_the_options_reach_kimimaro() -> None:
     assert (chunk.array == array).all()
 
 
+def test_further_options_reach_kimimaro(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def skeletonize(labels: np.ndarray, teasar_params: dict[str, Any], **options: Any) -> dict[int, Any]:
+        given.update(options | teasar_params)
+        return {}
+
+    monkeypatch.setattr("kimimaro.skeletonize", skeletonize)
+    options = {"scale": 2.5, "const": 70, "max_paths": 8, "fill_holes": True, "fix_branching": False}
+    assert run(Skeletonize(**options, output_name="s"), Task(None, {"chunk": Chunk(tube())})).values["s"] == {}
+    assert {name: given[name] for name in options} == options
+
+
 def test_what_holds_no_object_ids_is_refused() -> None:
     with pytest.raises(ChunkMismatch, match="float32"):
         run(Skeletonize(), Task(None, {"chunk": Chunk(np.ones((4, 4, 4), np.float32))}))

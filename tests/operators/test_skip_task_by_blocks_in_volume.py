@@ -31,6 +31,15 @@ def test_an_empty_volume_skips_nothing(run_step: Callable[..., Task], volume: Ma
     assert not skips(run_step, volume("v", BOUNDS, dtype="uint8").path, BOUNDS)
 
 
+def test_the_blocks_of_a_mip_count(run_step: Callable[..., Task], volume: MakeVolume) -> None:
+    path = volume("v", np.ones((8, 32, 32), np.uint8), factor=Vec3(1, 2, 2), max_mip=1).path
+    box = BoundingBox.parse("0-8_0-16_0-16")
+    run_step(SkipTaskByBlocksInVolume(volume_path=path, mip=1), bbox=box)
+    PrecomputedVolume(path, 1).write(box, np.ones(box.size, np.uint8))
+    with pytest.raises(SkipTask):
+        run_step(SkipTaskByBlocksInVolume(volume_path=path, mip=1), bbox=box)
+
+
 starts = st.tuples(st.integers(-2, 22), st.integers(-5, 31), st.integers(-5, 31))
 sizes = st.tuples(*[st.integers(1, 40)] * 3)
 
