@@ -76,6 +76,14 @@ def test_commands_and_variables_that_are_told_exist(path: Path) -> None:
     assert set(re.findall(r"\bCHUNKFLOW_[A-Z]+(?:_[A-Z]+)*\b", path.read_text())) <= known
 
 
+@pytest.mark.parametrize("path", [*PAGES, *OTHERS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_values_that_are_told_are_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in re.findall(r"\b(CHUNKFLOW_[A-Z_]+)=([\w./-]+)", path.read_text()):
+        if name not in NO_SETTINGS:
+            monkeypatch.setenv(name, value)
+            Settings.load()
+
+
 def test_pages_tell_commands() -> None:
     lines = [line for page in PAGES for line in told(page)]
     assert {line[0] for line in lines} == set(PROGRAMS)
