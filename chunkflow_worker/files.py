@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,31 @@ def prepare_environment() -> None:
         os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
 
 
+def check_bucket(path: str) -> None:
+    """Raises ConfigError when the bucket of an ``s3://`` path does not exist, which cloudfiles doubts for half a minute."""
+    protocol, _, place = path.partition("://")
+    if protocol == "s3":
+        _find_bucket(place.partition("/")[0])
+
+
+@cache
+def _find_bucket(bucket: str) -> None:
+    """Asked once: whatever else is wrong, or goes wrong later, is told when objects are read and written."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
+    try:
+        boto3.client("s3", config=config).list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchBucket":
+            cure = f"write it as it is called, or make it: aws s3 mb s3://{bucket}"
+            raise ConfigError.one(f"s3://{bucket}", "bucket", "there is no such bucket", cure) from None
+    except (BotoCoreError, ValueError):
+        pass
+
+
 @contextmanager
 def storage_errors(subject: str) -> Iterator[None]:
     """Translate the errors of the storage libraries into StorageUnavailable."""
@@ -89,6 +115,7 @@ class Files:
     def _cloud(self) -> Any:
         if not hasattr(self._thread, "files"):
             prepare_environment()
+            check_bucket(self.path)
             from cloudfiles import CloudFiles
 
             self._thread.files = CloudFiles(self.path, progress=False, num_threads=8)

@@ -16,6 +16,17 @@ from chunkflow_worker.errors import ConfigError, Fault
 _PREFIX = "CHUNKFLOW_"
 
 
+def _region_of_profile() -> str:
+    """The region in ~/.aws/config, of AWS_PROFILE where that is set; us-east-1 where there is none."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    try:
+        return Session().get_config_variable("region") or "us-east-1"
+    except BotoCoreError:  # a profile that is not there: whoever makes a client is told
+        return "us-east-1"
+
+
 class Settings(BaseSettings):
     """How a worker runs. Each field is read from CHUNKFLOW_<NAME>, or from the AWS variable that it names."""
 
@@ -64,7 +75,11 @@ class Settings(BaseSettings):
         description="Name in records, and in log lines when set; host and process id.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level logged.")
-    region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"), description="AWS region.")
+    region: str = Field(
+        default_factory=_region_of_profile,
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="AWS region; that of the profile, or us-east-1, when not set.",
+    )
     endpoint_url: str | None = Field(
         None, validation_alias="AWS_ENDPOINT_URL", description="Endpoint for all of AWS; for local or private services."
     )

@@ -104,7 +104,10 @@ def find_queue(client: Any, name: str) -> Queue:
             url = client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
             raise ConfigError.one(
-                "queue", name, "there is no such queue", f"make it with: chunkflow-producer queue create {name}"
+                "queue",
+                name,
+                f"there is no such queue in {client.meta.region_name}",
+                f"set AWS_REGION if it is in another region, or make it with: chunkflow-producer queue create {name}",
             ) from None
         answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"])["Attributes"]
         policy = json.loads(answer.get("RedrivePolicy", "{}"))

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 MALFORMED = "no task message"
 DONE = "done after all, by another delivery"
-UNRECORDED = "no record: its workers were killed in the midst of it (out of memory?), or this is another ledger"
+UNRECORDED = (
+    "no record: its workers were killed in the midst of it (out of memory?) or had another pipeline, or this is another ledger"
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import boto3
@@ -12,7 +13,8 @@ import pytest
 import requests
 
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
-from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
+from chunkflow_worker.files import Files, check_bucket, normal_path, prepare_environment, storage_errors
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 
 @pytest.fixture(params=["file", "mem", "s3"])
@@ -173,3 +175,30 @@ def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
     prepare_environment()
     assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"} & set(os.environ)
     assert os.environ["AWS_DEFAULT_REGION"] == "eu-west-1"
+
+
+def test_a_bucket_that_does_not_exist_is_told_at_once(aws: dict[str, str], unique_name: str) -> None:
+    """cloudfiles alone would try on for half a minute."""
+    path, began = f"s3://{unique_name}/em", monotonic()
+    for attempt in (
+        lambda: Files(path).get_json("info"),
+        lambda: Files(path).list(),
+        lambda: Files(path).put_json("a.json", 1),
+        lambda: PrecomputedVolume(path),
+    ):
+        with pytest.raises(ConfigError, match=f"s3://{unique_name}: bucket: there is no such bucket"):
+            attempt()
+    assert monotonic() - began < 10
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    Files(path).put_json("a.json", 1)
+
+
+def test_only_the_absence_of_a_bucket_is_told_before_its_objects_are_asked_for(
+    aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    check_bucket(f"s3://{unique_name}/em")
+    check_bucket(f"gs://{unique_name}/em")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    check_bucket(f"s3://{unique_name}-2/em")

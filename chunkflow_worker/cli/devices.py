@@ -12,6 +12,8 @@ from chunkflow_worker.errors import ConfigError, Fault
 _DEVICE = re.compile(r"0|[1-9]\d*|GPU-[0-9A-Fa-f-]+|MIG-[\w/-]+", re.ASCII)
 _LEGAL = "legal: numbers or UUIDs as nvidia-smi -L prints them, with commas between (0,1 or GPU-8f6a...,MIG-31c2...), or all"
 
+_NO_GPU = "without a GPU leave it out; where there are some and no nvidia-smi, name them: 0,1"
+
 
 class Gpu(NamedTuple):
     """A GPU as nvidia-smi lists it, with the UUIDs of the instances (MIG) that it is cut into."""
@@ -39,7 +41,7 @@ def parse_devices(text: str, gpus: Sequence[Gpu]) -> list[str]:
     """
     if text.strip() == "all":
         if not gpus:
-            raise ConfigError.one("settings", "CHUNKFLOW_DEVICES", "all: nvidia-smi -L lists no GPU here", "name them: 0,1")
+            raise ConfigError.one("settings", "CHUNKFLOW_DEVICES", "all: nvidia-smi -L lists no GPU here", _NO_GPU)
         return [device for gpu in gpus for device in gpu.instances or [gpu.number]]
     faults: list[Fault] = []
     devices: dict[str, str] = {}  # by their UUID where it is known

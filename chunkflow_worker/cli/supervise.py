@@ -31,7 +31,11 @@ def supervise(devices: str, command: Sequence[str]) -> int:
     settings = Settings.load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s supervisor %(message)s")
     base = settings.worker_name if "worker_name" in settings.model_fields_set else socket.gethostname()
-    return Supervisor([Child(device, base, command) for device in parse_devices(devices, ask_nvidia_smi())]).run()
+    gpus = ask_nvidia_smi()
+    children = [Child(device, base, command) for device in parse_devices(devices, gpus)]
+    if not gpus:
+        log.warning("nvidia-smi lists no GPU here: a worker that finds none computes on the CPU")
+    return Supervisor(children).run()
 
 
 class Child:

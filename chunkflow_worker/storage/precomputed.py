@@ -19,7 +19,7 @@ from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.chunk import LayerType, VoxelSize
 from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.extras import needs
-from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
+from chunkflow_worker.files import Files, check_bucket, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
 # What Neuroglancer and its kin can read. CloudVolume would write others.
@@ -52,6 +52,7 @@ class PrecomputedVolume:
         from cloudvolume import CloudVolume, exceptions
 
         self.path, self.mip = normal_path(path), mip
+        check_bucket(self.path)
         self._local = Path(self.path.removeprefix("file://")) if self.path.startswith("file://") else None
         self._open = partial(
             CloudVolume,

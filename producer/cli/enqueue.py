@@ -109,6 +109,12 @@ def _send(plan: Plan, ledger: Ledger | None, todo: dict[str, bool] | None, threa
                 "add --skip-done to leave them out, or give it another --ledger to count this run alone",
                 err=True,
             )
+        elif todo is None and not is_new and plan.boxes.first == 0:
+            click.echo(
+                f"note: job {job.job} was enqueued before; its boxes are sent once more, those that wait and those that are done "
+                "too; --skip-done leaves out the latter",
+                err=True,
+            )
         for box in (box for box, recorded in (todo or {}).items() if recorded):
             ledger.remove(box)
 

@@ -142,3 +142,8 @@ def test_command_that_cannot_be_started_is_tried_again() -> None:
         lines_until(process, "could not be started, trying again in 1 s")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_a_machine_that_lists_no_gpu_is_told(supervised: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    lines_until(supervised("0", CHILD + WAIT_FOR_SIGTERM), "WARNING supervisor nvidia-smi lists no GPU here", "('0',")

@@ -85,6 +85,20 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.in_flight, settings.region) == (3, "eu-north-1")
 
 
+def test_the_region_is_that_of_the_profile_when_no_variable_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = eu-central-1\n[profile lab]\nregion = eu-west-2\n[profile bare]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert Settings.load().region == "eu-central-1"
+    for profile, region in (("lab", "eu-west-2"), ("bare", "us-east-1"), ("absent", "us-east-1")):
+        monkeypatch.setenv("AWS_PROFILE", profile)
+        assert Settings.load().region == region
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert Settings.load().region == "eu-north-1"
+
+
 def test_wrong_settings_are_told_by_their_variables() -> None:
     variables = {"CHUNKFLOW_PIPELINE": "p.yaml", "CHUNKFLOW_IN_FLIGHT": "many", "CHUNKFLOW_LEASE_SECONDS": "1"}
     command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]

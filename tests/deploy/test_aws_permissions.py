@@ -163,7 +163,8 @@ def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -
         assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, what
     assert len(guard.refused) == len(refusals)
     worker("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum])
-    producer("s3").put_object(Bucket=outside, Key="out/log/jobs/a.json", Body=b"")
+    for ledger in ("out/log", "out/another/log"):
+        producer("s3").put_object(Bucket=outside, Key=f"{ledger}/jobs/a.json", Body=b"")
 
 
 def clients(service: RoleService, role: str) -> Callable[[str], Any]:

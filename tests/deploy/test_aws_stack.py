@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -180,6 +181,17 @@ def test_pods_of_two_service_accounts_take_the_roles() -> None:
     (statement,) = stack.policy("ScalerPolicy")["Statement"]
     assert statement["Action"] == "sqs:GetQueueAttributes"
     assert statement["Resource"].endswith(f":{stack.queue}")
+
+
+def test_a_volume_may_be_the_whole_of_a_bucket() -> None:
+    stack = deploy(InputPrefix="*", OutputPrefix="*")
+    worker, producer = (
+        {s["Sid"]: s["Resource"] for s in stack.policy(name)["Statement"]} for name in ("WorkerPolicy", "ProducerPolicy")
+    )
+    assert worker["Read"] == producer["Read"] == ["arn:aws:s3:::in/*", "arn:aws:s3:::out/*"]
+    assert worker["Write"] == "arn:aws:s3:::out/*"
+    assert fnmatchcase("arn:aws:s3:::out/log/jobs/a.json", producer["KeepTheLedger"])
+    assert not fnmatchcase("arn:aws:s3:::out/8_8_40/0-64_0-64_0-16", producer["KeepTheLedger"])
 
 
 def test_machines_take_the_roles_where_no_provider_is_given() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
@@ -58,6 +61,22 @@ def test_skipped_failed_and_retried_are_counted_apart() -> None:
     metrics.close()
     names = Counter(name for name, _, _ in client.sent())
     assert (names["TasksSkipped"], names["TasksRetried"], names["TasksFailed"], names["TasksSucceeded"]) == (1, 1, 1, 0)
+
+
+def test_the_page_tells_each_metric_with_its_unit() -> None:
+    client = Client()
+    metrics = CloudWatch(client, "name", interval_seconds=0.01)
+    for event in (
+        DONE,
+        replace(DONE, state="skipped"),
+        *(TaskFailed("job", BOX, 1, final, "why", "") for final in (True, False)),
+    ):
+        metrics(event)
+    metrics.close()
+    sent = {d["MetricName"]: d["Unit"] for r in client.requests for d in r["MetricData"]}
+    page = (Path(__file__).parents[2] / "docs" / "service.md").read_text().partition("## Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*`) \| (\S+) \|", page, re.MULTILINE)
+    assert {name: unit for names, unit in rows for name in re.findall(r"`(\w+)`", names)} == sent
 
 
 def test_nothing_is_lost_while_cloudwatch_is_away() -> None:

@@ -243,7 +243,7 @@ def test_a_task_that_an_earlier_delivery_did_is_not_run_again(queue: Queue, tmp_
 
 def test_a_queue_name_with_a_typo_creates_no_queue(queue: Queue) -> None:
     """Named defect of the peer: a queue name with a typo created a new queue."""
-    with pytest.raises(ConfigError, match="there is no such queue"):
+    with pytest.raises(ConfigError, match="there is no such queue in us-east-1"):
         list(queue.fetch(queue_name=f"{queue.name}x").tasks())
     assert delete_queue(queue.client, f"{queue.name}x") == []
     queue.client.delete_queue(QueueUrl=queue.dead_url)

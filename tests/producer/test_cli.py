@@ -155,6 +155,16 @@ def test_boxes_done_before_are_pointed_out(
     assert "count as done" in capsys.readouterr().err
 
 
+def test_a_job_that_is_sent_once_more_is_pointed_out(queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *GRID]
+    note = "note: job j was enqueued before"
+    assert main([*line, "--task-index-stop", "3"]) == 0
+    assert main([*line, "--task-index-start", "3"]) == 0
+    assert note not in capsys.readouterr().err
+    assert main(line) == 0
+    assert note in capsys.readouterr().err
+
+
 def test_the_job_is_recorded_before_it_is_sent_and_can_be_resumed(
     queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
