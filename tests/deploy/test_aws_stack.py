@@ -194,6 +194,17 @@ def test_a_volume_may_be_the_whole_of_a_bucket() -> None:
     assert not fnmatchcase("arn:aws:s3:::out/8_8_40/0-64_0-64_0-16", producer["KeepTheLedger"])
 
 
+def test_buckets_may_be_encrypted_with_a_key_of_ones_own() -> None:
+    assert "EncryptionPolicy" not in deploy().ids
+    key = "arn:aws:kms:us-east-1:123456789012:key/1"
+    stack = deploy(EncryptionKey=key)
+    (statement,) = stack.policy("EncryptionPolicy")["Statement"]
+    assert (sorted(statement["Action"]), statement["Resource"]) == (["kms:Decrypt", "kms:GenerateDataKey"], key)
+    for name in ("Worker", "Producer"):
+        attached = boto3.client("iam").list_attached_role_policies(RoleName=stack.ids[f"{name}Role"])["AttachedPolicies"]
+        assert stack.ids["EncryptionPolicy"] in [policy["PolicyArn"] for policy in attached]
+
+
 def test_machines_take_the_roles_where_no_provider_is_given() -> None:
     stack = deploy()
     for name in ("Worker", "Producer"):
