@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from threading import Event
+from threading import Event, Lock
 from typing import Any, ClassVar, Literal
 
 from chunkflow_worker.bbox import BoundingBox
@@ -90,18 +90,24 @@ class FetchTaskFromSqs(TaskSource):
 
 @dataclass(frozen=True)
 class _Inbox:
-    """Receives messages of one queue. heartbeat: the client for renewals. seconds: of a lease. closed: set when a task failed."""
+    """Receives messages of one queue.
+
+    heartbeat: the client for renewals. seconds: of a lease. closed: set when a task failed. asking: held while SQS is asked.
+    """
 
     client: Any
     heartbeat: Any
     queue: Queue
     seconds: int
     closed: Event = attribute(default_factory=Event)
+    asking: Lock = attribute(default_factory=Lock)
     outage: Outage = attribute(default_factory=lambda: Outage("SQS (lease renewal)"))
 
     def receive(self) -> dict[str, Any] | None:
-        """The next message; None when none came. Raises QueueUnavailable."""
-        with sqs_errors(f"queue {self.queue.name}"):
+        """The next message; None when none came, or a task failed meanwhile. Raises QueueUnavailable."""
+        with self.asking, sqs_errors(f"queue {self.queue.name}"):
+            if self.closed.is_set():
+                return None
             answer = self.client.receive_message(
                 QueueUrl=self.queue.url,
                 MaxNumberOfMessages=1,
@@ -142,7 +148,8 @@ class _Inbox:
                 if isinstance(error, (Preempted, PipelineMismatch, KeyboardInterrupt)):
                     lease.give_back(body)
                 else:
-                    lease.set_delay(0)
+                    with self.asking:  # else the poll that is open would receive it at once
+                        lease.set_delay(0)
             except QueueUnavailable as failure:
                 log.warning("the message returns when its lease ends: %s", failure)
             raise

@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -178,6 +181,31 @@ def test_a_failure_ends_the_receiving(queue: Queue) -> None:
             raise ValueError("broken")
         assert list(tasks) == []
     assert queue.counts() == (2, 0), "the one that failed and the one never asked for"
+
+
+def test_a_poll_that_is_open_does_not_receive_what_failed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second receive would count, and the message be dead one failure too early."""
+    monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 2)
+    queue.send(BOXES[0])
+    tasks = queue.fetch().tasks()
+    first, asking, receive = next(tasks), Event(), fetch_task_from_sqs._Inbox.receive
+
+    def told(inbox: Any) -> Any:
+        asking.set()
+        return receive(inbox)
+
+    def fail(rest: Iterator[Task]) -> None:
+        with ThreadPoolExecutor(1) as reader, first.delivery.hold():
+            others.append(reader.submit(list, rest))
+            assert asking.wait(10)
+            raise ValueError("broken")
+
+    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", told)
+    others: list[Future[list[Task]]] = []
+    with pytest.raises(ValueError, match="broken"):
+        fail(tasks)
+    assert others[0].result(20) == []
+    assert queue.waiting() == [(BOXES[0], 2)], "this is the second receive"
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Preempted])
