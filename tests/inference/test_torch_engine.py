@@ -100,6 +100,48 @@ def test_what_the_net_gives_is_what_its_file_gives(tmp_path: Path, source: str) 
         assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
 
 
+# What a net makes for its first patch, it may keep.
+_GRID = """if self.grid is None:
+    self.grid = torch.linspace(0, 1, x.shape[-1]).expand(1, *x.shape[1:])
+return self.norm(self.conv(x)) + self.grid.expand_as(x)"""
+
+
+def test_a_net_that_keeps_what_fits_its_first_patch_meets_the_real_size_first(tmp_path: Path) -> None:
+    size = Vec3(4, 16, 96)  # nets are tried on smaller patches
+    layers = "self.grid, self.conv, self.norm = None, nn.Conv3d(1, 1, 3, padding=1), nn.BatchNorm3d(1)"
+    engine = engine_of(tmp_path, module(_GRID, layers), size=size)
+    patches = noise(1, size=size)
+    assert np.abs(predicted(engine, patches) - plain_answer(tmp_path, patches)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        module("y = self.conv(x)\nreturn (y - y.mean()) / y.std()"),
+        "InstantiatedModel = nn.Sequential(nn.Conv3d(1, 1, 3), nn.BatchNorm3d(1, track_running_stats=False), nn.ZeroPad3d(1))\n",
+        "InstantiatedModel = nn.Conv3d(1, 1, 3, padding=1)\n"
+        "def pre_process(patch):\n    return torch.from_numpy(patch - patch.mean())\n",
+    ],
+    ids=["net", "norm", "pre_process"],
+)
+def test_an_answer_does_not_depend_on_the_other_patches_of_a_batch(tmp_path: Path, source: str) -> None:
+    """chunkflow 1.2.0 runs patch by patch, so model files may take a mean over all that they are given."""
+    engine = engine_of(tmp_path, source)
+    patches = noise(3) * np.float32([1, 2, 3]).reshape(3, 1, 1, 1, 1)
+    alone = np.concatenate([predicted(engine, patches[i : i + 1]) for i in range(3)])
+    assert np.array_equal(predicted(engine, patches), alone)
+
+
+@pytest.mark.parametrize("norm", ["nn.GroupNorm(2, 8)", "nn.BatchNorm3d(8, track_running_stats=False)"])
+def test_norms_over_a_large_patch_are_as_exact_as_the_nets_own(tmp_path: Path, norm: str) -> None:
+    """Summed up by torch where channels lie last, these are 1e-4 to 1e-2 off."""
+    size = Vec3(16, 192, 192)
+    layers = f"nn.Conv3d(1, 8, 1), nn.Conv3d(8, 8, 3, padding=1), {norm}"
+    engine = engine_of(tmp_path, f"InstantiatedModel = nn.Sequential({layers})\n", 8, size)
+    patches = noise(1, size=size)
+    assert np.abs(predicted(engine, patches) - plain_answer(tmp_path, patches)).max() < 1e-5
+
+
 @pytest.mark.parametrize("view", ["y.view(b * 4, 4, 8, 8)", "y.view(b, 1024)"])
 def test_a_net_that_takes_no_other_layout_runs_contiguous(tmp_path: Path, view: str) -> None:
     """Merging batch and channels takes contiguous memory, which shows only where there is more than one patch."""
