@@ -140,6 +140,16 @@ def check_input(source: str, taken: Sequence[Any], input_channels: int, size: Ve
         raise ModelError(f"{source} input {list(taken)} (nczyx); the options declare {declared}")
 
 
+def middle(output: Any, input_size: Sequence[int], output_size: Vec3) -> Any:
+    """Of an output nczyx as large as the input, which nets with padding return, the middle of the output's size; any other as
+    it is.
+    """
+    if tuple(output.shape[-3:]) != tuple(input_size):
+        return output
+    z, y, x = (slice((n - m) // 2, (n + m) // 2) for n, m in zip(input_size, output_size, strict=True))
+    return output[..., z, y, x]
+
+
 def checked(output: Any, channels: int, size: Vec3, source: str) -> NDArray[np.float32]:
     """Output patches nczyx of `size` with the first `channels` channels, as float32, infinite values as `LARGEST`. Raises
     ModelError when they are not.

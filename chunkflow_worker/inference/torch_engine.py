@@ -15,7 +15,7 @@ from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.extras import needs
 from chunkflow_worker.inference.cpu import cpu_name
-from chunkflow_worker.inference.engine import LARGEST, Arrays
+from chunkflow_worker.inference.engine import LARGEST, Arrays, middle
 from chunkflow_worker.inference.torch_arrays import TorchArrays, memory_guard
 from chunkflow_worker.inference.torch_net import load_net
 from chunkflow_worker.inference.torch_sections import in_sections
@@ -113,6 +113,7 @@ class TorchEngine:
                 outputs = self._forward(self._run, batch, self.precision)
             else:
                 outputs = torch.cat([self._forward(self._run, part, self.precision).clone() for part in batch.split(limit)])
+        outputs = middle(outputs, batch.shape[2:], self._output_size)
         wanted = (len(patches), *self._output_size)
         if outputs.ndim != 5 or (outputs.shape[0], *outputs.shape[2:]) != wanted or outputs.shape[1] < self.channels:
             raise ModelError(
