@@ -14,6 +14,9 @@ from chunkflow_worker.errors import ModelError
 from chunkflow_worker.inference.cpu import cpu_name
 from chunkflow_worker.inference.host import HostArrays
 
+LARGEST = float(np.finfo(np.float32).max)
+"""What infinite outputs are taken for: the mean of infinity and infinity, as it is computed, is not a number."""
+
 
 class Arrays(Protocol):
     """The memory of a device. Its arrays are indexed, and changed in place, as numpy's are."""
@@ -67,7 +70,7 @@ class Engine(Protocol):
     arrays: Arrays
 
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
-        """Run patches, czyx each, in one batch; returns their output patches, czyx, float32.
+        """Run patches, czyx each, in one batch; returns their output patches, czyx, float32, none of them infinite.
 
         Integer patches are scaled to [0, 1] by their type's largest value first. Raises OutOfMemory, ModelError.
         """
@@ -137,12 +140,24 @@ def check_input(source: str, taken: Sequence[Any], input_channels: int, size: Ve
         raise ModelError(f"{source} input {list(taken)} (nczyx); the options declare {declared}")
 
 
+def middle(output: Any, input_size: Sequence[int], output_size: Vec3) -> Any:
+    """Of an output nczyx as large as the input, which nets with padding return, the middle of the output's size; any other as
+    it is.
+    """
+    if tuple(output.shape[-3:]) != tuple(input_size):
+        return output
+    z, y, x = (slice((n - m) // 2, (n + m) // 2) for n, m in zip(input_size, output_size, strict=True))
+    return output[..., z, y, x]
+
+
 def checked(output: Any, channels: int, size: Vec3, source: str) -> NDArray[np.float32]:
-    """Output patches nczyx of `size` with the first `channels` channels, as float32. Raises ModelError when they are not."""
+    """Output patches nczyx of `size` with the first `channels` channels, as float32, infinite values as `LARGEST`. Raises
+    ModelError when they are not.
+    """
     array = np.asarray(output)
     if array.ndim != 5 or array.shape[2:] != tuple(size) or array.shape[1] < channels:
         raise ModelError(
             f"{source} returned shape {list(array.shape)} (n, channels, z, y, x); the options declare at least {channels} "
             f"channels of {list(size)}"
         )
-    return array[:, :channels].astype(np.float32, copy=False)
+    return np.clip(array[:, :channels].astype(np.float32, copy=False), -LARGEST, LARGEST)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.extras import needs
-from chunkflow_worker.inference.engine import HostEngine, check_input, checked, in_batches
+from chunkflow_worker.inference.engine import HostEngine, check_input, checked, in_batches, middle
 from chunkflow_worker.inference.host import unit_range
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -62,4 +62,4 @@ class OnnxEngine(HostEngine):
             if "allocate memory" in reason:
                 raise OutOfMemory(reason) from error
             raise ModelError(f"the net fails on input {list(batch.shape)} (nczyx): {reason}") from error
-        return checked(output, self.channels, self._output_size, "the net")
+        return checked(middle(output, batch.shape[2:], self._output_size), self.channels, self._output_size, "the net")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ConfigError, ModelError
-from chunkflow_worker.inference.engine import HostEngine, check_input, checked, in_batches
+from chunkflow_worker.inference.engine import HostEngine, check_input, checked, in_batches, middle
 from chunkflow_worker.inference.host import unit_range
 
 
@@ -50,4 +50,4 @@ class PznetEngine(HostEngine):
 
     def _run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         output = np.array(self._net.forward(batch))  # a copy: the memory is the net's, and its next call may use it again
-        return checked(output, self.channels, self._output_size, "the net")
+        return checked(middle(output, batch.shape[2:], self._output_size), self.channels, self._output_size, "the net")

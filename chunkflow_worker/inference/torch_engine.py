@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.extras import needs
 from chunkflow_worker.inference.cpu import cpu_name
-from chunkflow_worker.inference.engine import Arrays
+from chunkflow_worker.inference.engine import LARGEST, Arrays, middle
 from chunkflow_worker.inference.torch_arrays import TorchArrays, memory_guard
 from chunkflow_worker.inference.torch_net import load_net
 from chunkflow_worker.inference.torch_sections import in_sections
@@ -26,6 +27,7 @@ from chunkflow_worker.inference.torch_speed import (
     fast_precision,
     in_precision,
     streamlined,
+    sums_over_space,
     with_layout,
 )
 from chunkflow_worker.inference.torch_width import widened
@@ -67,7 +69,6 @@ class TorchEngine:
         self.channels = channels
         self._output_size = output_size
         self.arrays: Arrays = TorchArrays(self._target)
-        self._layout = torch.contiguous_format
         self._net = load_net(model_path, weight_path, trust_weights)
         self._acceleration = acceleration
         self._float32, run, self.precision = self._prepare((1, input_channels, *input_size), precision)
@@ -112,6 +113,7 @@ class TorchEngine:
                 outputs = self._forward(self._run, batch, self.precision)
             else:
                 outputs = torch.cat([self._forward(self._run, part, self.precision).clone() for part in batch.split(limit)])
+        outputs = middle(outputs, batch.shape[2:], self._output_size)
         wanted = (len(patches), *self._output_size)
         if outputs.ndim != 5 or (outputs.shape[0], *outputs.shape[2:]) != wanted or outputs.shape[1] < self.channels:
             raise ModelError(
@@ -121,7 +123,7 @@ class TorchEngine:
         kept = outputs[:, : self.channels].to(self._target, torch.float32).contiguous()
         if self._may_overflow:
             self._finite &= kept.isfinite().all()
-        result: Sequence[Any] = kept.unbind()
+        result: Sequence[Any] = kept.clamp(-LARGEST, LARGEST).unbind()
         return result
 
     def _forward(self, run: Any, batch: Any, precision: str) -> Any:
@@ -152,6 +154,7 @@ class TorchEngine:
             torch.backends.cudnn.benchmark = True
         _allow_tf32(torch, False)
         with memory_guard(torch), torch.inference_mode():
+            self._layout = torch.contiguous_format
             plain = net.module.to(self._target)
             trial, expected = self._expected(plain, shape)
             if not net.editable:
@@ -160,7 +163,9 @@ class TorchEngine:
                 run, wide = self._rewritten(plain, precision, trial, expected)
             if precision in ("bfloat16", "float16"):
                 reduced = self._reduced(wide, precision, trial, expected, asked)
-                return (run, run, "float32") if reduced is None else (run, reduced, precision)
+                if reduced is not None:
+                    return run, reduced, precision
+                return self._prepare(shape, "float32")
             _allow_tf32(torch, precision == "tf32")
         return run, run, precision
 
@@ -172,7 +177,7 @@ class TorchEngine:
         torch = self._torch
         on_cpu = self._target.type == "cpu"
         run = self._changed(plain, streamlined, trial, expected)
-        if precision == "float32" and not on_cpu:
+        if precision == "float32" and (not on_cpu or sums_over_space(run)):
             return run, run
         last = trial.contiguous(memory_format=torch.channels_last_3d)
         laid_out = self._changed(run, lambda net: with_layout(in_sections(deepcopy(net)), torch.channels_last_3d), last, expected)
@@ -190,7 +195,7 @@ class TorchEngine:
 
     def _expected(self, run: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """A batch of noise and the output for it: two patches, since some rewriting shows in batches alone, and small ones,
-        since CPUs are slow; unless the net does not take that.
+        since CPUs are slow; unless the net does not take that, or looks from one patch at the other.
         """
         torch = self._torch
         generator = torch.Generator().manual_seed(0)
@@ -199,7 +204,10 @@ class TorchEngine:
         for size in ((2, *small), (1, *small), shape):
             trial = torch.rand(size, generator=generator).to(self._target)
             try:
-                return trial, self._answer(run, trial, "float32")
+                expected = self._answer(run, trial, "float32")
+                if len(trial) == 1 or _distance(self._answer(run, trial[:1], "float32"), expected[:1]) <= _SAME:
+                    return trial, expected
+                self._net = replace(self._net, batch=1)
             except ModelError:
                 raise
             except Exception as error:
@@ -210,9 +218,11 @@ class TorchEngine:
         raise ModelError(f"the net fails on a patch of {list(shape)} (nczyx): {reason}") from problem
 
     def _answer(self, run: Any, trial: Any, precision: str) -> Any:
-        """Output for a copy of the trial, since a net or its `pre_process` may change its input."""
+        """Output for a copy of the trial, since a net or its `pre_process` may change its input; where it can be, by a copy of
+        the net, which may keep what it made for its first input.
+        """
         with memory_guard(self._torch):
-            return self._forward(run, trial.clone(), precision).to(self._target)
+            return self._forward(_copied(run) if self._net.editable else run, trial.clone(), precision).to(self._target)
 
     def _changed(self, net: Any, change: Callable[[Any], Any], trial: Any, expected: Any) -> Any:
         """The changed net, when it gives what the plain one gives; else the net."""
@@ -267,6 +277,14 @@ def _allow_tf32(torch: Any, allowed: bool) -> None:
 def _distance(found: Any, expected: Any) -> float:
     """Largest difference, relative to the largest expected value; not a number where something is not finite."""
     return float((found.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-6))
+
+
+def _copied(net: Any) -> Any:
+    """A copy of the net; the net itself where torch can't copy it, as before the first call of some layers."""
+    try:
+        return deepcopy(net)
+    except (RuntimeError, ValueError, TypeError):
+        return net
 
 
 def _first(output: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,11 @@ class UniversalEngine(HostEngine):
             self._inferencer = source.PatchInferencer(weight_path, np.ones(output_size, np.float32))
         except Exception as error:
             raise ModelError(f"PatchInferencer of {model_path} can't be built: {type(error).__name__}: {error}") from error
-        self.device = str(getattr(self._inferencer, "compute_device", self.device))
+        with suppress(Exception):  # as where it names a GPU that is not there
+            self.device = str(self._inferencer.compute_device)
         self._output_size = output_size
 
     def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
-        outputs = (self._inferencer(unit_range(patch)[np.newaxis]) for patch in patches)
+        # A copy, which it may change: what is a float already lies in the image itself.
+        outputs = (self._inferencer(np.array(unit_range(patch)[np.newaxis])) for patch in patches)
         return [checked(output, self.channels, self._output_size, "PatchInferencer")[0] for output in outputs]

@@ -55,7 +55,9 @@ class Inference(Operator):
     trust_weights: bool = field(False, help="Let the weights' file run code: only for pickles of whole objects that you trust.")
     input_patch_size: Vec3 = field(flag="-s", help="Size of the patch that the net takes.")
     output_patch_size: Vec3 | None = field(
-        None, flag="-z", help="Size of the patch that the net returns, centred; the input's when not given."
+        None,
+        flag="-z",
+        help="Size of the patch that the net returns, or of the middle to keep of it; the input's when not given.",
     )
     output_patch_overlap: Vec3 = field(Vec3(4, 64, 64), flag="-v", help="Overlap of neighbouring output patches.")
     output_crop_margin: Vec3 | None = field(

@@ -59,7 +59,7 @@ def test_residual_sums_reuse_the_memory_of_the_layer_alone() -> None:
     changed = streamlined(net)
     assert nn.BatchNorm3d not in kinds(changed)
     assert "add_into" in changed.code
-    assert changed.act.inplace
+    assert changed.get_submodule("0.act").inplace
     assert_same_answer(net, changed)
 
 
@@ -161,6 +161,22 @@ class Branching(nn.Module):
 def test_a_net_whose_graph_cant_be_read_is_returned_as_it_is() -> None:
     net = settled(Branching())
     assert streamlined(net) is net
+
+
+def test_arguments_that_a_net_may_have_besides_are_left_to_their_defaults() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv3d(1, WIDTH, 1), nn.BatchNorm3d(WIDTH)
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, scale: float = 0.5) -> torch.Tensor:
+            y = self.norm(self.conv(x)) * scale
+            return y if mask is None else y * mask
+
+    net = settled(Masked())
+    changed = streamlined(net)
+    assert nn.BatchNorm3d not in kinds(changed)
+    assert_same_answer(net, changed)
 
 
 def test_precision_is_set_on_all_that_floats() -> None:

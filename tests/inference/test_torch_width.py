@@ -63,11 +63,11 @@ def test_all_but_the_ends_are_widened(joined: bool) -> None:
     changed = widened(streamlined(net), TRIAL, 8)
     both = 16 if joined else 8
     assert widths(changed) == {
-        "enter": (1, 8),
-        "down": (8, 16),
-        "narrow": (16, 8),
-        "merge": (both, 8),
-        "leave": (8, 3),
+        "0.enter": (1, 8),
+        "0.down": (8, 16),
+        "0.narrow": (16, 8),
+        "0.merge": (both, 8),
+        "0.leave": (8, 3),
     }
     assert_same_answer(net, changed)
 
@@ -83,8 +83,9 @@ def test_what_meets_an_unknown_operation_keeps_its_channels() -> None:
             return self.c(self.b(y) / y.amax(1, keepdim=True))
 
     net = Net().eval()
-    changed = widened(streamlined(net), TRIAL, 8)
-    assert widths(changed) == widths(net)
+    lean = streamlined(net)
+    changed = widened(lean, TRIAL, 8)
+    assert widths(changed) == widths(lean)
     assert_same_answer(net, changed)
 
 
@@ -92,5 +93,5 @@ def test_layers_with_hooks_keep_their_channels() -> None:
     net = nn.Sequential(nn.Conv3d(1, 3, 1), nn.ReLU(), nn.Conv3d(3, 3, 1), nn.Conv3d(3, 1, 1)).eval()
     net[1].register_forward_hook(lambda module, given, output: output[:, [2, 1, 0]])
     changed = widened(streamlined(net), TRIAL, 8)
-    assert widths(changed) == {"0": (1, 3), "2": (3, 8), "3": (8, 1)}
+    assert widths(changed) == {"0.0": (1, 3), "0.2": (3, 8), "0.3": (8, 1)}
     assert_same_answer(net, changed)

@@ -233,6 +233,36 @@ def test_outputs_of_any_range_are_kept(run_step: RunStep) -> None:
     assert np.allclose(result.array[0], image.cutout(result.bbox).array, atol=1e-5)
 
 
+@pytest.mark.parametrize("framework", ["pytorch", "universal"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+def test_infinite_outputs_are_the_largest_there_are_also_where_patches_overlap(
+    tmp_path: Path, run_step: RunStep, framework: str, dtype: str
+) -> None:
+    model = tmp_path / "net.py"
+    model.write_text("""
+import numpy as np
+import torch
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return torch.cat([x * float("inf"), -x * float("inf"), x * float("nan")], 1)
+
+InstantiatedModel = Net()
+
+class PatchInferencer:
+    def __init__(self, weights, mask):
+        pass
+    def __call__(self, x):
+        return np.concatenate([x * np.inf, -x * np.inf, x * np.nan], 1)
+""")
+    operator = identity(framework=framework, convnet_model=str(model), num_output_channels=3, dtype=dtype, mask_output_chunk=True)
+    high, low, unknown = run_step(operator, chunk=noise((9, 18, 20))).chunk("chunk").array
+    least, most = (0, 255) if dtype == "uint8" else (np.finfo(dtype).min, np.finfo(dtype).max)
+    assert (high == most).all()
+    assert (low == least).all()
+    assert (unknown == 0).all() if dtype == "uint8" else np.isnan(unknown).all()
+
+
 def test_batches_give_the_same_as_single_patches(run_step: RunStep) -> None:
     """Named defect of the peer: batch sizes above 1 were refused."""
     image = noise((9, 18, 20))
