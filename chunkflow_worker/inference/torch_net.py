@@ -57,8 +57,7 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
         raise
     except Exception as error:
         used = f"{model_path} with {weight_path}" if weight_path else model_path
-        text = " ".join(str(error).split()) or ("a file is empty, or ends too early" if isinstance(error, EOFError) else "")
-        raise ModelError(f"loading {used} fails: {type(error).__name__}: {text[:_LONGEST]}") from error
+        raise ModelError(f"loading {used} fails: {_told(error)}") from error
 
 
 def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) -> Net:
@@ -99,13 +98,19 @@ def _weights(path: str, trusted: bool) -> Any:
     torch = needs("torch", extra="torch")
     try:
         return torch.load(path, map_location="cpu", weights_only=not trusted)
-    except pickle.UnpicklingError as error:
-        if trusted or "weights only" not in str(error).lower():
-            raise
+    except Exception as error:
+        if trusted or not isinstance(error, pickle.UnpicklingError) or "weights only" not in str(error).lower():
+            raise ModelError(f"loading weights from {path} fails: {_told(error)}; give a file of torch.save") from error
         raise ModelError(
             f"{path} holds more than tensors, and loading it could run code: save the net's state_dict() instead, or give "
             "--trust-weights if you trust the file"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """What a library says went wrong, in a line."""
+    text = " ".join(str(error).split()) or ("a file is empty, or ends too early" if isinstance(error, EOFError) else "")
+    return f"{type(error).__name__}: {text[:_LONGEST]}"
 
 
 def _state(saved: Any) -> Any:
