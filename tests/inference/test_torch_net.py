@@ -241,6 +241,12 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path, content: bytes) 
         load_net(model, weights)
 
 
+def test_a_text_as_weights_is_told(tmp_path: Path) -> None:
+    model, weights = model_and(tmp_path, lambda path: path.write_bytes(b"hello") and None)
+    with pytest.raises(ModelError, match=r"loading weights from .*w\.pt fails: .*; give a file of torch\.save"):
+        load_net(model, weights)
+
+
 def test_weights_as_the_model_are_refused(tmp_path: Path) -> None:
     _, weights = model_and(tmp_path, lambda path: torch.save(trained().state_dict(), path))
     with pytest.raises(ModelError, match=r"w\.pt"):
