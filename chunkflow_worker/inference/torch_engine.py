@@ -194,20 +194,24 @@ class TorchEngine:
         return laid_out, laid_out if wide is run else wide
 
     def _expected(self, run: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """A batch of noise and the output for it: two patches, since some rewriting shows in batches alone, and small ones,
-        since CPUs are slow; unless the net does not take that, or looks from one patch at the other.
+        """A batch of noise and the output for it: of small patches, since CPUs are slow, unless the net does not take them; of
+        two, since some rewriting shows in batches alone.
+
+        A net that does not take two, or looks from one at the other, is given one at a time from here on.
         """
         torch = self._torch
         generator = torch.Generator().manual_seed(0)
         small = (shape[1], shape[2], min(shape[3], 64), min(shape[4], 64))
         problem: Exception | None = None
-        for size in ((2, *small), (1, *small), shape):
-            trial = torch.rand(size, generator=generator).to(self._target)
+        for count, *size in ((2, *small), (1, *small), (2, *shape[1:]), shape):
+            trial = torch.rand((count, *size), generator=generator).to(self._target)
             try:
                 expected = self._answer(run, trial, "float32")
-                if len(trial) == 1 or _distance(self._answer(run, trial[:1], "float32"), expected[:1]) <= _SAME:
+                if count == 1:
+                    self._net = replace(self._net, batch=self._net.batch or 1)
                     return trial, expected
-                self._net = replace(self._net, batch=1)
+                if _distance(self._answer(run, trial[:1], "float32"), expected[:1]) <= _SAME:
+                    return trial, expected
             except ModelError:
                 raise
             except Exception as error:

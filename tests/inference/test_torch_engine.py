@@ -118,15 +118,16 @@ def test_a_net_that_keeps_what_fits_its_first_patch_meets_the_real_size_first(tm
 @pytest.mark.parametrize(
     "source",
     [
+        module("return self.conv(x.view(1, 1, 4, 8, 8))"),
         module("y = self.conv(x)\nreturn (y - y.mean()) / y.std()"),
         "InstantiatedModel = nn.Sequential(nn.Conv3d(1, 1, 3), nn.BatchNorm3d(1, track_running_stats=False), nn.ZeroPad3d(1))\n",
         "InstantiatedModel = nn.Conv3d(1, 1, 3, padding=1)\n"
         "def pre_process(patch):\n    return torch.from_numpy(patch - patch.mean())\n",
     ],
-    ids=["net", "norm", "pre_process"],
+    ids=["one only", "mean", "norm", "pre_process"],
 )
-def test_an_answer_does_not_depend_on_the_other_patches_of_a_batch(tmp_path: Path, source: str) -> None:
-    """chunkflow 1.2.0 runs patch by patch, so model files may take a mean over all that they are given."""
+def test_a_net_that_was_written_for_one_patch_is_given_one_at_a_time(tmp_path: Path, source: str) -> None:
+    """chunkflow 1.2.0 runs patch by patch, so model files may rely on it, or take a mean over all that they are given."""
     engine = engine_of(tmp_path, source)
     patches = noise(3) * np.float32([1, 2, 3]).reshape(3, 1, 1, 1, 1)
     alone = np.concatenate([predicted(engine, patches[i : i + 1]) for i in range(3)])
