@@ -99,12 +99,19 @@ def _weights(path: str, trusted: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=not trusted)
     except Exception as error:
-        if trusted or not isinstance(error, pickle.UnpicklingError) or "weights only" not in str(error).lower():
+        refused = isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower()
+        if trusted or not refused or not _is_saved(path):
             raise ModelError(f"loading weights from {path} fails: {_told(error)}; give a file of torch.save") from error
         raise ModelError(
             f"{path} holds more than tensors, and loading it could run code: save the net's state_dict() instead, or give "
             "--trust-weights if you trust the file"
         ) from error
+
+
+def _is_saved(path: str) -> bool:
+    """Whether a file begins as those of torch.save do: as a zip archive or, in the old format, as a pickle."""
+    with Path(path).open("rb") as file:
+        return file.read(2).startswith((b"PK", b"\x80"))
 
 
 def _told(error: Exception) -> str:
