@@ -105,7 +105,7 @@ class Task:
             return value
         if value is not None:
             raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
-        raise self._lacks("chunk", name)
+        raise self.lacks(name, kind="chunk")
 
     def chunks_of_one_box(self, *names: str) -> list[Chunk]:
         """The chunks of those names. Raises ChunkMismatch when one is not there, or covers another box than the first."""
@@ -118,12 +118,13 @@ class Task:
     def value(self, name: str) -> Any:
         """The value of that name, of any kind. Raises ChunkMismatch when there is none."""
         if self.values.get(name) is None:
-            raise self._lacks("value", name)
+            raise self.lacks(name)
         return self.values[name]
 
-    def _lacks(self, kind: str, name: str) -> ChunkMismatch:
+    def lacks(self, *names: str, kind: str = "value") -> ChunkMismatch:
+        """The error that tells of what was asked for and is not there."""
         known = ", ".join(sorted(self.values)) or "none"
-        return ChunkMismatch(f"there is no {kind} named {name!r}; made so far: {known}")
+        return ChunkMismatch(f"there is no {kind} named {', '.join(map(repr, names))}; made so far: {known}")
 
     def box_of(self, chunk: Chunk) -> BoundingBox | None:
         """The task's box in voxels of `chunk`: larger ones when the chunk was downsampled. None when there is no box.

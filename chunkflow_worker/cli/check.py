@@ -22,7 +22,8 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
     """
     size = Vec3(*chunk_size) if chunk_size else _task_size(chain)
     click.echo(f"{source}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}")
-    blocks = output_blocks(chain.dump()["operators"]) if open_it else Vec3(1, 1, 1)
+    operators = chain.dump()["operators"]
+    blocks = output_blocks(operators) if open_it else Vec3(1, 1, 1)
     most = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
         flow = " -> ".join(filter(None, (", ".join(operator.reads()), ", ".join(operator.writes()))))
@@ -42,7 +43,7 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
         with chain.open(dry_run=True) as opened:
             click.echo("all volumes and models open")
             if isinstance(chain.tasks, GenerateTasks):
-                why = refusal(chain.tasks.boxes_of_volume(), chain.dump()["operators"])
+                why = refusal(chain.tasks.boxes_of_volume(), operators)
                 if why:
                     click.echo(f"note: workers are likely to refuse these boxes: {why}")
             own = _rehearsed(opened)

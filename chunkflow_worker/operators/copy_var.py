@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import ClassVar, Literal
 
-from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.operator import Operator, Run, Step
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -40,8 +39,7 @@ class CopyVar(Operator):
 
         def step(task: Task) -> None:
             if self.from_name not in task.values:
-                known = ", ".join(sorted(task.values)) or "none"
-                raise ChunkMismatch(f"there is no value named {self.from_name!r}; made so far: {known}")
+                raise task.lacks(self.from_name)
             task.values[self.to_name] = duplicate(task.values[self.from_name])
 
         yield step

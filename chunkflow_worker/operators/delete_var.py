@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.operator import Operator, Run, Step, split_names
 from chunkflow_worker.options import field
 from chunkflow_worker.task import Task
@@ -30,8 +29,7 @@ class DeleteVar(Operator):
         def step(task: Task) -> None:
             missing = [name for name in names if name not in task.values]
             if missing:
-                known = ", ".join(sorted(task.values)) or "none"
-                raise ChunkMismatch(f"there is no value named {', '.join(map(repr, missing))}; made so far: {known}")
+                raise task.lacks(*missing)
             for name in names:
                 del task.values[name]
 

@@ -16,7 +16,7 @@ from chunkflow_worker.task import Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class EvaluateSegmentation(Operator):
@@ -51,7 +51,7 @@ class EvaluateSegmentation(Operator):
                 raise ChunkMismatch(f"{names[1]!r} is zero everywhere: there is nothing to compare with")
             scores = _scores(made[labelled], true[labelled])
             task.values[self.output] = scores
-            _log.warning("%s %s: %s", self.label, task.bbox or ours.bbox, json.dumps(scores))
+            log.warning("%s %s: %s", self.label, task.bbox or ours.bbox, json.dumps(scores))
 
         yield step
 

@@ -21,7 +21,7 @@ from chunkflow_worker.task import Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LoadTif(Operator):
@@ -94,7 +94,7 @@ def _open(tifffile: Any, path: Path) -> Any:
         tif = tifffile.TiffFile(path, is_shaped=False)
     if len(tif.series) > 1:
         shapes = ", ".join(str(series.shape) for series in tif.series)
-        _log.warning("%s holds several images, and only the first is read; their shapes: %s", path, shapes)
+        log.warning("%s holds several images, and only the first is read; their shapes: %s", path, shapes)
     return tif
 
 

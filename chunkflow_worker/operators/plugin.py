@@ -202,8 +202,7 @@ def _value(task: Task, name: str) -> Any:
     if name == "bbox":
         return task.bbox
     if name not in task.values:
-        known = ", ".join(sorted(task.values)) or "none"
-        raise ChunkMismatch(f"there is no value named {name!r}; made so far: {known}")
+        raise task.lacks(name)
     return task.values[name]
 
 

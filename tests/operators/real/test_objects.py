@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -87,13 +88,18 @@ def volume_of(vertices: np.ndarray, faces: np.ndarray) -> float:
     return float((a * np.cross(b, c)).sum() / 6)
 
 
+def mesh_two_boxes(chunkflow: Any, bodies: Any, options: str) -> None:
+    """Fragments of the volume's neurons, of both boxes."""
+    chunkflow(VOLUME)
+    chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
+    chunkflow(TWO_BOXES, "load-precomputed -v file://seg", f"mesh -m 0 -o file://seg {options}")
+
+
 @pytest.mark.shows("mesh", "mesh-manifest", "download-mesh")
 def test_meshes_of_two_boxes(chunkflow, bodies) -> None:
     ids = bodies.array[CUT]
     three = largest(ids, 3)
-    chunkflow(VOLUME)
-    chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
-    chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "mesh -m 0 -o file://seg -f 0")
+    mesh_two_boxes(chunkflow, bodies, "-f 0")
     chunkflow("mesh-manifest -v file://seg")
     chunkflow(f"download-mesh -v file://seg -i {','.join(map(str, three))} -o obj/ -f obj")
     for object_id in three:
@@ -108,9 +114,7 @@ def test_meshes_of_two_boxes(chunkflow, bodies) -> None:
 
 @pytest.mark.shows("mesh")
 def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> None:
-    chunkflow(VOLUME)
-    chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
-    chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "mesh -m 0 -o file://seg -e 10")
+    mesh_two_boxes(chunkflow, bodies, "-e 10")
     chunkflow("mesh-manifest -v file://seg")
     for object_id in largest(bodies.array[CUT], 3):
         mesh = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh.get(object_id)
@@ -119,9 +123,7 @@ def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> N
 
 @pytest.mark.shows("mesh-multires")
 def test_meshes_in_several_resolutions_enclose_their_neurons(chunkflow, bodies) -> None:
-    chunkflow(VOLUME)
-    chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
-    chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "mesh -m 0 -o file://seg -f 0")
+    mesh_two_boxes(chunkflow, bodies, "-f 0")
     chunkflow("mesh-multires -v file://seg --levels 2")
     meshes = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh
     for object_id in largest(bodies.array[CUT], 3):
