@@ -51,7 +51,7 @@ bench: .venv/dev.installed
 
 # Workers are killed, messages repeated, connections cut, ...; figures go to docs/reliability.md.
 chaos: .venv/dev.installed
-	PYTHONPATH=tests/e2e:tests/faults $(BIN)/python tests/chaos $(CHAOS)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 # Known vulnerabilities of what is installed. Asks PyPI's advisory service; what it can't tell fails the command.
 audit: .venv/dev.installed
@@ -74,7 +74,7 @@ image-gpu:
 
 # Builds the images, runs a job with compose, stops and kills its workers meanwhile. Needs Docker.
 e2e-docker:
-	DOCKER="$(DOCKER)" DOCKER_BUILD_ARGS="$(DOCKER_BUILD_ARGS)" $(PYTHON) tests/deploy/e2e_docker.py
+	DOCKER="$(DOCKER)" DOCKER_BUILD_ARGS="$(DOCKER_BUILD_ARGS)" $(PYTHON) -m tests.deploy.e2e_docker
 
 clean:
 	rm -rf .venv benchmarks/.envs build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,11 +10,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from chunkflow_worker.inference.cpu import cpu_count, cpu_flags, cpu_name
+from chunkflow_worker.machine.cpu import cpu_count, cpu_flags, cpu_name
 
 ROOT = Path(__file__).parents[1]
 _ENVIRONMENTS = Path(__file__).parent / ".envs"
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16")
+_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_fp16",
+)
 
 
 def python_with(name: str, *requirements: str) -> Path:
@@ -26,7 +35,9 @@ def python_with(name: str, *requirements: str) -> Path:
     folder = _ENVIRONMENTS / name
     python, installed = folder / "bin" / "python", folder / "requirements.txt"
     if not installed.exists() or installed.read_text() != wanted:
-        print(f"installing {', '.join(wanted.split())} in {folder.relative_to(ROOT)}", file=sys.stderr)
+        print(
+            f"installing {', '.join(wanted.split())} in {folder.relative_to(ROOT)}", file=sys.stderr
+        )
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *wanted.split()], check=True)
@@ -72,6 +83,10 @@ def describe() -> str:
 def _commit() -> str:
     """The last commit that changed the worker, and whether it was changed since."""
     git, code = ["git", "-C", str(ROOT)], ["--", "chunkflow_worker"]
-    last = subprocess.run([*git, "log", "-1", "--format=%h", *code], capture_output=True, text=True, check=False).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", *code], capture_output=True, text=True, check=False).stdout.strip()
+    last = subprocess.run(
+        [*git, "log", "-1", "--format=%h", *code], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", *code], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return f"{last or 'an unknown commit'}{' with changes' if changed else ''}"

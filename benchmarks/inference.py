@@ -25,9 +25,13 @@ def programs(job: Job, on_gpu: bool) -> list[Program]:
     strict = [_STRICT, "tf32"] if on_gpu else [_STRICT]
     found = [ours(f"ours, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
     if on_gpu:
-        found.append(ours("ours, auto, compiled", replace(job, precision="auto", acceleration="compile")))
+        found.append(
+            ours("ours, auto, compiled", replace(job, precision="auto", acceleration="compile"))
+        )
     found += [chunkflow(job), monai(job), bare("net alone, plain", replace(job, precision="plain"))]
-    return found + [bare(f"net alone, our engine, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
+    return found + [
+        bare(f"net alone, our engine, {p}", replace(job, precision=p)) for p in [*strict, "auto"]
+    ]
 
 
 def main() -> None:
@@ -36,11 +40,19 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     on_gpu = bool(gpu())
     # A GPU is given more patches, and so many that the last of each axis must be moved inward, as in real tasks.
-    job = Job((112, 1152, 1152) if on_gpu else (36, 448, 448), model=NET, warm_up="chunk" if on_gpu else "patch")
+    job = Job(
+        (112, 1152, 1152) if on_gpu else (36, 448, 448),
+        model=NET,
+        warm_up="chunk" if on_gpu else "patch",
+    )
     with tempfile.TemporaryDirectory() as folder:
         results = race(keeping_output(programs(job, on_gpu), Path(folder)), repeats)
         compared = differences(results, must_agree=not on_gpu)
-    ours_plain = [r.program.label for r in results if r.program.module == "ours_runner" and r.program.job.acceleration == "none"]
+    ours_plain = [
+        r.program.label
+        for r in results
+        if r.program.module == "ours_runner" and r.program.job.acceleration == "none"
+    ]
     table = speed_table(results, ours_plain)
     text = (
         f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: {job.patches} patches in every "

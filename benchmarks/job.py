@@ -53,7 +53,10 @@ class Job:
         Then both ours and chunkflow run as their command lines do unless told otherwise: the overlap at the chunk's rim is
         cut off. Where they do not fit chunkflow needs --mask-output-chunk, and ours gets it too. The patches are the same.
         """
-        return all((c - p) % (p - o) == 0 for c, p, o in zip(self.chunk, self.patch, self.overlap, strict=True))
+        return all(
+            (c - p) % (p - o) == 0
+            for c, p, o in zip(self.chunk, self.patch, self.overlap, strict=True)
+        )
 
     def windows(self) -> Iterator[tuple[slice, slice, slice]]:
         """The patches: at the stride from the chunk's start; the last of an axis ends at the chunk's end."""
@@ -73,7 +76,9 @@ class Job:
 
     @classmethod
     def load(cls, text: str) -> Job:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()
+        }
         return cls(**values)
 
 

@@ -30,7 +30,11 @@ def stated_peak(job: Job) -> float | None:
         pipeline.write_text(yaml.safe_dump({"operators": operators}))
         program = "from chunkflow_worker.cli.worker import main; main()"
         done = subprocess.run(
-            [sys.executable, "-c", program, "check", pipeline], capture_output=True, text=True, check=False, cwd=ROOT
+            [sys.executable, "-c", program, "check", pipeline],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
         )
     found = re.search(r"peak memory\D*([0-9.]+) ?GB", done.stdout)
     return float(found[1]) if found else None
@@ -38,7 +42,9 @@ def stated_peak(job: Job) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=1, help="fresh processes of each; the largest peak counts")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="fresh processes of each; the largest peak counts"
+    )
     repeats = parser.parse_args().repeats
     job = Job((112, 1152, 1152), warm_up="none")
     tiny = replace(job, model=TINY_NET)
@@ -54,7 +60,13 @@ def main() -> None:
         results += runs
         stated = stated_peak(program.job) if program.module == "ours_runner" else None
         peak = max(run.peak for run in runs)
-        rows.append([program.label, f"{peak / 1e9:.2f}", f"{stated:.2f}" if stated is not None else "not stated"])
+        rows.append(
+            [
+                program.label,
+                f"{peak / 1e9:.2f}",
+                f"{stated:.2f}" if stated is not None else "not stated",
+            ]
+        )
     table = markdown(["Program", "peak, GB", "`check` states, GB"], rows)
     text = (
         f"Chunk 112x1152x1152 uint8 ({job.voxels / 1e9:.2f} GB), 3 output channels (uint8 0.45 GB, float32 1.78 GB), patch "

@@ -14,7 +14,11 @@ class Conv(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int]):
         padding = tuple(k // 2 for k in kernel)
-        super().__init__(nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=False), nn.BatchNorm3d(outputs), nn.ELU())
+        super().__init__(
+            nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=False),
+            nn.BatchNorm3d(outputs),
+            nn.ELU(),
+        )
 
 
 class Residual(nn.Module):
@@ -24,7 +28,9 @@ class Residual(nn.Module):
         super().__init__()
         self.first = Conv(inputs, outputs, (1, 3, 3))
         self.second = Conv(outputs, outputs, (3, 3, 3))
-        self.third = nn.Sequential(nn.Conv3d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm3d(outputs))
+        self.third = nn.Sequential(
+            nn.Conv3d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm3d(outputs)
+        )
         self.activation = nn.ELU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -51,9 +57,13 @@ class RSUNet(nn.Module):
     def __init__(self, inputs: int = 1, outputs: int = 3):
         super().__init__()
         self.embed = Conv(inputs, WIDTHS[0], (1, 5, 5))
-        self.down = nn.ModuleList(Residual(a, b) for a, b in zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True))
+        self.down = nn.ModuleList(
+            Residual(a, b) for a, b in zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True)
+        )
         self.pool = nn.MaxPool3d((1, 2, 2))
-        self.up = nn.ModuleList(Up(b, a) for a, b in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True))
+        self.up = nn.ModuleList(
+            Up(b, a) for a, b in zip(WIDTHS[-2::-1], WIDTHS[:0:-1], strict=True)
+        )
         self.merge = nn.ModuleList(Residual(w, w) for w in WIDTHS[-2::-1])
         self.head = nn.Conv3d(WIDTHS[0], outputs, (1, 5, 5), padding=(0, 2, 2))
 

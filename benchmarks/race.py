@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.environment import ROOT, python_with
 from benchmarks.job import Job
-from chunkflow_worker.inference.cpu import cpu_count
+from chunkflow_worker.machine.cpu import cpu_count
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def bare(label: str, job: Job) -> Program:
 
 
 def chunkflow(job: Job) -> Program:
-    return Program("chunkflow 1.2.0", "chunkflow_runner", python_with("chunkflow", "chunkflow==1.2.0"), job)
+    return Program(
+        "chunkflow 1.2.0", "chunkflow_runner", python_with("chunkflow", "chunkflow==1.2.0"), job
+    )
 
 
 def monai(job: Job) -> Program:
@@ -70,7 +72,10 @@ def race(programs: Sequence[Program], repeats: int) -> list[Result]:
                 result.seconds.append(answer["seconds"])
                 result.cpu_seconds.append(answer["cpu_seconds"])
                 result.peak = max(result.peak, answer["peak"])
-                print(f"{i + 1}/{repeats}  {result.program.label}: {answer['seconds']:.2f} s", file=sys.stderr)
+                print(
+                    f"{i + 1}/{repeats}  {result.program.label}: {answer['seconds']:.2f} s",
+                    file=sys.stderr,
+                )
     return [result for _, result in ready]
 
 
@@ -85,7 +90,12 @@ class _Runner:
     def __enter__(self) -> _Runner:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._log.close()
         if self._process is not None:
             assert self._process.stdin is not None
@@ -98,7 +108,12 @@ class _Runner:
         """Start it and wait until it is warm."""
         print(f"starting {self._program.label}", file=sys.stderr)
         self._process = subprocess.Popen(
-            [self._program.python, "-m", f"benchmarks.runners.{self._program.module}", self._program.job.dump()],
+            [
+                self._program.python,
+                "-m",
+                f"benchmarks.runners.{self._program.module}",
+                self._program.job.dump(),
+            ],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": str(cpu_count()), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,

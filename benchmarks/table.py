@@ -29,7 +29,9 @@ def speed_table(results: Sequence[Result], references: Sequence[str], patches: b
     known = [by_label[label] for label in references if label in by_label]
     head = ["Program", *(["s/patch"] if patches else ["s"]), "fastest to slowest", "Mvoxel/s"]
     head += ["CPU s/patch" if patches else "CPU s"]
-    head += [f"{kind} / {reference.program.label}" for reference in known for kind in ("time", "CPU")]
+    head += [
+        f"{kind} / {reference.program.label}" for reference in known for kind in ("time", "CPU")
+    ]
     rows = []
     for result in results:
         job = result.program.job
@@ -53,18 +55,31 @@ def _ratio(found: Sequence[float], reference: Sequence[float]) -> str:
 
 
 def rounds(repeats: int) -> str:
-    return f"median of {repeats} rounds" if repeats > 1 else "one round, which can't tell programs apart that are close"
+    return (
+        f"median of {repeats} rounds"
+        if repeats > 1
+        else "one round, which can't tell programs apart that are close"
+    )
 
 
 def named(result: Result) -> str:
     """Its label, with what `auto` came to."""
     chosen = result.facts.get("precision", "")
-    return f"{result.program.label}: {chosen}" if chosen and "auto" in result.program.label else result.program.label
+    return (
+        f"{result.program.label}: {chosen}"
+        if chosen and "auto" in result.program.label
+        else result.program.label
+    )
 
 
 def versions(results: Sequence[Result]) -> str:
     """Each version that took part, once."""
-    found = {f"{name} {number}" for result in results for name, number in result.versions.items() if number}
+    found = {
+        f"{name} {number}"
+        for result in results
+        for name, number in result.versions.items()
+        if number
+    }
     return ", ".join(sorted(found))
 
 
@@ -72,7 +87,9 @@ def record(title: str, text: str, results: Sequence[Result]) -> None:
     """Print a section for this device, and put it in place of the one that RESULTS.md holds."""
     body = f"{text}\n\n{'; '.join(filter(None, [describe(), versions(results)]))}."
     print(f"\n{title}\n\n{body}")
-    RESULTS.write_text(replaced(RESULTS.read_text() if RESULTS.exists() else "", title, device(), body))
+    RESULTS.write_text(
+        replaced(RESULTS.read_text() if RESULTS.exists() else "", title, device(), body)
+    )
 
 
 def replaced(document: str, title: str, name: str, body: str) -> str:
@@ -86,5 +103,8 @@ def replaced(document: str, title: str, name: str, body: str) -> str:
     sections.setdefault(title, {})[name] = body.strip()
     blocks = [_HEAD.strip()]
     for heading, parts in sorted(sections.items()):
-        blocks += [f"## {heading}", *(f"### {part}\n\n{text}" for part, text in sorted(parts.items()))]
+        blocks += [
+            f"## {heading}",
+            *(f"### {part}\n\n{text}" for part, text in sorted(parts.items())),
+        ]
     return "\n\n".join(blocks) + "\n"

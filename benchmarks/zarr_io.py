@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.table import markdown, record, rounds
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.create_chunk import CreateChunk
 from chunkflow_worker.storage.zarr import create_zarr, open_zarr
 
@@ -43,7 +43,11 @@ def tensorstore_alone(path: Path) -> Access:
     import tensorstore
 
     driver = "zarr3" if (path / "zarr.json").exists() else "zarr"
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "store_data_equal_to_fill_value": True}
+    spec = {
+        "driver": driver,
+        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "store_data_equal_to_fill_value": True,
+    }
     array = tensorstore.open(spec, open=True).result()
 
     def write(box: BoundingBox, voxels: Any) -> None:
@@ -76,28 +80,50 @@ def main() -> None:
     for driver, name in (("zarr", "Zarr 2"), ("zarr3", "Zarr 3")):
         found: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for first in range(repeats):
-            for library in islice(cycle(LIBRARIES), first, first + len(LIBRARIES)):  # none is always the first
+            for library in islice(
+                cycle(LIBRARIES), first, first + len(LIBRARIES)
+            ):  # none is always the first
                 with tempfile.TemporaryDirectory() as folder:
                     create_zarr(
-                        f"file://{folder}", driver=driver, bounds=BOUNDS, voxel_size=(40, 8, 8), block_size=BLOCK, dtype="uint8"
+                        f"file://{folder}",
+                        driver=driver,
+                        bounds=BOUNDS,
+                        voxel_size=(40, 8, 8),
+                        block_size=BLOCK,
+                        dtype="uint8",
                     )
                     read, write = LIBRARIES[library](Path(folder) / "0")
                     steps = {
-                        "write": lambda write=write: [write(box, image[box.slices((0, 0, 0))]) for box in boxes],
+                        "write": lambda write=write: [
+                            write(box, image[box.slices((0, 0, 0))]) for box in boxes
+                        ],
                         "read": lambda read=read: [read(box) for box in boxes],
-                        f"read with {MARGIN} around": lambda read=read: [read(box) for box in grown],
+                        f"read with {MARGIN} around": lambda read=read: [
+                            read(box) for box in grown
+                        ],
                     }
                     for step, run in steps.items():
                         wall, cpu = perf_counter(), process_time()
                         run()
-                        found.setdefault((step, library), []).append((perf_counter() - wall, process_time() - cpu))
+                        found.setdefault((step, library), []).append(
+                            (perf_counter() - wall, process_time() - cpu)
+                        )
                     assert np.array_equal(read(BOUNDS), image)
         for step in dict.fromkeys(step for step, _ in found):
             size = sum(box.voxels for box in (grown if "around" in step else boxes)) / 1e6
             for library in LIBRARIES:
                 seconds, cpu_seconds = zip(*found[step, library], strict=True)
-                speeds = [f"{size / median(seconds):.0f}", f"{size / max(seconds):.0f} to {size / min(seconds):.0f}"]
-                rows.append([f"{name}, {step}: {library}", *speeds, f"{median(cpu_seconds) / size * 1e3:.2f}"])
+                speeds = [
+                    f"{size / median(seconds):.0f}",
+                    f"{size / max(seconds):.0f} to {size / min(seconds):.0f}",
+                ]
+                rows.append(
+                    [
+                        f"{name}, {step}: {library}",
+                        *speeds,
+                        f"{median(cpu_seconds) / size * 1e3:.2f}",
+                    ]
+                )
     table = markdown(["Program", "Mvoxel/s", "slowest to fastest", "CPU ms/Mvoxel"], rows)
     text = (
         f"An image of {_text(BOUNDS.size)} uint8 in blocks of {_text(BLOCK)}, blosc with zstd, on a local disk, in boxes of "
@@ -112,8 +138,8 @@ def _text(size: Vec3) -> str:
 
 def voxels() -> Any:
     """Waves with some noise, which compress as electron micrographs do."""
-    from chunkflow_worker.operator import Run
-    from chunkflow_worker.task import Task
+    from chunkflow_worker.pipeline.operator import Run
+    from chunkflow_worker.pipeline.task import Task
 
     task = Task(bbox=BOUNDS)
     with CreateChunk().open(Run(needed_box=lambda box, bounds: box)) as step:

@@ -2,9 +2,9 @@
 
 import sys
 
-from chunkflow_worker.app import make_app
 from chunkflow_worker.errors import ChunkflowError, ConfigError
-from chunkflow_worker.scrub import scrub
+from chunkflow_worker.report.scrub import scrub
+from chunkflow_worker.service.app import make_app
 
 try:
     app = make_app()

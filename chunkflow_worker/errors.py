@@ -29,9 +29,7 @@ from dataclasses import dataclass
 
 _LONGEST_QUOTE = 500
 
-NO_AWS_CREDENTIALS = (
-    "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role"
-)
+NO_AWS_CREDENTIALS = "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role"
 
 
 class ChunkflowError(Exception):
@@ -108,7 +106,14 @@ class ConfigError(PermanentError):
         if len(self.faults) == 1:
             super().__init__(f"{subject}: {self.faults[0]}")
         else:
-            super().__init__("\n".join([f"{subject}: {len(self.faults)} faults", *(f"  {fault}" for fault in self.faults)]))
+            super().__init__(
+                "\n".join(
+                    [
+                        f"{subject}: {len(self.faults)} faults",
+                        *(f"  {fault}" for fault in self.faults),
+                    ]
+                )
+            )
 
     @classmethod
     def one(cls, subject: str, place: str, problem: str, cure: str = "") -> ConfigError:

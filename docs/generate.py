@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reference import all_operators_page
 
-from chunkflow_worker.settings import settings_table
+from chunkflow_worker.config.settings import settings_table
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,11 @@ PAGES = {"settings.md": settings_page, "operators.md": all_operators_page}
 
 
 def main(check: bool) -> int:
-    stale = [name for name, page in PAGES.items() if not (HERE / name).exists() or (HERE / name).read_text() != page()]
+    stale = [
+        name
+        for name, page in PAGES.items()
+        if not (HERE / name).exists() or (HERE / name).read_text() != page()
+    ]
     if check:
         sys.stderr.writelines(f"docs/{name} is stale: run make docs\n" for name in stale)
         return bool(stale)

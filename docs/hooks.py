@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 REPOSITORY_PAGES = {
     "changelog.md": "CHANGELOG.md",
     "benchmarks.md": "benchmarks/RESULTS.md",
-    **{page: page for page in ("deploy/README.md", "deploy/kubernetes/README.md", "deploy/aws/README.md")},
+    **{
+        page: page
+        for page in ("deploy/README.md", "deploy/kubernetes/README.md", "deploy/aws/README.md")
+    },
 }
 COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
 
@@ -35,7 +38,10 @@ LINKS = {
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    groups: list[Any] = [{group: [f"operators/{name}.md" for name in names]} for group, names in grouped_operators().items()]
+    groups: list[Any] = [
+        {group: [f"operators/{name}.md" for name in names]}
+        for group, names in grouped_operators().items()
+    ]
     reference = next(item["Reference"] for item in config.nav or [] if "Reference" in item)
     reference.insert(0, {"Operators": ["operators/index.md", *groups]})
     return config

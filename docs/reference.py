@@ -10,12 +10,14 @@ from inspect import cleandoc
 import click
 import yaml
 
-from chunkflow_worker.catalog import folder_names, operator_names
 from chunkflow_worker.cli.chunkflow import GROUPS, Chain, cli
-from chunkflow_worker.operator import Operator, TaskSource, find_operator
-from chunkflow_worker.options import click_options
+from chunkflow_worker.config.options import click_options
+from chunkflow_worker.pipeline.catalog import folder_names, operator_names
+from chunkflow_worker.pipeline.operator import Operator, TaskSource, find_operator
 
-_OTHERS = re.compile(r"(?:^|(?<=\. ))(?:Differs from|Not in) chunkflow 1\.2\.0.*|(?:^|(?<=\. ))An operator of ours\.")
+_OTHERS = re.compile(
+    r"(?:^|(?<=\. ))(?:Differs from|Not in) chunkflow 1\.2\.0.*|(?:^|(?<=\. ))An operator of ours\."
+)
 _HELP_WIDTH = 90
 
 
@@ -30,9 +32,16 @@ def grouped_operators() -> dict[str, list[str]]:
 
 def operators_index() -> str:
     """A page that lists all operators."""
-    lines = ["# Operators", "", "Options are the same on the command line (`--volume-path`) and in YAML (`volume_path`).", ""]
+    lines = [
+        "# Operators",
+        "",
+        "Options are the same on the command line (`--volume-path`) and in YAML (`volume_path`).",
+        "",
+    ]
     for group, names in grouped_operators().items():
-        rows = [f"| [{name}]({name}.md) | {_paragraphs(find_operator(name))[0]} |" for name in names]
+        rows = [
+            f"| [{name}]({name}.md) | {_paragraphs(find_operator(name))[0]} |" for name in names
+        ]
         lines += [f"## {group}", "", "| operator | what it does |", "| --- | --- |", *rows, ""]
     return "\n".join(lines)
 
@@ -73,14 +82,22 @@ def options_table(kind: type[Operator]) -> str:
         assert option.name is not None
         info = kind.model_fields[option.name]
         default = "required" if info.is_required() else _default(info.default)
-        row = [f"`{option.name}`", _flags(option), _type(option), default, (info.description or "").replace("|", "\\|")]
+        row = [
+            f"`{option.name}`",
+            _flags(option),
+            _type(option),
+            default,
+            (info.description or "").replace("|", "\\|"),
+        ]
         rows.append(f"| {' | '.join(row)} |")
     return "\n".join(rows)
 
 
 def command_page(name: str, command: click.Command) -> str:
     """The page of a command: its help, and that of each command below it."""
-    ctx = click.Context(command, info_name=name, **command.context_settings | {"terminal_width": _HELP_WIDTH})
+    ctx = click.Context(
+        command, info_name=name, **command.context_settings | {"terminal_width": _HELP_WIDTH}
+    )
     sections = [f"# {name}", *_help_sections(name, ctx)]
     return "\n\n".join(sections) + "\n"
 
@@ -103,8 +120,17 @@ def _usage(kind: type[Operator]) -> str:
     required = [option for option in click_options(kind, skip=frozenset({"op"})) if option.required]
     ctx = click.Context(click.Command("chunkflow"))
     words = [f"{option.opts[-1]} {option.make_metavar(ctx)}" for option in required]
-    before, after = ("", " OPERATOR...") if issubclass(kind, TaskSource) else (" [OPERATOR]...", " [OPERATOR]...")
-    return " ".join([f"chunkflow [OPTIONS]{before}", kind.model_fields["op"].default, *words, "[OPTIONS]"]) + after
+    before, after = (
+        ("", " OPERATOR...")
+        if issubclass(kind, TaskSource)
+        else (" [OPERATOR]...", " [OPERATOR]...")
+    )
+    return (
+        " ".join(
+            [f"chunkflow [OPTIONS]{before}", kind.model_fields["op"].default, *words, "[OPTIONS]"]
+        )
+        + after
+    )
 
 
 def _as_yaml(kind: type[Operator]) -> str:
@@ -113,7 +139,11 @@ def _as_yaml(kind: type[Operator]) -> str:
     operator = next(operator for operator in _parse(kind.example) if operator.op == name)
     given = {"op": name} | operator.model_dump(mode="json", exclude_defaults=True)
     lines = [f"{key}: {_one_line(value)}\n" for key, value in given.items()]
-    return f"tasks:\n  {'  '.join(lines)}" if isinstance(operator, TaskSource) else f"operators:\n  - {'    '.join(lines)}"
+    return (
+        f"tasks:\n  {'  '.join(lines)}"
+        if isinstance(operator, TaskSource)
+        else f"operators:\n  - {'    '.join(lines)}"
+    )
 
 
 def _one_line(value: object) -> str:
@@ -124,20 +154,27 @@ def _one_line(value: object) -> str:
 def _parse(line: str) -> list[Operator]:
     """The operators of a command line."""
     words = shlex.split(line.replace("\\\n", " "))[1:]
-    chain = Chain("chunkflow", chain=True, params=cli.params)  # like the command, but it runs nothing
+    chain = Chain(
+        "chunkflow", chain=True, params=cli.params
+    )  # like the command, but it runs nothing
     operators: list[Operator] = chain.main(words, standalone_mode=False)
     return operators
 
 
 def _flags(option: click.Option) -> str:
-    flags = sorted([*option.opts, *option.secondary_opts], key=lambda flag: (flag in option.secondary_opts, -len(flag)))
+    flags = sorted(
+        [*option.opts, *option.secondary_opts],
+        key=lambda flag: (flag in option.secondary_opts, -len(flag)),
+    )
     return " ".join(f"`{flag}`" for flag in flags)
 
 
 def _type(option: click.Option) -> str:
     if isinstance(option.type, click.Choice):
         return " ".join(f"`{choice}`" for choice in option.type.choices)
-    word = {"integer": "integer", "float": "number", "boolean": "true or false"}.get(option.type.name, "text")
+    word = {"integer": "integer", "float": "number", "boolean": "true or false"}.get(
+        option.type.name, "text"
+    )
     return word if option.nargs == 1 else f"{option.nargs} {word}s"
 
 

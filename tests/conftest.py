@@ -14,10 +14,10 @@ from typing import Any
 import hypothesis
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.local_aws import local_aws
-from chunkflow_worker.operator import Operator, Run
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.pipeline.operator import Operator, Run
+from chunkflow_worker.pipeline.task import Task
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("no deadline")
@@ -42,7 +42,13 @@ def unique_name() -> str:
 def run_step() -> Callable[..., Task]:
     """Open one operator and run it on a task, as the last operator of a chain; returns the task."""
 
-    def run(operator: Operator, task: Task | None = None, *, bbox: BoundingBox | None = None, **values: Any) -> Task:
+    def run(
+        operator: Operator,
+        task: Task | None = None,
+        *,
+        bbox: BoundingBox | None = None,
+        **values: Any,
+    ) -> Task:
         task = task or Task(bbox=bbox, values=dict(values))
         with operator.open(Run(needed_box=lambda box, bounds: box)) as step:
             step(task)
@@ -59,10 +65,17 @@ def sharded_volume(tmp_path: Path) -> Callable[..., str]:
     stored, all when not given. Returns its path.
     """
 
-    def make(name: str, array: Any, offset: tuple[int, int, int], boxes: list[BoundingBox] | None = None) -> str:
+    def make(
+        name: str, array: Any, offset: tuple[int, int, int], boxes: list[BoundingBox] | None = None
+    ) -> str:
         import tensorstore
 
-        bits = {"preshift_bits": 1, "minishard_bits": 1, "shard_bits": 2, "hash": "murmurhash3_x86_128"}
+        bits = {
+            "preshift_bits": 1,
+            "minishard_bits": 1,
+            "shard_bits": 2,
+            "hash": "murmurhash3_x86_128",
+        }
         packed = {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
         scale = {
             "size": array.shape[::-1],
@@ -75,7 +88,11 @@ def sharded_volume(tmp_path: Path) -> Callable[..., str]:
         spec = {
             "driver": "neuroglancer_precomputed",
             "kvstore": {"driver": "file", "path": f"{tmp_path}/{name}/"},
-            "multiscale_metadata": {"data_type": str(array.dtype), "num_channels": 1, "type": "image"},
+            "multiscale_metadata": {
+                "data_type": str(array.dtype),
+                "num_channels": 1,
+                "type": "image",
+            },
             "scale_metadata": scale,
         }
         store = tensorstore.open(spec, create=True).result()[..., 0]
@@ -104,12 +121,23 @@ def drawn(tmp_path: Path) -> Callable[[Any, int, int], Any]:
         quiet = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
         drawing = "--headless --no-sandbox --enable-unsafe-swiftshader --use-gl=angle --use-angle=swiftshader"
         nothing_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-        command = ["chromium", *quiet.split(), *drawing.split(), nothing_else, f"--user-data-dir={tmp_path}/chromium"]
+        command = [
+            "chromium",
+            *quiet.split(),
+            *drawing.split(),
+            nothing_else,
+            f"--user-data-dir={tmp_path}/chromium",
+        ]
         answers: list[Any] = []
         answered = threading.Event()
         viewer.async_screenshot(lambda answer: (answers.append(answer), answered.set()))
         log = tmp_path / "chromium.log"
-        with log.open("wb") as out, subprocess.Popen([*command, viewer.get_viewer_url()], stdout=out, stderr=out) as browser:
+        with (
+            log.open("wb") as out,
+            subprocess.Popen(
+                [*command, viewer.get_viewer_url()], stdout=out, stderr=out
+            ) as browser,
+        ):
             try:
                 assert answered.wait(120), log.read_text()[-3000:]
             finally:

@@ -27,7 +27,9 @@ def start(job: Job) -> tuple[Load, dict[str, str]]:
         def run() -> Any:
             with torch.inference_mode():
                 data = torch.from_numpy(image).to(device).float().div_(255)[None, None]
-                output = sliding_window_inference(data, job.patch, 1, net, overlap=overlap, mode="gaussian")
+                output = sliding_window_inference(
+                    data, job.patch, 1, net, overlap=overlap, mode="gaussian"
+                )
                 return output[0].cpu().numpy()
 
         return run

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from benchmarks.job import Job
 from benchmarks.runners.serve import Load, Run, serve
-from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.operator import Run as Context
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.inference import Inference
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run as Context
+from chunkflow_worker.pipeline.task import Task
 
 _open = ExitStack()
 

@@ -72,6 +72,8 @@ def _status(key: str) -> int:
 
 def _forget_peak() -> int:
     """Resident bytes now, from which the peak counts anew."""
-    with suppress(OSError):  # then the peak of the start-up counts too, which can only make the figure larger
+    with suppress(
+        OSError
+    ):  # then the peak of the start-up counts too, which can only make the figure larger
         Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")

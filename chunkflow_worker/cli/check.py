@@ -8,32 +8,46 @@ from pathlib import Path
 
 import click
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.jobs import output_blocks, refusal
-from chunkflow_worker.operator import Operator
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.output import output_blocks, refusal
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
-from chunkflow_worker.pipeline import OpenPipeline, Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Operator
+from chunkflow_worker.pipeline.run import OpenPipeline
 
 
-def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
+def report(
+    chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None, open_it: bool
+) -> None:
     """Print the chain, and what its operators take for one task.
 
     chunk_size: of a task's box; that of the chain's `tasks` when not given.
     """
     size = Vec3(*chunk_size) if chunk_size else _task_size(chain)
-    click.echo(f"{source}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}")
+    click.echo(
+        f"{source}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}"
+    )
     operators = chain.dump()["operators"]
     blocks = output_blocks(operators) if open_it else Vec3(1, 1, 1)
     most = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
-        flow = " -> ".join(filter(None, (", ".join(operator.reads()), ", ".join(operator.writes()))))
+        flow = " -> ".join(
+            filter(None, (", ".join(operator.reads()), ", ".join(operator.writes())))
+        )
         named = "" if label == operator.op else f" ({label})"
-        click.echo(f"  {i} {operator.op}{named}: {flow or 'no values'}\n      {operator.describe() or 'defaults'}")
+        click.echo(
+            f"  {i} {operator.op}{named}: {flow or 'no values'}\n      {operator.describe() or 'defaults'}"
+        )
         before, after = chain.context(i)
         if not operator.reads() and operator.writes() and any((*before, *after)):
-            click.echo(f"      reads {list(before)} voxels before the box and {list(after)} behind it, where the volume has them")
+            click.echo(
+                f"      reads {list(before)} voxels before the box and {list(after)} behind it, where the volume has them"
+            )
         if size is not None:
-            made, image_type = -(-size // chain.coarsening(i)) + before + after, _image_type(chain.operators[:i], operator)
+            made, image_type = (
+                -(-size // chain.coarsening(i)) + before + after,
+                _image_type(chain.operators[:i], operator),
+            )
             most = max(most, operator.task_bytes(made, image_type))
             for line in operator.plan(made, image_type, blocks if made == size else Vec3(1, 1, 1)):
                 click.echo(f"      {line}")
@@ -47,10 +61,14 @@ def report(chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None
                 if why:
                     click.echo(f"note: workers are likely to refuse these boxes: {why}")
             own = _rehearsed(opened)
-        shares = f"process and net {own / 1e9:.2f} (measured here on one patch), a task {most / 1e9:.2f}"
+        shares = (
+            f"process and net {own / 1e9:.2f} (measured here on one patch), a task {most / 1e9:.2f}"
+        )
         click.echo(f"peak memory {(own + most) / 1e9:.2f} GB: {shares}")
     elif most:
-        click.echo(f"peak memory of a task {most / 1e9:.2f} GB, beside the process and its net: --open measures those")
+        click.echo(
+            f"peak memory of a task {most / 1e9:.2f} GB, beside the process and its net: --open measures those"
+        )
 
 
 def _task_size(chain: Pipeline) -> Vec3 | None:
@@ -65,7 +83,11 @@ def _image_type(earlier: tuple[Operator, ...], operator: Operator) -> str:
     """Type of the chunk that the operator reads, as far as the options tell; volumes are taken to be uint8."""
     for maker in reversed(earlier):
         if set(maker.writes()) & set(operator.reads()):
-            return "float32" if maker.op == "normalize-intensity" else str(getattr(maker, "dtype", None) or "uint8")
+            return (
+                "float32"
+                if maker.op == "normalize-intensity"
+                else str(getattr(maker, "dtype", None) or "uint8")
+            )
     return "uint8"
 
 

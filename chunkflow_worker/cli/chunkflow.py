@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkflow_worker.catalog import Entry, operator_names, package_operators, read_entry
 from chunkflow_worker.cli.worker import guarded
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.pipeline.catalog import Entry, operator_names, package_operators, read_entry
 
 if TYPE_CHECKING:
-    from chunkflow_worker.operator import Operator
+    from chunkflow_worker.pipeline.operator import Operator
 
-GROUPS = ("Tasks", "Read", "Write", "Image", "Segmentation", "Inference", "Mesh and skeleton", "View", "Service", "Other")
+GROUPS = (
+    "Tasks",
+    "Read",
+    "Write",
+    "Image",
+    "Segmentation",
+    "Inference",
+    "Mesh and skeleton",
+    "View",
+    "Service",
+    "Other",
+)
 
 
 class Chain(click.Group):
@@ -29,13 +40,15 @@ class Chain(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in operator_names():
             return None
-        from chunkflow_worker.operator import find_operator
+        from chunkflow_worker.pipeline.operator import find_operator
 
         return _command(find_operator(name))
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in operator_names():
-            from chunkflow_worker.operator import find_operator
+            from chunkflow_worker.pipeline.operator import find_operator
 
             find_operator(args[0])  # says which operator was meant
         return super().resolve_command(ctx, args)
@@ -52,7 +65,7 @@ class Chain(click.Group):
 def _entry(name: str) -> Entry:
     if name not in package_operators():
         return read_entry(name)
-    from chunkflow_worker.operator import find_operator
+    from chunkflow_worker.pipeline.operator import find_operator
 
     kind = find_operator(name)
     return Entry(name, kind.group if kind.group in GROUPS else "Other", _summary(kind))
@@ -65,11 +78,28 @@ def _entry(name: str) -> Entry:
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.option("--mip", "-m", type=int, default=0, show_default=True, help="Mip level of operators that are given none.")
-@click.option("--dry-run/--real-run", default=False, help="Read and compute, but write nothing: no files, records or metrics.")
+@click.option(
+    "--mip",
+    "-m",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Mip level of operators that are given none.",
+)
+@click.option(
+    "--dry-run/--real-run",
+    default=False,
+    help="Read and compute, but write nothing: no files, records or metrics.",
+)
 @click.option("--verbose/--quiet", default=False, help="Log each operator.")
-@click.option("--freeze", type=click.Path(dir_okay=False), help="Write the chain as a file for workers, and run nothing.")
-@click.option("--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here.")
+@click.option(
+    "--freeze",
+    type=click.Path(dir_okay=False),
+    help="Write the chain as a file for workers, and run nothing.",
+)
+@click.option(
+    "--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here."
+)
 @click.option("--ledger", help="Write a record of each task below this path.")
 @click.option(
     "--metrics",
@@ -83,7 +113,11 @@ def _entry(name: str) -> Entry:
     show_default=True,
     help="Tasks at the same time: one computes while others load and save; each takes its memory.",
 )
-@click.option("--summary", is_flag=True, help="Tell at the end what each operator took, and the voxels a second.")
+@click.option(
+    "--summary",
+    is_flag=True,
+    help="Tell at the end what each operator took, and the voxels a second.",
+)
 @click.version_option(package_name="chunkflow-worker")
 def cli(**options: Any) -> None:
     """Run a chain of operators on one box or many, on this machine.
@@ -104,23 +138,35 @@ def cli(**options: Any) -> None:
 @click.pass_context
 def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> None:
     from chunkflow_worker.cli.local import freeze, run_here
-    from chunkflow_worker.operator import TaskSource
-    from chunkflow_worker.pipeline import Pipeline
+    from chunkflow_worker.pipeline.chain import Pipeline
+    from chunkflow_worker.pipeline.operator import TaskSource
 
     chain = Pipeline.load(options["pipeline"]) if options["pipeline"] else None
     sources = [o for o in operators if isinstance(o, TaskSource)]
     steps = [o for o in operators if not isinstance(o, TaskSource)]
     if len(sources) > 1 or (sources and operators[0] is not sources[0]):
-        raise ConfigError.one("chunkflow", sources[-1].op, "makes tasks, and there can be one such operator", "put it first")
+        raise ConfigError.one(
+            "chunkflow",
+            sources[-1].op,
+            "makes tasks, and there can be one such operator",
+            "put it first",
+        )
     if chain is not None:
         if steps:
-            raise ConfigError.one("chunkflow", steps[0].op, "stands beside --pipeline", "only an operator that makes tasks may")
+            raise ConfigError.one(
+                "chunkflow",
+                steps[0].op,
+                "stands beside --pipeline",
+                "only an operator that makes tasks may",
+            )
         chain = Pipeline(chain.operators, sources[0] if sources else chain.tasks, chain.digest)
     elif not steps and not sources:
         raise ConfigError.one("chunkflow", "operators", "there are none", "see chunkflow --help")
     elif steps:
         content: dict[str, Any] = {"operators": [_dump(o) for o in steps]}
-        chain = Pipeline.parse(content | ({"tasks": _dump(sources[0])} if sources else {}), "chunkflow")
+        chain = Pipeline.parse(
+            content | ({"tasks": _dump(sources[0])} if sources else {}), "chunkflow"
+        )
     if options["freeze"]:
         freeze(chain, Path(options["freeze"]))
     else:
@@ -128,7 +174,7 @@ def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> Non
 
 
 def _command(kind: type[Operator]) -> click.Command:
-    from chunkflow_worker.options import click_options, given_options
+    from chunkflow_worker.config.options import click_options, given_options
 
     def build(**params: Any) -> Operator:
         ctx = click.get_current_context()
@@ -141,7 +187,12 @@ def _command(kind: type[Operator]) -> click.Command:
     name = kind.model_fields["op"].default
     parameters = click_options(kind, skip=frozenset({"op"}))
     return click.Command(
-        name, callback=build, params=parameters, help=kind.__doc__, short_help=_summary(kind), epilog=_epilog(kind)
+        name,
+        callback=build,
+        params=parameters,
+        help=kind.__doc__,
+        short_help=_summary(kind),
+        epilog=_epilog(kind),
     )
 
 
@@ -152,7 +203,7 @@ def _epilog(kind: type[Operator]) -> str | None:
 def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
     from pydantic import ValidationError
 
-    from chunkflow_worker.options import faults_of
+    from chunkflow_worker.config.options import faults_of
 
     try:
         return kind.model_validate(given)

@@ -19,13 +19,14 @@ from typing import Any, Literal
 import click
 
 from chunkflow_worker.errors import ConfigError, PipelineMismatch, Preempted
-from chunkflow_worker.events import Subscriber, TaskFinished, publish
-from chunkflow_worker.ledger import Ledger, Record
-from chunkflow_worker.local_file import whole_file
-from chunkflow_worker.operator import Run, TaskSource
-from chunkflow_worker.pipeline import OpenPipeline, Pipeline, naming
-from chunkflow_worker.progress import duration_text, progress
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run, TaskSource
+from chunkflow_worker.pipeline.run import OpenPipeline, naming
+from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.report.events import Subscriber, TaskFinished, publish
+from chunkflow_worker.report.progress import duration_text, progress
+from chunkflow_worker.storage.local_file import whole_file
 
 
 def freeze(chain: Pipeline | None, path: Path) -> None:
@@ -36,22 +37,32 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
         raise click.UsageError("--freeze needs at least one operator that works on tasks")
     text = yaml.safe_dump(chain.dump(), sort_keys=False, default_flow_style=None, width=120)
     with whole_file(path) as part:
-        part.write_text(f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n{text}", encoding="utf-8")
+        part.write_text(
+            f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n{text}", encoding="utf-8"
+        )
     click.echo(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
 
 
 def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]) -> None:
     """Run all tasks of a chain; the next ones load while one computes. The first error ends it."""
-    logging.basicConfig(level="DEBUG" if options["verbose"] else "WARNING", format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level="DEBUG" if options["verbose"] else "WARNING",
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
     for name in ("botocore", "urllib3", "google", "boto3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     source = chain.tasks if chain else source
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
-    with naming(source.label if source else "chunkflow", None), source.open(alone) if source else nullcontext():
+    with (
+        naming(source.label if source else "chunkflow", None),
+        source.open(alone) if source else nullcontext(),
+    ):
         if chain is None:
-            next(source.tasks() if source else iter(()), None)  # finds what is wrong with its options
+            next(
+                source.tasks() if source else iter(()), None
+            )  # finds what is wrong with its options
             return
         tasks: Iterable[Task] = source.tasks() if source else [Task()]
         if source is None or not source.consumes:
@@ -79,7 +90,12 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
         for done, task in enumerate(in_order(run, tasks, in_flight), 1):
             if options["summary"]:
                 ended.append(task)
-            show(done, "" if total is None else f"{duration_text((perf_counter() - started) * (total - done) / done)} left")
+            show(
+                done,
+                ""
+                if total is None
+                else f"{duration_text((perf_counter() - started) * (total - done) / done)} left",
+            )
         seconds = perf_counter() - started
     if options["summary"]:
         from chunkflow_worker.cli.summary import show_summary
@@ -90,13 +106,13 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
 @contextmanager
 def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
     """Who is told what happens to tasks: the log, and CloudWatch where it is asked for."""
-    from chunkflow_worker.metrics.log import log_events
+    from chunkflow_worker.report.log import log_events
 
     if metrics != "cloudwatch":
         yield (log_events,)
         return
-    from chunkflow_worker.metrics.cloudwatch import CloudWatch, make_client
-    from chunkflow_worker.settings import Settings
+    from chunkflow_worker.config.settings import Settings
+    from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
 
     settings = Settings.load()
     cloudwatch = CloudWatch(make_client(settings.region), settings.metrics_namespace)
@@ -109,10 +125,14 @@ def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
 def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: dict[str, Any]) -> None:
     """Tasks that are taken from a queue must be worked on."""
     if chain is None:
-        raise ConfigError.one("chunkflow", source.op, "is followed by no operator that works on its tasks")
+        raise ConfigError.one(
+            "chunkflow", source.op, "is followed by no operator that works on its tasks"
+        )
     if options["dry_run"]:
         cure = "try the chain on a box of create-bbox or generate-tasks"
-        raise ConfigError.one("chunkflow", source.op, "would take tasks away that --dry-run does not do", cure)
+        raise ConfigError.one(
+            "chunkflow", source.op, "would take tasks away that --dry-run does not do", cure
+        )
 
 
 @contextmanager
@@ -132,7 +152,9 @@ def _stopped_by_sigterm(wanted: bool) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def in_order(run: Callable[[Task, Callable[[], None]], None], tasks: Iterable[Task], in_flight: int) -> Iterator[Task]:
+def in_order(
+    run: Callable[[Task, Callable[[], None]], None], tasks: Iterable[Task], in_flight: int
+) -> Iterator[Task]:
     """Run tasks, so many at the same time, and yield each when it and all before it are done; `run` is given a check.
 
     When one fails, or the caller stops, tasks that run end at their next check, and what failed is raised.
@@ -168,19 +190,30 @@ def _ended(task: Task, future: Future[None]) -> Task:
 
 def _may_overlap(chain: Pipeline) -> bool:
     """Not for people who look at one task after another, nor where CloudVolume starts processes, which threads may not."""
-    return not _is_watched(chain) and all(getattr(operator, "parallel", 1) == 1 for operator in chain.operators)
+    return not _is_watched(chain) and all(
+        getattr(operator, "parallel", 1) == 1 for operator in chain.operators
+    )
 
 
 def _is_watched(chain: Pipeline) -> bool:
     return any(operator.group == "View" for operator in chain.operators)
 
 
-def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]) -> None:
+def _run_one(
+    opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]
+) -> None:
     asked, delivery = task.bbox, task.delivery
     with delivery.hold() as check_hold:
         if delivery.pipeline and delivery.pipeline != digest:
-            raise PipelineMismatch(f"job {delivery.job} is for pipeline {delivery.pipeline}, and this chain is {digest}")
-        if ledger is not None and asked is not None and delivery.attempt > 1 and ledger.is_done(asked, delivery.task_id):
+            raise PipelineMismatch(
+                f"job {delivery.job} is for pipeline {delivery.pipeline}, and this chain is {digest}"
+            )
+        if (
+            ledger is not None
+            and asked is not None
+            and delivery.attempt > 1
+            and ledger.is_done(asked, delivery.task_id)
+        ):
             click.echo(f"{asked} was done by an earlier delivery", err=True)
             return
 
@@ -218,5 +251,7 @@ def _run_one(opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: st
                     **task.measured(),
                 )
             )
-        done = TaskFinished(delivery.job, box, state, seconds, box.voxels, dict(task.seconds), task.device)
+        done = TaskFinished(
+            delivery.job, box, state, seconds, box.voxels, dict(task.seconds), task.device
+        )
         publish(done, opened.subscribers)

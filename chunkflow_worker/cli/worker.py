@@ -21,14 +21,38 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--pipeline", "-p", type=click.Path(dir_okay=False), help="File with the chain of operators (YAML).")
+@click.option(
+    "--pipeline",
+    "-p",
+    type=click.Path(dir_okay=False),
+    help="File with the chain of operators (YAML).",
+)
 @click.option("--queue", "-q", help="Name of the SQS queue.")
-@click.option("--ledger", help="Where task records go; log/ below the last saved volume when not given.")
+@click.option(
+    "--ledger", help="Where task records go; log/ below the last saved volume when not given."
+)
 @click.option("--in-flight", type=int, help="Tasks worked on at the same time.")
-@click.option("--lease", "lease_seconds", type=int, help="Seconds after which a dead worker's task is visible again.")
-@click.option("--grace", "grace_seconds", type=float, help="Seconds that tasks have to finish after SIGTERM; 1 when not given.")
-@click.option("--task-time-limit", type=float, help="Seconds after which a hung task fails and the worker ends.")
-@click.option("--devices", help="GPUs, one worker process each: 0,1,2 or UUIDs or all. One process when not given.")
+@click.option(
+    "--lease",
+    "lease_seconds",
+    type=int,
+    help="Seconds after which a dead worker's task is visible again.",
+)
+@click.option(
+    "--grace",
+    "grace_seconds",
+    type=float,
+    help="Seconds that tasks have to finish after SIGTERM; 1 when not given.",
+)
+@click.option(
+    "--task-time-limit",
+    type=float,
+    help="Seconds after which a hung task fails and the worker ends.",
+)
+@click.option(
+    "--devices",
+    help="GPUs, one worker process each: 0,1,2 or UUIDs or all. One process when not given.",
+)
 def run(**options: Any) -> None:
     """Work on a queue until stopped.
 
@@ -41,7 +65,7 @@ def run(**options: Any) -> None:
     command = [sys.executable, "-m", "celery", "--quiet", "--app", "chunkflow_worker", "worker"]
     devices = os.environ.pop("CHUNKFLOW_DEVICES", "")
     if devices or options["devices"] is not None:
-        from chunkflow_worker.cli.supervise import supervise
+        from chunkflow_worker.service.supervise import supervise
 
         sys.exit(supervise(devices, command))
     os.execv(sys.executable, command)
@@ -56,28 +80,41 @@ def run(**options: Any) -> None:
     nargs=3,
     help="Size of a task's box, to plan for; the pipeline's when not given.",
 )
-@click.option("--open", "open_it", is_flag=True, help="Also open the volumes, load the models, and measure their memory.")
+@click.option(
+    "--open",
+    "open_it",
+    is_flag=True,
+    help="Also open the volumes, load the models, and measure their memory.",
+)
 def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
     """Validate a chain and print what it will do.
 
     All faults are told at once, with exit status 2.
     """
     from chunkflow_worker.cli.check import report
-    from chunkflow_worker.pipeline import Pipeline
+    from chunkflow_worker.pipeline.chain import Pipeline
 
     report(Pipeline.load(pipeline), pipeline, chunk_size, open_it)
 
 
 @cli.command()
-@click.option("--ready", is_flag=True, help="Also ask whether volumes and models are open and the queue answers.")
-@click.option("--live", is_flag=True, help="Ask only whether the workers are alive; this is so when nothing is given.")
+@click.option(
+    "--ready",
+    is_flag=True,
+    help="Also ask whether volumes and models are open and the queue answers.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask only whether the workers are alive; this is so when nothing is given.",
+)
 def health(ready: bool, live: bool) -> None:
     """Tell the health of this machine's workers, for probes.
 
     Exit status 0 or 1, and one line that says why. Reads the small files that workers leave in CHUNKFLOW_HEALTH_FOLDER (the
     folder for temporary files when not set).
     """
-    from chunkflow_worker.health import probe
+    from chunkflow_worker.service.health import probe
 
     if ready and live:
         raise click.UsageError("give --live or --ready")
@@ -92,7 +129,7 @@ def schema() -> None:
 
     They complete and check the file by it.
     """
-    from chunkflow_worker.pipeline import pipeline_schema
+    from chunkflow_worker.pipeline.schema import pipeline_schema
 
     click.echo(json.dumps(pipeline_schema(), indent=2))
 
@@ -100,14 +137,19 @@ def schema() -> None:
 @cli.command()
 def settings() -> None:
     """Print all settings as a Markdown table."""
-    from chunkflow_worker.settings import settings_table
+    from chunkflow_worker.config.settings import settings_table
 
     click.echo(settings_table())
 
 
 @cli.command("local-aws")
 @click.option("--port", default=0, help="Port; a free one when 0.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. Whoever reaches it may do anything.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. Whoever reaches it may do anything.",
+)
 def local_aws_command(port: int, host: str) -> None:
     """Serve a local AWS (SQS, S3, CloudWatch) until stopped.
 
@@ -116,7 +158,7 @@ def local_aws_command(port: int, host: str) -> None:
     import signal
     import threading
 
-    from chunkflow_worker.local_aws import local_aws
+    from chunkflow_worker.job.local_aws import local_aws
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.inference.engine import Arrays, Engine
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.arrays import Arrays
+from chunkflow_worker.inference.engine import Engine
 
 _ORIGIN = Vec3(0, 0, 0)
 
@@ -72,7 +73,11 @@ class Augmented:
     def __init__(self, engine: Engine, flip_z: bool = False, offsets: tuple[Vec3, ...] = ()):
         self._engine, self._offsets = engine, offsets
         self._orientations = [(o, sources(o, offsets)) for o in orientations(flip_z)]
-        self.device, self.channels, self.precision = engine.device, engine.channels, engine.precision
+        self.device, self.channels, self.precision = (
+            engine.device,
+            engine.channels,
+            engine.precision,
+        )
         self.arrays: Arrays = engine.arrays
 
     def overflowed(self) -> bool:
@@ -85,9 +90,13 @@ class Augmented:
 
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         totals: list[Any] = []
-        scaled = [self.arrays.unit_range(patch) for patch in patches]  # torch can't flip every type of integers
+        scaled = [
+            self.arrays.unit_range(patch) for patch in patches
+        ]  # torch can't flip every type of integers
         for orientation, found in self._orientations:
-            outputs = self._engine.predict([_contiguous(orientation.turn(patch)) for patch in scaled])
+            outputs = self._engine.predict(
+                [_contiguous(orientation.turn(patch)) for patch in scaled]
+            )
             undone = [orientation.undo(output) for output in outputs]
             if not totals:
                 totals = [self.arrays.zeros(tuple(output.shape)) for output in undone]
@@ -103,12 +112,18 @@ class Augmented:
 Window = tuple[slice, slice, slice]
 
 
-def _moves(found: list[tuple[int, Vec3]], channels: int, size: Vec3) -> Iterator[tuple[tuple[int, int], Window, Window]]:
+def _moves(
+    found: list[tuple[int, Vec3]], channels: int, size: Vec3
+) -> Iterator[tuple[tuple[int, int], Window, Window]]:
     """(to, from) channels with the voxels that are written and those that are read."""
     for channel in range(channels):
         source, shift = found[channel] if channel < len(found) else (channel, _ORIGIN)
-        here = tuple(slice(max(0, -s), max(0, n - max(0, s))) for s, n in zip(shift, size, strict=True))
-        there = tuple(slice(max(0, s), max(0, n - max(0, -s))) for s, n in zip(shift, size, strict=True))
+        here = tuple(
+            slice(max(0, -s), max(0, n - max(0, s))) for s, n in zip(shift, size, strict=True)
+        )
+        there = tuple(
+            slice(max(0, s), max(0, n - max(0, -s))) for s, n in zip(shift, size, strict=True)
+        )
         yield (channel, source), (here[0], here[1], here[2]), (there[0], there[1], there[2])
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import OutOfMemory
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.engine import Engine
 from chunkflow_worker.inference.lattice import Lattice
 
@@ -62,7 +62,12 @@ def infer(
 
     def inputs() -> Iterator[tuple[Vec3, Any | None]]:
         for position in lattice.patches():
-            window = (slice(None), *BoundingBox.sized(position - lattice.shape.crop, lattice.shape.input).slices(origin))
+            window = (
+                slice(None),
+                *BoundingBox.sized(position - lattice.shape.crop, lattice.shape.input).slices(
+                    origin
+                ),
+            )
             needed = wanted(BoundingBox.sized(position, lattice.shape.output))
             lit = needed and any(section.any() for section in image[window].swapaxes(0, 1))
             counts[lit] += 1
@@ -70,7 +75,9 @@ def infer(
 
     tops = [*lattice.starts[0][1:], lattice.box.stop.z]
     done = count(1)
-    for top, (_, patches) in zip(tops, groupby(_predicted(inputs(), engine, batch), key=lambda item: item[0].z), strict=True):
+    for top, (_, patches) in zip(
+        tops, groupby(_predicted(inputs(), engine, batch), key=lambda item: item[0].z), strict=True
+    ):
         for position, values in patches:
             canvas.add(position, values)
             progress(next(done))
@@ -91,7 +98,11 @@ class _Canvas:
         self._result = np.zeros((engine.channels, *size), dtype)
         whole = self._arrays.share(self._result)
         self._shared = whole is not None
-        self._mean = self._arrays.zeros((engine.channels, height, size.y, size.x)) if whole is None else whole
+        self._mean = (
+            self._arrays.zeros((engine.channels, height, size.y, size.x))
+            if whole is None
+            else whole
+        )
         self._total = self._arrays.zeros((height, size.y, size.x))
         self._bottom = lattice.starts[0][0]
         self._arrived: Callable[[], None] = lambda: None
@@ -125,7 +136,9 @@ class _Canvas:
             self._arrived()
             if first < last:
                 finished = self._result[:, first - box.start.z : last - box.start.z]
-                self._arrived = self._arrays.send(self._mean[:, first - bottom : last - bottom], finished)
+                self._arrived = self._arrays.send(
+                    self._mean[:, first - bottom : last - bottom], finished
+                )
             _advance(self._mean, top - bottom)
         _advance(self._total, top - bottom)
         self._bottom = top
@@ -136,7 +149,9 @@ class _Canvas:
         return self._result
 
 
-def _predicted(inputs: Iterator[tuple[Vec3, Any | None]], engine: Engine, batch: Batch) -> Iterator[tuple[Vec3, Any | None]]:
+def _predicted(
+    inputs: Iterator[tuple[Vec3, Any | None]], engine: Engine, batch: Batch
+) -> Iterator[tuple[Vec3, Any | None]]:
     """Outputs of patches, in their order, computed in batches; None stays None."""
     waiting: list[tuple[Vec3, Any | None]] = []
     lit: list[Any] = []
@@ -180,7 +195,10 @@ def _split(box: BoundingBox, reached: Vec3) -> tuple[list[BoundingBox], Bounding
         (Vec3(edge.z, edge.y, start.x), Vec3(stop.z, stop.y, edge.x)),
         (edge, stop),
     ]
-    *overlaps, rest = (BoundingBox(a, b) if all(m < n for m, n in zip(a, b, strict=True)) else None for a, b in corners)
+    *overlaps, rest = (
+        BoundingBox(a, b) if all(m < n for m, n in zip(a, b, strict=True)) else None
+        for a, b in corners
+    )
     return [part for part in overlaps if part is not None], rest
 
 

@@ -1,59 +1,21 @@
-"""`Engine`: what computes patches; `Arrays`: where they live. And the identity engine, for trying chains and for tests."""
+"""`Engine`: what computes patches, and what engines of several frameworks share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import ModelError
-from chunkflow_worker.inference.cpu import cpu_name
-from chunkflow_worker.inference.host import HostArrays
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.arrays import Arrays
+from chunkflow_worker.inference.host_arrays import HostArrays
+from chunkflow_worker.machine.cpu import cpu_name
 
 LARGEST = float(np.finfo(np.float32).max)
 """What infinite outputs are taken for: the mean of infinity and infinity, as it is computed, is not a number."""
-
-
-class Arrays(Protocol):
-    """The memory of a device. Its arrays are indexed, and changed in place, as numpy's are."""
-
-    def put(self, array: NDArray[Any]) -> Any:
-        """Bring an array to the device; one that is there already is not copied."""
-
-    def zeros(self, shape: tuple[int, ...]) -> Any:
-        """An array of zeros, float32."""
-
-    def unit_range(self, array: Any) -> Any:
-        """Integers divided by their type's largest value, floats as they are; as float32."""
-
-    def channels(self, array: Any, which: list[int]) -> Any:
-        """These channels of an array czyx; a view where it has one channel only."""
-
-    def share(self, result: NDArray[Any]) -> Any | None:
-        """`result` as an array of the device, when it can be blended into as it is; else None."""
-
-    def place(self, values: Any, mean: Any) -> None:
-        """Copy the first patch at a place, czyx, into the mean."""
-
-    def blend(self, mean: Any, total: Any, values: Any | None, weights: Any) -> None:
-        """Take one patch into a weighted mean, in place.
-
-        mean: czyx, of the patches so far. total: zyx, the sum of their weights. values: the patch, czyx; None for zeros.
-        weights: of the patch, zyx.
-
-        The mean moves towards the value by the patch's share of all weights: mean += (value - mean) x weight / total. So the
-        weights of all patches sum to one, and patches that agree at a voxel give their value to the last bit.
-        """
-
-    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
-        """Start to bring `slab` into `out` on the host, converted as `chunk.convert` does; the result waits for its end.
-
-        `slab` may be changed at once.
-        """
 
 
 class Engine(Protocol):
@@ -102,27 +64,9 @@ class HostEngine:
         return 1
 
 
-class IdentityEngine(HostEngine):
-    """Returns the middle of the input patch, repeated over the output channels.
-
-    With torch installed its patches are blended by torch on the CPU, at about twice numpy's speed.
-    """
-
-    def __init__(self, channels: int, crop: Vec3):
-        super().__init__(channels)
-        self._crop = crop
-        if find_spec("torch"):
-            from chunkflow_worker.inference.torch_arrays import TorchArrays
-
-            self.arrays = TorchArrays("cpu")
-
-    def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
-        z, y, x = (slice(c, -c or None) for c in self._crop)
-        inputs = (self.arrays.unit_range(patch[:, z, y, x]) for patch in patches)
-        return [self.arrays.channels(patch, [c % len(patch) for c in range(self.channels)]) for patch in inputs]
-
-
-def in_batches(patches: NDArray[Any], size: int, run: Callable[[NDArray[Any]], NDArray[Any]]) -> list[NDArray[Any]]:
+def in_batches(
+    patches: NDArray[Any], size: int, run: Callable[[NDArray[Any]], NDArray[Any]]
+) -> list[NDArray[Any]]:
     """Outputs of patches nczyx by a `run` that takes just `size` of them; the last are filled up with zeros."""
     outputs: list[NDArray[Any]] = []
     for i in range(0, len(patches), size):
@@ -135,7 +79,9 @@ def in_batches(patches: NDArray[Any], size: int, run: Callable[[NDArray[Any]], N
 def check_input(source: str, taken: Sequence[Any], input_channels: int, size: Vec3) -> None:
     """Raises ModelError unless a net that takes the shape `taken` (nczyx; what is not a number is free) takes such patches."""
     wanted = (input_channels, *size)
-    if len(taken) != 5 or any(isinstance(n, int) and n != w for n, w in zip(taken[1:], wanted, strict=True)):
+    if len(taken) != 5 or any(
+        isinstance(n, int) and n != w for n, w in zip(taken[1:], wanted, strict=True)
+    ):
         declared = f"[n, {', '.join(map(str, wanted))}]"
         raise ModelError(f"{source} input {list(taken)} (nczyx); the options declare {declared}")
 
@@ -146,7 +92,9 @@ def middle(output: Any, input_size: Sequence[int], output_size: Vec3) -> Any:
     """
     if tuple(output.shape[-3:]) != tuple(input_size):
         return output
-    z, y, x = (slice((n - m) // 2, (n + m) // 2) for n, m in zip(input_size, output_size, strict=True))
+    z, y, x = (
+        slice((n - m) // 2, (n + m) // 2) for n, m in zip(input_size, output_size, strict=True)
+    )
     return output[..., z, y, x]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.lattice import PatchShape
 
 
@@ -20,7 +20,14 @@ class Fit:
     kept: float
 
 
-def fit_box(shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, limit: int, needed: Callable[[Vec3], int]) -> Fit | None:
+def fit_box(
+    shape: PatchShape,
+    margin: Vec3,
+    extent: Vec3,
+    unit: Vec3,
+    limit: int,
+    needed: Callable[[Vec3], int],
+) -> Fit | None:
     """The box that keeps most of what is computed for it, of those the largest; None when none fits.
 
     margin: voxels computed around the box and cut off, smaller than an output patch. extent: of the volume, which the box
@@ -31,7 +38,9 @@ def fit_box(shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, limit: in
 
     def fitting(axis: int) -> list[tuple[int, int]]:
         def fits(pair: tuple[int, int]) -> bool:
-            return needed(Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first)))) <= limit
+            return (
+                needed(Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first)))) <= limit
+            )
 
         return list(takewhile(fits, _sizes(shape, margin, extent, unit, axis)))
 
@@ -54,7 +63,9 @@ def block_size(size: Vec3, wished: Vec3 = Vec3(32, 128, 128)) -> Vec3:
     return Vec3(*(_nearest_divisor(n, wish) for n, wish in zip(size, wished, strict=True)))
 
 
-def _sizes(shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, axis: int) -> Iterator[tuple[int, int]]:
+def _sizes(
+    shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, axis: int
+) -> Iterator[tuple[int, int]]:
     """Numbers of patches along an axis and the most voxels that they yield, until the volume is covered."""
     spare, last = shape.overlap[axis] - 2 * margin[axis], 0
     for patches in count(1):

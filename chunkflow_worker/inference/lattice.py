@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 LatticeKind = Literal["chunk", "global"]
 
@@ -84,7 +84,11 @@ class Lattice:
 
 
 def make_lattice(
-    kind: LatticeKind, box: BoundingBox, shape: PatchShape, bounds: BoundingBox | None = None, margin: Vec3 | None = None
+    kind: LatticeKind,
+    box: BoundingBox,
+    shape: PatchShape,
+    bounds: BoundingBox | None = None,
+    margin: Vec3 | None = None,
 ) -> Lattice:
     """Positions of the patches that produce `box`.
 
@@ -132,7 +136,9 @@ def _chunk_starts(
     return tuple(s for s in starts if s < extent[1] and s + size > extent[0])
 
 
-def _global_starts(extent: tuple[int, int], size: int, stride: int, low: int | None, high: int | None) -> tuple[int, ...]:
+def _global_starts(
+    extent: tuple[int, int], size: int, stride: int, low: int | None, high: int | None
+) -> tuple[int, ...]:
     # One more on each side: a patch moved inward from the border may touch the box where it did not before.
     reach = -(-size // stride) + 1
     first, last = (extent[0] - size) // stride + 1 - reach, (extent[1] - 1) // stride + reach

@@ -14,7 +14,12 @@ from chunkflow_worker.errors import ConfigError, ModelError
 def load_source(path: str) -> ModuleType:
     """Import a model file by its path. Raises ConfigError when it is absent, ModelError when it fails."""
     if not Path(path).is_file():
-        raise ConfigError.one("inference", "convnet_model", f"{path} is not a file", "give the path of a Python model file")
+        raise ConfigError.one(
+            "inference",
+            "convnet_model",
+            f"{path} is not a file",
+            "give the path of a Python model file",
+        )
     # Any suffix will do: a spec made from the location alone wants .py.
     loader = SourceFileLoader(f"chunkflow_model_{abs(hash(path))}", path)
     spec = spec_from_loader(loader.name, loader)

@@ -1,1 +1,1 @@
-"""One operator per file; the file's name is the operator's, with underscores. Found by `chunkflow_worker.operator`."""
+"""One operator per file; the file's name is the operator's, with underscores. Found by `chunkflow_worker.pipeline.operator`."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class AdjustBbox(Operator):
@@ -38,11 +38,21 @@ class AdjustBbox(Operator):
 
         def step(task: Task) -> None:
             if task.bbox is None:
-                raise ConfigError.one(self.label, "box", "the task has none to adjust", "put create-bbox or generate-tasks first")
+                raise ConfigError.one(
+                    self.label,
+                    "box",
+                    "the task has none to adjust",
+                    "put create-bbox or generate-tasks first",
+                )
             start, stop = task.bbox.start + first, task.bbox.stop + last
             if not (start + 1).fits_in(stop):
                 cure = f"the box {task.bbox} has {list(task.bbox.size)} voxels"
-                raise ConfigError.one(self.label, "corner_offset", f"{list(self.corner_offset)} leaves nothing of a box", cure)
+                raise ConfigError.one(
+                    self.label,
+                    "corner_offset",
+                    f"{list(self.corner_offset)} leaves nothing of a box",
+                    cure,
+                )
             task.bbox = BoundingBox(start, stop)
 
         yield step

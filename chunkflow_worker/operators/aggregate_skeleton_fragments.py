@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.extras import needs
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 _ATTRIBUTES = [
     {"id": "radius", "data_type": "float32", "num_components": 1},
@@ -28,38 +28,60 @@ class AggregateSkeletonFragments(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
-    example: ClassVar[str] = "chunkflow aggregate-skeleton-fragments -f s3://lab/seg/fragments -o s3://lab/seg/skeletons"
+    example: ClassVar[str] = (
+        "chunkflow aggregate-skeleton-fragments -f s3://lab/seg/fragments -o s3://lab/seg/skeletons"
+    )
     op: Literal["aggregate-skeleton-fragments"] = "aggregate-skeleton-fragments"
-    input_name: str = field("prefix", flag="-i", help="Value of the task that holds the prefix, if there is one.")
-    prefix: str | None = field(None, flag="-p", help="What the names of the fragments begin with, instead of that value.")
+    input_name: str = field(
+        "prefix", flag="-i", help="Value of the task that holds the prefix, if there is one."
+    )
+    prefix: str | None = field(
+        None, flag="-p", help="What the names of the fragments begin with, instead of that value."
+    )
     fragments_path: str = field(flag="-f", help="Folder of the fragments: file://, s3:// or gs://.")
-    output_path: str | None = field(None, flag="-o", help="Folder to write to; that of the fragments when not given.")
-    dust_threshold: float = field(1000, ge=0, help="Components of less cable are left out, in nanometres.")
-    tick_threshold: float = field(3500, ge=0, help="Twigs that are shorter are cut off, in nanometres.")
+    output_path: str | None = field(
+        None, flag="-o", help="Folder to write to; that of the fragments when not given."
+    )
+    dust_threshold: float = field(
+        1000, ge=0, help="Components of less cable are left out, in nanometres."
+    )
+    tick_threshold: float = field(
+        3500, ge=0, help="Twigs that are shorter are cut off, in nanometres."
+    )
 
     def reads(self) -> tuple[str, ...]:
         return ()  # the value need not be there
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.files import Files
-        from chunkflow_worker.fragments import by_object
+        from chunkflow_worker.image.fragments import by_object
+        from chunkflow_worker.storage.files import Files
 
-        osteoid, kimimaro = needs("osteoid", extra="segmentation"), needs("kimimaro", extra="segmentation")
+        osteoid, kimimaro = (
+            needs("osteoid", extra="segmentation"),
+            needs("kimimaro", extra="segmentation"),
+        )
         source, target = Files(self.fragments_path), Files(self.output_path or self.fragments_path)
         info = source.get_json("info") or {}
         attributes = info.get("vertex_attributes") or _ATTRIBUTES
         if target.get_json("info") is None and not run.dry_run:
-            target.put_json("info", {"@type": "neuroglancer_skeletons", "vertex_attributes": attributes} | info)
+            target.put_json(
+                "info", {"@type": "neuroglancer_skeletons", "vertex_attributes": attributes} | info
+            )
 
         def step(task: Task) -> None:
             if task.bbox is not None:
                 cure = "run it by itself when all boxes are done: chunkflow aggregate-skeleton-fragments"
-                raise ConfigError.one(self.label, f"box {task.bbox}", "holds only a part of the fragments", cure)
+                raise ConfigError.one(
+                    self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
+                )
             found = by_object(source.list(self._prefix(task)), ":")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 contents = source.get_all(names)
-                parts = [_decode(osteoid, f"{source.path}/{n}", contents.get(n), object_id, attributes) for n in names]
+                parts = [
+                    _decode(osteoid, f"{source.path}/{n}", contents.get(n), object_id, attributes)
+                    for n in names
+                ]
                 task.bytes_read += sum(len(c or b"") for c in contents.values())
                 whole = self._joined(kimimaro, osteoid, object_id, parts)
                 if not whole.empty() and not run.dry_run:
@@ -73,24 +95,34 @@ class AggregateSkeletonFragments(Operator):
     def _joined(self, kimimaro: Any, osteoid: Any, object_id: int, parts: list[Any]) -> Any:
         merged = osteoid.Skeleton.simple_merge(parts).consolidate()
         merged.id, merged.space = object_id, "physical"
-        whole = kimimaro.postprocess(merged.clone(), dust_threshold=self.dust_threshold, tick_threshold=self.tick_threshold)
+        whole = kimimaro.postprocess(
+            merged.clone(), dust_threshold=self.dust_threshold, tick_threshold=self.tick_threshold
+        )
         if whole.empty():  # kimimaro loses a skeleton that is one loop, as that of a flat object in four boxes: keep it
-            large = [part for part in merged.components() if part.cable_length() >= self.dust_threshold]
+            large = [
+                part for part in merged.components() if part.cable_length() >= self.dust_threshold
+            ]
             whole = osteoid.Skeleton.simple_merge(large) if large else whole
         return whole
 
     def _prefix(self, task: Task) -> str:
         given = self.prefix if self.prefix is not None else task.values.get(self.input_name, "")
         if not isinstance(given, str | int):
-            raise ChunkMismatch(f"{self.input_name!r} is a {type(given).__name__}, and the begin of a name is needed")
+            raise ChunkMismatch(
+                f"{self.input_name!r} is a {type(given).__name__}, and the begin of a name is needed"
+            )
         return str(given)
 
 
-def _decode(osteoid: Any, name: str, content: bytes | None, object_id: int, attributes: list[dict[str, Any]]) -> Any:
+def _decode(
+    osteoid: Any, name: str, content: bytes | None, object_id: int, attributes: list[dict[str, Any]]
+) -> Any:
     try:
         if content is None:
             raise ValueError("it is not there any more")
-        skeleton = osteoid.Skeleton.from_precomputed(content, segid=object_id, vertex_attributes=attributes)
+        skeleton = osteoid.Skeleton.from_precomputed(
+            content, segid=object_id, vertex_attributes=attributes
+        )
     except Exception as error:  # osteoid's are of several kinds
         raise DataMissing(f"{name} cannot be read as a skeleton: {error}") from error
     skeleton.space = "physical"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class ChannelVoting(Operator):
@@ -34,6 +34,8 @@ class ChannelVoting(Operator):
                     f"{self.input_chunk_name!r} has the shape {chunk.array.shape}: czyx with 2 to 255 channels is needed"
                 )
             winners = chunk.array.argmax(axis=0).astype("uint8") + 1
-            task.values[self.output_chunk_name] = chunk.with_array(winners, layer_type="segmentation")
+            task.values[self.output_chunk_name] = chunk.with_array(
+                winners, layer_type="segmentation"
+            )
 
         yield step

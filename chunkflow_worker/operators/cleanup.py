@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.local_file import local_name, storage_error
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import local_name, storage_error
 
 
 class Cleanup(Operator):
@@ -27,22 +27,30 @@ class Cleanup(Operator):
     example: ClassVar[str] = "chunkflow cleanup -d flags -m empty"
     op: Literal["cleanup"] = "cleanup"
     dir: str = field("./", flag="-d", help="Folder to look in.")
-    mode: Literal["exist", "empty", "not-empty"] = field("exist", flag="-m", help="Files to delete, of those with the suffix.")
-    suffix: str | None = field(None, flag="-s", help="End of the names; needed unless only empty files are deleted.")
+    mode: Literal["exist", "empty", "not-empty"] = field(
+        "exist", flag="-m", help="Files to delete, of those with the suffix."
+    )
+    suffix: str | None = field(
+        None, flag="-s", help="End of the names; needed unless only empty files are deleted."
+    )
 
     _is_local = field_validator("dir")(local_name)
 
     @model_validator(mode="after")
     def _says_which(self) -> Cleanup:
         if self.mode != "empty" and not self.suffix:
-            raise ValueError(f"mode {self.mode!r} without a suffix would delete all that is in {self.dir}: give a suffix")
+            raise ValueError(
+                f"mode {self.mode!r} without a suffix would delete all that is in {self.dir}: give a suffix"
+            )
         return self
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         if run.recorded:
             cure = "run it by itself: chunkflow cleanup"
-            raise ConfigError.one(self.label, "workers", "would delete files of each other's tasks", cure)
+            raise ConfigError.one(
+                self.label, "workers", "would delete files of each other's tasks", cure
+            )
         folder = Path(self.dir)
         if not folder.is_dir():
             raise ConfigError.one(self.label, "dir", f"there is no folder {folder}")
@@ -59,6 +67,10 @@ class Cleanup(Operator):
         yield step
 
     def _takes(self, path: Path) -> bool:
-        if path.name.startswith(".") or not path.name.endswith(self.suffix or "") or not path.is_file():
+        if (
+            path.name.startswith(".")
+            or not path.name.endswith(self.suffix or "")
+            or not path.is_file()
+        ):
             return False
         return self.mode == "exist" or (path.stat().st_size == 0) == (self.mode == "empty")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class ConnectedComponents(Operator):
@@ -21,12 +21,18 @@ class ConnectedComponents(Operator):
     """
 
     group: ClassVar[str] = "Segmentation"
-    example: ClassVar[str] = "chunkflow load-h5 -f cells.h5 connected-components -t 0.5 save-h5 -f objects.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f cells.h5 connected-components -t 0.5 save-h5 -f objects.h5"
+    )
     op: Literal["connected-components"] = "connected-components"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Segmentation to make.")
-    threshold: float | None = field(None, flag="-t", help="Voxels of a map above this are foreground.")
-    connectivity: Literal["6", "18", "26"] = field("6", flag="-c", help="Neighbours: those that share a face, edge or corner.")
+    threshold: float | None = field(
+        None, flag="-t", help="Voxels of a map above this are foreground."
+    )
+    connectivity: Literal["6", "18", "26"] = field(
+        "6", flag="-c", help="Neighbours: those that share a face, edge or corner."
+    )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -46,7 +52,9 @@ class ConnectedComponents(Operator):
                 )
             labels = chunk.czyx[0]
             foreground = labels if self.threshold is None else labels > self.threshold
-            ids = cc3d.connected_components(foreground, connectivity=int(self.connectivity), out_dtype="uint32")
+            ids = cc3d.connected_components(
+                foreground, connectivity=int(self.connectivity), out_dtype="uint32"
+            )
             task.values[self.output_chunk_name] = chunk.with_array(ids, layer_type="segmentation")
 
         yield step

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import ClassVar, Literal
 
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class CopyVar(Operator):
@@ -25,7 +25,9 @@ class CopyVar(Operator):
     op: Literal["copy-var"] = "copy-var"
     from_name: str = field("chunk", flag="-f", help="Value to copy.")
     to_name: str = field("chunk", flag="-t", help="Name of the copy.")
-    deep_copy: bool = field(True, off="--shallow-copy", help="Copy the voxels too; a shallow copy shares them.")
+    deep_copy: bool = field(
+        True, off="--shallow-copy", help="Copy the voxels too; a shallow copy shares them."
+    )
 
     def reads(self) -> tuple[str, ...]:
         return (self.from_name,)

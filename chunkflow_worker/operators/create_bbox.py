@@ -7,21 +7,25 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.operator import TaskSource
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import TaskSource
+from chunkflow_worker.pipeline.task import Task
 
 
 class CreateBbox(TaskSource):
     """Make one task of one box, which is given by its start, and by its stop or its size."""
 
     group: ClassVar[str] = "Tasks"
-    example: ClassVar[str] = "chunkflow create-bbox -s 0 0 0 -z 64 512 512 load-precomputed -v s3://lab/em save-h5 -f cutout.h5"
+    example: ClassVar[str] = (
+        "chunkflow create-bbox -s 0 0 0 -z 64 512 512 load-precomputed -v s3://lab/em save-h5 -f cutout.h5"
+    )
     op: Literal["create-bbox"] = "create-bbox"
     start: Vec3 = field(flag="-s", help="First voxel of the box.")
     stop: Vec3 | None = field(None, flag="-p", help="Voxel behind the last one of the box.")
-    size: Vec3 | None = field(None, flag="-z", help="Size of the box in voxels, instead of its stop.")
+    size: Vec3 | None = field(
+        None, flag="-z", help="Size of the box in voxels, instead of its stop."
+    )
 
     _sizes = field_validator("size")(above_zero)
 
@@ -30,8 +34,14 @@ class CreateBbox(TaskSource):
         if (self.stop is None) == (self.size is None):
             raise ValueError("the box ends by its stop or its size: give one of the two")
         if self.stop is not None and not (self.start + 1).fits_in(self.stop):
-            raise ValueError(f"the box starts at {tuple(self.start)} and stops at {tuple(self.stop)}: each axis must grow")
+            raise ValueError(
+                f"the box starts at {tuple(self.start)} and stops at {tuple(self.stop)}: each axis must grow"
+            )
         return self
 
     def tasks(self) -> Iterator[Task]:
-        yield Task(bbox=BoundingBox(self.start, self.stop if self.stop is not None else self.start + (self.size or 1)))
+        yield Task(
+            bbox=BoundingBox(
+                self.start, self.stop if self.stop is not None else self.start + (self.size or 1)
+            )
+        )

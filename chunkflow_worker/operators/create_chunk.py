@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,26 +29,36 @@ class CreateChunk(Operator):
     """
 
     group: ClassVar[str] = "Read"
-    example: ClassVar[str] = "chunkflow create-chunk -s 32 256 256 -p random -d float32 save-h5 -f random.h5"
+    example: ClassVar[str] = (
+        "chunkflow create-chunk -s 32 256 256 -p random -d float32 save-h5 -f random.h5"
+    )
     op: Literal["create-chunk"] = "create-chunk"
-    size: Vec3 = field(SIZE, flag="-s", help="Size in voxels; any other than the default overrides the task's box.")
+    size: Vec3 = field(
+        SIZE, flag="-s", help="Size in voxels; any other than the default overrides the task's box."
+    )
     dtype: Literal["uint8", "uint32", "uint16", "uint64", "float32", "float64"] = field(
         "uint8", flag="-d", help="Type of the voxels."
     )
     pattern: Literal["sin", "zero", "random"] = field(
-        "sin", flag="-p", help="sin: smooth waves, 0 to 255 or 0 to 1 as float; random: the type's full range or [0, 1)."
+        "sin",
+        flag="-p",
+        help="sin: smooth waves, 0 to 255 or 0 to 1 as float; random: the type's full range or [0, 1).",
     )
     voxel_offset: Vec3 = field(
-        OFFSET, flag="-t", help="Global position of the first voxel; any other than the default overrides the task's box."
+        OFFSET,
+        flag="-t",
+        help="Global position of the first voxel; any other than the default overrides the task's box.",
     )
-    voxel_size: tuple[float, float, float] = field((1.0, 1.0, 1.0), flag="-e", help="Size of a voxel in nanometres.")
+    voxel_size: tuple[float, float, float] = field(
+        (1.0, 1.0, 1.0), flag="-e", help="Size of a voxel in nanometres."
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("size", "voxel_size")(above_zero)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
 
         make = {"sin": _sin, "zero": _zero, "random": _random}[self.pattern]
 
@@ -57,7 +67,9 @@ class CreateChunk(Operator):
                 box = BoundingBox.sized(self.voxel_offset, self.size)
             else:
                 box = run.needed_box(task.bbox, None)
-            task.values[self.output_chunk_name] = Chunk(make(box, self.dtype), box.start, self.voxel_size)
+            task.values[self.output_chunk_name] = Chunk(
+                make(box, self.dtype), box.start, self.voxel_size
+            )
 
         yield step
 
@@ -78,7 +90,9 @@ def _zero(box: BoundingBox, dtype: str) -> NDArray[Any]:
 def _sin(box: BoundingBox, dtype: str) -> NDArray[Any]:
     import numpy as np
 
-    z, y, x = (np.sin(p % w * (2 * np.pi / w)) for p, w in zip(_positions(box), WAVELENGTHS, strict=True))
+    z, y, x = (
+        np.sin(p % w * (2 * np.pi / w)) for p, w in zip(_positions(box), WAVELENGTHS, strict=True)
+    )
     wave: NDArray[Any] = (z + y + x + 3) / 6
     return wave.astype(dtype) if dtype.startswith("float") else np.rint(wave * 255).astype(dtype)
 

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 _Nanometres = Annotated[float, Field(gt=0)]
 
@@ -31,13 +31,23 @@ class CreateInfo(Operator):
         chunkflow create-info -v file://membranes -z 256 2048 2048 -b 64 128 128 -s 40 4 4 -t image -d uint8
     """
     op: Literal["create-info"] = "create-info"
-    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to take sizes and type from, if there is one.")
+    input_chunk_name: str = field(
+        "chunk", flag="-i", help="Chunk to take sizes and type from, if there is one."
+    )
     volume_path: str = field("file://.", flag="-v", help="Path of the new volume.")
     channel_num: int = field(1, flag="-c", ge=1, help="Number of channels.")
-    layer_type: Literal["image", "segmentation"] | None = field(None, flag="-t", help="What the values mean.")
-    data_type: Literal["uint8", "uint16", "uint32", "uint64", "float32"] | None = field(None, flag="-d", help="Type of a voxel.")
-    encoding: Literal["raw", "jpeg", "compressed_segmentation", "kempressed", "npz", "fpzip", "npz_uint8"] = field(
-        "raw", flag="-e", help="How blocks are stored; npz_uint8 is refused, since nothing can read it."
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-t", help="What the values mean."
+    )
+    data_type: Literal["uint8", "uint16", "uint32", "uint64", "float32"] | None = field(
+        None, flag="-d", help="Type of a voxel."
+    )
+    encoding: Literal[
+        "raw", "jpeg", "compressed_segmentation", "kempressed", "npz", "fpzip", "npz_uint8"
+    ] = field(
+        "raw",
+        flag="-e",
+        help="How blocks are stored; npz_uint8 is refused, since nothing can read it.",
     )
     voxel_size: tuple[_Nanometres, _Nanometres, _Nanometres] | None = field(
         None, flag="-s", help="Edge lengths of a voxel in nanometres."
@@ -54,7 +64,7 @@ class CreateInfo(Operator):
         return ()
 
     def creates(self) -> tuple[str, ...]:
-        from chunkflow_worker.files import normal_path
+        from chunkflow_worker.storage.files import normal_path
 
         return (normal_path(self.volume_path),)
 
@@ -70,16 +80,25 @@ class CreateInfo(Operator):
     def _create(self, run: Run, task: Task | None) -> None:
         from chunkflow_worker.storage.precomputed import create_volume
 
-        chunk = task.chunk(self.input_chunk_name) if task and self.input_chunk_name in task.values else None
+        chunk = (
+            task.chunk(self.input_chunk_name)
+            if task and self.input_chunk_name in task.values
+            else None
+        )
         size = self.volume_size or (chunk.bbox.size if chunk else None)
         if size is None:
             raise ConfigError.one(
-                "create-info", "volume_size", "is not given, and there is no chunk to take it from", "give --volume-size z y x"
+                "create-info",
+                "volume_size",
+                "is not given, and there is no chunk to take it from",
+                "give --volume-size z y x",
             )
         if run.dry_run:
             return
         dtype = self.data_type or (str(chunk.dtype) if chunk else "uint8")
-        holds_ids = dtype in ("uint32", "uint64", "int32") or (chunk is not None and chunk.is_segmentation)
+        holds_ids = dtype in ("uint32", "uint64", "int32") or (
+            chunk is not None and chunk.is_segmentation
+        )
         offset = self.voxel_offset or (chunk.voxel_offset if chunk else Vec3(0, 0, 0))
         create_volume(
             self.volume_path,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
 Margin = tuple[int, int, int, int, int, int]
 
@@ -29,12 +29,18 @@ class CropMargin(Operator):
     """
 
     group: ClassVar[str] = "Image"
-    example: ClassVar[str] = "chunkflow load-h5 -f large.h5 crop-margin -m 4 64 64 4 64 64 save-h5 -f small.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f large.h5 crop-margin -m 4 64 64 4 64 64 save-h5 -f small.h5"
+    )
     op: Literal["crop-margin"] = "crop-margin"
     margin_size: Margin | None = field(
-        None, flag="-m", help="Voxels to cut: z y x before, then z y x behind; down to the task's box when not given."
+        None,
+        flag="-m",
+        help="Voxels to cut: z y x before, then z y x behind; down to the task's box when not given.",
     )
-    crop_bbox: bool = field(False, help="Shrink the task's box by the margin too, instead of reading more around it.")
+    crop_bbox: bool = field(
+        False, help="Shrink the task's box by the margin too, instead of reading more around it."
+    )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
@@ -61,7 +67,9 @@ class CropMargin(Operator):
             asked = task.box_of(chunk)
             if asked is None:
                 if self.margin_size is None:
-                    raise ChunkMismatch("the task has no box to crop to; give --margin-size, or boxes by generate-tasks")
+                    raise ChunkMismatch(
+                        "the task has no box to crop to; give --margin-size, or boxes by generate-tasks"
+                    )
                 box = self._cut(chunk.bbox, "chunk")
             else:
                 box = self._box(chunk, asked, run.needed_box(asked, chunk.bounds))
@@ -85,7 +93,11 @@ class CropMargin(Operator):
         return kept
 
     def _cut(
-        self, box: BoundingBox, what: str, bounds: BoundingBox | None = None, needed: BoundingBox | None = None
+        self,
+        box: BoundingBox,
+        what: str,
+        bounds: BoundingBox | None = None,
+        needed: BoundingBox | None = None,
     ) -> BoundingBox:
         """`box` less the margin; on a side where it ends with the image's `bounds`, no less than `needed`."""
         before, behind = self._margins()
@@ -97,5 +109,7 @@ class CropMargin(Operator):
                 if box.stop[axis] == bounds.stop[axis]:
                     stop[axis] = max(stop[axis], needed.stop[axis])
         if not all(a < b for a, b in zip(start, stop, strict=True)):
-            raise ChunkMismatch(f"{what} {box} has nothing left less the margin {[*before, *behind]}")
+            raise ChunkMismatch(
+                f"{what} {box} has nothing left less the margin {[*before, *behind]}"
+            )
         return BoundingBox(Vec3(*start), Vec3(*stop))

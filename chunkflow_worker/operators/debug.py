@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Literal
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.task import Task, kind_of
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task, kind_of
 
 
 class Debug(Operator):
@@ -27,14 +27,22 @@ class Debug(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         if run.recorded:
-            raise ConfigError.one(self.label, "op", "is for a terminal, and workers have none", "take it out of the pipeline")
+            raise ConfigError.one(
+                self.label,
+                "op",
+                "is for a terminal, and workers have none",
+                "take it out of the pipeline",
+            )
         if not sys.stdin.isatty():
             cure = "run the chain on a terminal, without pipes and redirections of its input"
             raise ConfigError.one(self.label, "stdin", "is not a terminal", cure)
 
         def step(task: Task) -> None:
             names = {name: value for name, value in task.values.items() if name.isidentifier()}
-            _prompt(f"\n{_described(task)}\nCtrl-D goes on, exit() ends the run.", names | {"task": task})
+            _prompt(
+                f"\n{_described(task)}\nCtrl-D goes on, exit() ends the run.",
+                names | {"task": task},
+            )
 
         yield step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal
 
-from chunkflow_worker.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
 
 
 class DeleteTaskInQueue(Operator):

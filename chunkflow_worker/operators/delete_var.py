@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.operator import Operator, Run, Step, split_names
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
+from chunkflow_worker.pipeline.task import Task
 
 
 class DeleteVar(Operator):
     """Drop values of the task, chunks for example, to free their memory for the operators that follow."""
 
     group: ClassVar[str] = "Tasks"
-    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 threshold -t 99 -o mask delete-var -v chunk save-h5 -i mask -f mask.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f em.h5 threshold -t 99 -o mask delete-var -v chunk save-h5 -i mask -f mask.h5"
+    )
     op: Literal["delete-var"] = "delete-var"
     var_names: str = field(flag="-v", help="Values to drop, separated by commas.")
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.fragments import parse_ids
-from chunkflow_worker.local_file import in_folder, local_name, reading, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.fragments import parse_ids
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import in_folder, local_name, reading, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,12 +35,18 @@ class DownloadMesh(Operator):
     op: Literal["download-mesh"] = "download-mesh"
     volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
     input: str = field(
-        flag="-i", help="Object ids with commas between them, a file of ids (text, JSON or .npy), or a segmentation of the task."
+        flag="-i",
+        help="Object ids with commas between them, a file of ids (text, JSON or .npy), or a segmentation of the task.",
     )
     start_rank: int = field(
-        0, flag="-s", ge=0, help="Rank of the first object to take, counted from 0: its place among the ids, or by size."
+        0,
+        flag="-s",
+        ge=0,
+        help="Rank of the first object to take, counted from 0: its place among the ids, or by size.",
     )
-    stop_rank: int | None = field(None, flag="-p", ge=0, help="Rank behind the last to take; all when not given.")
+    stop_rank: int | None = field(
+        None, flag="-p", ge=0, help="Rank behind the last to take; all when not given."
+    )
     out_pre: str = field("./", flag="-o", help="Folder, or what the files' names begin with.")
     out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")
 
@@ -56,14 +62,25 @@ class DownloadMesh(Operator):
         def step(task: Task) -> None:
             if told is not None and task.bbox is not None:
                 cure = "run it by itself: chunkflow download-mesh"
-                raise ConfigError.one(self.label, f"box {task.bbox}", "meshes are those of whole objects, not of a box", cure)
-            ids = told if told is not None else self._ranked(_largest_first(task.chunk(self.input).object_ids(self.input)))
+                raise ConfigError.one(
+                    self.label,
+                    f"box {task.bbox}",
+                    "meshes are those of whole objects, not of a box",
+                    cure,
+                )
+            ids = (
+                told
+                if told is not None
+                else self._ranked(_largest_first(task.chunk(self.input).object_ids(self.input)))
+            )
             for done, object_id in enumerate(ids, 1):
                 mesh = source.read(object_id)
                 content = mesh.to_ply() if self.out_format == "ply" else mesh.to_obj()
                 task.bytes_read += mesh.vertices.nbytes + mesh.faces.nbytes
                 if not run.dry_run:
-                    with whole_file(Path(f"{in_folder(self.out_pre)}{object_id}.{self.out_format}")) as part:
+                    with whole_file(
+                        Path(f"{in_folder(self.out_pre)}{object_id}.{self.out_format}")
+                    ) as part:
                         part.write_bytes(content)
                     task.bytes_written += len(content)
                 task.progress(f"{done} of {len(ids)} meshes")
@@ -82,7 +99,9 @@ class DownloadMesh(Operator):
         ranked = ids[self.start_rank : self.stop_rank]
         if not ranked:
             ranks = f"from {self.start_rank} to {'the end' if self.stop_rank is None else self.stop_rank}"
-            raise ConfigError.one(self.label, "start_rank", f"{self.input} has no ids of the ranks {ranks}")
+            raise ConfigError.one(
+                self.label, "start_rank", f"{self.input} has no ids of the ranks {ranks}"
+            )
         return ranked
 
     def _ids(self) -> list[int]:

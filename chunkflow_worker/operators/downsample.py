@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class Downsample(Operator):
@@ -46,11 +46,13 @@ class Downsample(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.pyramid import coarser
+        from chunkflow_worker.image.pyramid import coarser
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            task.voxel_size = task.voxel_size or chunk.voxel_size  # the task's box counts the voxels as they were
+            task.voxel_size = (
+                task.voxel_size or chunk.voxel_size
+            )  # the task's box counts the voxels as they were
             task.values[self.output_chunk_name] = coarser(chunk, self.factor)
 
         yield step

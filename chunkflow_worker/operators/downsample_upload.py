@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxNotAligned, ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 
@@ -46,15 +46,26 @@ class DownsampleUpload(Operator):
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")
-    factor: Vec3 = field(Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further level are.")
+    factor: Vec3 = field(
+        Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further level are."
+    )
     chunk_mip: int | None = field(
-        None, flag="-c", ge=0, help="Mip level of the chunk; the one that has its voxel size when not given."
+        None,
+        flag="-c",
+        ge=0,
+        help="Mip level of the chunk; the one that has its voxel size when not given.",
     )
     start_mip: int | None = field(
-        None, flag="-s", ge=0, help="First mip level to write; the one behind the chunk's when not given."
+        None,
+        flag="-s",
+        ge=0,
+        help="First mip level to write; the one behind the chunk's when not given.",
     )
     stop_mip: int = field(5, flag="-p", ge=1, help="Mip level behind the last one to write.")
-    fill_missing: bool = field(True, help="Kept for old command lines: whole blocks are written, so none is ever read back.")
+    fill_missing: bool = field(
+        True,
+        help="Kept for old command lines: whole blocks are written, so none is ever read back.",
+    )
 
     _sizes = field_validator("factor")(above_zero)
 
@@ -65,16 +76,19 @@ class DownsampleUpload(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.pyramid import coarser
+        from chunkflow_worker.image.pyramid import coarser
+        from chunkflow_worker.pipeline.saving import inside, write_verified
         from chunkflow_worker.storage.precomputed import PrecomputedVolume, read_info
-        from chunkflow_worker.storage.saving import inside, write_verified
 
         last = len(read_info(self.volume_path)["scales"]) - 1
         if self.stop_mip > last + 1:
             problem = f"{self.stop_mip} lies behind the levels of {self.volume_path}, which has mips 0 to {last}"
             cure = f"give --stop-mip {last + 1}, or make the volume with create-info --max-mip {self.stop_mip - 1}"
             raise ConfigError.one(self.label, "stop_mip", problem, cure)
-        volumes = {mip: PrecomputedVolume(self.volume_path, mip) for mip in range(self.chunk_mip or 0, self.stop_mip)}
+        volumes = {
+            mip: PrecomputedVolume(self.volume_path, mip)
+            for mip in range(self.chunk_mip or 0, self.stop_mip)
+        }
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
@@ -104,17 +118,21 @@ class DownsampleUpload(Operator):
             )
         return first
 
-    def _levels(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> dict[int, PrecomputedVolume]:
+    def _levels(
+        self, mip: int, volumes: dict[int, PrecomputedVolume]
+    ) -> dict[int, PrecomputedVolume]:
         """The volume's levels to write, by mip, for a chunk of that mip."""
         try:
             return {n: volumes[n] for n in range(self._first_of(mip), self.stop_mip)}
         except ValueError as error:
-            raise ConfigError.one(self.label, "mips", str(error), "give other mips, or --chunk-mip") from None
+            raise ConfigError.one(
+                self.label, "mips", str(error), "give other mips, or --chunk-mip"
+            ) from None
 
     def _mip_of(self, chunk: Chunk, volumes: dict[int, PrecomputedVolume]) -> int:
         if self.chunk_mip is not None:
             return self.chunk_mip
-        from chunkflow_worker.chunk import UNKNOWN_SIZE
+        from chunkflow_worker.image.chunk import UNKNOWN_SIZE
 
         sizes = {mip: volume.voxel_size for mip, volume in volumes.items()}
         for mip, size in sizes.items():
@@ -130,13 +148,17 @@ class DownsampleUpload(Operator):
 
     def _refuse_other_factors(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> None:
         for n in range(mip + 1, self.stop_mip):
-            theirs = [b / a for a, b in zip(volumes[n - 1].voxel_size, volumes[n].voxel_size, strict=True)]
+            theirs = [
+                b / a for a, b in zip(volumes[n - 1].voxel_size, volumes[n].voxel_size, strict=True)
+            ]
             if not all(map(isclose, theirs, self.factor)):
                 problem = f"is {list(self.factor)}, and mip {n} of {self.volume_path} is coarser than mip {n - 1} by {theirs}"
                 cure = "give the volume's; where it changes, give start_mip and stop_mip of one part of the levels"
                 raise ConfigError.one(self.label, "factor", problem, cure)
 
-    def _refuse_shared_blocks(self, box: BoundingBox, mip: int, levels: dict[int, PrecomputedVolume]) -> None:
+    def _refuse_shared_blocks(
+        self, box: BoundingBox, mip: int, levels: dict[int, PrecomputedVolume]
+    ) -> None:
         from chunkflow_worker.storage.volume import check_aligned
 
         factors = {n: self.factor.power(n - mip) for n in levels}

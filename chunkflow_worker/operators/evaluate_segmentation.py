@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,9 @@ class EvaluateSegmentation(Operator):
     """
 
     group: ClassVar[str] = "Segmentation"
-    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 load-h5 -f truth.h5 -o groundtruth evaluate-segmentation"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f seg.h5 load-h5 -f truth.h5 -o groundtruth evaluate-segmentation"
+    )
     op: Literal["evaluate-segmentation"] = "evaluate-segmentation"
     segmentation_chunk_name: str = field("chunk", flag="-s", help="Segmentation to judge.")
     groundtruth_chunk_name: str = field("groundtruth", flag="-g", help="The truth.")
@@ -48,7 +50,9 @@ class EvaluateSegmentation(Operator):
             made, true = ours.object_ids(names[0]), truth.object_ids(names[1])
             labelled = true != 0
             if not labelled.any():
-                raise ChunkMismatch(f"{names[1]!r} is zero everywhere: there is nothing to compare with")
+                raise ChunkMismatch(
+                    f"{names[1]!r} is zero everywhere: there is nothing to compare with"
+                )
             scores = _scores(made[labelled], true[labelled])
             task.values[self.output] = scores
             log.warning("%s %s: %s", self.label, task.bbox or ours.bbox, json.dumps(scores))
@@ -64,7 +68,9 @@ def _scores(made: NDArray[Any], true: NDArray[Any]) -> dict[str, float]:
     columns, in_true = np.unique(true, return_inverse=True, return_counts=True)[1:]
     cells, shared = np.unique(rows.astype(np.int64) * len(in_true) + columns, return_counts=True)
     n = made.size
-    together, of_made, of_true = (float((count.astype(float) ** 2).sum() - n) for count in (shared, in_made, in_true))
+    together, of_made, of_true = (
+        float((count.astype(float) ** 2).sum() - n) for count in (shared, in_made, in_true)
+    )
     part = shared / n
     return {
         "rand_error": 1 - 2 * together / (of_made + of_true) if of_made + of_true else 0.0,

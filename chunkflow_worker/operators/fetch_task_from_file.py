@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import TaskSource
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import TaskSource
+from chunkflow_worker.pipeline.task import Task
 
 _SIX = re.compile(r"-?\d+(?:[\s,]+-?\d+){5}", re.ASCII)
 
@@ -36,14 +36,20 @@ class FetchTaskFromFile(TaskSource):
     """
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
-    job_index: int | None = field(None, flag="-i", ge=0, help="Which part of the tasks to take, from 0 on.")
-    slurm_job_array: bool = field(False, help="Take the index from the variable SLURM_ARRAY_TASK_ID.")
+    job_index: int | None = field(
+        None, flag="-i", ge=0, help="Which part of the tasks to take, from 0 on."
+    )
+    slurm_job_array: bool = field(
+        False, help="Take the index from the variable SLURM_ARRAY_TASK_ID."
+    )
     granularity: int = field(1, flag="-g", ge=1, help="How many tasks belong to each index.")
 
     @model_validator(mode="after")
     def _has_one_index(self) -> FetchTaskFromFile:
         if self.job_index is not None and self.slurm_job_array:
-            raise ValueError("job_index and slurm_job_array both say which tasks to take: give one of the two")
+            raise ValueError(
+                "job_index and slurm_job_array both say which tasks to take: give one of the two"
+            )
         return self
 
     def tasks(self) -> Iterator[Task]:
@@ -53,7 +59,9 @@ class FetchTaskFromFile(TaskSource):
             parts = -(-len(boxes) // self.granularity)
             if index >= parts:
                 legal = f"the file has {len(boxes)} tasks, {self.granularity} to an index: 0 to {parts - 1}"
-                raise ConfigError.one("fetch-task-from-file", told_by, f"is {index}, behind the last", legal)
+                raise ConfigError.one(
+                    "fetch-task-from-file", told_by, f"is {index}, behind the last", legal
+                )
             boxes = boxes[index * self.granularity : (index + 1) * self.granularity]
         yield from (Task(bbox=box) for box in boxes)
 
@@ -93,9 +101,20 @@ def _read_npy(path: Path) -> list[BoundingBox]:
     try:
         rows = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ConfigError.one("fetch-task-from-file", "file_path", f"{path} is no .npy file: {error}") from None
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 6 or rows.dtype.kind not in "iu":
-        found = f"holds {rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "holds several arrays"
+        raise ConfigError.one(
+            "fetch-task-from-file", "file_path", f"{path} is no .npy file: {error}"
+        ) from None
+    if (
+        not isinstance(rows, np.ndarray)
+        or rows.ndim != 2
+        or rows.shape[1] != 6
+        or rows.dtype.kind not in "iu"
+    ):
+        found = (
+            f"holds {rows.dtype} of shape {rows.shape}"
+            if isinstance(rows, np.ndarray)
+            else "holds several arrays"
+        )
         legal = "whole numbers in rows of z0 y0 x0 z1 y1 x1"
         raise ConfigError.one("fetch-task-from-file", "file_path", f"{path} {found}", legal)
     return [_box(row, f"{path}, row {i}") for i, row in enumerate(rows.tolist())]
@@ -105,8 +124,14 @@ def _read_text(path: Path) -> list[BoundingBox]:
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except UnicodeDecodeError:
-        raise ConfigError.one("fetch-task-from-file", "file_path", f"{path} is neither text nor named .npy") from None
-    return [_line(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line and not line.startswith("#")]
+        raise ConfigError.one(
+            "fetch-task-from-file", "file_path", f"{path} is neither text nor named .npy"
+        ) from None
+    return [
+        _line(line, f"{path}, line {i}")
+        for i, line in enumerate(lines, 1)
+        if line and not line.startswith("#")
+    ]
 
 
 def _line(line: str, place: str) -> BoundingBox:
@@ -122,5 +147,7 @@ def _box(row: list[int], place: str) -> BoundingBox:
     start, stop = Vec3(*row[:3]), Vec3(*row[3:])
     if not (start + 1).fits_in(stop):
         problem = f"the box starts at {tuple(start)} and stops at {tuple(stop)}"
-        raise ConfigError.one("fetch-task-from-file", place, problem, "write z0 y0 x0 z1 y1 x1; each axis must grow")
+        raise ConfigError.one(
+            "fetch-task-from-file", place, problem, "write z0 y0 x0 z1 y1 x1; each axis must grow"
+        )
     return BoundingBox(start, stop)

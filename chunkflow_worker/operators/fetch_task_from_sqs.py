@@ -10,16 +10,24 @@ from dataclasses import field as attribute
 from threading import Event, Lock
 from typing import Any, ClassVar, Literal
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.config.options import field
+from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import MessageMalformed, PipelineMismatch, Preempted
-from chunkflow_worker.lease import Lease
-from chunkflow_worker.message import MAX_ATTEMPTS, encode, open_envelope
-from chunkflow_worker.operator import TaskSource
-from chunkflow_worker.options import field
-from chunkflow_worker.outage import Outage
-from chunkflow_worker.settings import Settings
-from chunkflow_worker.sqs import MAX_VISIBILITY_SECONDS, Queue, QueueUnavailable, find_queue, make_client, move, sqs_errors
-from chunkflow_worker.task import Delivery, Task
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.lease import Lease
+from chunkflow_worker.job.message import MAX_ATTEMPTS, encode, open_envelope
+from chunkflow_worker.job.sqs import (
+    MAX_VISIBILITY_SECONDS,
+    Queue,
+    QueueUnavailable,
+    find_queue,
+    make_client,
+    move,
+    sqs_errors,
+)
+from chunkflow_worker.pipeline.operator import TaskSource
+from chunkflow_worker.pipeline.task import Delivery, Task
+from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +64,10 @@ class FetchTaskFromSqs(TaskSource):
     )
     num: int = field(-1, flag="-n", ge=-1, help="Tasks to take at most; -1 for all.")
     retry_times: int = field(
-        30, flag="-r", ge=0, help=f"How often to ask again, {_POLL_SECONDS} s each time, before an empty queue ends the run."
+        30,
+        flag="-r",
+        ge=0,
+        help=f"How often to ask again, {_POLL_SECONDS} s each time, before an empty queue ends the run.",
     )
 
     def tasks(self) -> Iterator[Task]:
@@ -120,15 +131,35 @@ class _Inbox:
 
     def task(self, received: dict[str, Any]) -> Task | None:
         """The task of a message; None when it is malformed, and goes to the dead letters, or came too late to be run."""
-        receipt, receives = received["ReceiptHandle"], int(received["Attributes"]["ApproximateReceiveCount"])
+        receipt, receives = (
+            received["ReceiptHandle"],
+            int(received["Attributes"]["ApproximateReceiveCount"]),
+        )
         try:
             box, delivery, body = _read(received, receives, self.queue.name)
         except MessageMalformed as error:
-            log.error("refused message %s, moved to the dead letters: %s", received.get("MessageId"), error)
+            log.error(
+                "refused message %s, moved to the dead letters: %s",
+                received.get("MessageId"),
+                error,
+            )
             with sqs_errors("moving a message to the dead-letter queue"):
-                move(self.client, received["Body"], self.queue.url, receipt, self.queue.dead_letter_url)
+                move(
+                    self.client,
+                    received["Body"],
+                    self.queue.url,
+                    receipt,
+                    self.queue.dead_letter_url,
+                )
             return None
-        lease = Lease(self.client, self.queue, receipt, self.seconds, heartbeat=self.heartbeat, outage=self.outage)
+        lease = Lease(
+            self.client,
+            self.queue,
+            receipt,
+            self.seconds,
+            heartbeat=self.heartbeat,
+            outage=self.outage,
+        )
         if self.closed.is_set():
             lease.give_back(body)
             return None
@@ -155,7 +186,9 @@ class _Inbox:
             raise
 
 
-def _read(received: dict[str, Any], receives: int, queue: str) -> tuple[BoundingBox, dict[str, Any], str]:
+def _read(
+    received: dict[str, Any], receives: int, queue: str
+) -> tuple[BoundingBox, dict[str, Any], str]:
     """The box of a message, what else is told of its delivery, and the body of a copy. Raises MessageMalformed."""
     body: str = received["Body"]
     try:
@@ -163,6 +196,15 @@ def _read(received: dict[str, Any], receives: int, queue: str) -> tuple[Bounding
     except ValueError:
         message, task_id = open_envelope(body, queue)
         spent = min(message.attempts + receives - 1, MAX_ATTEMPTS)
-        told = {"job": message.job, "task_id": task_id, "pipeline": message.pipeline, "attempt": message.attempts + receives}
-        return message.box, told, encode(message.model_copy(update={"attempts": spent}), queue, task_id)
+        told = {
+            "job": message.job,
+            "task_id": task_id,
+            "pipeline": message.pipeline,
+            "attempt": message.attempts + receives,
+        }
+        return (
+            message.box,
+            told,
+            encode(message.model_copy(update={"attempts": spent}), queue, task_id),
+        )
     return box, {"task_id": received["MessageId"], "attempt": receives}, body

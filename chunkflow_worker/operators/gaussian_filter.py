@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.extras import needs
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 _REACH = 4  # the kernel ends after so many sigmas
 
@@ -24,7 +24,9 @@ class GaussianFilter(Operator):
     """
 
     group: ClassVar[str] = "Image"
-    example: ClassVar[str] = "chunkflow load-tif -f em.tif gaussian-filter -s 2 save-tif -f smooth.tif"
+    example: ClassVar[str] = (
+        "chunkflow load-tif -f em.tif gaussian-filter -s 2 save-tif -f smooth.tif"
+    )
     op: Literal["gaussian-filter"] = "gaussian-filter"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to smooth, in place.")
     sigma: int = field(1, flag="-s", ge=1, help="Standard deviation in voxels.")
@@ -48,7 +50,9 @@ class GaussianFilter(Operator):
             made = np.empty(chunk.czyx.shape, chunk.dtype)
             for source, target in zip(chunk.czyx, made, strict=True):
                 real = source.astype(np.float64 if source.dtype.itemsize > 4 else np.float32)
-                smooth = ndimage.gaussian_filter(real, self.sigma, mode="reflect", truncate=_REACH, axes=(1, 2))
+                smooth = ndimage.gaussian_filter(
+                    real, self.sigma, mode="reflect", truncate=_REACH, axes=(1, 2)
+                )
                 target[...] = smooth if chunk.dtype.kind == "f" else np.rint(smooth)
             task.values[self.input_chunk_name] = chunk.with_array(made.reshape(chunk.array.shape))
 

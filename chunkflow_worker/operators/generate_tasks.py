@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.grid import Boxes, Grid
-from chunkflow_worker.operator import Run, Step, TaskSource
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.pipeline.operator import Run, Step, TaskSource
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.bbox import BoundingBox
+    from chunkflow_worker.image.bbox import BoundingBox
 
 
 class GenerateTasks(Grid, TaskSource):
@@ -33,15 +33,23 @@ class GenerateTasks(Grid, TaskSource):
     """
     op: Literal["generate-tasks"] = "generate-tasks"
     file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt.")
-    queue_name: str | None = field(None, flag="-q", help="Kept for old command lines: see chunkflow-producer enqueue.")
-    disbatch: bool = field(False, flag="-d", help="Take only the box with the index in the variable DISBATCH_REPEAT_INDEX.")
-    use_https: bool = field(False, off="--use-credential", help="Read the volume's bounds through a public https link.")
+    queue_name: str | None = field(
+        None, flag="-q", help="Kept for old command lines: see chunkflow-producer enqueue."
+    )
+    disbatch: bool = field(
+        False,
+        flag="-d",
+        help="Take only the box with the index in the variable DISBATCH_REPEAT_INDEX.",
+    )
+    use_https: bool = field(
+        False, off="--use-credential", help="Read the volume's bounds through a public https link."
+    )
 
     def boxes_of_volume(self) -> Boxes:
         """The boxes, with the volume's bounds read where they are needed."""
         if self.volume_path is None:
             return self.boxes()
-        from chunkflow_worker.files import public_path
+        from chunkflow_worker.storage.files import public_path
         from chunkflow_worker.storage.precomputed import volume_bounds
 
         path = public_path(self.volume_path) if self.use_https else self.volume_path
@@ -60,7 +68,9 @@ class GenerateTasks(Grid, TaskSource):
                 f"chunkflow-producer enqueue --queue {self.queue_name}, with the same options",
             )  # fmt: skip
         boxes = self.boxes_of_volume()
-        yield from (Task(bbox=box) for box in (self._disbatch_box(boxes) if self.disbatch else boxes))
+        yield from (
+            Task(bbox=box) for box in (self._disbatch_box(boxes) if self.disbatch else boxes)
+        )
 
     def _disbatch_box(self, boxes: Boxes) -> list[BoundingBox]:
         import os
@@ -68,7 +78,10 @@ class GenerateTasks(Grid, TaskSource):
         index = os.environ.get("DISBATCH_REPEAT_INDEX", "")
         if not index.isdigit() or int(index) >= len(boxes):
             raise ConfigError.one(
-                "generate-tasks", "disbatch", f"DISBATCH_REPEAT_INDEX is {index!r}", f"a number from 0 to {len(boxes) - 1}"
+                "generate-tasks",
+                "disbatch",
+                f"DISBATCH_REPEAT_INDEX is {index!r}",
+                f"a number from 0 to {len(boxes) - 1}",
             )
         return [boxes[int(index)]]
 
@@ -78,11 +91,13 @@ def _write(boxes: Boxes, name: str, dry_run: bool) -> None:
 
     import numpy as np
 
-    from chunkflow_worker.local_file import whole_file
+    from chunkflow_worker.storage.local_file import whole_file
 
     path = Path(name)
     if path.suffix not in (".npy", ".txt"):
-        raise ConfigError.one("generate-tasks", "file_path", f"{name} ends in {path.suffix!r}", "legal: .npy, .txt")
+        raise ConfigError.one(
+            "generate-tasks", "file_path", f"{name} ends in {path.suffix!r}", "legal: .npy, .txt"
+        )
     if dry_run:
         return
     rows = np.array([[*box.start, *box.stop] for box in boxes], dtype=np.int64)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
     from chunkflow_worker.inference.engine import Engine
     from chunkflow_worker.inference.lattice import Lattice, LatticeKind, PatchShape
     from chunkflow_worker.inference.plan import Memory
@@ -51,53 +51,86 @@ class Inference(Operator):
         flag="-m",
         help="The net: a Python file, or one of TorchScript, torch.export, ONNX or PZNet with its weights.",
     )
-    convnet_weight_path: str | None = field(None, flag="-w", help="File with the trained weights, for a Python file.")
-    trust_weights: bool = field(False, help="Let the weights' file run code: only for pickles of whole objects that you trust.")
+    convnet_weight_path: str | None = field(
+        None, flag="-w", help="File with the trained weights, for a Python file."
+    )
+    trust_weights: bool = field(
+        False,
+        help="Let the weights' file run code: only for pickles of whole objects that you trust.",
+    )
     input_patch_size: Vec3 = field(flag="-s", help="Size of the patch that the net takes.")
     output_patch_size: Vec3 | None = field(
         None,
         flag="-z",
         help="Size of the patch that the net returns, or of the middle to keep of it; the input's when not given.",
     )
-    output_patch_overlap: Vec3 = field(Vec3(4, 64, 64), flag="-v", help="Overlap of neighbouring output patches.")
+    output_patch_overlap: Vec3 = field(
+        Vec3(4, 64, 64), flag="-v", help="Overlap of neighbouring output patches."
+    )
     output_crop_margin: Vec3 | None = field(
-        None, help="Voxels computed around the output and cut off; the overlap when not given, 0 with --mask-output-chunk."
+        None,
+        help="Voxels computed around the output and cut off; the overlap when not given, 0 with --mask-output-chunk.",
     )
     patch_num: Vec3 | None = field(
-        None, flag="-n", help="Kept for old command lines: the number of patches follows from the box."
+        None,
+        flag="-n",
+        help="Kept for old command lines: the number of patches follows from the box.",
     )
     num_input_channels: int = field(1, ge=1, help="Channels that the net takes.")
-    num_output_channels: int = field(3, flag="-c", ge=1, help="Channels to keep of what the net returns.")
+    num_output_channels: int = field(
+        3, flag="-c", ge=1, help="Channels to keep of what the net returns."
+    )
     dtype: Literal["float32", "float16", "uint8"] = field(
-        "float32", flag="-d", help="Type of the output; uint8 maps [0, 1] to [0, 255], saturating, on the device."
+        "float32",
+        flag="-d",
+        help="Type of the output; uint8 maps [0, 1] to [0, 255], saturating, on the device.",
     )
     framework: Literal["universal", "identity", "pytorch", "onnx", "pznet"] = field(
-        "universal", flag="-f", help="What computes: a PatchInferencer file, nothing (returns its input), or a library."
+        "universal",
+        flag="-f",
+        help="What computes: a PatchInferencer file, nothing (returns its input), or a library.",
     )
     precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] = field(
-        "auto", help="Of the net's arithmetic, with pytorch; auto takes what the device does fast without harm."
+        "auto",
+        help="Of the net's arithmetic, with pytorch; auto takes what the device does fast without harm.",
     )
     acceleration: Literal["none", "compile", "graph"] = field(
-        "none", help="With pytorch: torch.compile, which takes minutes at the start, or one CUDA graph on GPUs."
+        "none",
+        help="With pytorch: torch.compile, which takes minutes at the start, or one CUDA graph on GPUs.",
     )
     batch_size: int | None = field(
-        None, flag="-b", ge=1, help="Patches computed at once; chosen from the free memory when not given."
+        None,
+        flag="-b",
+        ge=1,
+        help="Patches computed at once; chosen from the free memory when not given.",
     )
-    bump: Literal["wu", "zung", "linear"] = field("wu", help="Function that weights a patch's voxels in the blending.")
+    bump: Literal["wu", "zung", "linear"] = field(
+        "wu", help="Function that weights a patch's voxels in the blending."
+    )
     lattice: Literal["chunk", "global"] = field(
-        "chunk", help="Where patches lie: from the box's start (cheapest), or anchored globally (no seams between boxes)."
+        "chunk",
+        help="Where patches lie: from the box's start (cheapest), or anchored globally (no seams between boxes).",
     )
     border: Literal["inward", "reflect", "zeros"] = field(
-        "inward", help="At the image's border: move patches inward, or extend the image by reflection or zeros."
+        "inward",
+        help="At the image's border: move patches inward, or extend the image by reflection or zeros.",
     )
-    mask_output_chunk: bool = field(False, help="Compute nothing around the output: any chunk size, whole output.")
+    mask_output_chunk: bool = field(
+        False, help="Compute nothing around the output: any chunk size, whole output."
+    )
     mask_myelin_threshold: float | None = field(
-        None, flag="-y", help="The last channel is a myelin map: zero the others where it is above this, and drop it."
+        None,
+        flag="-y",
+        help="The last channel is a myelin map: zero the others where it is above this, and drop it.",
     )
-    mask_volume_path: str | None = field(None, help="Precomputed volume; patches whose output lies where it is zero are not run.")
+    mask_volume_path: str | None = field(
+        None, help="Precomputed volume; patches whose output lies where it is zero are not run."
+    )
     mask_mip: int = field(5, ge=0, help="Mip level of the mask.")
     mask_inverse: bool = field(False, help="Run the patches where the mask is zero, instead.")
-    augment: bool = field(False, help="Average over flips of y and x and their transposition: eight times the work.")
+    augment: bool = field(
+        False, help="Average over flips of y and x and their transposition: eight times the work."
+    )
     augment_z: bool = field(False, help="Average over flips of z as well: twice the work again.")
     affinity_offsets: str | None = field(
         None,
@@ -117,14 +150,20 @@ class Inference(Operator):
                 f"output patch {list(output)} must be centred in input patch {list(self.input_patch_size)}: "
                 "smaller by an even number on each axis"
             )
-        if min(self.output_patch_overlap) < 0 or not all(o < s for o, s in zip(self.output_patch_overlap, output, strict=True)):
+        if min(self.output_patch_overlap) < 0 or not all(
+            o < s for o, s in zip(self.output_patch_overlap, output, strict=True)
+        ):
             raise ValueError(
                 f"output_patch_overlap {list(self.output_patch_overlap)} must be at least 0 and smaller than the output "
                 f"patch {list(output)} on each axis"
             )
         if self.framework != "identity" and not self.convnet_model:
-            raise ValueError(f"framework {self.framework} needs convnet_model, the Python file that defines the net")
-        if self.augment and (self.input_patch_size.y != self.input_patch_size.x or output.y != output.x):
+            raise ValueError(
+                f"framework {self.framework} needs convnet_model, the Python file that defines the net"
+            )
+        if self.augment and (
+            self.input_patch_size.y != self.input_patch_size.x or output.y != output.x
+        ):
             raise ValueError("augment transposes y and x: the patch must be as wide as it is high")
         if self.augment_z and not self.augment:
             raise ValueError("augment_z belongs to augment: give both")
@@ -146,22 +185,32 @@ class Inference(Operator):
                 sources(orientation, offsets)
             except KeyError as error:
                 missing = list(error.args[0])
-                raise ValueError(f"affinity_offsets: {missing} has no partner under the transposition: name that too") from None
+                raise ValueError(
+                    f"affinity_offsets: {missing} has no partner under the transposition: name that too"
+                ) from None
 
     @property
     def _offsets(self) -> tuple[Vec3, ...]:
         known = {"xyz": "0,0,-1 0,-1,0 -1,0,0", "zyx": "-1,0,0 0,-1,0 0,0,-1"}
         text = self.affinity_offsets or ""
         try:
-            return tuple(Vec3.of(int(n) for n in part.split(",")) for part in known.get(text, text).split())
+            return tuple(
+                Vec3.of(int(n) for n in part.split(",")) for part in known.get(text, text).split()
+            )
         except (ValueError, TypeError):
-            raise ValueError(f"affinity_offsets: {text!r} is not a list of z,y,x such as '0,0,-1 0,-1,0 -1,0,0'") from None
+            raise ValueError(
+                f"affinity_offsets: {text!r} is not a list of z,y,x such as '0,0,-1 0,-1,0 -1,0,0'"
+            ) from None
 
     @property
     def _shape(self) -> PatchShape:
         from chunkflow_worker.inference.lattice import PatchShape
 
-        return PatchShape(self.input_patch_size, self.output_patch_size or self.input_patch_size, self.output_patch_overlap)
+        return PatchShape(
+            self.input_patch_size,
+            self.output_patch_size or self.input_patch_size,
+            self.output_patch_overlap,
+        )
 
     @property
     def _rim(self) -> Vec3:
@@ -176,7 +225,9 @@ class Inference(Operator):
 
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
         crop = self._shape.crop
-        if self.border != "inward" or not all(2 * c < n for c, n in zip(crop, bounds.size, strict=True)):
+        if self.border != "inward" or not all(
+            2 * c < n for c, n in zip(crop, bounds.size, strict=True)
+        ):
             return bounds
         return bounds.grow(-crop)
 
@@ -193,7 +244,10 @@ class Inference(Operator):
                 f"{kind} lattice{used}: {cost.patches:.4g} patches per task, voxel utilization {cost.utilization:.0%} "
                 f"({size.product / 1e6:.4g} Mvoxel out of {cost.patches * shape.output.product / 1e6:.4g})"
             )
-        sizes = [f"{list(s)} {cost.utilization:.0%}" for s, cost in better_sizes(self.lattice, size, shape, self._rim, unit)]
+        sizes = [
+            f"{list(s)} {cost.utilization:.0%}"
+            for s, cost in better_sizes(self.lattice, size, shape, self._rim, unit)
+        ]
         lines.append("nearby chunk sizes that do better: " + (", ".join(sizes) or "none"))
         needed = self._memory(size, image_type)
         lines.append(
@@ -216,7 +270,7 @@ class Inference(Operator):
     def rehearsal(self) -> Task:
         import numpy as np
 
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
 
         shape = self._shape
         channels = (self.num_input_channels,) if self.num_input_channels > 1 else ()
@@ -225,11 +279,11 @@ class Inference(Operator):
         return Task(bbox=chunk.bbox.grow(-shape.crop), values={self.input_chunk_name: chunk})
 
     def device(self) -> str:
-        from chunkflow_worker.inference.cpu import cpu_name
+        from chunkflow_worker.machine.cpu import cpu_name
 
         if self.framework != "pytorch":
             return cpu_name()
-        from chunkflow_worker.inference.torch_engine import device_name
+        from chunkflow_worker.inference.engines.torch import device_name
 
         return device_name()
 
@@ -237,9 +291,9 @@ class Inference(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
-        from chunkflow_worker.chunk import convert
-        from chunkflow_worker.inference.blend import patch_weights
+        from chunkflow_worker.image.chunk import convert
         from chunkflow_worker.inference.blending import Batch, infer
+        from chunkflow_worker.inference.weights import patch_weights
 
         engine = self._engine()
         weights = engine.arrays.put(patch_weights(self._shape.output, self.bump).astype(np.float32))
@@ -262,10 +316,30 @@ class Inference(Operator):
             tell = lambda done: task.progress(f"patch {done} of {lattice.count}")  # noqa: E731
             # One task at a time has the device, and its memory; the others load and save meanwhile.
             with task.waiting_for(device):
-                blended = infer(image, lattice.input_box.start, lattice, weights, engine, batch, dtype, wanted, tell)
+                blended = infer(
+                    image,
+                    lattice.input_box.start,
+                    lattice,
+                    weights,
+                    engine,
+                    batch,
+                    dtype,
+                    wanted,
+                    tell,
+                )
                 if engine.overflowed():
                     task.precision = engine.precision
-                    blended = infer(image, lattice.input_box.start, lattice, weights, engine, batch, dtype, wanted, tell)
+                    blended = infer(
+                        image,
+                        lattice.input_box.start,
+                        lattice,
+                        weights,
+                        engine,
+                        batch,
+                        dtype,
+                        wanted,
+                        tell,
+                    )
             task.patches += blended.run
             task.patches_skipped += blended.skipped
             array = blended.array
@@ -287,24 +361,29 @@ class Inference(Operator):
         return engine
 
     def _single_engine(self) -> Engine:
-        channels, shape, model, weights = self.num_output_channels, self._shape, str(self.convnet_model), self.convnet_weight_path
+        channels, shape, model, weights = (
+            self.num_output_channels,
+            self._shape,
+            str(self.convnet_model),
+            self.convnet_weight_path,
+        )
         if self.framework == "identity":
-            from chunkflow_worker.inference.engine import IdentityEngine
+            from chunkflow_worker.inference.engines.identity import IdentityEngine
 
             return IdentityEngine(channels, shape.crop)
         if self.framework == "universal":
-            from chunkflow_worker.inference.universal_engine import UniversalEngine
+            from chunkflow_worker.inference.engines.universal import UniversalEngine
 
             return UniversalEngine(model, weights, channels, shape.output)
         if self.framework == "onnx":
-            from chunkflow_worker.inference.onnx_engine import OnnxEngine
+            from chunkflow_worker.inference.engines.onnx import OnnxEngine
 
             return OnnxEngine(model, channels, shape.input, shape.output, self.num_input_channels)
         if self.framework == "pznet":
-            from chunkflow_worker.inference.pznet_engine import PznetEngine
+            from chunkflow_worker.inference.engines.pznet import PznetEngine
 
             return PznetEngine(model, channels, shape.input, shape.output, self.num_input_channels)
-        from chunkflow_worker.inference.torch_engine import TorchEngine
+        from chunkflow_worker.inference.engines.torch import TorchEngine
 
         return TorchEngine(
             model,
@@ -326,12 +405,16 @@ class Inference(Operator):
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
         volume = PrecomputedVolume(self.mask_volume_path, self.mask_mip)
-        return lambda lattice, chunk: CoarseMask.read(volume, lattice.covered, chunk.voxel_size, self.mask_inverse).any
+        return lambda lattice, chunk: (
+            CoarseMask.read(volume, lattice.covered, chunk.voxel_size, self.mask_inverse).any
+        )
 
     def _lattice(self, box: BoundingBox, bounds: BoundingBox | None) -> Lattice:
         from chunkflow_worker.inference.lattice import make_lattice
 
-        return make_lattice(self.lattice, box, self._shape, bounds if self.border == "inward" else None, self._rim)
+        return make_lattice(
+            self.lattice, box, self._shape, bounds if self.border == "inward" else None, self._rim
+        )
 
     def _output_box(self, task: Task, run: Run, chunk: Chunk) -> BoundingBox:
         """The box to compute: what the task needs, or, where no box is known, the chunk without its rim."""
@@ -363,10 +446,14 @@ class Inference(Operator):
             wanted = lattice.input_box
         available = wanted.clip(chunk.bbox)
         if available is None:
-            raise ChunkMismatch(f"chunk {chunk.bbox} has no voxel of {wanted}, which the patches read")
+            raise ChunkMismatch(
+                f"chunk {chunk.bbox} has no voxel of {wanted}, which the patches read"
+            )
         image = chunk.cutout(available).czyx
         if available == wanted:
             return image, lattice
         before, after = available.start - wanted.start, wanted.stop - available.stop
         widths = [(0, 0), *zip(before, after, strict=True)]
-        return np.pad(image, widths, mode="reflect" if self.border == "reflect" else "constant"), lattice
+        return np.pad(
+            image, widths, mode="reflect" if self.border == "reflect" else "constant"
+        ), lattice

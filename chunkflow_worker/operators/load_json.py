@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.local_file import file_to_read, in_folder, local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import file_to_read, in_folder, local_name, reading
 
 
 class LoadJson(Operator):
@@ -28,7 +28,11 @@ class LoadJson(Operator):
             plugin -f my_report -i notes
     """
     op: Literal["load-json"] = "load-json"
-    name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
+    name: str = field(
+        "",
+        flag="-n",
+        help="Name under which its seconds are reported; the operator's own when empty.",
+    )
     file_path: str = field(
         flag="-f",
         help="File; where there is none, a folder, or a prefix unless it ends in .json: the box and .json are appended.",

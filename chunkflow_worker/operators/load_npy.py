@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.local_file import file_to_read, local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,10 +37,16 @@ class LoadNpy(Operator):
         help="File; where there is none, a name that does not end in .npy is a prefix: the box and .npy are appended.",
     )
     voxel_offset: Vec3 = field(
-        Vec3(0, 0, 0), flag="-t", help="Global position of the first voxel of a file that is not named by a prefix."
+        Vec3(0, 0, 0),
+        flag="-t",
+        help="Global position of the first voxel of a file that is not named by a prefix.",
     )
-    voxel_size: tuple[float, float, float] = field((1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres.")
-    layer_type: Literal["image", "segmentation"] = field("image", flag="-l", help="What the values mean.")
+    voxel_size: tuple[float, float, float] = field(
+        (1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres."
+    )
+    layer_type: Literal["image", "segmentation"] = field(
+        "image", flag="-l", help="What the values mean."
+    )
     output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
 
     _local = field_validator("file_name")(local_name)
@@ -49,8 +55,8 @@ class LoadNpy(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import Chunk
-        from chunkflow_worker.points import Points
+        from chunkflow_worker.image.chunk import Chunk
+        from chunkflow_worker.image.points import Points
 
         def step(task: Task) -> None:
             path = file_to_read(self.file_name, task.bbox, ".npy")
@@ -60,18 +66,24 @@ class LoadNpy(Operator):
                 with reading(path, "NumPy"):
                     points = _native(stored)
                 task.bytes_read += points.nbytes
-                task.values[self.output_name] = Points(points + offset if any(offset) else points, self.voxel_size)
+                task.values[self.output_name] = Points(
+                    points + offset if any(offset) else points, self.voxel_size
+                )
                 return
             if task.bbox is not None and path != Path(self.file_name):
                 if stored.shape[-3:] != task.bbox.size:
-                    raise ChunkMismatch(f"{path} holds {list(stored.shape)} voxels, and its name says {list(task.bbox.size)}")
+                    raise ChunkMismatch(
+                        f"{path} holds {list(stored.shape)} voxels, and its name says {list(task.bbox.size)}"
+                    )
                 offset = task.bbox.start
             bounds = BoundingBox.sized(offset, stored.shape[-3:])
             box = run.box_in(bounds, task.bbox, path)
             with reading(path, "NumPy"):
                 array = _native(stored[(..., *box.slices(offset))])
             task.bytes_read += array.nbytes
-            task.values[self.output_name] = Chunk(array, box.start, self.voxel_size, self.layer_type, bounds)
+            task.values[self.output_name] = Chunk(
+                array, box.start, self.voxel_size, self.layer_type, bounds
+            )
 
         yield step
 
@@ -88,7 +100,9 @@ def _map(path: Path) -> NDArray[Any]:
     points = stored.ndim == 2 and stored.shape[1] == 3
     if stored.dtype.kind not in "buif" or not (points or stored.ndim in (3, 4)):
         what = f"shape {stored.shape} and type {stored.dtype}"
-        raise ChunkMismatch(f"{path} has {what}; a chunk is numbers in zyx or czyx, and points are numbers of shape (n, 3)")
+        raise ChunkMismatch(
+            f"{path} has {what}; a chunk is numbers in zyx or czyx, and points are numbers of shape (n, 3)"
+        )
     return stored
 
 

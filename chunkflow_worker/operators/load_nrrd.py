@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import file_to_read, local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.chunk import VoxelSize
+    from chunkflow_worker.image.chunk import VoxelSize
 
 _NANOMETRES = {"nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "microns": 1e3, "mm": 1e6, "m": 1e9}
 _SPATIAL = ("domain", "space")
@@ -42,17 +42,21 @@ class LoadNrrd(Operator):
         help="File; where there is none, a name that does not end in .nrrd or .nhdr is a prefix: the box and .nrrd are appended.",
     )
     voxel_offset: Vec3 | None = field(
-        None, flag="-v", help="Global position of the file's first voxel; the file's when not given, else 0 0 0."
+        None,
+        flag="-v",
+        help="Global position of the file's first voxel; the file's when not given, else 0 0 0.",
     )
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-s", help="Size of a voxel in nanometres; the file's when not given, else 1 1 1."
+        None,
+        flag="-s",
+        help="Size of a voxel in nanometres; the file's when not given, else 1 1 1.",
     )
     layer_type: Literal["image", "segmentation"] | None = field(
         None, flag="-l", help="What the values mean; the file's when not given, else image."
     )
-    dtype: Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None = field(
-        None, flag="-d", help="Type to convert to; the file's when not given."
-    )
+    dtype: (
+        Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
+    ) = field(None, flag="-d", help="Type to convert to; the file's when not given.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _local = field_validator("file_name")(local_name)
@@ -63,7 +67,7 @@ class LoadNrrd(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
 
         nrrd = needs("nrrd", extra="files")
 
@@ -71,9 +75,13 @@ class LoadNrrd(Operator):
             path = file_to_read(self.file_name, task.bbox, ".nrrd", ".nhdr")
             with reading(path, "NRRD"):
                 header = nrrd.read_header(str(path))
-                order, size, origin = _geometry(header, path, given=bool(self.voxel_size and self.voxel_offset))
+                order, size, origin = _geometry(
+                    header, path, given=bool(self.voxel_size and self.voxel_offset)
+                )
                 size = self.voxel_size or size
-                offset = self.voxel_offset or Vec3.of(round(o / s) for o, s in zip(origin, size, strict=True))
+                offset = self.voxel_offset or Vec3.of(
+                    round(o / s) for o, s in zip(origin, size, strict=True)
+                )
                 shape = [int(header["sizes"][axis]) for axis in order]
             bounds = BoundingBox.sized(offset, shape[-3:])
             box = run.box_in(bounds, task.bbox, path)
@@ -82,14 +90,20 @@ class LoadNrrd(Operator):
             array = array[(..., *box.slices(offset))]
             array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
             task.bytes_read += array.nbytes
-            layer_type = self.layer_type or ("segmentation" if header.get("layer_type") == "segmentation" else "image")
+            layer_type = self.layer_type or (
+                "segmentation" if header.get("layer_type") == "segmentation" else "image"
+            )
             chunk = Chunk(array, box.start, size, layer_type, bounds)
-            task.values[self.output_chunk_name] = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            task.values[self.output_chunk_name] = (
+                chunk.as_dtype(self.dtype) if self.dtype else chunk
+            )
 
         yield step
 
 
-def _geometry(header: Mapping[str, Any], path: Path, given: bool) -> tuple[list[int], VoxelSize, VoxelSize]:
+def _geometry(
+    header: Mapping[str, Any], path: Path, given: bool
+) -> tuple[list[int], VoxelSize, VoxelSize]:
     """Positions of the file's axes in the order (c)zyx; voxel size and origin in nanometres, zyx.
 
     given: the user told size and place, so that a header that tells none that we understand does no harm.
@@ -106,7 +120,11 @@ def _geometry(header: Mapping[str, Any], path: Path, given: bool) -> tuple[list[
         return order, (z, y, x), (0.0, 0.0, 0.0)
     # A row for each axis of the file, a column for each of space: x, y, z.
     steps = np.array([directions[a] for a in axes], float)
-    if steps.shape != (3, 3) or np.count_nonzero(steps) != 3 or not (steps.any(axis=0).all() and (steps >= 0).all()):
+    if (
+        steps.shape != (3, 3)
+        or np.count_nonzero(steps) != 3
+        or not (steps.any(axis=0).all() and (steps >= 0).all())
+    ):
         raise ChunkMismatch(
             f"{path} has the space directions {steps.tolist()}, which are not along x, y and z: "
             "give --voxel-size and --voxel-offset to take its axes as x, y, z"
@@ -131,10 +149,16 @@ def _spatial_axes(header: Mapping[str, Any], path: Path) -> list[int]:
     if len(axes) != 3:
         axes = list(range(3))  # where nothing is told, the fourth and slowest axis is of channels
     if dimension not in (3, 4) or header["type"] == "block":
-        raise ChunkMismatch(f"{path} has {dimension} axes of type {header['type']}; a chunk is numbers in zyx or czyx")
+        raise ChunkMismatch(
+            f"{path} has {dimension} axes of type {header['type']}; a chunk is numbers in zyx or czyx"
+        )
     return axes
 
 
 def _unit(units: Any, axis: int) -> float:
     """Nanometres of the unit of an axis; 1 when it is not told or unknown."""
-    return _NANOMETRES.get(str(units[axis]).strip(), 1.0) if units is not None and len(units) > axis else 1.0
+    return (
+        _NANOMETRES.get(str(units[axis]).strip(), 1.0)
+        if units is not None and len(units) > axis
+        else 1.0
+    )

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import in_folder, local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import in_folder, local_name, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,13 +39,21 @@ class LoadPng(Operator):
     path: str = field(flag="-p", help="Folder, a prefix of the pictures' names, or one picture.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
     cutout_offset: Vec3 = field(
-        Vec3(0, 0, 0), flag="-c", help="First voxel to read, global; belongs to chunk_size. A cutout overrides the task's box."
+        Vec3(0, 0, 0),
+        flag="-c",
+        help="First voxel to read, global; belongs to chunk_size. A cutout overrides the task's box.",
     )
     voxel_offset: Vec3 = field(
-        Vec3(0, 0, 0), flag="-t", help="Global position of the first pixel of picture number 0; may be negative."
+        Vec3(0, 0, 0),
+        flag="-t",
+        help="Global position of the first pixel of picture number 0; may be negative.",
     )
-    voxel_size: tuple[float, float, float] = field((1.0, 1.0, 1.0), flag="-x", help="Size of a voxel in nanometres.")
-    digit_num: int = field(5, flag="-d", ge=1, help="Digits of the numbers, with leading zeros: 3 means 001.png.")
+    voxel_size: tuple[float, float, float] = field(
+        (1.0, 1.0, 1.0), flag="-x", help="Size of a voxel in nanometres."
+    )
+    digit_num: int = field(
+        5, flag="-d", ge=1, help="Digits of the numbers, with leading zeros: 3 means 001.png."
+    )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; the pictures' when not given.")
 
@@ -70,7 +78,7 @@ class LoadPng(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
 
         codecs = needs("imagecodecs", extra="files")
 
@@ -83,15 +91,24 @@ class LoadPng(Operator):
             absent = [z for z in range(box.start.z, box.stop.z) if z not in pictures]
             if absent:
                 number = absent[0] - self.voxel_offset.z
-                raise DataMissing(f"{self.path} lacks {len(absent)} sections of {box}, for example number {number}")
+                raise DataMissing(
+                    f"{self.path} lacks {len(absent)} sections of {box}, for example number {number}"
+                )
             window = box.slices(first)[1:]
-            sections = [_decode(codecs, pictures[z], (height, width))[window].copy() for z in range(box.start.z, box.stop.z)]
+            sections = [
+                _decode(codecs, pictures[z], (height, width))[window].copy()
+                for z in range(box.start.z, box.stop.z)
+            ]
             if len({section.dtype for section in sections}) > 1:
-                raise ChunkMismatch(f"{self.path}: some pictures of {box} have 8 and others 16 bits")
+                raise ChunkMismatch(
+                    f"{self.path}: some pictures of {box} have 8 and others 16 bits"
+                )
             array = np.stack(sections)
             task.bytes_read += array.nbytes
             chunk = Chunk(array, box.start, self.voxel_size, bounds=bounds)
-            task.values[self.output_chunk_name] = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            task.values[self.output_chunk_name] = (
+                chunk.as_dtype(self.dtype) if self.dtype else chunk
+            )
 
         yield step
 
@@ -100,19 +117,31 @@ class LoadPng(Operator):
         if Path(self.path).is_file():
             return {self.voxel_offset.z: Path(self.path)}
         prefix = in_folder(self.path)
-        folder, start = (Path(prefix), "") if prefix.endswith("/") else (Path(prefix).parent, Path(prefix).name)
+        folder, start = (
+            (Path(prefix), "") if prefix.endswith("/") else (Path(prefix).parent, Path(prefix).name)
+        )
         with reading(folder, "a folder"):
-            names = sorted(p.name for p in folder.iterdir() if p.name.startswith(start) and p.suffix.lower() == ".png")
+            names = sorted(
+                p.name
+                for p in folder.iterdir()
+                if p.name.startswith(start) and p.suffix.lower() == ".png"
+            )
         if not names:
             raise DataMissing(f"there are no PNG pictures at {self.path}")
         digits = rf"\d{{{self.digit_num}}}|[1-9]\d{{{self.digit_num},}}"  # larger numbers outgrow the zeros
         numbers = [re.fullmatch(digits, name[len(start) : -4]) for name in names]
         if all(numbers):
-            return {int(n[0]) + self.voxel_offset.z: folder / name for n, name in zip(numbers, names, strict=True) if n}
+            return {
+                int(n[0]) + self.voxel_offset.z: folder / name
+                for n, name in zip(numbers, names, strict=True)
+                if n
+            }
         if any(numbers) or any(re.fullmatch(r"\d+", name[len(start) : -4]) for name in names):
             odd = next(name for name, n in zip(names, numbers, strict=True) if not n)
             raise ConfigError.one(
-                self.label, "digit_num", f"pictures at {self.path} have numbers, but {odd} has not {self.digit_num} digits"
+                self.label,
+                "digit_num",
+                f"pictures at {self.path} have numbers, but {odd} has not {self.digit_num} digits",
             )
         return {z: folder / name for z, name in enumerate(names, self.voxel_offset.z)}
 
@@ -121,7 +150,9 @@ class LoadPng(Operator):
             return run.box_in(bounds, task.bbox, self.path)
         cutout = BoundingBox.sized(self.cutout_offset, self.chunk_size)
         if not bounds.contains(cutout):
-            raise BoxOutsideVolume(f"the cutout {cutout} does not lie in {self.path}, which is {bounds}")
+            raise BoxOutsideVolume(
+                f"the cutout {cutout} does not lie in {self.path}, which is {bounds}"
+            )
         return cutout
 
 
@@ -144,5 +175,7 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int]) -> NDArray[Any]:
             raise ChunkMismatch(f"{path} is in colour, and a section is grey")
         picture = colours[..., 0]
     if picture.shape != size:
-        raise ChunkMismatch(f"{path} has {list(picture.shape)} pixels, and the first picture has {list(size)}")
+        raise ChunkMismatch(
+            f"{path} has {list(picture.shape)} pixels, and the first picture has {list(size)}"
+        )
     return picture

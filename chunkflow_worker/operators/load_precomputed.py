@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
     from chunkflow_worker.storage.volume import Volume
 
 
@@ -35,32 +35,50 @@ class LoadPrecomputed(Operator):
     volume_path: str = field(flag="-v", help="Path of the volume: file://, s3://, gs:// or mem://.")
     mip: int | None = field(None, flag="-m", help="Mip level to read; 0 when not given.")
     expand_margin_size: Vec3 | None = field(
-        None, flag="-e", help="Voxels to read around the box; what later operators need when not given."
+        None,
+        flag="-e",
+        help="Voxels to read around the box; what later operators need when not given.",
     )
     chunk_start: Vec3 | None = field(
-        None, flag="-s", help="First voxel to read: the task's box when there is none yet, else read exactly this."
+        None,
+        flag="-s",
+        help="First voxel to read: the task's box when there is none yet, else read exactly this.",
     )
     chunk_size: Vec3 | None = field(
-        None, flag="-z", help="Size to read; from chunk_start to the volume's end when not given, or from its start on."
+        None,
+        flag="-z",
+        help="Size to read; from chunk_start to the volume's end when not given, or from its start on.",
     )
     fill_missing: bool = field(False, help="Read blocks that are not there as zeros.")
-    validate_mip: int | None = field(None, help="Coarser mip that must not have image where the read voxels are all zero.")
-    blackout_sections: bool = field(False, help="Set the sections listed in the volume's blackout_section_ids.json to zero.")
-    use_https: bool = field(False, off="--use-credential", help="Read through public https links, without credentials.")
+    validate_mip: int | None = field(
+        None, help="Coarser mip that must not have image where the read voxels are all zero."
+    )
+    blackout_sections: bool = field(
+        False, help="Set the sections listed in the volume's blackout_section_ids.json to zero."
+    )
+    use_https: bool = field(
+        False, off="--use-credential", help="Read through public https links, without credentials."
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("chunk_size")(above_zero)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
-        volume = PrecomputedVolume(self.volume_path, self.mip or 0, self.fill_missing, self.use_https)
+        volume = PrecomputedVolume(
+            self.volume_path, self.mip or 0, self.fill_missing, self.use_https
+        )
         coarse = None
         if self.validate_mip is not None:
             if self.validate_mip <= volume.mip:
-                raise ConfigError.one(self.label, "validate_mip", f"{self.validate_mip} is not coarser than mip {volume.mip}")
+                raise ConfigError.one(
+                    self.label,
+                    "validate_mip",
+                    f"{self.validate_mip} is not coarser than mip {volume.mip}",
+                )
             coarse = PrecomputedVolume(self.volume_path, self.validate_mip, True, self.use_https)
         black = self._black_sections() if self.blackout_sections else []
 
@@ -69,7 +87,9 @@ class LoadPrecomputed(Operator):
             try:
                 array = volume.read(box)
             except DataMissing as error:
-                raise DataMissing(f"{error}; --fill-missing reads what is not there as zeros") from None
+                raise DataMissing(
+                    f"{error}; --fill-missing reads what is not there as zeros"
+                ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
             task.bytes_read += array.nbytes
@@ -106,16 +126,21 @@ class LoadPrecomputed(Operator):
         start = self.chunk_start or bounds.start
         stop = start + self.chunk_size if self.chunk_size else bounds.stop
         if not (start + 1).fits_in(stop):
-            raise BoxOutsideVolume(f"chunk_start {list(start)} lies outside {self.volume_path}, which is {bounds}")
+            raise BoxOutsideVolume(
+                f"chunk_start {list(start)} lies outside {self.volume_path}, which is {bounds}"
+            )
         return BoundingBox(start, stop)
 
     def _black_sections(self) -> list[int]:
-        from chunkflow_worker.files import Files
+        from chunkflow_worker.storage.files import Files
 
         content: Any = Files(self.volume_path).get_json("blackout_section_ids.json")
         if not isinstance(content, dict) or not isinstance(content.get("section_ids"), list):
             raise ConfigError.one(
-                self.volume_path, "blackout_section_ids.json", "is missing or not valid", 'it holds {"section_ids": [z, ...]}'
+                self.volume_path,
+                "blackout_section_ids.json",
+                "is missing or not valid",
+                'it holds {"section_ids": [z, ...]}',
             )
         return [int(z) for z in content["section_ids"]]
 
@@ -125,7 +150,9 @@ def _check_against_coarse(chunk: Chunk, coarse: Volume) -> None:
     import numpy as np
 
     factor = Vec3.of(round(c / f) for c, f in zip(coarse.voxel_size, chunk.voxel_size, strict=True))
-    box = BoundingBox((-(-chunk.bbox.start // factor)), chunk.bbox.stop // factor).clip(coarse.bounds)
+    box = BoundingBox((-(-chunk.bbox.start // factor)), chunk.bbox.stop // factor).clip(
+        coarse.bounds
+    )
     if box is None:
         return
     fine = chunk.cutout(BoundingBox(box.start * factor, box.stop * factor)).czyx
@@ -135,4 +162,6 @@ def _check_against_coarse(chunk: Chunk, coarse: Volume) -> None:
     # Averaging may leave a trace of image from a bright neighbour: only a clear signal counts.
     lost = int(np.count_nonzero(empty & (coarse.read(box).reshape(-1, z, y, x).max(axis=0) > 1)))
     if lost:
-        raise DataMissing(f"box {chunk.bbox} is zero at {lost} places where the coarser level {coarse.path} has image")
+        raise DataMissing(
+            f"box {chunk.bbox} is zero at {lost} places where the coarser level {coarse.path} has image"
+        )

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, DataMissing
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import local_name, reading
 
 
 class LoadSkeleton(Operator):
@@ -29,12 +29,20 @@ class LoadSkeleton(Operator):
     """
 
     group: ClassVar[str] = "Read"
-    example: ClassVar[str] = "chunkflow load-skeleton -p skeletons/ --offset 0 4096 4096 save-swc -p moved/"
+    example: ClassVar[str] = (
+        "chunkflow load-skeleton -p skeletons/ --offset 0 4096 4096 save-swc -p moved/"
+    )
     op: Literal["load-skeleton"] = "load-skeleton"
     path: str = field(flag="-p", help="SWC file, or a folder of them.")
-    offset: tuple[float, float, float] | None = field(None, help="Nanometres to move the skeletons by, zyx.")
-    voxel_offset: Vec3 | None = field(None, flag="-t", help="Voxels to move them by, instead of offset; belongs to voxel_size.")
-    voxel_size: tuple[float, float, float] | None = field(None, flag="-s", help="Size of these voxels in nanometres.")
+    offset: tuple[float, float, float] | None = field(
+        None, help="Nanometres to move the skeletons by, zyx."
+    )
+    voxel_offset: Vec3 | None = field(
+        None, flag="-t", help="Voxels to move them by, instead of offset; belongs to voxel_size."
+    )
+    voxel_size: tuple[float, float, float] | None = field(
+        None, flag="-s", help="Size of these voxels in nanometres."
+    )
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
 
     _local = field_validator("path")(local_name)
@@ -63,7 +71,9 @@ class LoadSkeleton(Operator):
                 skeleton.id, skeleton.space = _object_id(path), "physical"
                 skeleton.vertices = skeleton.vertices + self._offset()
                 parts.setdefault(skeleton.id, []).append(skeleton)
-            task.values[self.output_name] = {i: _merged(osteoid, i, many) for i, many in sorted(parts.items())}
+            task.values[self.output_name] = {
+                i: _merged(osteoid, i, many) for i, many in sorted(parts.items())
+            }
 
         yield step
 
@@ -71,7 +81,9 @@ class LoadSkeleton(Operator):
         path = Path(self.path)
         if not path.is_dir():
             return [path]
-        files = sorted(p for p in path.iterdir() if p.suffix == ".swc" and not p.name.startswith("."))
+        files = sorted(
+            p for p in path.iterdir() if p.suffix == ".swc" and not p.name.startswith(".")
+        )
         if not files:
             raise DataMissing(f"there are no SWC files in {path}")
         return files
@@ -90,7 +102,9 @@ class LoadSkeleton(Operator):
 def _object_id(path: Path) -> int:
     found = re.match(r"\d+(?=[_.])", path.name)
     if found is None:
-        raise ChunkMismatch(f"the name of {path} does not begin with an object's id, for example 42.swc")
+        raise ChunkMismatch(
+            f"the name of {path} does not begin with an object's id, for example 42.swc"
+        )
     return int(found[0])
 
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import in_folder, local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import in_folder, local_name, reading
 
 if TYPE_CHECKING:
-    from chunkflow_worker.synapses import Synapses
+    from chunkflow_worker.image.synapses import Synapses
 
 # A minus behind a letter or digit separates words: of `syn-0-8_...` the box begins with 0.
 _BOX = re.compile(r"(?:(?<![0-9A-Za-z])-)?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
@@ -36,15 +36,27 @@ class LoadSynapses(Operator):
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
     op: Literal["load-synapses"] = "load-synapses"
-    name: str = field("", flag="-n", help="Name under which its seconds are reported; the operator's own when empty.")
-    file_path: str = field(flag="-f", help="File; where there is none, a folder or prefix that the box is added to.")
-    suffix: str | None = field(None, flag="-s", help="What stands behind the box in a file's name; .h5 when not given.")
+    name: str = field(
+        "",
+        flag="-n",
+        help="Name under which its seconds are reported; the operator's own when empty.",
+    )
+    file_path: str = field(
+        flag="-f", help="File; where there is none, a folder or prefix that the box is added to."
+    )
+    suffix: str | None = field(
+        None, flag="-s", help="What stands behind the box in a file's name; .h5 when not given."
+    )
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(
         None, flag="-r", help="Size of a voxel in nanometres, zyx; the file's when not given."
     )
-    remove_outside: bool = field(False, off="--keep-all", help="Remove synapses whose pre lies outside the task's box.")
-    set_bbox: bool = field(False, off="--not-set-bbox", help="Make the box in the file's name the task's box.")
+    remove_outside: bool = field(
+        False, off="--keep-all", help="Remove synapses whose pre lies outside the task's box."
+    )
+    set_bbox: bool = field(
+        False, off="--not-set-bbox", help="Make the box in the file's name the task's box."
+    )
     output_name: str = field("syns", flag="-o", help="Synapses to make.")
 
     _local = field_validator("file_path")(local_name)
@@ -62,7 +74,12 @@ class LoadSynapses(Operator):
             synapses = self._read(path)
             if self.remove_outside:
                 if task.bbox is None:
-                    raise ConfigError.one(self.label, "remove_outside", "needs a box, and the task has none", "add --set-bbox")
+                    raise ConfigError.one(
+                        self.label,
+                        "remove_outside",
+                        "needs a box, and the task has none",
+                        "add --set-bbox",
+                    )
                 synapses = synapses.inside(task.bbox, task.voxel_size)
             task.values[self.output_name] = synapses
 
@@ -72,8 +89,15 @@ class LoadSynapses(Operator):
         if self.file_path.endswith((".h5", ".json")) or Path(self.file_path).is_file():
             return Path(self.file_path)
         if box is None:
-            cure = "end it with .h5 or .json, or give the chain boxes, for example by generate-tasks"
-            raise ConfigError.one("file_path", repr(self.file_path), "is to be completed by a box, and there is no box", cure)
+            cure = (
+                "end it with .h5 or .json, or give the chain boxes, for example by generate-tasks"
+            )
+            raise ConfigError.one(
+                "file_path",
+                repr(self.file_path),
+                "is to be completed by a box, and there is no box",
+                cure,
+            )
         return Path(f"{in_folder(self.file_path)}{box}{self.suffix or '.h5'}")
 
     def _box_of(self, path: Path) -> BoundingBox:
@@ -81,10 +105,12 @@ class LoadSynapses(Operator):
         try:
             return BoundingBox.parse(found[0] if found else "")
         except ValueError:
-            raise ConfigError.one(self.label, "set_bbox", f"there is no box in the name of {path}") from None
+            raise ConfigError.one(
+                self.label, "set_bbox", f"there is no box in the name of {path}"
+            ) from None
 
     def _read(self, path: Path) -> Synapses:
-        from chunkflow_worker.synapses import Synapses
+        from chunkflow_worker.image.synapses import Synapses
 
         with reading(path, "synapses"):
             if path.stat().st_size == 0:

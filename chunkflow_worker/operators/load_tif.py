@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import file_to_read, local_name, reading
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,17 +41,21 @@ class LoadTif(Operator):
         help="File; where there is none, a name that does not end in .tif or .tiff is a prefix: the box and .tif are appended.",
     )
     voxel_offset: Vec3 | None = field(
-        None, flag="-v", help="Global position of the file's first voxel; the file's when not given, else 0 0 0."
+        None,
+        flag="-v",
+        help="Global position of the file's first voxel; the file's when not given, else 0 0 0.",
     )
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-s", help="Size of a voxel in nanometres; the file's when not given, else 1 1 1."
+        None,
+        flag="-s",
+        help="Size of a voxel in nanometres; the file's when not given, else 1 1 1.",
     )
     layer_type: Literal["image", "segmentation"] | None = field(
         None, flag="-l", help="What the values mean; the file's when not given, else image."
     )
-    dtype: Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None = field(
-        None, flag="-d", help="Type to convert to; the file's when not given."
-    )
+    dtype: (
+        Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
+    ) = field(None, flag="-d", help="Type to convert to; the file's when not given.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _local = field_validator("file_name")(local_name)
@@ -60,7 +64,7 @@ class LoadTif(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
 
         tifffile = needs("tifffile", extra="files")
         needs("imagecodecs", extra="files")
@@ -75,13 +79,17 @@ class LoadTif(Operator):
                     offset = Vec3.of(self.voxel_offset or stored.get("voxel_offset", (0, 0, 0)))
                     z, y, x = self.voxel_size or stored.get("voxel_size", (1.0, 1.0, 1.0))
                     layer_type = self.layer_type or stored.get("layer_type", "image")
-                    bounds = BoundingBox.sized(offset, _czyx_shape(series.axes, series.shape, path)[1:])
+                    bounds = BoundingBox.sized(
+                        offset, _czyx_shape(series.axes, series.shape, path)[1:]
+                    )
                 box = run.box_in(bounds, task.bbox, path)
                 with reading(path, "TIFF"):
                     array = _read(tif, box.slices(offset), path)
             task.bytes_read += array.nbytes
             chunk = Chunk(array, box.start, (float(z), float(y), float(x)), layer_type, bounds)
-            task.values[self.output_chunk_name] = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            task.values[self.output_chunk_name] = (
+                chunk.as_dtype(self.dtype) if self.dtype else chunk
+            )
 
         yield step
 
@@ -94,7 +102,9 @@ def _open(tifffile: Any, path: Path) -> Any:
         tif = tifffile.TiffFile(path, is_shaped=False)
     if len(tif.series) > 1:
         shapes = ", ".join(str(series.shape) for series in tif.series)
-        log.warning("%s holds several images, and only the first is read; their shapes: %s", path, shapes)
+        log.warning(
+            "%s holds several images, and only the first is read; their shapes: %s", path, shapes
+        )
     return tif
 
 
@@ -117,7 +127,9 @@ def _order(axes: str, path: Path) -> tuple[list[int], bool]:
     if channel is None and len(axes) == 4 and planar:
         return rest, True
     if not planar or len(rest) > 3 or any(axes[i] in letters for i in rest):
-        raise ChunkMismatch(f"{path} has the axes {axes}; a chunk has z, y, x and at most one axis of channels")
+        raise ChunkMismatch(
+            f"{path} has the axes {axes}; a chunk has z, y, x and at most one axis of channels"
+        )
     return ([] if channel is None else [channel]) + rest, channel is not None
 
 
@@ -137,7 +149,9 @@ def _read(tif: Any, window: tuple[slice, slice, slice], path: Path) -> NDArray[A
     order, has_channel = _order(series.axes, path)
     channels, depth, height, width = _czyx_shape(series.axes, series.shape, path)
     if order == sorted(order) and len(series.pages) == channels * depth > 1:
-        pages = [c * depth + z for c in range(channels) for z in range(window[0].start, window[0].stop)]
+        pages = [
+            c * depth + z for c in range(channels) for z in range(window[0].start, window[0].stop)
+        ]
         array = tif.asarray(key=pages, series=0)
         window = (slice(None), *window[1:])
     else:

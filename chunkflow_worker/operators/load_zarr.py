@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, DataMissing
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class LoadZarr(Operator):
@@ -25,23 +25,36 @@ class LoadZarr(Operator):
     """
 
     group: ClassVar[str] = "Read"
-    example: ClassVar[str] = "chunkflow load-zarr -f s3://lab/em.zarr -s 0 0 0 -z 64 512 512 save-h5 -f cutout.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-zarr -f s3://lab/em.zarr -s 0 0 0 -z 64 512 512 save-h5 -f cutout.h5"
+    )
     op: Literal["load-zarr"] = "load-zarr"
-    store: str = field(flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://.")
-    path: str | None = field(None, flag="-p", help="Array in the store; its finest level when not given.")
+    store: str = field(
+        flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://."
+    )
+    path: str | None = field(
+        None, flag="-p", help="Array in the store; its finest level when not given."
+    )
     chunk_start: Vec3 | None = field(
-        None, flag="-s", help="First voxel to read: the task's box when there is none yet, else read exactly this."
+        None,
+        flag="-s",
+        help="First voxel to read: the task's box when there is none yet, else read exactly this.",
     )
     chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; belongs to chunk_start.")
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-v", help="Size of a voxel in nanometres; the store's when not given, else 1 1 1."
+        None,
+        flag="-v",
+        help="Size of a voxel in nanometres; the store's when not given, else 1 1 1.",
     )
     driver: Literal["local", "zarr", "zarr3", "n5"] = field(
         "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that is there."
     )
-    order: Literal["zyx", "xyz"] = field("zyx", help="Order of the axes of a Zarr array that does not name them.")
+    order: Literal["zyx", "xyz"] = field(
+        "zyx", help="Order of the axes of a Zarr array that does not name them."
+    )
     fill_missing: bool = field(
-        False, help="Read blocks that are not there as the fill value, which zarr-python does not store unless told to."
+        False,
+        help="Read blocks that are not there as the fill value, which zarr-python does not store unless told to.",
     )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
@@ -55,7 +68,7 @@ class LoadZarr(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import Chunk
+        from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.storage.zarr import open_zarr
 
         driver = None if self.driver == "local" else self.driver
@@ -77,7 +90,9 @@ class LoadZarr(Operator):
             try:
                 array = volume.read(box)
             except DataMissing as error:
-                raise DataMissing(f"{error}; --fill-missing reads what is not there as the fill value") from None
+                raise DataMissing(
+                    f"{error}; --fill-missing reads what is not there as the fill value"
+                ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             task.bytes_read += array.nbytes
             chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
@@ -86,7 +101,11 @@ class LoadZarr(Operator):
         yield step
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
-        asked = BoundingBox.sized(self.chunk_start, self.chunk_size) if self.chunk_start and self.chunk_size else None
+        asked = (
+            BoundingBox.sized(self.chunk_start, self.chunk_size)
+            if self.chunk_start and self.chunk_size
+            else None
+        )
         if task.bbox is not None and asked is not None:
             inside = asked.clip(bounds)
             if inside is None:

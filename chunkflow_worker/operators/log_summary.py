@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ValidationError, field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import TaskSource
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.progress import duration_text
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import TaskSource
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.progress import duration_text
 
 _BATCH = 1000  # records read at once
 _NOT_DONE = (".failed.json", ".again.json")
@@ -35,8 +35,12 @@ class LogSummary(TaskSource):
     group: ClassVar[str] = "Service"
     example: ClassVar[str] = "chunkflow log-summary -l s3://lab/membranes/log"
     op: Literal["log-summary"] = "log-summary"
-    log_dir: str = field("./log", flag="-l", help="Folder of the records: a path on disk, s3:// or gs://.")
-    output_size: Vec3 | None = field(None, flag="-s", help="Size of every task's output; that of its box when not given.")
+    log_dir: str = field(
+        "./log", flag="-l", help="Folder of the records: a path on disk, s3:// or gs://."
+    )
+    output_size: Vec3 | None = field(
+        None, flag="-s", help="Size of every task's output; that of its box when not given."
+    )
 
     _sizes = field_validator("output_size")(above_zero)
 
@@ -47,7 +51,7 @@ class LogSummary(TaskSource):
     def _summarize(self) -> None:
         import click
 
-        from chunkflow_worker.timings import Timing, print_timings
+        from chunkflow_worker.report.timings import Timing, print_timings
 
         devices: dict[str, list[Timing]] = {}
         starts: list[datetime] = []
@@ -59,7 +63,9 @@ class LogSummary(TaskSource):
             elif log.state != "done" or not log.timer:
                 skipped += 1
             else:
-                timing = Timing(log.timer, self.output_size.product if self.output_size else log.size())
+                timing = Timing(
+                    log.timer, self.output_size.product if self.output_size else log.size()
+                )
                 devices.setdefault(log.compute_device or "", []).append(timing)
                 starts += [log.started] if log.started else []
                 ends += [log.finished] if log.finished else []
@@ -83,13 +89,17 @@ class LogSummary(TaskSource):
 
     def _logs(self) -> Iterator[_Log | None]:
         """The logs of all tasks that ended; None for a file that is none. Raises ConfigError when there are no files."""
-        from chunkflow_worker.files import Files
+        from chunkflow_worker.storage.files import Files
 
         files = Files(self.log_dir)
-        names = [name for name in files.list() if name.endswith(".json") and not name.endswith(_NOT_DONE)]
+        names = [
+            name for name in files.list() if name.endswith(".json") and not name.endswith(_NOT_DONE)
+        ]
         if not names:
             cure = "give the folder of the records: log below the output volume, unless you chose another ledger"
-            raise ConfigError.one(self.label, "log_dir", f"{files.path} holds no records of tasks", cure)
+            raise ConfigError.one(
+                self.label, "log_dir", f"{files.path} holds no records of tasks", cure
+            )
         for start in range(0, len(names), _BATCH):
             for content in files.get_jsons(names[start : start + _BATCH]):
                 try:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.flags import Flags
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.flags import Flags
 
 
 class MarkComplete(Operator):
@@ -28,7 +28,9 @@ class MarkComplete(Operator):
             mark-complete -p s3://lab/flags/
     """
     op: Literal["mark-complete"] = "mark-complete"
-    prefix: str = field(flag="-p", help="Begin of the file's name, with its folder or address; the box follows.")
+    prefix: str = field(
+        flag="-p", help="Begin of the file's name, with its folder or address; the box follows."
+    )
     suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
 
     @contextmanager

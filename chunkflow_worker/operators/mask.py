@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import PermanentError
-from chunkflow_worker.operator import Operator, Run, Step, split_names
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
+from chunkflow_worker.pipeline.task import Task
 
 
 class Mask(Operator):
@@ -29,7 +29,9 @@ class Mask(Operator):
     """
     op: Literal["mask"] = "mask"
     input_names: str = field("chunk", flag="-i", help="Chunks to mask, separated by commas.")
-    output_names: str | None = field(None, flag="-o", help="Chunks to make, separated by commas; the input's when not given.")
+    output_names: str | None = field(
+        None, flag="-o", help="Chunks to make, separated by commas; the input's when not given."
+    )
     volume_path: str = field(flag="-v", help="Path of the mask's volume.")
     mip: int = field(5, flag="-m", ge=0, help="Mip level of the mask.")
     inverse: bool = field(False, help="Keep the voxels where the mask is zero, instead.")
@@ -42,15 +44,24 @@ class Mask(Operator):
         from chunkflow_worker.storage.mask import CoarseMask
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
-        inputs, outputs = split_names(self.input_names), split_names(self.output_names or self.input_names)
+        inputs, outputs = (
+            split_names(self.input_names),
+            split_names(self.output_names or self.input_names),
+        )
         if len(inputs) != len(outputs):
-            raise PermanentError(f"{len(inputs)} input_names and {len(outputs)} output_names: give as many of each")
+            raise PermanentError(
+                f"{len(inputs)} input_names and {len(outputs)} output_names: give as many of each"
+            )
         volume = PrecomputedVolume(self.volume_path, self.mip, self.fill_missing)
 
         def step(task: Task) -> None:
             for source, target in zip(inputs, outputs, strict=True):
                 chunk = task.chunk(source)
-                keep = CoarseMask.read(volume, chunk.bbox, chunk.voxel_size, self.inverse).at(chunk.bbox)
-                task.values[target] = chunk.with_array(np.where(keep, chunk.array, chunk.dtype.type(0)))
+                keep = CoarseMask.read(volume, chunk.bbox, chunk.voxel_size, self.inverse).at(
+                    chunk.bbox
+                )
+                task.values[target] = chunk.with_array(
+                    np.where(keep, chunk.array, chunk.dtype.type(0))
+                )
 
         yield step

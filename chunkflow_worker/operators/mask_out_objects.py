@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError, DataMissing
-from chunkflow_worker.extras import needs
-from chunkflow_worker.files import Files, normal_path
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.files import Files, normal_path
 
 
 class MaskOutObjects(Operator):
@@ -23,13 +23,21 @@ class MaskOutObjects(Operator):
     """
 
     group: ClassVar[str] = "Segmentation"
-    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 mask-out-objects -d 1000 save-h5 -f large.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f seg.h5 mask-out-objects -d 1000 save-h5 -f large.h5"
+    )
     op: Literal["mask-out-objects"] = "mask-out-objects"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read.")
-    output_chunk_name: str = field("chunk", flag="-o", aliases=("--output_chunk_name",), help="Segmentation to make.")
-    dust_size_threshold: int | None = field(None, flag="-d", ge=0, help="Remove objects of fewer voxels than this.")
+    output_chunk_name: str = field(
+        "chunk", flag="-o", aliases=("--output_chunk_name",), help="Segmentation to make."
+    )
+    dust_size_threshold: int | None = field(
+        None, flag="-d", ge=0, help="Remove objects of fewer voxels than this."
+    )
     selected_obj_ids: str | None = field(
-        None, flag="-s", help="Ids to keep, separated by commas, or a JSON file of a list, here or in object storage."
+        None,
+        flag="-s",
+        help="Ids to keep, separated by commas, or a JSON file of a list, here or in object storage.",
     )
 
     @model_validator(mode="after")
@@ -47,7 +55,11 @@ class MaskOutObjects(Operator):
             chunk = task.chunk(self.input_chunk_name)
             objects = chunk.object_ids(self.input_chunk_name)
             ids, counts = fastremap.unique(objects, return_counts=True)
-            keep = {int(i) for i, n in zip(ids, counts, strict=True) if i and n >= (self.dust_size_threshold or 0)}
+            keep = {
+                int(i)
+                for i, n in zip(ids, counts, strict=True)
+                if i and n >= (self.dust_size_threshold or 0)
+            }
             if selected is not None:
                 keep &= selected
             masked = fastremap.mask_except(objects, sorted(keep)).reshape(chunk.array.shape)
@@ -67,5 +79,8 @@ class MaskOutObjects(Operator):
             return {int(i) for i in text.split(",")}
         except (TypeError, ValueError):
             raise ConfigError.one(
-                self.label, "selected_obj_ids", f"{text!r} holds no ids", "for example 7,12 or ids.json"
+                self.label,
+                "selected_obj_ids",
+                f"{text!r} holds no ids",
+                "for example 7,12 or ids.json",
             ) from None

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.extras import needs
-from chunkflow_worker.fragments import object_voxels, parse_ids, with_overlap, xyz_name
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_overlap, xyz_name
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk, VoxelSize
-    from chunkflow_worker.files import Files
+    from chunkflow_worker.image.chunk import Chunk, VoxelSize
+    from chunkflow_worker.storage.files import Files
 
 
 class Mesh(Operator):
@@ -40,18 +40,37 @@ class Mesh(Operator):
     op: Literal["mesh"] = "mesh"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     mip: int | None = field(
-        None, flag="-m", ge=0, help="output_path is a precomputed volume: write to its folder of meshes, with this mip's voxels."
+        None,
+        flag="-m",
+        ge=0,
+        help="output_path is a precomputed volume: write to its folder of meshes, with this mip's voxels.",
     )
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-v", help="Size of a voxel in nanometres; that of the mip or of the chunk when not given."
+        None,
+        flag="-v",
+        help="Size of a voxel in nanometres; that of the mip or of the chunk when not given.",
     )
-    output_path: str = field("file:///tmp/mesh/", flag="-o", help="Folder to write to: file://, s3:// or gs://.")
-    output_format: Literal["ply", "obj", "precomputed"] = field("precomputed", flag="-t", help="Format of the files.")
-    simplification_factor: int = field(100, flag="-f", ge=0, help="How many times fewer triangles to aim at; 0 keeps all.")
-    max_simplification_error: int = field(40, flag="-e", ge=0, help="How far simplification may move the surface, in nanometres.")
-    skip_ids: str | None = field(None, flag="-s", help="Objects to leave out: ids with commas between them.")
-    manifest: bool = field(False, help="Write manifests as well; for a chunk that is the whole image.")
-    shard: bool = field(False, help="Kept for old command lines: one box cannot fill the shards of all.")
+    output_path: str = field(
+        "file:///tmp/mesh/", flag="-o", help="Folder to write to: file://, s3:// or gs://."
+    )
+    output_format: Literal["ply", "obj", "precomputed"] = field(
+        "precomputed", flag="-t", help="Format of the files."
+    )
+    simplification_factor: int = field(
+        100, flag="-f", ge=0, help="How many times fewer triangles to aim at; 0 keeps all."
+    )
+    max_simplification_error: int = field(
+        40, flag="-e", ge=0, help="How far simplification may move the surface, in nanometres."
+    )
+    skip_ids: str | None = field(
+        None, flag="-s", help="Objects to leave out: ids with commas between them."
+    )
+    manifest: bool = field(
+        False, help="Write manifests as well; for a chunk that is the whole image."
+    )
+    shard: bool = field(
+        False, help="Kept for old command lines: one box cannot fill the shards of all."
+    )
 
     _sizes = field_validator("voxel_size")(above_zero)
 
@@ -66,7 +85,9 @@ class Mesh(Operator):
     @classmethod
     def _not_sharded(cls, value: bool) -> bool:
         if value:
-            raise ValueError("a shard holds objects of all boxes, and a task has one: write fragments, shard them with igneous")
+            raise ValueError(
+                "a shard holds objects of all boxes, and a task has one: write fragments, shard them with igneous"
+            )
         return value
 
     def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
@@ -74,14 +95,22 @@ class Mesh(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.files import Files
+        from chunkflow_worker.storage.files import Files
 
         zmesh = needs("zmesh", extra="segmentation")
         folder, voxel_size = self._place(run)
         files = Files(folder)
         skipped = set(parse_ids(self.skip_ids)) if self.skip_ids else set()
-        if self.output_format == "precomputed" and not run.dry_run and files.get_json("info") is None:
-            files.put_json("info", {"@type": "neuroglancer_legacy_mesh"} | ({} if self.mip is None else {"mip": self.mip}))
+        if (
+            self.output_format == "precomputed"
+            and not run.dry_run
+            and files.get_json("info") is None
+        ):
+            files.put_json(
+                "info",
+                {"@type": "neuroglancer_legacy_mesh"}
+                | ({} if self.mip is None else {"mip": self.mip}),
+            )
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
@@ -91,7 +120,9 @@ class Mesh(Operator):
                     self.label, "manifest", f"box {box} may not hold whole objects: the image is {chunk.bounds}",
                     "leave it off, and run mesh-manifest when all boxes are done",
                 )  # fmt: skip
-            surfaces = self._surfaces(zmesh, voxels, box, chunk.bounds or chunk.bbox, voxel_size or chunk.voxel_size)
+            surfaces = self._surfaces(
+                zmesh, voxels, box, chunk.bounds or chunk.bbox, voxel_size or chunk.voxel_size
+            )
             found = {object_id: mesh for object_id, mesh in surfaces if object_id not in skipped}
             if not run.dry_run:
                 self._write(files, task, box, found)
@@ -105,7 +136,9 @@ class Mesh(Operator):
         from chunkflow_worker.storage.mesh import name_mesh_folder
 
         name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"  # igneous's name, which CloudVolume reads
-        folder, voxel_size = name_mesh_folder(self.output_path, self.mip, name, write=not run.dry_run)
+        folder, voxel_size = name_mesh_folder(
+            self.output_path, self.mip, name, write=not run.dry_run
+        )
         return folder, self.voxel_size or voxel_size
 
     def _surfaces(

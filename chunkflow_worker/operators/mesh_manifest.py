@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class MeshManifest(Operator):
@@ -27,9 +27,13 @@ class MeshManifest(Operator):
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow mesh-manifest -v file://seg"
     op: Literal["mesh-manifest"] = "mesh-manifest"
-    prefix: int | None = field(None, flag="-p", ge=0, help="First digits of the ids of this run's objects.")
+    prefix: int | None = field(
+        None, flag="-p", ge=0, help="First digits of the ids of this run's objects."
+    )
     disbatch: bool = field(False, help="Take the prefix from the variable DISBATCH_REPEAT_INDEX.")
-    digits: int = field(1, flag="-d", ge=1, help="Number of digits of a prefix; one with fewer is a whole id.")
+    digits: int = field(
+        1, flag="-d", ge=1, help="Number of digits of a prefix; one with fewer is a whole id."
+    )
     volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
 
     @model_validator(mode="after")
@@ -40,8 +44,8 @@ class MeshManifest(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.files import Files
-        from chunkflow_worker.fragments import by_object
+        from chunkflow_worker.image.fragments import by_object
+        from chunkflow_worker.storage.files import Files
         from chunkflow_worker.storage.mesh import mesh_folder
 
         prefix = self._prefix()
@@ -50,9 +54,14 @@ class MeshManifest(Operator):
         def step(task: Task) -> None:
             if task.bbox is not None:
                 cure = "run it by itself when all boxes are meshed: chunkflow mesh-manifest"
-                raise ConfigError.one(self.label, f"box {task.bbox}", "holds only a part of the fragments", cure)
+                raise ConfigError.one(
+                    self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
+                )
             found = by_object(files.list(prefix), ":0:")
-            manifests = {f"{object_id}:0": json.dumps({"fragments": names}).encode() for object_id, names in found.items()}
+            manifests = {
+                f"{object_id}:0": json.dumps({"fragments": names}).encode()
+                for object_id, names in found.items()
+            }
             if not run.dry_run:
                 files.put_all(manifests, "application/json")
                 task.bytes_written += sum(map(len, manifests.values()))
@@ -65,6 +74,11 @@ class MeshManifest(Operator):
         if self.disbatch:
             text = os.environ.get("DISBATCH_REPEAT_INDEX", "")
             if not (text.isascii() and text.isdigit()):
-                raise ConfigError.one(self.label, "disbatch", f"DISBATCH_REPEAT_INDEX is {text!r}", "a number from 0 on")
+                raise ConfigError.one(
+                    self.label,
+                    "disbatch",
+                    f"DISBATCH_REPEAT_INDEX is {text!r}",
+                    "a number from 0 on",
+                )
             text = str(int(text))
         return f"{text}:" if 0 < len(text) < self.digits else text

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError, DataMissing
-from chunkflow_worker.extras import needs
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.files import Files
+    from chunkflow_worker.storage.files import Files
 
 
 class MeshMultires(Operator):
@@ -27,17 +27,31 @@ class MeshMultires(Operator):
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow mesh-multires -v file://seg"
     op: Literal["mesh-multires"] = "mesh-multires"
-    volume_path: str = field(flag="-v", help="Volume whose meshes these are, or the folder of the fragments.")
-    output_path: str | None = field(None, flag="-o", help="Folder to write to, instead of one beside that of the fragments.")
-    prefix: str = field("", flag="-p", help="First digits of the ids of this run's objects; all when not given.")
-    levels: int = field(4, flag="-l", ge=1, le=10, help="Resolutions at most; the coarsest have 500 triangles or more.")
-    reduction: int = field(4, flag="-r", ge=2, help="How many times fewer triangles each further level has.")
+    volume_path: str = field(
+        flag="-v", help="Volume whose meshes these are, or the folder of the fragments."
+    )
+    output_path: str | None = field(
+        None, flag="-o", help="Folder to write to, instead of one beside that of the fragments."
+    )
+    prefix: str = field(
+        "", flag="-p", help="First digits of the ids of this run's objects; all when not given."
+    )
+    levels: int = field(
+        4,
+        flag="-l",
+        ge=1,
+        le=10,
+        help="Resolutions at most; the coarsest have 500 triangles or more.",
+    )
+    reduction: int = field(
+        4, flag="-r", ge=2, help="How many times fewer triangles each further level has."
+    )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker import multires
-        from chunkflow_worker.files import Files
-        from chunkflow_worker.fragments import by_object
+        from chunkflow_worker.image.fragments import by_object
+        from chunkflow_worker.storage import multires
+        from chunkflow_worker.storage.files import Files
         from chunkflow_worker.storage.mesh import MULTIRES, mesh_folder, point_to_meshes
 
         zmesh = needs("zmesh", extra="segmentation")
@@ -45,18 +59,27 @@ class MeshMultires(Operator):
         source, target = Files(fragments), Files(self.output_path or fragments + MULTIRES)
         info = target.get_json("info")
         if info is not None and info != multires.INFO:
-            raise ConfigError.one(target.path, "info", "meshes of another kind lie here already", "give another --output-path")
+            raise ConfigError.one(
+                target.path,
+                "info",
+                "meshes of another kind lie here already",
+                "give another --output-path",
+            )
         if not run.dry_run:
             target.put_json("info", multires.INFO)
 
         def step(task: Task) -> None:
             if task.bbox is not None:
                 cure = "run it by itself when all boxes are meshed: chunkflow mesh-multires"
-                raise ConfigError.one(self.label, f"box {task.bbox}", "holds only a part of the fragments", cure)
+                raise ConfigError.one(
+                    self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
+                )
             found = by_object(source.list(self.prefix), ":0:")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 whole = _joined(zmesh, source, names, task)
-                index, pieces = multires.encode(multires.levels_of(whole, self.levels, self.reduction))
+                index, pieces = multires.encode(
+                    multires.levels_of(whole, self.levels, self.reduction)
+                )
                 if not run.dry_run:
                     target.put(str(object_id), pieces, "application/octet-stream")
                     target.put(f"{object_id}.index", index, "application/octet-stream")
@@ -76,6 +99,8 @@ def _joined(zmesh: Any, source: Files, names: list[str], task: Task) -> Any:
     for name in names:
         try:
             parts.append(zmesh.Mesh.from_precomputed(contents[name]))
-        except Exception as error:  # zmesh's are of several kinds, TypeError for one that is gone among them
+        except (
+            Exception
+        ) as error:  # zmesh's are of several kinds, TypeError for one that is gone among them
             raise DataMissing(f"{source.path}/{name} cannot be read as a mesh: {error}") from error
     return zmesh.Mesh.concatenate(*parts).consolidate()

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Operator, Run, Step, split_names
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,9 @@ class Multiply(Operator):
     """
     op: Literal["multiply"] = "multiply"
     input_names: str = field("chunk", flag="-i", help="Chunks to multiply, separated by commas.")
-    output_names: str | None = field(None, flag="-o", help="Chunks to make, separated by commas; the input's when not given.")
+    output_names: str | None = field(
+        None, flag="-o", help="Chunks to make, separated by commas; the input's when not given."
+    )
     multiplier_name: str = field(flag="-m", help="Chunk to multiply by.")
 
     def reads(self) -> tuple[str, ...]:
@@ -38,10 +40,15 @@ class Multiply(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        inputs, outputs = split_names(self.input_names), split_names(self.output_names or self.input_names)
+        inputs, outputs = (
+            split_names(self.input_names),
+            split_names(self.output_names or self.input_names),
+        )
         if len(inputs) != len(outputs):
             given = f"{len(inputs)} input_names and {len(outputs)} output_names"
-            raise ConfigError.one(self.label, "output_names", f"there are {given}", "give as many of each")
+            raise ConfigError.one(
+                self.label, "output_names", f"there are {given}", "give as many of each"
+            )
 
         def step(task: Task) -> None:
             factor = task.chunk(self.multiplier_name)

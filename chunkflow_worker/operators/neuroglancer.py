@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.extras import needs
-from chunkflow_worker.operator import Operator, Run, Step, split_names
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
+from chunkflow_worker.pipeline.task import Task
 
 
 class Neuroglancer(Operator):
@@ -26,13 +26,19 @@ class Neuroglancer(Operator):
     """
 
     group: ClassVar[str] = "View"
-    example: ClassVar[str] = "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg neuroglancer -i chunk,seg"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg neuroglancer -i chunk,seg"
+    )
     op: Literal["neuroglancer"] = "neuroglancer"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."
     )
-    port: int | None = field(None, flag="-p", ge=0, le=65535, help="Port of the page; a free one when not given.")
-    inputs: str = field("chunk", flag="-i", help="Values to show, separated by commas; the first lies lowest.")
+    port: int | None = field(
+        None, flag="-p", ge=0, le=65535, help="Port of the page; a free one when not given."
+    )
+    inputs: str = field(
+        "chunk", flag="-i", help="Values to show, separated by commas; the first lies lowest."
+    )
 
     _sizes = field_validator("voxel_size")(above_zero)
 
@@ -44,12 +50,14 @@ class Neuroglancer(Operator):
         import click
 
         needs("neuroglancer", extra="view")
-        from chunkflow_worker.storage.neuroglancer import served
+        from chunkflow_worker.view.neuroglancer import served
 
         def step(task: Task) -> None:
             values = {name: task.value(name) for name in self.reads()}
             with served(values, self.voxel_size, self.port or 0) as viewer:
-                click.echo(f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}")
+                click.echo(
+                    f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}"
+                )
                 _wait_for_the_user()
 
         yield step

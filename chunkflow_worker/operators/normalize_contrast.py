@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,17 +30,25 @@ class NormalizeContrast(Operator):
     """
 
     group: ClassVar[str] = "Image"
-    example: ClassVar[str] = "chunkflow load-tif -f em.tif normalize-contrast -l 0.01 -u 0.02 save-tif -f stretched.tif"
+    example: ClassVar[str] = (
+        "chunkflow load-tif -f em.tif normalize-contrast -l 0.01 -u 0.02 save-tif -f stretched.tif"
+    )
     op: Literal["normalize-contrast"] = "normalize-contrast"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
-    lower_clip_fraction: float = field(0.01, flag="-l", ge=0, lt=1, help="Share of the darkest voxels that may become --minval.")
+    lower_clip_fraction: float = field(
+        0.01, flag="-l", ge=0, lt=1, help="Share of the darkest voxels that may become --minval."
+    )
     upper_clip_fraction: float = field(
         0.01, flag="-u", ge=0, lt=1, help="Share of the brightest voxels that may become --maxval."
     )
     minval: int = field(1, ge=0, le=255, help="Grey of the darkest voxels that are not 0.")
     maxval: int = field(255, ge=0, le=255, help="Grey of the brightest voxels.")
-    per_section: bool = field(True, off="--whole", help="Stretch each section by its own greys, or the whole chunk at once.")
+    per_section: bool = field(
+        True,
+        off="--whole",
+        help="Stretch each section by its own greys, or the whole chunk at once.",
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> NormalizeContrast:
@@ -59,15 +67,21 @@ class NormalizeContrast(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             if chunk.dtype != np.uint8:
-                raise ChunkMismatch(f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}")
+                raise ChunkMismatch(
+                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}"
+                )
             result = np.empty_like(chunk.czyx)
             for channel, stretched in zip(chunk.czyx, result, strict=True):
-                histograms = np.stack([np.bincount(section.ravel(), minlength=256) for section in channel])
+                histograms = np.stack(
+                    [np.bincount(section.ravel(), minlength=256) for section in channel]
+                )
                 if not self.per_section:
                     histograms[:] = histograms.sum(axis=0)
                 for z, histogram in enumerate(histograms):
                     stretched[z] = self._table(histogram)[channel[z]]
-            task.values[self.output_chunk_name] = chunk.with_array(result.reshape(chunk.array.shape))
+            task.values[self.output_chunk_name] = chunk.with_array(
+                result.reshape(chunk.array.shape)
+            )
 
         yield step
 
@@ -77,10 +91,18 @@ class NormalizeContrast(Operator):
 
         greys = np.arange(256)
         counts = histogram * (greys > 0)
-        below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]  # voxels up to a grey, and from it on
-        kept = greys[(below > self.lower_clip_fraction * counts.sum()) & (above > self.upper_clip_fraction * counts.sum())]
+        below, above = (
+            np.cumsum(counts),
+            np.cumsum(counts[::-1])[::-1],
+        )  # voxels up to a grey, and from it on
+        kept = greys[
+            (below > self.lower_clip_fraction * counts.sum())
+            & (above > self.upper_clip_fraction * counts.sum())
+        ]
         if kept.size < 2:
             return greys.astype(np.uint8)
-        table = np.rint(np.interp(greys, [kept[0], kept[-1]], [self.minval, self.maxval])).astype(np.uint8)
+        table = np.rint(np.interp(greys, [kept[0], kept[-1]], [self.minval, self.maxval])).astype(
+            np.uint8
+        )
         table[0] = 0
         return table

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class NormalizeIntensity(Operator):
@@ -37,7 +37,9 @@ class NormalizeIntensity(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             if chunk.dtype != np.uint8:
-                raise ChunkMismatch(f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}")
+                raise ChunkMismatch(
+                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}"
+                )
             array = chunk.array.astype(np.float32)
             array /= 127.5
             array -= 1

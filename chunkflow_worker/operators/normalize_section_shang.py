@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,20 +31,30 @@ class NormalizeSectionShang(Operator):
     """
 
     group: ClassVar[str] = "Image"
-    example: ClassVar[str] = "chunkflow load-tif -f em.tif normalize-section-shang --nominalmax 1 save-h5 -f normal.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-tif -f em.tif normalize-section-shang --nominalmax 1 save-h5 -f normal.h5"
+    )
     op: Literal["normalize-section-shang"] = "normalize-section-shang"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
-    nominalmin: float | None = field(None, allow_inf_nan=False, help="Least value of the range; 0 when not given.")
-    nominalmax: float | None = field(
-        None, allow_inf_nan=False, help="Greatest value of the range; the greatest of an integer chunk's type when not given."
+    nominalmin: float | None = field(
+        None, allow_inf_nan=False, help="Least value of the range; 0 when not given."
     )
-    clipvalues: bool = field(False, valued=True, help="Clip to the range, which the invalid voxels lie outside of.")
+    nominalmax: float | None = field(
+        None,
+        allow_inf_nan=False,
+        help="Greatest value of the range; the greatest of an integer chunk's type when not given.",
+    )
+    clipvalues: bool = field(
+        False, valued=True, help="Clip to the range, which the invalid voxels lie outside of."
+    )
 
     @model_validator(mode="after")
     def _range(self) -> NormalizeSectionShang:
         if self.nominalmax is not None and self._low >= self.nominalmax:
-            raise ValueError(f"nominalmin {self._low:g} must be below nominalmax {self.nominalmax:g}")
+            raise ValueError(
+                f"nominalmin {self._low:g} must be below nominalmax {self.nominalmax:g}"
+            )
         return self
 
     @property
@@ -65,9 +75,13 @@ class NormalizeSectionShang(Operator):
                     if first == last:
                         mapped[z] = np.where(section == first, low, section)
                         continue
-                    scaled = (section.astype(np.float64) - first) * ((high - low) / (last - first)) + low
+                    scaled = (section.astype(np.float64) - first) * (
+                        (high - low) / (last - first)
+                    ) + low
                     mapped[z] = np.clip(scaled, low, high) if self.clipvalues else scaled
-            task.values[self.output_chunk_name] = chunk.with_array(result.reshape(chunk.array.shape))
+            task.values[self.output_chunk_name] = chunk.with_array(
+                result.reshape(chunk.array.shape)
+            )
 
         yield step
 
@@ -80,10 +94,14 @@ class NormalizeSectionShang(Operator):
         if self.nominalmax is not None:
             return self.nominalmax
         if dtype.kind == "f":
-            raise ChunkMismatch(f"{self.input_chunk_name!r} is {dtype}, which has no greatest grey: give --nominalmax")
+            raise ChunkMismatch(
+                f"{self.input_chunk_name!r} is {dtype}, which has no greatest grey: give --nominalmax"
+            )
         high = float(np.iinfo(dtype).max)
         if self._low >= high:
-            raise ChunkMismatch(f"nominalmin {self._low:g} must be below {high:g}, the greatest of {dtype}: give --nominalmax")
+            raise ChunkMismatch(
+                f"nominalmin {self._low:g} must be below {high:g}, the greatest of {dtype}: give --nominalmax"
+            )
         return high
 
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkflowError, ChunkMismatch, ConfigError, RetryableError
-from chunkflow_worker.local_file import local_name
-from chunkflow_worker.operator import Operator, Run, Step, split_names
-from chunkflow_worker.options import field
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
+from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.storage.local_file import local_name
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
 _FOLDER = "CHUNKFLOW_PLUGIN_DIR"
 
@@ -57,10 +57,20 @@ class Plugin(Operator):
         flag="-i",
         help="Values to pass to execute, separated by commas; bbox is the task's box, and None is None.",
     )
-    output_names: str | None = field(None, flag="-o", help="Names of the results, separated by commas.")
-    file: str = field(flag="-f", help=f"Python file, with or without .py; looked for here and in the folder {_FOLDER}.")
-    args: str | None = field(None, flag="-a", help="For execute: keywords such as 'a=3;b=(1,2);c=text', or any text.")
-    margin_size: Vec3 = field(Vec3(0, 0, 0), help="Voxels that execute needs around its output; more is read and cut off again.")
+    output_names: str | None = field(
+        None, flag="-o", help="Names of the results, separated by commas."
+    )
+    file: str = field(
+        flag="-f",
+        help=f"Python file, with or without .py; looked for here and in the folder {_FOLDER}.",
+    )
+    args: str | None = field(
+        None, flag="-a", help="For execute: keywords such as 'a=3;b=(1,2);c=text', or any text."
+    )
+    margin_size: Vec3 = field(
+        Vec3(0, 0, 0),
+        help="Voxels that execute needs around its output; more is read and cut off again.",
+    )
 
     @field_validator("file")
     @classmethod
@@ -112,12 +122,16 @@ class Plugin(Operator):
             except (ChunkflowError, SkipTask, MemoryError):
                 raise
             except Exception as error:
-                raise RetryableError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+                raise RetryableError(
+                    f"{_place(error, path)}: {type(error).__name__}: {error}"
+                ) from error
             results = _results(returned)
             if len(results) != len(outputs):
                 named = f"names {len(outputs)} ({', '.join(outputs)})" if outputs else "names none"
                 got = ", ".join(type(r).__name__ for r in results) or "None"
-                raise ChunkMismatch(f"execute of {path} returned {len(results)} results ({got}), and output_names {named}")
+                raise ChunkMismatch(
+                    f"execute of {path} returned {len(results)} results ({got}), and output_names {named}"
+                )
             for name, result in zip(outputs, results, strict=True):
                 task.values[name] = _placed(result, values, f"result {name!r} of {path}")
 
@@ -131,7 +145,12 @@ class Plugin(Operator):
             if (folder / name).is_file():
                 return folder / name
         tried = " or ".join(dict.fromkeys(str(folder / name) for folder in folders))
-        raise ConfigError.one(self.label, "file", f"there is no file {tried}", f"give its path, or its folder in {_FOLDER}")
+        raise ConfigError.one(
+            self.label,
+            "file",
+            f"there is no file {tried}",
+            f"give its path, or its folder in {_FOLDER}",
+        )
 
     def _load(self, path: Path) -> Callable[..., Any]:
         """The function `execute` of the file. Raises ConfigError when the file fails or has none."""
@@ -144,11 +163,22 @@ class Plugin(Operator):
             spec.loader.exec_module(module)
         except Exception as error:
             absent = isinstance(error, ModuleNotFoundError)
-            cure = 'install it; all that examples/plugins need: pip install "chunkflow-worker[plugins]"' if absent else ""
-            raise ConfigError.one(self.label, "file", f"{_place(error, path)}: {type(error).__name__}: {error}", cure) from error
+            cure = (
+                'install it; all that examples/plugins need: pip install "chunkflow-worker[plugins]"'
+                if absent
+                else ""
+            )
+            raise ConfigError.one(
+                self.label, "file", f"{_place(error, path)}: {type(error).__name__}: {error}", cure
+            ) from error
         execute = getattr(module, "execute", None)
         if not callable(execute):
-            raise ConfigError.one(self.label, "file", f"{path} defines no function execute", "write def execute(chunk): ...")
+            raise ConfigError.one(
+                self.label,
+                "file",
+                f"{path} defines no function execute",
+                "write def execute(chunk): ...",
+            )
         found: Callable[..., Any] = execute
         return found
 
@@ -170,7 +200,9 @@ class Plugin(Operator):
                 return way
         given = f"{count} inputs" + (f" and --args {self.args!r}" if self.args is not None else "")
         line = f":{execute.__code__.co_firstlineno}" if hasattr(execute, "__code__") else ""
-        raise ConfigError.one(self.label, "args", f"execute{known} of {path}{line} does not take {given}: {problem}")
+        raise ConfigError.one(
+            self.label, "args", f"execute{known} of {path}{line} does not take {given}: {problem}"
+        )
 
 
 def _pairs(text: str) -> dict[str, Any] | None:
@@ -192,7 +224,11 @@ def _place(error: BaseException, path: Path) -> str:
     """The file, and the line of it in which the error came up."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"{path}:{error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
     return f"{path}:{lines[-1]}" if lines else str(path)
 
 
@@ -216,13 +252,15 @@ def _placed(result: Any, inputs: list[Any], what: str) -> Any:
     """An array of voxels as a chunk at the place of the first chunk among the inputs, or in its middle; else `result` itself."""
     import numpy as np
 
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
     if not isinstance(result, np.ndarray) or result.ndim not in (3, 4):
         return result
     place: Chunk | None = next((value for value in inputs if isinstance(value, Chunk)), None)
     if place is None:
-        raise ChunkMismatch(f"{what} is an array, and no input chunk says where it lies: return a Chunk")
+        raise ChunkMismatch(
+            f"{what} is an array, and no input chunk says where it lies: return a Chunk"
+        )
     less = [a - b for a, b in zip(place.bbox.size, result.shape[-3:], strict=True)]
     if any(n < 0 or n % 2 for n in less):
         raise ChunkMismatch(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class Quantize(Operator):
@@ -20,15 +20,19 @@ class Quantize(Operator):
     """
 
     group: ClassVar[str] = "Image"
-    example: ClassVar[str] = "chunkflow load-h5 -f affinities.h5 quantize --mode z save-pngs -o pictures/"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f affinities.h5 quantize --mode z save-pngs -o pictures/"
+    )
     op: Literal["quantize"] = "quantize"
     input_chunk_name: str = field("chunk", flag="-i", help="Map to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Image to make.")
-    mode: Literal["xy", "z"] = field("xy", help="Of an affinity map: the mean of the affinities along x and y, or that along z.")
+    mode: Literal["xy", "z"] = field(
+        "xy", help="Of an affinity map: the mean of the affinities along x and y, or that along z."
+    )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import convert
+        from chunkflow_worker.image.chunk import convert
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
@@ -38,7 +42,9 @@ class Quantize(Operator):
                     "float of 3 channels (affinities) or of one (a probability)"
                 )
             affinities = chunk.channels == 3
-            grey = chunk.czyx[:2].mean(axis=0) if affinities and self.mode == "xy" else chunk.czyx[-1]
+            grey = (
+                chunk.czyx[:2].mean(axis=0) if affinities and self.mode == "xy" else chunk.czyx[-1]
+            )
             task.values[self.output_chunk_name] = chunk.with_array(convert(grey, "uint8"))
 
         yield step

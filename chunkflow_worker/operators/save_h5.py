@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
 
 class SaveH5(Operator):
@@ -39,17 +39,39 @@ class SaveH5(Operator):
     """
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
-    file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.")
-    chunk_size: Vec3 | None = field(None, flag="-s", help="Size of the HDF5 chunks; chosen by HDF5 when not given.")
-    compression: Literal["gzip", "lzf", "szip"] = field("gzip", flag="-c", help="Compression of the voxels.")
+    file_name: str = field(
+        flag="-f",
+        help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.",
+    )
+    chunk_size: Vec3 | None = field(
+        None, flag="-s", help="Size of the HDF5 chunks; chosen by HDF5 when not given."
+    )
+    compression: Literal["gzip", "lzf", "szip"] = field(
+        "gzip", flag="-c", help="Compression of the voxels."
+    )
     with_offset: bool = field(True, off="--without-offset", help="Write the dataset voxel_offset.")
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
     )
     dtype: (
-        Literal["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"] | None
+        Literal[
+            "uint8",
+            "uint16",
+            "uint32",
+            "uint64",
+            "int8",
+            "int16",
+            "int32",
+            "int64",
+            "float16",
+            "float32",
+            "float64",
+        ]
+        | None
     ) = field(None, flag="-d", help="Type to convert to; the chunk's when not given.")
-    touch: bool = field(True, help="Write an empty file when the chunk is None, to say that there is nothing here.")
+    touch: bool = field(
+        True, help="Write an empty file when the chunk is None, to say that there is nothing here."
+    )
 
     _local = field_validator("file_name")(local_name)
 
@@ -59,7 +81,12 @@ class SaveH5(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         h5py = needs("h5py", extra="files")
         if self.compression == "szip" and not h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP):
-            raise ConfigError.one(self.label, "compression", "szip is not part of the installed h5py", "legal here: gzip, lzf")
+            raise ConfigError.one(
+                self.label,
+                "compression",
+                "szip is not part of the installed h5py",
+                "legal here: gzip, lzf",
+            )
         files = OneBoxPerFile.named_by("file_name", self.file_name, ".h5", workers=run.recorded)
 
         def step(task: Task) -> None:

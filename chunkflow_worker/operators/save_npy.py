@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,10 @@ class SaveNpy(Operator):
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-npy -f em.npy"
     op: Literal["save-npy"] = "save-npy"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
-    file_name: str = field(flag="-f", help="File, or a prefix when it does not end in .npy: the box and .npy are appended.")
+    file_name: str = field(
+        flag="-f",
+        help="File, or a prefix when it does not end in .npy: the box and .npy are appended.",
+    )
 
     _local = field_validator("file_name")(local_name)
 
@@ -55,13 +58,25 @@ class SaveNpy(Operator):
             lost = _lost(chunk, named_by_box=path != Path(self.file_name))
             if lost and lost not in warned:
                 warned.add(lost)
-                log.warning("%s holds voxels alone; to get the rest back, load it with: load-npy%s", path, lost)
+                log.warning(
+                    "%s holds voxels alone; to get the rest back, load it with: load-npy%s",
+                    path,
+                    lost,
+                )
 
         yield step
 
 
 def _lost(chunk: Chunk, named_by_box: bool) -> str:
     """Options for load-npy that tell what the file does not hold."""
-    place = "" if named_by_box or not any(chunk.voxel_offset) else " --voxel-offset {} {} {}".format(*chunk.voxel_offset)
-    size = "" if chunk.voxel_size == (1, 1, 1) else " --voxel-size {} {} {}".format(*chunk.voxel_size)
-    return place + size + (" --layer-type segmentation" if chunk.layer_type == "segmentation" else "")
+    place = (
+        ""
+        if named_by_box or not any(chunk.voxel_offset)
+        else " --voxel-offset {} {} {}".format(*chunk.voxel_offset)
+    )
+    size = (
+        "" if chunk.voxel_size == (1, 1, 1) else " --voxel-size {} {} {}".format(*chunk.voxel_size)
+    )
+    return (
+        place + size + (" --layer-type segmentation" if chunk.layer_type == "segmentation" else "")
+    )

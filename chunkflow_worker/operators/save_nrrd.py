@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
 _BEST_FOR_THE_TIME = 3
 
@@ -47,18 +47,28 @@ class SaveNrrd(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         nrrd = needs("nrrd", extra="files")
-        files = OneBoxPerFile.named_by("file_name", self.file_name or "", ".nrrd", workers=run.recorded)
+        files = OneBoxPerFile.named_by(
+            "file_name", self.file_name or "", ".nrrd", workers=run.recorded
+        )
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
             if chunk.dtype.kind not in "uif" or chunk.dtype.name == "float16":
-                raise ChunkMismatch(f"NRRD has no {chunk.dtype}, the type of {self.input_chunk_name!r}: convert it before")
+                raise ChunkMismatch(
+                    f"NRRD has no {chunk.dtype}, the type of {self.input_chunk_name!r}: convert it before"
+                )
             path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".nrrd")
             files.claim(path, task.bbox or chunk.bbox)
             if run.dry_run:
                 return
             with whole_file(path) as part:
-                nrrd.write(str(part), chunk.array, _header(chunk), index_order="C", compression_level=_BEST_FOR_THE_TIME)
+                nrrd.write(
+                    str(part),
+                    chunk.array,
+                    _header(chunk),
+                    index_order="C",
+                    compression_level=_BEST_FOR_THE_TIME,
+                )
             task.bytes_written += chunk.array.nbytes
 
         yield step
@@ -68,7 +78,9 @@ def _header(chunk: Chunk) -> dict[str, Any]:
     import numpy as np
 
     size, channels = chunk.voxel_size[::-1], chunk.array.ndim - 3
-    directions = np.full((3 + channels, 3), np.nan)  # channels lie nowhere: pynrrd writes `none` for NaN
+    directions = np.full(
+        (3 + channels, 3), np.nan
+    )  # channels lie nowhere: pynrrd writes `none` for NaN
     directions[:3] = np.diag(size)
     return {
         "space dimension": 3,

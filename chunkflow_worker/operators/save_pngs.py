@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import OneBoxPerFile, local_name, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
 
 class SavePngs(Operator):
@@ -34,20 +34,30 @@ class SavePngs(Operator):
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-pngs -o sections/"
     op: Literal["save-pngs"] = "save-pngs"
-    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels.")
+    input_chunk_name: str = field(
+        "chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels."
+    )
     dtype: Literal["uint8", "uint16"] = field("uint8", flag="-t", help="Type of the pictures.")
-    output_path: str = field("./pngs/", flag="-o", help="Folder to write to; made when it is not there.")
+    output_path: str = field(
+        "./pngs/", flag="-o", help="Folder to write to; made when it is not there."
+    )
 
     _is_local = field_validator("output_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         image = needs("PIL.Image", extra="files")
-        files = OneBoxPerFile(cure="take boxes that span y and x, or one output_path for each column of boxes")
+        files = OneBoxPerFile(
+            cure="take boxes that span y and x, or one output_path for each column of boxes"
+        )
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
-            if run.recorded and chunk.bounds is not None and not chunk.bbox.contains(_section(chunk.bounds, chunk.bbox.start.z)):
+            if (
+                run.recorded
+                and chunk.bounds is not None
+                and not chunk.bbox.contains(_section(chunk.bounds, chunk.bbox.start.z))
+            ):
                 problem = f"is a part of its sections, which are {chunk.bounds}: workers would overwrite each other's pictures"
                 raise ConfigError.one(self.label, f"box {chunk.bbox}", problem, files.cure)
             for z, picture in enumerate(self._pictures(chunk), chunk.voxel_offset.z):
@@ -64,7 +74,7 @@ class SavePngs(Operator):
         """The sections, zyx, in the type of the pictures."""
         import numpy as np
 
-        from chunkflow_worker.chunk import convert
+        from chunkflow_worker.image.chunk import convert
 
         array = chunk.array
         if array.ndim == 4 and array.shape[0] == 3 and array.dtype.kind == "f":

@@ -8,12 +8,18 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import OneBoxPerFile, in_folder, local_name, task_file, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import (
+    OneBoxPerFile,
+    in_folder,
+    local_name,
+    task_file,
+    whole_file,
+)
 
 
 class SavePoints(Operator):
@@ -23,16 +29,21 @@ class SavePoints(Operator):
     """
 
     group: ClassVar[str] = "Write"
-    example: ClassVar[str] = "chunkflow load-npy -f somata.npy -s 40 4 4 -o somata save-points -i somata -f somata.h5"
+    example: ClassVar[str] = (
+        "chunkflow load-npy -f somata.npy -s 40 4 4 -o somata save-points -i somata -f somata.h5"
+    )
     op: Literal["save-points"] = "save-points"
     input_name: str = field("point_cloud", flag="-i", help="Points to write.")
-    file_path: str = field(flag="-f", help="File that ends in .h5, else a folder or prefix: the box and .h5 are appended.")
+    file_path: str = field(
+        flag="-f",
+        help="File that ends in .h5, else a folder or prefix: the box and .h5 are appended.",
+    )
 
     _local = field_validator("file_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.points import Points
+        from chunkflow_worker.image.points import Points
 
         h5py = needs("h5py", extra="files")
         files = OneBoxPerFile.named_by("file_path", self.file_path, ".h5", workers=run.recorded)
@@ -40,7 +51,9 @@ class SavePoints(Operator):
         def step(task: Task) -> None:
             points = task.values.get(self.input_name)
             if not isinstance(points, Points):
-                raise ChunkMismatch(f"{self.input_name!r} is a {type(points).__name__}, and points are needed")
+                raise ChunkMismatch(
+                    f"{self.input_name!r} is a {type(points).__name__}, and points are needed"
+                )
             path = task_file(in_folder(self.file_path), task.bbox, ".h5")
             if task.bbox is not None:
                 files.claim(path, task.bbox)

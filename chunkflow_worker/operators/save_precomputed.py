@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from chunkflow_worker.extras import needs
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.bbox import BoundingBox
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.bbox import BoundingBox
+    from chunkflow_worker.image.chunk import Chunk
 
 
 class SavePrecomputed(Operator):
@@ -37,9 +37,16 @@ class SavePrecomputed(Operator):
     volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     mip: int | None = field(None, flag="-m", help="Mip level to write; 0 when not given.")
-    upload_log: bool = field(False, help="Write the operators' seconds to log/ below the volume; workers always write a record.")
-    create_thumbnail: bool = field(False, help="Write a small picture of the last channel's middle section to thumbnail/.")
-    intensity_threshold: float | None = field(None, flag="-t", help="Write nothing when no voxel of the chunk is above this.")
+    upload_log: bool = field(
+        False,
+        help="Write the operators' seconds to log/ below the volume; workers always write a record.",
+    )
+    create_thumbnail: bool = field(
+        False, help="Write a small picture of the last channel's middle section to thumbnail/."
+    )
+    intensity_threshold: float | None = field(
+        None, flag="-t", help="Write nothing when no voxel of the chunk is above this."
+    )
     parallel: int = field(
         1,
         flag="-p",
@@ -51,14 +58,16 @@ class SavePrecomputed(Operator):
         help="Compress blocks with gzip; without, others than CloudVolume find the blocks of a volume on a local disk as well.",
     )
     fill_missing: bool = field(
-        False, off="--no-fill", help="Kept for old command lines: whole blocks are written, so none is ever read back."
+        False,
+        off="--no-fill",
+        help="Kept for old command lines: whole blocks are written, so none is ever read back.",
     )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.files import normal_path
+        from chunkflow_worker.pipeline.saving import inside, refuse_other_voxels, write_verified
+        from chunkflow_worker.storage.files import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
-        from chunkflow_worker.storage.saving import inside, refuse_other_voxels, write_verified
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")
@@ -67,7 +76,9 @@ class SavePrecomputed(Operator):
 
         @cache
         def opened() -> PrecomputedVolume:
-            return PrecomputedVolume(self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress)
+            return PrecomputedVolume(
+                self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress
+            )
 
         made_here = normal_path(self.volume_path) in run.made
         if not made_here:
@@ -79,7 +90,10 @@ class SavePrecomputed(Operator):
             volume = opened()
             chunk = inside(task.chunk_to_save(self.input_chunk_name), volume, task)
             refuse_other_voxels(chunk, volume)
-            if run.dry_run or (self.intensity_threshold is not None and not (chunk.array > self.intensity_threshold).any()):
+            if run.dry_run or (
+                self.intensity_threshold is not None
+                and not (chunk.array > self.intensity_threshold).any()
+            ):
                 return
             write_verified(chunk, volume, task)
             if self.create_thumbnail:
@@ -90,16 +104,20 @@ class SavePrecomputed(Operator):
         yield step
 
     def _write_log(self, task: Task, box: BoundingBox) -> None:
-        from chunkflow_worker.files import Files
+        from chunkflow_worker.storage.files import Files
 
-        content: dict[str, Any] = {"timer": task.seconds, "compute_device": task.device, "bbox": str(task.bbox or box)}
+        content: dict[str, Any] = {
+            "timer": task.seconds,
+            "compute_device": task.device,
+            "bbox": str(task.bbox or box),
+        }
         Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
 
     def _write_thumbnail(self, chunk: Chunk) -> None:
         import io
 
-        from chunkflow_worker.chunk import convert
-        from chunkflow_worker.files import Files
+        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.storage.files import Files
 
         image = needs("PIL.Image", extra="files")
         section = chunk.czyx[-1, chunk.bbox.size.z // 2]
@@ -109,4 +127,6 @@ class SavePrecomputed(Operator):
         picture.thumbnail((256, 256))
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
-        Files(f"{self.volume_path}/thumbnail").put(f"{chunk.bbox}.png", buffer.getvalue(), "image/png")
+        Files(f"{self.volume_path}/thumbnail").put(
+            f"{chunk.bbox}.png", buffer.getvalue(), "image/png"
+        )

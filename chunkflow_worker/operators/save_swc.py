@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import in_folder, local_name, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import in_folder, local_name, whole_file
 
 
 class SaveSwc(Operator):
@@ -26,7 +26,9 @@ class SaveSwc(Operator):
     """
 
     group: ClassVar[str] = "Write"
-    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 skeletonize -o skels save-swc -i skels -p skeletons/"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f seg.h5 skeletonize -o skels save-swc -i skels -p skeletons/"
+    )
     op: Literal["save-swc"] = "save-swc"
     input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
     output_prefix: str = field("./", flag="-p", help="Folder, or what the files' names begin with.")
@@ -39,7 +41,9 @@ class SaveSwc(Operator):
 
         def step(task: Task) -> None:
             skeletons = task.values.get(self.input_name)
-            if not isinstance(skeletons, Mapping) or not all(isinstance(s, osteoid.Skeleton) for s in skeletons.values()):
+            if not isinstance(skeletons, Mapping) or not all(
+                isinstance(s, osteoid.Skeleton) for s in skeletons.values()
+            ):
                 raise ChunkMismatch(
                     f"{self.input_name!r} is a {type(skeletons).__name__}, and a mapping of ids to skeletons is needed"
                 )
@@ -47,7 +51,9 @@ class SaveSwc(Operator):
             for object_id, skeleton in skeletons.items():
                 text = _swc(skeleton)
                 if not run.dry_run:
-                    with whole_file(Path(f"{in_folder(self.output_prefix)}{object_id}{box}.swc")) as part:
+                    with whole_file(
+                        Path(f"{in_folder(self.output_prefix)}{object_id}{box}.swc")
+                    ) as part:
                         part.write_text(text)
                     task.bytes_written += len(text)
 
@@ -64,5 +70,7 @@ def _swc(skeleton: Any) -> str:
     lines = [text.rstrip("\n")]
     for number, node in enumerate(lonely, rows + 1):
         x, y, z = physical.vertices[node]
-        lines.append(f"{number} {physical.vertex_types[node]} {x:0.6f} {y:0.6f} {z:0.6f} {physical.radius[node]:0.6f} -1")
+        lines.append(
+            f"{number} {physical.vertex_types[node]} {x:0.6f} {y:0.6f} {z:0.6f} {physical.radius[node]:0.6f} -1"
+        )
     return "\n".join(lines) + "\n"

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import OneBoxPerFile, in_folder, local_name, task_file, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import (
+    OneBoxPerFile,
+    in_folder,
+    local_name,
+    task_file,
+    whole_file,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chunkflow_worker.synapses import Synapses
+    from chunkflow_worker.image.synapses import Synapses
 
 
 class SaveSynapses(Operator):
@@ -33,22 +39,27 @@ class SaveSynapses(Operator):
     op: Literal["save-synapses"] = "save-synapses"
     input_name: str = field("syns", flag="-i", help="Synapses to write.")
     file_path: str = field(
-        flag="-f", help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are appended."
+        flag="-f",
+        help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are appended.",
     )
 
     _local = field_validator("file_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.synapses import Synapses
+        from chunkflow_worker.image.synapses import Synapses
 
         h5py = needs("h5py", extra="files")
-        files = OneBoxPerFile.named_by("file_path", self.file_path, ".h5", ".json", workers=run.recorded)
+        files = OneBoxPerFile.named_by(
+            "file_path", self.file_path, ".h5", ".json", workers=run.recorded
+        )
 
         def step(task: Task) -> None:
             synapses = task.values.get(self.input_name)
             if not isinstance(synapses, Synapses):
-                raise ChunkMismatch(f"{self.input_name!r} is a {type(synapses).__name__}, and synapses are needed")
+                raise ChunkMismatch(
+                    f"{self.input_name!r} is a {type(synapses).__name__}, and synapses are needed"
+                )
             path = task_file(in_folder(self.file_path), task.bbox, ".h5", ".json")
             if task.bbox is not None:
                 files.claim(path, task.bbox)
@@ -66,7 +77,10 @@ class SaveSynapses(Operator):
 def _write_json(path: Path, synapses: Synapses) -> None:
     import json
 
-    content = {key: value if isinstance(value, str) else value.tolist() for key, value in synapses.mapping().items()}
+    content = {
+        key: value if isinstance(value, str) else value.tolist()
+        for key, value in synapses.mapping().items()
+    }
     with whole_file(path) as part:
         part.write_text(json.dumps({"order": ["z", "y", "x"]} | content))
 

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.extras import needs
-from chunkflow_worker.local_file import OneBoxPerFile, local_name, task_file, whole_file
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
 
 BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
 
@@ -41,7 +41,9 @@ class SaveTif(Operator):
         None, flag="-t", help="Type to convert to; the chunk's when not given."
     )
     compression: Literal["", "zlib", "lzw", "lzma", "packints", "jpeg"] = field(
-        "zlib", flag="-c", help="Compression; none when empty; jpeg loses detail and takes uint8 alone."
+        "zlib",
+        flag="-c",
+        help="Compression; none when empty; jpeg loses detail and takes uint8 alone.",
     )
 
     @field_validator("file_name")
@@ -60,13 +62,17 @@ class SaveTif(Operator):
         tifffile = needs("tifffile", extra="files")
         needs("imagecodecs", extra="files")
         compression = {"": None, "packints": "packbits"}.get(self.compression, self.compression)
-        files = OneBoxPerFile.named_by("file_name", self.file_name or "", ".tif", ".tiff", workers=run.recorded)
+        files = OneBoxPerFile.named_by(
+            "file_name", self.file_name or "", ".tif", ".tiff", workers=run.recorded
+        )
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
             chunk = chunk.as_dtype(self.dtype) if self.dtype else chunk
             if compression == "jpeg" and chunk.dtype.name != "uint8":
-                raise ChunkMismatch(f"compression jpeg takes uint8, and the chunk is {chunk.dtype}; add --dtype uint8")
+                raise ChunkMismatch(
+                    f"compression jpeg takes uint8, and the chunk is {chunk.dtype}; add --dtype uint8"
+                )
             path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".tif", ".tiff")
             files.claim(path, task.bbox or chunk.bbox)
             if run.dry_run:

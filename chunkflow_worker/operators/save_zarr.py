@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk, VoxelSize
+    from chunkflow_worker.image.chunk import Chunk, VoxelSize
     from chunkflow_worker.storage.zarr import ZarrVolume
 
 _BLOCK = Vec3(64, 64, 64)
@@ -41,19 +41,31 @@ class SaveZarr(Operator):
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(
-        None, help="Size of the whole image, for a new one, zyx; that of the volume which the chunk comes from when not given."
+        None,
+        help="Size of the whole image, for a new one, zyx; that of the volume which the chunk comes from when not given.",
     )
     voxel_offset: Vec3 | None = field(
-        None, help="Global position of its first voxel, for a new one; that volume's when shape is not given, else 0 0 0."
+        None,
+        help="Global position of its first voxel, for a new one; that volume's when shape is not given, else 0 0 0.",
     )
     resolution: tuple[float, float, float] | None = field(
-        None, flag="-r", help="Size of a voxel at mip 0 in nanometres, doubled by each mip; the chunk's own when not given."
+        None,
+        flag="-r",
+        help="Size of a voxel at mip 0 in nanometres, doubled by each mip; the chunk's own when not given.",
     )
     mip: int | None = field(None, flag="-m", ge=0, help="Mip level to write; 0 when not given.")
     dtype: str | None = field(None, help="Type of a new image; the chunk's when not given.")
-    infer_dtype: bool = field(False, help="Kept for old command lines: the type is the chunk's unless dtype is given.")
-    chunk_size: Vec3 | None = field(None, flag="-c", help="Size of the blocks of a new image; 64 64 64 when not given.")
-    order: str = field("xyz", flag="-o", help="Order of the axes of a new Zarr image, xyz or zyx; that of N5 is xyz.")
+    infer_dtype: bool = field(
+        False, help="Kept for old command lines: the type is the chunk's unless dtype is given."
+    )
+    chunk_size: Vec3 | None = field(
+        None, flag="-c", help="Size of the blocks of a new image; 64 64 64 when not given."
+    )
+    order: str = field(
+        "xyz",
+        flag="-o",
+        help="Order of the axes of a new Zarr image, xyz or zyx; that of N5 is xyz.",
+    )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     driver: Literal["zarr", "zarr3", "n5"] = field(
         "zarr", flag="-b", help="Format: Zarr 2 with OME-Zarr 0.4, Zarr 3 with OME-Zarr 0.5, or N5."
@@ -77,9 +89,9 @@ class SaveZarr(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.chunk import convert
-        from chunkflow_worker.extras import needs
-        from chunkflow_worker.storage.saving import inside, refuse_absent, refuse_other_voxels
+        from chunkflow_worker.config.extras import needs
+        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.pipeline.saving import inside, refuse_absent, refuse_other_voxels
 
         needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
@@ -114,7 +126,9 @@ class SaveZarr(Operator):
         order: Literal["xyz", "zyx"] = "xyz" if self.order == "xyz" else "zyx"
         name = level_name(self.driver, self.mip or 0)
         # chunkflow 1.2.0 made the array at the store itself.
-        existing = open_zarr(self.store, name, driver=self.driver, order=order) or self._bare_array(order)
+        existing = open_zarr(self.store, name, driver=self.driver, order=order) or self._bare_array(
+            order
+        )
         if existing is not None:
             self._check(existing, chunk)
             return existing
@@ -135,7 +149,7 @@ class SaveZarr(Operator):
         )
 
     def _bare_array(self, order: Literal["xyz", "zyx"]) -> ZarrVolume | None:
-        from chunkflow_worker.files import normal_path
+        from chunkflow_worker.storage.files import normal_path
         from chunkflow_worker.storage.zarr import open_zarr
 
         found = open_zarr(self.store, driver=self.driver, order=order)
@@ -154,7 +168,11 @@ class SaveZarr(Operator):
         if bounds is None:
             problem = "is not given, there is no image yet, and the chunk does not know the size of its volume"
             raise ConfigError.one(self.label, "shape", problem, "give --shape z y x")
-        return bounds if self.voxel_offset is None else BoundingBox.sized(self.voxel_offset, bounds.size)
+        return (
+            bounds
+            if self.voxel_offset is None
+            else BoundingBox.sized(self.voxel_offset, bounds.size)
+        )
 
     def _check(self, volume: ZarrVolume, chunk: Chunk) -> None:
         """Raises ConfigError when an existing image is another than the options or the chunk say."""
@@ -164,11 +182,18 @@ class SaveZarr(Operator):
             "voxel_offset": (self.voxel_offset, volume.bounds.start),
             "resolution": (size, volume.voxel_size),
             "dtype": (self.dtype, volume.dtype.name),
-            "chunk_size": (self.chunk_size and self.chunk_size.min(volume.bounds.size), volume.block_size),
+            "chunk_size": (
+                self.chunk_size and self.chunk_size.min(volume.bounds.size),
+                volume.block_size,
+            ),
         }
         for option, (given, stored) in told.items():
             if given is not None and given != stored:
                 problem = f"{given} is asked for, and {volume.path} has {stored}"
-                raise ConfigError.one(self.label, option, problem, "choose another store, or delete it first")
+                raise ConfigError.one(
+                    self.label, option, problem, "choose another store, or delete it first"
+                )
         if chunk.channels != volume.channels:
-            raise ChunkMismatch(f"{volume.path} has {volume.channels} channels, and the chunk has {chunk.channels}")
+            raise ChunkMismatch(
+                f"{volume.path} has {volume.channels} channels, and the chunk has {chunk.channels}"
+            )

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run, Step, TaskSource
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.operator import Run, Step, TaskSource
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.inference.fit import Fit
@@ -48,42 +48,74 @@ class SetupEnv(TaskSource):
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(None, help="Voxel behind its last one, at mip 0.")
-    volume_size: Vec3 | None = field(None, flag="-s", help="Its size in voxels at mip 0, instead of its stop.")
+    volume_size: Vec3 | None = field(
+        None, flag="-s", help="Its size in voxels at mip 0, instead of its stop."
+    )
     layer_path: str = field(flag="-l", help="Path of the output volume: file://, s3:// or gs://.")
     max_ram_size: float = field(15, flag="-r", gt=0, help="Memory of a worker in GB (10^9 bytes).")
     output_patch_size: Vec3 = field(flag="-z", help="Size of the patch that the net returns.")
-    input_patch_size: Vec3 | None = field(None, flag="-i", help="Size of the patch that it takes; the output's when not given.")
-    channel_num: int = field(1, flag="-c", ge=1, help="Channels that the net returns; 3 for affinities.")
+    input_patch_size: Vec3 | None = field(
+        None, flag="-i", help="Size of the patch that it takes; the output's when not given."
+    )
+    channel_num: int = field(
+        1, flag="-c", ge=1, help="Channels that the net returns; 3 for affinities."
+    )
     dtype: Literal["uint8", "float16", "float32"] = field(
-        "float32", flag="-d", help="Type of the output; float16 is stored as float32, since volumes know no float16."
+        "float32",
+        flag="-d",
+        help="Type of the output; float16 is stored as float32, since volumes know no float16.",
     )
     output_patch_overlap: Vec3 | None = field(
         None, flag="-o", help="Overlap of neighbouring output patches; half a patch when not given."
     )
-    crop_chunk_margin: Vec3 | None = field(None, help="Voxels computed around a box and cut off; the overlap when not given.")
+    crop_chunk_margin: Vec3 | None = field(
+        None, help="Voxels computed around a box and cut off; the overlap when not given."
+    )
     mip: int = field(
-        0, flag="-m", ge=0, le=16, help="Mip level of the image and of the output; each is twice as coarse in y and x."
+        0,
+        flag="-m",
+        ge=0,
+        le=16,
+        help="Mip level of the image and of the output; each is twice as coarse in y and x.",
     )
     thumbnail_mip: int = field(
-        6, flag="-b", ge=0, le=16, help="Kept for old command lines: a thumbnail is at most 256 pixels wide."
+        6,
+        flag="-b",
+        ge=0,
+        le=16,
+        help="Kept for old command lines: a thumbnail is at most 256 pixels wide.",
     )
     max_mip: int = field(
-        8, flag="-x", ge=0, le=16, help="Coarsest mip of masks: boxes are whole numbers of its voxels high and wide."
+        8,
+        flag="-x",
+        ge=0,
+        le=16,
+        help="Coarsest mip of masks: boxes are whole numbers of its voxels high and wide.",
     )
     queue_name: str | None = field(
-        None, flag="-q", help="Name of the queue in the printed commands; that of the layer when not given."
+        None,
+        flag="-q",
+        help="Name of the queue in the printed commands; that of the layer when not given.",
     )
     visibility_timeout: int = field(
-        60, flag="-t", ge=1, le=43200, help="Seconds after which a dead worker's task is visible, for the printed command."
+        60,
+        flag="-t",
+        ge=1,
+        le=43200,
+        help="Seconds after which a dead worker's task is visible, for the printed command.",
     )
     thumbnail: bool = field(True, help="Let workers write a small picture of each box.")
     encoding: Literal["raw", "jpeg", "compressed_segmentation", "fpzip", "kempressed"] = field(
-        "raw", flag="-e", help="How blocks are stored; fpzip and kempressed need the extra codecs on the workers."
+        "raw",
+        flag="-e",
+        help="How blocks are stored; fpzip and kempressed need the extra codecs on the workers.",
     )
     voxel_size: tuple[_Nanometres, _Nanometres, _Nanometres] = field(
         (40, 4, 4), flag="-v", help="Edge lengths of a voxel at mip 0 in nanometres."
     )
-    overwrite_info: bool = field(False, help="Replace an existing info file, and an existing pipeline.yaml.")
+    overwrite_info: bool = field(
+        False, help="Replace an existing info file, and an existing pipeline.yaml."
+    )
 
     _sizes = field_validator("volume_size", "output_patch_size", "input_patch_size")(above_zero)
 
@@ -101,7 +133,10 @@ class SetupEnv(TaskSource):
                 f"output patch {list(shape.output)} must be centred in input patch {list(shape.input)}: "
                 "smaller by an even number on each axis"
             )
-        for name, value in (("output_patch_overlap", shape.overlap), ("crop_chunk_margin", self._margin)):
+        for name, value in (
+            ("output_patch_overlap", shape.overlap),
+            ("crop_chunk_margin", self._margin),
+        ):
             if min(value) < 0 or not (value + 1).fits_in(shape.output):
                 raise ValueError(
                     f"{name} {list(value)} must be at least 0 and smaller than the output patch {list(shape.output)} on each axis"
@@ -127,7 +162,9 @@ class SetupEnv(TaskSource):
         from chunkflow_worker.inference.lattice import PatchShape
 
         output, overlap = self.output_patch_size, self.output_patch_overlap
-        return PatchShape(self.input_patch_size or output, output, output // 2 if overlap is None else overlap)
+        return PatchShape(
+            self.input_patch_size or output, output, output // 2 if overlap is None else overlap
+        )
 
     @property
     def _margin(self) -> Vec3:
@@ -140,7 +177,9 @@ class SetupEnv(TaskSource):
     @property
     def _volume(self) -> BoundingBox:
         """The output volume at mip 0."""
-        return BoundingBox(self.volume_start, self.volume_stop or self.volume_start + (self.volume_size or 1))
+        return BoundingBox(
+            self.volume_start, self.volume_stop or self.volume_start + (self.volume_size or 1)
+        )
 
     @property
     def _region(self) -> BoundingBox:
@@ -166,7 +205,10 @@ class SetupEnv(TaskSource):
         file = Path(_FILE)
         if file.exists() and not self.overwrite_info and not dry_run:
             raise ConfigError.one(
-                "setup-env", str(file.absolute()), "is there already", "take another folder, or replace it with --overwrite-info"
+                "setup-env",
+                str(file.absolute()),
+                "is there already",
+                "take another folder, or replace it with --overwrite-info",
             )
         for line in self._report(fit, block):
             click.echo(line)
@@ -185,7 +227,14 @@ class SetupEnv(TaskSource):
             overwrite=self.overwrite_info,
         )
         self._write_pipeline(file, fit.size)
-        click.echo("\n".join([f"wrote the info file of {self.layer_path}, and {file}; next:", *self._next_steps()]))
+        click.echo(
+            "\n".join(
+                [
+                    f"wrote the info file of {self.layer_path}, and {file}; next:",
+                    *self._next_steps(),
+                ]
+            )
+        )
 
     @cached_property
     def _fit(self) -> Fit:
@@ -193,9 +242,13 @@ class SetupEnv(TaskSource):
 
         unit = 2 ** max(self.max_mip - self.mip, 0)
         limit = int(self.max_ram_size * 1e9 * _USABLE)
-        fit = fit_box(self._shape, self._margin, self._region.size, Vec3(1, unit, unit), limit, self._needed)
+        fit = fit_box(
+            self._shape, self._margin, self._region.size, Vec3(1, unit, unit), limit, self._needed
+        )
         if fit is None:
-            smallest = fit_box(self._shape, self._margin, Vec3(1, 1, 1), Vec3(1, unit, unit), 1 << 60, self._needed)
+            smallest = fit_box(
+                self._shape, self._margin, Vec3(1, 1, 1), Vec3(1, unit, unit), 1 << 60, self._needed
+            )
             size = list(smallest.size) if smallest else []
             least = self._needed(smallest.size) / 1e9 / _USABLE if smallest else 0
             raise ConfigError.one(
@@ -209,7 +262,9 @@ class SetupEnv(TaskSource):
     def _lattice(self, size: Vec3) -> Lattice:
         from chunkflow_worker.inference.lattice import make_lattice
 
-        return make_lattice("chunk", BoundingBox.sized((0, 0, 0), size), self._shape, margin=self._margin)
+        return make_lattice(
+            "chunk", BoundingBox.sized((0, 0, 0), size), self._shape, margin=self._margin
+        )
 
     def _needed(self, size: Vec3) -> int:
         """Bytes for a task whose patches run, and a second one in flight, which is read or written meanwhile."""
@@ -220,10 +275,12 @@ class SetupEnv(TaskSource):
         return task.total + max(task.image, task.output + copy)
 
     def _boxes(self, size: Vec3) -> Any:
-        from chunkflow_worker.grid import Grid
+        from chunkflow_worker.job.grid import Grid
 
         region = self._region
-        return Grid(roi_start=region.start, roi_stop=region.stop, chunk_size=size, respect_chunk_size=False).boxes()
+        return Grid(
+            roi_start=region.start, roi_stop=region.stop, chunk_size=size, respect_chunk_size=False
+        ).boxes()
 
     def _report(self, fit: Fit, block: Vec3) -> Iterator[str]:
         shape, lattice, boxes = self._shape, self._lattice(fit.size), self._boxes(fit.size)
@@ -246,7 +303,7 @@ class SetupEnv(TaskSource):
     def _write_pipeline(self, file: Path, size: Vec3) -> None:
         import yaml
 
-        from chunkflow_worker.local_file import whole_file
+        from chunkflow_worker.storage.local_file import whole_file
 
         shape, mip = self._shape, {"mip": self.mip} if self.mip else {}
         inference: dict[str, Any] = {

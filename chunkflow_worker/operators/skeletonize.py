@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.extras import needs
-from chunkflow_worker.fragments import object_voxels, parse_ids, with_overlap, xyz_name
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import above_zero, field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_overlap, xyz_name
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.chunk import Chunk, VoxelSize
+    from chunkflow_worker.image.chunk import Chunk, VoxelSize
 
 
 class Skeletonize(Operator):
@@ -28,21 +28,35 @@ class Skeletonize(Operator):
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
-    example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
+    example: ClassVar[str] = (
+        "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
+    )
     op: Literal["skeletonize"] = "skeletonize"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
     )
-    object_ids: str | None = field(None, help="Objects to take, ids with commas between them; all when not given.")
-    scale: float = field(1.5, flag="-s", ge=0, help="A path covers what lies within this many times its radius.")
+    object_ids: str | None = field(
+        None, help="Objects to take, ids with commas between them; all when not given."
+    )
+    scale: float = field(
+        1.5, flag="-s", ge=0, help="A path covers what lies within this many times its radius."
+    )
     const: float = field(300, flag="-c", ge=0, help="Nanometres that are added to that.")
-    dust_threshold: int = field(1000, flag="-d", ge=0, help="Components of fewer voxels get no skeleton.")
-    max_paths: int | None = field(None, ge=1, help="Paths to trace in an object at most; as many as it needs when not given.")
-    fill_holes: bool = field(False, help="Fill the holes in objects first; objects in such holes are lost.")
+    dust_threshold: int = field(
+        1000, flag="-d", ge=0, help="Components of fewer voxels get no skeleton."
+    )
+    max_paths: int | None = field(
+        None, ge=1, help="Paths to trace in an object at most; as many as it needs when not given."
+    )
+    fill_holes: bool = field(
+        False, help="Fill the holes in objects first; objects in such holes are lost."
+    )
     fix_branching: bool = field(True, help="Place branches where paths really part; slower.")
-    fragments_path: str | None = field(None, flag="-f", help="Folder to write the skeletons to as well: file://, s3://, gs://.")
+    fragments_path: str | None = field(
+        None, flag="-f", help="Folder to write the skeletons to as well: file://, s3://, gs://."
+    )
 
     _sizes = field_validator("voxel_size")(above_zero)
 
@@ -58,7 +72,7 @@ class Skeletonize(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.files import Files
+        from chunkflow_worker.storage.files import Files
 
         kimimaro = needs("kimimaro", extra="segmentation")
         files = Files(self.fragments_path) if self.fragments_path else None
@@ -69,7 +83,10 @@ class Skeletonize(Operator):
             skeletons = self._skeletons(kimimaro, voxels, self.voxel_size or chunk.voxel_size)
             task.values[self.output_name] = skeletons
             if files is not None and not run.dry_run:
-                contents = {f"{object_id}:{xyz_name(box)}": s.to_precomputed() for object_id, s in skeletons.items()}
+                contents = {
+                    f"{object_id}:{xyz_name(box)}": s.to_precomputed()
+                    for object_id, s in skeletons.items()
+                }
                 files.put_all(contents, "application/octet-stream")
                 task.bytes_written += sum(map(len, contents.values()))
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.flags import Flags
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.storage.flags import Flags
 
 
 class SkipAllZero(Operator):
@@ -28,22 +28,36 @@ class SkipAllZero(Operator):
     """
     op: Literal["skip-all-zero"] = "skip-all-zero"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to look at.")
-    prefix: str | None = field(None, flag="-p", help="Begin of the file's name, with its folder or address; no file without.")
+    prefix: str | None = field(
+        None,
+        flag="-p",
+        help="Begin of the file's name, with its folder or address; no file without.",
+    )
     suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
-    adjust_size: int | None = field(None, flag="-a", help="Voxels by which the box in the name is larger, on each side.")
+    adjust_size: int | None = field(
+        None, flag="-a", help="Voxels by which the box in the name is larger, on each side."
+    )
     chunk_bbox: bool = field(
-        True, off="--task-bbox", help="Name the file by the chunk's box, without the margins around the task's, or by the task's."
+        True,
+        off="--task-bbox",
+        help="Name the file by the chunk's box, without the margins around the task's, or by the task's.",
     )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        flags = Flags(self.prefix, self.suffix, self.adjust_size or 0) if self.prefix is not None else None
+        flags = (
+            Flags(self.prefix, self.suffix, self.adjust_size or 0)
+            if self.prefix is not None
+            else None
+        )
 
         def step(task: Task) -> None:
             if task.chunk(self.input_chunk_name).array.any():
                 return
             if flags is not None and not run.dry_run:
-                flags.raise_for(task.chunk_to_save(self.input_chunk_name).bbox if self.chunk_bbox else task.bbox)
+                flags.raise_for(
+                    task.chunk_to_save(self.input_chunk_name).bbox if self.chunk_bbox else task.bbox
+                )
             raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero")
 
         yield step

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.flags import Flags
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.storage.flags import Flags
 
 
 class SkipNone(Operator):
@@ -28,12 +28,20 @@ class SkipNone(Operator):
     op: Literal["skip-none"] = "skip-none"
     input_name: str = field("chunk", flag="-i", help="Value to look at.")
     touch: bool = field(True, help="Make the file, if there is a prefix.")
-    prefix: str | None = field(None, flag="-p", help="Begin of the file's name, with its folder or address; no file without.")
+    prefix: str | None = field(
+        None,
+        flag="-p",
+        help="Begin of the file's name, with its folder or address; no file without.",
+    )
     suffix: str | None = field(None, flag="-s", help="End of the file's name, behind the box.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        flags = Flags(self.prefix, self.suffix or "") if self.touch and self.prefix is not None else None
+        flags = (
+            Flags(self.prefix, self.suffix or "")
+            if self.touch and self.prefix is not None
+            else None
+        )
 
         def step(task: Task) -> None:
             value = task.values.get(self.input_name)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
+from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import SkipTask, Task
 
 
 class SkipTaskByBlocksInVolume(Operator):
@@ -28,8 +28,15 @@ class SkipTaskByBlocksInVolume(Operator):
     """
     op: Literal["skip-task-by-blocks-in-volume"] = "skip-task-by-blocks-in-volume"
     volume_path: str = field(flag="-v", help="Path of the volume.")
-    mip: int = field(0, flag="-m", ge=0, help="Mip level of the volume; the task's box counts voxels of this level.")
-    use_https: bool = field(False, off="--use-credential", help="Read through public https links, without credentials.")
+    mip: int = field(
+        0,
+        flag="-m",
+        ge=0,
+        help="Mip level of the volume; the task's box counts voxels of this level.",
+    )
+    use_https: bool = field(
+        False, off="--use-credential", help="Read through public https links, without credentials."
+    )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -43,7 +50,9 @@ class SkipTaskByBlocksInVolume(Operator):
                 raise ConfigError.one(self.label, "box", "the task has none to look for", cure)
             box = task.bbox.clip(volume.bounds)
             if box is None:
-                raise BoxOutsideVolume(f"box {task.bbox} lies outside {volume.path}, which is {volume.bounds}")
+                raise BoxOutsideVolume(
+                    f"box {task.bbox} lies outside {volume.path}, which is {volume.bounds}"
+                )
             if not volume.missing(box):
                 raise SkipTask(f"all blocks are in {volume.path}")
 

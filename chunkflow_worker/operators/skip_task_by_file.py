@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.flags import Flags
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.storage.flags import Flags
 
 
 class SkipTaskByFile(Operator):
@@ -28,12 +28,18 @@ class SkipTaskByFile(Operator):
             mark-complete -p s3://lab/flags/
     """
     op: Literal["skip-task-by-file"] = "skip-task-by-file"
-    prefix: str = field(flag="-p", help="Begin of the file's name, with its folder or address; the box follows.")
+    prefix: str = field(
+        flag="-p", help="Begin of the file's name, with its folder or address; the box follows."
+    )
     suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
     mode: Literal["missing", "empty", "exist"] = field(
-        "exist", flag="-m", help="Skip when the file is not there, when it is there and empty, or when it is there."
+        "exist",
+        flag="-m",
+        help="Skip when the file is not there, when it is there and empty, or when it is there.",
     )
-    adjust_size: int | None = field(None, flag="-a", help="Voxels by which the box in the name is larger, on each side.")
+    adjust_size: int | None = field(
+        None, flag="-a", help="Voxels by which the box in the name is larger, on each side."
+    )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -42,7 +48,9 @@ class SkipTaskByFile(Operator):
         def step(task: Task) -> None:
             size = flags.size(task.bbox)
             if {"missing": size is None, "empty": size == 0, "exist": size is not None}[self.mode]:
-                found = {"missing": "is not there", "empty": "is empty", "exist": "is there"}[self.mode]
+                found = {"missing": "is not there", "empty": "is empty", "exist": "is there"}[
+                    self.mode
+                ]
                 raise SkipTask(f"{flags.name(task.bbox)} {found}")
 
         yield step

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from chunkflow_worker.operator import Operator, Run, Step
-from chunkflow_worker.options import field
-from chunkflow_worker.task import Task
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import Task
 
 
 class Threshold(Operator):
@@ -28,6 +28,8 @@ class Threshold(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            task.values[self.output_chunk_name] = chunk.with_array((chunk.array > self.threshold).view("uint8"))
+            task.values[self.output_chunk_name] = chunk.with_array(
+                (chunk.array > self.threshold).view("uint8")
+            )
 
         yield step

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from chunkflow_worker.chunk import VoxelSize
 from chunkflow_worker.errors import ConfigError, DataMissing
-from chunkflow_worker.files import Files, normal_path, prepare_environment, storage_errors
+from chunkflow_worker.image.chunk import VoxelSize
+from chunkflow_worker.storage.files import Files, normal_path, prepare_environment, storage_errors
 from chunkflow_worker.storage.precomputed import read_info
 
 MULTIRES = "_multires"
@@ -23,7 +23,12 @@ def mesh_folder(path: str) -> str:
     if not isinstance(info, dict) or not info.get("scales"):
         return normal_path(path)
     if not info.get("mesh"):
-        raise ConfigError.one(normal_path(path), "info", "names no folder of meshes", "make them with: chunkflow mesh --mip")
+        raise ConfigError.one(
+            normal_path(path),
+            "info",
+            "names no folder of meshes",
+            "make them with: chunkflow mesh --mip",
+        )
     return f"{normal_path(path)}/{info['mesh']}"
 
 
@@ -34,7 +39,12 @@ def name_mesh_folder(path: str, mip: int, folder: str, write: bool) -> tuple[str
     """
     info = read_info(path)
     if not 0 <= mip < len(info["scales"]):
-        raise ConfigError.one(normal_path(path), "mip", f"{mip} does not exist", f"it has mips 0 to {len(info['scales']) - 1}")
+        raise ConfigError.one(
+            normal_path(path),
+            "mip",
+            f"{mip} does not exist",
+            f"it has mips 0 to {len(info['scales']) - 1}",
+        )
     if not info.get("mesh"):
         info["mesh"] = folder
         if write:
@@ -60,12 +70,18 @@ class MeshSource:
 
         self.path = mesh_folder(path)
         root, info = normal_path(path), None
-        if self.path == root:  # CloudVolume reads meshes of volumes only: take the folder for that of a volume around it
+        if (
+            self.path == root
+        ):  # CloudVolume reads meshes of volumes only: take the folder for that of a volume around it
             root, _, folder = root.rpartition("/")
             size = (1, 1, 1)
-            info = CloudVolume.create_new_info(1, "segmentation", "uint64", "raw", size, (0, 0, 0), size, mesh=folder)
+            info = CloudVolume.create_new_info(
+                1, "segmentation", "uint64", "raw", size, (0, 0, 0), size, mesh=folder
+            )
         with storage_errors(self.path):
-            self._volume = CloudVolume(root, info=info, progress=False, cache=False)  # its meshes hold it weakly
+            self._volume = CloudVolume(
+                root, info=info, progress=False, cache=False
+            )  # its meshes hold it weakly
             self._source = self._volume.mesh
 
     def read(self, object_id: int) -> Any:
@@ -76,7 +92,9 @@ class MeshSource:
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             cure = "manifests are made by: chunkflow mesh-manifest"
-            raise DataMissing(f"{self.path} has no whole mesh of object {object_id}: {reason}; {cure}") from error
+            raise DataMissing(
+                f"{self.path} has no whole mesh of object {object_id}: {reason}; {cure}"
+            ) from error
         mesh = found[object_id] if isinstance(found, dict) else found
         if len(mesh.faces) == 0:
             raise DataMissing(f"{self.path} has an empty mesh of object {object_id}")

@@ -15,11 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import LayerType, VoxelSize
-from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.extras import needs
-from chunkflow_worker.files import Files, check_bucket, normal_path, prepare_environment, storage_errors
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+)
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.storage.files import (
+    Files,
+    check_bucket,
+    normal_path,
+    prepare_environment,
+    storage_errors,
+)
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 
 # What Neuroglancer and its kin can read. CloudVolume would write others.
@@ -28,7 +40,12 @@ _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "flo
 _CODECS = {"compresso": "compresso", "crackle": "crackle", "fpzip": "fpzip", "kempressed": "fpzip"}
 _CODECS |= {"jxl": "imagecodecs", "png": "pyspng"}
 # Encodings that take some types alone.
-_TAKES = {"jpeg": ("uint8",), "fpzip": ("float32",), "kempressed": ("float32",), "compressed_segmentation": ("uint32", "uint64")}
+_TAKES = {
+    "jpeg": ("uint8",),
+    "fpzip": ("float32",),
+    "kempressed": ("float32",),
+    "compressed_segmentation": ("uint32", "uint64"),
+}
 _LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
 
 
@@ -53,7 +70,9 @@ class PrecomputedVolume:
 
         self.path, self.mip = normal_path(path), mip
         check_bucket(self.path)
-        self._local = Path(self.path.removeprefix("file://")) if self.path.startswith("file://") else None
+        self._local = (
+            Path(self.path.removeprefix("file://")) if self.path.startswith("file://") else None
+        )
         self._open = partial(
             CloudVolume,
             mip=mip,
@@ -70,11 +89,16 @@ class PrecomputedVolume:
                 self._volume = self._open(self.path)
         except exceptions.InfoUnavailableError:
             raise ConfigError.one(
-                self.path, "info", "there is no precomputed volume here", "make one before, with: chunkflow create-info"
+                self.path,
+                "info",
+                "there is no precomputed volume here",
+                "make one before, with: chunkflow create-info",
             ) from None
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(path).get("scales", []))
-            raise ConfigError.one(self.path, "mip", f"{mip} does not exist", f"the volume has mips 0 to {levels - 1}") from None
+            raise ConfigError.one(
+                self.path, "mip", f"{mip} does not exist", f"the volume has mips 0 to {levels - 1}"
+            ) from None
         _check_encoding(self.path, self._volume.encoding)
         self._fill_missing, self._compress = fill_missing, compress
         self.bounds = _to_box(self._volume.bounds)
@@ -84,7 +108,9 @@ class PrecomputedVolume:
         self.channels = int(self._volume.num_channels)
         z, y, x = (float(n) for n in self._volume.resolution[::-1])
         self.voxel_size: VoxelSize = (z, y, x)
-        self.layer_type: LayerType = "segmentation" if self._volume.layer_type == "segmentation" else "image"
+        self.layer_type: LayerType = (
+            "segmentation" if self._volume.layer_type == "segmentation" else "image"
+        )
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         if not self.bounds.contains(bbox):
@@ -95,10 +121,14 @@ class PrecomputedVolume:
             with self._errors():
                 xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
         except (ValueError, IndexError, EOFError) as error:  # no gzip data, or too few voxels
-            raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: {error}") from None
+            raise BlockDamaged(
+                f"{self.path}: a block of {bbox} can't be decoded: {error}"
+            ) from None
         except DataMissing:
             if not self.missing(bbox):  # a file that is there and holds nothing passes for none
-                raise BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: it is empty") from None
+                raise BlockDamaged(
+                    f"{self.path}: a block of {bbox} can't be decoded: it is empty"
+                ) from None
             raise
         czyx = np.ascontiguousarray(xyzc.transpose())
         return czyx[0] if self.channels == 1 else czyx
@@ -106,10 +136,17 @@ class PrecomputedVolume:
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
-            raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
+            raise ChunkMismatch(
+                f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}"
+            )
         if self._is_sharded:
             cure = "write to a volume of blocks, and pack it in shards when all is done"
-            raise ConfigError.one(self.path, "sharding", "a shard holds blocks of many tasks, and none can write it alone", cure)
+            raise ConfigError.one(
+                self.path,
+                "sharding",
+                "a shard holds blocks of many tasks, and none can write it alone",
+                cure,
+            )
         check_aligned(self, bbox)
         with self._errors(), self._whole_files() as volume:
             volume[_to_bbox(bbox)] = czyx.transpose()
@@ -146,7 +183,9 @@ class PrecomputedVolume:
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with self._errors():
-            found: dict[str, bool] = self._in_shards(bbox) if self._is_sharded else self._volume.exists(_to_bbox(bbox))
+            found: dict[str, bool] = (
+                self._in_shards(bbox) if self._is_sharded else self._volume.exists(_to_bbox(bbox))
+            )
         return sorted(name for name, there in found.items() if not there)
 
     @property
@@ -158,11 +197,18 @@ class PrecomputedVolume:
         from cloudvolume.datasource.precomputed.common import compressed_morton_code
 
         blocks = list(blocks_of(self, bbox))
-        places = np.array([((block.start - self.bounds.start) // self.block_size)[::-1] for block in blocks])
+        places = np.array(
+            [((block.start - self.bounds.start) // self.block_size)[::-1] for block in blocks]
+        )
         grid = -(-self.bounds.size // self.block_size)
-        codes = [int(code) for code in compressed_morton_code(places, np.array(grid[::-1], np.uint32))]
+        codes = [
+            int(code) for code in compressed_morton_code(places, np.array(grid[::-1], np.uint32))
+        ]
         shards = self._volume.image.shard_reader(self.mip).exists(codes, self._volume.key)
-        return {self.block_name(block): bool(shards.get(code)) for block, code in zip(blocks, codes, strict=True)}
+        return {
+            self.block_name(block): bool(shards.get(code))
+            for block, code in zip(blocks, codes, strict=True)
+        }
 
     def stored(self, bbox: BoundingBox) -> dict[str, datetime | None]:
         """When each block of a box of whole blocks was written, by its name; None for those that are not stored."""
@@ -180,7 +226,9 @@ class PrecomputedVolume:
     def _refuse_missing(self, bbox: BoundingBox) -> None:
         missing = self.missing(bbox)
         if missing:
-            raise DataMissing(f"{self.path} lacks {len(missing)} blocks of box {bbox}, for example {missing[0]}")
+            raise DataMissing(
+                f"{self.path} lacks {len(missing)} blocks of box {bbox}, for example {missing[0]}"
+            )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -200,7 +248,12 @@ class PrecomputedVolume:
 def _check_encoding(path: str, encoding: str) -> None:
     """Raises ConfigError when blocks of the encoding can't be read here."""
     if encoding == "npz_uint8":
-        raise ConfigError.one(path, "encoding", "npz_uint8 can be written by CloudVolume, and read by nothing", "for example npz")
+        raise ConfigError.one(
+            path,
+            "encoding",
+            "npz_uint8 can be written by CloudVolume, and read by nothing",
+            "for example npz",
+        )
     if encoding in _CODECS:
         needs(_CODECS[encoding], extra="codecs")
 
@@ -231,7 +284,12 @@ def volume_level(path: str, mip: int = 0) -> Level:
     """A mip level, from the volume's info file alone. Raises ConfigError when there is none, and StorageUnavailable."""
     scales = read_info(path)["scales"]
     if not 0 <= mip < len(scales):
-        raise ConfigError.one(normal_path(path), "mip", f"{mip} does not exist", f"the volume has mips 0 to {len(scales) - 1}")
+        raise ConfigError.one(
+            normal_path(path),
+            "mip",
+            f"{mip} does not exist",
+            f"the volume has mips 0 to {len(scales) - 1}",
+        )
     scale = scales[mip]
     bounds = BoundingBox.sized(scale.get("voxel_offset", [0, 0, 0])[::-1], scale["size"][::-1])
     return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
@@ -257,15 +315,31 @@ def create_volume(
     Raises ConfigError when another volume lies there already, unless `overwrite`, and when format or encoding lack the type.
     """
     if dtype not in _DTYPES:
-        raise ConfigError.one(normal_path(path), "data_type", f"the format has no {dtype}", f"legal: {', '.join(_DTYPES)}")
+        raise ConfigError.one(
+            normal_path(path),
+            "data_type",
+            f"the format has no {dtype}",
+            f"legal: {', '.join(_DTYPES)}",
+        )
     _check_encoding(normal_path(path), encoding)
-    if dtype not in _TAKES.get(encoding, _DTYPES) or (encoding == "jpeg" and channels not in (1, 3)):
-        legal = f"it takes {' and '.join(_TAKES.get(encoding, _DTYPES))}" + (" of 1 or 3 channels" if encoding == "jpeg" else "")
-        raise ConfigError.one(normal_path(path), "encoding", f"{encoding} does not take {channels} channels of {dtype}", legal)
+    if dtype not in _TAKES.get(encoding, _DTYPES) or (
+        encoding == "jpeg" and channels not in (1, 3)
+    ):
+        legal = f"it takes {' and '.join(_TAKES.get(encoding, _DTYPES))}" + (
+            " of 1 or 3 channels" if encoding == "jpeg" else ""
+        )
+        raise ConfigError.one(
+            normal_path(path),
+            "encoding",
+            f"{encoding} does not take {channels} channels of {dtype}",
+            legal,
+        )
     prepare_environment()
     from cloudvolume import CloudVolume
 
-    z, y, x = (int(n) if n == int(n) else n for n in voxel_size)  # as others write them, and name folders by them
+    z, y, x = (
+        int(n) if n == int(n) else n for n in voxel_size
+    )  # as others write them, and name folders by them
     info = CloudVolume.create_new_info(
         num_channels=channels,
         layer_type=layer_type,
@@ -281,12 +355,22 @@ def create_volume(
         volume = CloudVolume(normal_path(path), info=info, progress=False)
         for mip in range(1, max_mip + 1):
             step = factor.power(mip)
-            scale = volume.add_scale(list(step[::-1]), encoding=encoding, chunk_size=list(block_size[::-1]))
-            scale["size"] = list(bounds.coarse(step).size[::-1])  # CloudVolume's is too small where the start is no multiple
+            scale = volume.add_scale(
+                list(step[::-1]), encoding=encoding, chunk_size=list(block_size[::-1])
+            )
+            scale["size"] = list(
+                bounds.coarse(step).size[::-1]
+            )  # CloudVolume's is too small where the start is no multiple
         if existing is not None and not overwrite:
-            if any(existing.get(key) != volume.info[key] for key in ("scales", "data_type", "num_channels")):
+            if any(
+                existing.get(key) != volume.info[key]
+                for key in ("scales", "data_type", "num_channels")
+            ):
                 raise ConfigError.one(
-                    normal_path(path), "info", "another volume lies here already", "choose another path, or delete it first"
+                    normal_path(path),
+                    "info",
+                    "another volume lies here already",
+                    "choose another path, or delete it first",
                 )
             return
         volume.commit_info()
@@ -300,7 +384,9 @@ def _written(head: dict[str, Any] | None) -> datetime | None:
 
 
 def _to_box(bbox: Any) -> BoundingBox:
-    return BoundingBox(Vec3.of(int(n) for n in bbox.minpt[::-1]), Vec3.of(int(n) for n in bbox.maxpt[::-1]))
+    return BoundingBox(
+        Vec3.of(int(n) for n in bbox.minpt[::-1]), Vec3.of(int(n) for n in bbox.maxpt[::-1])
+    )
 
 
 def _to_bbox(box: BoundingBox) -> Any:

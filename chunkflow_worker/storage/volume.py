@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import LayerType, VoxelSize
 from chunkflow_worker.errors import BoxNotAligned
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import LayerType, VoxelSize
 
 
 class Blocks(Protocol):

@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import LayerType, VoxelSize
-from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.files import normal_path
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+)
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.storage.files import normal_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr_metadata import (
     ARRAY_FILE,
@@ -46,11 +52,20 @@ class ZarrVolume:
     mip = 0
     lossless = True
 
-    def __init__(self, path: str, array: Any, geometry: Geometry, layer_type: LayerType, fill_missing: bool = False):
+    def __init__(
+        self,
+        path: str,
+        array: Any,
+        geometry: Geometry,
+        layer_type: LayerType,
+        fill_missing: bool = False,
+    ):
         self.path, self.layer_type, self._fill_missing = path, layer_type, fill_missing
         names = list(geometry.axes)
         lost = [n for n in "zyx" if n not in names]
-        more = [n for i, n in enumerate(names) if n not in ("c", "z", "y", "x") and array.shape[i] != 1]
+        more = [
+            n for i, n in enumerate(names) if n not in ("c", "z", "y", "x") and array.shape[i] != 1
+        ]
         if lost or more or len(names) != array.ndim:
             raise ChunkMismatch(
                 f"{path} has axes {names} of {list(array.shape)} voxels; a chunk has z, y, x and at most channels"
@@ -64,7 +79,10 @@ class ZarrVolume:
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
         z, y, x = (float(geometry.scale.get(n, 1.0)) for n in "zyx")
         self.voxel_size: VoxelSize = (z, y, x)
-        start = (round(geometry.translation.get(n, 0.0) / s) for n, s in zip("zyx", self.voxel_size, strict=True))
+        start = (
+            round(geometry.translation.get(n, 0.0) / s)
+            for n, s in zip("zyx", self.voxel_size, strict=True)
+        )
         self.bounds = BoundingBox.sized(start, self._array.shape[-3:])
         self.block_size = Vec3.of(int(n) for n in self._array.chunk_layout.write_chunk.shape[-3:])
 
@@ -77,25 +95,34 @@ class ZarrVolume:
         except DataMissing:
             missing = self.missing(bbox)
             example = f", for example {missing[0]}" if missing else ""
-            raise DataMissing(f"{self.path} lacks {len(missing) or 'some'} blocks of box {bbox}{example}") from None
+            raise DataMissing(
+                f"{self.path} lacks {len(missing) or 'some'} blocks of box {bbox}{example}"
+            ) from None
         array = np.ascontiguousarray(array, self.dtype)
         return array[0] if array.ndim == 4 and self.channels == 1 else array
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
-            raise ChunkMismatch(f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}")
+            raise ChunkMismatch(
+                f"{self.path} takes {self.channels} channels of {list(bbox.size)}, and got {list(czyx.shape)}"
+            )
         if not self.bounds.contains(bbox):
             raise BoxOutsideVolume(f"box {bbox} is not inside {self.path}, which is {self.bounds}")
         check_aligned(self, bbox)
         with store_errors(self.path):
-            self._array[self._window(bbox)].write(czyx if self._array.ndim == 4 else czyx[0]).result()
+            self._array[self._window(bbox)].write(
+                czyx if self._array.ndim == 4 else czyx[0]
+            ).result()
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         with store_errors(self.path):
             blocks = [(block, block.clip(self.bounds)) for block in blocks_of(self, bbox)]
             asked = [
-                (block, self._array[self._window(inside)].storage_statistics(query_fully_stored=True))
+                (
+                    block,
+                    self._array[self._window(inside)].storage_statistics(query_fully_stored=True),
+                )
                 for block, inside in blocks
                 if inside is not None
             ]
@@ -134,17 +161,34 @@ def open_zarr(
             geometry = geometry_of(kind, stored, attributes, group, below, order)
             if voxel_size is not None:
                 given = dict(zip("zyx", voxel_size, strict=True))
-                moved = {n: geometry.translation.get(n, 0.0) / geometry.scale.get(n, 1.0) * given[n] for n in "zyx"}
+                moved = {
+                    n: geometry.translation.get(n, 0.0) / geometry.scale.get(n, 1.0) * given[n]
+                    for n in "zyx"
+                }
                 geometry = Geometry(geometry.axes, given, moved)
-            spec = {"driver": kind, "kvstore": kvstore(place), "fill_missing_data_reads": fill_missing}
-            spec["store_data_equal_to_fill_value"] = True  # a block of zeros was done; one that is absent was not
+            spec = {
+                "driver": kind,
+                "kvstore": kvstore(place),
+                "fill_missing_data_reads": fill_missing,
+            }
+            spec["store_data_equal_to_fill_value"] = (
+                True  # a block of zeros was done; one that is absent was not
+            )
             try:
                 with store_errors(place):
                     array = tensorstore().open(spec, open=True, context=context()).result()
             except BlockDamaged as error:
-                raise ConfigError.one(place, ARRAY_FILE[kind], f"can't be used: {error.__cause__}") from None
+                raise ConfigError.one(
+                    place, ARRAY_FILE[kind], f"can't be used: {error.__cause__}"
+                ) from None
             told = attributes.get("layer_type") or group.get("layer_type")
-            return ZarrVolume(place, array, geometry, "segmentation" if told == "segmentation" else "image", fill_missing)
+            return ZarrVolume(
+                place,
+                array,
+                geometry,
+                "segmentation" if told == "segmentation" else "image",
+                fill_missing,
+            )
     return None
 
 
@@ -168,15 +212,23 @@ def create_zarr(
     Raises ConfigError when another array lies there already, or the format lacks the type.
     """
     if driver == "n5" and dtype in NOT_IN_N5:
-        raise ConfigError.one(normal_path(path), "dtype", f"N5 has no {dtype}", "give another one, or choose Zarr")
+        raise ConfigError.one(
+            normal_path(path), "dtype", f"N5 has no {dtype}", "give another one, or choose Zarr"
+        )
     root, name = normal_path(path), level_name(driver, mip)
     for kind, file in ARRAY_FILE.items():
         if kind != driver and is_array(read_json(f"{root}/{name}", file)[0], kind):
             raise _another(root, name, f"it is of the format {kind}")
     # In N5 the first axis is the fastest, and readers expect x there.
-    axes = (*(("c",) if channels else ()), *order) if driver != "n5" else ("x", "y", "z", *(("c",) if channels else ()))
+    axes = (
+        (*(("c",) if channels else ()), *order)
+        if driver != "n5"
+        else ("x", "y", "z", *(("c",) if channels else ()))
+    )
     scale = dict(zip("zyx", voxel_size, strict=True))
-    geometry = Geometry(axes, scale, {n: s * o for (n, s), o in zip(scale.items(), bounds.start, strict=True)})
+    geometry = Geometry(
+        axes, scale, {n: s * o for (n, s), o in zip(scale.items(), bounds.start, strict=True)}
+    )
     sizes = dict(zip("zyx", bounds.size, strict=True)) | {"c": channels}
     blocks = dict(zip("zyx", block_size.min(bounds.size), strict=True)) | {"c": 1}
     shape, chunks = [sizes[a] for a in axes], [blocks[a] for a in axes]
@@ -192,11 +244,17 @@ def create_zarr(
         raise _another(root, name, str(error.__cause__)) from None
     made = open_zarr(root, name, driver=driver)
     if made is None or (made.bounds, made.voxel_size) != (bounds, voxel_size):
-        raise _another(root, name, f"it is {made.bounds} of {made.voxel_size} nm" if made else "it can't be opened")
+        raise _another(
+            root,
+            name,
+            f"it is {made.bounds} of {made.voxel_size} nm" if made else "it can't be opened",
+        )
     return made
 
 
-def _tell_group(root: str, driver: Driver, name: str, geometry: Geometry, layer_type: LayerType) -> None:
+def _tell_group(
+    root: str, driver: Driver, name: str, geometry: Geometry, layer_type: LayerType
+) -> None:
     """Add an array to the group's metadata, whatever others add at the same time."""
     if driver == "n5":
         write_if_absent(root, "attributes.json", {"n5": "4.0.0"})
@@ -204,10 +262,16 @@ def _tell_group(root: str, driver: Driver, name: str, geometry: Geometry, layer_
     if driver == "zarr":
         write_if_absent(root, ".zgroup", {"zarr_format": 2})
     axes = [
-        {"name": n, "type": "channel"} if n == "c" else {"name": n, "type": "space", "unit": "nanometer"} for n in geometry.axes
+        {"name": n, "type": "channel"}
+        if n == "c"
+        else {"name": n, "type": "space", "unit": "nanometer"}
+        for n in geometry.axes
     ]
     scale = {"type": "scale", "scale": [geometry.scale.get(n, 1.0) for n in geometry.axes]}
-    moved = {"type": "translation", "translation": [geometry.translation.get(n, 0.0) for n in geometry.axes]}
+    moved = {
+        "type": "translation",
+        "translation": [geometry.translation.get(n, 0.0) for n in geometry.axes],
+    }
     dataset = {"path": name, "coordinateTransformations": [scale, moved]}
     while True:
         content, generation = read_json(root, GROUP_FILE[driver])
@@ -220,15 +284,24 @@ def _tell_group(root: str, driver: Driver, name: str, geometry: Geometry, layer_
         if group.get("node_type") == "array":
             raise _another(root, "", "it is an array itself")
         version = {"version": "0.4"} if driver == "zarr" else {}
-        scales = ome.setdefault("multiscales", [{**version, "name": root.rsplit("/", 1)[-1], "axes": axes, "datasets": []}])[0]
+        scales = ome.setdefault(
+            "multiscales",
+            [{**version, "name": root.rsplit("/", 1)[-1], "axes": axes, "datasets": []}],
+        )[0]
         if scales["axes"] != axes:
             raise _another(root, name, f"its axes are {scales['axes']}")
         others = [d for d in scales["datasets"] if d["path"] != name]
         if len(others) < len(scales["datasets"]):
             if dataset not in scales["datasets"]:
-                raise _another(root, name, f"it is told as {next(d for d in scales['datasets'] if d['path'] == name)}")
+                raise _another(
+                    root,
+                    name,
+                    f"it is told as {next(d for d in scales['datasets'] if d['path'] == name)}",
+                )
             return
-        scales["datasets"] = sorted([*others, dataset], key=lambda d: d["coordinateTransformations"][0]["scale"][-3:])
+        scales["datasets"] = sorted(
+            [*others, dataset], key=lambda d: d["coordinateTransformations"][0]["scale"][-3:]
+        )
         attributes.setdefault("layer_type", layer_type)
         if write_json(root, GROUP_FILE[driver], group, generation):
             return
@@ -236,7 +309,12 @@ def _tell_group(root: str, driver: Driver, name: str, geometry: Geometry, layer_
 
 def _another(root: str, name: str, what: str) -> ConfigError:
     where = f"array {name}" if name else "store"
-    return ConfigError.one(root, where, f"another one lies here already: {what}", "choose another path, or delete it first")
+    return ConfigError.one(
+        root,
+        where,
+        f"another one lies here already: {what}",
+        "choose another path, or delete it first",
+    )
 
 
 def _first_array(root: str, driver: Driver) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chunkflow_worker.chunk import LayerType
+from chunkflow_worker.image.chunk import LayerType
 
 Driver = Literal["zarr", "zarr3", "n5"]
 Order = Literal["zyx", "xyz"]
@@ -16,7 +16,15 @@ Order = Literal["zyx", "xyz"]
 ARRAY_FILE: dict[Driver, str] = {"zarr": ".zarray", "zarr3": "zarr.json", "n5": "attributes.json"}
 GROUP_FILE: dict[Driver, str] = {"zarr": ".zattrs", "zarr3": "zarr.json", "n5": "attributes.json"}
 NOT_IN_N5 = ("bool", "float16")
-_NANOMETRES = {"angstrom": 0.1, "nanometer": 1.0, "nm": 1.0, "micrometer": 1e3, "um": 1e3, "millimeter": 1e6, "mm": 1e6}
+_NANOMETRES = {
+    "angstrom": 0.1,
+    "nanometer": 1.0,
+    "nm": 1.0,
+    "micrometer": 1e3,
+    "um": 1e3,
+    "millimeter": 1e6,
+    "mm": 1e6,
+}
 _NANOMETRES |= {"µm": 1e3, "meter": 1e9, "m": 1e9}
 
 
@@ -35,7 +43,12 @@ def level_name(driver: Driver, mip: int) -> str:
 
 
 def array_metadata(
-    driver: Driver, geometry: Geometry, shape: list[int], chunks: list[int], dtype: np.dtype[Any], layer_type: LayerType
+    driver: Driver,
+    geometry: Geometry,
+    shape: list[int],
+    chunks: list[int],
+    dtype: np.dtype[Any],
+    layer_type: LayerType,
 ) -> dict[str, Any]:
     """What the format writes of a new array. shape, chunks: in voxels, in the order of the geometry's axes."""
     blosc = {"cname": "zstd", "clevel": 3}
@@ -49,7 +62,15 @@ def array_metadata(
             "dimension_separator": "/",
         }
     if driver == "zarr3":
-        packed = {"name": "blosc", "configuration": {**blosc, "shuffle": "shuffle", "typesize": dtype.itemsize, "blocksize": 0}}
+        packed = {
+            "name": "blosc",
+            "configuration": {
+                **blosc,
+                "shuffle": "shuffle",
+                "typesize": dtype.itemsize,
+                "blocksize": 0,
+            },
+        }
         return {
             "shape": shape,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
@@ -83,24 +104,41 @@ def geometry_of(
 ) -> Geometry:
     """From the group's multiscales where they tell of the array, else from what is written beside the array."""
     dimensions = len(stored["dimensions"] if driver == "n5" else stored["shape"])
-    unnamed = ("c", *(order or "zyx"))[-dimensions:] if driver != "n5" else ("x", "y", "z", "c")[:dimensions]
+    unnamed = (
+        ("c", *(order or "zyx"))[-dimensions:]
+        if driver != "n5"
+        else ("x", "y", "z", "c")[:dimensions]
+    )
     for scales in multiscales(group):
         for dataset in scales.get("datasets", []):
             if dataset.get("path") == name and scales.get("axes"):
                 return _from_multiscales(scales, dataset)
-    told = attributes.get("axes") or stored.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
-    named = isinstance(told, list) and len(told) == dimensions and all(isinstance(n, str) for n in told)
+    told = (
+        attributes.get("axes")
+        or stored.get("dimension_names")
+        or attributes.get("_ARRAY_DIMENSIONS")
+    )
+    named = (
+        isinstance(told, list) and len(told) == dimensions and all(isinstance(n, str) for n in told)
+    )
     axes = tuple(n.lower() for n in told) if told and named else unnamed
     spatial = [n for n in axes if n in ("z", "y", "x")]
 
     def by_axis(numbers: Any) -> dict[str, float]:
         if not isinstance(numbers, list) or len(numbers) not in (len(axes), len(spatial)):
             return {}
-        return {n: float(v) for n, v in zip(axes if len(numbers) == len(axes) else spatial, numbers, strict=True)}
+        return {
+            n: float(v)
+            for n, v in zip(axes if len(numbers) == len(axes) else spatial, numbers, strict=True)
+        }
 
     def in_nanometres(numbers: Any) -> dict[str, float]:
         units = attributes.get("units")
-        named = dict(zip(axes, units, strict=True)) if isinstance(units, list) and len(units) == len(axes) else {}
+        named = (
+            dict(zip(axes, units, strict=True))
+            if isinstance(units, list) and len(units) == len(axes)
+            else {}
+        )
         return {n: v * _NANOMETRES.get(str(named.get(n)), 1.0) for n, v in by_axis(numbers).items()}
 
     scale = in_nanometres(attributes.get("resolution") or attributes.get("voxel_size"))
@@ -113,10 +151,15 @@ def geometry_of(
 
 
 def _from_multiscales(scales: Mapping[str, Any], dataset: Mapping[str, Any]) -> Geometry:
-    told = [axis if isinstance(axis, dict) else {"name": axis} for axis in scales["axes"]]  # OME-Zarr 0.3 has names alone
+    told = [
+        axis if isinstance(axis, dict) else {"name": axis} for axis in scales["axes"]
+    ]  # OME-Zarr 0.3 has names alone
     axes = tuple(str(axis["name"]).lower() for axis in told)
     scale, translation = np.ones(len(axes)), np.zeros(len(axes))
-    for step in [*dataset.get("coordinateTransformations", []), *scales.get("coordinateTransformations", [])]:
+    for step in [
+        *dataset.get("coordinateTransformations", []),
+        *scales.get("coordinateTransformations", []),
+    ]:
         if step.get("type") == "scale":
             scale, translation = scale * step["scale"], translation * step["scale"]
         elif step.get("type") == "translation":
@@ -140,4 +183,8 @@ def is_array(stored: Any, driver: Driver) -> bool:
     """Whether this content of an ARRAY_FILE is of an array, and not of a group."""
     if not isinstance(stored, dict):
         return False
-    return "dimensions" in stored if driver == "n5" else stored.get("node_type", "array") == "array" and "shape" in stored
+    return (
+        "dimensions" in stored
+        if driver == "n5"
+        else stored.get("node_type", "array") == "array" and "shape" in stored
+    )

@@ -9,14 +9,20 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import BlockDamaged, DataMissing, StorageFull, StorageUnavailable
-from chunkflow_worker.extras import needs
 
 
 def read_json(place: str, name: str) -> tuple[Any, bytes]:
     """Content of a small object, None when it is absent or not JSON, and its generation for `write_json`."""
     with store_errors(place):
-        answer = tensorstore().KvStore.open(kvstore(place), context=context()).result().read(name).result()
+        answer = (
+            tensorstore()
+            .KvStore.open(kvstore(place), context=context())
+            .result()
+            .read(name)
+            .result()
+        )
     try:
         content = json.loads(answer.value) if answer.state == "value" else None
     except ValueError:
@@ -28,7 +34,9 @@ def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
     """Write a small object unless it has changed since it was of that generation; whether it was written."""
     with store_errors(place):
         store = tensorstore().KvStore.open(kvstore(place), context=context()).result()
-        stamp = store.write(name, json.dumps(content, indent=1).encode(), if_equal=generation).result()
+        stamp = store.write(
+            name, json.dumps(content, indent=1).encode(), if_equal=generation
+        ).result()
     return bool(stamp.generation)
 
 
@@ -49,13 +57,19 @@ def kvstore(place: str) -> dict[str, Any]:
     if protocol in ("http", "https"):
         return {"driver": "http", "base_url": f"{place}/"}
     bucket, _, key = rest.partition("/")
-    spec: dict[str, Any] = {"driver": {"s3": "s3", "gs": "gcs"}[protocol], "bucket": bucket, "path": f"{key}/"}
+    spec: dict[str, Any] = {
+        "driver": {"s3": "s3", "gs": "gcs"}[protocol],
+        "bucket": bucket,
+        "path": f"{key}/",
+    }
     if protocol == "s3":
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         spec |= {"endpoint": endpoint} if endpoint else {}
         spec |= {"aws_region": region} if region else {}
-        if "AWS_ACCESS_KEY_ID" in os.environ:  # else its library complains of files that nobody needs
+        if (
+            "AWS_ACCESS_KEY_ID" in os.environ
+        ):  # else its library complains of files that nobody needs
             spec["aws_credentials"] = {"type": "environment"}
     return spec
 
@@ -68,7 +82,14 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, IndexError, OSError, RuntimeError, NotImplementedError, PermissionError) as error:
+    except (
+        ValueError,
+        IndexError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        PermissionError,
+    ) as error:
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
         if status == "NOT_FOUND" and reading:

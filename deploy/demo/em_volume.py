@@ -21,7 +21,16 @@ SPACING = 33.0
 SLAB = 8
 TILE = 32
 
-CYTOPLASM, MEMBRANE, MATRIX, CRISTA, RIM, VESICLE, TUBULE, DENSITY = 174.0, 68.0, 114.0, 72.0, 62.0, 64.0, 96.0, 80.0
+CYTOPLASM, MEMBRANE, MATRIX, CRISTA, RIM, VESICLE, TUBULE, DENSITY = (
+    174.0,
+    68.0,
+    114.0,
+    72.0,
+    62.0,
+    64.0,
+    96.0,
+    80.0,
+)
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -52,7 +61,9 @@ class Noise:
     wavelength: distance between its random values along z, in sections, and along y and x.
     """
 
-    def __init__(self, shape: Shape, wavelength: tuple[float, float, float], rng: np.random.Generator):
+    def __init__(
+        self, shape: Shape, wavelength: tuple[float, float, float], rng: np.random.Generator
+    ):
         self._bases = [_spline_basis(n, w) for n, w in zip(shape, wavelength, strict=True)]
         self._values = rng.standard_normal([b.shape[1] for b in self._bases], dtype=np.float32)
 
@@ -65,7 +76,10 @@ class Noise:
 def _spline_basis(size: int, wavelength: float) -> Floats:
     """Matrix (size, knots) that interpolates random values by cubic B-splines and keeps their deviation."""
     knot, t = np.divmod(np.arange(size) / wavelength, 1)
-    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
+    weights = (
+        np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3])
+        / 6
+    )
     weights /= np.sqrt((weights**2).sum(0))
     basis = np.zeros((size, int(knot[-1]) + 4), np.float32)
     for i in range(4):
@@ -116,7 +130,10 @@ def _neurites(shape: Shape, rng: np.random.Generator) -> Labels:
     labels = np.empty(shape, np.int32)
     for slab in _slabs(shape):
         grid = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape[1:]), indexing="ij")
-        place = [np.arange(slab.start, slab.stop, dtype=np.float32)[:, None, None] * THICKNESS, *grid]
+        place = [
+            np.arange(slab.start, slab.stop, dtype=np.float32)[:, None, None] * THICKNESS,
+            *grid,
+        ]
         at = [
             p + 11 * coarse[slab] + 2.6 * fine[slab] + d[slab, None, None]
             for p, (coarse, fine), d in zip(place, warps, drift, strict=True)
@@ -133,7 +150,9 @@ def _cells_at(points: Floats, lattice: Lattice) -> NDArray[np.int64]:
     low, high = points.min(0), points.max(0)
     middle, half = (low + high) / 2, (high - low) / 2
     first, last = np.maximum(0, low // SPACING - 1).astype(int), (high // SPACING + 6).astype(int)
-    seeds, cells, bulge = (a[tuple(map(slice, first, last))].reshape(-1, *a.shape[3:]) for a in lattice)
+    seeds, cells, bulge = (
+        a[tuple(map(slice, first, last))].reshape(-1, *a.shape[3:]) for a in lattice
+    )
     away = seeds - middle
     least = (np.maximum(0, abs(away) - half) ** 2).sum(1) - bulge
     most = ((abs(away) + half) ** 2).sum(1) - bulge
@@ -147,7 +166,9 @@ def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
     """Seeds on a jittered lattice that is larger than the volume; the cell that each belongs to; the cell's bulge."""
     extent = np.array([shape[0] * THICKNESS, shape[1], shape[2]])
     lattice = np.ceil(extent / SPACING).astype(int) + 4
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in lattice), indexing="ij"), -1).reshape(-1, 3)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in lattice), indexing="ij"), -1).reshape(
+        -1, 3
+    )
     seeds = (index - 1.5 + rng.uniform(-0.48, 0.48, index.shape)) * SPACING
     cells = np.full(len(seeds), -1)
     for trunk in range(max(1, round(extent.prod() / 2.5e7))):
@@ -155,7 +176,9 @@ def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
         along = rng.normal(0, (1.5, 1, 1))
         along /= np.linalg.norm(along)
         offset = seeds - through
-        cells[np.linalg.norm(offset - np.outer(offset @ along, along), axis=1) < rng.uniform(35, 60)] = trunk
+        cells[
+            np.linalg.norm(offset - np.outer(offset @ along, along), axis=1) < rng.uniform(35, 60)
+        ] = trunk
     steps = np.array([s for s in product((-1, 0, 1), repeat=3) if any(s)])
     strides = np.array([lattice[1] * lattice[2], lattice[2], 1])
     label = cells.max() + 1
@@ -170,13 +193,25 @@ def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
             free = legal[cells[legal] < 0]
             if not len(free):
                 break
-            turn = (seeds[free] - seeds[here]) @ way / np.linalg.norm(seeds[free] - seeds[here], axis=1)
+            turn = (
+                (seeds[free] - seeds[here])
+                @ way
+                / np.linalg.norm(seeds[free] - seeds[here], axis=1)
+            )
             there = free[turn.argmax()]
-            way = 0.6 * way / np.linalg.norm(way) + 0.4 * (seeds[there] - seeds[here]) / SPACING + rng.normal(0, 0.15, 3)
+            way = (
+                0.6 * way / np.linalg.norm(way)
+                + 0.4 * (seeds[there] - seeds[here]) / SPACING
+                + rng.normal(0, 0.15, 3)
+            )
             here = there
         label += 1
     bulge = rng.normal(0, 0.22 * SPACING**2, label)[cells]
-    return (seeds.astype(np.float32).reshape(*lattice, 3), cells.reshape(lattice), bulge.astype(np.float32).reshape(lattice))
+    return (
+        seeds.astype(np.float32).reshape(*lattice, 3),
+        cells.reshape(lattice),
+        bulge.astype(np.float32).reshape(lattice),
+    )
 
 
 def _membranes(labels: Labels, rng: np.random.Generator) -> Mask:
@@ -214,7 +249,9 @@ def _cytoplasm(labels: Labels, rng: np.random.Generator) -> Floats:
     return grey
 
 
-def _add_mitochondria(grey: Floats, labels: Labels, membranes: Mask, rng: np.random.Generator) -> None:
+def _add_mitochondria(
+    grey: Floats, labels: Labels, membranes: Mask, rng: np.random.Generator
+) -> None:
     """Bent capsules inside the cells: a dark rim around a dark matrix with darker stripes."""
     taken = membranes.copy()
     for _ in range(round(grey.size * THICKNESS / 6e4)):
@@ -239,7 +276,9 @@ def _add_mitochondria(grey: Floats, labels: Labels, membranes: Mask, rng: np.ran
         core = ~_dilate(~inside, 2)
         side = np.cross(along, rng.normal(0, 0.5, 3))
         wave = np.zeros(inside.shape, np.float32)
-        wave[cell] = np.sin((t + side @ at + 4 * np.sin(at[1] / 7 + at[0] / 9)) * (2 * np.pi / rng.uniform(8, 11)))
+        wave[cell] = np.sin(
+            (t + side @ at + 4 * np.sin(at[1] / 7 + at[0] / 9)) * (2 * np.pi / rng.uniform(8, 11))
+        )
         texture = Noise(inside.shape, (1.5, 6, 6), rng)[:]
         stripes = (wave > 0.35) & (texture > -0.6) & ~_dilate(~core, 1)
         part = grey[box]
@@ -269,10 +308,17 @@ def _add_synapses(grey: Floats, labels: Labels, membranes: Mask, rng: np.random.
         disc = z**2 + y**2 + x**2 < rng.uniform(14, 24) ** 2
         cleft = _dilate(edge & _dilate(near == before, 3) & _dilate(near == after, 3), 1)
         grey[box][disc & _dilate(cleft, 4) & (near == after)] = DENSITY
-        room = (near == before) & ~_dilate(edge, 3) & (z**2 + y**2 + x**2 < rng.uniform(26, 44) ** 2)
+        room = (
+            (near == before) & ~_dilate(edge, 3) & (z**2 + y**2 + x**2 < rng.uniform(26, 44) ** 2)
+        )
         places = np.argwhere(room)
         if len(places):
-            _add_vesicles(grey[box], places[rng.permutation(len(places))[:600]], room, int(rng.integers(30, 120)))
+            _add_vesicles(
+                grey[box],
+                places[rng.permutation(len(places))[:600]],
+                room,
+                int(rng.integers(30, 120)),
+            )
 
 
 def _add_vesicles(part: Floats, places: NDArray[np.int64], room: Mask, count: int) -> None:
@@ -295,9 +341,15 @@ def _window(
 ) -> tuple[tuple[slice, ...], list[Floats]]:
     """The part of the volume within `reach` (of one or of each axis) of a voxel, and its positions from there: z, y, x."""
     reaches = (np.broadcast_to(reach, 3) / (THICKNESS, 1, 1)).astype(int) + 1
-    box = tuple(slice(max(0, m - r), min(n, m + r + 1)) for m, r, n in zip(middle, reaches, shape, strict=True))
+    box = tuple(
+        slice(max(0, m - r), min(n, m + r + 1))
+        for m, r, n in zip(middle, reaches, shape, strict=True)
+    )
     at = np.ogrid[box]
-    return box, [(a - m).astype(np.float32) * s for a, m, s in zip(at, middle, (THICKNESS, 1, 1), strict=True)]
+    return box, [
+        (a - m).astype(np.float32) * s
+        for a, m, s in zip(at, middle, (THICKNESS, 1, 1), strict=True)
+    ]
 
 
 # ---------------------------------------------------------------- membranes, and the microscope
@@ -323,7 +375,12 @@ def _photograph(grey: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     image = np.empty(shape, np.uint8)
     for z in range(shape[0]):
         section = _blur(grey[z], rng.uniform(0.75, 1.05))
-        section = 128 + (section - 128) * rng.normal(0.95, 0.06) + rng.normal(0, 7) + 5 * light[z : z + 1][0]
+        section = (
+            128
+            + (section - 128) * rng.normal(0.95, 0.06)
+            + rng.normal(0, 7)
+            + 5 * light[z : z + 1][0]
+        )
         noise = rng.standard_normal(section.shape, dtype=np.float32)
         section += noise * (4 + 0.85 * np.sqrt(np.maximum(section, 0)))
         image[z] = np.clip(np.rint(section), 0, 255)

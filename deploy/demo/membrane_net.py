@@ -52,7 +52,9 @@ class MembraneNet(nn.Module):
             here = block(widen(functional.max_pool2d(here, 2)), z)
         for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True):
             side = sides.pop()
-            here = block(side + functional.interpolate(narrow(here), size=side.shape[2:], mode="nearest"), z)
+            here = block(
+                side + functional.interpolate(narrow(here), size=side.shape[2:], mode="nearest"), z
+            )
         return self.last(here).reshape(n, 1, z, y, x)
 
 

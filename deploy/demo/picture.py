@@ -46,7 +46,9 @@ def write_picture(
         panels["truth"] = _colour(truth[z].astype(np.float32), ((0, 0, 0), (255, 255, 255)))
         result = score(probability_zyx, truth)
         foot += "      all sections, probability above 0.5:  "
-        foot += "   ".join(f"{key.replace('f1', 'F1')} {value:.2f}" for key, value in result.items())
+        foot += "   ".join(
+            f"{key.replace('f1', 'F1')} {value:.2f}" for key, value in result.items()
+        )
     scale = PANEL / width
     size = (PANEL, max(1, round(height * scale)))
     sheet = Image.new("RGB", (GAP + len(panels) * (size[0] + GAP), HEAD + size[1] + FOOT), PAPER)
@@ -69,12 +71,18 @@ def _overlay(grey: Pixels, probability: NDArray[np.float32]) -> Pixels:
 def _colour(values: NDArray[np.float32], ramp: tuple[tuple[int, int, int], ...]) -> Pixels:
     """Colours, yxc, of values from 0 to 1."""
     at = np.linspace(0, 1, len(ramp))
-    return np.stack([np.interp(values, at, channel) for channel in np.transpose(ramp)], -1).astype(np.uint8)
+    return np.stack([np.interp(values, at, channel) for channel in np.transpose(ramp)], -1).astype(
+        np.uint8
+    )
 
 
-def _draw_scale_bar(draw: ImageDraw.ImageDraw, left: float, bottom: float, scale: float, width: int) -> None:
+def _draw_scale_bar(
+    draw: ImageDraw.ImageDraw, left: float, bottom: float, scale: float, width: int
+) -> None:
     """A bar of a round number of voxels, at most a third of the panel wide."""
-    voxels = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if n <= max(1, width / 3))
+    voxels = max(
+        n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if n <= max(1, width / 3)
+    )
     text, font = f"{voxels} voxels", _font(16)
     bar, label = voxels * scale, draw.textlength(text, font)
     x, y, wide = left + 12, bottom - 46, max(bar, label) + 20
@@ -83,7 +91,9 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, left: float, bottom: float, scale
     draw.rectangle((x + (wide - bar) / 2, y + 26, x + (wide + bar) / 2, y + 29), INK)
 
 
-def _draw_legend(sheet: Image.Image, draw: ImageDraw.ImageDraw, right: float, middle: float) -> None:
+def _draw_legend(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, right: float, middle: float
+) -> None:
     """The colours of the probability map, from 0 to 1."""
     ramp = _colour(np.tile(np.linspace(0, 1, 90, dtype=np.float32), (10, 1)), MAP)
     draw.text((right, middle), "1", FAINT, _font(15), anchor="rm")

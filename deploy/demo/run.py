@@ -32,14 +32,14 @@ from rich.table import Table
 from sample import SEED, SHAPE, write_volumes
 from score import best_threshold, score
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkflowError, ConfigError
-from chunkflow_worker.ledger import Ledger
-from chunkflow_worker.local_aws import local_aws
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.local_aws import local_aws
 from chunkflow_worker.operators.load_h5 import LoadH5
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
 
 HERE = Path(__file__).parent
 CHUNK = Vec3(16, 256, 256)
@@ -53,7 +53,9 @@ say = Console(highlight=False).print
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--image", type=Path, help="an HDF5 file with a uint8 image, zyx")
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder to write to; emptied first")
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo-output"), help="folder to write to; emptied first"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -88,7 +90,19 @@ class Demo:
         with _workers(self.folder, self.pipeline) as workers:
             started = monotonic()
             size = [str(n) for n in CHUNK]
-            _producer("enqueue", "--queue", QUEUE, "--job", JOB, "--pipeline", str(self.pipeline), "-v", IMAGE, "-c", *size)
+            _producer(
+                "enqueue",
+                "--queue",
+                QUEUE,
+                "--job",
+                JOB,
+                "--pipeline",
+                str(self.pipeline),
+                "-v",
+                IMAGE,
+                "-c",
+                *size,
+            )
             if not self._wait(workers):
                 return 1
             seconds = monotonic() - started
@@ -109,7 +123,12 @@ class Demo:
             return image, truth, Vec3(0, 0, 0), VOXEL_SIZE_NM
         task = Task()
         with Pipeline(
-            (LoadH5(file_name=str(self.image_file.absolute()), dataset_path=_grey_image(self.image_file)),)
+            (
+                LoadH5(
+                    file_name=str(self.image_file.absolute()),
+                    dataset_path=_grey_image(self.image_file),
+                ),
+            )
         ).open() as chain:
             chain.run(task)
         chunk = task.chunk("chunk")
@@ -127,11 +146,23 @@ class Demo:
         }
         load = {"op": "load-precomputed", "volume_path": IMAGE}
         save = {"op": "save-precomputed", "volume_path": self.output}
-        self.pipeline.write_text(yaml.safe_dump({"operators": [load, inference, save]}, sort_keys=False, default_flow_style=None))
+        self.pipeline.write_text(
+            yaml.safe_dump(
+                {"operators": [load, inference, save]}, sort_keys=False, default_flow_style=None
+            )
+        )
 
     def _wait(self, workers: list[subprocess.Popen[bytes]]) -> bool:
         """Show the progress until the ledger says that all is done. False when that will not happen."""
-        watching = ["--queue", QUEUE, "--pipeline", str(self.pipeline), "--watch", "--interval", "1"]
+        watching = [
+            "--queue",
+            QUEUE,
+            "--pipeline",
+            str(self.pipeline),
+            "--watch",
+            "--interval",
+            "1",
+        ]
         watch = subprocess.Popen([sys.executable, "-m", "producer", "status", *watching])
         try:
             while watch.poll() is None:
@@ -149,7 +180,9 @@ class Demo:
                 watch.terminate()
             watch.wait()
 
-    def _report(self, box: BoundingBox, seconds: float, began: datetime, truth: np.ndarray | None) -> None:
+    def _report(
+        self, box: BoundingBox, seconds: float, began: datetime, truth: np.ndarray | None
+    ) -> None:
         done, _ = Ledger(f"{self.output}/log").boxes()
         table = Table(title="What the service did", title_justify="left", show_header=False)
         table.add_column()
@@ -163,7 +196,10 @@ class Demo:
         if truth is not None:
             image, probability = self._read(box)
             found, plain = score(probability, truth), best_threshold(image, truth)[1]
-            table.add_row("membranes found: F1, precision, recall", "  ".join(f"{v:.3f}" for v in found.values()))
+            table.add_row(
+                "membranes found: F1, precision, recall",
+                "  ".join(f"{v:.3f}" for v in found.values()),
+            )
             table.add_row("F1 of the best plain threshold", f"{plain['f1']:.3f}")
         say(table)
         picture = self.folder / "picture.png"
@@ -171,23 +207,41 @@ class Demo:
         say(f"output  {self.output}\nledger  {self.output}/log\npicture {picture}", soft_wrap=True)
 
     def _read(self, box: BoundingBox) -> tuple[np.ndarray, np.ndarray]:
-        return PrecomputedVolume(IMAGE).read(box), PrecomputedVolume(self.output).read(box).astype(np.float32) / 255
+        return PrecomputedVolume(IMAGE).read(box), PrecomputedVolume(self.output).read(box).astype(
+            np.float32
+        ) / 255
 
 
 @contextmanager
 def _workers(folder: Path, pipeline: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Two worker processes; they are stopped when the block ends, and send their last metrics then."""
     threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "CHUNKFLOW_GRACE_SECONDS": "2", "CHUNKFLOW_POLL_SECONDS": "2"}
-    command = [str(Path(sys.executable).with_name("chunkflow-worker")), "run", "--pipeline", str(pipeline), "--queue", QUEUE]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": threads,
+        "CHUNKFLOW_GRACE_SECONDS": "2",
+        "CHUNKFLOW_POLL_SECONDS": "2",
+    }
+    command = [
+        str(Path(sys.executable).with_name("chunkflow-worker")),
+        "run",
+        "--pipeline",
+        str(pipeline),
+        "--queue",
+        QUEUE,
+    ]
     started = []
     try:
         for i in range(WORKERS):
             with (folder / f"worker-{i}.log").open("wb") as log:
                 # A session of its own: Ctrl-C reaches this process alone, which then stops them in order.
-                worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+                worker = subprocess.Popen(
+                    command, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
             started.append(worker)
-        say(f"started {WORKERS} workers, processes {', '.join(str(w.pid) for w in started)}, logs in {folder}", soft_wrap=True)
+        say(
+            f"started {WORKERS} workers, processes {', '.join(str(w.pid) for w in started)}, logs in {folder}",
+            soft_wrap=True,
+        )
         yield started
     finally:
         for worker in started:
@@ -217,34 +271,53 @@ def _grey_image(path: Path) -> str:
         raise ConfigError.one("IMAGE", str(path), f"cannot be read as HDF5: {error}") from None
     if "" not in found:
         held = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "nothing"
-        raise ConfigError.one("IMAGE", str(path), f"holds {held}", "the demo takes a grey image: uint8, zyx")
+        raise ConfigError.one(
+            "IMAGE", str(path), f"holds {held}", "the demo takes a grey image: uint8, zyx"
+        )
     return found[""]
 
 
 def _producer(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "producer", *arguments], check=False)
     if done.returncode:
-        raise ConfigError.one("demo", " ".join(arguments[:2]), f"ended with status {done.returncode}")
+        raise ConfigError.one(
+            "demo", " ".join(arguments[:2]), f"ended with status {done.returncode}"
+        )
 
 
 def _metric(name: str, began: datetime) -> dict[str, float]:
     """Sums of a metric of this job, by operator ("" where it has none), read back from CloudWatch."""
     cloudwatch: Any = boto3.client("cloudwatch")
     sums: dict[str, float] = {}
-    span = {"StartTime": began - timedelta(minutes=1), "EndTime": datetime.now(UTC) + timedelta(minutes=1), "Period": 86_400}
-    kinds = {tuple((d["Name"], d["Value"]) for d in m["Dimensions"]) for m in _all_metrics(cloudwatch, name)}
+    span = {
+        "StartTime": began - timedelta(minutes=1),
+        "EndTime": datetime.now(UTC) + timedelta(minutes=1),
+        "Period": 86_400,
+    }
+    kinds = {
+        tuple((d["Name"], d["Value"]) for d in m["Dimensions"])
+        for m in _all_metrics(cloudwatch, name)
+    }
     for kind in kinds:
         dimensions = [{"Name": k, "Value": v} for k, v in kind]
         answer = cloudwatch.get_metric_statistics(
-            Namespace="chunkflow", MetricName=name, Dimensions=dimensions, Statistics=["Sum"], **span
+            Namespace="chunkflow",
+            MetricName=name,
+            Dimensions=dimensions,
+            Statistics=["Sum"],
+            **span,
         )
         operator = dict(kind).get("operator", "")
-        sums[operator] = sums.get(operator, 0.0) + sum(point["Sum"] for point in answer["Datapoints"])
+        sums[operator] = sums.get(operator, 0.0) + sum(
+            point["Sum"] for point in answer["Datapoints"]
+        )
     return dict(sorted(sums.items()))
 
 
 def _all_metrics(cloudwatch: Any, name: str) -> Iterator[dict[str, Any]]:
-    for page in cloudwatch.get_paginator("list_metrics").paginate(Namespace="chunkflow", MetricName=name):
+    for page in cloudwatch.get_paginator("list_metrics").paginate(
+        Namespace="chunkflow", MetricName=name
+    ):
         yield from page["Metrics"]
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from em_volume import VOXEL_SIZE_NM, make_volume
 from numpy.typing import NDArray
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.files import Files
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
 
 SHAPE, SEED, BLOCK = Vec3(48, 512, 512), 7, Vec3(16, 64, 64)
@@ -43,7 +43,9 @@ def main() -> int:
         return 0
     image, _ = make_volume(SHAPE, SEED)
     box = write_volumes(image, image_path, output_path)
-    print(f"image of {' x '.join(map(str, box.size))} voxels in {image_path}, empty volume in {output_path}")
+    print(
+        f"image of {' x '.join(map(str, box.size))} voxels in {image_path}, empty volume in {output_path}"
+    )
     return 0
 
 

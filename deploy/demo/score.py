@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 Score = dict[str, float]
 
 
-def score(probability: NDArray[np.floating], truth: NDArray[np.bool_], threshold: float = 0.5) -> Score:
+def score(
+    probability: NDArray[np.floating], truth: NDArray[np.bool_], threshold: float = 0.5
+) -> Score:
     """F1, precision and recall, 0 to 1, of the voxels above `threshold`. Both arrays are zyx and of the same shape."""
     if probability.shape != truth.shape:
         raise ValueError(f"probability has shape {probability.shape}, truth {truth.shape}")

@@ -32,15 +32,21 @@ HIGHEST_RATE = 8e-3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("membrane_weights.pt"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("membrane_weights.pt")
+    )
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     torch.set_num_threads(2)
     began = time.monotonic()
     net = train(options.steps)
     torch.save(net.state_dict(), options.output)
-    print(f"wrote {options.output}, {options.output.stat().st_size / 1e3:.0f} kB, after {time.monotonic() - began:.0f} s")
+    print(
+        f"wrote {options.output}, {options.output.stat().st_size / 1e3:.0f} kB, after {time.monotonic() - began:.0f} s"
+    )
     report(options.output)
 
 
@@ -52,11 +58,15 @@ def train(steps: int, seed: int = 0) -> MembraneNet:
     print(f"made {len(volumes)} volumes of {SHAPE} voxels", flush=True)
     net = MembraneNet().train()
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, HIGHEST_RATE, total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, HIGHEST_RATE, total_steps=steps, pct_start=0.15
+    )
     mean = 0.0
     for step in range(1, steps + 1):
         patches = [_patch(*volumes[rng.integers(len(volumes))], rng) for _ in range(BATCH)]
-        image, truth = (torch.from_numpy(np.stack(arrays))[:, None] for arrays in zip(*patches, strict=True))
+        image, truth = (
+            torch.from_numpy(np.stack(arrays))[:, None] for arrays in zip(*patches, strict=True)
+        )
         loss = _loss(net.logits(image), truth)
         optimizer.zero_grad()
         loss.backward()
@@ -76,7 +86,10 @@ def report(weight_path: Path) -> None:
         probability = net(torch.from_numpy(image[None, None] / np.float32(255)))[0, 0].numpy()
     grey, plain = best_threshold(image, truth)
     print(f"held-out seed {HELD_OUT_SEED}, {truth.mean():.1%} of the voxels are membrane")
-    for name, result in (("the net, above 0.5", score(probability, truth)), (f"grey below {grey}", plain)):
+    for name, result in (
+        ("the net, above 0.5", score(probability, truth)),
+        (f"grey below {grey}", plain),
+    ):
         print(f"  {name:18s}  " + "  ".join(f"{key} {value:.3f}" for key, value in result.items()))
 
 

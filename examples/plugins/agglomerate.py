@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from waterz import agglomerate
 
-from chunkflow_worker.chunk import Chunk, convert
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.chunk import Chunk, convert
 
 MEAN_AFFINITY = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
 
@@ -32,10 +32,14 @@ def execute(
     waterz; others than its mean and its quantiles are compiled when they are first used, which needs a C++ compiler.
     """
     if affinities.channels != 3:
-        raise ChunkMismatch(f"agglomerate takes affinities of 3 channels, and got {affinities.channels}")
+        raise ChunkMismatch(
+            f"agglomerate takes affinities of 3 channels, and got {affinities.channels}"
+        )
     array = convert(affinities.array[::-1] if flip_channel else affinities.array, np.float32)
     if fragments is not None and fragments.bbox != affinities.bbox:
-        raise ChunkMismatch(f"fragments {fragments.bbox} and affinities {affinities.bbox} are not of the same box")
+        raise ChunkMismatch(
+            f"fragments {fragments.bbox} and affinities {affinities.bbox} are not of the same box"
+        )
     ids = None if fragments is None else fragments.object_ids("fragments").astype(np.uint64)
     segmentations = agglomerate(
         np.ascontiguousarray(array),

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from skimage.exposure import equalize_adapthist
 
-from chunkflow_worker.chunk import Chunk, convert
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.chunk import Chunk, convert
 
 
 def execute(chunk: Chunk, tile: int = 64, clip_limit: float = 0.01) -> Chunk:

@@ -13,7 +13,7 @@ import cc3d
 import fastremap
 import numpy as np
 
-from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.image.chunk import Chunk
 
 
 def execute(segmentation: Chunk) -> Chunk:
@@ -31,9 +31,13 @@ def execute(segmentation: Chunk) -> Chunk:
         if hole <= count < other:
             around[hole].add(id_of[other - count])
 
-    open_to_the_border = {int(n) for axis in range(3) for end in (0, -1) for n in np.unique(holes.take(end, axis))}
+    open_to_the_border = {
+        int(n) for axis in range(3) for end in (0, -1) for n in np.unique(holes.take(end, axis))
+    }
     fill = np.zeros(count + 1, ids.dtype)
     for hole, objects_around in around.items():
         if hole not in open_to_the_border and len(objects_around) == 1:
             fill[hole] = objects_around.pop()
-    return segmentation.with_array(np.where(empty, fill[holes], ids).reshape(segmentation.array.shape))
+    return segmentation.with_array(
+        np.where(empty, fill[holes], ids).reshape(segmentation.array.shape)
+    )

@@ -13,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.local_file import whole_file
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.storage.local_file import whole_file
 
 
 def execute(chunk: Chunk, folder: str, bins: int = 256, low: float = 0, high: float = 256) -> None:
     """bins: of equal width, from `low` to `high`; values outside are not counted, but those equal to `high` are in the last."""
     counts, edges = np.histogram(chunk.array, bins, (low, high))
-    content = {"bbox": str(chunk.bbox), "voxels": chunk.array.size, "edges": edges.tolist(), "counts": counts.tolist()}
+    content = {
+        "bbox": str(chunk.bbox),
+        "voxels": chunk.array.size,
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+    }
     with whole_file(Path(folder) / f"{chunk.bbox}.json") as part:
         part.write_text(json.dumps(content))

@@ -10,11 +10,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter
 
-from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.image.chunk import Chunk
 
 
 def execute(chunk: Chunk, size: tuple[int, int, int] = (3, 1, 1), mode: str = "reflect") -> Chunk:
     """size: of the neighbourhood, zyx, in voxels. mode: how the image goes on behind its border, in scipy's words."""
     return chunk.with_array(
-        np.stack([median_filter(channel, size, mode=mode) for channel in chunk.czyx]).reshape(chunk.array.shape)
+        np.stack([median_filter(channel, size, mode=mode) for channel in chunk.czyx]).reshape(
+            chunk.array.shape
+        )
     )

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.image.chunk import Chunk
 
 
-def execute(chunk: Chunk, low: float = 0, high: float = 255, new_low: float = 0, new_high: float = 255) -> Chunk:
+def execute(
+    chunk: Chunk, low: float = 0, high: float = 255, new_low: float = 0, new_high: float = 255
+) -> Chunk:
     """The type stays; whole numbers round to the nearest."""
     array = np.interp(chunk.array, (low, high), (new_low, new_high))
-    return chunk.with_array((np.rint(array) if chunk.dtype.kind in "ui" else array).astype(chunk.dtype))
+    return chunk.with_array(
+        (np.rint(array) if chunk.dtype.kind in "ui" else array).astype(chunk.dtype)
+    )

@@ -7,12 +7,14 @@ For whole images: where boxes are cut, the task's box is not turned with the chu
 
 from __future__ import annotations
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 
 
 def execute(chunk: Chunk) -> Chunk:
-    bounds = chunk.bounds and BoundingBox(Vec3.of(chunk.bounds.start[::-1]), Vec3.of(chunk.bounds.stop[::-1]))
+    bounds = chunk.bounds and BoundingBox(
+        Vec3.of(chunk.bounds.start[::-1]), Vec3.of(chunk.bounds.stop[::-1])
+    )
     return chunk.with_array(
         chunk.array.swapaxes(-1, -3).copy(),
         voxel_offset=Vec3.of(chunk.voxel_offset[::-1]),

@@ -17,7 +17,14 @@ def cli() -> None:
     """
 
 
-for _command in (enqueue.enqueue, failures.failures, queue.queue, status.status, redrive.redrive, verify.verify):
+for _command in (
+    enqueue.enqueue,
+    failures.failures,
+    queue.queue,
+    status.status,
+    redrive.redrive,
+    verify.verify,
+):
     cli.add_command(_command)
 
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkflow_worker.grid import Grid
-from chunkflow_worker.options import click_options, given_options
+from chunkflow_worker.config.options import click_options, given_options
+from chunkflow_worker.job.grid import Grid
 from producer.cli.options import ledger_option, pipeline_option, queue_option, sqs_client
 
 if TYPE_CHECKING:
-    from chunkflow_worker.ledger import Ledger
-    from producer.plan import Plan
+    from chunkflow_worker.job.ledger import Ledger
+    from producer.plan.job import Plan
 
 
 @click.command()
 @queue_option
-@click.option("--job", help="Name of the job; the pipeline file's name and the time when not given.")
+@click.option(
+    "--job", help="Name of the job; the pipeline file's name and the time when not given."
+)
 @pipeline_option
 @ledger_option
 @click.option(
@@ -29,7 +31,13 @@ if TYPE_CHECKING:
     help="Leave out boxes that the ledger knows as done by this pipeline, if the blocks that they wrote are still there.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would be sent, and send nothing.")
-@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at the same time.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="Requests at the same time.",
+)
 @click.pass_context
 def enqueue(
     ctx: click.Context,
@@ -48,10 +56,11 @@ def enqueue(
     The region may also stand in the pipeline file, under `tasks:` as `op: generate-tasks`; the options given here take
     its place. The queue must exist. The job is recorded in the ledger before anything is sent.
     """
-    from chunkflow_worker.jobs import refusal
-    from chunkflow_worker.ledger import Ledger
-    from producer.plan import PipelineFile, make_plan
-    from producer.queue import check_name
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.output import refusal
+    from producer.plan.job import make_plan
+    from producer.plan.pipeline_file import PipelineFile
+    from producer.send.queue import check_name
 
     check_name(queue)
     file = PipelineFile.load(pipeline) if pipeline else None
@@ -69,13 +78,19 @@ def enqueue(
     count = len(plan.boxes) if todo is None else len(todo)
     if dry_run:
         skipped = "" if todo is None else f", {len(plan.boxes) - count} of them done before"
-        click.echo(f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}\nfirst {first}\nlast  {last}\nnothing was sent")
+        click.echo(
+            f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}\nfirst {first}\nlast  {last}\nnothing was sent"
+        )
         return
     _send(plan, records, todo, threads)
     size = "x".join(str(n) for n in plan.boxes.chunk_size)
-    command = f"chunkflow-producer status --queue {queue}" + (f" --ledger {shlex.quote(path)}" if path else "")
+    command = f"chunkflow-producer status --queue {queue}" + (
+        f" --ledger {shlex.quote(path)}" if path else ""
+    )
     of = "" if todo is None else f" of {len(plan.boxes)}"
-    click.echo(f"enqueued {count}{of} tasks of job {plan.record.job} to queue {queue} (boxes {size}), status: {command}")
+    click.echo(
+        f"enqueued {count}{of} tasks of job {plan.record.job} to queue {queue} (boxes {size}), status: {command}"
+    )
 
 
 enqueue.params.extend(click_options(Grid))
@@ -83,21 +98,23 @@ enqueue.params.extend(click_options(Grid))
 
 def _undone(ledger: Ledger, plan: Plan, threads: int) -> dict[str, bool]:
     """The boxes that are yet to be done, and whether one has a record that does not hold any more."""
-    from chunkflow_worker.progress import progress
-    from producer.verify import Verifier, verify
+    from chunkflow_worker.report.progress import progress
+    from producer.look.verify import Verifier, verify
 
     todo: dict[str, bool] = {}
     with progress(len(plan.boxes), "looked at") as show:
-        for i, problems in enumerate(verify(ledger, plan.boxes, Verifier(plan.record.pipeline, quick=True), threads), 1):
+        for i, problems in enumerate(
+            verify(ledger, plan.boxes, Verifier(plan.record.pipeline, quick=True), threads), 1
+        ):
             todo.update({problem.box: problem.recorded for problem in problems})
             show(i, f"{len(todo)} to do")
     return todo
 
 
 def _send(plan: Plan, ledger: Ledger | None, todo: dict[str, bool] | None, threads: int) -> None:
-    from chunkflow_worker.sqs import find_queue
+    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.sending import send_boxes
-    from producer.plan import record_job, some_are_done
+    from producer.plan.job import record_job, some_are_done
 
     client, job = sqs_client(threads), plan.record
     target = find_queue(client, job.queue)
@@ -123,4 +140,6 @@ def _send(plan: Plan, ledger: Ledger | None, todo: dict[str, bool] | None, threa
         return f"for the rest, repeat the command with --job {job.job} {how}"
 
     boxes: Iterable[object] = plan.boxes if todo is None else todo
-    send_boxes(client, target, job, boxes, len(plan.boxes) if todo is None else len(todo), rest, threads)
+    send_boxes(
+        client, target, job, boxes, len(plan.boxes) if todo is None else len(todo), rest, threads
+    )

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import find_ledger, ledger_option, pipeline_option, queue_option, sqs_client
+from producer.cli.options import (
+    find_ledger,
+    ledger_option,
+    pipeline_option,
+    queue_option,
+    sqs_client,
+)
 
 if TYPE_CHECKING:
-    from producer.failures import Cause
+    from producer.look.failures import Cause
 
 _BOXES = 5  # shown of each cause
 
@@ -30,9 +36,9 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
     while they are looked at, for a moment, others do not see them. Each cause comes with the command that reproduces it
     here, and the one that sends its boxes back to the queue.
     """
-    from chunkflow_worker.sqs import find_queue
-    from producer.dead import dead_letters
-    from producer.failures import causes, reproduce_command
+    from chunkflow_worker.job.sqs import find_queue
+    from producer.look.dead_letters import dead_letters
+    from producer.look.failures import causes, reproduce_command
 
     records = find_ledger(pipeline, ledger)
     client = sqs_client()
@@ -40,12 +46,25 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
         found = causes(letters, records)
     if as_json:
         commands = {
-            failure.box: reproduce_command(failure.box, pipeline) for cause in found for failure in cause.failures if failure.box
+            failure.box: reproduce_command(failure.box, pipeline)
+            for cause in found
+            for failure in cause.failures
+            if failure.box
         }
-        click.echo(json.dumps({"queue": queue, "causes": [asdict(cause) for cause in found], "reproduce": commands}))
+        click.echo(
+            json.dumps(
+                {
+                    "queue": queue,
+                    "causes": [asdict(cause) for cause in found],
+                    "reproduce": commands,
+                }
+            )
+        )
         return
     count = sum(len(cause.failures) for cause in found)
-    click.echo(f"dead letters of queue {queue}: {count}" + (f", causes: {len(found)}" if found else ""))
+    click.echo(
+        f"dead letters of queue {queue}: {count}" + (f", causes: {len(found)}" if found else "")
+    )
     for number, cause in enumerate(found, 1):
         _show(number, cause, queue, pipeline, ledger)
     if not records and found:
@@ -53,8 +72,8 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
 
 
 def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> None:
-    from chunkflow_worker.progress import boxes_text
-    from producer.failures import reproduce_command
+    from chunkflow_worker.report.progress import boxes_text
+    from producer.look.failures import reproduce_command
 
     click.echo(f"\n{number}. {boxes_text(len(cause.failures))}: {cause.text}")
     for failure in cause.failures[:_BOXES]:
@@ -72,7 +91,13 @@ def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: 
         click.echo(f"   the error of {first.box}: {first.error}")
     for line in first.log:
         click.echo(f"   | {line}")
-    place = "".join(f" --{name} {shlex.quote(str(p))}" for name, p in (("pipeline", pipeline), ("ledger", ledger)) if p)
+    place = "".join(
+        f" --{name} {shlex.quote(str(p))}"
+        for name, p in (("pipeline", pipeline), ("ledger", ledger))
+        if p
+    )
     click.echo(f"   reproduce:  {reproduce_command(first.box, pipeline)}")
     if first.error:
-        click.echo(f"   send back:  chunkflow-producer redrive --queue {queue}{place} --cause {shlex.quote(cause.text)}")
+        click.echo(
+            f"   send back:  chunkflow-producer redrive --queue {queue}{place} --cause {shlex.quote(cause.text)}"
+        )

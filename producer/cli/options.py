@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from chunkflow_worker.ledger import Ledger
+    from chunkflow_worker.job.ledger import Ledger
 
-queue_option = click.option("--queue", required=True, envvar="CHUNKFLOW_QUEUE", show_envvar=True, help="Name of the SQS queue.")
+queue_option = click.option(
+    "--queue",
+    required=True,
+    envvar="CHUNKFLOW_QUEUE",
+    show_envvar=True,
+    help="Name of the SQS queue.",
+)
 pipeline_option = click.option(
     "--pipeline",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -27,15 +33,15 @@ ledger_option = click.option(
 
 
 def find_ledger(pipeline: Path | None, path: str | None) -> Ledger | None:
-    from chunkflow_worker.ledger import Ledger
-    from producer.plan import PipelineFile
+    from chunkflow_worker.job.ledger import Ledger
+    from producer.plan.pipeline_file import PipelineFile
 
     path = path or (PipelineFile.load(pipeline).ledger_path if pipeline else None)
     return Ledger(path) if path else None
 
 
 def sqs_client(connections: int = 10) -> Any:
-    from chunkflow_worker.settings import Settings
-    from chunkflow_worker.sqs import make_client
+    from chunkflow_worker.config.settings import Settings
+    from chunkflow_worker.job.sqs import make_client
 
     return make_client(Settings.load().region, read_seconds=5, connections=connections)

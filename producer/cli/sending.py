@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from chunkflow_worker.ledger import JobRecord
-    from chunkflow_worker.sqs import Queue
+    from chunkflow_worker.job.ledger import JobRecord
+    from chunkflow_worker.job.sqs import Queue
 
 
 def send_boxes(
@@ -23,11 +23,14 @@ def send_boxes(
     threads: int = 8,
 ) -> None:
     """Send one message per box. rest: how to send the rest, when only the first so many were sent. Raises SendingFailed."""
-    from chunkflow_worker.message import TaskMessage, encode
-    from chunkflow_worker.progress import duration_text, progress
-    from producer.queue import SendingFailed, send
+    from chunkflow_worker.job.message import TaskMessage, encode
+    from chunkflow_worker.report.progress import duration_text, progress
+    from producer.send.batches import SendingFailed, send
 
-    bodies = (encode(TaskMessage(job=job.job, bbox=str(box), pipeline=job.pipeline), target.name) for box in boxes)
+    bodies = (
+        encode(TaskMessage(job=job.job, bbox=str(box), pipeline=job.pipeline), target.name)
+        for box in boxes
+    )
     began, done = monotonic(), 0
     try:
         with progress(total, "sent") as show:

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING
 import click
 
 from chunkflow_worker.errors import ConfigError
-from producer.cli.options import find_ledger, ledger_option, pipeline_option, queue_option, sqs_client
+from producer.cli.options import (
+    find_ledger,
+    ledger_option,
+    pipeline_option,
+    queue_option,
+    sqs_client,
+)
 
 if TYPE_CHECKING:
-    from producer.status import JobStatus
+    from producer.look.status import JobStatus
 
 
 @click.command()
@@ -26,7 +32,13 @@ if TYPE_CHECKING:
 @ledger_option
 @click.option("--job", help="Name of the job; the latest in the ledger when not given.")
 @click.option("--watch", is_flag=True, help="Ask again and again until the job has ended.")
-@click.option("--interval", type=click.FloatRange(min=0.1), default=5, show_default=True, help="Seconds between two polls.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=5,
+    show_default=True,
+    help="Seconds between two polls.",
+)
 @click.option(
     "--settle",
     type=click.FloatRange(min=0),
@@ -57,10 +69,10 @@ def status(
     With --watch the exit status is 0 when all boxes are done, and 1 when the queue stays empty before that: the rest
     lies in the dead letters.
     """
-    from chunkflow_worker.sqs import find_queue
-    from producer.report import show_table
-    from producer.status import SAMPLE, job_status
-    from producer.status import watch as watched
+    from chunkflow_worker.job.sqs import find_queue
+    from producer.look.status import SAMPLE, job_status
+    from producer.look.status import watch as watched
+    from producer.look.table import show_table
 
     records = find_ledger(pipeline, ledger)
     if records is None and (job or watch):
@@ -82,13 +94,18 @@ def status(
 
 def _watch(statuses: Iterator[JobStatus], as_json: bool) -> bool:
     """Show every status; True when the job is done at the end."""
-    from chunkflow_worker.progress import progress
-    from producer.report import note_of
+    from chunkflow_worker.report.progress import progress
+    from producer.look.table import note_of
 
     last = next(statuses)
     total = last.total
     if total is None:
-        raise ConfigError.one("watch", "job", "there is none in the ledger", "is this the ledger that the job was enqueued with?")
+        raise ConfigError.one(
+            "watch",
+            "job",
+            "there is none in the ledger",
+            "is this the ledger that the job was enqueued with?",
+        )
     with nullcontext() if as_json else progress(total, "done") as show:
         for status in chain([last], statuses):
             last = status
@@ -108,4 +125,6 @@ def _watch(statuses: Iterator[JobStatus], as_json: bool) -> bool:
 
 
 def _as_json(status: JobStatus) -> str:
-    return json.dumps(asdict(status) | {"percent": status.percent, "eta_seconds": status.eta_seconds})
+    return json.dumps(
+        asdict(status) | {"percent": status.percent, "eta_seconds": status.eta_seconds}
+    )

@@ -11,15 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 
-import disk
-import kills
-import messages
-import outages
-import poison
-import spoilt
-from report import Report, joined, put
-
-from chunkflow_worker.local_aws import local_aws
+from chunkflow_worker.job.local_aws import local_aws
+from tests.chaos import disk, kills, messages, outages, poison, spoilt
+from tests.chaos.report import Report, joined, put
 
 Scenario = Callable[[Path, dict[str, str], int], Report]
 
@@ -54,14 +48,24 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", help=f"which to run, all when none is named: {', '.join(SCENARIOS)}")
-    parser.add_argument("--seeds", type=int, help="how many seeds for each scenario; what the scenario says when not given")
+    parser.add_argument(
+        "scenarios", nargs="*", help=f"which to run, all when none is named: {', '.join(SCENARIOS)}"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help="how many seeds for each scenario; what the scenario says when not given",
+    )
     parser.add_argument("--seed-start", type=int, default=1, help="the first seed")
-    parser.add_argument("--no-docs", action="store_true", help="print the tables and leave the page alone")
+    parser.add_argument(
+        "--no-docs", action="store_true", help="print the tables and leave the page alone"
+    )
     options = parser.parse_args()
     unknown = set(options.scenarios) - set(SCENARIOS)
     if unknown:
-        parser.error(f"no scenario is named {', '.join(sorted(unknown))}; known: {', '.join(SCENARIOS)}")
+        parser.error(
+            f"no scenario is named {', '.join(sorted(unknown))}; known: {', '.join(SCENARIOS)}"
+        )
     if options.seeds is not None and options.seeds < 1:
         parser.error("--seeds must be 1 or more")
     return options
@@ -76,7 +80,13 @@ def _run(name: str, scenario: Scenario, aws: dict[str, str], seed: int) -> Repor
     kept = "kept" if report.holds else f"BROKEN, see {folder}"
     print(f"{name}, seed {seed}: {kept}, {time.monotonic() - began:.0f} s")
     for row in report.rows:
-        print("    " + ", ".join(f"{column}: {cell}" for column, cell in zip(report.columns, row, strict=True)), flush=True)
+        print(
+            "    "
+            + ", ".join(
+                f"{column}: {cell}" for column, cell in zip(report.columns, row, strict=True)
+            ),
+            flush=True,
+        )
     if report.holds:
         shutil.rmtree(folder)
     return report

@@ -7,9 +7,9 @@ import sys
 
 import boto3
 import yaml
-from service import BLOCK, Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.support.service import BLOCK, Service
 
 
 def place_on_s3(service: Service, bucket: str) -> None:
@@ -29,9 +29,20 @@ def calm_run(service: Service, chunk: Vec3 = BLOCK) -> None:
     file = service.root / "calm.yaml"
     file.write_text(yaml.safe_dump(chain))
     code = "from chunkflow_worker.cli.chunkflow import main; main()"
-    command = [sys.executable, "-c", code, "--pipeline", str(file), "generate-tasks", "-v", service.path("in")]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "--pipeline",
+        str(file),
+        "generate-tasks",
+        "-v",
+        service.path("in"),
+    ]
     command += ["--chunk-size", *map(str, chunk)]
-    done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        command, env=service.environment, capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -17,16 +17,23 @@ from typing import Literal
 
 import boto3
 import numpy as np
-from proxy import Service as Name
-from proxy import fault_proxy
-from report import Report
-from service import BLOCK, Service
-from small_disk import small_disk
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.report import Report
+from tests.support.proxy import Service as Name
+from tests.support.proxy import fault_proxy
+from tests.support.service import BLOCK, Service
+from tests.support.small_disk import small_disk
 
-Case = Literal["full disk", "read-only disk", "expired credentials of S3", "expired credentials of SQS"]
-FULL: tuple[Case, ...] = ("full disk", "read-only disk", "expired credentials of S3", "expired credentials of SQS")
+Case = Literal[
+    "full disk", "read-only disk", "expired credentials of S3", "expired credentials of SQS"
+]
+FULL: tuple[Case, ...] = (
+    "full disk",
+    "read-only disk",
+    "expired credentials of S3",
+    "expired credentials of SQS",
+)
 COLUMNS = (
     "fault", "tasks", "done when it was told", "s until the repair", "half-written blocks", "most attempts", "dead letters",
     "done in the end", "told as",
@@ -35,7 +42,12 @@ LOOK = 0.2
 
 
 def scenario(
-    folder: Path, aws: dict[str, str], seed: int, cases: Sequence[Case] = FULL, tasks: int = 120, seconds: float = 60
+    folder: Path,
+    aws: dict[str, str],
+    seed: int,
+    cases: Sequence[Case] = FULL,
+    tasks: int = 120,
+    seconds: float = 60,
 ) -> Report:
     """seconds: from when the fault was told to the repair. Raises NoMount."""
     rows = []
@@ -49,7 +61,9 @@ def scenario(
     return Report("disk", COLUMNS, rows, kept)
 
 
-def run(case: Case, folder: Path, aws: dict[str, str], tasks: int, seconds: float) -> tuple[Sequence[object], bool]:
+def run(
+    case: Case, folder: Path, aws: dict[str, str], tasks: int, seconds: float
+) -> tuple[Sequence[object], bool]:
     """One job; its row, and whether all promises were kept."""
     service = Service(folder, f"disk-{uuid.uuid4().hex[:8]}", {})
     with fault(case, service, aws, tasks) as (spoil, repair):
@@ -62,7 +76,9 @@ def run(case: Case, folder: Path, aws: dict[str, str], tasks: int, seconds: floa
             service.start_worker(in_flight=4, metrics="none")
             service.wait_done(spoil_at, 120, LOOK)
             spoil()
-            service.wait(lambda: "does not answer, trying on" in service.logs(), f"{case} told", 180, LOOK)
+            service.wait(
+                lambda: "does not answer, trying on" in service.logs(), f"{case} told", 180, LOOK
+            )
             done_then = len(service.ledger.boxes()[0])
             threading.Event().wait(seconds)
             torn = half_written(folder)
@@ -75,19 +91,41 @@ def run(case: Case, folder: Path, aws: dict[str, str], tasks: int, seconds: floa
             done, failed = service.ledger.boxes()
             records = list(service.ledger.records(done))
             lived = all(process.poll() is None for process in service.workers)
-            lines = [line for log in folder.glob("worker-*.log") for line in log.read_text().splitlines()]
+            lines = [
+                line for log in folder.glob("worker-*.log") for line in log.read_text().splitlines()
+            ]
         finally:
             service.close()
-    told = next(line for line in lines if "does not answer, trying on" in line).split(" WARNING ", 1)[1]
+    told = next(line for line in lines if "does not answer, trying on" in line).split(
+        " WARNING ", 1
+    )[1]
     attempts = max(record.attempts for record in records)
-    subject = service.queue if case.endswith("SQS") else service.path("out") if "disk" in case else service.place
-    free = attempts == 1 or case.endswith("SQS")  # a lease that can't be renewed ends, and that is a receive
+    subject = (
+        service.queue
+        if case.endswith("SQS")
+        else service.path("out")
+        if "disk" in case
+        else service.place
+    )
+    free = attempts == 1 or case.endswith(
+        "SQS"
+    )  # a lease that can't be renewed ends, and that is a receive
     holds = (
         right and lived and free and not (torn or dead_then or failed) and len(done) == tasks and box.voxels > 0
         and subject in told and "Traceback" not in "\n".join(lines)
     )  # fmt: skip
     shown = told.replace(str(folder), "").replace(service.queue, "queue")
-    return (case, tasks, done_then, f"{seconds:.0f}", len(torn), attempts, dead_then, len(done), shown), holds
+    return (
+        case,
+        tasks,
+        done_then,
+        f"{seconds:.0f}",
+        len(torn),
+        attempts,
+        dead_then,
+        len(done),
+        shown,
+    ), holds
 
 
 @contextmanager

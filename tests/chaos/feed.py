@@ -6,11 +6,12 @@ import random
 from typing import Any
 
 import boto3
-from service import BLOCK, Service
 
-from chunkflow_worker.message import TaskMessage, encode
-from chunkflow_worker.sqs import find_queue
-from producer.plan import PipelineFile, make_plan, record_job
+from chunkflow_worker.job.message import TaskMessage, encode
+from chunkflow_worker.job.sqs import find_queue
+from producer.plan.job import make_plan, record_job
+from producer.plan.pipeline_file import PipelineFile
+from tests.support.service import BLOCK, Service
 
 
 class Feed:
@@ -22,7 +23,9 @@ class Feed:
         half with one of their own, as when a producer sends twice.
     """
 
-    def __init__(self, service: Service, chance: random.Random, waiting: int = 2, twice: float = 0.08):
+    def __init__(
+        self, service: Service, chance: random.Random, waiting: int = 2, twice: float = 0.08
+    ):
         options = {"volume_path": service.path("in"), "chunk_size": BLOCK}
         plan = make_plan(service.queue, "job", options, PipelineFile.load(service.pipeline))
         record_job(service.ledger, plan.record)
@@ -35,7 +38,9 @@ class Feed:
             bodies.append((float(place), encode(message, service.queue)))
             if chance.random() < twice:
                 body = chance.choice([bodies[-1][1], encode(message, service.queue)])
-                bodies.append((place + chance.uniform(0, 12), body))  # some meet the first at work, some find it done
+                bodies.append(
+                    (place + chance.uniform(0, 12), body)
+                )  # some meet the first at work, some find it done
         self.duplicates = len(bodies) - len(self.boxes)
         self._left = [body for _, body in sorted(bodies)]
 
@@ -47,9 +52,13 @@ class Feed:
         for body in batch:
             self._client.send_message(QueueUrl=self._queue.url, MessageBody=body)
         empty = not (batch or self._left or visible or hidden)
-        return empty and not any(self._counts())  # a message received between the two counts is in neither
+        return empty and not any(
+            self._counts()
+        )  # a message received between the two counts is in neither
 
     def _counts(self) -> tuple[int, int]:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._client.get_queue_attributes(QueueUrl=self._queue.url, AttributeNames=names)["Attributes"]
+        found = self._client.get_queue_attributes(QueueUrl=self._queue.url, AttributeNames=names)[
+            "Attributes"
+        ]
         return int(found[names[0]]), int(found[names[1]])

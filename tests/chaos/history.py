@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from killer import Kill
+from tests.support.killer import Kill
 
 _LINE = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b"
@@ -45,7 +45,10 @@ def is_ready(root: Path, worker: int) -> bool:
 
 def history(root: Path, workers: int) -> list[Event]:
     """The events of workers 0 to `workers` - 1, oldest first."""
-    return sorted((event for worker in range(workers) for event in _events(root, worker)), key=lambda event: event.at)
+    return sorted(
+        (event for worker in range(workers) for event in _events(root, worker)),
+        key=lambda event: event.at,
+    )
 
 
 def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
@@ -58,7 +61,11 @@ def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
         if event.worker == kill.victim and (event.at <= kill.at or not event.starts):
             running[event.box] = running.get(event.box, 0) + (1 if event.starts else -1)
     for box in (box for box, count in running.items() if count > 0):
-        others = (e.at for e in events if e.starts and e.box == box and e.worker != kill.victim and e.at > kill.at)
+        others = (
+            e.at
+            for e in events
+            if e.starts and e.box == box and e.worker != kill.victim and e.at > kill.at
+        )
         again = next(others, None)
         yield CutOff(box, None if again is None else again - kill.at)
 

@@ -14,18 +14,19 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from calm import blocks, calm_run, place_on_s3
-from feed import Feed
-from history import cut_off, history, is_ready
-from killer import Kill, Killer
-from proxy import Fault, Proxy, fault_proxy
-from report import Report
-from service import BLOCK, Service
-
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.calm import blocks, calm_run, place_on_s3
+from tests.chaos.feed import Feed
+from tests.chaos.history import cut_off, history, is_ready
+from tests.chaos.report import Report
+from tests.support.killer import Kill, Killer
+from tests.support.proxy import Fault, Proxy, fault_proxy
+from tests.support.service import BLOCK, Service
 
 LEASE_SECONDS, OVER_LEASE_SECONDS = 5, 10
-MAX_RECEIVES = 20  # every SIGKILL and every answer that breaks off costs a message one of its receives
+MAX_RECEIVES = (
+    20  # every SIGKILL and every answer that breaks off costs a message one of its receives
+)
 CHAIN = (
     {"op": "inference", "framework": "identity", "input_patch_size": list(BLOCK), "output_patch_overlap": [0, 0, 0],
      "num_output_channels": 1},
@@ -88,11 +89,18 @@ def report(outcomes: Sequence[Outcome]) -> Report:
         "done more than once", "dead letters", "output", "tasks cut off", "lost per kill, median", "lost per kill, max",
         "run",
     )  # fmt: skip
-    return Report("kills", columns, [_row(outcome) for outcome in outcomes], not any(outcome.broken for outcome in outcomes))
+    return Report(
+        "kills",
+        columns,
+        [_row(outcome) for outcome in outcomes],
+        not any(outcome.broken for outcome in outcomes),
+    )
 
 
 def _row(o: Outcome) -> list[object]:
-    lost = [f"{seconds:.1f} s" for seconds in (median(o.lost), max(o.lost))] if o.lost else ["-", "-"]
+    lost = (
+        [f"{seconds:.1f} s" for seconds in (median(o.lost), max(o.lost))] if o.lost else ["-", "-"]
+    )
     done, output = f"{o.done} of {o.tasks}", "equal" if o.equal else "**differs**"
     figures = [o.kills, o.terms, o.cut, o.duplicates, o.starts, o.twice, o.dead, output, o.cut_off]
     return [o.seed, done, *figures, *lost, f"{o.seconds:.0f} s"]
@@ -168,7 +176,13 @@ def _calm_blocks(tasks: int, aws: tuple[tuple[str, str], ...]) -> dict[str, byte
 
 
 def _disturb(
-    service: Service, feed: Feed, killer: Killer, proxy: Proxy, workers: int, every: tuple[float, float], until: float
+    service: Service,
+    feed: Feed,
+    killer: Killer,
+    proxy: Proxy,
+    workers: int,
+    every: tuple[float, float],
+    until: float,
 ) -> list[str]:
     """Feed the queue, kill and replace, until no message is left or the time is over; the workers that deserted."""
     deserted = []
@@ -195,11 +209,14 @@ def _badly_ended(service: Service, killer: Killer) -> list[str]:
     return [
         f"worker {number}: status {process.returncode}"
         for number, process in enumerate(service.workers)
-        if process.returncode != (-signal.SIGKILL if number in killed else 0) and is_ready(service.root, number)
+        if process.returncode != (-signal.SIGKILL if number in killed else 0)
+        and is_ready(service.root, number)
     ]
 
 
-def _strike(service: Service, killer: Killer, crew: dict[int, subprocess.Popen[bytes]]) -> Kill | None:
+def _strike(
+    service: Service, killer: Killer, crew: dict[int, subprocess.Popen[bytes]]
+) -> Kill | None:
     """Kill a worker that receives tasks, when more than half of them do; the others start, and how long that takes is no matter
     of this scenario."""
     ready = {number: process for number, process in crew.items() if is_ready(service.root, number)}

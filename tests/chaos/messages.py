@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from mutations import Mutator
-from report import Report
-from service import BLOCK, Service
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import MessageMalformed
-from chunkflow_worker.message import TaskMessage, open_envelope
-from chunkflow_worker.sqs import Queue, find_queue
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.message import TaskMessage, open_envelope
+from chunkflow_worker.job.sqs import Queue, find_queue
+from tests.chaos.mutations import Mutator
+from tests.chaos.report import Report
+from tests.support.service import BLOCK, Service
 
 COLUMNS = (
     "messages", "done", "refused", "refused without a reason", "wrongly done or refused", "workers that exited",
@@ -31,7 +31,9 @@ JOB_BOXES, VOLUME_BOXES = 8, 16  # along x: the job has the first half of the vo
 _LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) ")
 
 
-def scenario(folder: Path, aws: dict[str, str], seed: int, count: int = 2000, workers: int = 2) -> Report:
+def scenario(
+    folder: Path, aws: dict[str, str], seed: int, count: int = 2000, workers: int = 2
+) -> Report:
     root = folder / "service"
     root.mkdir()
     (folder / "beside").write_text("not to be touched")
@@ -54,14 +56,22 @@ def scenario(folder: Path, aws: dict[str, str], seed: int, count: int = 2000, wo
             service.wait(lambda: service.messages()[0] < AT_ONCE, "room in the queue", 120, 0.2)
             dead += taken(service, queue)
             entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
-            assert not service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries).get("Failed")
+            assert not service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries).get(
+                "Failed"
+            )
         service.wait(lambda: service.messages()[:2] == (0, 0), "an empty queue", 900, 0.5)
         exited = sum(process.poll() is not None for process in service.workers)
         dead += taken(service, queue)
         assert service.messages() == (0, 0, 0)
-        lines = [line for log in sorted(root.glob("worker-*.log")) for line in log.read_text().splitlines()]
+        lines = [
+            line
+            for log in sorted(root.glob("worker-*.log"))
+            for line in log.read_text().splitlines()
+        ]
         done, failed = service.ledger.boxes()
-        errors = {record.bbox: record.error for record in service.ledger.records(failed, failed=True)}
+        errors = {
+            record.bbox: record.error for record in service.ledger.records(failed, failed=True)
+        }
         after, written = other_files(folder), blocks(root / "out")
         output, source = service.output_where_written(), service.input()
     finally:
@@ -86,34 +96,69 @@ def scenario(folder: Path, aws: dict[str, str], seed: int, count: int = 2000, wo
         + sum(str(box) not in done for box in right)
         + max(0, judged["refused"] - len(dead))  # the local SQS may hand a message to two at once
     )
-    allowed = {str(part) for box in right if (inside := box.clip(volume)) for part in inside.split(BLOCK)}
+    allowed = {
+        str(part) for box in right if (inside := box.clip(volume)) for part in inside.split(BLOCK)
+    }
     outside = [block for block in written if block not in allowed]
-    same = all(np.array_equal(output[part.slices()], source[part.slices()]) for part in map(BoundingBox.parse, written))
+    same = all(
+        np.array_equal(output[part.slices()], source[part.slices()])
+        for part in map(BoundingBox.parse, written)
+    )
     bad_lines = [line for line in lines if not _LINE.match(line) or len(line) > 2000]
     changed = before ^ after
-    row = (count, judged["done"], len(dead), len(untold), wrong, exited, len(outside), len(changed), len(bad_lines))
+    row = (
+        count,
+        judged["done"],
+        len(dead),
+        len(untold),
+        wrong,
+        exited,
+        len(outside),
+        len(changed),
+        len(bad_lines),
+    )
     holds = same and len(dead) > 0 and judged["done"] > 0 and not any(row[3:])
     if not holds:
-        print("\n".join(map(repr, [untold[:3], wrong, outside[:3], sorted(changed)[:3], [line[:500] for line in bad_lines[:5]]])))
+        print(
+            "\n".join(
+                map(
+                    repr,
+                    [
+                        untold[:3],
+                        wrong,
+                        outside[:3],
+                        sorted(changed)[:3],
+                        [line[:500] for line in bad_lines[:5]],
+                    ],
+                )
+            )
+        )
     return Report("messages", COLUMNS, [row], holds)
 
 
 def taken(service: Service, queue: Queue) -> list[tuple[str, TaskMessage | None, str]]:
     """Take all dead letters: the id and the message of each, or why it is none. A long queue would slow the local SQS."""
     found = []
-    while letters := service.sqs.receive_message(QueueUrl=queue.dead_letter_url, MaxNumberOfMessages=10).get("Messages", []):
+    while letters := service.sqs.receive_message(
+        QueueUrl=queue.dead_letter_url, MaxNumberOfMessages=10
+    ).get("Messages", []):
         for letter in letters:
             try:
                 message, task_id = open_envelope(letter["Body"], service.queue)
                 found.append((task_id, message, ""))
             except MessageMalformed as error:
                 found.append(("", None, str(error)))
-        entries = [{"Id": str(i), "ReceiptHandle": letter["ReceiptHandle"]} for i, letter in enumerate(letters)]
+        entries = [
+            {"Id": str(i), "ReceiptHandle": letter["ReceiptHandle"]}
+            for i, letter in enumerate(letters)
+        ]
         service.sqs.delete_message_batch(QueueUrl=queue.dead_letter_url, Entries=entries)
     return found
 
 
-def runnable(body: str, queue: str, boxes: list[BoundingBox], volume: BoundingBox) -> tuple[BoundingBox, str] | None:
+def runnable(
+    body: str, queue: str, boxes: list[BoundingBox], volume: BoundingBox
+) -> tuple[BoundingBox, str] | None:
     """The box and the id of a message that should be done; None for one that should be refused."""
     try:
         message, task_id = open_envelope(body, queue)
@@ -121,7 +166,9 @@ def runnable(body: str, queue: str, boxes: list[BoundingBox], volume: BoundingBo
         return None
     box = message.box
     inside = box.clip(volume)
-    whole = inside is not None and all(n % b == 0 for n, b in zip((*inside.start, *inside.stop), (*BLOCK, *BLOCK), strict=True))
+    whole = inside is not None and all(
+        n % b == 0 for n, b in zip((*inside.start, *inside.stop), (*BLOCK, *BLOCK), strict=True)
+    )
     return (box, task_id) if (box in boxes if message.job == "job" else whole) else None
 
 
@@ -138,7 +185,10 @@ def batches(bodies: list[str]) -> Iterator[list[str]]:
 
 def blocks(volume: Path) -> set[str]:
     """Boxes of the stored blocks; their files are named x_y_z."""
-    return {"_".join(reversed(file.name.removesuffix(".gz").split("_"))) for file in volume.glob("*_*_*/*_*_*")}
+    return {
+        "_".join(reversed(file.name.removesuffix(".gz").split("_")))
+        for file in volume.glob("*_*_*/*_*_*")
+    }
 
 
 def other_files(folder: Path) -> set[tuple[str, int, int]]:
@@ -147,6 +197,8 @@ def other_files(folder: Path) -> set[tuple[str, int, int]]:
     files = (
         f
         for f in folder.rglob("*")
-        if f.is_file() and not any(f.is_relative_to(place) for place in free) and "worker-" not in f.name
+        if f.is_file()
+        and not any(f.is_relative_to(place) for place in free)
+        and "worker-" not in f.name
     )
     return {(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files}

@@ -15,8 +15,8 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.message import TaskMessage, encode
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.message import TaskMessage, encode
 
 ODD: list[Any] = [
     None, True, 0, -1, 2**63, 10**400, 1e308, "", " ", "x" * 5000, "\u202e\u0007\n", "🧠", [], {}, [[]], {"a": {"b": []}},
@@ -38,11 +38,21 @@ PLAIN = [
     "<xml/>",
     "A" * 200_000,
 ]
-CONTENT_TYPES = ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "text/plain", "", None, 7]
+CONTENT_TYPES = [
+    "application/x-python-serialize",
+    "application/x-yaml",
+    "application/x-msgpack",
+    "text/plain",
+    "",
+    None,
+    7,
+]
 LIMIT_BYTES = 200_000
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -79,24 +89,36 @@ class Mutator:
         kind = self._random.choice(self._kinds)
         text = kind() or " "
         allowed = "".join(
-            c if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff" else "?" for c in text
+            c
+            if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
+            else "?"
+            for c in text
         )
         return allowed.encode()[:LIMIT_BYTES].decode(errors="ignore")
 
     def _envelope(self) -> dict[str, Any]:
         message = TaskMessage(job=self._job, bbox=str(self._random.choice(self._boxes)))
-        made: dict[str, Any] = json.loads(encode(message, self._queue, f"id-{self._random.getrandbits(64):x}"))
+        made: dict[str, Any] = json.loads(
+            encode(message, self._queue, f"id-{self._random.getrandbits(64):x}")
+        )
         return made
 
     def _with_inner(self, change: Callable[[list[Any]], None]) -> str:
         envelope = self._envelope()
         inner = json.loads(base64.b64decode(envelope["body"]))
         change(inner)
-        return json.dumps(envelope | {"body": base64.b64encode(json.dumps(inner).encode()).decode()})
+        return json.dumps(
+            envelope | {"body": base64.b64encode(json.dumps(inner).encode()).decode()}
+        )
 
     def _place(self, envelope: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """A field somewhere in the envelope."""
-        parents = [envelope, envelope["headers"], envelope["properties"], envelope["properties"]["delivery_info"]]
+        parents = [
+            envelope,
+            envelope["headers"],
+            envelope["properties"],
+            envelope["properties"]["delivery_info"],
+        ]
         parent = self._random.choice(parents)
         return parent, self._random.choice(sorted(parent))
 
@@ -132,7 +154,9 @@ class Mutator:
     def _outer_more(self) -> str:
         envelope = self._envelope()
         parent, _ = self._place(envelope)
-        parent[str(self._random.choice(["x", "args", "callbacks", "a\nb"]))] = self._random.choice(self._odd)
+        parent[str(self._random.choice(["x", "args", "callbacks", "a\nb"]))] = self._random.choice(
+            self._odd
+        )
         return json.dumps(envelope)
 
     def _inner_lost(self) -> str:
@@ -140,16 +164,24 @@ class Mutator:
 
     def _inner_odd(self) -> str:
         def change(inner: list[Any]) -> None:
-            inner[1][self._random.choice(["v", "job", "bbox", "attempts"])] = self._random.choice(self._odd)
+            inner[1][self._random.choice(["v", "job", "bbox", "attempts"])] = self._random.choice(
+                self._odd
+            )
 
         return self._with_inner(change)
 
     def _inner_more(self) -> str:
-        key = self._random.choice(["volume_path", "plugin", "x\n2026 INFO forged line", "🧠", "k" * 3000])
-        return self._with_inner(lambda inner: inner[1].update({key: self._random.choice(self._odd)}))
+        key = self._random.choice(
+            ["volume_path", "plugin", "x\n2026 INFO forged line", "🧠", "k" * 3000]
+        )
+        return self._with_inner(
+            lambda inner: inner[1].update({key: self._random.choice(self._odd)})
+        )
 
     def _version(self) -> str:
-        return self._with_inner(lambda inner: inner[1].update(v=self._random.choice([0, 2, -1, "1", 1.0, 10**50])))
+        return self._with_inner(
+            lambda inner: inner[1].update(v=self._random.choice([0, 2, -1, "1", 1.0, 10**50]))
+        )
 
     def _box(self) -> str:
         n = self._random.randint
@@ -170,7 +202,9 @@ class Mutator:
         if self._random.random() < 0.5:
             envelope["content-encoding"] = self._random.choice(["binary", "utf-16", "gzip", "x"])
         else:
-            envelope["properties"]["body_encoding"] = self._random.choice(["", "hex", None, "base32"])
+            envelope["properties"]["body_encoding"] = self._random.choice(
+                ["", "hex", None, "base32"]
+            )
         return json.dumps(envelope)
 
     def _callback(self) -> str:
@@ -183,7 +217,9 @@ class Mutator:
 
     def _noise(self) -> str:
         raw = self._random.randbytes(self._random.randint(1, 300))
-        return raw.decode("latin-1") if self._random.random() < 0.5 else base64.b64encode(raw).decode()
+        return (
+            raw.decode("latin-1") if self._random.random() < 0.5 else base64.b64encode(raw).decode()
+        )
 
     def _headers(self) -> str:
         envelope = self._envelope()

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import boto3
 import numpy as np
-from proxy import Fault, Proxy, fault_proxy
-from proxy import Service as Name
-from report import Report
-from service import BLOCK, Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.report import Report
+from tests.support.proxy import Fault, Proxy, fault_proxy
+from tests.support.proxy import Service as Name
+from tests.support.service import BLOCK, Service
 
 WORKERS, IN_FLIGHT = 2, 2
 LOOK = 0.5  # seconds between two looks at the ledger, so that looking does not load the local S3
@@ -49,7 +49,12 @@ COLUMNS = (
 
 
 def scenario(
-    folder: Path, aws: dict[str, str], seed: int, cases: Sequence[Case] = FULL, tasks: int = 200, hold_seconds: float = 0.5
+    folder: Path,
+    aws: dict[str, str],
+    seed: int,
+    cases: Sequence[Case] = FULL,
+    tasks: int = 200,
+    hold_seconds: float = 0.5,
 ) -> Report:
     """hold_seconds: that each task takes at least."""
     rows = []
@@ -58,14 +63,21 @@ def scenario(
         place = folder / f"case-{number}"
         place.mkdir()
         with fault_proxy(aws["AWS_ENDPOINT_URL"], seed) as (address, proxy):
-            row, holds = run(case, place, aws | {"AWS_ENDPOINT_URL": address}, proxy, tasks, hold_seconds)
+            row, holds = run(
+                case, place, aws | {"AWS_ENDPOINT_URL": address}, proxy, tasks, hold_seconds
+            )
         rows.append(row)
         kept &= holds
     return Report("outages", COLUMNS, rows, kept)
 
 
 def run(
-    case: Case, folder: Path, behind_proxy: dict[str, str], proxy: Proxy, tasks: int, hold_seconds: float
+    case: Case,
+    folder: Path,
+    behind_proxy: dict[str, str],
+    proxy: Proxy,
+    tasks: int,
+    hold_seconds: float,
 ) -> tuple[Sequence[object], bool]:
     """One job; its row, and whether all promises were kept."""
     name = f"outage-{uuid.uuid4().hex[:8]}"
@@ -93,11 +105,17 @@ def run(
         done, _, again = service.ledger.listing()
         records = list(service.ledger.records(done))
         right = np.array_equal(service.output(), service.input())
-        lines = [line for log in sorted(folder.glob("worker-*.log")) for line in log.read_text().splitlines()]
+        lines = [
+            line
+            for log in sorted(folder.glob("worker-*.log"))
+            for line in log.read_text().splitlines()
+        ]
     finally:
         service.close()
     told = Counter(
-        line.split(" WARNING ", 1)[1].split(" does not", 1)[0] for line in lines if "does not answer, trying on" in line
+        line.split(" WARNING ", 1)[1].split(" does not", 1)[0]
+        for line in lines
+        if "does not answer, trying on" in line
     )
     cloudwatch = told.pop("CloudWatch", 0)
     warnings = sum(" WARNING " in line or " ERROR " in line for line in lines)

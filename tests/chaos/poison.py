@@ -11,16 +11,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from report import Report
-from service import BLOCK, Service
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from tests.chaos.report import Report
+from tests.support.service import BLOCK, Service
 
 MAX_RECEIVES = 3
 
 
 def scenario(
-    folder: Path, aws: dict[str, str], seed: int, size: Vec3 = Vec3(1, 15, 20), poisoned: int = 30, workers: int = 2
+    folder: Path,
+    aws: dict[str, str],
+    seed: int,
+    size: Vec3 = Vec3(1, 15, 20),
+    poisoned: int = 30,
+    workers: int = 2,
 ) -> Report:
     """size: of the job, in boxes. poisoned: boxes, a third for each cause.
 
@@ -34,7 +39,10 @@ def scenario(
         chosen = random.Random(seed).sample(boxes, poisoned)
         third = -(-poisoned // 3)
         for_good, for_now, absent = chosen[:third], chosen[third : 2 * third], chosen[2 * third :]
-        files = {"made to fail for good": (folder / "for-good", for_good), "made to fail now": (folder / "for-now", for_now)}
+        files = {
+            "made to fail for good": (folder / "for-good", for_good),
+            "made to fail now": (folder / "for-now", for_now),
+        }
         for file, lines in files.values():
             file.write_text("\n".join(lines))
         hidden = [hide(folder, box) for box in absent]
@@ -47,25 +55,42 @@ def scenario(
         for _ in range(workers):
             service.start_worker(in_flight=4)
         service.wait_done(len(boxes) - poisoned, 300)
-        service.wait(lambda: service.messages() == (0, 0, poisoned), f"{poisoned} dead letters", 120)
+        service.wait(
+            lambda: service.messages() == (0, 0, poisoned), f"{poisoned} dead letters", 120
+        )
         failed = {record.bbox: record for record in service.records() if record.state == "failed"}
         source, output = service_input(service, hidden, volume), service.output_where_written()
         others_right = all(
             np.array_equal(output[part.slices()], source[part.slices()])
             for part in (BoundingBox.parse(box) for box in boxes if box not in chosen)
         )
-        causes = {"made to fail for good": for_good, "made to fail now": for_now, "lacks the block": absent}
+        causes = {
+            "made to fail for good": for_good,
+            "made to fail now": for_now,
+            "lacks the block": absent,
+        }
         told = {
-            cause: sum(box in failed and cause in failed[box].error and failed[box].final for box in there)
+            cause: sum(
+                box in failed and cause in failed[box].error and failed[box].final for box in there
+            )
             for cause, there in causes.items()
         }
         attempts = {
-            cause: max((failed[box].attempts for box in there if box in failed), default=0) for cause, there in causes.items()
+            cause: max((failed[box].attempts for box in there if box in failed), default=0)
+            for cause, there in causes.items()
         }
 
         for file, _ in files.values():
             file.write_text("")
-        first = service.producer("redrive", "--queue", service.queue, "--ledger", service.ledger.path, "--cause", "for good")
+        first = service.producer(
+            "redrive",
+            "--queue",
+            service.queue,
+            "--ledger",
+            service.ledger.path,
+            "--cause",
+            "for good",
+        )
         service.wait_done(len(boxes) - poisoned + len(for_good), 120)
         for away, block in hidden:
             away.rename(block)
@@ -73,10 +98,21 @@ def scenario(
         service.wait_done(len(boxes), 120)
         service.wait(lambda: service.messages() == (0, 0, 0), "no message left", 60)
         done, still_failed = service.ledger.boxes()
-        complete = np.array_equal(service.output(), service.input()) and len(done) == len(boxes) and not still_failed
+        complete = (
+            np.array_equal(service.output(), service.input())
+            and len(done) == len(boxes)
+            and not still_failed
+        )
         lived = all(process.poll() is None for process in service.workers)
     rows = [
-        (cause, len(there), told[cause], attempts[cause], len(boxes) - poisoned, len(there) if complete else "not all")
+        (
+            cause,
+            len(there),
+            told[cause],
+            attempts[cause],
+            len(boxes) - poisoned,
+            len(there) if complete else "not all",
+        )
         for cause, there in causes.items()
     ]
     holds = (
@@ -104,7 +140,9 @@ def hide(folder: Path, box: str) -> tuple[Path, Path]:
     return away, block
 
 
-def service_input(service: Service, hidden: list[tuple[Path, Path]], volume: BoundingBox) -> np.ndarray:
+def service_input(
+    service: Service, hidden: list[tuple[Path, Path]], volume: BoundingBox
+) -> np.ndarray:
     """The input, with zeros where its blocks were taken away."""
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+from tests.support.paths import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import Report
-from service import BLOCK, Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.report import Report
+from tests.support.service import BLOCK, Service
 
 GRID = Vec3(3, 5, 5)
 
 
-def scenario(folder: Path, aws: dict[str, str], seed: int, each: int = 10, grid: Vec3 = GRID) -> Report:
+def scenario(
+    folder: Path, aws: dict[str, str], seed: int, each: int = 10, grid: Vec3 = GRID
+) -> Report:
     """Spoil `each` blocks in each way, in as many boxes of `grid`; see what `verify` finds, and do those boxes again."""
     service = Service(folder, f"spoilt-{seed}", aws)
     try:
@@ -41,34 +43,64 @@ def scenario(folder: Path, aws: dict[str, str], seed: int, each: int = 10, grid:
         for way, (_, spoil) in ways.items():
             for box in spoilt[way]:
                 spoil(_block(folder / "out", box))
-        problems = {problem["box"]: problem["kind"] for problem in _verify(service, "--enqueue")["problems"]}
+        problems = {
+            problem["box"]: problem["kind"] for problem in _verify(service, "--enqueue")["problems"]
+        }
         rows: list[list[object]] = []
         for way, (kind, _) in ways.items():
-            rows.append([way, each, sum(problems.pop(box, "") == kind for box in spoilt[way]), kind])
+            rows.append(
+                [way, each, sum(problems.pop(box, "") == kind for box in spoilt[way]), kind]
+            )
         right = all(row[1] == row[2] for row in rows) and not problems
         rows.append(["nothing", len(boxes) - len(chosen), len(problems) + wrong_before, ""])
         service.wait_done(len(boxes), 300)
         wrong_after = _verify(service)["wrong"]
         equal = np.array_equal(service.output(), calm)
-        rows.append(["those boxes done again", len(chosen), wrong_after, "the same bytes" if equal else "OTHER BYTES"])
+        rows.append(
+            [
+                "those boxes done again",
+                len(chosen),
+                wrong_after,
+                "the same bytes" if equal else "OTHER BYTES",
+            ]
+        )
         holds = right and equal and not wrong_before and not wrong_after
-        return Report("spoilt", ["what was done to a block", "boxes", "found wrong", "told as"], rows, holds)
+        return Report(
+            "spoilt", ["what was done to a block", "boxes", "found wrong", "told as"], rows, holds
+        )
     finally:
         service.close()
 
 
-def _run(service: Service, job: str, boxes: list[str], step: dict[str, Any]) -> subprocess.Popen[bytes]:
+def _run(
+    service: Service, job: str, boxes: list[str], step: dict[str, Any]
+) -> subprocess.Popen[bytes]:
     """Do a job over all boxes, whatever another job recorded of them; returns the worker, which runs on."""
     service.chain(step)
     service.enqueue(job=job)
     worker = service.start_worker(in_flight=2)
-    service.wait(lambda: sum(record.job == job for record in service.ledger.records(boxes)) == len(boxes), job, 300)
+    service.wait(
+        lambda: sum(record.job == job for record in service.ledger.records(boxes)) == len(boxes),
+        job,
+        300,
+    )
     return worker
 
 
 def _verify(service: Service, *options: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "producer", "verify", "--pipeline", str(service.pipeline), "--json", *options]
-    done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=300, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "producer",
+        "verify",
+        "--pipeline",
+        str(service.pipeline),
+        "--json",
+        *options,
+    ]
+    done = subprocess.run(
+        command, env=service.environment, capture_output=True, text=True, timeout=300, check=False
+    )
     if done.returncode not in (0, 1):
         raise RuntimeError(done.stderr)
     report: dict[str, Any] = json.loads(done.stdout)
@@ -102,6 +134,12 @@ def _ways(folder: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
         "truncated to its half": ("damaged", truncate),
         "one voxel made NaN": ("nan", fill(np.nan, 1)),
         "made zero": ("zero", fill(0)),
-        "that of an earlier run, its time kept": ("stale", lambda block: shutil.copy2(earlier(block), block)),
-        "that of an earlier run, its time new": ("stale", lambda block: shutil.copyfile(earlier(block), block)),
+        "that of an earlier run, its time kept": (
+            "stale",
+            lambda block: shutil.copy2(earlier(block), block),
+        ),
+        "that of an earlier run, its time new": (
+            "stale",
+            lambda block: shutil.copyfile(earlier(block), block),
+        ),
     }

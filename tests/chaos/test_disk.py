@@ -3,14 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from disk import FULL, Case, scenario
-from small_disk import NoMount
+
+from tests.chaos.disk import FULL, Case, scenario
+from tests.support.small_disk import NoMount
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize("case", FULL)
-def test_a_job_is_completed_after_the_repair(tmp_path: Path, aws: dict[str, str], case: Case) -> None:
+def test_a_job_is_completed_after_the_repair(
+    tmp_path: Path, aws: dict[str, str], case: Case
+) -> None:
     try:
         report = scenario(tmp_path, aws, 1, cases=[case], tasks=24, seconds=3)
     except NoMount as reason:

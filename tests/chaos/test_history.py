@@ -6,8 +6,8 @@ import signal
 from datetime import datetime
 from pathlib import Path
 
-from history import CutOff, cut_off, history
-from killer import Kill
+from tests.chaos.history import CutOff, cut_off, history
+from tests.support.killer import Kill
 
 FIRST = """\
 2026-01-02 03:04:05,000 INFO started 0-16_0-64_0-64 of job job, attempt 1

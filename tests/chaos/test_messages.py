@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from messages import scenario
+
+from tests.chaos.messages import scenario
 
 pytestmark = pytest.mark.e2e
 

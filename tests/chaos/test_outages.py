@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from outages import Case, scenario
+
+from tests.chaos.outages import Case, scenario
 
 pytestmark = pytest.mark.e2e
 

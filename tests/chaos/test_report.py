@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report import Report, joined, put
+
+from tests.chaos.report import Report, joined, put
 
 ONE = Report("kills", ("seed", "done"), [(1, "all")], True)
 TWO = Report("kills", ("seed", "done"), [(2, "some")], False)

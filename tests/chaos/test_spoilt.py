@@ -3,13 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from spoilt import scenario
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.spoilt import scenario
 
 
 @pytest.mark.e2e
-def test_verify_finds_each_spoilt_block_and_nothing_else(tmp_path: Path, aws: dict[str, str]) -> None:
+def test_verify_finds_each_spoilt_block_and_nothing_else(
+    tmp_path: Path, aws: dict[str, str]
+) -> None:
     report = scenario(tmp_path, aws, seed=1, each=2, grid=Vec3(1, 4, 4))
     assert [row[1] for row in report.rows[:6]] == [row[2] for row in report.rows[:6]] == [2] * 6
     assert report.holds, report.table()

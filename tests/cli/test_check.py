@@ -11,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import create_volume
 
 NET = {
@@ -40,13 +40,18 @@ def peak(text: str) -> float:
 
 
 def test_patches_utilization_and_memory_of_a_chunk(tmp_path: Path) -> None:
-    text = check(tmp_path, [{"op": "create-chunk", "size": [112, 1152, 1152]}, NET | {"mask_output_chunk": True}])
+    text = check(
+        tmp_path,
+        [{"op": "create-chunk", "size": [112, 1152, 1152]}, NET | {"mask_output_chunk": True}],
+    )
     assert "chunk lattice (used here): 252 patches per task, voxel utilization 45%" in text
     assert re.search(r"global lattice: \d+ patches per task, voxel utilization \d+%", text)
     assert re.search(r"nearby chunk sizes that do better: \[\d+, \d+, \d+\] \d+%", text)
     voxels, sections = 112 * 1152 * 1152, 20 * 1152 * 1152
     patch = 20 * 256 * 256 * 4 * (1 + 2 * 3 + 2)
-    assert peak(text) == pytest.approx((voxels * (1 + 3) + sections * 4 * (3 + 1) + patch) / 1e9, abs=0.006)
+    assert peak(text) == pytest.approx(
+        (voxels * (1 + 3) + sections * 4 * (3 + 1) + patch) / 1e9, abs=0.006
+    )
 
 
 def test_the_size_of_tasks_can_be_given(tmp_path: Path) -> None:
@@ -57,19 +62,29 @@ def test_the_size_of_tasks_can_be_given(tmp_path: Path) -> None:
 
 
 def test_a_size_without_voxels_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(cli, ["check", str(tmp_path / "p.yaml"), "--chunk-size", "0", "4", "4"])
+    done = CliRunner().invoke(
+        cli, ["check", str(tmp_path / "p.yaml"), "--chunk-size", "0", "4", "4"]
+    )
     assert done.exit_code == 2
     assert "0 is not in the range x>=1" in done.output
 
 
 def test_a_net_behind_downsample_has_fewer_voxels(tmp_path: Path) -> None:
-    load, small = {"op": "load-precomputed", "volume_path": "file:///none"}, {"op": "downsample", "factor": [1, 2, 4]}
+    load, small = (
+        {"op": "load-precomputed", "volume_path": "file:///none"},
+        {"op": "downsample", "factor": [1, 2, 4]},
+    )
     assert "252 patches per task" in check(tmp_path, [load, NET], "--chunk-size", 108, 1088, 1088)
-    assert "252 patches per task" in check(tmp_path, [load, small, NET], "--chunk-size", 108, 2176, 4352)
+    assert "252 patches per task" in check(
+        tmp_path, [load, small, NET], "--chunk-size", 108, 2176, 4352
+    )
 
 
 def test_the_largest_of_several_nets_counts_and_floats_take_more(tmp_path: Path) -> None:
-    chain = [{"op": "load-precomputed", "volume_path": "file:///none"}, NET | {"num_input_channels": 1}]
+    chain = [
+        {"op": "load-precomputed", "volume_path": "file:///none"},
+        NET | {"num_input_channels": 1},
+    ]
     size = ("--chunk-size", 28, 640, 640)
     plain = peak(check(tmp_path, chain, *size))
     normalized = peak(check(tmp_path, [chain[0], {"op": "normalize-intensity"}, chain[1]], *size))
@@ -90,7 +105,11 @@ def test_open_adds_what_the_process_takes(tmp_path: Path) -> None:
 def test_open_points_out_boxes_that_share_blocks(tmp_path: Path) -> None:
     path = str(tmp_path / "out")
     create_volume(
-        path, bounds=BoundingBox.parse("0-16_0-64_0-64"), voxel_size=(40, 8, 8), block_size=Vec3(8, 32, 32), dtype="uint8"
+        path,
+        bounds=BoundingBox.parse("0-16_0-64_0-64"),
+        voxel_size=(40, 8, 8),
+        block_size=Vec3(8, 32, 32),
+        dtype="uint8",
     )
     file = tmp_path / "p.yaml"
 
@@ -98,17 +117,36 @@ def test_open_points_out_boxes_that_share_blocks(tmp_path: Path) -> None:
         tasks = {"op": "generate-tasks", "volume_path": path, "chunk_size": size}
         chain = [{"op": "create-chunk"}, {"op": "save-precomputed", "volume_path": path}]
         file.write_text(json.dumps({"tasks": tasks, "operators": chain}))
-        return CliRunner().invoke(cli, ["check", str(file), "--open"], catch_exceptions=False).output
+        return (
+            CliRunner().invoke(cli, ["check", str(file), "--open"], catch_exceptions=False).output
+        )
 
-    assert "note: workers are likely to refuse these boxes: box 0-8_0-32_0-30 would share blocks" in told(8, 32, 30)
+    assert (
+        "note: workers are likely to refuse these boxes: box 0-8_0-32_0-30 would share blocks"
+        in told(8, 32, 30)
+    )
     assert "note" not in told(8, 32, 64)
 
 
 def test_open_lists_better_sizes_of_whole_blocks(tmp_path: Path) -> None:
     path = str(tmp_path / "out")
     box = BoundingBox.parse("0-256_0-2048_0-2048")
-    create_volume(path, bounds=box, voxel_size=(40, 8, 8), block_size=Vec3(32, 128, 128), dtype="uint8", channels=3)
-    chain = [{"op": "create-chunk", "size": [64, 512, 512]}, NET, {"op": "save-precomputed", "volume_path": path}]
-    listed = re.findall(r"\[(\d+), (\d+), (\d+)\] \d+%", check(tmp_path, chain, "--chunk-size", 64, 512, 512, "--open"))
+    create_volume(
+        path,
+        bounds=box,
+        voxel_size=(40, 8, 8),
+        block_size=Vec3(32, 128, 128),
+        dtype="uint8",
+        channels=3,
+    )
+    chain = [
+        {"op": "create-chunk", "size": [64, 512, 512]},
+        NET,
+        {"op": "save-precomputed", "volume_path": path},
+    ]
+    listed = re.findall(
+        r"\[(\d+), (\d+), (\d+)\] \d+%",
+        check(tmp_path, chain, "--chunk-size", 64, 512, 512, "--open"),
+    )
     assert listed
     assert all(int(z) % 32 == int(y) % 128 == int(x) % 128 == 0 for z, y, x in listed)

@@ -11,18 +11,26 @@ from typing import Any
 import click
 import pytest
 
-from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.cli.chunkflow import cli
-from chunkflow_worker.operator import find_operator
-from chunkflow_worker.options import click_options
+from chunkflow_worker.config.options import click_options
+from chunkflow_worker.pipeline.catalog import operator_names
+from chunkflow_worker.pipeline.operator import find_operator
 
 # By command (the empty one is `chunkflow` itself) and option: flags, with those that turn it off behind the slash, type or
 # choices, and where they are not the usual ones nargs, default and required.
-PEER: dict[str, dict[str, dict[str, Any]]] = json.loads((Path(__file__).parent / "chunkflow_1_2_0_options.json").read_text())
+PEER: dict[str, dict[str, dict[str, Any]]] = json.loads(
+    (Path(__file__).parent / "chunkflow_1_2_0_options.json").read_text()
+)
 
 # What takes more than chunkflow did is no difference. Paths may be in the cloud, so click does not look whether they exist,
 # and limits of numbers are the model's.
-TAKES_ALSO = {"path": {"text"}, "file": {"text"}, "directory": {"text"}, "integer": {"float"}, "integer range": {"integer"}}
+TAKES_ALSO = {
+    "path": {"text"},
+    "file": {"text"},
+    "directory": {"text"},
+    "integer": {"float"},
+    "integer range": {"integer"},
+}
 
 # Differences on purpose: by reason, the command (* for any), the option, the fact, and what it is here.
 ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
@@ -40,20 +48,26 @@ ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
     ],
     "chosen from the free memory": [("inference", "batch_size", "default", None)],
     "the default was none of the choices": [("load-zarr", "driver", "default", "local")],
-    "a predictor, which tifffile refuses as a compression": [("save-tif", "compression", "lacks", {"delta"})],
+    "a predictor, which tifffile refuses as a compression": [
+        ("save-tif", "compression", "lacks", {"delta"})
+    ],
     "types that files can hold are told before any work": [("save-h5", "dtype", "type", "choice")],
     "two options bore one flag": [
         ("load-skeleton", "offset", "lacks", {"-o"}),
         ("setup-env", "crop_chunk_margin", "lacks", {"-c"}),
     ],
-    "workers renew their lease, so that of a dead one may be short": [("setup-env", "visibility_timeout", "default", 60)],
+    "workers renew their lease, so that of a dead one may be short": [
+        ("setup-env", "visibility_timeout", "default", 60)
+    ],
 }
 
 Difference = tuple[str, str, str, Any]
 
 
 def our_options(command: str) -> list[click.Parameter]:
-    return cli.params if not command else click_options(find_operator(command), skip=frozenset({"op"}))
+    return (
+        cli.params if not command else click_options(find_operator(command), skip=frozenset({"op"}))
+    )
 
 
 def differences(command: str) -> Iterator[Difference]:
@@ -92,17 +106,31 @@ def _facts(theirs: dict[str, Any], option: click.Option) -> Iterator[tuple[str, 
 
 def reason_for(difference: Difference) -> str | None:
     anywhere = ("*", *difference[1:])
-    return next((reason for reason, places in ON_PURPOSE.items() if difference in places or anywhere in places), None)
+    return next(
+        (
+            reason
+            for reason, places in ON_PURPOSE.items()
+            if difference in places or anywhere in places
+        ),
+        None,
+    )
 
 
 @pytest.mark.parametrize("command", sorted(PEER))
 def test_every_option_is_there_or_there_is_a_reason(command: str) -> None:
     assert not command or command in operator_names()
-    assert [difference for difference in differences(command) if reason_for(difference) is None] == []
+    assert [
+        difference for difference in differences(command) if reason_for(difference) is None
+    ] == []
 
 
 def test_no_reason_is_stale() -> None:
-    found = [d for command in PEER if not command or command in operator_names() for d in differences(command)]
+    found = [
+        d
+        for command in PEER
+        if not command or command in operator_names()
+        for d in differences(command)
+    ]
     found += [("*", *rest) for _, *rest in found]
     listed = [place for places in ON_PURPOSE.values() for place in places]
     assert [place for place in listed if place not in found] == []
@@ -116,5 +144,7 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize("command", operator_names())
 def test_no_flag_stands_for_two_options(command: str) -> None:
     """In chunkflow, load-skeleton had two options -o, and setup-env two -c."""
-    flags = Counter(flag for option in our_options(command) for flag in [*option.opts, *option.secondary_opts])
+    flags = Counter(
+        flag for option in our_options(command) for flag in [*option.opts, *option.secondary_opts]
+    )
     assert [flag for flag, count in flags.items() if count > 1] == []

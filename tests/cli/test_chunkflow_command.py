@@ -12,12 +12,13 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.catalog import operator_names
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError, PermanentError, StorageUnavailable
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.catalog import operator_names
+from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from tests.support.paths import ROOT
 
 INFER = ["inference", "-f", "identity", "-s", "4", "16", "16", "-v", "1", "4", "4", "-c", "1"]
 
@@ -32,7 +33,9 @@ def volumes(tmp_path: Path) -> tuple[str, str, str, np.ndarray]:
     bounds = BoundingBox.parse("0-16_0-64_0-64")
     paths = [f"file://{tmp_path}/{name}" for name in ("in", "out", "again")]
     for path in paths:
-        create_volume(path, bounds=bounds, voxel_size=(40, 8, 8), block_size=Vec3(8, 32, 32), dtype="uint8")
+        create_volume(
+            path, bounds=bounds, voxel_size=(40, 8, 8), block_size=Vec3(8, 32, 32), dtype="uint8"
+        )
     image = np.random.default_rng(0).integers(1, 255, bounds.size, np.uint8)
     PrecomputedVolume(paths[0]).write(bounds, image)
     return paths[0], paths[1], paths[2], image
@@ -44,23 +47,60 @@ def test_a_chain_is_frozen_whole_or_not_at_all(tmp_path: Path) -> None:
         run("--freeze", tmp_path / "file" / "p.yaml", "create-chunk")
     told = run("--freeze", tmp_path / "new folder" / "größe.yaml", "create-chunk").output
     assert f"chunkflow-worker check '{tmp_path}/new folder/größe.yaml'" in told
-    assert [o.op for o in Pipeline.load(tmp_path / "new folder" / "größe.yaml").operators] == ["create-chunk"]
+    assert [o.op for o in Pipeline.load(tmp_path / "new folder" / "größe.yaml").operators] == [
+        "create-chunk"
+    ]
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "größe.yaml", "new folder"]
 
 
 def test_an_error_of_what_makes_the_tasks_names_it() -> None:
-    with pytest.raises(ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"):
+    with pytest.raises(
+        ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"
+    ):
         run("generate-tasks", "create-chunk")
-    with pytest.raises(ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"):
+    with pytest.raises(
+        ConfigError, match="generate-tasks: grid: region: nothing says which region to cut"
+    ):
         run("generate-tasks")
 
 
 def test_a_dry_run_leaves_neither_records_nor_boxes(tmp_path: Path) -> None:
     """A record would tell the producer that the box is done."""
     assert (
-        run("--dry-run", "--ledger", tmp_path / "log", "create-bbox", "-s", 0, 0, 0, "-z", 8, 8, 8, "create-chunk").exit_code == 0
+        run(
+            "--dry-run",
+            "--ledger",
+            tmp_path / "log",
+            "create-bbox",
+            "-s",
+            0,
+            0,
+            0,
+            "-z",
+            8,
+            8,
+            8,
+            "create-chunk",
+        ).exit_code
+        == 0
     )
-    grid = ["generate-tasks", "-s", 0, 0, 0, "-g", 1, 1, 2, "-c", 8, 8, 8, "-f", tmp_path / "boxes.npy"]
+    grid = [
+        "generate-tasks",
+        "-s",
+        0,
+        0,
+        0,
+        "-g",
+        1,
+        1,
+        2,
+        "-c",
+        8,
+        8,
+        8,
+        "-f",
+        tmp_path / "boxes.npy",
+    ]
     assert run("--dry-run", *grid).exit_code == 0
     assert not list(tmp_path.iterdir())
     assert run(*grid).exit_code == 0
@@ -68,28 +108,60 @@ def test_a_dry_run_leaves_neither_records_nor_boxes(tmp_path: Path) -> None:
 
 
 def test_a_skipped_task_without_a_box_is_told() -> None:
-    assert "skipped the task: all voxels of 'chunk' are zero" in run("create-chunk", "-p", "zero", "skip-all-zero").output
+    assert (
+        "skipped the task: all voxels of 'chunk' are zero"
+        in run("create-chunk", "-p", "zero", "skip-all-zero").output
+    )
 
 
 def test_a_chain_runs_on_each_box_of_a_grid(volumes: tuple, tmp_path: Path) -> None:
     source, target, _, image = volumes
     tasks = ["generate-tasks", "-v", source, "-c", 8, 32, 32]
-    done = run("--ledger", tmp_path / "log", *tasks, "load-precomputed", "-v", source, *INFER, "save-precomputed", "-v", target)
+    done = run(
+        "--ledger",
+        tmp_path / "log",
+        *tasks,
+        "load-precomputed",
+        "-v",
+        source,
+        *INFER,
+        "save-precomputed",
+        "-v",
+        target,
+    )
     assert done.exit_code == 0, done.output
-    assert np.array_equal(PrecomputedVolume(target).read(BoundingBox.parse("0-16_0-64_0-64")), image)
+    assert np.array_equal(
+        PrecomputedVolume(target).read(BoundingBox.parse("0-16_0-64_0-64")), image
+    )
     records = [json.loads(p.read_text()) for p in (tmp_path / "log").glob("*.json")]
     assert len(records) == 8
-    assert all(list(r["timer"]) == ["load-precomputed", "inference", "save-precomputed"] for r in records)
+    assert all(
+        list(r["timer"]) == ["load-precomputed", "inference", "save-precomputed"] for r in records
+    )
 
 
 def test_metrics_of_a_local_run_reach_cloudwatch(
-    volumes: tuple, tmp_path: Path, aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
+    volumes: tuple,
+    tmp_path: Path,
+    aws: dict[str, str],
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As chunkflow's plugin of that name did it, which its package lacks."""
     monkeypatch.setenv("CHUNKFLOW_METRICS_NAMESPACE", unique_name)
     source, target, *_ = volumes
     tasks = ["generate-tasks", "-v", source, "-c", 8, 32, 32]
-    chain = ["skip-task-by-blocks-in-volume", "-v", target, "load-precomputed", "-v", source, "save-precomputed", "-v", target]
+    chain = [
+        "skip-task-by-blocks-in-volume",
+        "-v",
+        target,
+        "load-precomputed",
+        "-v",
+        source,
+        "save-precomputed",
+        "-v",
+        target,
+    ]
     for part in (["-i", 0, "-p", 3], []):
         done = run("--metrics", "cloudwatch", "--ledger", tmp_path / "log", *tasks, *part, *chain)
         assert done.exit_code == 0, done.output
@@ -97,7 +169,14 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
     assert [r["state"] for r in records].count("skipped") == 3
     client = boto3.client("cloudwatch")
     found = {m["MetricName"] for m in client.list_metrics(Namespace=unique_name)["Metrics"]}
-    assert found == {"OperatorSeconds", "TaskSeconds", "Voxels", "VoxelsPerSecond", "TasksSucceeded", "TasksSkipped"}
+    assert found == {
+        "OperatorSeconds",
+        "TaskSeconds",
+        "Voxels",
+        "VoxelsPerSecond",
+        "TasksSucceeded",
+        "TasksSkipped",
+    }
 
     def total(name: str, **dimensions: str) -> float:
         now = datetime.now(UTC)
@@ -108,7 +187,11 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
         )  # fmt: skip
         return sum(point["Sum"] for point in answer["Datapoints"])
 
-    assert (total("TasksSucceeded"), total("TasksSkipped"), total("Voxels")) == (8, 3, 11 * 8 * 32 * 32)
+    assert (total("TasksSucceeded"), total("TasksSkipped"), total("Voxels")) == (
+        8,
+        3,
+        11 * 8 * 32 * 32,
+    )
     taken = sum(r["timer"].get("save-precomputed", 0.0) for r in records)
     assert total("OperatorSeconds", operator="save-precomputed") == pytest.approx(taken) != 0
 
@@ -116,22 +199,50 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
 def test_a_frozen_chain_gives_the_same_result(volumes: tuple, tmp_path: Path) -> None:
     source, target, again, _ = volumes
     file = tmp_path / "p.yaml"
-    chain = ["generate-tasks", "-v", source, "-c", 8, 32, 32, "load-precomputed", "-v", source, *INFER, "threshold", "-t", 0.3]
+    chain = [
+        "generate-tasks",
+        "-v",
+        source,
+        "-c",
+        8,
+        32,
+        32,
+        "load-precomputed",
+        "-v",
+        source,
+        *INFER,
+        "threshold",
+        "-t",
+        0.3,
+    ]
     assert run(*chain, "save-precomputed", "-v", target).exit_code == 0
     assert run("--freeze", file, *chain, "save-precomputed", "-v", again).exit_code == 0
     bounds = PrecomputedVolume(again).bounds
     assert PrecomputedVolume(again).missing(bounds), "freezing runs nothing"
     frozen = yaml.safe_load(file.read_text())
-    assert [o["op"] for o in frozen["operators"]] == ["load-precomputed", "inference", "threshold", "save-precomputed"]
-    assert frozen["tasks"] == {"op": "generate-tasks", "volume_path": source, "chunk_size": [8, 32, 32]}
+    assert [o["op"] for o in frozen["operators"]] == [
+        "load-precomputed",
+        "inference",
+        "threshold",
+        "save-precomputed",
+    ]
+    assert frozen["tasks"] == {
+        "op": "generate-tasks",
+        "volume_path": source,
+        "chunk_size": [8, 32, 32],
+    }
     assert run("--pipeline", file).exit_code == 0
-    assert np.array_equal(PrecomputedVolume(again).read(bounds), PrecomputedVolume(target).read(bounds))
+    assert np.array_equal(
+        PrecomputedVolume(again).read(bounds), PrecomputedVolume(target).read(bounds)
+    )
 
 
 def test_a_pipeline_file_can_run_on_one_box(volumes: tuple, tmp_path: Path) -> None:
     source, target, _, image = volumes
     file = tmp_path / "p.yaml"
-    run("--freeze", file, "load-precomputed", "-v", source, *INFER, "save-precomputed", "-v", target)
+    run(
+        "--freeze", file, "load-precomputed", "-v", source, *INFER, "save-precomputed", "-v", target
+    )
     assert run("--pipeline", file, "generate-tasks", "-b", "8-16_0-32_32-64").exit_code == 0
     box = BoundingBox.parse("8-16_0-32_32-64")
     made = PrecomputedVolume(target)
@@ -150,13 +261,31 @@ def test_files_work_without_any_box(tmp_path: Path) -> None:
 
 def test_mip_is_the_default_of_operators_that_are_given_none(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
-    run("--mip", 2, "--freeze", file, "load-precomputed", "-v", "file://x", "save-precomputed", "-v", "file://y", "-m", 1)
+    run(
+        "--mip",
+        2,
+        "--freeze",
+        file,
+        "load-precomputed",
+        "-v",
+        "file://x",
+        "save-precomputed",
+        "-v",
+        "file://y",
+        "-m",
+        1,
+    )
     assert [o["mip"] for o in yaml.safe_load(file.read_text())["operators"]] == [2, 1]
 
 
 def test_dry_run_writes_nothing(volumes: tuple) -> None:
     source, target, _, _ = volumes
-    assert run("--dry-run", "load-precomputed", "-v", source, "save-precomputed", "-v", target).exit_code == 0
+    assert (
+        run(
+            "--dry-run", "load-precomputed", "-v", source, "save-precomputed", "-v", target
+        ).exit_code
+        == 0
+    )
     made = PrecomputedVolume(target)
     assert len(made.missing(made.bounds)) == 8
 
@@ -164,7 +293,9 @@ def test_dry_run_writes_nothing(volumes: tuple) -> None:
 def test_mistakes_are_told_with_place_and_cure(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'threshold'"):
         run("create-chunk", "treshold")
-    with pytest.raises(ConfigError, match=r"threshold\): reads 'image', which no operator before it makes"):
+    with pytest.raises(
+        ConfigError, match=r"threshold\): reads 'image', which no operator before it makes"
+    ):
         run("create-chunk", "threshold", "-i", "image")
     with pytest.raises(ConfigError, match="smaller than the output patch"):
         run("create-chunk", "inference", "-f", "identity", "-s", 4, 4, 4)
@@ -178,7 +309,17 @@ def test_mistakes_are_told_with_place_and_cure(tmp_path: Path) -> None:
 def test_an_error_in_a_task_ends_the_run(volumes: tuple, tmp_path: Path) -> None:
     source, target, _, _ = volumes
     with pytest.raises(PermanentError, match=r"load-precomputed on 90-98_0-8_0-8: .* lies outside"):
-        run("generate-tasks", "-b", "90-98_0-8_0-8", "load-precomputed", "-v", source, "save-precomputed", "-v", target)
+        run(
+            "generate-tasks",
+            "-b",
+            "90-98_0-8_0-8",
+            "load-precomputed",
+            "-v",
+            source,
+            "save-precomputed",
+            "-v",
+            target,
+        )
 
 
 def test_help_groups_the_operators() -> None:
@@ -190,7 +331,7 @@ def test_help_groups_the_operators() -> None:
 
 
 def test_pipelines_that_are_shipped_are_valid() -> None:
-    files = list((Path(__file__).parents[2] / "deploy" / "pipelines").glob("*.yaml"))
+    files = list((ROOT / "deploy" / "pipelines").glob("*.yaml"))
     assert files
     for file in files:
         assert Pipeline.load(file).operators

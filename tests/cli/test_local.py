@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.cli.local import in_order
 from chunkflow_worker.cli.summary import show_summary
 from chunkflow_worker.errors import Preempted
-from chunkflow_worker.task import Task
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.pipeline.task import Task
 
 Check = Callable[[], None]
 

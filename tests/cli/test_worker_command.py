@@ -14,8 +14,8 @@ import yaml
 from click.testing import CliRunner
 
 from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.config.settings import Settings, settings_table
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.settings import Settings, settings_table
 
 MAIN = "from chunkflow_worker.cli.worker import main; main()"
 
@@ -34,7 +34,12 @@ def test_check_prints_what_a_chain_will_do(tmp_path: Path) -> None:
     file = pipeline(
         tmp_path / "p.yaml",
         {"op": "load-precomputed", "volume_path": "s3://lab/em"},
-        {"op": "inference", "framework": "identity", "input_patch_size": [16, 64, 64], "output_patch_overlap": [4, 16, 16]},
+        {
+            "op": "inference",
+            "framework": "identity",
+            "input_patch_size": [16, 64, 64],
+            "output_patch_overlap": [4, 16, 16],
+        },
         {"op": "threshold", "threshold": 0.25},
         {"op": "save-precomputed", "volume_path": "s3://lab/mask"},
     )
@@ -47,7 +52,9 @@ def test_check_prints_what_a_chain_will_do(tmp_path: Path) -> None:
 
 
 def test_check_tells_all_faults_at_once_with_exit_status_2(tmp_path: Path) -> None:
-    file = pipeline(tmp_path / "p.yaml", {"op": "create-chunk", "sise": [1, 1, 1]}, {"op": "thresold"})
+    file = pipeline(
+        tmp_path / "p.yaml", {"op": "create-chunk", "sise": [1, 1, 1]}, {"op": "thresold"}
+    )
     done = run("check", file)
     assert done.returncode == 2
     assert "2 faults" in done.stderr
@@ -57,7 +64,9 @@ def test_check_tells_all_faults_at_once_with_exit_status_2(tmp_path: Path) -> No
 
 
 def test_check_can_open_the_volumes(tmp_path: Path) -> None:
-    file = pipeline(tmp_path / "p.yaml", {"op": "load-precomputed", "volume_path": f"file://{tmp_path}/none"})
+    file = pipeline(
+        tmp_path / "p.yaml", {"op": "load-precomputed", "volume_path": f"file://{tmp_path}/none"}
+    )
     assert run("check", file).returncode == 0
     done = run("check", "--open", file)
     assert done.returncode == 2
@@ -73,7 +82,12 @@ def test_schema_is_printed_as_json() -> None:
 def test_settings_are_printed_as_a_table() -> None:
     output = CliRunner().invoke(cli, ["settings"]).output
     assert output.strip() == settings_table()
-    for name in ("CHUNKFLOW_LEASE_SECONDS", "AWS_REGION", "AWS_ENDPOINT_URL", "CUDA_VISIBLE_DEVICES"):
+    for name in (
+        "CHUNKFLOW_LEASE_SECONDS",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+        "CUDA_VISIBLE_DEVICES",
+    ):
         assert f"`{name}`" in output
 
 
@@ -85,9 +99,13 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.in_flight, settings.region) == (3, "eu-north-1")
 
 
-def test_the_region_is_that_of_the_profile_when_no_variable_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_is_that_of_the_profile_when_no_variable_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "config"
-    config.write_text("[default]\nregion = eu-central-1\n[profile lab]\nregion = eu-west-2\n[profile bare]\n")
+    config.write_text(
+        "[default]\nregion = eu-central-1\n[profile lab]\nregion = eu-west-2\n[profile bare]\n"
+    )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -100,9 +118,15 @@ def test_the_region_is_that_of_the_profile_when_no_variable_tells(tmp_path: Path
 
 
 def test_wrong_settings_are_told_by_their_variables() -> None:
-    variables = {"CHUNKFLOW_PIPELINE": "p.yaml", "CHUNKFLOW_IN_FLIGHT": "many", "CHUNKFLOW_LEASE_SECONDS": "1"}
+    variables = {
+        "CHUNKFLOW_PIPELINE": "p.yaml",
+        "CHUNKFLOW_IN_FLIGHT": "many",
+        "CHUNKFLOW_LEASE_SECONDS": "1",
+    }
     command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     assert "settings: 2 faults" in done.stderr
     assert "CHUNKFLOW_IN_FLIGHT: 'many'" in done.stderr
@@ -133,7 +157,14 @@ def test_misspelt_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_tells_each_command_in_a_line_of_80_columns() -> None:
     done = run("--help")
-    assert len(re.findall(r"^  [a-z-]+ +[A-Z].*\w\.?$", done.stdout.partition("Commands:")[2], re.MULTILINE)) == 6
+    assert (
+        len(
+            re.findall(
+                r"^  [a-z-]+ +[A-Z].*\w\.?$", done.stdout.partition("Commands:")[2], re.MULTILINE
+            )
+        )
+        == 6
+    )
     assert "..." not in done.stdout.partition("Commands:")[2]
 
 
@@ -145,13 +176,17 @@ def test_run_without_a_pipeline_says_what_is_missing() -> None:
 
 
 def test_local_aws_serves_until_it_is_stopped() -> None:
-    process = subprocess.Popen([sys.executable, "-c", MAIN, "local-aws"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "local-aws"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     try:
         lines = [process.stdout.readline() for _ in range(6)]
         variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
         assert variables["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(variables["AWS_ENDPOINT_URL"] + "/moto-api/data.json", timeout=10) as answer:
+        with urllib.request.urlopen(
+            variables["AWS_ENDPOINT_URL"] + "/moto-api/data.json", timeout=10
+        ) as answer:
             assert answer.status == 200
     finally:
         process.send_signal(signal.SIGTERM)

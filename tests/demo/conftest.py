@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-DEMO = Path(__file__).parents[2] / "deploy" / "demo"
+from tests.support.paths import ROOT
+
+DEMO = ROOT / "deploy" / "demo"
 sys.path.insert(0, str(DEMO))

@@ -8,12 +8,15 @@ import pytest
 import sample
 from em_volume import make_volume
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, volume_bounds
 
 
 def test_the_sample_is_made_once(
-    aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    aws: dict[str, str],
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shape = Vec3(16, 128, 64)
     monkeypatch.setattr(sample, "SHAPE", shape)

@@ -11,7 +11,11 @@ TRUTH = np.array([[[True, True, True, False, False]]])
 
 def test_counts_by_hand():
     result = score(np.array([[[0.9, 0.6, 0.5, 0.7, 0.1]]], np.float32), TRUTH)
-    assert result == {"f1": pytest.approx(4 / 6), "precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}
+    assert result == {
+        "f1": pytest.approx(4 / 6),
+        "precision": pytest.approx(2 / 3),
+        "recall": pytest.approx(2 / 3),
+    }
 
 
 def test_nothing_found_scores_zero():

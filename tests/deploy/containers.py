@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 PROJECT = "chunkflow-e2e"
 DOCKER = shlex.split(os.environ.get("DOCKER", "docker"))
 
@@ -22,10 +22,19 @@ DOCKER = shlex.split(os.environ.get("DOCKER", "docker"))
 def the_stack() -> Iterator[Callable[..., str]]:
     """Runs compose's commands; whatever happens, all is down when the block ends."""
     command = shlex.split(os.environ.get("COMPOSE", "")) or compose_command()
-    files = ["--file", "docker-compose.yml", "--file", "tests/deploy/compose.loopback.yml", "--env-file", "tests/deploy/e2e.env"]
+    files = [
+        "--file",
+        "docker-compose.yml",
+        "--file",
+        "tests/deploy/compose.loopback.yml",
+        "--env-file",
+        "tests/deploy/e2e.env",
+    ]
     prefix = [*command, "--project-name", PROJECT, *files]
     # What the shell sets would take the place of the file's settings.
-    environment = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("DOCKER_")}
+    environment = {
+        k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("DOCKER_")
+    }
     print(f"{' '.join(command)}: {run([*command, 'version', '--short'])}")
 
     def compose(*arguments: str) -> str:
@@ -52,7 +61,15 @@ def docker(*arguments: str, limit: float = 60) -> str:
 
 
 def run(command: list[str], environment: dict[str, str] | None = None, limit: float = 60) -> str:
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
     if done.returncode:
         said = done.stdout[-4000:] + done.stderr[-4000:]
         raise SystemExit(f"{shlex.join(command)}\nended with status {done.returncode}\n{said}")
@@ -60,8 +77,13 @@ def run(command: list[str], environment: dict[str, str] | None = None, limit: fl
 
 
 def containers(service: str = "") -> list[str]:
-    of = f"label=com.docker.compose.project={PROJECT}", f"label=com.docker.compose.service={service}"
-    return docker("ps", "--all", "--quiet", *(f"--filter={label}" for label in (of if service else of[:1]))).split()
+    of = (
+        f"label=com.docker.compose.project={PROJECT}",
+        f"label=com.docker.compose.service={service}",
+    )
+    return docker(
+        "ps", "--all", "--quiet", *(f"--filter={label}" for label in (of if service else of[:1]))
+    ).split()
 
 
 def inspect(container: str) -> dict[str, Any]:
@@ -75,7 +97,13 @@ def pids(container: str) -> list[int]:
 
 
 def logs(container: str) -> str:
-    done = subprocess.run([*DOCKER, "logs", container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    done = subprocess.run(
+        [*DOCKER, "logs", container],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
     return done.stdout
 
 

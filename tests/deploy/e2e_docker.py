@@ -13,8 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from containers import PROJECT, containers, docker, in_container, inspect, logs, pids, say, the_stack, until
-from images import build
+from tests.deploy.containers import (
+    PROJECT,
+    containers,
+    docker,
+    in_container,
+    inspect,
+    logs,
+    pids,
+    say,
+    the_stack,
+    until,
+)
+from tests.deploy.images import build
 
 TASKS = 12
 STOP_SECONDS = 30  # STOP_GRACE_PERIOD of e2e.env
@@ -28,14 +39,21 @@ def main() -> int:
         say("local AWS, queue, sample and a worker started", time.monotonic() - began)
         (worker,) = containers("worker")
         check_hardened(worker)
-        until(120, "the worker is healthy", lambda: inspect(worker)["State"]["Health"]["Status"] == "healthy")
+        until(
+            120,
+            "the worker is healthy",
+            lambda: inspect(worker)["State"]["Health"]["Status"] == "healthy",
+        )
         began = time.monotonic()
         compose("run", "--rm", "producer", "enqueue")
         stop_one(worker)
         compose("up", "--detach", "--no-build", "--scale", "worker=3")
         kill_two()
         status = until(420, "all tasks are done", lambda: all_done(compose))
-        say(f"job of {TASKS} tasks, with a worker stopped, one killed and one that crashed", time.monotonic() - began)
+        say(
+            f"job of {TASKS} tasks, with a worker stopped, one killed and one that crashed",
+            time.monotonic() - began,
+        )
         assert (status["failed"], status["missing"], status["dead"]) == (0, 0, 0), status
         print(compose("run", "--rm", "producer", "verify").splitlines()[-1])
         processes = [pid for container in containers() for pid in pids(container)]
@@ -68,7 +86,9 @@ def check_hardened(worker: str) -> None:
               *map(writable, ("/", "/opt/venv", "/job", "/tmp")), pathlib.Path("/etc/pip.conf").exists())
         """,
     )
-    assert state.split() == ["10001", "tini", "True", "False", "False", "False", "True", "False"], state
+    assert state.split() == ["10001", "tini", "True", "False", "False", "False", "True", "False"], (
+        state
+    )
 
 
 def stop_one(worker: str) -> None:
@@ -81,11 +101,20 @@ def stop_one(worker: str) -> None:
     seconds = time.monotonic() - began
     messages = receives()
     state = inspect(worker)["State"]
-    assert state["ExitCode"] == 0, f"a worker that was stopped ended with status {state['ExitCode']}"
+    assert state["ExitCode"] == 0, (
+        f"a worker that was stopped ended with status {state['ExitCode']}"
+    )
     assert seconds < STOP_SECONDS
-    assert len(messages) == TASKS - logs(worker).count(" INFO done "), f"messages are hidden: {messages}"
-    assert messages[box] == [1, 0], f"received {messages[box][0]} times, {messages[box][1]} attempts before: the stop cost one"
-    say(f"docker stop in the middle of {box}: exit status 0, its message is back, no attempt was spent", seconds)
+    assert len(messages) == TASKS - logs(worker).count(" INFO done "), (
+        f"messages are hidden: {messages}"
+    )
+    assert messages[box] == [1, 0], (
+        f"received {messages[box][0]} times, {messages[box][1]} attempts before: the stop cost one"
+    )
+    say(
+        f"docker stop in the middle of {box}: exit status 0, its message is back, no attempt was spent",
+        seconds,
+    )
 
 
 def kill_two() -> None:
@@ -104,7 +133,9 @@ def kill_two() -> None:
     )
     until(30, "the crashed worker started again", lambda: inspect(crashed)["RestartCount"] > before)
     assert inspect(dead)["State"]["ExitCode"] == 137
-    print(f"killed with task {workers[dead]} and {workers[crashed]} in hand; the second started again")
+    print(
+        f"killed with task {workers[dead]} and {workers[crashed]} in hand; the second started again"
+    )
 
 
 def busy(count: int) -> dict[str, str] | None:
@@ -131,7 +162,7 @@ def receives() -> dict[str, list[int]]:
         aws,
         """
         import json, boto3
-        from chunkflow_worker.message import open_envelope
+        from chunkflow_worker.job.message import open_envelope
         sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url="http://127.0.0.1:5000",
                            aws_access_key_id="local", aws_secret_access_key="local")
         url = sqs.get_queue_url(QueueName="chunkflow")["QueueUrl"]
@@ -150,7 +181,9 @@ def receives() -> dict[str, list[int]]:
 
 
 def all_done(compose: Callable[..., str]) -> dict[str, Any] | None:
-    status = json.loads(compose("run", "--rm", "--no-deps", "producer", "status", "--json").splitlines()[-1])
+    status = json.loads(
+        compose("run", "--rm", "--no-deps", "producer", "status", "--json").splitlines()[-1]
+    )
     return status if status["done"] == status["total"] == TASKS else None
 
 
@@ -158,7 +191,9 @@ def check_gone(processes: list[int]) -> None:
     assert processes
     assert not containers(), "containers are left"
     for kind in ("volume", "network"):
-        left = docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+        left = docker(
+            kind, "ls", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"
+        )
         assert not left, f"a {kind} is left: {left}"
     alive = [pid for pid in processes if Path(f"/proc/{pid}").exists()]
     assert not alive, f"processes {alive} are left"

@@ -16,9 +16,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from containers import ROOT, docker, say
+from tests.deploy.containers import ROOT, docker, say
 
-IMAGES = {"producer": "chunkflow-producer:e2e", "local-aws": "chunkflow-local-aws:e2e", "worker-cpu": "chunkflow-worker:e2e-cpu"}
+IMAGES = {
+    "producer": "chunkflow-producer:e2e",
+    "local-aws": "chunkflow-local-aws:e2e",
+    "worker-cpu": "chunkflow-worker:e2e-cpu",
+}
 
 
 def build() -> None:
@@ -26,26 +30,54 @@ def build() -> None:
     with _pip_settings() as options:
         for target, image in IMAGES.items():
             began = time.monotonic()
-            docker("build", "--quiet", "--network", "host", *options, "--target", target, "--tag", image, str(ROOT), limit=1500)
+            docker(
+                "build",
+                "--quiet",
+                "--network",
+                "host",
+                *options,
+                "--target",
+                target,
+                "--tag",
+                image,
+                str(ROOT),
+                limit=1500,
+            )
             say(f"{image} built, {_size_of(image) / 1e6:,.0f} MB", time.monotonic() - began)
 
 
 @contextmanager
 def _pip_settings() -> Iterator[list[str]]:
     """What pip is told on this machine (an index, folders of wheels), as options of a build; a secret, kept by no layer."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
     told: dict[str, list[str]] = {}
     for line in listed.splitlines():
         name, _, value = line.partition("=")
-        told.setdefault(name.rpartition(".")[2].strip(":"), []).extend(value.strip("'\"").replace("\\n", " ").split())
-    folders = [Path(place) for place in dict.fromkeys(told.get("find-links", [])) if Path(place).is_dir()]
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) for folder in folders]
+        told.setdefault(name.rpartition(".")[2].strip(":"), []).extend(
+            value.strip("'\"").replace("\\n", " ").split()
+        )
+    folders = [
+        Path(place) for place in dict.fromkeys(told.get("find-links", [])) if Path(place).is_dir()
+    ]
+    servers = [
+        ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+        for folder in folders
+    ]
     # Other folders and files of this machine are not there in a build.
-    settings = {name: [v for v in told.get(name, []) if not v.startswith("file:")] for name in ("index-url", "extra-index-url")}
+    settings = {
+        name: [v for v in told.get(name, []) if not v.startswith("file:")]
+        for name in ("index-url", "extra-index-url")
+    }
     settings["find-links"] = [f"http://127.0.0.1:{server.server_port}/" for server in servers]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pip.conf"
-        file.write_text("\n".join(["[global]", *(f"{name} = {' '.join(v)}" for name, v in settings.items() if v), ""]))
+        file.write_text(
+            "\n".join(
+                ["[global]", *(f"{name} = {' '.join(v)}" for name, v in settings.items() if v), ""]
+            )
+        )
         for server in servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()
         options = ["--secret", f"id=pip.conf,src={file}"]

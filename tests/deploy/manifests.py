@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-FOLDER = Path(__file__).parents[2] / "deploy"
+from tests.support.paths import ROOT
+
+FOLDER = ROOT / "deploy"
 OVERLAYS = sorted(path.name for path in (FOLDER / "kubernetes" / "overlays").iterdir())
 PREFIX = "CHUNKFLOW_"
 
@@ -29,7 +31,13 @@ def render(overlay: str, folder: Path = FOLDER) -> list[Manifest]:
 def _build(folder: Path) -> list[Manifest]:
     for tool, *command in (("kubectl", "kustomize"), ("kustomize", "build")):
         if shutil.which(tool):
-            done = subprocess.run([tool, *command, str(folder)], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(
+                [tool, *command, str(folder)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
             assert (done.returncode, done.stderr) == (0, "")
             return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
     missing = "needs kubectl or kustomize: https://kubernetes.io/docs/tasks/tools"
@@ -39,7 +47,10 @@ def _build(folder: Path) -> list[Manifest]:
 def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
     """The one object of that kind and name; of a generated name the part before the hash."""
     (found,) = [
-        m for m in manifests if m["kind"] == kind and name in (m["metadata"]["name"], m["metadata"]["name"].rsplit("-", 1)[0])
+        m
+        for m in manifests
+        if m["kind"] == kind
+        and name in (m["metadata"]["name"], m["metadata"]["name"].rsplit("-", 1)[0])
     ]
     return found
 
@@ -49,7 +60,9 @@ def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
     found = {}
     for manifest in manifests:
         spec = manifest.get("spec", {})
-        template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template")
+        template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get(
+            "template"
+        )
         if template:
             found[manifest["metadata"]["name"]] = template["spec"]
     return found
@@ -68,7 +81,9 @@ def environment(manifests: list[Manifest], container: Manifest) -> dict[str, str
     """The variables that a container gets."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        found |= find(manifests, "ConfigMap", source["configMapRef"]["name"].rsplit("-", 1)[0])["data"]
+        found |= find(manifests, "ConfigMap", source["configMapRef"]["name"].rsplit("-", 1)[0])[
+            "data"
+        ]
     return found | {variable["name"]: variable["value"] for variable in container.get("env", [])}
 
 

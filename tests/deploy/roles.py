@@ -47,29 +47,45 @@ class Guard:
 
     def check(self, request: Any, resource: str) -> None:
         """Raises what AWS answers when the role that signed the request may not do it."""
-        found = re.search(r"Credential=(\w+)/\d+/[\w-]+/(\w+)/", request.headers.get("Authorization", ""))
+        found = re.search(
+            r"Credential=(\w+)/\d+/[\w-]+/(\w+)/", request.headers.get("Authorization", "")
+        )
         if found is None:
             if request._get_action() != "AssumeRoleWithWebIdentity":
                 self.refused.append(("nobody", Right(request._get_action(), resource)))
             return
-        roles = [r.role_arn for r in sts_backends[ACCOUNT]["aws"].assumed_roles if r.access_key_id == found[1]]
+        roles = [
+            r.role_arn
+            for r in sts_backends[ACCOUNT]["aws"].assumed_roles
+            if r.access_key_id == found[1]
+        ]
         if not roles:
             return  # the test itself
         role = roles[0].rsplit("/", 1)[1]
         name = role.split("-")[-2]
         statements = list(_statements(role))
-        self.granted[name] = {Right(a, r) for s in statements for a in _list(s["Action"]) for r in _list(s["Resource"])}
+        self.granted[name] = {
+            Right(a, r)
+            for s in statements
+            for a in _list(s["Action"])
+            for r in _list(s["Resource"])
+        }
         for right, context in _needed(request, found[2], resource):
             matching = [
                 Right(right.action, pattern)
                 for s in statements
-                if right.action in _list(s["Action"]) and s.get("Condition", {}).get("StringEquals", context) == context
+                if right.action in _list(s["Action"])
+                and s.get("Condition", {}).get("StringEquals", context) == context
                 for pattern in _list(s["Resource"])
                 if fnmatchcase(right.resource, pattern)
             ]
             if not matching:
                 self.refused.append((name, right))
-                raise S3AccessDeniedError() if found[2] == "s3" else AccessDeniedError(user_arn=role, action=right.action)
+                raise (
+                    S3AccessDeniedError()
+                    if found[2] == "s3"
+                    else AccessDeniedError(user_arn=role, action=right.action)
+                )
             self.used.setdefault(name, set()).update(matching)
 
 
@@ -90,7 +106,9 @@ def _needed(request: Any, service: str, resource: str) -> Iterator[tuple[Right, 
     service = {"monitoring": "cloudwatch"}.get(service, service)
     action = f"{service}:{request._get_action()}"
     action = _SAME.get(action, action)
-    context = {"cloudwatch:namespace": request._get_param("Namespace")} if service == "cloudwatch" else {}
+    context = (
+        {"cloudwatch:namespace": request._get_param("Namespace")} if service == "cloudwatch" else {}
+    )
     if action == "sqs:GetQueueUrl":
         resource = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{request._get_param('QueueName')}"
     if action == "s3:DeleteObject" and "/" not in resource:  # of many at once
@@ -112,8 +130,14 @@ def _statements(role: str) -> Iterator[dict[str, Any]]:
     for policy in iam.list_attached_role_policies(role)[0]:
         document = next(v.document for v in policy.versions if v.is_default)
         for statement in json.loads(document)["Statement"]:
-            assert (statement["Effect"], statement.get("NotAction"), statement.get("NotResource")) == ("Allow", None, None)
-            assert not any("*" in action for action in _list(statement["Action"])), "each action is named"
+            assert (
+                statement["Effect"],
+                statement.get("NotAction"),
+                statement.get("NotResource"),
+            ) == ("Allow", None, None)
+            assert not any("*" in action for action in _list(statement["Action"])), (
+                "each action is named"
+            )
             yield statement
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,7 +11,9 @@ from moto.cloudformation import parsing
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
 
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "aws" / "chunkflow.yaml"
+from tests.support.paths import ROOT
+
+TEMPLATE = ROOT / "deploy" / "aws" / "chunkflow.yaml"
 _NUMBERS = ("Period", "EvaluationPeriods")
 
 
@@ -23,13 +24,17 @@ class Stack:
         client = boto3.client("cloudformation")
         (made,) = client.describe_stacks(StackName=name)["Stacks"]
         assert made["StackStatus"] == "CREATE_COMPLETE"
-        self.queue = next(p["ParameterValue"] for p in made["Parameters"] if p["ParameterKey"] == "QueueName")
+        self.queue = next(
+            p["ParameterValue"] for p in made["Parameters"] if p["ParameterKey"] == "QueueName"
+        )
         self.values = {o["OutputKey"]: o["OutputValue"] for o in made["Outputs"]}
         resources = client.list_stack_resources(StackName=name)["StackResourceSummaries"]
         self.ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources}
 
     def dashboard(self) -> dict[str, Any]:
-        body = boto3.client("cloudwatch").get_dashboard(DashboardName=self.values["DashboardName"])["DashboardBody"]
+        body = boto3.client("cloudwatch").get_dashboard(DashboardName=self.values["DashboardName"])[
+            "DashboardBody"
+        ]
         found: dict[str, Any] = json.loads(body)
         return found
 
@@ -48,11 +53,19 @@ def deploy(**parameters: Any) -> Stack:
     """The template as a stack of the local AWS, with names of its own unless told otherwise."""
     _teach()
     name = f"s-{uuid.uuid4().hex[:8]}"
-    given = {"QueueName": name, "InputBucket": "in", "InputPrefix": "em", "OutputBucket": "out", "OutputPrefix": "membranes"}
+    given = {
+        "QueueName": name,
+        "InputBucket": "in",
+        "InputPrefix": "em",
+        "OutputBucket": "out",
+        "OutputPrefix": "membranes",
+    }
     boto3.client("cloudformation").create_stack(
         StackName=name,
         TemplateBody=TEMPLATE.read_text(),
-        Parameters=[{"ParameterKey": k, "ParameterValue": str(v)} for k, v in (given | parameters).items()],
+        Parameters=[
+            {"ParameterKey": k, "ParameterValue": str(v)} for k, v in (given | parameters).items()
+        ],
         Capabilities=["CAPABILITY_IAM"],
     )
     return Stack(name)
@@ -86,9 +99,16 @@ class _Alarm(CloudFormationModel):
         return self.name
 
     @classmethod
-    def create_from_cloudformation_json(cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any) -> _Alarm:
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any
+    ) -> _Alarm:
         properties = cloudformation_json["Properties"]
-        cls.put({k: float(v) if k == "Threshold" else int(v) if k in _NUMBERS else v for k, v in properties.items()})
+        cls.put(
+            {
+                k: float(v) if k == "Threshold" else int(v) if k in _NUMBERS else v
+                for k, v in properties.items()
+            }
+        )
         return cls(properties["AlarmName"])
 
     @classmethod
@@ -108,7 +128,15 @@ class _CompositeAlarm(_Alarm):
     @classmethod
     def put(cls, properties: dict[str, Any]) -> None:
         backend = cloudwatch_backends["123456789012"]["us-east-1"]
-        unused = ("namespace", "metric_name", "comparison_operator", "evaluation_periods", "period", "threshold", "statistic")
+        unused = (
+            "namespace",
+            "metric_name",
+            "comparison_operator",
+            "evaluation_periods",
+            "period",
+            "threshold",
+            "statistic",
+        )
         backend.put_metric_alarm(
             name=properties["AlarmName"],
             description=properties["AlarmDescription"],

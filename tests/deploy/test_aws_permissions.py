@@ -13,12 +13,12 @@ import boto3
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
-from roles import Guard, guarded
-from service import Service
-from stack import Stack, deploy
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.sqs import find_queue
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.sqs import find_queue
+from tests.deploy.roles import Guard, guarded
+from tests.deploy.stack import Stack, deploy
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,9 @@ class RoleService(Service):
         super().__init__(root, stack.queue, environment)
         self.token = root / "token"
         self.token.write_text("of the cluster's identity provider")
-        self.roles = {name: stack.values[f"{name.title()}RoleArn"] for name in ("worker", "producer")}
+        self.roles = {
+            name: stack.values[f"{name.title()}RoleArn"] for name in ("worker", "producer")
+        }
         for name in ("in", "out"):
             boto3.client("s3").create_bucket(Bucket=f"{stack.queue}-{name}")
 
@@ -43,7 +45,10 @@ class RoleService(Service):
         """Processes started from now on find this role, as in a pod, and no keys."""
         for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             self.environment.pop(variable, None)
-        self.environment |= {"AWS_ROLE_ARN": self.roles[name], "AWS_WEB_IDENTITY_TOKEN_FILE": str(self.token)}
+        self.environment |= {
+            "AWS_ROLE_ARN": self.roles[name],
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(self.token),
+        }
 
     def produce(self, *arguments: str) -> str:
         self.come_as("producer")
@@ -53,7 +58,9 @@ class RoleService(Service):
         """What a producer says that can't do it."""
         self.come_as("producer")
         command = [sys.executable, "-m", "producer", *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == 2, done.stderr
         return done.stderr
 
@@ -61,7 +68,11 @@ class RoleService(Service):
         """Workers do what there is."""
         self.come_as("worker")
         worker = self.start_worker(metrics_namespace=self.queue)
-        self.wait(lambda: (len(self.ledger.boxes()[0]), self.messages()) == (done, (0, 0, dead)), f"{done} done", 90)
+        self.wait(
+            lambda: (len(self.ledger.boxes()[0]), self.messages()) == (done, (0, 0, dead)),
+            f"{done} done",
+            90,
+        )
         worker.terminate()
         assert worker.wait(20) == 0, self.logs()
 
@@ -94,13 +105,25 @@ def service(tmp_path: Path, aws: dict[str, str]) -> Iterator[RoleService]:
 
 
 @pytest.mark.timeout(600)
-def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(service: RoleService, guard: Guard) -> None:
+def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(
+    service: RoleService, guard: Guard
+) -> None:
     service.volumes(Vec3(16, 128, 128))
     failing = service.root / "failing"
     failing.write_text(FAILING)
     service.chain({"op": "hold", "folder": str(service.root)}, {"op": "fail", "file": str(failing)})
     lost = take_away(service, "in", "64-128_0-64_0-16")
-    nowhere = service.refused("enqueue", "--queue", service.queue, "-v", f"{service.path('in')}/nowhere", "-c", "16", "64", "64")
+    nowhere = service.refused(
+        "enqueue",
+        "--queue",
+        service.queue,
+        "-v",
+        f"{service.path('in')}/nowhere",
+        "-c",
+        "16",
+        "64",
+        "64",
+    )
     assert "Forbidden" not in nowhere, "what is absent is told as such"
     service.come_as("producer")
     service.enqueue()
@@ -129,13 +152,26 @@ def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(service: RoleS
     service.produce("verify", "--enqueue")
     service.work_until(done=4)
     service.produce("verify")
-    service.produce("enqueue", "--queue", service.queue, "-v", service.path("in"), "-c", "16", "64", "64", "--skip-done")
+    service.produce(
+        "enqueue",
+        "--queue",
+        service.queue,
+        "-v",
+        service.path("in"),
+        "-c",
+        "16",
+        "64",
+        "64",
+        "--skip-done",
+    )
     assert np.array_equal(service.output(), service.input())
 
     assert guard.refused == []
     assert set(guard.granted) == {"WorkerRole", "ProducerRole"}
     unused = {name: sorted(rights - guard.used[name]) for name, rights in guard.granted.items()}
-    assert unused == {"WorkerRole": [], "ProducerRole": []}, "and no right is there that nothing uses"
+    assert unused == {"WorkerRole": [], "ProducerRole": []}, (
+        "and no right is there that nothing uses"
+    )
 
 
 def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -> None:
@@ -146,16 +182,30 @@ def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -
     worker, producer = clients(service, "worker"), clients(service, "producer")
     datum = {"MetricName": "m", "Value": 1.0}
     refusals: dict[str, Callable[[], object]] = {
-        "worker writes its input": lambda: worker("s3").put_object(Bucket=inside, Key="in/0", Body=b""),
-        "worker reads beside its output": lambda: worker("s3").get_object(Bucket=outside, Key="other/log/a.json"),
-        "worker deletes beside its output": lambda: worker("s3").delete_object(Bucket=outside, Key="other/log/a.json"),
+        "worker writes its input": lambda: worker("s3").put_object(
+            Bucket=inside, Key="in/0", Body=b""
+        ),
+        "worker reads beside its output": lambda: worker("s3").get_object(
+            Bucket=outside, Key="other/log/a.json"
+        ),
+        "worker deletes beside its output": lambda: worker("s3").delete_object(
+            Bucket=outside, Key="other/log/a.json"
+        ),
         "worker takes dead letters": lambda: worker("sqs").receive_message(QueueUrl=dead),
-        "worker changes its queue": lambda: worker("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"DelaySeconds": "1"}),
-        "worker speaks for another": lambda: worker("cloudwatch").put_metric_data(Namespace="another", MetricData=[datum]),
+        "worker changes its queue": lambda: worker("sqs").set_queue_attributes(
+            QueueUrl=queue, Attributes={"DelaySeconds": "1"}
+        ),
+        "worker speaks for another": lambda: worker("cloudwatch").put_metric_data(
+            Namespace="another", MetricData=[datum]
+        ),
         "producer takes tasks": lambda: producer("sqs").receive_message(QueueUrl=queue),
         "producer deletes the queue": lambda: producer("sqs").delete_queue(QueueUrl=queue),
-        "producer writes voxels": lambda: producer("s3").put_object(Bucket=outside, Key="out/8_8_40/0", Body=b""),
-        "producer sends times": lambda: producer("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum]),
+        "producer writes voxels": lambda: producer("s3").put_object(
+            Bucket=outside, Key="out/8_8_40/0", Body=b""
+        ),
+        "producer sends times": lambda: producer("cloudwatch").put_metric_data(
+            Namespace=service.queue, MetricData=[datum]
+        ),
     }
     for what, attempt in refusals.items():
         with pytest.raises(ClientError) as refusal:
@@ -170,7 +220,9 @@ def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -
 def clients(service: RoleService, role: str) -> Callable[[str], Any]:
     """Makes clients that come with the role."""
     answer = boto3.client("sts").assume_role_with_web_identity(
-        RoleArn=service.roles[role], RoleSessionName="test", WebIdentityToken="of the cluster's identity provider"
+        RoleArn=service.roles[role],
+        RoleSessionName="test",
+        WebIdentityToken="of the cluster's identity provider",
     )
     keys = answer["Credentials"]
     session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 import yaml
-from stack import TEMPLATE, deploy
 
-from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.events import TaskFailed, TaskFinished
-from chunkflow_worker.metrics.cloudwatch import CloudWatch
-from chunkflow_worker.settings import Settings
-from chunkflow_worker.sqs import find_queue, make_client
-from producer.queue import create_queue
+from chunkflow_worker.config.settings import Settings
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.sqs import find_queue, make_client
+from chunkflow_worker.report.cloudwatch import CloudWatch
+from chunkflow_worker.report.events import TaskFailed, TaskFinished
+from producer.send.queue import create_queue
+from tests.deploy.stack import TEMPLATE, deploy
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -42,7 +42,11 @@ def sent_metrics() -> dict[str, set[str]]:
     for final in (True, False):
         metrics(TaskFailed("job", box, 1, final, "why", "GPU"))
     metrics.close()
-    return {d["MetricName"]: {x["Name"] for x in d["Dimensions"]} for r in requests for d in r["MetricData"]}
+    return {
+        d["MetricName"]: {x["Name"] for x in d["Dimensions"]}
+        for r in requests
+        for d in r["MetricData"]
+    }
 
 
 def expressions(dashboard: dict[str, Any]) -> list[str]:
@@ -68,7 +72,9 @@ def test_the_queue_is_the_one_that_queue_create_makes() -> None:
     stack = deploy()
     client = make_client("us-east-1")
     made, dead = create_queue(client, stack.queue)
-    assert (made.created, made.changed, dead.created, dead.changed) == (False, {}, False, {}), "nothing is left to change"
+    assert (made.created, made.changed, dead.created, dead.changed) == (False, {}, False, {}), (
+        "nothing is left to change"
+    )
     queue = find_queue(client, stack.queue)
     for url, name in ((queue.url, "QueueUrl"), (queue.dead_letter_url, "DeadLettersUrl")):
         assert urlsplit(url).path == urlsplit(stack.values[name]).path
@@ -85,18 +91,32 @@ def test_parameters_reach_the_queue_and_their_defaults_are_those_of_queue_create
     assert parameter("MaxReceives") == defaults["max_receives"].default
     assert parameter("VisibilitySeconds") == defaults["visibility_seconds"].default
     settings = {name: info.default for name, info in Settings.model_fields.items()}
-    assert (parameter("QueueName"), parameter("MetricsNamespace")) == (settings["queue"], settings["metrics_namespace"])
+    assert (parameter("QueueName"), parameter("MetricsNamespace")) == (
+        settings["queue"],
+        settings["metrics_namespace"],
+    )
 
 
 def test_alarms_watch_the_dead_letters_and_the_oldest_message() -> None:
     stack = deploy(OldestMessageSeconds=4711, AlarmTopic="arn:aws:sns:us-east-1:123456789012:mail")
     dead, old = stack.alarm("DeadLetterAlarm"), stack.alarm("OldMessageAlarm")
-    assert (dead["Namespace"], dead["MetricName"], dead["Threshold"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 0)
+    assert (dead["Namespace"], dead["MetricName"], dead["Threshold"]) == (
+        "AWS/SQS",
+        "ApproximateNumberOfMessagesVisible",
+        0,
+    )
     assert dead["Dimensions"] == [{"Name": "QueueName", "Value": f"{stack.queue}-dead"}]
-    assert (old["Namespace"], old["MetricName"], old["Threshold"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage", 4711)
+    assert (old["Namespace"], old["MetricName"], old["Threshold"]) == (
+        "AWS/SQS",
+        "ApproximateAgeOfOldestMessage",
+        4711,
+    )
     assert old["Dimensions"] == [{"Name": "QueueName", "Value": stack.queue}]
     for alarm in (dead, old):
-        assert (alarm["ComparisonOperator"], alarm["Statistic"]) == ("GreaterThanThreshold", "Maximum")
+        assert (alarm["ComparisonOperator"], alarm["Statistic"]) == (
+            "GreaterThanThreshold",
+            "Maximum",
+        )
         assert alarm["TreatMissingData"] == "notBreaching", "an idle queue sends nothing"
     for name in ("DeadLetterAlarm", "OldMessageAlarm", "NoProgressAlarm"):
         assert stack.alarm(name)["AlarmActions"] == ["arn:aws:sns:us-east-1:123456789012:mail"]
@@ -108,17 +128,30 @@ def test_no_progress_is_work_that_is_there_while_nothing_is_finished() -> None:
     work, idle = stack.alarm("WorkAlarm"), stack.alarm("NothingFinishedAlarm")
     rule = stack.alarm("NoProgressAlarm")["AlarmRule"]
     assert rule == f'ALARM("{work["AlarmName"]}") AND ALARM("{idle["AlarmName"]}")'
-    watched = {m["MetricStat"]["Metric"]["MetricName"]: m for m in work["Metrics"] if "MetricStat" in m}
-    assert set(watched) == {"ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"}
+    watched = {
+        m["MetricStat"]["Metric"]["MetricName"]: m for m in work["Metrics"] if "MetricStat" in m
+    }
+    assert set(watched) == {
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateNumberOfMessagesNotVisible",
+    }
     for metric in watched.values():
-        assert metric["MetricStat"]["Metric"]["Dimensions"] == [{"Name": "QueueName", "Value": stack.queue}]
+        assert metric["MetricStat"]["Metric"]["Dimensions"] == [
+            {"Name": "QueueName", "Value": stack.queue}
+        ]
     (total,) = [m for m in work["Metrics"] if m.get("ReturnData", True)]
     assert set(total["Expression"].split(" + ")) == {m["Id"] for m in watched.values()}
     (finished,) = idle["Metrics"]
-    found = re.fullmatch(r'SELECT COUNT\((\w+)\) FROM SCHEMA\("mine", ([\w, ]+)\) WHERE job = \'first\'', finished["Expression"])
+    found = re.fullmatch(
+        r'SELECT COUNT\((\w+)\) FROM SCHEMA\("mine", ([\w, ]+)\) WHERE job = \'first\'',
+        finished["Expression"],
+    )
     assert found
     assert sent_metrics()[found[1]] == set(found[2].split(", "))
-    assert (idle["ComparisonOperator"], idle["TreatMissingData"]) == ("LessThanThreshold", "breaching")
+    assert (idle["ComparisonOperator"], idle["TreatMissingData"]) == (
+        "LessThanThreshold",
+        "breaching",
+    )
     assert work["EvaluationPeriods"] == idle["EvaluationPeriods"] == 7
     assert {m["MetricStat"]["Period"] for m in watched.values()} == {finished["Period"]} == {300}
 
@@ -127,13 +160,20 @@ def test_the_dashboard_shows_what_workers_send_and_nothing_that_they_do_not() ->
     dashboard, sent = deploy(MetricsNamespace="mine").dashboard(), sent_metrics()
     shown = {}
     for expression in expressions(dashboard):
-        found = re.search(r"SEARCH\('\{\"mine\",([\w,]+)\} MetricName=\"(\w+)\"', '(Sum|Average)', 60\)", expression)
+        found = re.search(
+            r"SEARCH\('\{\"mine\",([\w,]+)\} MetricName=\"(\w+)\"', '(Sum|Average)', 60\)",
+            expression,
+        )
         assert found, expression
         shown[found[2]] = set(found[1].split(","))
     assert shown.items() <= sent.items(), "by name and dimensions, of which a search must name all"
-    assert sent.keys() - shown.keys() == {"TaskSeconds"}, "which is the sum of what its operators took"
+    assert sent.keys() - shown.keys() == {"TaskSeconds"}, (
+        "which is the sum of what its operators took"
+    )
     rates = [e for e in expressions(dashboard) if '"Voxels"' in e or '"TasksSucceeded"' in e]
-    assert all(e.startswith("SUM(SEARCH(") and e.endswith(" / 60") for e in rates), "a second's part of a minute's sum"
+    assert all(e.startswith("SUM(SEARCH(") and e.endswith(" / 60") for e in rates), (
+        "a second's part of a minute's sum"
+    )
     (stacked,) = [w for w in dashboard["widgets"] if "OperatorSeconds" in json.dumps(w)]
     assert stacked["properties"]["stacked"]
     assert "${PROP('Dim.operator')}" in stacked["properties"]["metrics"][0][0]["label"]
@@ -142,7 +182,12 @@ def test_the_dashboard_shows_what_workers_send_and_nothing_that_they_do_not() ->
 def test_the_dashboard_shows_depth_and_age_of_the_queue_and_the_alarms() -> None:
     stack = deploy()
     widgets = stack.dashboard()["widgets"]
-    plain = {tuple(m[:4]) for w in widgets for m in w["properties"].get("metrics", []) if isinstance(m[0], str)}
+    plain = {
+        tuple(m[:4])
+        for w in widgets
+        for m in w["properties"].get("metrics", [])
+        if isinstance(m[0], str)
+    }
     assert plain == {
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", stack.queue),
         ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", stack.queue),
@@ -153,7 +198,12 @@ def test_the_dashboard_shows_depth_and_age_of_the_queue_and_the_alarms() -> None
     assert [arn.rsplit(":", 1)[1] for arn in alarms] == [
         stack.ids[name] for name in ("DeadLetterAlarm", "OldMessageAlarm", "NoProgressAlarm")
     ]
-    places = {(x, y) for w in widgets for x in range(w["x"], w["x"] + w["width"]) for y in range(w["y"], w["y"] + w["height"])}
+    places = {
+        (x, y)
+        for w in widgets
+        for x in range(w["x"], w["x"] + w["width"])
+        for y in range(w["y"], w["y"] + w["height"])
+    }
     assert len(places) == sum(w["width"] * w["height"] for w in widgets), "no widget covers another"
 
 
@@ -167,12 +217,16 @@ def test_a_stack_is_for_all_jobs_or_for_one(job: str) -> None:
 
 
 def test_pods_of_two_service_accounts_take_the_roles() -> None:
-    stack = deploy(OidcProvider="oidc.example.com/id/1", KubernetesNamespace="lab", ScalerRole=scaler())
+    stack = deploy(
+        OidcProvider="oidc.example.com/id/1", KubernetesNamespace="lab", ScalerRole=scaler()
+    )
     for name in ("worker", "producer"):
         role = boto3.client("iam").get_role(RoleName=stack.ids[f"{name.title()}Role"])["Role"]
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
-        assert statement["Principal"] == {"Federated": "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/1"}
+        assert statement["Principal"] == {
+            "Federated": "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/1"
+        }
         assert statement["Condition"]["StringEquals"] == {
             "oidc.example.com/id/1:aud": "sts.amazonaws.com",
             "oidc.example.com/id/1:sub": f"system:serviceaccount:lab:{name}",
@@ -186,7 +240,8 @@ def test_pods_of_two_service_accounts_take_the_roles() -> None:
 def test_a_volume_may_be_the_whole_of_a_bucket() -> None:
     stack = deploy(InputPrefix="*", OutputPrefix="*")
     worker, producer = (
-        {s["Sid"]: s["Resource"] for s in stack.policy(name)["Statement"]} for name in ("WorkerPolicy", "ProducerPolicy")
+        {s["Sid"]: s["Resource"] for s in stack.policy(name)["Statement"]}
+        for name in ("WorkerPolicy", "ProducerPolicy")
     )
     assert worker["Read"] == producer["Read"] == ["arn:aws:s3:::in/*", "arn:aws:s3:::out/*"]
     assert worker["Write"] == "arn:aws:s3:::out/*"
@@ -199,19 +254,29 @@ def test_buckets_may_be_encrypted_with_a_key_of_ones_own() -> None:
     key = "arn:aws:kms:us-east-1:123456789012:key/1"
     stack = deploy(EncryptionKey=key)
     (statement,) = stack.policy("EncryptionPolicy")["Statement"]
-    assert (sorted(statement["Action"]), statement["Resource"]) == (["kms:Decrypt", "kms:GenerateDataKey"], key)
+    assert (sorted(statement["Action"]), statement["Resource"]) == (
+        ["kms:Decrypt", "kms:GenerateDataKey"],
+        key,
+    )
     for name in ("Worker", "Producer"):
-        attached = boto3.client("iam").list_attached_role_policies(RoleName=stack.ids[f"{name}Role"])["AttachedPolicies"]
+        attached = boto3.client("iam").list_attached_role_policies(
+            RoleName=stack.ids[f"{name}Role"]
+        )["AttachedPolicies"]
         assert stack.ids["EncryptionPolicy"] in [policy["PolicyArn"] for policy in attached]
 
 
 def test_machines_take_the_roles_where_no_provider_is_given() -> None:
     stack = deploy()
     for name in ("Worker", "Producer"):
-        profile = boto3.client("iam").get_instance_profile(InstanceProfileName=stack.values[f"{name}ProfileName"])
+        profile = boto3.client("iam").get_instance_profile(
+            InstanceProfileName=stack.values[f"{name}ProfileName"]
+        )
         (role,) = profile["InstanceProfile"]["Roles"]
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert (statement["Action"], statement["Principal"]) == ("sts:AssumeRole", {"Service": "ec2.amazonaws.com"})
+        assert (statement["Action"], statement["Principal"]) == (
+            "sts:AssumeRole",
+            {"Service": "ec2.amazonaws.com"},
+        )
     assert "ScalerPolicy" not in stack.ids
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.settings import Settings, variable_names
-from producer.plan import PipelineFile
+from chunkflow_worker.config.settings import Settings, variable_names
+from chunkflow_worker.pipeline.chain import Pipeline
+from producer.plan.pipeline_file import PipelineFile
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 WORKERS = ("worker", "worker-gpu")
@@ -40,7 +40,9 @@ def filled(value: Any, environment: dict[str, str] | None = None) -> Any:
 def environment(service: str, told: dict[str, str] | None = None) -> dict[str, str]:
     """What a container of a service gets when .env says `told`."""
     given = SERVICES[service].get("environment", {})
-    found = {k: (told or {}).get(k) if v is None else str(filled(v, told)) for k, v in given.items()}
+    found = {
+        k: (told or {}).get(k) if v is None else str(filled(v, told)) for k, v in given.items()
+    }
     return {k: v for k, v in found.items() if v is not None}
 
 
@@ -53,7 +55,9 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", text, re.MULTILINE))
 
 
-def settings_of(monkeypatch: pytest.MonkeyPatch, service: str, told: dict[str, str] | None = None) -> Settings:
+def settings_of(
+    monkeypatch: pytest.MonkeyPatch, service: str, told: dict[str, str] | None = None
+) -> Settings:
     for name in KNOWN:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment(service, told).items():
@@ -73,25 +77,40 @@ def test_workers_get_every_setting() -> None:
 
 def test_the_example_names_just_what_compose_reads() -> None:
     read = set(re.findall(r"\$\{(\w+)", TEXT))
-    passed_on = {k for service in SERVICES for k, v in SERVICES[service].get("environment", {}).items() if v is None}
+    passed_on = {
+        k
+        for service in SERVICES
+        for k, v in SERVICES[service].get("environment", {}).items()
+        if v is None
+    }
     assert named((ROOT / ".env.example").read_text()) == read | passed_on
 
 
 def test_the_example_tells_the_defaults() -> None:
-    told = dict(re.findall(r"^#([A-Z]\w*)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    told = dict(
+        re.findall(r"^#([A-Z]\w*)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    )
     compose = {name: default for name, _, default in re.findall(r"\$\{(\w+)(:?-)([^}]*)\}", TEXT)}
-    code = {name: str(info.default) for field, info in Settings.model_fields.items() for name in variable_names(field)}
+    code = {
+        name: str(info.default)
+        for field, info in Settings.model_fields.items()
+        for name in variable_names(field)
+    }
     assert told.pop("LOCAL_AWS") == "0", "the one line that is no default: it leads to AWS"
     for name, value in told.items():
         assert value.lower() == (compose.get(name) or code[name]).lower(), name
 
 
 def test_the_test_settings_exist() -> None:
-    assert named((ROOT / "tests/deploy/e2e.env").read_text()) <= named((ROOT / ".env.example").read_text())
+    assert named((ROOT / "tests/deploy/e2e.env").read_text()) <= named(
+        (ROOT / ".env.example").read_text()
+    )
 
 
 @pytest.mark.parametrize("service", WORKERS)
-def test_defaults_are_valid_and_the_stop_waits_for_the_grace(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+def test_defaults_are_valid_and_the_stop_waits_for_the_grace(
+    monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
     settings = settings_of(monkeypatch, service)
     assert settings.endpoint_url == "http://aws:5000"
     assert filled(SERVICES[service]["stop_grace_period"]) == f"{settings.grace_seconds + 15:.0f}s"
@@ -103,9 +122,13 @@ def test_the_same_file_serves_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(monkeypatch, "worker", told)
     assert (settings.endpoint_url, settings.region) == (None, "eu-west-1")
     assert not environment("worker", told)["AWS_ACCESS_KEY_ID"], "so that the machine's role counts"
-    local = {name for name, service in SERVICES.items() if filled(service.get("scale"), told) == "0"}
+    local = {
+        name for name, service in SERVICES.items() if filled(service.get("scale"), told) == "0"
+    }
     assert local == {"aws", "queue", "sample"}
-    awaited = {name for service in set(SERVICES) - local for name in SERVICES[service]["depends_on"]}
+    awaited = {
+        name for service in set(SERVICES) - local for name in SERVICES[service]["depends_on"]
+    }
     assert awaited <= local, "nothing waits for what is not started"
 
 
@@ -114,7 +137,12 @@ def test_services_start_in_order() -> None:
     assert SERVICES["queue"]["depends_on"] == SERVICES["sample"]["depends_on"] == {"aws": ready}
     for service in (*WORKERS, "producer"):
         assert SERVICES[service]["depends_on"] == {"queue": done, "sample": done}
-    assert [name for name, service in SERVICES.items() if "profiles" not in service] == ["aws", "queue", "sample", "worker"]
+    assert [name for name, service in SERVICES.items() if "profiles" not in service] == [
+        "aws",
+        "queue",
+        "sample",
+        "worker",
+    ]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -132,15 +160,22 @@ def test_containers_have_no_privileges(service: str) -> None:
 def test_images_are_built_here_and_bear_the_version(service: str) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     image = filled(SERVICES[service]["image"])
-    target = {f"chunkflow-worker:{version}-cpu": "worker-cpu", f"chunkflow-worker:{version}-gpu": "worker-gpu"}.get(
-        image, image.removeprefix("chunkflow-").removesuffix(f":{version}")
-    )
+    target = {
+        f"chunkflow-worker:{version}-cpu": "worker-cpu",
+        f"chunkflow-worker:{version}-gpu": "worker-gpu",
+    }.get(image, image.removeprefix("chunkflow-").removesuffix(f":{version}"))
     assert f" AS {target}\n" in (ROOT / "Dockerfile").read_text()
-    builds = [s["build"]["target"] for s in SERVICES.values() if "build" in s and filled(s["image"]) == image]
+    builds = [
+        s["build"]["target"]
+        for s in SERVICES.values()
+        if "build" in s and filled(s["image"]) == image
+    ]
     assert builds == [target], "one service builds it"
 
 
-def test_the_profile_gpu_reserves_gpus_for_all_of_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_profile_gpu_reserves_gpus_for_all_of_its_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     worker = SERVICES["worker-gpu"]
     assert worker["profiles"] == ["gpu"]
     (devices,) = worker["deploy"]["resources"]["reservations"]["devices"]

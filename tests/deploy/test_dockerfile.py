@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 TARGETS = ("producer", "local-aws", "worker-cpu", "worker-gpu")
 
 
 def stages() -> dict[str, tuple[str, list[str]]]:
     """Of each stage its parent and its instructions, continued lines joined and comments left out."""
-    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#"))
+    text = "\n".join(
+        line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")
+    )
     found: dict[str, tuple[str, list[str]]] = {}
     name = ""
     for line in filter(None, re.sub(r"\\\n\s*", "", text).splitlines()):
@@ -36,20 +39,34 @@ def instructions(stage: str) -> list[str]:
 
 def test_hadolint_finds_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([str(hadolint), str(ROOT / "Dockerfile")], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [str(hadolint), str(ROOT / "Dockerfile")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_images_run_without_root_and_under_tini(target: str) -> None:
     lines = instructions(target)
-    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"], "a number, which Kubernetes can check"
-    assert [line for line in lines if line.startswith("ENTRYPOINT ")][-1].startswith('ENTRYPOINT ["tini", "--"')
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"], (
+        "a number, which Kubernetes can check"
+    )
+    assert [line for line in lines if line.startswith("ENTRYPOINT ")][-1].startswith(
+        'ENTRYPOINT ["tini", "--"'
+    )
     last_copy = max(i for i, line in enumerate(lines) if line.startswith(("COPY ", "RUN ")))
-    assert lines.index("USER 10001:10001") > last_copy, "nothing that the image holds is the user's to change"
+    assert lines.index("USER 10001:10001") > last_copy, (
+        "nothing that the image holds is the user's to change"
+    )
 
 
-@pytest.mark.parametrize(("target", "command"), [("worker-cpu", "chunkflow-worker"), ("worker-gpu", "chunkflow-worker")])
+@pytest.mark.parametrize(
+    ("target", "command"), [("worker-cpu", "chunkflow-worker"), ("worker-gpu", "chunkflow-worker")]
+)
 def test_workers_tell_their_health(target: str, command: str) -> None:
     health = [line for line in instructions(target) if line.startswith("HEALTHCHECK ")]
     assert len(health) == 1
@@ -63,22 +80,35 @@ def test_code_comes_after_the_packages(target: str) -> None:
     assert "-packages " in copies[0]
     assert copies[1] == "COPY --from=code /opt/venv /opt/venv"
     packages = instructions(copies[0].split()[1].removeprefix("--from="))
-    assert all(line.split()[1].startswith("deploy/requirements/") for line in packages if line.startswith("COPY "))
+    assert all(
+        line.split()[1].startswith("deploy/requirements/")
+        for line in packages
+        if line.startswith("COPY ")
+    )
 
 
 def test_packages_are_installed_by_hash_from_wheels() -> None:
     venv = " ".join(instructions("venv"))
     assert "PIP_REQUIRE_HASHES=1" in venv
     assert "PIP_ONLY_BINARY=:all:" in venv
-    installs = {name: line for name, (_, lines) in stages().items() for line in lines if " install -r " in line or " -r " in line}
+    installs = {
+        name: line
+        for name, (_, lines) in stages().items()
+        for line in lines
+        if " install -r " in line or " -r " in line
+    }
     assert set(installs) == {name for name in stages() if name.endswith("-packages")} | {"code"}
     for name, line in installs.items():
-        assert set(re.findall(r"(\S+\.txt)", line)) <= {path.name for path in (ROOT / "deploy/requirements").glob("*.txt")}, name
+        assert set(re.findall(r"(\S+\.txt)", line)) <= {
+            path.name for path in (ROOT / "deploy/requirements").glob("*.txt")
+        }, name
         assert "--mount=type=secret,id=pip.conf" in line, "settings of pip may hold a password"
 
 
 def test_base_image_is_pinned_and_can_be_changed() -> None:
-    first = next(line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG "))
+    first = next(
+        line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG ")
+    )
     assert re.fullmatch(r"ARG PYTHON_IMAGE=python:3\.\d+-slim-bookworm", first)
     assert {parent for parent, _ in stages().values()} - set(stages()) == {"${PYTHON_IMAGE}"}
 
@@ -104,7 +134,11 @@ def test_images_say_what_they_are() -> None:
 
 
 def test_context_holds_what_is_copied_and_no_more() -> None:
-    allowed = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    allowed = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     assert allowed[0] == "*"
     shown = {line[1:] for line in allowed if line.startswith("!")}
     copied = {

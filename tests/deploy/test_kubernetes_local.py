@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from manifests import containers, environment, find, pods, render
 
-from chunkflow_worker.ledger import Ledger
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from tests.deploy.manifests import containers, environment, find, pods, render
 
 pytestmark = pytest.mark.e2e
 
@@ -44,24 +44,39 @@ class Node:
             words = [*ENTRYPOINTS["chunkflow-worker"], *words[1:]]
         else:
             words = [*ENTRYPOINTS[image], *words]
-        variables = environment(self.manifests, container) | self.aws | {"TMPDIR": str(self.root / "tmp")}
+        variables = (
+            environment(self.manifests, container) | self.aws | {"TMPDIR": str(self.root / "tmp")}
+        )
         variables = {key: self._inside(value) for key, value in variables.items()}
-        base = {key: value for key, value in os.environ.items() if not key.startswith(("CHUNKFLOW_", "AWS_"))}
+        base = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("CHUNKFLOW_", "AWS_"))
+        }
         with (self.root / f"{name.replace('/', '-')}.log").open("ab") as log:
             arguments = [sys.executable, *map(self._inside, words)]
-            return subprocess.Popen(arguments, env=base | variables, cwd=self.root, stdout=log, stderr=log)
+            return subprocess.Popen(
+                arguments, env=base | variables, cwd=self.root, stdout=log, stderr=log
+            )
 
     def run(self, name: str, *command: str) -> int:
         return self.start(name, *command).wait(60)
 
     def logs(self) -> str:
-        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.root.glob("*.log")))
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text()[-3000:]}"
+            for path in sorted(self.root.glob("*.log"))
+        )
 
     def _mount(self, name: str) -> None:
         volumes = {v["name"]: v for v in pods(self.manifests)[name.split("/")[0]]["volumes"]}
         for mount in containers(self.manifests)[name]["volumeMounts"]:
             if "configMap" in volumes[mount["name"]]:
-                data = find(self.manifests, "ConfigMap", volumes[mount["name"]]["configMap"]["name"].rsplit("-", 1)[0])["data"]
+                data = find(
+                    self.manifests,
+                    "ConfigMap",
+                    volumes[mount["name"]]["configMap"]["name"].rsplit("-", 1)[0],
+                )["data"]
                 folder = Path(self._inside(mount["mountPath"]))
                 folder.mkdir(parents=True, exist_ok=True)
                 for file, content in data.items():
@@ -74,7 +89,9 @@ class Node:
         return text
 
 
-def test_the_sample_job_runs_to_its_end_and_the_worker_leaves_in_time(tmp_path: Path, aws: dict[str, str]) -> None:
+def test_the_sample_job_runs_to_its_end_and_the_worker_leaves_in_time(
+    tmp_path: Path, aws: dict[str, str]
+) -> None:
     node = Node(tmp_path, aws)
     for _ in range(2):  # a Job may be repeated
         assert node.run("sample/queue") == 0, node.logs()
@@ -87,7 +104,9 @@ def test_the_sample_job_runs_to_its_end_and_the_worker_leaves_in_time(tmp_path: 
         while node.run("worker/worker", *probes["startupProbe"]["exec"]["command"]) != 0:
             assert time.monotonic() < until, node.logs()
             assert worker.poll() is None, node.logs()
-        assert node.run("worker/worker", *probes["livenessProbe"]["exec"]["command"]) == 0, node.logs()
+        assert node.run("worker/worker", *probes["livenessProbe"]["exec"]["command"]) == 0, (
+            node.logs()
+        )
         assert node.run("enqueue/producer") == 0, node.logs()
         ledger = Ledger("s3://sample/copy/log")
         until = time.monotonic() + 120
@@ -97,7 +116,10 @@ def test_the_sample_job_runs_to_its_end_and_the_worker_leaves_in_time(tmp_path: 
         told = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0, node.logs()
-        assert time.monotonic() - told < pods(node.manifests)["worker"]["terminationGracePeriodSeconds"]
+        assert (
+            time.monotonic() - told
+            < pods(node.manifests)["worker"]["terminationGracePeriodSeconds"]
+        )
     finally:
         if worker.poll() is None:
             worker.kill()

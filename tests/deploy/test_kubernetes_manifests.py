@@ -10,10 +10,23 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
-from manifests import FOLDER, OVERLAYS, Manifest, containers, environment, find, memory, pods, render
+
+from tests.deploy.manifests import (
+    FOLDER,
+    OVERLAYS,
+    Manifest,
+    containers,
+    environment,
+    find,
+    memory,
+    pods,
+    render,
+)
 
 VERSIONS = ("1.30", "1.33", kubernetes_validate.latest_version())
-GRACE_MARGIN = 15  # seconds for the last poll, giving back and the last metrics, says docs/settings.md
+GRACE_MARGIN = (
+    15  # seconds for the last poll, giving back and the last metrics, says docs/settings.md
+)
 # The scaler's parameters are not in KEDA's schema; these are those that its page on aws-sqs-queue knows.
 SQS_SCALER = {
     "queueURL", "queueURLFromEnv", "queueLength", "activationQueueLength", "awsRegion", "awsEndpoint", "scaleOnInFlight",
@@ -50,7 +63,11 @@ def test_every_object_fits_its_schema(overlay: str, version: str) -> None:
 
 
 def test_the_schemas_refuse_what_they_do_not_know() -> None:
-    for kind, name in (("Deployment", "worker"), ("ScaledObject", "worker"), ("TriggerAuthentication", "aws")):
+    for kind, name in (
+        ("Deployment", "worker"),
+        ("ScaledObject", "worker"),
+        ("TriggerAuthentication", "aws"),
+    ):
         manifest = find(render("aws-gpu-spot"), kind, name)
         with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
             check_schema(manifest | {"spec": manifest["spec"] | {"sidecar": 1}}, VERSIONS[-1])
@@ -66,7 +83,9 @@ def test_pods_run_as_nobody_in_particular_and_may_do_nothing(overlay: str) -> No
         assert pod["automountServiceAccountToken"] is False, name
         assert not any(pod.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")), name
         assert all(set(volume) & {"configMap", "emptyDir"} for volume in pod["volumes"]), name
-        assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume), name
+        assert all(
+            "sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume
+        ), name
     for name, container in containers(manifests).items():
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -83,7 +102,11 @@ def test_images_bear_the_version_of_the_project(overlay: str) -> None:
     version = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]["version"]
     for name, container in containers(render(overlay)).items():
         image, _, tag = container["image"].rpartition(":")
-        assert image.rsplit("/", 1)[-1] in ("chunkflow-worker", "chunkflow-producer", "chunkflow-local-aws"), name
+        assert image.rsplit("/", 1)[-1] in (
+            "chunkflow-worker",
+            "chunkflow-producer",
+            "chunkflow-local-aws",
+        ), name
         kinds = ("-cpu", "-gpu") if image.endswith("worker") else ("",)
         assert tag in [version + kind for kind in kinds], name
 
@@ -104,25 +127,40 @@ def test_services_have_probes_and_a_worker_those_of_its_health(overlay: str) -> 
             (container,) = manifest["spec"]["template"]["spec"]["containers"]
             assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
     worker = containers(manifests)["worker/worker"]
-    told = {probe: worker[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    told = {
+        probe: worker[probe]["exec"]["command"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
     assert told["livenessProbe"] == ["chunkflow-worker", "health", "--live"]
-    assert told["startupProbe"] == told["readinessProbe"] == ["chunkflow-worker", "health", "--ready"]
+    assert (
+        told["startupProbe"] == told["readinessProbe"] == ["chunkflow-worker", "health", "--ready"]
+    )
 
 
 @overlays
 def test_a_pod_lives_as_long_as_its_worker_drains(overlay: str) -> None:
     manifests = render(overlay)
-    grace = float(environment(manifests, containers(manifests)["worker/worker"])["CHUNKFLOW_GRACE_SECONDS"])
+    grace = float(
+        environment(manifests, containers(manifests)["worker/worker"])["CHUNKFLOW_GRACE_SECONDS"]
+    )
     assert pods(manifests)["worker"]["terminationGracePeriodSeconds"] == grace + GRACE_MARGIN
 
 
 def test_on_spot_machines_the_drain_ends_before_the_machine() -> None:
     manifests = render("aws-gpu-spot")
-    assert pods(manifests)["worker"]["terminationGracePeriodSeconds"] <= 120 - 10, "two minutes' notice, seen a moment later"
+    assert pods(manifests)["worker"]["terminationGracePeriodSeconds"] <= 120 - 10, (
+        "two minutes' notice, seen a moment later"
+    )
     (worker,) = pods(manifests)["worker"]["containers"]
-    assert worker["resources"]["limits"]["nvidia.com/gpu"] == worker["resources"]["requests"]["nvidia.com/gpu"] == "1"
+    assert (
+        worker["resources"]["limits"]["nvidia.com/gpu"]
+        == worker["resources"]["requests"]["nvidia.com/gpu"]
+        == "1"
+    )
     assert pods(manifests)["worker"]["nodeSelector"]["karpenter.sh/capacity-type"] == "spot"
-    assert {"nvidia.com/gpu", "spot"} == {toleration["key"] for toleration in pods(manifests)["worker"]["tolerations"]}
+    assert {"nvidia.com/gpu", "spot"} == {
+        toleration["key"] for toleration in pods(manifests)["worker"]["tolerations"]
+    }
 
 
 def test_the_scaler_counts_messages_at_work_and_removes_no_pod_while_there_are_any() -> None:
@@ -136,14 +174,23 @@ def test_the_scaler_counts_messages_at_work_and_removes_no_pod_while_there_are_a
     assert trigger["metadata"]["queueLength"] == settings["CHUNKFLOW_IN_FLIGHT"]
     region, queue = settings["AWS_REGION"], settings["CHUNKFLOW_QUEUE"]
     assert trigger["metadata"]["awsRegion"] == region
-    assert re.fullmatch(rf"https://sqs\.{region}\.amazonaws\.com/\d{{12}}/{queue}", trigger["metadata"]["queueURL"])
+    assert re.fullmatch(
+        rf"https://sqs\.{region}\.amazonaws\.com/\d{{12}}/{queue}", trigger["metadata"]["queueURL"]
+    )
     assert (scaled["minReplicaCount"], scaled["cooldownPeriod"] >= 300) == (0, True)
-    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"] == {"selectPolicy": "Disabled"}
+    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"] == {
+        "selectPolicy": "Disabled"
+    }
     assert scaled["scaleTargetRef"] == {"name": "worker"}
     assert (
-        find(manifests, "TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"]["podIdentity"]["provider"] == "aws"
+        find(manifests, "TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"][
+            "podIdentity"
+        ]["provider"]
+        == "aws"
     )
-    assert "replicas" not in find(manifests, "Deployment", "worker")["spec"], "applying it again would undo what KEDA did"
+    assert "replicas" not in find(manifests, "Deployment", "worker")["spec"], (
+        "applying it again would undo what KEDA did"
+    )
 
 
 def test_worker_and_producer_have_roles_of_their_own() -> None:
@@ -173,7 +220,9 @@ def test_the_budget_covers_the_workers(overlay: str) -> None:
     budget = find(manifests, "PodDisruptionBudget", "worker")["spec"]
     labels = find(manifests, "Deployment", "worker")["spec"]["template"]["metadata"]["labels"]
     assert budget["selector"]["matchLabels"].items() <= labels.items()
-    assert budget["maxUnavailable"] == "25%", "in per cent it is rounded up, so that a lone pod may go as well"
+    assert budget["maxUnavailable"] == "25%", (
+        "in per cent it is rounded up, so that a lone pod may go as well"
+    )
 
 
 def test_pods_call_https_and_nobody_calls_them() -> None:
@@ -182,10 +231,15 @@ def test_pods_call_https_and_nobody_calls_them() -> None:
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     assert "ingress" not in policy
     dns, out = policy["egress"]
-    assert ({port["port"] for port in dns["ports"]}, {port["protocol"] for port in dns["ports"]}) == ({53}, {"UDP", "TCP"})
+    assert (
+        {port["port"] for port in dns["ports"]},
+        {port["protocol"] for port in dns["ports"]},
+    ) == ({53}, {"UDP", "TCP"})
     assert "to" not in dns, "a cluster's DNS may be pods, or a cache on the machine"
     assert [port["port"] for port in out["ports"]] == [443]
-    assert "169.254.0.0/16" in out["to"][0]["ipBlock"]["except"], "the metadata, with the machine's own role"
+    assert "169.254.0.0/16" in out["to"][0]["ipBlock"]["except"], (
+        "the metadata, with the machine's own role"
+    )
 
 
 def test_the_local_overlay_reaches_its_own_aws_and_nothing_else() -> None:
@@ -193,7 +247,9 @@ def test_the_local_overlay_reaches_its_own_aws_and_nothing_else() -> None:
     policy = find(manifests, "NetworkPolicy", "chunkflow")["spec"]
     dns, *others = policy["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
-    assert all("podSelector" in peer and "ipBlock" not in peer for rule in others for peer in rule["to"])
+    assert all(
+        "podSelector" in peer and "ipBlock" not in peer for rule in others for peer in rule["to"]
+    )
     (port,) = find(manifests, "Service", "aws")["spec"]["ports"]
     settings = find(manifests, "ConfigMap", "chunkflow-settings")["data"]
     assert settings["AWS_ENDPOINT_URL"] == f"http://aws:{port['port']}"
@@ -209,10 +265,14 @@ def test_what_is_mounted_is_there(overlay: str) -> None:
     for name in ("worker/worker", "enqueue/producer"):
         variables = environment(manifests, containers(manifests)[name])
         assert variables["CHUNKFLOW_PIPELINE"] == "/etc/chunkflow/pipeline.yaml"
-        assert "/etc/chunkflow" in [mount["mountPath"] for mount in containers(manifests)[name]["volumeMounts"]]
+        assert "/etc/chunkflow" in [
+            mount["mountPath"] for mount in containers(manifests)[name]["volumeMounts"]
+        ]
     shipped = (FOLDER / "pipelines" / "membranes.yaml").read_text()
     if overlay == "aws-gpu-spot":
-        assert find(manifests, "ConfigMap", "chunkflow-pipeline")["data"]["pipeline.yaml"] == shipped
+        assert (
+            find(manifests, "ConfigMap", "chunkflow-pipeline")["data"]["pipeline.yaml"] == shipped
+        )
 
 
 def test_quantities_are_read() -> None:

@@ -9,10 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from manifests import FOLDER, OVERLAYS, PREFIX, Manifest, containers, environment, render, unknown_variables
 
-import chunkflow_worker.settings
-from chunkflow_worker.settings import Settings, variable_names
+import chunkflow_worker.config.settings
+from chunkflow_worker.config.settings import Settings, variable_names
+from tests.deploy.manifests import (
+    FOLDER,
+    OVERLAYS,
+    PREFIX,
+    Manifest,
+    containers,
+    environment,
+    render,
+    unknown_variables,
+)
 
 
 def names_of(fields: set[str], names: Callable[[str], list[str]]) -> set[str]:
@@ -26,11 +35,22 @@ KNOWN = names_of(set(Settings.model_fields), variable_names)
 def test_every_variable_is_a_setting(overlay: str) -> None:
     manifests = render(overlay)
     assert unknown_variables(manifests, KNOWN) == set()
-    assert len([name for name in environment(manifests, containers(manifests)["worker/worker"]) if name.startswith(PREFIX)]) > 3
+    assert (
+        len(
+            [
+                name
+                for name in environment(manifests, containers(manifests)["worker/worker"])
+                if name.startswith(PREFIX)
+            ]
+        )
+        > 3
+    )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_value_is_one_that_the_setting_takes(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_value_is_one_that_the_setting_takes(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifests = render(overlay)
     for name, value in environment(manifests, containers(manifests)["worker/worker"]).items():
         monkeypatch.setenv(name, value)
@@ -40,8 +60,10 @@ def test_every_value_is_one_that_the_setting_takes(overlay: str, monkeypatch: py
     assert settings.metrics == "cloudwatch"
 
 
-def test_a_setting_that_is_renamed_in_the_code_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Path(chunkflow_worker.settings.__file__).read_text()
+def test_a_setting_that_is_renamed_in_the_code_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(chunkflow_worker.config.settings.__file__).read_text()
     assert source.count("    grace_seconds: float") == 1
     copy = tmp_path / "renamed_settings.py"
     copy.write_text(source.replace("    grace_seconds: float", "    drain_seconds: float"))
@@ -56,7 +78,10 @@ def test_a_setting_that_is_renamed_in_the_code_is_found(tmp_path: Path, monkeypa
         assert unknown_variables(render(overlay), known) == {"CHUNKFLOW_GRACE_SECONDS"}
 
 
-@pytest.mark.parametrize("file", ["base/settings.env", "overlays/local/settings.env", "overlays/aws-gpu-spot/settings.env"])
+@pytest.mark.parametrize(
+    "file",
+    ["base/settings.env", "overlays/local/settings.env", "overlays/aws-gpu-spot/settings.env"],
+)
 def test_a_variable_that_is_misspelt_in_the_manifests_is_found(tmp_path: Path, file: str) -> None:
     shutil.copytree(FOLDER / "kubernetes", tmp_path / "kubernetes")
     shutil.copytree(FOLDER / "pipelines", tmp_path / "pipelines")

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 FOLDER = ROOT / "deploy" / "requirements"
 IMAGES = {
     "producer": (["core"], []),
     "local-aws": (["core", "local-aws"], ["local"]),
-    "worker-cpu": (["core", "worker", "torch-cpu"], ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"]),
-    "worker-gpu": (["core", "worker", "torch-gpu"], ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"]),
+    "worker-cpu": (
+        ["core", "worker", "torch-cpu"],
+        ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"],
+    ),
+    "worker-gpu": (
+        ["core", "worker", "torch-gpu"],
+        ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"],
+    ),
 }
 """Of each image the locks that it installs, and the extras of the project that they stand for."""
 
-LINUX = {**default_environment(), "python_version": "3.11", "python_full_version": "3.11.14", "sys_platform": "linux"}
-LINUX |= {"platform_system": "Linux", "platform_machine": "x86_64", "implementation_name": "cpython"}
+LINUX = {
+    **default_environment(),
+    "python_version": "3.11",
+    "python_full_version": "3.11.14",
+    "sys_platform": "linux",
+}
+LINUX |= {
+    "platform_system": "Linux",
+    "platform_machine": "x86_64",
+    "implementation_name": "cpython",
+}
 
 
 def entries(lock: str) -> list[str]:
@@ -38,13 +53,19 @@ def pins(lock: str) -> dict[str, str]:
         if requirement.marker is None or requirement.marker.evaluate(LINUX):
             (pin,) = requirement.specifier
             assert pin.operator == "==", entry
-            assert found.setdefault(canonicalize_name(requirement.name), pin.version) == pin.version, entry
+            assert (
+                found.setdefault(canonicalize_name(requirement.name), pin.version) == pin.version
+            ), entry
     return found
 
 
 def wanted(extras: list[str]) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(r) for r in project["dependencies"] + [r for e in extras for r in project["optional-dependencies"][e]]]
+    return [
+        Requirement(r)
+        for r in project["dependencies"]
+        + [r for e in extras for r in project["optional-dependencies"][e]]
+    ]
 
 
 @pytest.mark.parametrize("lock", sorted(path.stem for path in FOLDER.glob("*.txt")))
@@ -64,7 +85,9 @@ def test_locks_satisfy_the_project(image: str) -> None:
     for requirement in wanted(extras):
         version = pinned.get(canonicalize_name(requirement.name))
         assert version, f"{requirement} is in none of {locks}: make lock"
-        assert requirement.specifier.contains(version, prereleases=True), f"{requirement}, and {version} is locked: make lock"
+        assert requirement.specifier.contains(version, prereleases=True), (
+            f"{requirement}, and {version} is locked: make lock"
+        )
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -80,7 +103,9 @@ def test_the_producer_is_light() -> None:
 def test_both_workers_take_the_same_torch() -> None:
     cpu, gpu = pins("torch-cpu")["torch"], pins("torch-gpu")["torch"]
     assert cpu == f"{gpu}+cpu"
-    assert f"TORCH ?= torch=={gpu}\n" in (ROOT / "Makefile").read_text(), "the release that the tests run with"
+    assert f"TORCH ?= torch=={gpu}\n" in (ROOT / "Makefile").read_text(), (
+        "the release that the tests run with"
+    )
 
 
 def test_the_images_are_those_of_the_dockerfile() -> None:

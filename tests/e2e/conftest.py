@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service import Service
+
+from tests.support.service import Service
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from service import Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.support.service import Service
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +24,9 @@ def two_gpus(service: Service) -> None:
     """What is tested does not depend on the GPUs of the machine."""
     program = service.root / "bin" / "nvidia-smi"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA (UUID: GPU-aaaa)'\necho 'GPU 1: NVIDIA (UUID: GPU-bbbb)'\n")
+    program.write_text(
+        "#!/bin/sh\necho 'GPU 0: NVIDIA (UUID: GPU-aaaa)'\necho 'GPU 1: NVIDIA (UUID: GPU-bbbb)'\n"
+    )
     program.chmod(0o755)
     service.environment["PATH"] = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -47,7 +52,9 @@ def variable(pid: int, name: str) -> str:
 
 def is_alive(pid: int) -> bool:
     try:
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # empty for one that nobody waited for
+        return bool(
+            Path(f"/proc/{pid}/cmdline").read_bytes()
+        )  # empty for one that nobody waited for
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -58,7 +65,9 @@ def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     workers = {variable(pid, "CUDA_VISIBLE_DEVICES"): pid for pid in pids(service)}
     assert workers.keys() == {"0", "1"}
-    assert {os.getpgid(pid) for pid in pids(service)} == set(pids(service)), "a Ctrl-C in the terminal reaches each once"
+    assert {os.getpgid(pid) for pid in pids(service)} == set(pids(service)), (
+        "a Ctrl-C in the terminal reaches each once"
+    )
     service.go()
     service.wait_done(2)
     assert np.array_equal(service.output(), service.input())
@@ -122,7 +131,9 @@ def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
     service.chain()
     supervisor = service.start_worker(devices="0,1")  # no queue was created
     assert supervisor.wait(60) == 2
-    assert f"error: queue: {service.queue}: there is no such queue" in service.logs(), service.logs()
+    assert f"error: queue: {service.queue}: there is no such queue" in service.logs(), (
+        service.logs()
+    )
     assert "refused its configuration" in service.logs()
 
 
@@ -135,4 +146,6 @@ def test_configuration_that_turns_wrong_stops_all_and_loses_nothing(service: Ser
     os.kill(victim, signal.SIGKILL)
     assert supervisor.wait(60) == 2
     assert not is_alive(other)
-    assert service.messages() == (1, 1, 0), "the other gave its task back; the victim's returns when its lease ends"
+    assert service.messages() == (1, 1, 0), (
+        "the other gave its task back; the victim's returns when its lease ends"
+    )

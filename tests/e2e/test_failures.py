@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from service import Service
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.message import TaskMessage, encode
-from chunkflow_worker.sqs import find_queue
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.message import TaskMessage, encode
+from chunkflow_worker.job.sqs import find_queue
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -21,7 +21,9 @@ POISON = "0-16_64-128_0-64"
 
 
 @pytest.mark.parametrize(("permanent", "attempts"), [(True, 1), (False, 2)])
-def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(service: Service, permanent: bool, attempts: int) -> None:
+def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(
+    service: Service, permanent: bool, attempts: int
+) -> None:
     """Named defect of the peer: one task's error ended the worker."""
     service.volumes(Vec3(16, 128, 128))
     service.chain({"op": "fail", "box": POISON, "permanent": permanent})
@@ -43,7 +45,9 @@ def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(service: 
     assert np.array_equal(output, source)
 
 
-def test_code_that_asks_to_exit_fails_its_task_and_costs_the_worker_nothing(service: Service) -> None:
+def test_code_that_asks_to_exit_fails_its_task_and_costs_the_worker_nothing(
+    service: Service,
+) -> None:
     service.volumes(Vec3(16, 64, 192))
     service.chain({"op": "fail", "box": "0-16_0-64_0-64", "leave": True})
     service.create_queue(max_receives=2)
@@ -83,8 +87,14 @@ def test_failed_task_is_kept_when_the_redrive_policy_is_taken_away(service: Serv
     worker = service.workers[-1]
     worker.terminate()
     assert worker.wait(20) == 0
-    counts = service.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
-    assert int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"]) == 1
+    counts = service.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])[
+        "Attributes"
+    ]
+    assert (
+        int(counts["ApproximateNumberOfMessages"])
+        + int(counts["ApproximateNumberOfMessagesNotVisible"])
+        == 1
+    )
 
 
 def test_missing_input_is_an_error_and_not_zeros(service: Service) -> None:
@@ -111,10 +121,15 @@ def test_malformed_messages_go_to_the_dead_letters_and_the_worker_lives(service:
     no_type = {k: v for k, v in good.items() if k != "content-type"}
     pickled = good | {"content-type": "application/x-python-serialize"}
     # Fields that only Celery or kombu would read may hold anything: they are dropped.
-    odd = good | {"headers": good["headers"] | {"stamps": 5, "shadow": [1]}, "properties": good["properties"] | {"priority": "x"}}
+    odd = good | {
+        "headers": good["headers"] | {"stamps": 5, "shadow": [1]},
+        "properties": good["properties"] | {"priority": "x"},
+    }
     service.sqs.send_message(QueueUrl=queue.url, MessageBody=json.dumps(odd))
     for body in (no_id, no_type, pickled, {"headers": []}, "not json"):
-        service.sqs.send_message(QueueUrl=queue.url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+        service.sqs.send_message(
+            QueueUrl=queue.url, MessageBody=body if isinstance(body, str) else json.dumps(body)
+        )
     worker = service.start_worker()
     service.wait(lambda: service.messages() == (0, 0, 5), "five dead letters")
     service.wait_done(1)
@@ -164,7 +179,9 @@ def test_celery_command_is_the_same_worker(service: Service) -> None:
     variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
     command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]
     with (service.root / "worker-celery.log").open("wb") as log:
-        process = subprocess.Popen(command, env=service.environment | variables, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=service.environment | variables, stdout=log, stderr=subprocess.STDOUT
+        )
     service.workers.append(process)
     service.wait_done(1)
 
@@ -175,6 +192,13 @@ def test_other_pools_are_refused(service: Service) -> None:
     service.create_queue()
     variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
     command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker", "--pool", "solo"]
-    done = subprocess.run(command, env=service.environment | variables, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        env=service.environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode != 0
     assert "threads pool only" in done.stderr + done.stdout

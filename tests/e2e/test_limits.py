@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
-from metadata import metadata_service
-from proxy import fault_proxy
-from service import Service
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.message import TaskMessage, encode, open_envelope
-from chunkflow_worker.sqs import find_queue
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
+from chunkflow_worker.job.sqs import find_queue
+from tests.support.metadata import metadata_service
+from tests.support.proxy import fault_proxy
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -32,14 +32,23 @@ def receives(service: Service) -> dict[str, tuple[int, int]]:
     """Attempts that the messages now visible carry, and how often SQS has handed them out, this time included; by box."""
     queue = find_queue(service.sqs, service.queue)
     answer = service.sqs.receive_message(
-        QueueUrl=queue.url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["ApproximateReceiveCount"]
+        QueueUrl=queue.url,
+        MaxNumberOfMessages=10,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
     )
-    opened = [(open_envelope(m["Body"], service.queue)[0], m["Attributes"]) for m in answer["Messages"]]
-    return {message.bbox: (message.attempts, int(counts["ApproximateReceiveCount"])) for message, counts in opened}
+    opened = [
+        (open_envelope(m["Body"], service.queue)[0], m["Attributes"]) for m in answer["Messages"]
+    ]
+    return {
+        message.bbox: (message.attempts, int(counts["ApproximateReceiveCount"]))
+        for message, counts in opened
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP, signal.SIGINT])
-def test_each_signal_drains_and_a_second_one_gives_back_at_once(service: Service, number: signal.Signals) -> None:
+def test_each_signal_drains_and_a_second_one_gives_back_at_once(
+    service: Service, number: signal.Signals
+) -> None:
     hold(service)
     worker = service.start_worker(grace_seconds=600)
     service.wait(lambda: service.starts(), "a task started")
@@ -57,7 +66,9 @@ def test_each_signal_drains_and_a_second_one_gives_back_at_once(service: Service
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_worker_that_is_still_opening_leaves_without_a_word(service: Service, number: signal.Signals) -> None:
+def test_a_worker_that_is_still_opening_leaves_without_a_word(
+    service: Service, number: signal.Signals
+) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain({"op": "hold", "folder": str(service.root), "opening": True})
     service.create_queue(visibility=60)
@@ -85,12 +96,18 @@ def test_tasks_beside_a_hung_one_go_back_at_no_attempt(service: Service) -> None
     service.wait(lambda: len(service.starts()) == 2, "two tasks started")
     hung, passes = service.starts()
     began = time.monotonic()
-    service.wait(lambda: time.monotonic() - began > 2, "a head start of the hung task, so that it alone is over the limit")
+    service.wait(
+        lambda: time.monotonic() - began > 2,
+        "a head start of the hung task, so that it alone is over the limit",
+    )
     (service.root / f"go-{passes}").touch()
     service.wait(lambda: len(service.starts()) == 3, "a third one started later")
     beside = service.starts()[2]
     assert worker.wait(40) == 71
-    assert {r.bbox: (r.state, r.attempts) for r in service.records()} == {hung: ("failed", 1), passes: ("done", 1)}
+    assert {r.bbox: (r.state, r.attempts) for r in service.records()} == {
+        hung: ("failed", 1),
+        passes: ("done", 1),
+    }
     assert receives(service) == {hung: (0, 2), beside: (0, 1)}
 
 
@@ -105,12 +122,17 @@ def test_a_spot_notice_drains_a_worker(service: Service) -> None:
         assert worker.poll() is None
         metadata.notice = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'
         assert worker.wait(20) == 0
-    assert "EC2 takes this spot machine away (terminate at 2026-01-01T00:02:00Z): draining" in service.logs()
+    assert (
+        "EC2 takes this spot machine away (terminate at 2026-01-01T00:02:00Z): draining"
+        in service.logs()
+    )
     assert receives(service) == {FIRST: (0, 1)}
     assert not service.records()
 
 
-def test_a_hanging_cloudwatch_delays_the_end_of_a_worker_by_seconds_only(service: Service, aws: dict[str, str]) -> None:
+def test_a_hanging_cloudwatch_delays_the_end_of_a_worker_by_seconds_only(
+    service: Service, aws: dict[str, str]
+) -> None:
     hold(service)
     service.go()
     with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
@@ -157,8 +179,21 @@ def test_health_follows_a_worker(service: Service) -> None:
     service.environment["CHUNKFLOW_HEALTH_FOLDER"] = str(service.root)
 
     def health(*options: str) -> tuple[int, str]:
-        command = [sys.executable, "-c", "from chunkflow_worker.cli.worker import main; main()", "health", *options]
-        done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=30, check=False)
+        command = [
+            sys.executable,
+            "-c",
+            "from chunkflow_worker.cli.worker import main; main()",
+            "health",
+            *options,
+        ]
+        done = subprocess.run(
+            command,
+            env=service.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         return done.returncode, done.stdout + done.stderr
 
     assert health("--live")[0] == 1

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from proxy import Fault, Proxy, fault_proxy
-from service import Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.support.proxy import Fault, Proxy, fault_proxy
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -49,8 +49,26 @@ def send_one(service: Service) -> str:
 
 @pytest.mark.parametrize(
     ("fault", "count"),
-    [("503", 1), ("500", 1), ("503", 8), ("close", 1), ("close", 8), ("403", 3), ("400", 3), ("hang", 1)],
-    ids=["503", "500", "503-outlasting-retries", "reset", "resets", "expired-token", "throttled", "half-open"],
+    [
+        ("503", 1),
+        ("500", 1),
+        ("503", 8),
+        ("close", 1),
+        ("close", 8),
+        ("403", 3),
+        ("400", 3),
+        ("hang", 1),
+    ],
+    ids=[
+        "503",
+        "500",
+        "503-outlasting-retries",
+        "reset",
+        "resets",
+        "expired-token",
+        "throttled",
+        "half-open",
+    ],
 )
 def test_worker_survives_a_fault_of_receive(worker: Worker, fault: Fault, count: int) -> None:
     service, proxy, process = worker
@@ -66,7 +84,9 @@ def test_worker_survives_a_failing_acknowledgement(worker: Worker) -> None:
     proxy.inject("DeleteMessage", "503", 6)
     box = send_one(service)
     service.wait(lambda: service.ledger.is_done(box), f"{box} done", 60)
-    service.wait(lambda: service.messages() == (0, 0, 0), "the message deleted, on its second delivery", 60)
+    service.wait(
+        lambda: service.messages() == (0, 0, 0), "the message deleted, on its second delivery", 60
+    )
     (record,) = service.ledger.records([box])
     assert record.attempts == 1, "the second delivery found it done"
     other = send_one(service)
@@ -83,10 +103,14 @@ def test_outage_of_all_of_sqs_while_a_task_ends(worker: Worker) -> None:
     other = send_one(service)
     service.wait(lambda: service.ledger.is_done(other), "a further task done", 60)
     assert process.poll() is None
-    assert service.logs().count("does not answer, trying on") < 12, "said once for an outage, not in a flood"
+    assert service.logs().count("does not answer, trying on") < 12, (
+        "said once for an outage, not in a flood"
+    )
 
 
-def test_watchdog_ends_a_worker_whose_poll_loop_stands_still(tmp_path: Path, aws: dict[str, str]) -> None:
+def test_watchdog_ends_a_worker_whose_poll_loop_stands_still(
+    tmp_path: Path, aws: dict[str, str]
+) -> None:
     with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
         service = Service(tmp_path, "q-watchdog", aws)
         service.volumes(Vec3(16, 64, 64))
@@ -96,7 +120,9 @@ def test_watchdog_ends_a_worker_whose_poll_loop_stands_still(tmp_path: Path, aws
         process = service.start_worker(watchdog_seconds=2)
         service.wait(lambda: "in flight" in service.logs(), "the start line")
         polls = proxy.requests["ReceiveMessage"]
-        service.wait(lambda: proxy.requests["ReceiveMessage"] >= polls + 4, "an idle worker left alone")
+        service.wait(
+            lambda: proxy.requests["ReceiveMessage"] >= polls + 4, "an idle worker left alone"
+        )
         proxy.inject("ReceiveMessage", "hang", 100)
         assert process.wait(30) == 70
         assert "stood still" in service.logs()

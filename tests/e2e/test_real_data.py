@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -12,23 +10,29 @@ import numpy as np
 import pytest
 import torch
 from cloudvolume import CloudVolume
-from service import Service
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from tests.support.paths import DATA
+from tests.support.service import Service
 
-DATA = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PINKY, FIB25 = DATA / "pinky100", DATA / "fib25"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # real nets on few cores
 
 
-def make_volumes(service: Service, image: np.ndarray, voxel_size: tuple, block: Vec3, out: dict[str, Any]) -> BoundingBox:
+def make_volumes(
+    service: Service, image: np.ndarray, voxel_size: tuple, block: Vec3, out: dict[str, Any]
+) -> BoundingBox:
     box = BoundingBox.sized((0, 0, 0), image.shape)
-    create_volume(service.path("in"), bounds=box, voxel_size=voxel_size, block_size=block, dtype="uint8")
+    create_volume(
+        service.path("in"), bounds=box, voxel_size=voxel_size, block_size=block, dtype="uint8"
+    )
     PrecomputedVolume(service.path("in")).write(box, image)
     for name in ("out", "whole"):
-        create_volume(service.path(name), bounds=box, voxel_size=voxel_size, block_size=block, **out)
+        create_volume(
+            service.path(name), bounds=box, voxel_size=voxel_size, block_size=block, **out
+        )
     return box
 
 
@@ -71,7 +75,9 @@ def test_clefts_of_pinky100(service: Service, sample: str) -> None:
     # The net sees 16 voxels or so around each voxel; the whole pass pads with zeros at the sample's border, patches inside.
     inner = (slice(None), slice(32, -32), slice(32, -32))
     difference = np.abs(found - expected)[inner]
-    print(f"{sample}: mean {difference.mean():.2e}, 99.9% {np.quantile(difference, 0.999):.2e}, max {difference.max():.3f}")
+    print(
+        f"{sample}: mean {difference.mean():.2e}, 99.9% {np.quantile(difference, 0.999):.2e}, max {difference.max():.3f}"
+    )
     assert difference.mean() < 1e-4
     assert np.mean((found > 0.25)[inner] != (expected > 0.25)[inner]) < 5e-4
     if sample == "sample1":
@@ -88,8 +94,14 @@ def test_fib25_through_the_queue_equals_one_box_on_the_command_line(service: Ser
     with h5py.File(FIB25 / "training_sample2.h5") as h5:
         image = h5["raw"][:]
     make_volumes(service, image, (10, 10, 10), Vec3(32, 32, 32), {"dtype": "uint8"})
-    inference = {"framework": "identity", "input_patch_size": [48, 48, 48], "output_patch_overlap": [8, 8, 8]}
-    service.chain({"op": "normalize-intensity"}, {"op": "inference", "num_output_channels": 1} | inference)
+    inference = {
+        "framework": "identity",
+        "input_patch_size": [48, 48, 48],
+        "output_patch_overlap": [8, 8, 8],
+    }
+    service.chain(
+        {"op": "normalize-intensity"}, {"op": "inference", "num_output_channels": 1} | inference
+    )
     service.create_queue(visibility=60)
     service.enqueue(chunk=Vec3(96, 96, 96))
     for _ in range(2):
@@ -97,7 +109,9 @@ def test_fib25_through_the_queue_equals_one_box_on_the_command_line(service: Ser
     service.wait_done(27, 600)
 
     service.run_in_one_box()
-    ours, theirs = (np.asarray(CloudVolume(service.path(n), progress=False)[:]) for n in ("out", "whole"))
+    ours, theirs = (
+        np.asarray(CloudVolume(service.path(n), progress=False)[:]) for n in ("out", "whole")
+    )
     assert np.array_equal(ours, theirs), "byte for byte"
     grey = image.astype(np.float32) / 127.5 - 1
     expected = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from service import Service
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.sqs import find_queue
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.sqs import find_queue
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -17,7 +17,9 @@ KEY, TOKEN = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "FwoGZXIvYXdzEBYaDkExam
 
 
 @pytest.mark.parametrize("permanent", [True, False])
-def test_an_operator_that_tells_secrets_tells_them_to_nobody(service: Service, permanent: bool) -> None:
+def test_an_operator_that_tells_secrets_tells_them_to_nobody(
+    service: Service, permanent: bool
+) -> None:
     service.volumes(Vec3(16, 64, 64))
     words = f"signing with {KEY} and {TOKEN} failed; AWS_SECRET_ACCESS_KEY={KEY}"
     service.chain({"op": "fail", "box": BOX, "permanent": permanent, "words": words})
@@ -30,7 +32,13 @@ def test_an_operator_that_tells_secrets_tells_them_to_nobody(service: Service, p
     assert "signing with *** and *** failed" in failure.error
     queue = find_queue(service.sqs, service.queue)
     (letter,) = service.sqs.receive_message(QueueUrl=queue.dead_letter_url)["Messages"]
-    places = [file.read_text() for file in (*service.root.glob("worker-*.log"), *Path(service.root, "out", "log").glob("*.json"))]
+    places = [
+        file.read_text()
+        for file in (
+            *service.root.glob("worker-*.log"),
+            *Path(service.root, "out", "log").glob("*.json"),
+        )
+    ]
     assert len(places) == 2
     for text in (*places, letter["Body"]):
         assert KEY not in text

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import numpy as np
 import pytest
-from service import Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,9 @@ def test_two_workers_give_what_one_box_on_the_command_line_gives(service: Servic
     service.wait_done(3 * 3 * 3)
     service.run_in_one_box()
     assert np.array_equal(service.output(), service.read("whole")), "byte for byte"
-    assert np.array_equal(service.output(), service.input() / np.float32(127.5) - 1 > 0.2), "and what the chain says"
+    assert np.array_equal(service.output(), service.input() / np.float32(127.5) - 1 > 0.2), (
+        "and what the chain says"
+    )
 
 
 def test_metrics_of_cloudwatch_equal_the_sums_of_the_ledger(service: Service) -> None:
@@ -53,7 +55,10 @@ def test_metrics_of_cloudwatch_equal_the_sums_of_the_ledger(service: Service) ->
 
     sums: dict[tuple[str, str], float] = defaultdict(float)
     client = boto3.client("cloudwatch")
-    kinds = {(m["MetricName"], tuple((d["Name"], d["Value"]) for d in m["Dimensions"])) for m in all_metrics(client, namespace)}
+    kinds = {
+        (m["MetricName"], tuple((d["Name"], d["Value"]) for d in m["Dimensions"]))
+        for m in all_metrics(client, namespace)
+    }
     for name, dimensions in kinds:
         assert dict(dimensions).keys() >= {"job", "compute_device"}
         answer = client.get_metric_statistics(
@@ -65,7 +70,9 @@ def test_metrics_of_cloudwatch_equal_the_sums_of_the_ledger(service: Service) ->
             Period=86400,
             Statistics=["Sum"],
         )
-        sums[name, dict(dimensions).get("operator", "")] += sum(p["Sum"] for p in answer["Datapoints"])
+        sums[name, dict(dimensions).get("operator", "")] += sum(
+            p["Sum"] for p in answer["Datapoints"]
+        )
 
     done = [r for r in service.records() if r.state == "done"]
     expected = {
@@ -112,5 +119,12 @@ def test_volumes_on_s3(service: Service) -> None:
     service.start_worker(in_flight=2)
     service.wait_done(2)
     assert np.array_equal(service.output(), service.input())
-    keys = [o["Key"] for o in boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="out/log/")["Contents"]]
-    assert sorted(keys) == ["out/log/0-16_0-64_0-64.json", "out/log/0-16_0-64_64-128.json", "out/log/jobs/job.json"]
+    keys = [
+        o["Key"]
+        for o in boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="out/log/")["Contents"]
+    ]
+    assert sorted(keys) == [
+        "out/log/0-16_0-64_0-64.json",
+        "out/log/0-16_0-64_64-128.json",
+        "out/log/jobs/job.json",
+    ]

@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from service import Service
 
-from chunkflow_worker.bbox import Vec3
+from chunkflow_worker.image.bbox import Vec3
+from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
@@ -65,7 +65,9 @@ def test_terminated_worker_finishes_within_its_grace(service: Service) -> None:
     assert service.messages() == (0, 0, 0)
 
 
-def test_task_that_ends_in_the_grace_is_acknowledged_at_once_and_a_running_one_stays_hidden(service: Service) -> None:
+def test_task_that_ends_in_the_grace_is_acknowledged_at_once_and_a_running_one_stays_hidden(
+    service: Service,
+) -> None:
     service.volumes(Vec3(16, 64, 128))
     service.chain({"op": "hold", "folder": str(service.root)})
     service.create_queue(visibility=4)
@@ -130,7 +132,13 @@ def test_start_line_says_what_runs(service: Service) -> None:
     service.start_worker(in_flight=3)
     service.wait(lambda: "in flight" in service.logs(), "the start line")
     (line,) = [line for line in service.logs().splitlines() if "in flight" in line]
-    for part in ("chunkflow-worker 0.1.0", service.queue, "pipeline.yaml", "device", "3 tasks in flight"):
+    for part in (
+        "chunkflow-worker 0.1.0",
+        service.queue,
+        "pipeline.yaml",
+        "device",
+        "3 tasks in flight",
+    ):
         assert part in line
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -14,20 +13,25 @@ import mrcfile
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.plugin import Plugin
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
+from tests.support.paths import DATA, ROOT
 
-PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
-PINKY = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "pinky100"
+PLUGINS = ROOT / "examples" / "plugins"
+PINKY = DATA / "pinky100"
 RANDOM = np.random.default_rng(8)
 
 
-def example(name: str, args: str | None = None, output: str | None = "chunk", **options: Any) -> Plugin:
-    return Plugin(file=str(PLUGINS / name), input_names="chunk", output_names=output, args=args, **options)
+def example(
+    name: str, args: str | None = None, output: str | None = "chunk", **options: Any
+) -> Plugin:
+    return Plugin(
+        file=str(PLUGINS / name), input_names="chunk", output_names=output, args=args, **options
+    )
 
 
 def test_every_example_is_tested_here() -> None:
@@ -42,14 +46,19 @@ def test_every_example_is_on_the_page_of_plugins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "size"), [(None, (3, 1, 1)), ("size=(1,3,3)", (1, 3, 3)), ("size=(3,3,5);mode=reflect", (3, 3, 5))]
+    ("args", "size"),
+    [(None, (3, 1, 1)), ("size=(1,3,3)", (1, 3, 3)), ("size=(3,3,5);mode=reflect", (3, 3, 5))],
 )
 @pytest.mark.parametrize("shape", [(4, 5, 6), (2, 3, 4, 5)])
 def test_median_filter(run_step, args: str | None, size: tuple, shape: tuple) -> None:
     image = RANDOM.integers(0, 255, shape, np.uint8)
     chunk = Chunk(image.copy(), Vec3(4, 5, 6), (40.0, 8.0, 8.0))
     result = run_step(example("median_filter", args), chunk=chunk).chunk("chunk")
-    assert (result.dtype, result.bbox, result.voxel_size) == (np.uint8, chunk.bbox, chunk.voxel_size)
+    assert (result.dtype, result.bbox, result.voxel_size) == (
+        np.uint8,
+        chunk.bbox,
+        chunk.voxel_size,
+    )
     half = [s // 2 for s in size]
     for channel, made in zip(chunk.czyx, result.czyx, strict=True):
         padded = np.pad(channel, [(h, h) for h in half], mode="symmetric")
@@ -72,7 +81,9 @@ def equalized(section: np.ndarray) -> np.ndarray:
     """Histogram equalization by its definition: a grey's rank among the voxels."""
     share = {grey: (section <= grey).mean() for grey in np.unique(section)}
     least = share[section.min()]
-    return np.array([255 * (share[g] - least) / (1 - least) for g in section.ravel()]).reshape(section.shape)
+    return np.array([255 * (share[g] - least) / (1 - least) for g in section.ravel()]).reshape(
+        section.shape
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 2, 16, 16)])
@@ -80,7 +91,11 @@ def test_clahe_with_one_tile_and_no_limit_is_histogram_equalization(run_step, sh
     image = (RANDOM.normal(100, 25, shape).clip(0, 255)).astype(np.uint8)
     chunk = Chunk(image.copy(), Vec3(1, 2, 3), (40.0, 8.0, 8.0))
     result = run_step(example("clahe", "tile=16;clip_limit=1"), chunk=chunk).chunk("chunk")
-    assert (result.dtype, result.bbox, result.voxel_size) == (np.uint8, chunk.bbox, chunk.voxel_size)
+    assert (result.dtype, result.bbox, result.voxel_size) == (
+        np.uint8,
+        chunk.bbox,
+        chunk.voxel_size,
+    )
     assert np.array_equal(chunk.array, image)
     for old, new in zip(image.reshape(-1, 16, 16), result.array.reshape(-1, 16, 16), strict=True):
         np.testing.assert_allclose(new, equalized(old), atol=0.6)
@@ -88,10 +103,16 @@ def test_clahe_with_one_tile_and_no_limit_is_histogram_equalization(run_step, sh
 
 def test_clahe_raises_the_contrast_where_it_is_low_and_limits_it(run_step) -> None:
     flat = RANDOM.integers(100, 110, (1, 64, 64)).astype(np.uint8)
-    image = np.concatenate([flat, RANDOM.integers(0, 256, (1, 64, 64)).astype(np.uint8)], axis=2)  # faint beside strong
+    image = np.concatenate(
+        [flat, RANDOM.integers(0, 256, (1, 64, 64)).astype(np.uint8)], axis=2
+    )  # faint beside strong
     spread = {}
     for limit in (0.005, 0.02, 1):
-        result = run_step(example("clahe", f"tile=32;clip_limit={limit}"), chunk=Chunk(image)).chunk("chunk").array
+        result = (
+            run_step(example("clahe", f"tile=32;clip_limit={limit}"), chunk=Chunk(image))
+            .chunk("chunk")
+            .array
+        )
         spread[limit] = result[0, :, :32].std()
     assert flat.std() < spread[0.005] < spread[0.02] < spread[1]
     assert spread[1] == pytest.approx(255 / 12**0.5, rel=0.1)  # of an even distribution
@@ -99,7 +120,9 @@ def test_clahe_raises_the_contrast_where_it_is_low_and_limits_it(run_step) -> No
 
 def test_clahe_leaves_blank_sections_and_refuses_other_types(run_step) -> None:
     blank = np.full((2, 8, 8), 9, np.uint8)
-    assert np.array_equal(run_step(example("clahe"), chunk=Chunk(blank)).chunk("chunk").array, blank)
+    assert np.array_equal(
+        run_step(example("clahe"), chunk=Chunk(blank)).chunk("chunk").array, blank
+    )
     with pytest.raises(ChunkMismatch, match="clahe takes grey values of type uint8, not float32"):
         run_step(example("clahe"), chunk=Chunk(blank.astype(np.float32)))
 
@@ -108,7 +131,9 @@ def test_clahe_leaves_blank_sections_and_refuses_other_types(run_step) -> None:
 def test_clahe_on_pinky100(run_step) -> None:
     with h5py.File(PINKY / "sample1_input.h5") as h5:
         image = h5["main"][:2]
-    result = run_step(example("clahe", "tile=192;clip_limit=1"), chunk=Chunk(image)).chunk("chunk").array
+    result = (
+        run_step(example("clahe", "tile=192;clip_limit=1"), chunk=Chunk(image)).chunk("chunk").array
+    )
     for old, new in zip(image, result, strict=True):
         np.testing.assert_allclose(new, equalized(old), atol=0.6)
 
@@ -118,10 +143,16 @@ def test_histogram(run_step, tmp_path: Path) -> None:
     total = np.zeros(256, int)
     for box in BoundingBox.sized((10, 20, 30), image.shape).split(Vec3(2, 6, 4)):
         whole = Chunk(image, Vec3(10, 20, 30))
-        task = run_step(example("histogram", f"folder={tmp_path}/greys", None), chunk=whole.cutout(box))
+        task = run_step(
+            example("histogram", f"folder={tmp_path}/greys", None), chunk=whole.cutout(box)
+        )
         assert set(task.values) == {"chunk"}
         content = json.loads((tmp_path / "greys" / f"{box}.json").read_text())
-        assert (content["bbox"], content["voxels"], len(content["edges"])) == (str(box), box.voxels, 257)
+        assert (content["bbox"], content["voxels"], len(content["edges"])) == (
+            str(box),
+            box.voxels,
+            257,
+        )
         total += content["counts"]
     assert total.tolist() == [sum(int(v) == grey for v in image.ravel()) for grey in range(256)]
     assert len(list((tmp_path / "greys").iterdir())) == 4
@@ -153,7 +184,10 @@ def affinities_of(ids: np.ndarray) -> np.ndarray:
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
     pairs = set(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
-    return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs}) and (a == 0).sum() == (b == 0).sum()
+    return (
+        len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
+        and (a == 0).sum() == (b == 0).sum()
+    )
 
 
 @pytest.fixture
@@ -166,11 +200,20 @@ def objects() -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @pytest.mark.parametrize("flip", [True, False])
-def test_agglomerate_finds_the_objects_of_their_affinities(run_step, objects, dtype, flip: bool) -> None:
+def test_agglomerate_finds_the_objects_of_their_affinities(
+    run_step, objects, dtype, flip: bool
+) -> None:
     affinities = affinities_of(objects)[:: 1 if flip else -1]
-    given = Chunk((affinities * (255 if dtype == np.uint8 else 1)).astype(dtype), Vec3(4, 5, 6), (40.0, 8.0, 8.0))
+    given = Chunk(
+        (affinities * (255 if dtype == np.uint8 else 1)).astype(dtype),
+        Vec3(4, 5, 6),
+        (40.0, 8.0, 8.0),
+    )
     operator = Plugin(
-        file=str(PLUGINS / "agglomerate"), input_names="affs", output_names="seg", args=None if flip else "flip_channel=False"
+        file=str(PLUGINS / "agglomerate"),
+        input_names="affs",
+        output_names="seg",
+        args=None if flip else "flip_channel=False",
     )
     result = run_step(operator, affs=given).chunk("seg")
     assert (result.dtype, result.bbox, result.voxel_size, result.layer_type) == (
@@ -181,14 +224,21 @@ def test_agglomerate_finds_the_objects_of_their_affinities(run_step, objects, dt
 
 def test_agglomerate_merges_fragments_up_to_the_threshold(run_step) -> None:
     """By the mean affinity of the faces between fragments, 0.8 and 0.4, whose scores are 0.2 and 0.6."""
-    fragments = np.repeat(np.array([1, 2, 3], np.uint32), 4)[None, None, :] + np.zeros((4, 4, 1), np.uint32)
+    fragments = np.repeat(np.array([1, 2, 3], np.uint32), 4)[None, None, :] + np.zeros(
+        (4, 4, 1), np.uint32
+    )
     affinities = np.ones((3, 4, 4, 12), np.float32)
     affinities[0, :, :, 4], affinities[0, :, :, 8] = 0.8, 0.4
     for threshold, objects in ((0.1, 3), (0.3, 2), (0.7, 1)):
         operator = Plugin(
-            file=str(PLUGINS / "agglomerate"), input_names="affs,fragments", output_names="seg", args=f"threshold={threshold}"
+            file=str(PLUGINS / "agglomerate"),
+            input_names="affs,fragments",
+            output_names="seg",
+            args=f"threshold={threshold}",
         )
-        task = run_step(operator, affs=Chunk(affinities), fragments=Chunk(fragments, layer_type="segmentation"))
+        task = run_step(
+            operator, affs=Chunk(affinities), fragments=Chunk(fragments, layer_type="segmentation")
+        )
         made = task.chunk("seg").array
         assert len(np.unique(made)) == objects
         assert (made[..., :4] == made[..., 4:8]).all() == (objects < 3)
@@ -211,7 +261,14 @@ def test_fill_holes_fills_what_one_object_encloses(run_step, seed: int) -> None:
     while todo:
         hole, border, around = [todo.pop()], False, set()
         for z, y, x in hole:
-            for n in ((z - 1, y, x), (z + 1, y, x), (z, y - 1, x), (z, y + 1, x), (z, y, x - 1), (z, y, x + 1)):
+            for n in (
+                (z - 1, y, x),
+                (z + 1, y, x),
+                (z, y - 1, x),
+                (z, y + 1, x),
+                (z, y, x - 1),
+                (z, y, x + 1),
+            ):
                 if not all(0 <= a < b for a, b in zip(n, ids.shape, strict=True)):
                     border = True
                 elif n in todo:
@@ -233,7 +290,9 @@ def test_fill_holes_fills_what_one_object_encloses(run_step, seed: int) -> None:
 def test_fill_holes_of_nothing_and_of_one_object(run_step) -> None:
     for value in (0, 5):
         full = np.full((3, 3, 3), value, np.uint32)
-        assert np.array_equal(run_step(example("fill_holes"), chunk=Chunk(full)).chunk("chunk").array, full)
+        assert np.array_equal(
+            run_step(example("fill_holes"), chunk=Chunk(full)).chunk("chunk").array, full
+        )
 
 
 def peaks(array: np.ndarray, distance: int, threshold: float) -> list[tuple[int, ...]]:
@@ -248,12 +307,16 @@ def peaks(array: np.ndarray, distance: int, threshold: float) -> list[tuple[int,
 
 def test_detect_points_finds_each_peak_once_wherever_boxes_are_cut(run_step) -> None:
     array = RANDOM.random((12, 16, 20)).astype(np.float32)
-    whole = Chunk(array, Vec3(-3, 5, 7), (40.0, 8.0, 8.0), bounds=BoundingBox.parse("-3-9_5-21_7-27"))
+    whole = Chunk(
+        array, Vec3(-3, 5, 7), (40.0, 8.0, 8.0), bounds=BoundingBox.parse("-3-9_5-21_7-27")
+    )
     operator = Plugin(
         file=str(PLUGINS / "detect_points"), input_names="chunk,bbox", output_names="point_cloud",
         args="min_distance=2;threshold=0.9", margin_size=Vec3(2, 2, 2),
     )  # fmt: skip
-    expected = [tuple(a + b for a, b in zip(p, (-3, 5, 7), strict=True)) for p in peaks(array, 2, 0.9)]
+    expected = [
+        tuple(a + b for a, b in zip(p, (-3, 5, 7), strict=True)) for p in peaks(array, 2, 0.9)
+    ]
     assert len(expected) > 5
     found = []
     for box in whole.bbox.split(Vec3(5, 8, 7)):
@@ -268,7 +331,10 @@ def test_detect_points_makes_synapses_of_a_map_of_bytes(run_step) -> None:
     array = np.zeros((5, 5, 9), np.uint8)
     array[2, 2, 2], array[2, 2, 6], array[0, 0, 8] = 255, 102, 51
     operator = Plugin(
-        file=str(PLUGINS / "detect_points"), input_names="chunk", output_names="syns", args="min_distance=1;synapses=True"
+        file=str(PLUGINS / "detect_points"),
+        input_names="chunk",
+        output_names="syns",
+        args="min_distance=1;synapses=True",
     )
     found = run_step(operator, chunk=Chunk(array, Vec3(10, 0, 0), (4.0, 4.0, 4.0))).values["syns"]
     assert found.pre.tolist() == [[12, 2, 2], [12, 2, 6]]
@@ -280,21 +346,34 @@ def test_detect_points_makes_synapses_of_a_map_of_bytes(run_step) -> None:
 
 def test_rescale(run_step) -> None:
     greys = Chunk(np.array([[[0, 29, 30, 115, 200, 255]]], np.uint8))
-    assert run_step(example("rescale", "low=30;high=200"), chunk=greys).chunk("chunk").array.tolist() == [
-        [[0, 0, 0, 128, 255, 255]]
-    ]
-    inverse = run_step(example("rescale", "new_low=255;new_high=0"), chunk=greys).chunk("chunk").array
+    assert run_step(example("rescale", "low=30;high=200"), chunk=greys).chunk(
+        "chunk"
+    ).array.tolist() == [[[0, 0, 0, 128, 255, 255]]]
+    inverse = (
+        run_step(example("rescale", "new_low=255;new_high=0"), chunk=greys).chunk("chunk").array
+    )
     assert inverse.tolist() == [[[255, 226, 225, 140, 55, 0]]]
     signed = Chunk(np.array([[[-2, -1, 0, 0.5, 1]]], np.float32))
-    made = run_step(example("rescale", "low=-1;high=1;new_high=1"), chunk=signed).chunk("chunk").array
+    made = (
+        run_step(example("rescale", "low=-1;high=1;new_high=1"), chunk=signed).chunk("chunk").array
+    )
     assert (made.dtype, made.tolist()) == (np.float32, [[[0, 0, 0.5, 0.75, 1]]])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 3, 4)])
 def test_transpose(run_step, shape: tuple) -> None:
-    chunk = Chunk(RANDOM.random(shape), Vec3(1, 2, 3), (4.0, 8.0, 40.0), bounds=BoundingBox.parse("0-9_1-8_2-7"))
+    chunk = Chunk(
+        RANDOM.random(shape),
+        Vec3(1, 2, 3),
+        (4.0, 8.0, 40.0),
+        bounds=BoundingBox.parse("0-9_1-8_2-7"),
+    )
     made = run_step(example("transpose"), chunk=chunk).chunk("chunk")
-    assert (str(made.bbox), made.voxel_size, str(made.bounds)) == ("3-7_2-5_1-3", (40.0, 8.0, 4.0), "2-7_1-8_0-9")
+    assert (str(made.bbox), made.voxel_size, str(made.bounds)) == (
+        "3-7_2-5_1-3",
+        (40.0, 8.0, 4.0),
+        "2-7_1-8_0-9",
+    )
     for z, y, x in np.ndindex(*shape[-3:]):
         assert np.array_equal(made.array[..., x, y, z], chunk.array[..., z, y, x])
 
@@ -304,9 +383,18 @@ def test_load_mrc(run_step, tmp_path: Path, dtype: type) -> None:
     image = RANDOM.integers(0, 127, (6, 7, 8)).astype(dtype)
     with mrcfile.new(tmp_path / "em.mrc", image) as file:
         file.voxel_size = (80, 90, 400)  # x, y, z in Angstrom
-    operator = Plugin(file=str(PLUGINS / "load_mrc"), input_names="bbox", output_names="chunk", args=f"path={tmp_path}/em.mrc")
+    operator = Plugin(
+        file=str(PLUGINS / "load_mrc"),
+        input_names="bbox",
+        output_names="chunk",
+        args=f"path={tmp_path}/em.mrc",
+    )
     whole = run_step(operator).chunk("chunk")
-    assert (whole.dtype, whole.voxel_size, str(whole.bounds)) == (dtype, (40.0, 9.0, 8.0), "0-6_0-7_0-8")
+    assert (whole.dtype, whole.voxel_size, str(whole.bounds)) == (
+        dtype,
+        (40.0, 9.0, 8.0),
+        "0-6_0-7_0-8",
+    )
     assert np.array_equal(whole.array, image)
     part = run_step(operator, bbox=BoundingBox.parse("-1-3_2-5_6-9")).chunk("chunk")
     assert (str(part.bbox), part.array.tolist()) == ("0-3_2-5_6-8", image[:3, 2:5, 6:].tolist())
@@ -314,7 +402,9 @@ def test_load_mrc(run_step, tmp_path: Path, dtype: type) -> None:
         run_step(operator, bbox=BoundingBox.parse("6-7_0-1_0-1"))
 
 
-def test_load_mrc_of_bytes_that_pass_for_signed_and_of_another_file(run_step, tmp_path: Path) -> None:
+def test_load_mrc_of_bytes_that_pass_for_signed_and_of_another_file(
+    run_step, tmp_path: Path
+) -> None:
     with mrcfile.new(tmp_path / "em.mrc", np.array([[[-128, -1, 0, 127]]], np.int8)):
         pass
     loads = {"file": str(PLUGINS / "load_mrc"), "input_names": "bbox", "output_names": "chunk"}

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.errors import OutOfMemory
+from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.augment import Augmented, Orientation, orientations, sources
-from chunkflow_worker.inference.engine import HostEngine, IdentityEngine
-from chunkflow_worker.inference.host import HostArrays
-from chunkflow_worker.inference.torch_arrays import TorchArrays
+from chunkflow_worker.inference.engine import HostEngine
+from chunkflow_worker.inference.engines.identity import IdentityEngine
+from chunkflow_worker.inference.host_arrays import HostArrays
+from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.operators.inference import Inference
 
 # Of a voxel whose partner lies outside the patch the nets below know nothing.
@@ -28,8 +29,22 @@ OFFSETS = {
     "xyz": XYZ,
     "zyx": XYZ[::-1],
     "positive": (Vec3(0, 0, 1), Vec3(0, 1, 0), Vec3(1, 0, 0)),
-    "both signs": (Vec3(0, 0, 1), Vec3(0, -1, 0), Vec3(1, 0, 0), Vec3(0, 0, -1), Vec3(-1, 0, 0), Vec3(0, 1, 0)),
-    "long range": (*XYZ, Vec3(0, 0, -3), Vec3(0, -3, 0), Vec3(-2, 0, 0), Vec3(0, 0, 4), Vec3(0, 4, 0)),
+    "both signs": (
+        Vec3(0, 0, 1),
+        Vec3(0, -1, 0),
+        Vec3(1, 0, 0),
+        Vec3(0, 0, -1),
+        Vec3(-1, 0, 0),
+        Vec3(0, 1, 0),
+    ),
+    "long range": (
+        *XYZ,
+        Vec3(0, 0, -3),
+        Vec3(0, -3, 0),
+        Vec3(-2, 0, 0),
+        Vec3(0, 0, 4),
+        Vec3(0, 4, 0),
+    ),
     "longer than the patch": (*XYZ, Vec3(-7, 0, 0), Vec3(0, -9, 0), Vec3(0, 0, -9), Vec3(-4, 0, 0)),
     "oblique": (
         Vec3(0, 1, 2),
@@ -77,7 +92,12 @@ class Perfect(HostEngine):
         assert patch.flags.c_contiguous
         self.shapes.append(patch.shape)
         image = patch[0]
-        output = np.concatenate([affinities(image, self.offsets), np.stack([image, np.full_like(image, 5)])[: self.undirected]])
+        output = np.concatenate(
+            [
+                affinities(image, self.offsets),
+                np.stack([image, np.full_like(image, 5)])[: self.undirected],
+            ]
+        )
         c = self.crop
         inner = output[:, c : output.shape[1] - c, c : output.shape[2] - c, c : output.shape[3] - c]
         return inner if isinstance(self.arrays, HostArrays) else torch.from_numpy(inner.copy())
@@ -87,8 +107,12 @@ def noise(size: tuple[int, ...] = (4, 6, 6), seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, *size), np.float32)
 
 
-def augmented(engine: Any, patches: list[np.ndarray], flip_z: bool, offsets: tuple[Vec3, ...] = ()) -> list[np.ndarray]:
-    outputs = Augmented(engine, flip_z, offsets).predict([engine.arrays.put(patch) for patch in patches])
+def augmented(
+    engine: Any, patches: list[np.ndarray], flip_z: bool, offsets: tuple[Vec3, ...] = ()
+) -> list[np.ndarray]:
+    outputs = Augmented(engine, flip_z, offsets).predict(
+        [engine.arrays.put(patch) for patch in patches]
+    )
     return [np.asarray(output) for output in outputs]
 
 
@@ -109,7 +133,9 @@ def test_exact_affinities_are_unchanged_wherever_a_partner_is_in_the_patch(
         # Elsewhere the net's own answer stands: a partner outside the patch gives no number that is not one.
         assert np.isfinite(output).all()
         assert np.array_equal(output[: len(offsets)][~known], expected[~known])
-        for channel, truth in zip(output[len(offsets) :], (patch[0], np.full_like(patch[0], 5)), strict=False):
+        for channel, truth in zip(
+            output[len(offsets) :], (patch[0], np.full_like(patch[0], 5)), strict=False
+        ):
             assert np.abs(channel - truth).max() < 1e-6
 
 
@@ -137,7 +163,9 @@ def test_valid_convolutions_know_partners_outside_of_the_output(flip_z: bool) ->
     st.booleans(),
     st.integers(0, 99),
 )
-def test_any_offsets_that_are_closed_under_the_orientations_work(given_offsets: list[Vec3], flip_z: bool, seed: int) -> None:
+def test_any_offsets_that_are_closed_under_the_orientations_work(
+    given_offsets: list[Vec3], flip_z: bool, seed: int
+) -> None:
     offsets: list[Vec3] = []
     for offset in given_offsets:
         for orientation in orientations(flip_z):
@@ -172,7 +200,14 @@ def test_an_offset_is_turned_as_the_patch_is() -> None:
     patch[0, 1, 4, 4], patch[0, 2, 2, 7] = 1, 2
     for orientation in orientations(True):
         turned = orientation.turn(patch)[0]
-        found = Vec3(*(int(b - a) for a, b in zip(np.argwhere(turned == 1)[0], np.argwhere(turned == 2)[0], strict=True)))
+        found = Vec3(
+            *(
+                int(b - a)
+                for a, b in zip(
+                    np.argwhere(turned == 1)[0], np.argwhere(turned == 2)[0], strict=True
+                )
+            )
+        )
         assert orientation.undo_offset(found) == offset
 
 
@@ -189,7 +224,9 @@ class Biased(HostEngine):
             shape = [1] * 4
             shape[self.axis] = patch.shape[self.axis]
             ramp = np.linspace(0, 1, patch.shape[self.axis], dtype=np.float32).reshape(shape)
-            outputs.append(patch + (ramp if isinstance(patch, np.ndarray) else torch.from_numpy(ramp)))
+            outputs.append(
+                patch + (ramp if isinstance(patch, np.ndarray) else torch.from_numpy(ramp))
+            )
         return outputs
 
 
@@ -222,7 +259,13 @@ def test_images_of_any_type_are_turned(dtype: str, arrays: Any) -> None:
 def test_it_is_the_engine_to_whom_it_may_concern() -> None:
     engine = Perfect(XYZ, HostArrays(), undirected=1)
     wrapped = Augmented(engine, True, XYZ)
-    assert (wrapped.device, wrapped.precision, wrapped.channels, wrapped.arrays, wrapped.batch_size((1, 4, 6, 6))) == (
+    assert (
+        wrapped.device,
+        wrapped.precision,
+        wrapped.channels,
+        wrapped.arrays,
+        wrapped.batch_size((1, 4, 6, 6)),
+    ) == (
         engine.device,
         "float32",
         4,
@@ -256,7 +299,9 @@ def operator(**options: Any) -> Inference:
     return Inference(**(defaults | options))
 
 
-@pytest.mark.parametrize("text", ["0,0,-1", "0,0,-1 -1,0,0", "0,-2,0 0,0,-1", "0,0,-1 0,-1,0 0,1,2"])
+@pytest.mark.parametrize(
+    "text", ["0,0,-1", "0,0,-1 -1,0,0", "0,-2,0 0,0,-1", "0,0,-1 0,-1,0 0,1,2"]
+)
 def test_offsets_without_a_partner_under_transposition_are_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="has no partner under the transposition"):
         operator(affinity_offsets=text, num_output_channels=4)
@@ -291,9 +336,11 @@ def test_offsets_that_make_sense_are_taken(text: str | None) -> None:
 
 @pytest.mark.parametrize("framework", ["universal", "pytorch"])
 @pytest.mark.parametrize("order", ["xyz", "zyx"])
-def test_the_operators_affinities_are_those_of_the_image(tmp_path: Path, run_step: Any, framework: str, order: str) -> None:
+def test_the_operators_affinities_are_those_of_the_image(
+    tmp_path: Path, run_step: Any, framework: str, order: str
+) -> None:
     """A net that sees one voxel around its output makes exact affinities: whatever the patches, they are those of the image."""
-    from chunkflow_worker.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk
 
     axes = {"xyz": (4, 3, 2), "zyx": (2, 3, 4)}[order]
     body = (
@@ -323,5 +370,7 @@ def test_the_operators_affinities_are_those_of_the_image(tmp_path: Path, run_ste
     )
     result = run_step(chosen, chunk=image).chunk("chunk")
     grey = image.array.astype(np.float32) / 255
-    expected = np.concatenate([affinities(grey, OFFSETS[order]), grey[None]])[(slice(None), *result.bbox.slices())]
+    expected = np.concatenate([affinities(grey, OFFSETS[order]), grey[None]])[
+        (slice(None), *result.bbox.slices())
+    ]
     assert np.abs(result.array - expected).max() < 1e-5

@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import convert
 from chunkflow_worker.errors import OutOfMemory
-from chunkflow_worker.inference.blend import patch_weights
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.inference.arrays import Arrays
 from chunkflow_worker.inference.blending import Batch, Blended, infer
-from chunkflow_worker.inference.engine import Arrays, HostEngine
-from chunkflow_worker.inference.host import HostArrays
+from chunkflow_worker.inference.engine import HostEngine
+from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
-from chunkflow_worker.inference.torch_arrays import TorchArrays
+from chunkflow_worker.inference.torch_net.arrays import TorchArrays
+from chunkflow_worker.inference.weights import patch_weights
 
 HOST, TORCH = HostArrays(), TorchArrays("cpu")
 BOTH = pytest.mark.parametrize("arrays", [HOST, TORCH], ids=["numpy", "torch"])
@@ -33,7 +34,14 @@ class Fake(HostEngine):
     fits: how many patches its memory holds. sizes: of the batches it was asked for. done: of those that it ran.
     """
 
-    def __init__(self, arrays: Arrays = HOST, fits: int = 99, channels: int = 1, ramp: float = 1.0, batch: int = 1):
+    def __init__(
+        self,
+        arrays: Arrays = HOST,
+        fits: int = 99,
+        channels: int = 1,
+        ramp: float = 1.0,
+        batch: int = 1,
+    ):
         super().__init__(channels)
         self.arrays, self.fits, self.ramp, self.batch = arrays, fits, ramp, batch
         self.sizes: list[int] = []
@@ -52,7 +60,9 @@ class Fake(HostEngine):
 
     def _one(self, patch: np.ndarray) -> Any:
         ramp = np.linspace(0, self.ramp, patch.size, dtype=np.float32).reshape(patch.shape)
-        output = (patch + ramp) * np.arange(1, self.channels + 1, dtype=np.float32).reshape(-1, 1, 1, 1)
+        output = (patch + ramp) * np.arange(1, self.channels + 1, dtype=np.float32).reshape(
+            -1, 1, 1, 1
+        )
         return output if isinstance(self.arrays, HostArrays) else torch.from_numpy(output)
 
 
@@ -75,7 +85,9 @@ def blended(
     lattice = make_lattice(kind, box or bounds, shape, bounds, Vec3(0, 0, 0))
     weights = engine.arrays.put(patch_weights(shape.output).astype(np.float32))
     given = image[(slice(None), *lattice.input_box.slices())]
-    return infer(given, lattice.input_box.start, lattice, weights, engine, batch or Batch(), **options)
+    return infer(
+        given, lattice.input_box.start, lattice, weights, engine, batch or Batch(), **options
+    )
 
 
 # --- batches ---
@@ -89,7 +101,9 @@ def test_after_want_of_memory_the_batch_is_halved_and_stays_so() -> None:
     assert set(engine.sizes[2:]) == {2}
     assert sum(engine.done) == result.run == 48
     assert batch.size == 2
-    assert np.array_equal(result.array, blended(Fake()).array), "no patch is lost, doubled or out of order"
+    assert np.array_equal(result.array, blended(Fake()).array), (
+        "no patch is lost, doubled or out of order"
+    )
     again = Fake(fits=2)
     blended(again, batch=batch)
     assert set(again.sizes) == {2}
@@ -168,7 +182,9 @@ def test_patches_that_nobody_wants_are_counted_and_give_zeros(arrays: Any, dtype
     assert all(patch.size == SHAPE.output for patch in seen)
     assert (result.run, result.skipped) == (24, 24)
     assert sum(engine.done) == 24
-    assert np.array_equal(result.array[..., 10:], whole.array[..., 10:]), "what only wanted patches cover is as it was"
+    assert np.array_equal(result.array[..., 10:], whole.array[..., 10:]), (
+        "what only wanted patches cover is as it was"
+    )
     assert not result.array[..., :8].any()
     assert (result.array[..., 8:10] < whole.array[..., 8:10]).any(), "where they meet, it fades"
 
@@ -189,7 +205,23 @@ def test_a_patch_of_nothing_but_nan_is_run() -> None:
 # --- arithmetic ---
 
 SPECIAL = st.sampled_from(
-    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 0.5, 1.5 / 255, 2.5 / 255, 65504.0, 65519.0, 65520.0, 1e38, -1e38, 1e-8]
+    [
+        np.nan,
+        np.inf,
+        -np.inf,
+        0.0,
+        -0.0,
+        1.0,
+        0.5,
+        1.5 / 255,
+        2.5 / 255,
+        65504.0,
+        65519.0,
+        65520.0,
+        1e38,
+        -1e38,
+        1e-8,
+    ]
 )
 VALUES = st.one_of(st.floats(-2, 2, width=32), st.floats(width=32), SPECIAL)
 
@@ -222,8 +254,12 @@ def test_sending_fills_a_part_of_the_result(arrays: Any) -> None:
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 40), st.integers(1, 6), st.integers(0, 999))
-def test_both_memories_blend_alike(channels: int, height: int, width: int, patches: int, seed: int) -> None:
+@given(
+    st.integers(1, 3), st.integers(1, 4), st.integers(1, 40), st.integers(1, 6), st.integers(0, 999)
+)
+def test_both_memories_blend_alike(
+    channels: int, height: int, width: int, patches: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     shape = (height, 5, width)
     means, totals = [], []
@@ -237,24 +273,33 @@ def test_both_memories_blend_alike(channels: int, height: int, width: int, patch
     for arrays in (HOST, TORCH):
         mean, total = arrays.zeros((channels, *shape)), arrays.zeros(shape)
         for values, weights in steps:
-            arrays.blend(mean, total, None if values is None else arrays.put(values), arrays.put(weights))
+            arrays.blend(
+                mean, total, None if values is None else arrays.put(values), arrays.put(weights)
+            )
         means.append(np.asarray(mean))
         totals.append(np.asarray(total))
     assert np.array_equal(*totals)
     assert np.abs(means[0] - means[1]).max() < 2e-6
     zeros = np.zeros((channels, *shape), np.float32)
-    expected = sum((zeros if v is None else v).astype(float) * w for v, w in steps) / sum(w.astype(float) for _, w in steps)
+    expected = sum((zeros if v is None else v).astype(float) * w for v, w in steps) / sum(
+        w.astype(float) for _, w in steps
+    )
     assert np.abs(means[0] - expected).max() < 5e-6
 
 
 @BOTH
 @settings(max_examples=40)
 @given(data=st.data())
-def test_patches_that_agree_keep_their_value_to_the_last_bit(arrays: Any, data: st.DataObject) -> None:
+def test_patches_that_agree_keep_their_value_to_the_last_bit(
+    arrays: Any, data: st.DataObject
+) -> None:
     shape = (2, 2, 3, data.draw(st.integers(1, 20)))
     finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
     values = data.draw(arrays_of(np.float32, shape, elements=finite))
-    weights = [data.draw(arrays_of(np.float32, shape[1:], elements=st.floats(2**-20, 1, width=32))) for _ in range(3)]
+    weights = [
+        data.draw(arrays_of(np.float32, shape[1:], elements=st.floats(2**-20, 1, width=32)))
+        for _ in range(3)
+    ]
     mean, total = arrays.zeros(shape), arrays.zeros(shape[1:])
     arrays.place(arrays.put(values.copy()), mean)
     total[:] = arrays.put(weights[0])
@@ -268,7 +313,11 @@ def test_patches_that_agree_keep_their_value_to_the_last_bit(arrays: Any, data: 
 def test_what_is_not_finite_stays_where_it_is(arrays: Any) -> None:
     """A patch's NaN spoils its own voxel, and what others say of others stays."""
     shape = (1, 1, 1, 4)
-    mean, total, weights = arrays.zeros(shape), arrays.zeros(shape[1:]), arrays.put(np.ones(shape[1:], np.float32))
+    mean, total, weights = (
+        arrays.zeros(shape),
+        arrays.zeros(shape[1:]),
+        arrays.put(np.ones(shape[1:], np.float32)),
+    )
     first = np.array([1, np.nan, 3, np.inf], np.float32).reshape(shape)
     second = np.array([3, 1, np.nan, 1], np.float32).reshape(shape)
     total[:] = weights
@@ -293,7 +342,13 @@ SIZES = st.tuples(st.integers(3, 12), st.integers(6, 17), st.integers(6, 19))
 
 @BOTH
 @settings(max_examples=25)
-@given(SIZES, st.integers(1, 3), st.sampled_from(["uint8", "float16"]), st.sampled_from(["chunk", "global"]), st.integers(1, 4))
+@given(
+    SIZES,
+    st.integers(1, 3),
+    st.sampled_from(["uint8", "float16"]),
+    st.sampled_from(["chunk", "global"]),
+    st.integers(1, 4),
+)
 def test_a_converted_output_is_the_float32_output_converted(
     arrays: Any, size: Any, channels: int, dtype: str, kind: Any, batch: int
 ) -> None:
@@ -308,14 +363,24 @@ def test_a_converted_output_is_the_float32_output_converted(
 
 
 @settings(max_examples=25)
-@given(SIZES, st.integers(1, 3), st.sampled_from(["uint8", "float16", "float32"]), st.sampled_from(["chunk", "global"]))
+@given(
+    SIZES,
+    st.integers(1, 3),
+    st.sampled_from(["uint8", "float16", "float32"]),
+    st.sampled_from(["chunk", "global"]),
+)
 def test_both_memories_give_one_output(size: Any, channels: int, dtype: str, kind: Any) -> None:
-    host, torch_ = (blended(Fake(arrays, channels=channels), noise(size), kind=kind, dtype=dtype) for arrays in (HOST, TORCH))
+    host, torch_ = (
+        blended(Fake(arrays, channels=channels), noise(size), kind=kind, dtype=dtype)
+        for arrays in (HOST, TORCH)
+    )
     step = 1 if dtype == "uint8" else 5e-3 if dtype == "float16" else 5e-6
     assert np.abs(host.array.astype(float) - torch_.array.astype(float)).max() <= step
 
 
-def plain_blend(image: np.ndarray, box: BoundingBox, kind: LatticeKind, shape: PatchShape) -> np.ndarray:
+def plain_blend(
+    image: np.ndarray, box: BoundingBox, kind: LatticeKind, shape: PatchShape
+) -> np.ndarray:
     """Sum of weight x value over the sum of weights, in double precision, of all patches at once."""
     bounds = BoundingBox.sized((0, 0, 0), image.shape[1:])
     lattice = make_lattice(kind, box, shape, bounds, Vec3(0, 0, 0))
@@ -349,8 +414,16 @@ def test_the_output_is_the_weighted_mean_of_all_patches(arrays: Any, data: st.Da
 
 @BOTH
 @settings(max_examples=10)
-@given(st.integers(2, 8), st.integers(3, 13), st.integers(3, 17), st.sampled_from(["uint8", "float32"]), st.integers(1, 5))
-def test_with_the_global_lattice_the_cut_does_not_show(arrays: Any, z: int, y: int, x: int, dtype: str, batch: int) -> None:
+@given(
+    st.integers(2, 8),
+    st.integers(3, 13),
+    st.integers(3, 17),
+    st.sampled_from(["uint8", "float32"]),
+    st.integers(1, 5),
+)
+def test_with_the_global_lattice_the_cut_does_not_show(
+    arrays: Any, z: int, y: int, x: int, dtype: str, batch: int
+) -> None:
     """Neighbouring patches disagree, and some are dark. In numpy equal to the last bit; torch sums rows in vectors, whose
     ends are rounded otherwise.
     """
@@ -363,4 +436,6 @@ def test_with_the_global_lattice_the_cut_does_not_show(arrays: Any, z: int, y: i
         if arrays is HOST:
             assert np.array_equal(part, there)
         else:
-            assert np.abs(part.astype(float) - there.astype(float)).max() <= (1 if dtype == "uint8" else 1e-6)
+            assert np.abs(part.astype(float) - there.astype(float)).max() <= (
+                1 if dtype == "uint8" else 1e-6
+            )

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk, convert
-from chunkflow_worker.inference.torch_arrays import TorchArrays
-from chunkflow_worker.inference.torch_engine import TorchEngine
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.inference.engines.torch import TorchEngine
+from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.operators.inference import Inference
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.task import Task
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 
@@ -32,8 +32,14 @@ Answer = Callable[..., Task]
 def answer(tmp_path: Path, run_step: Any) -> Answer:
     def run(image: Chunk, **options: Any) -> Task:
         (tmp_path / "net.py").write_text(options.pop("net", NET))
-        sizes = {"input_patch_size": (8, 32, 32), "output_patch_overlap": (2, 8, 8), "num_output_channels": 3}
-        operator = Inference(framework="pytorch", convnet_model=str(tmp_path / "net.py"), **(sizes | options))
+        sizes = {
+            "input_patch_size": (8, 32, 32),
+            "output_patch_overlap": (2, 8, 8),
+            "num_output_channels": 3,
+        }
+        operator = Inference(
+            framework="pytorch", convnet_model=str(tmp_path / "net.py"), **(sizes | options)
+        )
         return run_step(operator, chunk=image)
 
     return run
@@ -44,7 +50,9 @@ def noise(size: tuple[int, int, int] = (27, 70, 90)) -> Chunk:
 
 
 @pytest.mark.parametrize("lattice", ["chunk", "global"])
-def test_a_gpu_answers_as_a_cpu_does(answer: Answer, monkeypatch: pytest.MonkeyPatch, lattice: str) -> None:
+def test_a_gpu_answers_as_a_cpu_does(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch, lattice: str
+) -> None:
     on_gpu = answer(noise(), lattice=lattice, precision="float32")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     on_cpu = answer(noise(), lattice=lattice, precision="float32")
@@ -55,10 +63,13 @@ def test_a_gpu_answers_as_a_cpu_does(answer: Answer, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("precision", "used", "most"), [("auto", "float16", 2e-3), ("bfloat16", "bfloat16", 2e-2), ("tf32", "tf32", 2e-3)]
+    ("precision", "used", "most"),
+    [("auto", "float16", 2e-3), ("bfloat16", "bfloat16", 2e-2), ("tf32", "tf32", 2e-3)],
 )
 @pytest.mark.parametrize("acceleration", ["none", "graph"])
-def test_short_precisions_are_near(answer: Answer, precision: str, used: str, most: float, acceleration: str) -> None:
+def test_short_precisions_are_near(
+    answer: Answer, precision: str, used: str, most: float, acceleration: str
+) -> None:
     exact = answer(noise(), precision="float32").chunk("chunk").array
     task = answer(noise(), precision=precision, acceleration=acceleration, batch_size=3)
     assert task.measured()["precision"] == used
@@ -70,7 +81,9 @@ def test_a_value_too_large_for_float16_runs_the_task_again(answer: Answer) -> No
     task = answer(noise(), net=net, num_output_channels=1)
     box = task.chunk("chunk").bbox
     assert task.measured()["precision"] == "float32"
-    assert np.allclose(task.chunk("chunk").array[0], noise().cutout(box).array / 255 * 1e5, rtol=1e-5)
+    assert np.allclose(
+        task.chunk("chunk").array[0], noise().cutout(box).array / 255 * 1e5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
@@ -91,7 +104,11 @@ def test_slabs_are_converted_as_on_the_host_and_arrive_while_more_is_sent(dtype:
 def test_a_batch_that_memory_does_not_hold_is_halved(answer: Answer) -> None:
     """A patch takes some 100 MB, and the slab 70."""
     image = noise((32, 512, 512))
-    sizes: dict[str, Any] = {"input_patch_size": (16, 256, 256), "output_patch_overlap": (0, 0, 0), "precision": "float32"}
+    sizes: dict[str, Any] = {
+        "input_patch_size": (16, 256, 256),
+        "output_patch_overlap": (0, 0, 0),
+        "precision": "float32",
+    }
     expected = answer(image, **sizes, batch_size=1).chunk("chunk").array
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()

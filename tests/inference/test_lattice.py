@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.lattice import Lattice, PatchShape, make_lattice
 
 sizes = st.integers(1, 12)
@@ -26,7 +26,12 @@ def cases(draw: st.DrawFn) -> tuple[str, BoundingBox, PatchShape, BoundingBox]:
     inner = bounds.grow(-crop)
     low = [draw(st.integers(a, b - 1)) for a, b in zip(inner.start, inner.stop, strict=True)]
     high = [draw(st.integers(a + 1, b)) for a, b in zip(low, inner.stop, strict=True)]
-    return kind, BoundingBox(Vec3(*low), Vec3(*high)), PatchShape(output + crop * 2, output, overlap), bounds
+    return (
+        kind,
+        BoundingBox(Vec3(*low), Vec3(*high)),
+        PatchShape(output + crop * 2, output, overlap),
+        bounds,
+    )
 
 
 def coverage(lattice: Lattice) -> np.ndarray:
@@ -65,7 +70,11 @@ def test_global_patches_at_a_voxel_do_not_depend_on_the_box(case: tuple) -> None
     whole = make_lattice("global", bounds.grow(-shape.crop), shape, bounds)
     part = make_lattice("global", box, shape, bounds)
     for axis in range(3):
-        touching = [s for s in whole.starts[axis] if s < box.stop[axis] and s + shape.output[axis] > box.start[axis]]
+        touching = [
+            s
+            for s in whole.starts[axis]
+            if s < box.stop[axis] and s + shape.output[axis] > box.start[axis]
+        ]
         assert list(part.starts[axis]) == touching
 
 
@@ -79,7 +88,9 @@ def test_chunk_lattice_is_the_peers_where_whole_patches_fit() -> None:
 
 def test_last_patch_is_shifted_back_where_they_do_not_fit() -> None:
     shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 8, 8), Vec3(0, 2, 2))
-    lattice = make_lattice("chunk", BoundingBox.parse("0-4_0-15_0-8"), shape, BoundingBox.parse("0-4_0-15_0-8"))
+    lattice = make_lattice(
+        "chunk", BoundingBox.parse("0-4_0-15_0-8"), shape, BoundingBox.parse("0-4_0-15_0-8")
+    )
     assert lattice.starts == ((0,), (0, 6, 7), (0,))
 
 
@@ -91,11 +102,17 @@ def test_global_lattice_is_anchored_at_the_origin() -> None:
 
 def test_patch_larger_than_the_image_says_what_to_do() -> None:
     shape = PatchShape(Vec3(20, 8, 8), Vec3(20, 8, 8), Vec3(0, 0, 0))
-    with pytest.raises(ChunkMismatch, match="20 voxels along z is larger than the image's 18: take a smaller patch"):
-        make_lattice("chunk", BoundingBox.parse("0-18_0-8_0-8"), shape, BoundingBox.parse("0-18_0-8_0-8"))
+    with pytest.raises(
+        ChunkMismatch, match="20 voxels along z is larger than the image's 18: take a smaller patch"
+    ):
+        make_lattice(
+            "chunk", BoundingBox.parse("0-18_0-8_0-8"), shape, BoundingBox.parse("0-18_0-8_0-8")
+        )
 
 
 def test_valid_convolutions_cannot_reach_the_border() -> None:
     shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 4, 4), Vec3(0, 0, 0))
     with pytest.raises(ChunkMismatch, match="needs 2 voxels of context along y"):
-        make_lattice("chunk", BoundingBox.parse("0-4_0-8_2-6"), shape, BoundingBox.parse("0-4_0-8_0-8"))
+        make_lattice(
+            "chunk", BoundingBox.parse("0-4_0-8_2-6"), shape, BoundingBox.parse("0-4_0-8_0-8")
+        )

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.inference.blend import patch_weights
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.blending import Batch, infer
-from chunkflow_worker.inference.engine import IdentityEngine
-from chunkflow_worker.inference.host import HostArrays
+from chunkflow_worker.inference.engines.identity import IdentityEngine
+from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.lattice import PatchShape, make_lattice
 from chunkflow_worker.inference.plan import better_sizes, memory, price
+from chunkflow_worker.inference.weights import patch_weights
 
 SHAPE = PatchShape(Vec3(20, 256, 256), Vec3(20, 256, 256), Vec3(4, 64, 64))
 NONE = Vec3(0, 0, 0)
@@ -54,7 +54,10 @@ def test_sizes_said_to_be_better_are(kind: str, margin: Vec3, unit: Vec3) -> Non
 
 def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
     fitting = SHAPE.stride * 4 - SHAPE.overlap
-    assert all(other.product > fitting.product for other, _ in better_sizes("chunk", fitting, SHAPE, SHAPE.overlap))
+    assert all(
+        other.product > fitting.product
+        for other, _ in better_sizes("chunk", fitting, SHAPE, SHAPE.overlap)
+    )
 
 
 def test_no_better_size_is_listed_twice() -> None:
@@ -68,7 +71,9 @@ def test_no_better_size_is_listed_twice() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_memory_is_what_blending_takes(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """numpy's own count of the bytes that it holds at most; the image is there before."""
-    monkeypatch.setattr("chunkflow_worker.inference.host.cpu_count", lambda: 2)  # each has its scratch, small beside real slabs
+    monkeypatch.setattr(
+        "chunkflow_worker.inference.host_arrays.cpu_count", lambda: 2
+    )  # each has its scratch, small beside real slabs
     shape = PatchShape(*(Vec3(8, 64, 64),) * 2, Vec3(2, 16, 16))
     box = BoundingBox.sized((0, 0, 0), (44, 400, 400))
     lattice = make_lattice("chunk", box, shape, box, NONE)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
 
 
@@ -17,7 +17,9 @@ from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volum
 def volume(tmp_path: Path) -> Callable[..., PrecomputedVolume]:
     """Make a volume below the test's folder: `volume(name, array or box, **options)`."""
 
-    def make(name: str, content: Any, offset: tuple[int, int, int] = (0, 0, 0), **options: Any) -> PrecomputedVolume:
+    def make(
+        name: str, content: Any, offset: tuple[int, int, int] = (0, 0, 0), **options: Any
+    ) -> PrecomputedVolume:
         array = content if isinstance(content, np.ndarray) else None
         bounds = content if array is None else BoundingBox.sized(offset, array.shape)
         defaults = {

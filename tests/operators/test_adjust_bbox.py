@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.adjust_bbox import AdjustBbox
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 numbers = st.integers(-50, 50)
 
@@ -31,15 +31,30 @@ def test_corners_move(start: tuple[int, ...], offset: tuple[int, ...]) -> None:
 
 
 def test_a_box_that_vanishes_is_refused(run_step: Callable[..., Task]) -> None:
-    with pytest.raises(ConfigError, match=r"leaves nothing of a box\n.*0-4_0-4_0-4 has \[4, 4, 4\]"):
-        run_step(AdjustBbox(corner_offset=(2, 0, 0, -2, 0, 0)), bbox=BoundingBox.sized((0, 0, 0), Vec3(4, 4, 4)))
+    with pytest.raises(
+        ConfigError, match=r"leaves nothing of a box\n.*0-4_0-4_0-4 has \[4, 4, 4\]"
+    ):
+        run_step(
+            AdjustBbox(corner_offset=(2, 0, 0, -2, 0, 0)),
+            bbox=BoundingBox.sized((0, 0, 0), Vec3(4, 4, 4)),
+        )
     with pytest.raises(ConfigError, match="has none to adjust"):
         run_step(AdjustBbox(corner_offset=(0, 0, 0, 1, 1, 1)), Task())
 
 
 def test_a_record_keeps_the_box_that_was_asked_for(tmp_path: Path) -> None:
     chain = "create-bbox -s 0 0 0 -z 4 4 4 adjust-bbox -c 0 0 -1 0 0 1 create-chunk"
-    done = CliRunner().invoke(cli, ["--ledger", str(tmp_path / "log"), *chain.split(), "save-h5", "-f", str(tmp_path / "c.h5")])
+    done = CliRunner().invoke(
+        cli,
+        [
+            "--ledger",
+            str(tmp_path / "log"),
+            *chain.split(),
+            "save-h5",
+            "-f",
+            str(tmp_path / "c.h5"),
+        ],
+    )
     assert done.exit_code == 0, done.output
     with h5py.File(tmp_path / "c.h5") as h5:
         assert h5["main"].shape == (4, 4, 6)

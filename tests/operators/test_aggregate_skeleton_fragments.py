@@ -10,13 +10,13 @@ import numpy as np
 import osteoid
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.aggregate_skeleton_fragments import AggregateSkeletonFragments
 from chunkflow_worker.operators.skeletonize import Skeletonize
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 
 def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
@@ -34,12 +34,16 @@ def line(*xs: float, y: float = 0) -> osteoid.Skeleton:
 def put(folder: Path, **skeletons: osteoid.Skeleton) -> Path:
     folder.mkdir(exist_ok=True)
     for name, skeleton in skeletons.items():
-        (folder / name.removeprefix("id").replace("__", ":", 1)).write_bytes(skeleton.to_precomputed())
+        (folder / name.removeprefix("id").replace("__", ":", 1)).write_bytes(
+            skeleton.to_precomputed()
+        )
     return folder
 
 
 def read(folder: Path, object_id: int) -> osteoid.Skeleton:
-    return osteoid.Skeleton.from_precomputed((folder / str(object_id)).read_bytes(), segid=object_id)
+    return osteoid.Skeleton.from_precomputed(
+        (folder / str(object_id)).read_bytes(), segid=object_id
+    )
 
 
 def test_fragments_of_each_object_become_one_tree(tmp_path: Path) -> None:
@@ -69,7 +73,9 @@ def test_a_skeleton_that_is_one_loop_is_not_lost(tmp_path: Path) -> None:
     sides = {}
     for i, name in enumerate(("id7__a", "id7__b", "id7__c", "id7__d")):
         side = corners[[i, (i + 1) % 4]]
-        sides[name] = osteoid.Skeleton(side, np.array([(0, 1)], np.uint32), np.full(2, 50, np.float32), space="physical")
+        sides[name] = osteoid.Skeleton(
+            side, np.array([(0, 1)], np.uint32), np.full(2, 50, np.float32), space="physical"
+        )
     run(AggregateSkeletonFragments(fragments_path=str(put(tmp_path, **sides))))
     assert read(tmp_path, 7).cable_length() == pytest.approx(12000)
 
@@ -81,13 +87,21 @@ def test_the_thresholds_are_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "value", "made"), [("7", None, {"7", "70"}), ("7:", "8", {"7"}), (None, "8", {"8"}), (None, 70, {"70"})]
+    ("prefix", "value", "made"),
+    [("7", None, {"7", "70"}), ("7:", "8", {"7"}), (None, "8", {"8"}), (None, 70, {"70"})],
 )
-def test_the_prefix_is_an_option_or_a_value_of_the_task(tmp_path: Path, prefix: Any, value: Any, made: set[str]) -> None:
-    folder = put(tmp_path / "frags", id7__a=line(0, 5000), id70__a=line(0, 5000), id8__a=line(0, 5000))
+def test_the_prefix_is_an_option_or_a_value_of_the_task(
+    tmp_path: Path, prefix: Any, value: Any, made: set[str]
+) -> None:
+    folder = put(
+        tmp_path / "frags", id7__a=line(0, 5000), id70__a=line(0, 5000), id8__a=line(0, 5000)
+    )
     out = tmp_path / "out"
     task = Task(values={} if value is None else {"prefix": value})
-    run(AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(out), prefix=prefix), task)
+    run(
+        AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(out), prefix=prefix),
+        task,
+    )
     assert {p.name for p in out.iterdir()} == made | {"info"}
 
 
@@ -119,5 +133,8 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     folder = put(tmp_path / "frags", id7__a=line(0, 5000))
-    run(AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(tmp_path / "out")), dry_run=True)
+    run(
+        AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(tmp_path / "out")),
+        dry_run=True,
+    )
     assert not (tmp_path / "out").exists()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.channel_voting import ChannelVoting
 
 

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.cleanup import Cleanup
+from chunkflow_worker.pipeline.operator import Run
 
 
 @pytest.fixture
@@ -35,14 +35,21 @@ ALL = {"sub.x", "empty.x", "empty.y", ".hidden.x", "full.x", "full.y", "gone.x"}
         (["-m", "empty"], {"empty.x", "empty.y"}),
     ],
 )
-def test_only_files_of_the_suffix_and_mode_are_deleted(folder: Path, options: list[str], deleted: set[str]) -> None:
+def test_only_files_of_the_suffix_and_mode_are_deleted(
+    folder: Path, options: list[str], deleted: set[str]
+) -> None:
     for arguments, left in ((["--dry-run"], ALL), ([], ALL - deleted)):
-        assert CliRunner().invoke(cli, [*arguments, "cleanup", "-d", str(folder), *options]).exit_code == 0
+        assert (
+            CliRunner().invoke(cli, [*arguments, "cleanup", "-d", str(folder), *options]).exit_code
+            == 0
+        )
         assert {p.name for p in folder.iterdir()} == left
     assert (folder / "sub.x" / "empty.x").exists()
 
 
-def test_a_bare_cleanup_does_not_empty_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bare_cleanup_does_not_empty_the_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """That of chunkflow 1.2.0 deleted every file of the folder that it was called in."""
     monkeypatch.chdir(folder)
     with pytest.raises(ConfigError, match="give a suffix"):
@@ -52,8 +59,12 @@ def test_a_bare_cleanup_does_not_empty_the_folder(folder: Path, monkeypatch: pyt
 
 def test_what_it_refuses(folder: Path) -> None:
     with pytest.raises(ConfigError, match="each other's tasks"):
-        Cleanup(suffix=".x").open(Run(needed_box=lambda box, bounds: box, recorded=True)).__enter__()
+        Cleanup(suffix=".x").open(
+            Run(needed_box=lambda box, bounds: box, recorded=True)
+        ).__enter__()
     with pytest.raises(ConfigError, match="there is no folder"):
-        Cleanup(suffix=".x", dir="nowhere").open(Run(needed_box=lambda box, bounds: box)).__enter__()
+        Cleanup(suffix=".x", dir="nowhere").open(
+            Run(needed_box=lambda box, bounds: box)
+        ).__enter__()
     with pytest.raises(ValidationError, match="without a protocol"):
         Cleanup(suffix=".x", dir="s3://bucket")

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.connected_components import ConnectedComponents
 
 
@@ -15,17 +15,26 @@ def test_the_same_parts_as_scipy_finds(run_step, connectivity, order: int) -> No
 
     image = np.random.default_rng(order).random((12, 13, 14)).astype(np.float32)
     truth, count = ndimage.label(image > 0.75, ndimage.generate_binary_structure(3, order))
-    made = run_step(ConnectedComponents(threshold=0.75, connectivity=connectivity), chunk=Chunk(image, Vec3(1, 2, 3))).chunk(
-        "chunk"
-    )
+    made = run_step(
+        ConnectedComponents(threshold=0.75, connectivity=connectivity),
+        chunk=Chunk(image, Vec3(1, 2, 3)),
+    ).chunk("chunk")
     pairs = set(zip(truth.ravel().tolist(), made.array.ravel().tolist(), strict=True))
     assert len(pairs) == count + 1 == len({b for _, b in pairs})
     assert (0, 0) in pairs
-    assert (made.layer_type, made.voxel_offset, made.dtype) == ("segmentation", Vec3(1, 2, 3), np.uint32)
+    assert (made.layer_type, made.voxel_offset, made.dtype) == (
+        "segmentation",
+        Vec3(1, 2, 3),
+        np.uint32,
+    )
 
 
 def test_objects_that_touch_stay_apart(run_step) -> None:
-    made = run_step(ConnectedComponents(), chunk=Chunk(np.array([[[5, 5, 9, 0, 5]]], np.uint64))).chunk("chunk").array
+    made = (
+        run_step(ConnectedComponents(), chunk=Chunk(np.array([[[5, 5, 9, 0, 5]]], np.uint64)))
+        .chunk("chunk")
+        .array
+    )
     assert made[0, 0, 0] == made[0, 0, 1] != made[0, 0, 2]
     assert made[0, 0, 3] == 0
     assert len(set(made.ravel().tolist())) == 4

@@ -10,7 +10,9 @@ from chunkflow_worker.operators.create_bbox import CreateBbox
 
 @pytest.mark.parametrize("end", [{"stop": (4, 5, 6)}, {"size": (5, 5, 3)}])
 def test_one_task_of_one_box(end: dict[str, Any]) -> None:
-    assert [str(task.bbox) for task in CreateBbox(start=(-1, 0, 3), **end).tasks()] == ["-1-4_0-5_3-6"]
+    assert [str(task.bbox) for task in CreateBbox(start=(-1, 0, 3), **end).tasks()] == [
+        "-1-4_0-5_3-6"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.create_chunk import CreateChunk
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 
 DTYPES = ["uint8", "uint32", "uint16", "uint64", "float32", "float64"]
 POSITIONS = st.tuples(*[st.integers(-(10**7), 10**7)] * 3)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
 @given(
     start=POSITIONS,
     shift=st.tuples(*[st.integers(0, 5)] * 3),
@@ -41,7 +43,11 @@ def test_sin_is_waves_of_the_global_position(run_step, dtype: str) -> None:
     start = Vec3(-40, 1000, 7)
     chunk = run_step(CreateChunk(size=(33, 49, 65), voxel_offset=start, dtype=dtype)).chunk("chunk")
     z, y, x = (p + s for p, s in zip(np.indices(chunk.array.shape), start, strict=True))
-    waves = (np.sin(2 * math.pi * z / 32), np.sin(2 * math.pi * y / 48), np.sin(2 * math.pi * x / 64))
+    waves = (
+        np.sin(2 * math.pi * z / 32),
+        np.sin(2 * math.pi * y / 48),
+        np.sin(2 * math.pi * x / 64),
+    )
     expected = (sum(waves) + 3) / 6
     if dtype.startswith("float"):
         np.testing.assert_allclose(chunk.array, expected, rtol=0, atol=1e-6)
@@ -51,12 +57,16 @@ def test_sin_is_waves_of_the_global_position(run_step, dtype: str) -> None:
         assert (chunk.array.min(), chunk.array.max()) == (0, 255)
     for axis in range(3):
         steps = np.diff(chunk.array.astype(float), axis=axis)
-        assert 0 < np.abs(steps).max() < 0.04 * chunk.array.max(), "smooth along every axis, and not constant"
+        assert 0 < np.abs(steps).max() < 0.04 * chunk.array.max(), (
+            "smooth along every axis, and not constant"
+        )
 
 
 def test_sin_repeats_exactly_however_far_away(run_step) -> None:
     far = Vec3(10**12 * 32, -(10**12) * 48, 10**12 * 64)
-    near = run_step(CreateChunk(dtype="float64", voxel_offset=(0, 0, 0), size=(9, 9, 9))).chunk("chunk")
+    near = run_step(CreateChunk(dtype="float64", voxel_offset=(0, 0, 0), size=(9, 9, 9))).chunk(
+        "chunk"
+    )
     there = run_step(CreateChunk(dtype="float64", voxel_offset=far, size=(9, 9, 9))).chunk("chunk")
     assert np.array_equal(near.array, there.array)
 
@@ -85,8 +95,14 @@ def test_swapped_axes_show(run_step) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zero(run_step, dtype: str) -> None:
-    chunk = run_step(CreateChunk(pattern="zero", dtype=dtype, size=(1, 2, 3), voxel_size=(40, 7.16, 7.16))).chunk("chunk")
-    assert (chunk.array.shape, chunk.dtype, chunk.array.any()) == ((1, 2, 3), np.dtype(dtype), False)
+    chunk = run_step(
+        CreateChunk(pattern="zero", dtype=dtype, size=(1, 2, 3), voxel_size=(40, 7.16, 7.16))
+    ).chunk("chunk")
+    assert (chunk.array.shape, chunk.dtype, chunk.array.any()) == (
+        (1, 2, 3),
+        np.dtype(dtype),
+        False,
+    )
     assert chunk.voxel_size == (40.0, 7.16, 7.16)
 
 
@@ -94,22 +110,41 @@ def test_it_fills_the_task_s_box_unless_size_or_offset_say_otherwise(run_step) -
     box = BoundingBox.parse("-5-5_0-3_7-9")
     assert run_step(CreateChunk(), bbox=box).chunk("chunk").bbox == box
     assert str(run_step(CreateChunk(size=(1, 2, 3)), bbox=box).chunk("chunk").bbox) == "0-1_0-2_0-3"
-    assert str(run_step(CreateChunk(voxel_offset=(1, 2, 3)), bbox=box).chunk("chunk").bbox) == "1-65_2-66_3-67"
+    assert (
+        str(run_step(CreateChunk(voxel_offset=(1, 2, 3)), bbox=box).chunk("chunk").bbox)
+        == "1-65_2-66_3-67"
+    )
     assert str(run_step(CreateChunk(output_chunk_name="a")).chunk("a").bbox) == "0-64_0-64_0-64"
 
 
 def test_it_makes_what_later_operators_need_around_the_box(run_step) -> None:
     """The margin is cut off again, so without it the box would not be covered."""
-    chain = Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "crop-margin", "margin_size": [1, 2, 3, 4, 5, 6]}]})
+    chain = Pipeline.parse(
+        {
+            "operators": [
+                {"op": "create-chunk"},
+                {"op": "crop-margin", "margin_size": [1, 2, 3, 4, 5, 6]},
+            ]
+        }
+    )
     box = BoundingBox.parse("0-8_0-8_0-8")
     with chain.open() as opened:
         opened.run(task := Task(box))
     assert task.chunk("chunk").bbox == box
-    assert np.array_equal(task.chunk("chunk").array, run_step(CreateChunk(), bbox=box).chunk("chunk").array)
+    assert np.array_equal(
+        task.chunk("chunk").array, run_step(CreateChunk(), bbox=box).chunk("chunk").array
+    )
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": [0, 1, 1]}, {"voxel_size": [1, 1, 0]}, {"dtype": "int8"}, {"pattern": "cos"}, {"size": [1.5, 1, 1]}]
+    "options",
+    [
+        {"size": [0, 1, 1]},
+        {"voxel_size": [1, 1, 0]},
+        {"dtype": "int8"},
+        {"pattern": "cos"},
+        {"size": [1.5, 1, 1]},
+    ],
 )
 def test_wrong_options_are_refused(options) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):

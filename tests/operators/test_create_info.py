@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.create_info import CreateInfo
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
 
 RunStep = Callable[..., Task]
 
@@ -37,7 +37,11 @@ def test_all_is_given(tmp_path: Path, run_step: RunStep) -> None:
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["num_channels"], info["data_type"], info["type"]) == (3, "float32", "image")
     first, _, last = info["scales"]
-    assert (first["size"], first["voxel_offset"], first["resolution"]) == ([400, 300, 20], [3, 2, -1], [7.16, 7.16, 40])
+    assert (first["size"], first["voxel_offset"], first["resolution"]) == (
+        [400, 300, 20],
+        [3, 2, -1],
+        [7.16, 7.16, 40],
+    )
     assert first["chunk_sizes"] == [[100, 100, 10]]
     assert last["resolution"] == [28.64, 28.64, 40]
 
@@ -56,16 +60,26 @@ def test_a_chunk_tells_the_type_of_a_volume_of_given_size_too(tmp_path: Path) ->
     np.save(tmp_path / "ids.npy", np.full((4, 8, 8), 2**60, np.uint64))
     chain = [
         {"op": "load-npy", "file_name": f"{tmp_path}/ids.npy", "voxel_size": [40, 4, 4]},
-        {"op": "create-info", "volume_path": f"file://{tmp_path}/v", "volume_size": [64, 64, 64], "block_size": [4, 8, 8]},
+        {
+            "op": "create-info",
+            "volume_path": f"file://{tmp_path}/v",
+            "volume_size": [64, 64, 64],
+            "block_size": [4, 8, 8],
+        },
     ]
     with Pipeline.parse({"operators": chain}).open() as opened:
         opened.run(Task())
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["data_type"], info["type"]) == ("uint64", "segmentation")
-    assert (info["scales"][0]["size"], info["scales"][0]["resolution"]) == ([64, 64, 64], [4, 4, 40])
+    assert (info["scales"][0]["size"], info["scales"][0]["resolution"]) == (
+        [64, 64, 64],
+        [4, 4, 40],
+    )
 
 
-@pytest.mark.parametrize("size", [{}, {"volume_size": [4, 8, 16]}, {"volume_size": [4, 8, 8], "data_type": "uint8"}])
+@pytest.mark.parametrize(
+    "size", [{}, {"volume_size": [4, 8, 16]}, {"volume_size": [4, 8, 8], "data_type": "uint8"}]
+)
 def test_a_chain_makes_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str, object]) -> None:
     array = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     np.save(tmp_path / "em.npy", array)
@@ -80,7 +94,9 @@ def test_a_chain_makes_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str,
     assert not (tmp_path / "v").exists()
     with pipeline.open() as opened:
         opened.run(Task())
-    assert np.array_equal(PrecomputedVolume(f"{tmp_path}/v").read(BoundingBox.sized((0, 0, 0), (4, 8, 8))), array)
+    assert np.array_equal(
+        PrecomputedVolume(f"{tmp_path}/v").read(BoundingBox.sized((0, 0, 0), (4, 8, 8))), array
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +121,14 @@ def test_whole_numbers_of_32_and_64_bits_make_a_segmentation(
 @pytest.mark.parametrize("name", ["block_size", "volume_size", "factor"])
 def test_sizes_of_nothing_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="above 0"):
-        CreateInfo(**{"volume_path": "mem://v", "block_size": (8, 8, 8), "volume_size": (8, 8, 8), name: (0, 8, 8)})
+        CreateInfo(
+            **{
+                "volume_path": "mem://v",
+                "block_size": (8, 8, 8),
+                "volume_size": (8, 8, 8),
+                name: (0, 8, 8),
+            }
+        )
 
 
 def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep) -> None:
@@ -116,7 +139,10 @@ def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep)
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"encoding": "compressed_segmentation"}, "does not take 1 channels of uint8\n +it takes uint32 and uint64"),
+        (
+            {"encoding": "compressed_segmentation"},
+            "does not take 1 channels of uint8\n +it takes uint32 and uint64",
+        ),
         (
             {"encoding": "jpeg", "data_type": "float32"},
             "does not take 1 channels of float32\n +it takes uint8 of 1 or 3 channels",
@@ -126,7 +152,16 @@ def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep)
         ({"encoding": "npz_uint8"}, "can be written by CloudVolume, and read by nothing"),
     ],
 )
-def test_an_encoding_that_does_not_take_the_type_is_refused(tmp_path: Path, run_step: RunStep, options: dict, text: str) -> None:
+def test_an_encoding_that_does_not_take_the_type_is_refused(
+    tmp_path: Path, run_step: RunStep, options: dict, text: str
+) -> None:
     with pytest.raises(ConfigError, match=text):
-        run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", volume_size=(8, 8, 8), block_size=(8, 8, 8), **options))
+        run_step(
+            CreateInfo(
+                volume_path=f"file://{tmp_path}/v",
+                volume_size=(8, 8, 8),
+                block_size=(8, 8, 8),
+                **options,
+            )
+        )
     assert not (tmp_path / "v").exists()

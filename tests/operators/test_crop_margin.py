@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.crop_margin import CropMargin
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 
 def volume(box: BoundingBox) -> Chunk:
@@ -23,7 +23,8 @@ def volume(box: BoundingBox) -> Chunk:
 @st.composite
 def crops(draw: st.DrawFn) -> tuple[Chunk, BoundingBox, tuple[int, ...], tuple[int, ...]]:
     bounds = BoundingBox.sized(
-        Vec3(*draw(st.tuples(*[st.integers(-20, 20)] * 3))), Vec3(*draw(st.tuples(*[st.integers(1, 9)] * 3)))
+        Vec3(*draw(st.tuples(*[st.integers(-20, 20)] * 3))),
+        Vec3(*draw(st.tuples(*[st.integers(1, 9)] * 3))),
     )
     start, stop = [], []
     for low, high in zip(bounds.start, bounds.stop, strict=True):
@@ -87,14 +88,20 @@ def test_channels_stay(run_step) -> None:
 
 def test_a_box_that_leaves_the_volume_is_cropped_to_the_part_inside(run_step) -> None:
     whole = volume(BoundingBox.parse("0-4_0-6_0-8"))
-    result = run_step(CropMargin(), bbox=BoundingBox.parse("2-6_0-6_0-8"), chunk=whole).chunk("chunk")
+    result = run_step(CropMargin(), bbox=BoundingBox.parse("2-6_0-6_0-8"), chunk=whole).chunk(
+        "chunk"
+    )
     assert str(result.bbox) == "2-4_0-6_0-8"
 
 
 def test_crop_bbox_shrinks_the_task_s_box_with_the_chunk(run_step) -> None:
     whole = volume(BoundingBox.parse("0-9_0-9_0-9"))
     box = BoundingBox.parse("1-8_1-8_1-8")
-    task = run_step(CropMargin(margin_size=(1, 2, 3, 0, 0, 1), crop_bbox=True), bbox=box, chunk=whole.cutout(box))
+    task = run_step(
+        CropMargin(margin_size=(1, 2, 3, 0, 0, 1), crop_bbox=True),
+        bbox=box,
+        chunk=whole.cutout(box),
+    )
     assert str(task.bbox) == "2-8_3-8_4-7"
     assert task.chunk("chunk").bbox == task.bbox
     assert np.array_equal(task.chunk("chunk").array, whole.array[2:8, 3:8, 4:7])
@@ -102,12 +109,21 @@ def test_crop_bbox_shrinks_the_task_s_box_with_the_chunk(run_step) -> None:
 
 def test_a_chunk_that_lacks_part_of_the_box_is_refused_with_both_boxes(run_step) -> None:
     chunk = Chunk(np.zeros((4, 4, 4)))
-    with pytest.raises(ChunkMismatch, match="chunk 0-4_0-4_0-4 does not cover the task's box 2-6_0-4_0-4"):
+    with pytest.raises(
+        ChunkMismatch, match="chunk 0-4_0-4_0-4 does not cover the task's box 2-6_0-4_0-4"
+    ):
         run_step(CropMargin(), bbox=BoundingBox.parse("2-6_0-4_0-4"), chunk=chunk)
-    with pytest.raises(ChunkMismatch, match=r"0-4_0-4_0-4 less the margin \[1, 0, 0, 0, 0, 0\] does not cover .* 0-4_0-4_0-4"):
+    with pytest.raises(
+        ChunkMismatch,
+        match=r"0-4_0-4_0-4 less the margin \[1, 0, 0, 0, 0, 0\] does not cover .* 0-4_0-4_0-4",
+    ):
         run_step(CropMargin(margin_size=(1, 0, 0, 0, 0, 0)), bbox=chunk.bbox, chunk=chunk)
     with pytest.raises(ChunkMismatch, match="does not cover the task's box 8-9_0-4_0-4"):
-        run_step(CropMargin(margin_size=(1, 0, 0, 0, 0, 0)), bbox=BoundingBox.parse("8-9_0-4_0-4"), chunk=chunk)
+        run_step(
+            CropMargin(margin_size=(1, 0, 0, 0, 0, 0)),
+            bbox=BoundingBox.parse("8-9_0-4_0-4"),
+            chunk=chunk,
+        )
 
 
 @pytest.mark.parametrize("margin", [(1, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 1)])
@@ -117,7 +133,10 @@ def test_less_is_cut_only_where_the_image_ends(run_step, margin) -> None:
     with pytest.raises(ChunkMismatch, match="less the margin"):
         run_step(CropMargin(margin_size=margin), bbox=chunk.bbox, chunk=chunk)
     chunk = Chunk(np.zeros((4, 4, 4)), Vec3(2, 2, 2), bounds=chunk.bbox)
-    assert run_step(CropMargin(margin_size=margin), bbox=chunk.bbox, chunk=chunk).chunk("chunk").bbox == chunk.bbox
+    assert (
+        run_step(CropMargin(margin_size=margin), bbox=chunk.bbox, chunk=chunk).chunk("chunk").bbox
+        == chunk.bbox
+    )
 
 
 @pytest.mark.parametrize("margin", [(2, 0, 0, 2, 0, 0), (5, 0, 0, 0, 0, 0)])

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.points import Points
 from chunkflow_worker.operators.debug import Debug, _described
-from chunkflow_worker.points import Points
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 Typed = Callable[[Path, str], tuple[int, str]]
 
@@ -27,10 +27,24 @@ def typed() -> Typed:
     """Run a chain that stops at `debug`, type a text there, and return its exit status and what the terminal showed."""
 
     def run(out: Path, text: str) -> tuple[int, str]:
-        chain = ["create-chunk", "-s", "2", "3", "4", "-p", "zero", "debug", "save-npy", "-f", str(out)]
+        chain = [
+            "create-chunk",
+            "-s",
+            "2",
+            "3",
+            "4",
+            "-p",
+            "zero",
+            "debug",
+            "save-npy",
+            "-f",
+            str(out),
+        ]
         main = "from chunkflow_worker.cli.chunkflow import main; main()"
         ours, theirs = pty.openpty()
-        process = subprocess.Popen([sys.executable, "-c", main, *chain], stdin=theirs, stdout=theirs, stderr=theirs)
+        process = subprocess.Popen(
+            [sys.executable, "-c", main, *chain], stdin=theirs, stdout=theirs, stderr=theirs
+        )
         os.close(theirs)
         shown, deadline, sent = "", monotonic() + 60, False
         try:
@@ -53,7 +67,9 @@ def typed() -> Typed:
 
 def test_values_can_be_looked_at_and_changed(typed: Typed, tmp_path: Path) -> None:
     out = tmp_path / "out.npy"
-    status, shown = typed(out, "print('size', chunk.array.size)\ntask.values['chunk'].array[...] = 7\n\x04")
+    status, shown = typed(
+        out, "print('size', chunk.array.size)\ntask.values['chunk'].array[...] = 7\n\x04"
+    )
     assert status == 0, shown
     assert "chunk: Chunk 0-2_0-3_0-4 uint8 (2, 3, 4)" in shown
     assert "size 24" in shown
@@ -78,11 +94,19 @@ def test_exit_ends_the_run(typed: Typed, tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_it_says_so_before_the_first_task() -> None:
-    with pytest.raises(ConfigError, match="stdin: is not a terminal"), Debug().open(Run(needed_box=lambda box, bounds: box)):
+    with (
+        pytest.raises(ConfigError, match="stdin: is not a terminal"),
+        Debug().open(Run(needed_box=lambda box, bounds: box)),
+    ):
         pass
 
 
 def test_workers_refuse_it() -> None:
     run = Run(needed_box=lambda box, bounds: box, recorded=True)
-    with pytest.raises(ConfigError, match=r"is for a terminal, and workers have none\n    take it out"), Debug().open(run):
+    with (
+        pytest.raises(
+            ConfigError, match=r"is for a terminal, and workers have none\n    take it out"
+        ),
+        Debug().open(run),
+    ):
         pass

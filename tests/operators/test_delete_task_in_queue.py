@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chunkflow_worker.operators.delete_task_in_queue import DeleteTaskInQueue
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.task import Task
 
 
 def test_it_does_nothing(run_step: Callable[..., Task]) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.delete_var import DeleteVar
 
 
@@ -14,7 +14,7 @@ def test_values_go(run_step) -> None:
 
 
 def test_what_is_not_there_leaves_all(run_step) -> None:
-    from chunkflow_worker.task import Task
+    from chunkflow_worker.pipeline.task import Task
 
     task = Task(values={"a": 1})
     with pytest.raises(ChunkflowError, match="no value named 'b'; made so far: a"):

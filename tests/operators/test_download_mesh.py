@@ -11,14 +11,14 @@ import pytest
 import zmesh
 from cloudvolume import CloudVolume
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError, DataMissing
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.download_mesh import DownloadMesh
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.operators.mesh_manifest import MeshManifest
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 
 def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
@@ -60,7 +60,14 @@ def test_it_writes_the_meshes_that_the_peer_never_did(tmp_path: Path, meshes: st
 
 
 def test_a_folder_of_meshes_and_obj(tmp_path: Path, meshes: str) -> None:
-    run(DownloadMesh(volume_path=f"{meshes}/mesh_mip_0_err_40/", input="6", out_pre=str(tmp_path), out_format="obj"))
+    run(
+        DownloadMesh(
+            volume_path=f"{meshes}/mesh_mip_0_err_40/",
+            input="6",
+            out_pre=str(tmp_path),
+            out_format="obj",
+        )
+    )
     mesh = zmesh.Mesh.from_obj((tmp_path / "6.obj").read_text())
     expected = CloudVolume(meshes).mesh.get(6)
     assert np.allclose(mesh.vertices, expected.vertices)
@@ -76,7 +83,11 @@ def test_ids_of_a_file_and_their_ranks(tmp_path: Path, meshes: str, kind: str) -
         path.write_text(json.dumps(ids) if kind == "json" else "77\n5\n6\n")
     out = tmp_path / "out"
     out.mkdir()
-    run(DownloadMesh(volume_path=meshes, input=str(path), start_rank=1, stop_rank=3, out_pre=str(out)))
+    run(
+        DownloadMesh(
+            volume_path=meshes, input=str(path), start_rank=1, stop_rank=3, out_pre=str(out)
+        )
+    )
     assert sorted(p.name for p in out.iterdir()) == ["5.ply", "6.ply"]
 
 
@@ -85,11 +96,16 @@ def test_the_largest_objects_of_a_segmentation(tmp_path: Path, meshes: str) -> N
     seg[:, :, 0] = 4  # of 128 voxels, fewer than the cubes, which have 240
     seg[0, 0, 31] = 6
     chunk = Chunk(seg, layer_type="segmentation")
-    operator = DownloadMesh(volume_path=meshes, input="cells-1", stop_rank=2, out_pre=f"{tmp_path}/")
+    operator = DownloadMesh(
+        volume_path=meshes, input="cells-1", stop_rank=2, out_pre=f"{tmp_path}/"
+    )
     assert operator.reads() == ("cells-1",)
     run(operator, Task(chunk.bbox, {"cells-1": chunk}))
     assert sorted(p.name for p in tmp_path.glob("*.ply")) == ["5.ply", "6.ply"]
-    run(operator.model_copy(update={"start_rank": 2, "stop_rank": 3}), Task(chunk.bbox, {"cells-1": chunk}))
+    run(
+        operator.model_copy(update={"start_rank": 2, "stop_rank": 3}),
+        Task(chunk.bbox, {"cells-1": chunk}),
+    )
     assert (tmp_path / "77.ply").exists()
 
 
@@ -103,7 +119,11 @@ def test_what_is_not_there_is_said(tmp_path: Path, meshes: str) -> None:
         run(DownloadMesh(volume_path=meshes, input="ids.txt", out_pre=str(tmp_path)))
     (tmp_path / "words.txt").write_text("one, two")
     with pytest.raises(DataMissing, match="object ids"):
-        run(DownloadMesh(volume_path=meshes, input=str(tmp_path / "words.txt"), out_pre=str(tmp_path)))
+        run(
+            DownloadMesh(
+                volume_path=meshes, input=str(tmp_path / "words.txt"), out_pre=str(tmp_path)
+            )
+        )
     with pytest.raises(ConfigError, match="ranks"):
         run(DownloadMesh(volume_path=meshes, input="5", start_rank=1))
     with pytest.raises(ConfigError, match="not of a box"):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.downsample import Downsample
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
 
 BOUNDS = BoundingBox.parse("0-16_0-64_0-62")
 IMAGE = np.random.default_rng(0).integers(1, 250, BOUNDS.size, np.uint8)
@@ -33,7 +33,13 @@ SMALL = _pooled(IMAGE)
 def volumes(volume: Callable[..., PrecomputedVolume]) -> tuple[str, str]:
     """Paths of an image, and of an empty volume of its coarser voxels with blocks of 4 x 8 x 8."""
     source = volume("in", IMAGE)
-    empty = volume("out", BoundingBox.parse("0-8_0-32_0-31"), dtype="float32", voxel_size=(80, 16, 16), block_size=Vec3(4, 8, 8))
+    empty = volume(
+        "out",
+        BoundingBox.parse("0-8_0-32_0-31"),
+        dtype="float32",
+        voxel_size=(80, 16, 16),
+        block_size=Vec3(4, 8, 8),
+    )
     return source.path, empty.path
 
 
@@ -45,11 +51,16 @@ def run_tiles(size: Vec3, operators: list[dict[str, Any]]) -> list[Task]:
     return tasks
 
 
-def test_the_result_has_the_place_and_voxel_size_of_the_coarser_level(run_step: Callable[..., Task]) -> None:
+def test_the_result_has_the_place_and_voxel_size_of_the_coarser_level(
+    run_step: Callable[..., Task],
+) -> None:
     chunk = Chunk(IMAGE[:8, :16, :32], Vec3(8, -16, 32), (40.0, 8.0, 8.0))
     task = run_step(Downsample(output_chunk_name="small"), chunk=chunk)
     small = task.chunk("small")
-    assert (small.bbox, small.voxel_size) == (BoundingBox.parse("4-8_-8-0_16-32"), (80.0, 16.0, 16.0))
+    assert (small.bbox, small.voxel_size) == (
+        BoundingBox.parse("4-8_-8-0_16-32"),
+        (80.0, 16.0, 16.0),
+    )
     assert np.array_equal(small.array, SMALL[:4, :8, :16])
     assert task.chunk("chunk").array.shape == (8, 16, 32)
 
@@ -64,30 +75,44 @@ def test_a_segmentation_keeps_its_ids(run_step: Callable[..., Task]) -> None:
 
 def test_tiles_of_a_volume_make_its_coarser_level(volumes: tuple[str, str]) -> None:
     source, target = volumes
-    load, save = {"op": "load-precomputed", "volume_path": source}, {"op": "save-precomputed", "volume_path": target}
+    load, save = (
+        {"op": "load-precomputed", "volume_path": source},
+        {"op": "save-precomputed", "volume_path": target},
+    )
     tasks = run_tiles(Vec3(8, 16, 32), [load, {"op": "downsample"}, save])
-    assert np.allclose(PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31")), SMALL / 255)
+    assert np.allclose(
+        PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31")), SMALL / 255
+    )
     assert str(tasks[-1].bbox) == "8-16_48-64_32-62"
     assert tasks[-1].written[0].bbox == "4-8_24-32_16-31"
 
 
 @pytest.mark.parametrize("size", [Vec3(16, 16, 16), Vec3(16, 64, 17)])
-def test_operators_before_and_behind_it_get_the_voxels_around_their_box(volumes: tuple[str, str], size: Vec3) -> None:
+def test_operators_before_and_behind_it_get_the_voxels_around_their_box(
+    volumes: tuple[str, str], size: Vec3
+) -> None:
     """What a filter behind it needs is as many coarse voxels; boxes need not be multiples of the factor."""
     load = {"op": "load-precomputed", "volume_path": volumes[0]}
     smooth = {"op": "gaussian-filter"}
     for chain, expected in (
-        ([load, {"op": "downsample"}, smooth], np.rint(ndimage.gaussian_filter(SMALL, 1, truncate=4, axes=(1, 2)))),
+        (
+            [load, {"op": "downsample"}, smooth],
+            np.rint(ndimage.gaussian_filter(SMALL, 1, truncate=4, axes=(1, 2))),
+        ),
         (
             [load, smooth, {"op": "downsample"}],
-            _pooled(np.rint(ndimage.gaussian_filter(IMAGE.astype(float), 1, truncate=4, axes=(1, 2)))),
+            _pooled(
+                np.rint(ndimage.gaussian_filter(IMAGE.astype(float), 1, truncate=4, axes=(1, 2)))
+            ),
         ),
     ):
         for task in run_tiles(size, chain):
             assert task.bbox is not None
             chunk = task.chunk_to_save("chunk")
             assert chunk.bbox == task.bbox.coarse(Vec3(2, 2, 2))
-            assert np.abs(chunk.array - expected[chunk.bbox.slices()]).max() <= 1  # a half may round either way
+            assert (
+                np.abs(chunk.array - expected[chunk.bbox.slices()]).max() <= 1
+            )  # a half may round either way
             assert (chunk.array == expected[chunk.bbox.slices()]).mean() > 0.999
 
 
@@ -100,9 +125,14 @@ def test_inference_behind_it_computes_the_coarse_box(volumes: tuple[str, str]) -
         "output_patch_overlap": [1, 2, 2],
         "num_output_channels": 1,
     }
-    load, save = {"op": "load-precomputed", "volume_path": source}, {"op": "save-precomputed", "volume_path": target}
+    load, save = (
+        {"op": "load-precomputed", "volume_path": source},
+        {"op": "save-precomputed", "volume_path": target},
+    )
     run_tiles(Vec3(8, 32, 32), [load, {"op": "downsample"}, net, {"op": "crop-margin"}, save])
-    assert np.allclose(PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31")), SMALL / 255, atol=1e-5)
+    assert np.allclose(
+        PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31")), SMALL / 255, atol=1e-5
+    )
 
 
 def test_the_fine_chunk_goes_on_beside_it(volumes: tuple[str, str]) -> None:
@@ -117,7 +147,9 @@ def test_the_fine_chunk_goes_on_beside_it(volumes: tuple[str, str]) -> None:
         assert np.array_equal(coarse.array, SMALL[coarse.bbox.slices()])
 
 
-def test_a_hole_in_a_coarse_volume_is_refused(volumes: tuple[str, str], run_step: Callable[..., Task]) -> None:
+def test_a_hole_in_a_coarse_volume_is_refused(
+    volumes: tuple[str, str], run_step: Callable[..., Task]
+) -> None:
     task = Task(bbox=BoundingBox.parse("0-8_0-32_0-32"), voxel_size=(40.0, 8.0, 8.0))
     task.values["chunk"] = Chunk(np.ones((4, 8, 16), np.uint8), Vec3(0, 0, 0), (80.0, 16.0, 16.0))
     with pytest.raises(ChunkMismatch, match=r"0-4_0-8_0-16 of the task's 0-4_0-16_0-16"):

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError
-from chunkflow_worker.ledger import Record
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.operators.downsample_upload import DownsampleUpload
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
-from chunkflow_worker.task import Task
-from producer.verify import Verifier
+from producer.look.verify import Verifier
 
 RunStep = Callable[..., Task]
 MakeVolume = Callable[..., PrecomputedVolume]
@@ -33,7 +33,9 @@ def level(path: str, mip: int) -> np.ndarray:
     return volume.read(volume.bounds)
 
 
-def boxes_below(array: np.ndarray, factor: tuple[int, int, int], reduce: Callable[[np.ndarray], Any]) -> np.ndarray:
+def boxes_below(
+    array: np.ndarray, factor: tuple[int, int, int], reduce: Callable[[np.ndarray], Any]
+) -> np.ndarray:
     """`reduce` of the voxels below each coarse one, one by one."""
     size = [-(-n // f) for n, f in zip(array.shape, factor, strict=True)]
     made = [
@@ -53,7 +55,13 @@ def mode(voxels: np.ndarray) -> int:
 
 def empty(volume: MakeVolume, **options: Any) -> PrecomputedVolume:
     """Mips 0 to 2, each twice as coarse in y and x, in blocks of 8 x 8 x 8."""
-    return volume("v", BOUNDS, **({"dtype": "uint8", "max_mip": 2, "factor": TWICE, "block_size": Vec3(8, 8, 8)} | options))
+    return volume(
+        "v",
+        BOUNDS,
+        **(
+            {"dtype": "uint8", "max_mip": 2, "factor": TWICE, "block_size": Vec3(8, 8, 8)} | options
+        ),
+    )
 
 
 @pytest.fixture
@@ -80,19 +88,34 @@ def test_boxes_of_a_grid_make_all_levels_of_a_volume(volume: MakeVolume) -> None
 
 
 def _upload(path: str, **options: Any) -> dict[str, Any]:
-    return {"op": "downsample-upload", "volume_path": path, "factor": [1, 2, 2], "stop_mip": 3} | options
+    return {
+        "op": "downsample-upload",
+        "volume_path": path,
+        "factor": [1, 2, 2],
+        "stop_mip": 3,
+    } | options
 
 
 def test_a_segmentation_keeps_its_ids_at_every_level(volume: MakeVolume, run_step: RunStep) -> None:
     ids = np.random.default_rng(1).choice(np.array([0, 7, 2**60 + 1], np.uint64), BOUNDS.size)
     made = empty(
-        volume, dtype="uint64", layer_type="segmentation", encoding="compressed_segmentation", factor=Vec3(2, 2, 2), max_mip=1
+        volume,
+        dtype="uint64",
+        layer_type="segmentation",
+        encoding="compressed_segmentation",
+        factor=Vec3(2, 2, 2),
+        max_mip=1,
     )
-    run_step(DownsampleUpload(volume_path=made.path, stop_mip=2), chunk=Chunk(ids, layer_type="segmentation"))
+    run_step(
+        DownsampleUpload(volume_path=made.path, stop_mip=2),
+        chunk=Chunk(ids, layer_type="segmentation"),
+    )
     assert np.array_equal(level(made.path, 1), boxes_below(ids, (2, 2, 2), mode))
 
 
-def test_a_map_of_channels_is_averaged_before_it_becomes_8_bit(volume: MakeVolume, run_step: RunStep) -> None:
+def test_a_map_of_channels_is_averaged_before_it_becomes_8_bit(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     array = np.random.default_rng(2).random((3, *BOUNDS.size), np.float32)
     made = empty(volume, channels=3, max_mip=1)
     run_step(DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=2), chunk=Chunk(array))
@@ -100,39 +123,64 @@ def test_a_map_of_channels_is_averaged_before_it_becomes_8_bit(volume: MakeVolum
     assert np.abs(level(made.path, 1) - expected).max() <= 0.501
 
 
-def test_start_mip_at_the_chunks_own_level_writes_the_chunk_too(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
+def test_start_mip_at_the_chunks_own_level_writes_the_chunk_too(
+    pyramid: PrecomputedVolume, run_step: RunStep
+) -> None:
     """chunkflow 1.2.0 refused it."""
     chunk = chunk_of(str(BOUNDS))
-    run_step(DownsampleUpload(volume_path=pyramid.path, factor=TWICE, start_mip=0, stop_mip=2), chunk=chunk)
+    run_step(
+        DownsampleUpload(volume_path=pyramid.path, factor=TWICE, start_mip=0, stop_mip=2),
+        chunk=chunk,
+    )
     assert np.array_equal(level(pyramid.path, 0), IMAGE)
     assert np.array_equal(level(pyramid.path, 1), boxes_below(IMAGE, TWICE, mean))
     coarsest = PrecomputedVolume(pyramid.path, 2)
     assert coarsest.missing(coarsest.bounds), "stop_mip itself is not written"
 
 
-def test_levels_before_start_mip_are_made_and_not_written(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
-    run_step(DownsampleUpload(volume_path=pyramid.path, factor=TWICE, start_mip=2, stop_mip=3), chunk=chunk_of(str(BOUNDS)))
-    assert np.array_equal(level(pyramid.path, 2), boxes_below(boxes_below(IMAGE, TWICE, mean), TWICE, mean))
+def test_levels_before_start_mip_are_made_and_not_written(
+    pyramid: PrecomputedVolume, run_step: RunStep
+) -> None:
+    run_step(
+        DownsampleUpload(volume_path=pyramid.path, factor=TWICE, start_mip=2, stop_mip=3),
+        chunk=chunk_of(str(BOUNDS)),
+    )
+    assert np.array_equal(
+        level(pyramid.path, 2), boxes_below(boxes_below(IMAGE, TWICE, mean), TWICE, mean)
+    )
     between = PrecomputedVolume(pyramid.path, 1)
     assert len(between.missing(between.bounds)) == 2 * 4 * 4
 
 
-def test_the_chunks_level_is_known_by_its_voxel_size(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
+def test_the_chunks_level_is_known_by_its_voxel_size(
+    pyramid: PrecomputedVolume, run_step: RunStep
+) -> None:
     small = Chunk(boxes_below(IMAGE, TWICE, mean), voxel_size=(40.0, 16.0, 16.0))
     upload = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3)
     task = run_step(upload, chunk=small)
     assert [(w.mip, w.bbox) for w in task.written] == [(2, "0-16_0-16_0-15")]
     assert np.array_equal(level(pyramid.path, 2), boxes_below(small.array, TWICE, mean))
-    with pytest.raises(ChunkMismatch, match=r"\[40.0, 9.0, 9.0\] nm, .* 1 \[40.0, 16.0, 16.0\].* give --chunk-mip"):
+    with pytest.raises(
+        ChunkMismatch, match=r"\[40.0, 9.0, 9.0\] nm, .* 1 \[40.0, 16.0, 16.0\].* give --chunk-mip"
+    ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 9.0, 9.0)))
-    with pytest.raises(ConfigError, match="start_mip 3 must be from the chunk's mip 2 on, and below stop_mip 3"):
+    with pytest.raises(
+        ConfigError, match="start_mip 3 must be from the chunk's mip 2 on, and below stop_mip 3"
+    ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 32.0, 32.0)))
     told = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, chunk_mip=1, stop_mip=3)
-    assert [w.mip for w in run_step(told, chunk=Chunk(small.array, voxel_size=(40.0, 9.0, 9.0))).written] == [2]
+    assert [
+        w.mip for w in run_step(told, chunk=Chunk(small.array, voxel_size=(40.0, 9.0, 9.0))).written
+    ] == [2]
 
 
-def test_records_let_verify_find_what_is_damaged_at_any_level(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
-    task = run_step(DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3), chunk=chunk_of("8-16_0-32_0-32"))
+def test_records_let_verify_find_what_is_damaged_at_any_level(
+    pyramid: PrecomputedVolume, run_step: RunStep
+) -> None:
+    task = run_step(
+        DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3),
+        chunk=chunk_of("8-16_0-32_0-32"),
+    )
     first = boxes_below(IMAGE[8:16, :32, :32], TWICE, mean)
     assert [(w.volume, w.mip, w.bbox) for w in task.written] == [
         (pyramid.path, 1, "8-16_0-16_0-16"),
@@ -141,18 +189,31 @@ def test_records_let_verify_find_what_is_damaged_at_any_level(pyramid: Precomput
     assert task.written[0].crc32 == checksum(first)
     assert task.bytes_written == first.size + first.size // 4
     record = Record(
-        bbox="8-16_0-32_0-32", job="j", task_id="1", state="done", attempts=1, worker="w", written=task.written, started=""
+        bbox="8-16_0-32_0-32",
+        job="j",
+        task_id="1",
+        state="done",
+        attempts=1,
+        worker="w",
+        written=task.written,
+        started="",
     )
     assert Verifier().check(record) == []
-    PrecomputedVolume(pyramid.path, 2).write(BoundingBox.parse("8-16_0-8_0-8"), np.ones((8, 8, 8), np.uint8))
-    assert [(p.kind, p.detail) for p in Verifier().check(record)] == [("stale", "other voxels than the task wrote")]
+    PrecomputedVolume(pyramid.path, 2).write(
+        BoundingBox.parse("8-16_0-8_0-8"), np.ones((8, 8, 8), np.uint8)
+    )
+    assert [(p.kind, p.detail) for p in Verifier().check(record)] == [
+        ("stale", "other voxels than the task wrote")
+    ]
 
 
 def test_boxes_that_share_a_block_of_a_coarse_level_are_refused_and_told_what_works(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
     upload = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3)
-    with pytest.raises(BoxNotAligned, match=r"mip 2 of .* blocks of \[8, 8, 8\].* --stop-mip") as told:
+    with pytest.raises(
+        BoxNotAligned, match=r"mip 2 of .* blocks of \[8, 8, 8\].* --stop-mip"
+    ) as told:
         run_step(upload, chunk=chunk_of("0-8_0-16_16-32"))
     found = re.search(r"multiples of \[(\d+), (\d+), (\d+)\]", str(told.value))
     assert found is not None
@@ -160,7 +221,9 @@ def test_boxes_that_share_a_block_of_a_coarse_level_are_refused_and_told_what_wo
     assert size == Vec3(8, 32, 32)
     for mip in (1, 2):
         untouched = PrecomputedVolume(pyramid.path, mip)
-        assert len(untouched.missing(untouched.bounds)) == {1: 32, 2: 8}[mip], "nothing is written when one level is refused"
+        assert len(untouched.missing(untouched.bounds)) == {1: 32, 2: 8}[mip], (
+            "nothing is written when one level is refused"
+        )
     for box in BOUNDS.split(size):
         run_step(upload, chunk=chunk_of(str(box)))
     assert level(pyramid.path, 2).all()
@@ -168,31 +231,58 @@ def test_boxes_that_share_a_block_of_a_coarse_level_are_refused_and_told_what_wo
     assert len(run_step(fewer, chunk=chunk_of("0-8_0-16_16-32")).written) == 1
 
 
-def test_the_volume_decides_which_levels_there_are(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
+def test_the_volume_decides_which_levels_there_are(
+    pyramid: PrecomputedVolume, run_step: RunStep
+) -> None:
     """chunkflow 1.2.0 wrote levels as the factor said, whatever the volume's were."""
-    with pytest.raises(ConfigError, match=r"is \[2, 2, 2\], and mip 1 of .* is coarser than mip 0 by \[1.0, 2.0, 2.0\]"):
-        run_step(DownsampleUpload(volume_path=pyramid.path, stop_mip=3), chunk=chunk_of(str(BOUNDS)))
-    with pytest.raises(ConfigError, match=r"5 lies behind .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4"):
-        run_step(DownsampleUpload(volume_path=pyramid.path, factor=TWICE), chunk=chunk_of(str(BOUNDS)))
+    with pytest.raises(
+        ConfigError,
+        match=r"is \[2, 2, 2\], and mip 1 of .* is coarser than mip 0 by \[1.0, 2.0, 2.0\]",
+    ):
+        run_step(
+            DownsampleUpload(volume_path=pyramid.path, stop_mip=3), chunk=chunk_of(str(BOUNDS))
+        )
+    with pytest.raises(
+        ConfigError,
+        match=r"5 lies behind .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
+    ):
+        run_step(
+            DownsampleUpload(volume_path=pyramid.path, factor=TWICE), chunk=chunk_of(str(BOUNDS))
+        )
 
 
-def test_margins_are_cut_off_and_a_hole_is_refused(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
+def test_margins_are_cut_off_and_a_hole_is_refused(
+    pyramid: PrecomputedVolume, run_step: RunStep
+) -> None:
     upload = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3)
-    task = Task(bbox=BoundingBox.parse("0-8_0-32_0-32"), voxel_size=(40.0, 8.0, 8.0), values={"chunk": chunk_of("0-9_0-35_0-35")})
+    task = Task(
+        bbox=BoundingBox.parse("0-8_0-32_0-32"),
+        voxel_size=(40.0, 8.0, 8.0),
+        values={"chunk": chunk_of("0-9_0-35_0-35")},
+    )
     assert [w.bbox for w in run_step(upload, task).written] == ["0-8_0-16_0-16", "0-8_0-8_0-8"]
-    task = Task(bbox=BoundingBox.parse("0-8_0-32_0-32"), voxel_size=(40.0, 8.0, 8.0), values={"chunk": chunk_of("0-8_0-32_0-30")})
+    task = Task(
+        bbox=BoundingBox.parse("0-8_0-32_0-32"),
+        voxel_size=(40.0, 8.0, 8.0),
+        values={"chunk": chunk_of("0-8_0-32_0-30")},
+    )
     with pytest.raises(ChunkMismatch, match="would leave a hole"):
         run_step(upload, task)
     with pytest.raises(BoxOutsideVolume):
         run_step(upload, chunk=Chunk(IMAGE, Vec3(100, 0, 0)))
 
 
-def test_a_volume_whose_start_is_no_multiple_of_the_factor_keeps_its_last_voxels(volume: MakeVolume, run_step: RunStep) -> None:
+def test_a_volume_whose_start_is_no_multiple_of_the_factor_keeps_its_last_voxels(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     """A coarse voxel i covers 2i and 2i + 1: of an image from 1 to 9, the first and the last hold one voxel each."""
     bounds = BoundingBox.parse("0-8_0-8_1-9")
     made = volume("odd", bounds, dtype="uint8", max_mip=1, block_size=Vec3(8, 8, 8))
     array = np.broadcast_to(np.arange(1, 9, dtype=np.uint8) * 10, bounds.size)
-    run_step(DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=2), chunk=Chunk(array, bounds.start))
+    run_step(
+        DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=2),
+        chunk=Chunk(array, bounds.start),
+    )
     assert PrecomputedVolume(made.path, 1).bounds == BoundingBox.parse("0-8_0-4_0-5")
     assert level(made.path, 1)[0, 0].tolist() == [10, 25, 45, 65, 80]
 
@@ -217,8 +307,16 @@ def test_dry_run_writes_nothing(pyramid: PrecomputedVolume) -> None:
 
 
 @pytest.mark.parametrize(
-    "mips", [{"start_mip": 5}, {"chunk_mip": 4}, {"chunk_mip": 2, "start_mip": 1}, {"stop_mip": 1, "chunk_mip": 1}]
+    "mips",
+    [
+        {"start_mip": 5},
+        {"chunk_mip": 4},
+        {"chunk_mip": 2, "start_mip": 1},
+        {"stop_mip": 1, "chunk_mip": 1},
+    ],
 )
 def test_mips_that_leave_nothing_to_write_are_refused(mips: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"start_mip \d must be from the chunk's mip \d on, and below stop_mip \d"):
+    with pytest.raises(
+        ValueError, match=r"start_mip \d must be from the chunk's mip \d on, and below stop_mip \d"
+    ):
         DownsampleUpload(volume_path="file://v", **mips)

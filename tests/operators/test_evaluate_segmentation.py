@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage import metrics
 
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.evaluate_segmentation import EvaluateSegmentation
 
 
@@ -32,30 +32,46 @@ def test_scores(run_step) -> None:
     rng = np.random.default_rng(0)
     true, made = rng.integers(0, 6, (5, 8, 9)), rng.integers(0, 9, (5, 8, 9))
     made[true > 3] = 1
-    scores = run_step(EvaluateSegmentation(), chunk=Chunk(made), groundtruth=Chunk(true)).values["seg_score"]
+    scores = run_step(EvaluateSegmentation(), chunk=Chunk(made), groundtruth=Chunk(true)).values[
+        "seg_score"
+    ]
     assert scores == pytest.approx(scores_of(made, true))
     kept = true != 0
     error = metrics.adapted_rand_error(true[kept], made[kept], ignore_labels=())[0]
     voi = metrics.variation_of_information(true[kept], made[kept])
-    assert [scores["rand_error"], scores["voi_split"], scores["voi_merge"]] == pytest.approx([error, *voi])
+    assert [scores["rand_error"], scores["voi_split"], scores["voi_merge"]] == pytest.approx(
+        [error, *voi]
+    )
 
 
 def test_ids_of_64_bits(run_step) -> None:
     true = np.random.default_rng(2).integers(1, 6, (5, 8, 9)).astype(np.uint64)
-    scores = run_step(EvaluateSegmentation(), chunk=Chunk(true + np.uint64(2**63)), groundtruth=Chunk(true)).values["seg_score"]
+    scores = run_step(
+        EvaluateSegmentation(), chunk=Chunk(true + np.uint64(2**63)), groundtruth=Chunk(true)
+    ).values["seg_score"]
     assert scores["rand_error"] == pytest.approx(0)
 
 
 def test_single_voxels_have_no_pairs(run_step) -> None:
     ids = Chunk(np.array([[[1, 2, 3]]]))
     scores = run_step(EvaluateSegmentation(), chunk=ids, groundtruth=ids).values["seg_score"]
-    assert scores == {"rand_error": 0, "rand_precision": 1, "rand_recall": 1, "voi_split": 0, "voi_merge": 0}
+    assert scores == {
+        "rand_error": 0,
+        "rand_precision": 1,
+        "rand_recall": 1,
+        "voi_split": 0,
+        "voi_merge": 0,
+    }
 
 
 def test_the_truth_under_other_ids_is_perfect(run_step) -> None:
     true = np.random.default_rng(1).integers(0, 6, (5, 8, 9))
-    scores = run_step(EvaluateSegmentation(output="s"), chunk=Chunk(true * 7 + 3), groundtruth=Chunk(true)).values["s"]
-    assert scores == pytest.approx({"rand_error": 0, "rand_precision": 1, "rand_recall": 1, "voi_split": 0, "voi_merge": 0})
+    scores = run_step(
+        EvaluateSegmentation(output="s"), chunk=Chunk(true * 7 + 3), groundtruth=Chunk(true)
+    ).values["s"]
+    assert scores == pytest.approx(
+        {"rand_error": 0, "rand_precision": 1, "rand_recall": 1, "voi_split": 0, "voi_merge": 0}
+    )
 
 
 def test_what_it_does_not_take(run_step) -> None:

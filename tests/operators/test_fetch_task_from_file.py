@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.fetch_task_from_file import FetchTaskFromFile
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
+from chunkflow_worker.pipeline.operator import Run
 
 FIVE = [f"0-4_0-4_{x}-{x + 4}" for x in range(-8, 12, 4)]
 
@@ -36,7 +36,10 @@ def boxes(path: Path, **options: Any) -> list[str]:
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
 def test_it_reads_what_generate_tasks_writes(tmp_path: Path, suffix: str) -> None:
-    path, grid = tmp_path / f"tasks{suffix}", {"chunk_size": (3, 4, 5), "roi_start": (-1, -2, -3), "grid_size": (2, 2, 2)}
+    path, grid = (
+        tmp_path / f"tasks{suffix}",
+        {"chunk_size": (3, 4, 5), "roi_start": (-1, -2, -3), "grid_size": (2, 2, 2)},
+    )
     with GenerateTasks(**grid, file_path=str(path)).open(Run(needed_box=lambda box, bounds: box)):
         pass
     assert boxes(path) == [str(task.bbox) for task in GenerateTasks(**grid).tasks()]
@@ -63,11 +66,17 @@ def test_an_index_takes_its_part(file: Path) -> None:
 
 
 @given(count=st.integers(1, 30), granularity=st.integers(1, 35))
-def test_the_parts_of_all_indexes_are_the_whole(tmp_path_factory: pytest.TempPathFactory, count: int, granularity: int) -> None:
+def test_the_parts_of_all_indexes_are_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, count: int, granularity: int
+) -> None:
     path = tmp_path_factory.mktemp("parts") / "tasks.npy"
     np.save(path, np.array([[i, 0, 0, i + 1, 1, 1] for i in range(count)]))
     parts = (count + granularity - 1) // granularity
-    taken = [box for index in range(parts) for box in boxes(path, job_index=index, granularity=granularity)]
+    taken = [
+        box
+        for index in range(parts)
+        for box in boxes(path, job_index=index, granularity=granularity)
+    ]
     assert taken == [f"{i}-{i + 1}_0-1_0-1" for i in range(count)]
     with pytest.raises(ConfigError, match=f"0 to {parts - 1}$"):
         boxes(path, job_index=parts, granularity=granularity)
@@ -93,7 +102,10 @@ def test_an_index_that_is_not_there_is_told(file: Path, monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="DISBATCH_REPEAT_INDEX: is '-1'"):
         boxes(file)
     monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "5")
-    with pytest.raises(ConfigError, match=r"DISBATCH_REPEAT_INDEX: is 5, behind the last\n.* has 5 tasks, 1 to an index: 0 to 4"):
+    with pytest.raises(
+        ConfigError,
+        match=r"DISBATCH_REPEAT_INDEX: is 5, behind the last\n.* has 5 tasks, 1 to an index: 0 to 4",
+    ):
         boxes(file)
     with pytest.raises(ValidationError, match="give one of the two"):
         FetchTaskFromFile(file_path=str(file), job_index=0, slurm_job_array=True)

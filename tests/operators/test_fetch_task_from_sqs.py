@@ -16,13 +16,13 @@ from click.testing import CliRunner, Result
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.cli.local import _stopped_by_sigterm
 from chunkflow_worker.errors import ConfigError, PermanentError, PipelineMismatch, Preempted
-from chunkflow_worker.ledger import Ledger
-from chunkflow_worker.message import TaskMessage, encode, open_envelope
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
+from chunkflow_worker.job.sqs import QueueUnavailable, make_client
 from chunkflow_worker.operators import fetch_task_from_sqs
 from chunkflow_worker.operators.fetch_task_from_sqs import FetchTaskFromSqs
-from chunkflow_worker.sqs import QueueUnavailable, make_client
-from chunkflow_worker.task import Task
-from producer.queue import create_queue, dead_name, delete_queue
+from chunkflow_worker.pipeline.task import Task
+from producer.send.queue import create_queue, dead_name, delete_queue
 
 BOXES = [f"0-4_0-4_{x}-{x + 4}" for x in (0, 4, 8)]
 CREATE = ("create-chunk", "-s", 4, 4, 4)
@@ -42,24 +42,43 @@ class Queue:
 
     def enqueue(self, *boxes: str, **options: Any) -> None:
         """As chunkflow-producer enqueue does."""
-        self.send(*(encode(TaskMessage(job="job", bbox=box, **options), self.name, f"id-{box}") for box in boxes))
+        self.send(
+            *(
+                encode(TaskMessage(job="job", bbox=box, **options), self.name, f"id-{box}")
+                for box in boxes
+            )
+        )
 
     def waiting(self, dead: bool = False) -> list[tuple[str, int]]:
         """Body and receives of the messages that anybody could take; they are hidden for a moment then."""
-        asked = {"AttributeNames": ["ApproximateReceiveCount"], "MaxNumberOfMessages": 10, "VisibilityTimeout": 1}
+        asked = {
+            "AttributeNames": ["ApproximateReceiveCount"],
+            "MaxNumberOfMessages": 10,
+            "VisibilityTimeout": 1,
+        }
         found = self.client.receive_message(QueueUrl=self.dead_url if dead else self.url, **asked)
-        return [(m["Body"], int(m["Attributes"]["ApproximateReceiveCount"])) for m in found.get("Messages", [])]
+        return [
+            (m["Body"], int(m["Attributes"]["ApproximateReceiveCount"]))
+            for m in found.get("Messages", [])
+        ]
 
     def counts(self) -> tuple[int, int]:
         """Messages that wait, and that are hidden."""
         names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible")]
-        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)[
+            "Attributes"
+        ]
         return int(answer[names[0]]), int(answer[names[1]])
 
     def fetch(self, **options: Any) -> FetchTaskFromSqs:
         return FetchTaskFromSqs(**{"queue_name": self.name, "retry_times": 0} | options)
 
-    def run(self, *chain: object, before: tuple[object, ...] = (), options: tuple[object, ...] = ("-r", 0)) -> Result:
+    def run(
+        self,
+        *chain: object,
+        before: tuple[object, ...] = (),
+        options: tuple[object, ...] = ("-r", 0),
+    ) -> Result:
         arguments = [*before, "fetch-task-from-sqs", "-q", self.name, *options, *chain]
         return CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
 
@@ -71,16 +90,24 @@ def queue(aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_what_the_producer_sends_is_run_and_recorded_and_deleted(queue: Queue, tmp_path: Path, in_flight: int) -> None:
+def test_what_the_producer_sends_is_run_and_recorded_and_deleted(
+    queue: Queue, tmp_path: Path, in_flight: int
+) -> None:
     """Named defect of the peer: every message crashed the worker, and stayed hidden for an hour."""
     queue.enqueue(*BOXES, attempts=2)
     done = queue.run(
-        *CREATE, "save-npy", "-f", f"{tmp_path}/out/", before=("--in-flight", in_flight, "--ledger", tmp_path / "log")
+        *CREATE,
+        "save-npy",
+        "-f",
+        f"{tmp_path}/out/",
+        before=("--in-flight", in_flight, "--ledger", tmp_path / "log"),
     )
     assert done.exit_code == 0, done.output
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.npy")) == sorted(BOXES)
     records = {r.bbox: r for r in Ledger(str(tmp_path / "log")).records(BOXES)}
-    assert {(b, r.job, r.task_id, r.attempts) for b, r in records.items()} == {(b, "job", f"id-{b}", 3) for b in BOXES}
+    assert {(b, r.job, r.task_id, r.attempts) for b, r in records.items()} == {
+        (b, "job", f"id-{b}", 3) for b in BOXES
+    }
     assert queue.counts() == (0, 0)
 
 
@@ -118,8 +145,15 @@ def test_retry_times_is_heeded(queue: Queue, monkeypatch: pytest.MonkeyPatch, ti
     assert answers == []
 
 
-def test_a_short_outage_counts_as_an_empty_queue(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[Any] = [QueueUnavailable("away"), "message", QueueUnavailable("away"), QueueUnavailable("still away")]
+def test_a_short_outage_counts_as_an_empty_queue(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [
+        QueueUnavailable("away"),
+        "message",
+        QueueUnavailable("away"),
+        QueueUnavailable("still away"),
+    ]
 
     def receive(self: Any) -> Any:
         answer = answers.pop(0)
@@ -158,7 +192,9 @@ def test_a_dead_process_loses_its_message(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(queue: Queue, tmp_path: Path, in_flight: int) -> None:
+def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(
+    queue: Queue, tmp_path: Path, in_flight: int
+) -> None:
     """Named defect of the peer: there were no dead letters, and a chunk that always fails crashed workers for ever."""
     np.save(tmp_path / "in.npy", np.zeros((2, 2), np.uint8))
     chain = ("load-npy", "-f", tmp_path / "in.npy")
@@ -183,7 +219,9 @@ def test_a_failure_ends_the_receiving(queue: Queue) -> None:
     assert queue.counts() == (2, 0), "the one that failed and the one never asked for"
 
 
-def test_a_poll_that_is_open_does_not_receive_what_failed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poll_that_is_open_does_not_receive_what_failed(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second receive would count, and the message be dead one failure too early."""
     monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 2)
     queue.send(BOXES[0])
@@ -209,7 +247,9 @@ def test_a_poll_that_is_open_does_not_receive_what_failed(queue: Queue, monkeypa
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Preempted])
-def test_a_stop_gives_the_task_back_and_costs_no_receive(queue: Queue, stop: type[BaseException]) -> None:
+def test_a_stop_gives_the_task_back_and_costs_no_receive(
+    queue: Queue, stop: type[BaseException]
+) -> None:
     queue.enqueue(BOXES[0], attempts=1)
     queue.send(BOXES[1])
     for task in queue.fetch(num=1).tasks():
@@ -234,7 +274,9 @@ def test_sigterm_stops_as_ctrl_c_does() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_malformed_message_goes_to_the_dead_letters_and_the_next_is_run(queue: Queue, tmp_path: Path) -> None:
+def test_a_malformed_message_goes_to_the_dead_letters_and_the_next_is_run(
+    queue: Queue, tmp_path: Path
+) -> None:
     queue.send("0-4_0-4", json.dumps({"headers": {"task": "os.system"}}))
     queue.enqueue(BOXES[2])
     assert queue.run(*CREATE, before=("--ledger", tmp_path), options=("-r", 1)).exit_code == 0
@@ -251,7 +293,7 @@ def test_a_task_for_another_pipeline_is_given_back(queue: Queue) -> None:
 
 
 def test_a_task_for_this_pipeline_is_run(queue: Queue, tmp_path: Path) -> None:
-    from chunkflow_worker.pipeline import Pipeline
+    from chunkflow_worker.pipeline.chain import Pipeline
 
     file = tmp_path / "p.yaml"
     assert CliRunner().invoke(cli, ["--freeze", str(file), *map(str, CREATE)]).exit_code == 0

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.gaussian_filter import GaussianFilter
 
 
@@ -14,7 +14,9 @@ def reference(array: np.ndarray, sigma: int) -> np.ndarray:
     kernel /= kernel.sum()
     result = array.astype(float)
     for axis in (1, 2):
-        padded = np.pad(result, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="symmetric")
+        padded = np.pad(
+            result, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="symmetric"
+        )
         n = array.shape[axis]
         result = sum(w * np.take(padded, range(i, i + n), axis) for i, w in enumerate(kernel))
     return result

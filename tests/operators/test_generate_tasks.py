@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
+from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 RUN = Run(needed_box=lambda box, bounds: box)
@@ -19,7 +19,9 @@ MakeVolume = Callable[..., PrecomputedVolume]
 def test_boxes_of_a_volume(volume: MakeVolume) -> None:
     """Named defect of the peer: generate-tasks crashed on numpy 2."""
     made = volume("v", BoundingBox.parse("-4-4_0-16_8-32"), dtype="uint8")
-    boxes = [str(t.bbox) for t in GenerateTasks(volume_path=made.path, chunk_size=(8, 16, 16)).tasks()]
+    boxes = [
+        str(t.bbox) for t in GenerateTasks(volume_path=made.path, chunk_size=(8, 16, 16)).tasks()
+    ]
     assert boxes == ["-4-4_0-16_8-24", "-4-4_0-16_24-40"]
 
 
@@ -32,7 +34,11 @@ def test_bounds_are_read_through_a_public_link(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("chunkflow_worker.storage.precomputed.volume_bounds", bounds)
     for public in (True, False):
-        list(GenerateTasks(volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public).tasks())
+        list(
+            GenerateTasks(
+                volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public
+            ).tasks()
+        )
     assert asked == ["https://storage.googleapis.com/lab/em", "gs://lab/em"]
 
 

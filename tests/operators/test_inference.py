@@ -11,26 +11,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, ModelError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.inference import Inference
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
+from tests.support.paths import TESTS
 
-NETS = Path(__file__).parents[1] / "inference" / "nets.py"
+NETS = TESTS / "support" / "nets.py"
 RunStep = Callable[..., Task]
 
 
-def noise(size: tuple[int, ...], offset: tuple[int, int, int] = (0, 0, 0), dtype: str = "uint8") -> Chunk:
+def noise(
+    size: tuple[int, ...], offset: tuple[int, int, int] = (0, 0, 0), dtype: str = "uint8"
+) -> Chunk:
     rng = np.random.default_rng(5)
-    array = rng.integers(1, 255, size, np.uint8) if dtype == "uint8" else rng.random(size, np.float32) * 8 - 4
+    array = (
+        rng.integers(1, 255, size, np.uint8)
+        if dtype == "uint8"
+        else rng.random(size, np.float32) * 8 - 4
+    )
     return Chunk(array, Vec3(*offset))
 
 
 def identity(**options: Any) -> Inference:
-    defaults = {"framework": "identity", "input_patch_size": (4, 8, 8), "output_patch_overlap": (1, 2, 2)}
+    defaults = {
+        "framework": "identity",
+        "input_patch_size": (4, 8, 8),
+        "output_patch_overlap": (1, 2, 2),
+    }
     return Inference(**(defaults | {"num_output_channels": 1} | options))
 
 
@@ -47,7 +58,9 @@ def infer(operator: Inference, image: Chunk, box: BoundingBox | None) -> Chunk:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_identity_returns_its_input_for_any_patch_overlap_box_and_offset(data: st.DataObject) -> None:
+def test_identity_returns_its_input_for_any_patch_overlap_box_and_offset(
+    data: st.DataObject,
+) -> None:
     numbers = lambda low, high: Vec3(*(data.draw(st.integers(low, high)) for _ in range(3)))  # noqa: E731
     output, crop = numbers(1, 6), numbers(0, 2)
     overlap = Vec3(*(data.draw(st.integers(0, n - 1)) for n in output))
@@ -92,17 +105,25 @@ def test_without_a_box_the_overlap_is_cut_off(run_step: RunStep) -> None:
     assert result.bbox == BoundingBox.parse("1-9_2-18_2-18")
 
 
-@pytest.mark.parametrize(("options", "cut"), [({"mask_output_chunk": True}, 0), ({"output_crop_margin": (3, 3, 3)}, 3)])
-def test_what_is_cut_off_can_be_chosen(run_step: RunStep, options: dict[str, Any], cut: int) -> None:
+@pytest.mark.parametrize(
+    ("options", "cut"), [({"mask_output_chunk": True}, 0), ({"output_crop_margin": (3, 3, 3)}, 3)]
+)
+def test_what_is_cut_off_can_be_chosen(
+    run_step: RunStep, options: dict[str, Any], cut: int
+) -> None:
     image = noise((10, 21, 23))
     result = run_step(identity(**options), chunk=image).chunk("chunk")
     assert result.bbox == image.bbox.grow(-cut)
     assert np.allclose(result.array[0], image.cutout(result.bbox).array / 255, atol=1e-6)
 
 
-def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(run_step: RunStep) -> None:
+def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(
+    run_step: RunStep,
+) -> None:
     """Named defect of the peer: an output patch smaller than the input patch, with a chunk mask, ended in NaN."""
-    operator = identity(input_patch_size=(6, 12, 12), output_patch_size=(4, 8, 8), mask_output_chunk=True)
+    operator = identity(
+        input_patch_size=(6, 12, 12), output_patch_size=(4, 8, 8), mask_output_chunk=True
+    )
     result = run_step(operator, chunk=noise((11, 25, 26))).chunk("chunk")
     assert result.bbox == BoundingBox.parse("1-10_2-23_2-24")
     assert np.isfinite(result.array).all()
@@ -138,7 +159,9 @@ def test_blending_agrees_with_the_peers_weights_in_the_interior(tmp_path: Path) 
     stride = size - overlap
     padded = np.zeros([n + 2 * s for n, s in zip(size, stride, strict=True)])
     for shift in np.ndindex(3, 3, 3):
-        padded[tuple(slice(i * s, i * s + n) for i, s, n in zip(shift, stride, size, strict=True))] += bump
+        padded[
+            tuple(slice(i * s, i * s + n) for i, s, n in zip(shift, stride, size, strict=True))
+        ] += bump
     weights = bump / padded[tuple(slice(s, s + n) for s, n in zip(stride, size, strict=True))]
     ramp = np.arange(size.product, dtype=np.float32).reshape(size) / (size.product - 1)
     expected = np.zeros(image.bbox.size)
@@ -154,7 +177,9 @@ def test_blending_agrees_with_the_peers_weights_in_the_interior(tmp_path: Path) 
 def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
     """Named defect of the peer: the shortcut for zeros skipped inference, and nobody was told."""
     model = tmp_path / "net.py"
-    model.write_text("class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): raise SystemError\n")
+    model.write_text(
+        "class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): raise SystemError\n"
+    )
     operator = identity(framework="universal", convnet_model=str(model), num_output_channels=2)
     task = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8)))
     result = task.chunk("chunk")
@@ -167,14 +192,18 @@ def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
 def test_patches_of_zeros_give_zeros_wherever_the_image_is_cut(tmp_path: Path) -> None:
     """The net adds 1, but not to a patch that is all zero: so with the global lattice the cut must not show."""
     model = tmp_path / "net.py"
-    model.write_text("class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): return p + 1\n")
+    model.write_text(
+        "class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): return p + 1\n"
+    )
     image = noise((6, 24, 24))
     image.array[:, :14, 3:] = 0
     operator = identity(framework="universal", convnet_model=str(model), lattice="global")
     whole = infer(operator, image, image.bbox).array
     assert (whole == 0).any()
     for box in image.bbox.split(Vec3(3, 5, 7)):
-        assert np.array_equal(infer(operator, image, box).array, whole[(slice(None), *box.slices())])
+        assert np.array_equal(
+            infer(operator, image, box).array, whole[(slice(None), *box.slices())]
+        )
 
 
 @pytest.mark.parametrize("dtype", ["bool", ">u2", ">f4", "uint16", "int32", "float16"])
@@ -183,11 +212,19 @@ def test_images_of_any_type_reach_the_net(run_step: RunStep, dtype: str) -> None
     operator = identity(framework="pytorch", convnet_model=str(NETS), precision="float32")
     result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
-    assert np.allclose(result.array[0] * scale, array[result.bbox.slices()].astype(float), rtol=1e-5)
+    assert np.allclose(
+        result.array[0] * scale, array[result.bbox.slices()].astype(float), rtol=1e-5
+    )
 
 
-def test_context_of_a_second_net_ends_where_the_first_can_reach(tmp_path: Path, run_step: RunStep) -> None:
-    shapes = {"input_patch_size": [6, 10, 10], "output_patch_size": [4, 6, 6], "output_patch_overlap": [2, 3, 3]}
+def test_context_of_a_second_net_ends_where_the_first_can_reach(
+    tmp_path: Path, run_step: RunStep
+) -> None:
+    shapes = {
+        "input_patch_size": [6, 10, 10],
+        "output_patch_size": [4, 6, 6],
+        "output_patch_overlap": [2, 3, 3],
+    }
     net = {"op": "inference", "framework": "identity", "num_output_channels": 1} | shapes
     image = noise((20, 40, 40))
     save = {"op": "save-h5", "file_name": str(tmp_path / "in.h5"), "input_name": "chunk"}
@@ -195,14 +232,19 @@ def test_context_of_a_second_net_ends_where_the_first_can_reach(tmp_path: Path, 
         chain.steps[1][3](Task(values={"chunk": image}))
     box = BoundingBox.parse("2-18_4-36_4-36")  # all that two such nets can reach
     task = Task(bbox=box)
-    with Pipeline.parse({"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}).open() as chain:
+    with Pipeline.parse(
+        {"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}
+    ).open() as chain:
         chain.run(task)
     result = task.chunk("chunk")
     assert result.bbox == box
     assert np.allclose(result.array[0], image.cutout(box).array / 255, atol=1e-6)
-    with Pipeline.parse({"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}).open() as chain:  # noqa: SIM117
-        with pytest.raises(ChunkMismatch, match="can produce 2-18_4-36_4-36 only: stay away from the border"):
-            chain.run(Task(bbox=BoundingBox.parse("1-18_4-36_4-36")))
+    chain = Pipeline.parse(
+        {"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}
+    )
+    why = "can produce 2-18_4-36_4-36 only: stay away from the border"
+    with chain.open() as opened, pytest.raises(ChunkMismatch, match=why):
+        opened.run(Task(bbox=BoundingBox.parse("1-18_4-36_4-36")))
 
 
 def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
@@ -221,7 +263,9 @@ def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
     task = run_step(operator, chunk=image)
     result = task.chunk("chunk")
     grey = image.cutout(result.bbox).array / 255
-    assert np.allclose(result.array, np.stack([3 * grey, 6 * grey, np.full_like(grey, 7)]), atol=1e-5)
+    assert np.allclose(
+        result.array, np.stack([3 * grey, 6 * grey, np.full_like(grey, 7)]), atol=1e-5
+    )
     assert task.device == operator.device() != ""
 
 
@@ -255,7 +299,13 @@ class PatchInferencer:
     def __call__(self, x):
         return np.concatenate([x * np.inf, -x * np.inf, x * np.nan], 1)
 """)
-    operator = identity(framework=framework, convnet_model=str(model), num_output_channels=3, dtype=dtype, mask_output_chunk=True)
+    operator = identity(
+        framework=framework,
+        convnet_model=str(model),
+        num_output_channels=3,
+        dtype=dtype,
+        mask_output_chunk=True,
+    )
     high, low, unknown = run_step(operator, chunk=noise((9, 18, 20))).chunk("chunk").array
     least, most = (0, 255) if dtype == "uint8" else (np.finfo(dtype).min, np.finfo(dtype).max)
     assert (high == most).all()
@@ -266,14 +316,19 @@ class PatchInferencer:
 def test_batches_give_the_same_as_single_patches(run_step: RunStep) -> None:
     """Named defect of the peer: batch sizes above 1 were refused."""
     image = noise((9, 18, 20))
-    results = [run_step(identity(batch_size=n), chunk=image).chunk("chunk").array for n in (1, 2, 7)]
+    results = [
+        run_step(identity(batch_size=n), chunk=image).chunk("chunk").array for n in (1, 2, 7)
+    ]
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
 
 
 def test_float16_output(run_step: RunStep) -> None:
     for framework, model in (("identity", None), ("pytorch", str(NETS))):
-        result = run_step(identity(dtype="float16", framework=framework, convnet_model=model), chunk=noise((6, 12, 12)))
+        result = run_step(
+            identity(dtype="float16", framework=framework, convnet_model=model),
+            chunk=noise((6, 12, 12)),
+        )
         assert result.chunk("chunk").dtype == np.float16
 
 
@@ -287,7 +342,12 @@ def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_
         "    compute_device = 'my device'\n"
     )
     image = noise((6, 12, 12))
-    operator = identity(framework="universal", convnet_model=str(model), num_output_channels=3, mask_myelin_threshold=0.3)
+    operator = identity(
+        framework="universal",
+        convnet_model=str(model),
+        num_output_channels=3,
+        mask_myelin_threshold=0.3,
+    )
     task = run_step(operator, chunk=image)
     result = task.chunk("chunk")
     grey = image.cutout(result.bbox).array / 255
@@ -310,7 +370,9 @@ def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: P
         "def load_model(path):\n    return Ramp()\n"
     )
     image = noise((6, 12, 12))
-    operator = identity(framework="pytorch", convnet_model=str(model), augment=True, precision="float32")
+    operator = identity(
+        framework="pytorch", convnet_model=str(model), augment=True, precision="float32"
+    )
     result = run_step(operator, chunk=image).chunk("chunk")
     assert np.allclose(result.array[0], image.cutout(result.bbox).array / 255 + 0.5, atol=1e-6)
 
@@ -340,8 +402,12 @@ def test_models_that_do_not_work_say_why(
 
 def test_absent_files_are_told(run_step: RunStep, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.py does not exist"):
-        run_step(identity(framework="pytorch", convnet_model="nowhere.py"), chunk=noise((6, 12, 12)))
-    operator = identity(framework="pytorch", convnet_model=str(NETS), convnet_weight_path=str(tmp_path / "w.pt"))
+        run_step(
+            identity(framework="pytorch", convnet_model="nowhere.py"), chunk=noise((6, 12, 12))
+        )
+    operator = identity(
+        framework="pytorch", convnet_model=str(NETS), convnet_weight_path=str(tmp_path / "w.pt")
+    )
     with pytest.raises(ConfigError, match=r"w.pt does not exist"):
         run_step(operator, chunk=noise((6, 12, 12)))
 
@@ -362,6 +428,8 @@ def test_wrong_number_of_channels_is_told(run_step: RunStep) -> None:
         ({"augment": True, "input_patch_size": (4, 8, 10)}, "as wide as it is high"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_before_anything_runs(options: dict[str, Any], text: str) -> None:
+def test_options_that_do_not_fit_are_refused_before_anything_runs(
+    options: dict[str, Any], text: str
+) -> None:
     with pytest.raises(ValidationError, match=text):
         identity(**options)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.inference.lattice import PatchShape, make_lattice
-from chunkflow_worker.operator import Run
 from chunkflow_worker.operators.inference import Inference
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
 
 MakeVolume = Callable[..., PrecomputedVolume]
 VOXEL = (40.0, 8.0, 8.0)
@@ -65,8 +65,16 @@ def pieces(image: Chunk, size: Vec3) -> list[BoundingBox]:
 
 
 @settings(max_examples=15)
-@given(st.integers(2, 9), st.integers(3, 18), st.integers(3, 20), st.integers(-9, 9), st.sampled_from([1, 2, 5]))
-def test_identity_of_floats_is_the_image_to_the_last_bit_however_it_is_cut(z: int, y: int, x: int, at: int, batch: int) -> None:
+@given(
+    st.integers(2, 9),
+    st.integers(3, 18),
+    st.integers(3, 20),
+    st.integers(-9, 9),
+    st.sampled_from([1, 2, 5]),
+)
+def test_identity_of_floats_is_the_image_to_the_last_bit_however_it_is_cut(
+    z: int, y: int, x: int, at: int, batch: int
+) -> None:
     image = floats((9, 18, 20), (at, -at, 3 * at))
     for lattice in ("global", "chunk"):
         operator = inference(lattice=lattice, batch_size=batch)
@@ -76,16 +84,27 @@ def test_identity_of_floats_is_the_image_to_the_last_bit_however_it_is_cut(z: in
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(4, 9), st.integers(7, 18), st.integers(7, 20), st.integers(1, 4), st.integers(-5, 5))
+@given(
+    st.integers(4, 9), st.integers(7, 18), st.integers(7, 20), st.integers(1, 4), st.integers(-5, 5)
+)
 def test_a_net_gives_the_same_bytes_however_the_image_is_cut(
     tmp_path_factory: Any, precision: str, z: int, y: int, x: int, batch: int, at: int
 ) -> None:
     """To within one step, since the net's own sums may depend on the batch."""
     model = tmp_path_factory.mktemp("net") / "net.py"
     model.write_text(CONVOLUTIONS)
-    image = Chunk(np.random.default_rng(1).integers(0, 255, (9, 18, 20), np.uint8), Vec3(at, 2 * at, -at), VOXEL)
+    image = Chunk(
+        np.random.default_rng(1).integers(0, 255, (9, 18, 20), np.uint8),
+        Vec3(at, 2 * at, -at),
+        VOXEL,
+    )
     image.array[:, :7, 9:] = 0
-    options = {"framework": "pytorch", "convnet_model": str(model), "precision": precision, "num_output_channels": 2}
+    options = {
+        "framework": "pytorch",
+        "convnet_model": str(model),
+        "precision": precision,
+        "num_output_channels": 2,
+    }
     operator = inference(**options, lattice="global", dtype="uint8", batch_size=batch)
     whole = run(inference(**options, lattice="global", dtype="uint8"), image, [image.bbox])[0][0]
     assert len(np.unique(whole.array)) > 20
@@ -155,11 +174,17 @@ def test_masked_in_voxels_are_as_without_the_mask_and_patches_outside_are_not_ru
     # An independent count: patches whose 4 x 8 x 8 output holds a voxel of the mask.
     shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 8, 8), Vec3(1, 2, 2))
     placed = make_lattice(lattice, image.bbox, shape, image.bbox, Vec3(0, 0, 0))
-    wanted = [p for p in placed.patches() if fine[BoundingBox.sized(p, shape.output).slices()].any()]
+    wanted = [
+        p for p in placed.patches() if fine[BoundingBox.sized(p, shape.output).slices()].any()
+    ]
     assert 0 < len(wanted) < placed.count
     assert len(ran) == task.patches == len(wanted)
     assert task.patches_skipped == placed.count - len(wanted)
-    assert (before.patches, before.patches_skipped, len(everything)) == (placed.count, 0, placed.count)
+    assert (before.patches, before.patches_skipped, len(everything)) == (
+        placed.count,
+        0,
+        placed.count,
+    )
     assert set(ran) < set(everything)
     covered = np.zeros(fine.shape, bool)
     for position in wanted:
@@ -175,7 +200,9 @@ def test_counts_add_up_over_zeros_and_masks(mask: Callable[..., str], run_step: 
     operator = inference(mask_volume_path=path, mask_mip=0, output_patch_overlap=(0, 0, 0))
     task = run_step(operator, chunk=image)
     assert (task.patches, task.patches_skipped) == (3, 9)
-    inverse = inference(mask_volume_path=path, mask_mip=0, mask_inverse=True, output_patch_overlap=(0, 0, 0))
+    inverse = inference(
+        mask_volume_path=path, mask_mip=0, mask_inverse=True, output_patch_overlap=(0, 0, 0)
+    )
     task = run_step(inverse, task=Task(values={"chunk": image}))
     assert (task.patches, task.patches_skipped) == (8, 4)
 
@@ -187,10 +214,14 @@ def test_counts_of_two_nets_of_a_chain_add_up(run_step: Any) -> None:
 
 
 @pytest.mark.parametrize(("inverse", "patches"), [(False, 0), (True, 4)])
-def test_outside_of_the_masks_volume_counts_as_zero(mask: Callable[..., str], run_step: Any, inverse: bool, patches: int) -> None:
+def test_outside_of_the_masks_volume_counts_as_zero(
+    mask: Callable[..., str], run_step: Any, inverse: bool, patches: int
+) -> None:
     path = mask((slice(None), slice(None), slice(None)))
     far = floats((4, 16, 16), (-8, -40, 400))
-    operator = inference(mask_volume_path=path, mask_mip=0, mask_inverse=inverse, output_patch_overlap=(0, 0, 0))
+    operator = inference(
+        mask_volume_path=path, mask_mip=0, mask_inverse=inverse, output_patch_overlap=(0, 0, 0)
+    )
     task = run_step(operator, chunk=far)
     assert (task.patches, task.patches_skipped) == (patches, 4 - patches)
     assert task.chunk("chunk").array.any() == inverse

@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_h5 import LoadH5
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import SkipTask, Task
 
 VOXELS = np.arange(10 * 11 * 12, dtype=np.uint16).reshape(10, 11, 12)
 OFFSET = (-2, 100, 1000)
@@ -31,7 +31,13 @@ def write(path: Path, attrs: dict[str, Any] | None = None, **datasets: Any) -> s
 
 @pytest.fixture
 def volume(tmp_path: Path) -> str:
-    return write(tmp_path / "a.h5", {"layer_type": "segmentation"}, main=VOXELS, voxel_offset=OFFSET, voxel_size=(40, 7.16, 7.5))
+    return write(
+        tmp_path / "a.h5",
+        {"layer_type": "segmentation"},
+        main=VOXELS,
+        voxel_offset=OFFSET,
+        voxel_size=(40, 7.16, 7.5),
+    )
 
 
 def test_without_a_box_the_whole_file_is_read_with_its_place(run_step, volume) -> None:
@@ -46,7 +52,10 @@ def test_without_a_box_the_whole_file_is_read_with_its_place(run_step, volume) -
 
 
 def test_the_task_s_box_is_cut_out(run_step, volume) -> None:
-    task = run_step(LoadH5(file_name=volume, output_chunk_name="a"), bbox=BoundingBox.parse("-1-4_102-105_1003-1010"))
+    task = run_step(
+        LoadH5(file_name=volume, output_chunk_name="a"),
+        bbox=BoundingBox.parse("-1-4_102-105_1003-1010"),
+    )
     chunk = task.chunk("a")
     assert chunk.bbox == task.bbox
     assert np.array_equal(chunk.array, VOXELS[1:6, 2:5, 3:10])
@@ -64,13 +73,19 @@ def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(volume) -> N
 
 
 def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step, volume) -> None:
-    chunk = run_step(LoadH5(file_name=volume), bbox=BoundingBox.parse("5-50_100-111_1000-1012")).chunk("chunk")
+    chunk = run_step(
+        LoadH5(file_name=volume), bbox=BoundingBox.parse("5-50_100-111_1000-1012")
+    ).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[7:])
     assert str(chunk.bbox) == "5-8_100-111_1000-1012"
-    chunk = run_step(LoadH5(file_name=volume), bbox=BoundingBox.parse("-9-3_90-109_990-1011")).chunk("chunk")
+    chunk = run_step(
+        LoadH5(file_name=volume), bbox=BoundingBox.parse("-9-3_90-109_990-1011")
+    ).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[:5, :9, :11])
     assert str(chunk.bbox) == "-2-3_100-109_1000-1011"
-    with pytest.raises(BoxOutsideVolume, match=f"box 8-50_100-111_1000-1012 lies outside .*a.h5, which is {BOUNDS}"):
+    with pytest.raises(
+        BoxOutsideVolume, match=f"box 8-50_100-111_1000-1012 lies outside .*a.h5, which is {BOUNDS}"
+    ):
         run_step(LoadH5(file_name=volume), bbox=BoundingBox.parse("8-50_100-111_1000-1012"))
 
 
@@ -83,7 +98,9 @@ def test_only_the_cutout_is_read_from_the_file(run_step, tmp_path) -> None:
     with path.open("r+b") as file:
         file.seek(where.byte_offset)
         file.write(b"\xff" * where.size)
-    chunk = run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("0-5_0-11_0-12")).chunk("chunk")
+    chunk = run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("0-5_0-11_0-12")).chunk(
+        "chunk"
+    )
     assert np.array_equal(chunk.array, VOXELS[:5])
     with pytest.raises(DataMissing, match=r"a.h5 cannot be read as HDF5"):
         run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
@@ -91,14 +108,24 @@ def test_only_the_cutout_is_read_from_the_file(run_step, tmp_path) -> None:
 
 def test_a_plain_file_lies_at_zero_in_voxels_of_one_nanometre(run_step, tmp_path) -> None:
     chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS))).chunk("chunk")
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == ("0-10_0-11_0-12", (1.0, 1.0, 1.0), "image")
+    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == (
+        "0-10_0-11_0-12",
+        (1.0, 1.0, 1.0),
+        "image",
+    )
 
 
 def test_options_override_what_the_file_says(run_step, volume) -> None:
-    load = LoadH5(file_name=volume, voxel_offset=(0, 0, 0), voxel_size=(1.5, 2, 3), layer_type="image")
+    load = LoadH5(
+        file_name=volume, voxel_offset=(0, 0, 0), voxel_size=(1.5, 2, 3), layer_type="image"
+    )
     chunk = run_step(load, bbox=BoundingBox.parse("1-2_0-11_0-12")).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[1:2])
-    assert (chunk.voxel_size, chunk.layer_type, str(chunk.bounds)) == ((1.5, 2.0, 3.0), "image", "0-10_0-11_0-12")
+    assert (chunk.voxel_size, chunk.layer_type, str(chunk.bounds)) == (
+        (1.5, 2.0, 3.0),
+        "image",
+        "0-10_0-11_0-12",
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +165,9 @@ def test_what_a_cutout_leaves_out_is_the_file_s(run_step, volume, cutout, part) 
     ],
 )
 def test_a_cutout_that_leaves_the_file_is_refused(run_step, volume, cutout) -> None:
-    with pytest.raises(BoxOutsideVolume, match=rf"the cutout from .* does not lie in .*a.h5, which is {BOUNDS}"):
+    with pytest.raises(
+        BoxOutsideVolume, match=rf"the cutout from .* does not lie in .*a.h5, which is {BOUNDS}"
+    ):
         run_step(LoadH5(file_name=volume, **cutout))
 
 
@@ -146,7 +175,9 @@ def test_set_bbox_gives_the_task_its_box(run_step, volume) -> None:
     assert run_step(LoadH5(file_name=volume, set_bbox=True)).bbox == BOUNDS
     task = run_step(LoadH5(file_name=volume, set_bbox=True, cutout_size=(1, 2, 3)))
     assert task.bbox == BoundingBox.sized(OFFSET, (1, 2, 3))
-    task = run_step(LoadH5(file_name=volume, set_bbox=True), bbox=BoundingBox.parse("7-50_100-111_1000-1012"))
+    task = run_step(
+        LoadH5(file_name=volume, set_bbox=True), bbox=BoundingBox.parse("7-50_100-111_1000-1012")
+    )
     assert str(task.bbox) == "7-8_100-111_1000-1012"
 
 
@@ -164,8 +195,14 @@ def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
     """Named defect of the peer: load-h5 with a prefix read the first task's file for all."""
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
     for i, box in enumerate(boxes):
-        write(tmp_path / f"part_{box}.h5", main=np.full(box.size, i + 1, np.uint8), voxel_offset=box.start)
-    with LoadH5(file_name=f"{tmp_path}/part_").open(Run(needed_box=lambda box, bounds: box)) as step:
+        write(
+            tmp_path / f"part_{box}.h5",
+            main=np.full(box.size, i + 1, np.uint8),
+            voxel_offset=box.start,
+        )
+    with LoadH5(file_name=f"{tmp_path}/part_").open(
+        Run(needed_box=lambda box, bounds: box)
+    ) as step:
         for i, box in enumerate(boxes):
             step(task := Task(box))
             assert task.chunk("chunk").bbox == box
@@ -185,7 +222,9 @@ def test_an_empty_file_ends_the_task_as_skipped(run_step, tmp_path) -> None:
     path.touch()
     with pytest.raises(SkipTask, match=r"a.h5 is empty"):
         run_step(LoadH5(file_name=str(path)))
-    with LoadH5(file_name=str(path), remove_empty=True).open(Run(lambda box, bounds: box, dry_run=True)) as step:
+    with LoadH5(file_name=str(path), remove_empty=True).open(
+        Run(lambda box, bounds: box, dry_run=True)
+    ) as step:
         with pytest.raises(SkipTask):
             step(Task())
         assert path.exists()
@@ -203,11 +242,21 @@ def test_remove_empty_leaves_a_file_of_zeros(run_step, tmp_path) -> None:
 def test_the_first_dataset_of_voxels_is_taken(run_step, tmp_path) -> None:
     path = tmp_path / "a.h5"
     other = np.zeros(3)
-    write(path, a_global=other, b_offset=other, c_unique_ids=other, voxel_size=(1, 2, 3), raw=VOXELS, z=VOXELS[:1])
+    write(
+        path,
+        a_global=other,
+        b_offset=other,
+        c_unique_ids=other,
+        voxel_size=(1, 2, 3),
+        raw=VOXELS,
+        z=VOXELS[:1],
+    )
     with h5py.File(path, "a") as file:
         file.create_group("group")["deep"] = VOXELS[::-1]
     assert np.array_equal(run_step(LoadH5(file_name=str(path))).chunk("chunk").array, VOXELS)
-    assert np.array_equal(run_step(LoadH5(file_name=str(path), dataset_path="z")).chunk("chunk").array, VOXELS[:1])
+    assert np.array_equal(
+        run_step(LoadH5(file_name=str(path), dataset_path="z")).chunk("chunk").array, VOXELS[:1]
+    )
     deep = run_step(LoadH5(file_name=str(path), dataset_path="/group/deep")).chunk("chunk")
     assert np.array_equal(deep.array, VOXELS[::-1])
 
@@ -217,7 +266,9 @@ def test_a_dataset_that_is_not_there_is_told_with_those_that_are(run_step, tmp_p
     path = write(tmp_path / "a.h5", raw=VOXELS, voxel_offset=OFFSET)
     with h5py.File(path, "a") as file:
         file.create_group("group")
-    with pytest.raises(ChunkMismatch, match=f"no dataset '{name}'; at its root: group, raw, voxel_offset"):
+    with pytest.raises(
+        ChunkMismatch, match=f"no dataset '{name}'; at its root: group, raw, voxel_offset"
+    ):
         run_step(LoadH5(file_name=path, dataset_path=name))
 
 
@@ -226,16 +277,29 @@ def test_a_file_without_voxels_is_told(run_step, tmp_path) -> None:
         run_step(LoadH5(file_name=write(tmp_path / "a.h5", voxel_offset=OFFSET)))
 
 
-@pytest.mark.parametrize("data", [np.zeros((2, 2)), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")])
+@pytest.mark.parametrize(
+    "data", [np.zeros((2, 2)), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")]
+)
 def test_a_dataset_that_is_no_chunk_is_refused(run_step, tmp_path, data) -> None:
-    with pytest.raises(ChunkMismatch, match=r"'main' has shape .*; a chunk is numbers in zyx or czyx"):
+    with pytest.raises(
+        ChunkMismatch, match=r"'main' has shape .*; a chunk is numbers in zyx or czyx"
+    ):
         run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=data)))
 
 
 @pytest.mark.parametrize(
-    ("channels", "order"), [("0,2", [0, 2]), ("2,0", [2, 0]), ("1-3", [1, 2, 3]), (" 3 , 0 - 1", [3, 0, 1]), ("1,1", [1, 1])]
+    ("channels", "order"),
+    [
+        ("0,2", [0, 2]),
+        ("2,0", [2, 0]),
+        ("1-3", [1, 2, 3]),
+        (" 3 , 0 - 1", [3, 0, 1]),
+        ("1,1", [1, 1]),
+    ],
 )
-def test_channels_are_read_in_the_order_given(run_step, tmp_path, channels: str, order: list[int]) -> None:
+def test_channels_are_read_in_the_order_given(
+    run_step, tmp_path, channels: str, order: list[int]
+) -> None:
     array = np.arange(4 * 3 * 4 * 5, dtype=np.float32).reshape(4, 3, 4, 5)
     load = LoadH5(file_name=write(tmp_path / "a.h5", main=array), channels=channels)
     task = run_step(load, bbox=BoundingBox.parse("1-3_0-2_2-5"))
@@ -245,14 +309,20 @@ def test_channels_are_read_in_the_order_given(run_step, tmp_path, channels: str,
 
 def test_channels_that_are_not_there_are_told(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.h5", main=np.zeros((4, 1, 1, 1)), flat=VOXELS)
-    with pytest.raises(ChunkMismatch, match="has the channels 0 to 3, and channels 2-4 are to be read"):
+    with pytest.raises(
+        ChunkMismatch, match="has the channels 0 to 3, and channels 2-4 are to be read"
+    ):
         run_step(LoadH5(file_name=path, dataset_path="main", channels="2-4"))
     with pytest.raises(ChunkMismatch, match="has no channels"):
         run_step(LoadH5(file_name=path, dataset_path="flat", channels="0"))
 
 
 def test_conversion_scales_bytes_and_saturates(run_step, tmp_path) -> None:
-    path = write(tmp_path / "a.h5", bytes=np.array([[[0, 51, 255]]], np.uint8), wide=np.array([[[0, 255, 1000]]], np.uint16))
+    path = write(
+        tmp_path / "a.h5",
+        bytes=np.array([[[0, 51, 255]]], np.uint8),
+        wide=np.array([[[0, 255, 1000]]], np.uint16),
+    )
     floats = run_step(LoadH5(file_name=path, dataset_path="bytes", dtype="float32")).chunk("chunk")
     assert floats.dtype == np.float32
     assert floats.array.ravel().tolist() == pytest.approx([0, 0.2, 1])
@@ -261,14 +331,18 @@ def test_conversion_scales_bytes_and_saturates(run_step, tmp_path) -> None:
 
 
 def test_big_endian_voxels_become_the_machine_s_own(run_step, tmp_path) -> None:
-    chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS.astype(">u2")))).chunk("chunk")
+    chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS.astype(">u2")))).chunk(
+        "chunk"
+    )
     assert chunk.dtype.isnative
     assert np.array_equal(chunk.array, VOXELS)
 
 
 def test_an_offset_of_the_wrong_length_is_told(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.h5", main=VOXELS, voxel_offset=(0, 1, 2, 3))
-    with pytest.raises(ChunkMismatch, match=r"its voxel_offset holds \[0, 1, 2, 3\], not three numbers"):
+    with pytest.raises(
+        ChunkMismatch, match=r"its voxel_offset holds \[0, 1, 2, 3\], not three numbers"
+    ):
         run_step(LoadH5(file_name=path))
 
 

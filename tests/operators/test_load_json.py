@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_json import LoadJson
 
 
@@ -20,7 +20,10 @@ def test_a_prefix_names_a_file_for_each_task(run_step, tmp_path: Path) -> None:
 
 def test_one_file(run_step, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1, 2]")
-    assert run_step(LoadJson(file_path=f"{tmp_path}/a.json", output_name="ids")).values["ids"] == [1, 2]
+    assert run_step(LoadJson(file_path=f"{tmp_path}/a.json", output_name="ids")).values["ids"] == [
+        1,
+        2,
+    ]
 
 
 def test_what_is_not_json_or_not_there(run_step, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, DataMissing
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.points import Points
 from chunkflow_worker.operators.load_npy import LoadNpy
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.points import Points
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 
 VOXELS = np.arange(10 * 11 * 12, dtype=np.uint16).reshape(10, 11, 12)
 
@@ -24,7 +24,9 @@ def file(tmp_path: Path) -> str:
 
 
 def test_without_a_box_the_whole_file_is_read(run_step, file) -> None:
-    task = run_step(LoadNpy(file_name=file, voxel_offset=(-2, 100, 1000), voxel_size=(40, 7.16, 7.5)))
+    task = run_step(
+        LoadNpy(file_name=file, voxel_offset=(-2, 100, 1000), voxel_size=(40, 7.16, 7.5))
+    )
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
     assert chunk.dtype == np.uint16
@@ -36,7 +38,12 @@ def test_without_a_box_the_whole_file_is_read(run_step, file) -> None:
 
 
 def test_the_task_s_box_and_what_later_operators_need_is_cut_out(file) -> None:
-    load = {"op": "load-npy", "file_name": file, "voxel_offset": [-2, 100, 1000], "output_name": "read"}
+    load = {
+        "op": "load-npy",
+        "file_name": file,
+        "voxel_offset": [-2, 100, 1000],
+        "output_name": "read",
+    }
     crop = {"op": "crop-margin", "margin_size": [2, 2, 2, 3, 3, 3], "input_chunk_name": "read"}
     with Pipeline.parse({"operators": [load, crop]}).open() as opened:
         opened.run(task := Task(BoundingBox.parse("-1-4_102-105_1003-1012")))
@@ -46,9 +53,13 @@ def test_the_task_s_box_and_what_later_operators_need_is_cut_out(file) -> None:
 
 
 def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step, file) -> None:
-    chunk = run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("5-50_0-11_0-12")).chunk("chunk")
+    chunk = run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("5-50_0-11_0-12")).chunk(
+        "chunk"
+    )
     assert np.array_equal(chunk.array, VOXELS[5:])
-    with pytest.raises(BoxOutsideVolume, match=r"box 10-50_0-11_0-12 lies outside .*a.npy, which is 0-10_0-11_0-12"):
+    with pytest.raises(
+        BoxOutsideVolume, match=r"box 10-50_0-11_0-12 lies outside .*a.npy, which is 0-10_0-11_0-12"
+    ):
         run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("10-50_0-11_0-12"))
 
 
@@ -57,7 +68,9 @@ def test_a_prefix_names_a_file_that_lies_at_its_box(run_step, tmp_path) -> None:
     np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 4)))
     assert run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box).chunk("chunk").bbox == box
     np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 5)))
-    with pytest.raises(ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its name says \[2, 3, 4\]"):
+    with pytest.raises(
+        ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its name says \[2, 3, 4\]"
+    ):
         run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box)
 
 
@@ -76,7 +89,12 @@ def test_points_are_read_and_moved(run_step, tmp_path) -> None:
     """Named defect of the peer: load-npy was defined twice, and the one that read points could not be reached."""
     points = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
     np.save(tmp_path / "a.npy", points)
-    load = LoadNpy(file_name=f"{tmp_path}/a.npy", voxel_offset=(10, 20, 30), voxel_size=(40, 8, 8), output_name="points")
+    load = LoadNpy(
+        file_name=f"{tmp_path}/a.npy",
+        voxel_offset=(10, 20, 30),
+        voxel_size=(40, 8, 8),
+        output_name="points",
+    )
     value = run_step(load).values["points"]
     assert isinstance(value, Points)
     assert value.array.tolist() == [[11, 22, 33], [14, 25, 36]]
@@ -86,7 +104,9 @@ def test_points_are_read_and_moved(run_step, tmp_path) -> None:
     assert plain.dtype == np.int32
 
 
-@pytest.mark.parametrize("array", [np.zeros((2, 2)), np.zeros(3), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")])
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 2)), np.zeros(3), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")]
+)
 def test_what_is_neither_chunk_nor_points_is_refused(run_step, tmp_path, array) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ChunkMismatch, match=r"a chunk is numbers in zyx or czyx, and points"):

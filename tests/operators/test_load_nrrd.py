@@ -8,18 +8,24 @@ import nrrd
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, DataMissing
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_nrrd import LoadNrrd
 
-XYZ = np.arange(4 * 3 * 2, dtype=np.uint16).reshape(4, 3, 2)  # x, y, z as pynrrd's default order has it
+XYZ = np.arange(4 * 3 * 2, dtype=np.uint16).reshape(
+    4, 3, 2
+)  # x, y, z as pynrrd's default order has it
 
 
 @pytest.fixture
 def load(run_step, tmp_path):
-    def write_and_load(array: np.ndarray, header: dict[str, Any], bbox: BoundingBox | None = None, **options: Any) -> Any:
+    def write_and_load(
+        array: np.ndarray, header: dict[str, Any], bbox: BoundingBox | None = None, **options: Any
+    ) -> Any:
         nrrd.write(f"{tmp_path}/a.nrrd", array, header)
-        return run_step(LoadNrrd(file_name=f"{tmp_path}/a.nrrd", **options), bbox=bbox).chunk("chunk")
+        return run_step(LoadNrrd(file_name=f"{tmp_path}/a.nrrd", **options), bbox=bbox).chunk(
+            "chunk"
+        )
 
     return write_and_load
 
@@ -27,7 +33,11 @@ def load(run_step, tmp_path):
 def test_a_plain_file_begins_with_x(load) -> None:
     chunk = load(XYZ, {})
     assert np.array_equal(chunk.array, XYZ.T)
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == ("0-2_0-3_0-4", (1.0, 1.0, 1.0), "image")
+    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == (
+        "0-2_0-3_0-4",
+        (1.0, 1.0, 1.0),
+        "image",
+    )
 
 
 def test_the_task_s_box_is_cut_out(load) -> None:
@@ -39,9 +49,16 @@ def test_the_task_s_box_is_cut_out(load) -> None:
         load(XYZ, {}, BoundingBox.parse("2-3_0-1_0-1"))
 
 
-@pytest.mark.parametrize(("unit", "nanometres"), [("nm", 1), ("um", 1000), ("microns", 1000), ("mm", 1e6), ("furlong", 1)])
+@pytest.mark.parametrize(
+    ("unit", "nanometres"),
+    [("nm", 1), ("um", 1000), ("microns", 1000), ("mm", 1e6), ("furlong", 1)],
+)
 def test_units_become_nanometres(load, unit, nanometres) -> None:
-    steps = {"space dimension": 3, "space directions": np.diag([8, 7, 40.0]), "space origin": [80, -7, 120.0]}
+    steps = {
+        "space dimension": 3,
+        "space directions": np.diag([8, 7, 40.0]),
+        "space origin": [80, -7, 120.0],
+    }
     chunk = load(XYZ, steps | {"space units": [unit] * 3})
     assert chunk.voxel_size == pytest.approx((40 * nanometres, 7 * nanometres, 8 * nanometres))
     assert tuple(chunk.voxel_offset) == (3, -1, 10)
@@ -52,7 +69,9 @@ def test_units_become_nanometres(load, unit, nanometres) -> None:
 def test_axes_stored_in_another_order_are_turned(load) -> None:
     zyx = XYZ.T  # its first axis, the fastest in the file, is z
     directions = [[0, 0, 40.0], [0, 7.0, 0], [8.0, 0, 0]]
-    chunk = load(zyx, {"space dimension": 3, "space directions": directions, "space origin": [8, 14, 40.0]})
+    chunk = load(
+        zyx, {"space dimension": 3, "space directions": directions, "space origin": [8, 14, 40.0]}
+    )
     assert np.array_equal(chunk.array, XYZ.T)
     assert (chunk.voxel_size, tuple(chunk.voxel_offset)) == ((40.0, 7.0, 8.0), (1, 2, 1))
 
@@ -70,10 +89,14 @@ def test_channels_become_the_first_axis(load, position) -> None:
     assert chunk.voxel_size == (40.0, 7.0, 8.0)
 
 
-@pytest.mark.parametrize("directions", [np.diag([-8, 8, 40.0]), [[6, 6, 0.0], [-6, 6, 0], [0, 0, 40]]])
+@pytest.mark.parametrize(
+    "directions", [np.diag([-8, 8, 40.0]), [[6, 6, 0.0], [-6, 6, 0], [0, 0, 40]]]
+)
 def test_axes_that_are_mirrored_or_oblique_are_told(load, directions) -> None:
     header = {"space dimension": 3, "space directions": directions}
-    with pytest.raises(ChunkMismatch, match="not along x, y and z: give --voxel-size and --voxel-offset"):
+    with pytest.raises(
+        ChunkMismatch, match="not along x, y and z: give --voxel-size and --voxel-offset"
+    ):
         load(XYZ, header)
     chunk = load(XYZ, header, voxel_size=(1, 2, 3), voxel_offset=(0, 0, 0))
     assert np.array_equal(chunk.array, XYZ.T)
@@ -81,10 +104,25 @@ def test_axes_that_are_mirrored_or_oblique_are_told(load, directions) -> None:
 
 
 def test_options_override_the_header_and_convert(load) -> None:
-    steps = {"space dimension": 3, "space directions": np.diag([8, 8, 40.0]), "space origin": [80, 80, 40.0]}
-    chunk = load(XYZ * 100, steps, voxel_offset=(5, 6, 7), voxel_size=(1, 1, 1), layer_type="segmentation", dtype="uint8")
+    steps = {
+        "space dimension": 3,
+        "space directions": np.diag([8, 8, 40.0]),
+        "space origin": [80, 80, 40.0],
+    }
+    chunk = load(
+        XYZ * 100,
+        steps,
+        voxel_offset=(5, 6, 7),
+        voxel_size=(1, 1, 1),
+        layer_type="segmentation",
+        dtype="uint8",
+    )
     assert tuple(chunk.voxel_offset) == (5, 6, 7)
-    assert (chunk.voxel_size, chunk.layer_type, chunk.dtype) == ((1.0, 1.0, 1.0), "segmentation", np.uint8)
+    assert (chunk.voxel_size, chunk.layer_type, chunk.dtype) == (
+        (1.0, 1.0, 1.0),
+        "segmentation",
+        np.uint8,
+    )
     assert chunk.array.max() == 255
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_png import LoadPng
 from chunkflow_worker.operators.save_pngs import SavePngs
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 
 VOXELS = np.random.default_rng(0).integers(0, 256, (6, 7, 9), np.uint8)
 
@@ -35,7 +35,11 @@ def test_without_a_box_the_whole_stack_is_read_at_its_numbers(run_step, stack) -
     task = run_step(LoadPng(path=stack, voxel_size=(40, 8, 8)))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.dtype) == ("40-46_0-7_0-9", (40.0, 8.0, 8.0), np.uint8)
+    assert (str(chunk.bbox), chunk.voxel_size, chunk.dtype) == (
+        "40-46_0-7_0-9",
+        (40.0, 8.0, 8.0),
+        np.uint8,
+    )
     assert chunk.bounds == chunk.bbox
     assert task.bytes_read == VOXELS.nbytes
 
@@ -76,7 +80,12 @@ def test_a_section_that_is_not_there_is_an_error(run_step, stack, bbox) -> None:
     Path(stack, "00043.png").unlink()
     with pytest.raises(DataMissing, match=r"stack lacks 1 sections of .*, for example number 43"):
         run_step(LoadPng(path=stack), bbox=bbox)
-    assert run_step(LoadPng(path=stack), bbox=BoundingBox.parse("40-43_0-7_0-9")).chunk("chunk").bbox.size.z == 3
+    assert (
+        run_step(LoadPng(path=stack), bbox=BoundingBox.parse("40-43_0-7_0-9"))
+        .chunk("chunk")
+        .bbox.size.z
+        == 3
+    )
 
 
 def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
@@ -89,13 +98,17 @@ def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
         run_step(LoadPng(path=f"{tmp_path}/a/sec_"))
 
 
-def test_names_without_numbers_are_taken_in_order_and_one_picture_is_a_section(run_step, tmp_path) -> None:
+def test_names_without_numbers_are_taken_in_order_and_one_picture_is_a_section(
+    run_step, tmp_path
+) -> None:
     for name, section in zip("cab", VOXELS, strict=False):
         Image.fromarray(section).save(tmp_path / f"{name}.png")
     chunk = run_step(LoadPng(path=str(tmp_path), voxel_offset=(5, 0, 0))).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[[1, 2, 0]])
     assert chunk.voxel_offset == Vec3(5, 0, 0)
-    assert np.array_equal(run_step(LoadPng(path=f"{tmp_path}/c.png")).chunk("chunk").array, VOXELS[:1])
+    assert np.array_equal(
+        run_step(LoadPng(path=f"{tmp_path}/c.png")).chunk("chunk").array, VOXELS[:1]
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -110,9 +123,15 @@ def test_save_pngs_and_back(run_step, tmp_path, dtype) -> None:
 def test_values_are_converted_not_wrapped(run_step, tmp_path) -> None:
     """chunkflow 1.2.0 casts: 300 becomes 44."""
     path = write(tmp_path / "a", np.array([[[7, 300]]], np.uint16))
-    assert run_step(LoadPng(path=path, dtype="uint8")).chunk("chunk").array.ravel().tolist() == [7, 255]
+    assert run_step(LoadPng(path=path, dtype="uint8")).chunk("chunk").array.ravel().tolist() == [
+        7,
+        255,
+    ]
     path = write(tmp_path / "a", np.array([[[0, 255]]], np.uint8))
-    assert run_step(LoadPng(path=path, dtype="float32")).chunk("chunk").array.ravel().tolist() == [0, 1]
+    assert run_step(LoadPng(path=path, dtype="float32")).chunk("chunk").array.ravel().tolist() == [
+        0,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
@@ -134,7 +153,9 @@ def test_colour_and_sizes_that_differ_are_told(run_step, tmp_path) -> None:
     with pytest.raises(ChunkMismatch, match=r"00003.png is in colour, and a section is grey"):
         run_step(LoadPng(path=path))
     Image.fromarray(VOXELS[0, 1:]).save(f"{path}/00003.png")
-    with pytest.raises(ChunkMismatch, match=r"00003.png has \[6, 9\] pixels, and the first picture has \[7, 9\]"):
+    with pytest.raises(
+        ChunkMismatch, match=r"00003.png has \[6, 9\] pixels, and the first picture has \[7, 9\]"
+    ):
         run_step(LoadPng(path=path))
     Image.fromarray(VOXELS[0].astype(np.uint16)).save(f"{path}/00003.png")
     with pytest.raises(ChunkMismatch, match=r"some pictures of .* have 8 and others 16 bits"):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.load_precomputed import LoadPrecomputed
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
 
 IMAGE = np.random.default_rng(0).integers(1, 255, (16, 32, 48), np.uint8)
 OFFSET = (-8, 16, 32)
@@ -25,7 +25,9 @@ def cut(box: BoundingBox) -> np.ndarray:
     return IMAGE[box.slices(OFFSET)]
 
 
-def test_it_reads_the_tasks_box_with_its_place_and_voxel_size(volume: MakeVolume, run_step: RunStep) -> None:
+def test_it_reads_the_tasks_box_with_its_place_and_voxel_size(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     box = BoundingBox.parse("-8-0_20-30_40-60")
     task = run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path), bbox=box)
     chunk = task.chunk("chunk")
@@ -35,20 +37,28 @@ def test_it_reads_the_tasks_box_with_its_place_and_voxel_size(volume: MakeVolume
 
 
 def test_without_a_box_the_whole_volume_is_the_task(volume: MakeVolume, run_step: RunStep) -> None:
-    task = run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, output_chunk_name="image"))
+    task = run_step(
+        LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, output_chunk_name="image")
+    )
     assert task.bbox == BOUNDS
     assert np.array_equal(task.chunk("image").array, IMAGE)
 
 
 def test_an_explicit_margin_is_cut_at_the_bounds(volume: MakeVolume, run_step: RunStep) -> None:
-    operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, expand_margin_size=(2, 4, 4))
+    operator = LoadPrecomputed(
+        volume_path=volume("v", IMAGE, OFFSET).path, expand_margin_size=(2, 4, 4)
+    )
     chunk = run_step(operator, bbox=BoundingBox.parse("-8-0_20-30_40-60")).chunk("chunk")
     assert chunk.bbox == BoundingBox.parse("-8-2_16-34_36-64")
     assert np.array_equal(chunk.array, cut(chunk.bbox))
 
 
-def test_a_given_start_and_size_are_the_box_of_a_task_without_one(volume: MakeVolume, run_step: RunStep) -> None:
-    operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(0, 16, 32), chunk_size=(4, 8, 8))
+def test_a_given_start_and_size_are_the_box_of_a_task_without_one(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
+    operator = LoadPrecomputed(
+        volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(0, 16, 32), chunk_size=(4, 8, 8)
+    )
     assert run_step(operator).bbox == BoundingBox.parse("0-4_16-24_32-40")
     other = run_step(operator, bbox=BoundingBox.parse("-8-0_20-30_40-60"))
     assert other.chunk("chunk").bbox == BoundingBox.parse("0-4_16-24_32-40")
@@ -64,7 +74,11 @@ def test_a_start_reaches_to_the_volume_s_end_and_a_size_begins_at_its_start(
 ) -> None:
     """As in the peer."""
     operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, **options)
-    asked = BoundingBox.parse(box.format(*BOUNDS.stop)) if box else BoundingBox.sized(BOUNDS.start, (4, 8, 9))
+    asked = (
+        BoundingBox.parse(box.format(*BOUNDS.stop))
+        if box
+        else BoundingBox.sized(BOUNDS.start, (4, 8, 9))
+    )
     task = run_step(operator)
     assert task.bbox == task.chunk("chunk").bbox == asked
     assert np.array_equal(task.chunk("chunk").array, cut(asked))
@@ -72,10 +86,14 @@ def test_a_start_reaches_to_the_volume_s_end_and_a_size_begins_at_its_start(
 
 def test_a_start_outside_the_volume_is_told(volume: MakeVolume, run_step: RunStep) -> None:
     with pytest.raises(BoxOutsideVolume, match=r"chunk_start \[99, 0, 0\] lies outside"):
-        run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(99, 0, 0)))
+        run_step(
+            LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(99, 0, 0))
+        )
 
 
-def test_a_level_that_is_not_coarser_validates_nothing(volume: MakeVolume, run_step: RunStep) -> None:
+def test_a_level_that_is_not_coarser_validates_nothing(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     with pytest.raises(ConfigError, match="validate_mip: 0 is not coarser than mip 0"):
         run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, validate_mip=0))
 
@@ -85,9 +103,14 @@ def test_wrong_options_are_found_without_data() -> None:
         LoadPrecomputed(volume_path="v", chunk_size=(0, 1, 1))
 
 
-def test_box_that_hangs_over_the_bounds_is_cut_and_one_outside_refused(volume: MakeVolume, run_step: RunStep) -> None:
+def test_box_that_hangs_over_the_bounds_is_cut_and_one_outside_refused(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path)
-    assert run_step(operator, bbox=BoundingBox.parse("4-99_16-48_32-80")).chunk("chunk").bbox.stop == BOUNDS.stop
+    assert (
+        run_step(operator, bbox=BoundingBox.parse("4-99_16-48_32-80")).chunk("chunk").bbox.stop
+        == BOUNDS.stop
+    )
     with pytest.raises(BoxOutsideVolume, match="lies outside"):
         run_step(operator, bbox=BoundingBox.parse("8-16_16-48_32-80"))
 
@@ -97,7 +120,11 @@ def test_missing_blocks_are_an_error_by_default(volume: MakeVolume, run_step: Ru
     path = volume("v", BOUNDS, dtype="uint8").path
     with pytest.raises(DataMissing):
         run_step(LoadPrecomputed(volume_path=path), bbox=BOUNDS)
-    assert not run_step(LoadPrecomputed(volume_path=path, fill_missing=True), bbox=BOUNDS).chunk("chunk").array.any()
+    assert (
+        not run_step(LoadPrecomputed(volume_path=path, fill_missing=True), bbox=BOUNDS)
+        .chunk("chunk")
+        .array.any()
+    )
 
 
 def test_blacked_out_sections_are_zero(volume: MakeVolume, run_step: RunStep) -> None:
@@ -105,7 +132,9 @@ def test_blacked_out_sections_are_zero(volume: MakeVolume, run_step: RunStep) ->
     operator = LoadPrecomputed(volume_path=made.path, blackout_sections=True)
     with pytest.raises(ConfigError, match="section_ids"):
         run_step(operator, bbox=BOUNDS)
-    Path(made.path.removeprefix("file://"), "blackout_section_ids.json").write_text(json.dumps({"section_ids": [-8, 3, 99]}))
+    Path(made.path.removeprefix("file://"), "blackout_section_ids.json").write_text(
+        json.dumps({"section_ids": [-8, 3, 99]})
+    )
     expected = IMAGE.copy()
     expected[[0, 11]] = 0
     assert np.array_equal(run_step(operator, bbox=BOUNDS).chunk("chunk").array, expected)
@@ -125,7 +154,9 @@ def test_black_regions_are_found_by_a_coarser_mip(volume: MakeVolume, run_step: 
         run_step(operator, bbox=box)
 
 
-def test_shards_are_read(tmp_path: Path, run_step: RunStep, sharded_volume: Callable[..., str]) -> None:
+def test_shards_are_read(
+    tmp_path: Path, run_step: RunStep, sharded_volume: Callable[..., str]
+) -> None:
     sharded_volume("v", IMAGE, OFFSET)
     shards = sorted((tmp_path / "v" / "8_8_40").iterdir())
     assert {path.suffix for path in shards} == {".shard"}
@@ -134,5 +165,7 @@ def test_shards_are_read(tmp_path: Path, run_step: RunStep, sharded_volume: Call
     box = BoundingBox.parse("-5-3_20-40_40-70")
     assert np.array_equal(run_step(load, bbox=box).chunk("chunk").array, cut(box))
     shards[0].unlink()
-    with pytest.raises(DataMissing, match=r"lacks the block .*--fill-missing reads what is not there as zeros"):
+    with pytest.raises(
+        DataMissing, match=r"lacks the block .*--fill-missing reads what is not there as zeros"
+    ):
         run_step(load)

@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_synapses import LoadSynapses
 
 
@@ -31,7 +31,9 @@ def test_f_order_turns_pre_post_and_resolution(run_step, file: Path) -> None:
 
 
 def test_those_outside_go_with_their_posts(run_step, file: Path) -> None:
-    task = run_step(LoadSynapses(file_path=str(file), c_order=False, set_bbox=True, remove_outside=True))
+    task = run_step(
+        LoadSynapses(file_path=str(file), c_order=False, set_bbox=True, remove_outside=True)
+    )
     assert task.bbox == BoundingBox.parse("0-10_0-10_0-10")
     assert task.values["syns"].pre.tolist() == [[3, 2, 1], [7, 8, 9]]
     assert task.values["syns"].parents.tolist() == [0, 1]
@@ -40,8 +42,19 @@ def test_those_outside_go_with_their_posts(run_step, file: Path) -> None:
 
 def test_an_empty_file_and_older_json(run_step, tmp_path: Path) -> None:
     (tmp_path / "0-1_0-1_0-1.h5").touch()
-    assert len(run_step(LoadSynapses(file_path=f"{tmp_path}/"), bbox=BoundingBox.parse("0-1_0-1_0-1")).values["syns"].pre) == 0
-    old = {"order": ["z", "y", "x"], "1": {"coord": [1, 2, 3], "postsynapses": [[4, 5, 6]]}, "2": {"coord": [7, 8, 9]}}
+    assert (
+        len(
+            run_step(LoadSynapses(file_path=f"{tmp_path}/"), bbox=BoundingBox.parse("0-1_0-1_0-1"))
+            .values["syns"]
+            .pre
+        )
+        == 0
+    )
+    old = {
+        "order": ["z", "y", "x"],
+        "1": {"coord": [1, 2, 3], "postsynapses": [[4, 5, 6]]},
+        "2": {"coord": [7, 8, 9]},
+    }
     (tmp_path / "old.json").write_text(json.dumps(old))
     made = run_step(LoadSynapses(file_path=f"{tmp_path}/old.json")).values["syns"]
     assert (made.pre.tolist(), made.post.tolist()) == ([[1, 2, 3], [7, 8, 9]], [[4, 5, 6]])
@@ -50,7 +63,12 @@ def test_an_empty_file_and_older_json(run_step, tmp_path: Path) -> None:
 def test_suffix_resolution_and_name(run_step, file: Path, tmp_path: Path) -> None:
     box = BoundingBox.parse("0-10_0-10_0-10")
     file.rename(tmp_path / f"syn-{box}_post.h5")
-    options = {"file_path": f"{tmp_path}/syn-", "suffix": "_post.h5", "resolution": (30, 5, 6), "output_name": "found"}
+    options = {
+        "file_path": f"{tmp_path}/syn-",
+        "suffix": "_post.h5",
+        "resolution": (30, 5, 6),
+        "output_name": "found",
+    }
     task = run_step(LoadSynapses(**options), bbox=box)
     assert list(task.values) == ["found"]
     assert task.values["found"].voxel_size == (30, 5, 6)

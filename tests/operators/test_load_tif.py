@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_tif import LoadTif
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 STACK = np.arange(10 * 11 * 12, dtype=np.uint16).reshape(10, 11, 12)
 
@@ -41,7 +41,11 @@ def test_a_stack_is_read_whole_or_in_part(run_step, tmp_path, options) -> None:
     task = run_step(LoadTif(file_name=path))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, STACK)
-    assert (chunk.dtype, chunk.voxel_size, chunk.layer_type) == (np.uint16, (1.0, 1.0, 1.0), "image")
+    assert (chunk.dtype, chunk.voxel_size, chunk.layer_type) == (
+        np.uint16,
+        (1.0, 1.0, 1.0),
+        "image",
+    )
     assert task.bbox is None
     assert task.bytes_read == STACK.nbytes
     task = run_step(LoadTif(file_name=path), bbox=BoundingBox.parse("2-5_1-4_3-9"))
@@ -60,13 +64,17 @@ def test_a_box_is_read_from_its_own_pages_alone(run_step, tmp_path) -> None:
         for z in (0, 1, 5, 6, 7, 8, 9):
             file.seek(where[z][0])
             file.write(b"\xff" * where[z][1])
-    chunk = run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("2-5_0-11_0-12")).chunk("chunk")
+    chunk = run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("2-5_0-11_0-12")).chunk(
+        "chunk"
+    )
     assert np.array_equal(chunk.array, STACK[2:5])
     with pytest.raises(DataMissing, match=r"a.tif cannot be read as TIFF"):
         run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
 
 
-@pytest.mark.parametrize("options", [{}, {"contiguous": False}, {"compression": "zlib"}, {"metadata": None}])
+@pytest.mark.parametrize(
+    "options", [{}, {"contiguous": False}, {"compression": "zlib"}, {"metadata": None}]
+)
 def test_pages_that_were_written_one_by_one_are_one_stack(run_step, tmp_path, options) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for section in STACK:
@@ -77,12 +85,19 @@ def test_pages_that_were_written_one_by_one_are_one_stack(run_step, tmp_path, op
     assert np.array_equal(part.chunk("chunk").array, STACK[2:5, 1:4, 3:9])
 
 
-def test_of_several_images_the_first_is_read_and_the_others_told(run_step, tmp_path, caplog) -> None:
+def test_of_several_images_the_first_is_read_and_the_others_told(
+    run_step, tmp_path, caplog
+) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(STACK, photometric="minisblack")
         file.write(STACK[0, :5, :6], photometric="minisblack")
-    assert np.array_equal(run_step(LoadTif(file_name=str(tmp_path / "a.tif"))).chunk("chunk").array, STACK)
-    assert "several images, and only the first is read; their shapes: (10, 11, 12), (5, 6)" in caplog.text
+    assert np.array_equal(
+        run_step(LoadTif(file_name=str(tmp_path / "a.tif"))).chunk("chunk").array, STACK
+    )
+    assert (
+        "several images, and only the first is read; their shapes: (10, 11, 12), (5, 6)"
+        in caplog.text
+    )
 
 
 def test_a_single_page_is_one_section(run_step, tmp_path) -> None:
@@ -105,7 +120,9 @@ def test_a_single_page_is_one_section(run_step, tmp_path) -> None:
 )
 def test_channels_and_colours_become_the_first_axis(run_step, tmp_path, shape, options) -> None:
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    axes = options.get("metadata", {}).get("axes", "CZYX" if shape[-1] == 6 else "ZYXS"[-len(shape) :])
+    axes = options.get("metadata", {}).get(
+        "axes", "CZYX" if shape[-1] == 6 else "ZYXS"[-len(shape) :]
+    )
     channel = next(i for i, letter in enumerate(axes) if letter in "CS")
     expected = np.moveaxis(array, channel, 0)
     expected = expected if expected.ndim == 4 else expected[:, np.newaxis]
@@ -119,18 +136,27 @@ def test_channels_and_colours_become_the_first_axis(run_step, tmp_path, shape, o
 def test_a_planar_colour_picture_keeps_its_colours(run_step, tmp_path) -> None:
     array = np.arange(3 * 5 * 6, dtype=np.uint8).reshape(3, 5, 6)
     path = write(tmp_path / "a.tif", array, photometric="rgb", planarconfig="separate")
-    assert np.array_equal(run_step(LoadTif(file_name=path)).chunk("chunk").array, array[:, np.newaxis])
+    assert np.array_equal(
+        run_step(LoadTif(file_name=path)).chunk("chunk").array, array[:, np.newaxis]
+    )
 
 
 def test_time_series_of_channels_are_refused(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.tif", np.zeros((2, 3, 4, 5, 6), np.uint8), imagej=True)
-    with pytest.raises(ChunkMismatch, match=r"a.tif has the axes TZCYX; a chunk has z, y, x and at most one axis"):
+    with pytest.raises(
+        ChunkMismatch, match=r"a.tif has the axes TZCYX; a chunk has z, y, x and at most one axis"
+    ):
         run_step(LoadTif(file_name=path))
 
 
 def test_options_give_the_place(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.tif", STACK)
-    load = LoadTif(file_name=path, voxel_offset=(-2, 100, 1000), voxel_size=(40, 7.16, 7.5), layer_type="segmentation")
+    load = LoadTif(
+        file_name=path,
+        voxel_offset=(-2, 100, 1000),
+        voxel_size=(40, 7.16, 7.5),
+        layer_type="segmentation",
+    )
     chunk = run_step(load, bbox=BoundingBox.parse("-1-1_100-111_1005-1020")).chunk("chunk")
     assert np.array_equal(chunk.array, STACK[1:3, :, 5:])
     before = run_step(load, bbox=BoundingBox.parse("-9-1_90-109_990-1011")).chunk("chunk")
@@ -138,12 +164,19 @@ def test_options_give_the_place(run_step, tmp_path) -> None:
     assert str(before.bbox) == "-2-1_100-109_1000-1011"
     assert (chunk.voxel_size, chunk.layer_type) == ((40.0, 7.16, 7.5), "segmentation")
     assert str(chunk.bounds) == "-2-8_100-111_1000-1012"
-    with pytest.raises(BoxOutsideVolume, match=r"box 0-1_0-1_0-1 lies outside .*a.tif, which is -2-8_100-111_1000-1012"):
+    with pytest.raises(
+        BoxOutsideVolume,
+        match=r"box 0-1_0-1_0-1 lies outside .*a.tif, which is -2-8_100-111_1000-1012",
+    ):
         run_step(load, bbox=BoundingBox.parse("0-1_0-1_0-1"))
 
 
 def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(tmp_path) -> None:
-    load = {"op": "load-tif", "file_name": write(tmp_path / "a.tif", STACK), "output_chunk_name": "read"}
+    load = {
+        "op": "load-tif",
+        "file_name": write(tmp_path / "a.tif", STACK),
+        "output_chunk_name": "read",
+    }
     crop = {"op": "crop-margin", "margin_size": [2, 2, 2, 3, 3, 3], "input_chunk_name": "read"}
     with Pipeline.parse({"operators": [load, crop]}).open() as opened:
         opened.run(task := Task(BoundingBox.parse("1-6_2-5_3-12")))
@@ -154,7 +187,11 @@ def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(tmp_path) ->
 def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
     for i, box in enumerate(boxes):
-        write(tmp_path / f"{box}.tif", np.full(box.size, i + 1, np.uint8), metadata={"voxel_offset": list(box.start)})
+        write(
+            tmp_path / f"{box}.tif",
+            np.full(box.size, i + 1, np.uint8),
+            metadata={"voxel_offset": list(box.start)},
+        )
     with LoadTif(file_name=f"{tmp_path}/").open(Run(needed_box=lambda box, bounds: box)) as step:
         for i, box in enumerate(boxes):
             step(task := Task(box))
@@ -170,7 +207,9 @@ def test_the_type_changes_only_when_asked(run_step, tmp_path) -> None:
         assert chunk.dtype == dtype
         assert chunk.array.ravel().tolist() == pytest.approx([0, 0.2, 1], abs=1e-3)
     wide = write(tmp_path / "b.tif", np.array([[[0, 255, 1000]]], np.uint16))
-    assert run_step(LoadTif(file_name=wide, dtype="uint8")).chunk("chunk").array.ravel().tolist() == [0, 255, 255]
+    assert run_step(LoadTif(file_name=wide, dtype="uint8")).chunk(
+        "chunk"
+    ).array.ravel().tolist() == [0, 255, 255]
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])

@@ -11,18 +11,29 @@ import pytest
 import tensorstore
 import zarr
 
-from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.errors import BlockDamaged, BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+)
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_zarr import LoadZarr
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.task import Task
 
 VOXELS = np.random.default_rng(0).integers(1, 60000, (10, 12, 14)).astype(np.uint16)
 
 
 @pytest.fixture
 def make(tmp_path: Path):
-    def make_array(array: np.ndarray, attributes: dict[str, Any] | None = None, version: int = 3, **options: Any) -> str:
+    def make_array(
+        array: np.ndarray,
+        attributes: dict[str, Any] | None = None,
+        version: int = 3,
+        **options: Any,
+    ) -> str:
         made = zarr.create_array(
             f"{tmp_path}/a",
             shape=array.shape,
@@ -56,8 +67,22 @@ def test_a_plain_array_lies_at_zero(run_step, make, version, shape) -> None:
     [
         ({"voxel_offset": [1, -2, 3], "voxel_size": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
         ({"offset": [40, -16, 22.5], "resolution": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
-        ({"_ARRAY_DIMENSIONS": ["z", "y", "x"], "offset": [40, -16, 22.5], "resolution": [40, 8, 7.5]}, "1-11_-2-10_3-17"),
-        ({"units": ["um"] * 3, "offset": [0.04, -0.016, 0.0225], "resolution": [0.04, 0.008, 0.0075]}, "1-11_-2-10_3-17"),
+        (
+            {
+                "_ARRAY_DIMENSIONS": ["z", "y", "x"],
+                "offset": [40, -16, 22.5],
+                "resolution": [40, 8, 7.5],
+            },
+            "1-11_-2-10_3-17",
+        ),
+        (
+            {
+                "units": ["um"] * 3,
+                "offset": [0.04, -0.016, 0.0225],
+                "resolution": [0.04, 0.008, 0.0075],
+            },
+            "1-11_-2-10_3-17",
+        ),
     ],
 )
 def test_place_and_voxel_size_beside_the_array(run_step, make, attributes, offset) -> None:
@@ -69,7 +94,8 @@ def test_place_and_voxel_size_beside_the_array(run_step, make, attributes, offse
 
 
 @pytest.mark.parametrize(
-    ("names", "options"), [(("x", "y", "z"), {}), (None, {"order": "xyz"}), (("X", "Y", "Z"), {"order": "zyx"})]
+    ("names", "options"),
+    [(("x", "y", "z"), {}), (None, {"order": "xyz"}), (("X", "Y", "Z"), {"order": "zyx"})],
 )
 def test_axes_in_the_order_xyz_are_turned(run_step, make, names, options) -> None:
     store = make(np.ascontiguousarray(VOXELS.transpose()), dimension_names=names)
@@ -80,10 +106,17 @@ def test_an_n5_array_begins_with_x(run_step, tmp_path) -> None:
     spec = {
         "driver": "n5",
         "kvstore": {"driver": "file", "path": f"{tmp_path}/a/deep/"},
-        "metadata": {"dimensions": [14, 12, 10], "blockSize": [4, 4, 4], "dataType": "uint16", "compression": {"type": "gzip"}},
+        "metadata": {
+            "dimensions": [14, 12, 10],
+            "blockSize": [4, 4, 4],
+            "dataType": "uint16",
+            "compression": {"type": "gzip"},
+        },
     }
     tensorstore.open(spec, create=True).result()[...] = VOXELS.transpose()
-    chunk = run_step(LoadZarr(store=f"{tmp_path}/a", path="deep", driver="n5", voxel_size=(40, 8, 8))).chunk("chunk")
+    chunk = run_step(
+        LoadZarr(store=f"{tmp_path}/a", path="deep", driver="n5", voxel_size=(40, 8, 8))
+    ).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
     assert chunk.voxel_size == (40.0, 8.0, 8.0)
 
@@ -100,9 +133,19 @@ def test_an_ome_zarr_of_five_axes_in_micrometres(run_step, tmp_path, version) ->
         group.create_array(str(i), shape=array.shape, dtype=array.dtype)[:] = array
         steps = [{"type": "scale", "scale": [1, 1, *(s * (i + 1) for s in (0.04, 0.008, 0.008))]}]
         steps += [{"type": "translation", "translation": [0, 0, 0.16, 0.16, -0.16]}]
-        levels.append({"path": str(i)} | ({} if version == "0.3" else {"coordinateTransformations": steps}))
-    scales = [{"version": version, "axes": ["t", "c", "z", "y", "x"] if version == "0.3" else axes, "datasets": levels}]
-    group.attrs.update({"multiscales": scales} if old else {"ome": {"version": "0.5", "multiscales": scales}})
+        levels.append(
+            {"path": str(i)} | ({} if version == "0.3" else {"coordinateTransformations": steps})
+        )
+    scales = [
+        {
+            "version": version,
+            "axes": ["t", "c", "z", "y", "x"] if version == "0.3" else axes,
+            "datasets": levels,
+        }
+    ]
+    group.attrs.update(
+        {"multiscales": scales} if old else {"ome": {"version": "0.5", "multiscales": scales}}
+    )
     chunk = run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk")
     assert np.array_equal(chunk.array, np.stack([VOXELS, VOXELS[::-1]]))
     if version != "0.3":
@@ -140,11 +183,19 @@ def test_a_block_that_is_not_there_is_an_error_not_zeros(run_step, make, version
     store = make(VOXELS, version=version)
     block = Path(store, "1.0.2" if version == 2 else "c/1/0/2")
     block.unlink()
-    with pytest.raises(DataMissing, match="a lacks 1 blocks of box 0-10_0-12_0-14, for example 4-8_0-4_8-12"):
+    with pytest.raises(
+        DataMissing, match="a lacks 1 blocks of box 0-10_0-12_0-14, for example 4-8_0-4_8-12"
+    ):
         run_step(LoadZarr(store=store))
-    assert run_step(LoadZarr(store=store), bbox=BoundingBox.parse("0-4_0-12_0-14")).chunk("chunk").array.all()
+    assert (
+        run_step(LoadZarr(store=store), bbox=BoundingBox.parse("0-4_0-12_0-14"))
+        .chunk("chunk")
+        .array.all()
+    )
     holed = run_step(LoadZarr(store=store, fill_missing=True)).chunk("chunk").array
-    assert np.argwhere(holed == 0).tolist() == [[z, y, x] for z in range(4, 8) for y in range(4) for x in range(8, 12)]
+    assert np.argwhere(holed == 0).tolist() == [
+        [z, y, x] for z in range(4, 8) for y in range(4) for x in range(8, 12)
+    ]
 
 
 def test_a_damaged_block_may_be_written_anew(run_step, make) -> None:
@@ -155,7 +206,9 @@ def test_a_damaged_block_may_be_written_anew(run_step, make) -> None:
 
 
 def test_what_is_no_chunk_is_refused(run_step, make) -> None:
-    with pytest.raises(ChunkMismatch, match=r"has axes \['c', 'z', 'y'\].*a chunk has z, y, x and at most channels"):
+    with pytest.raises(
+        ChunkMismatch, match=r"has axes \['c', 'z', 'y'\].*a chunk has z, y, x and at most channels"
+    ):
         run_step(LoadZarr(store=make(VOXELS, dimension_names=("c", "z", "y"))))
 
 

@@ -7,27 +7,39 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from chunkflow_worker.bbox import Vec3
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.ledger import Ledger, Record
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.operators.log_summary import LogSummary
 
 
 def summary(path: Path | str, *options: str) -> list[list[str]]:
     """The words of each line that the command prints."""
-    done = CliRunner().invoke(cli, ["log-summary", "-l", str(path), *options], catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli, ["log-summary", "-l", str(path), *options], catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     return [line.split() for line in done.output.splitlines() if line.strip()]
 
 
 def peer_log(folder: Path, bbox: str, timer: dict[str, float], device: str = "GPU") -> None:
     """A log as chunkflow 1.2.0 writes it."""
-    (folder / f"{bbox}.json").write_text(json.dumps({"timer": timer, "compute_device": device, "bbox": bbox}))
+    (folder / f"{bbox}.json").write_text(
+        json.dumps({"timer": timer, "compute_device": device, "bbox": bbox})
+    )
 
 
 def record(bbox: str, **more: Any) -> Record:
-    fields = {"bbox": bbox, "job": "j", "task_id": bbox, "state": "done", "attempts": 1, "worker": "w", "voxels": 2_000_000}
+    fields = {
+        "bbox": bbox,
+        "job": "j",
+        "task_id": bbox,
+        "state": "done",
+        "attempts": 1,
+        "worker": "w",
+        "voxels": 2_000_000,
+    }
     return Record.model_validate(fields | more)
 
 
@@ -78,23 +90,48 @@ def test_output_size_stands_for_the_voxels_of_every_task(tmp_path: Path) -> None
 def test_records_of_a_ledger_tell_how_fast_the_job_was(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     day = "2026-01-02T03:00:"
-    ledger.write(record("0-1_0-1_0-1", timer={"load": 4.0}, started=f"{day}00.000+00:00", finished=f"{day}05.000+00:00"))
-    ledger.write(record("1-2_0-1_0-1", timer={"load": 4.0}, started=f"{day}01.000+00:00", finished=f"{day}10.000+00:00"))
-    ledger.write(record("1-2_0-1_0-1", timer={"load": 4.0}, started=f"{day}01.000+00:00", finished=f"{day}08.000+00:00"))
+    ledger.write(
+        record(
+            "0-1_0-1_0-1",
+            timer={"load": 4.0},
+            started=f"{day}00.000+00:00",
+            finished=f"{day}05.000+00:00",
+        )
+    )
+    ledger.write(
+        record(
+            "1-2_0-1_0-1",
+            timer={"load": 4.0},
+            started=f"{day}01.000+00:00",
+            finished=f"{day}10.000+00:00",
+        )
+    )
+    ledger.write(
+        record(
+            "1-2_0-1_0-1",
+            timer={"load": 4.0},
+            started=f"{day}01.000+00:00",
+            finished=f"{day}08.000+00:00",
+        )
+    )
     ledger.write(record("2-3_0-1_0-1", state="skipped", timer={"load": 9.0}))
     ledger.write(record("3-4_0-1_0-1", state="failed", error="no", timer={"load": 9.0}))
     (tmp_path / "notes.json").write_text("[1, 2]")
     (tmp_path / "torn.json").write_text('{"timer"')
     lines = summary(tmp_path)
     assert lines[2] == ["load", "2", "8.00", "4.00", "4.00", "100%", "0.5"]
-    assert " ".join(lines[-1]) == ("2 tasks, 4.0 Mvoxel, within 8 s, 0.5 Mvoxel/s, 1 skipped, no task logs: 2")
+    assert " ".join(lines[-1]) == (
+        "2 tasks, 4.0 Mvoxel, within 8 s, 0.5 Mvoxel/s, 1 skipped, no task logs: 2"
+    )
 
 
 def test_boxes_that_are_not_known_have_no_speed(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"timer": {"load": 2.0}, "compute_device": None}))
     peer_log(tmp_path, "0-100_0-100_0-100", {"load": 2.0}, "")
     lines = summary(tmp_path)
-    assert lines[2] == ["load", "2", "4.00", "2.00", "2.00", "100%", "0.5"], "the speed is that of the task whose box is known"
+    assert lines[2] == ["load", "2", "4.00", "2.00", "2.00", "100%", "0.5"], (
+        "the speed is that of the task whose box is known"
+    )
 
 
 def test_records_may_lie_in_the_cloud(aws: dict[str, str], unique_name: str) -> None:
@@ -117,6 +154,18 @@ def test_a_folder_without_records_is_a_mistake(tmp_path: Path) -> None:
 def test_a_chain_may_follow_it(tmp_path: Path) -> None:
     peer_log(tmp_path, "0-100_0-100_0-100", {"load": 2.0})
     out = tmp_path / "made.npy"
-    options = ["log-summary", "-l", str(tmp_path), "create-chunk", "-s", "2", "2", "2", "save-npy", "-f", str(out)]
+    options = [
+        "log-summary",
+        "-l",
+        str(tmp_path),
+        "create-chunk",
+        "-s",
+        "2",
+        "2",
+        "2",
+        "save-npy",
+        "-f",
+        str(out),
+    ]
     assert CliRunner().invoke(cli, options, catch_exceptions=False).exit_code == 0
     assert out.exists()

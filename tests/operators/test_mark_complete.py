@@ -16,7 +16,23 @@ def test_a_second_run_skips_what_is_marked(tmp_path: Path) -> None:
     flags, log = f"{tmp_path}/flags/", tmp_path / "log"
     (tmp_path / "flags").mkdir()
     (tmp_path / "flags" / "0-4_0-4_4-8.ok").touch()
-    chain = ["generate-tasks", "-c", 4, 4, 4, "-g", 1, 1, 3, "skip-task-by-file", "-p", flags, "-s", ".ok", "create-chunk"]
+    chain = [
+        "generate-tasks",
+        "-c",
+        4,
+        4,
+        4,
+        "-g",
+        1,
+        1,
+        3,
+        "skip-task-by-file",
+        "-p",
+        flags,
+        "-s",
+        ".ok",
+        "create-chunk",
+    ]
     assert run("--dry-run", *chain, "mark-complete", "-p", flags, "-s", ".ok").exit_code == 0
     assert len([*(tmp_path / "flags").iterdir()]) == 1, "a dry run writes nothing"
     assert run("--ledger", log, *chain, "mark-complete", "-p", flags, "-s", ".ok").exit_code == 0

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, DataMissing, PermanentError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mask import Mask
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.mask import CoarseMask
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import Task
 
 RunStep = Callable[..., Task]
 MakeVolume = Callable[..., PrecomputedVolume]
@@ -25,24 +25,40 @@ def mask_at(chunk: Chunk, volume: Any) -> np.ndarray:
     return CoarseMask.read(volume, chunk.bbox, chunk.voxel_size).at(chunk.bbox)
 
 
-def expected_mask(box: BoundingBox, ratio: tuple[float, float, float], offset: tuple[int, int, int]) -> np.ndarray:
+def expected_mask(
+    box: BoundingBox, ratio: tuple[float, float, float], offset: tuple[int, int, int]
+) -> np.ndarray:
     """Voxel by voxel: the mask at the voxel's centre, zero outside the mask."""
     result = np.zeros(box.size, bool)
     for index in np.ndindex(*box.size):
-        place = [int((s + i + 0.5) // r) - o for s, i, r, o in zip(box.start, index, ratio, offset, strict=True)]
+        place = [
+            int((s + i + 0.5) // r) - o
+            for s, i, r, o in zip(box.start, index, ratio, offset, strict=True)
+        ]
         if all(0 <= p < n for p, n in zip(place, MASK.shape, strict=True)):
             result[index] = MASK[tuple(place)]
     return result
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(-6, 30), st.integers(-6, 60), st.integers(-6, 60), st.sampled_from([1.0, 2.0, 3.0, 2.5]))
-def test_each_voxel_takes_the_mask_at_its_centre(volume: MakeVolume, z: int, y: int, x: int, ratio: float) -> None:
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.integers(-6, 30),
+    st.integers(-6, 60),
+    st.integers(-6, 60),
+    st.sampled_from([1.0, 2.0, 3.0, 2.5]),
+)
+def test_each_voxel_takes_the_mask_at_its_centre(
+    volume: MakeVolume, z: int, y: int, x: int, ratio: float
+) -> None:
     """Named defect of the peer: chunks not aligned with the mask's voxels were shifted."""
     offset = (1, -2, 3)
     made = volume(f"mask-{ratio}", MASK, offset, voxel_size=(40, 8 * ratio, 8 * ratio))
     chunk = Chunk(np.ones((5, 11, 13), np.uint8), Vec3(z, y, x), (40, 8, 8))
-    assert np.array_equal(mask_at(chunk, made), expected_mask(chunk.bbox, (1, ratio, ratio), offset))
+    assert np.array_equal(
+        mask_at(chunk, made), expected_mask(chunk.bbox, (1, ratio, ratio), offset)
+    )
 
 
 def test_masking_keeps_type_place_and_channels(volume: MakeVolume, run_step: RunStep) -> None:
@@ -58,7 +74,9 @@ def test_masking_keeps_type_place_and_channels(volume: MakeVolume, run_step: Run
     assert np.array_equal(inverse.array, array * ~keep)
 
 
-def test_several_chunks_can_be_masked_under_new_names(volume: MakeVolume, run_step: RunStep) -> None:
+def test_several_chunks_can_be_masked_under_new_names(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     path = volume("mask", np.zeros((8, 16, 16), np.uint8)).path
     ones = Chunk(np.ones((2, 2, 2), np.uint8), voxel_size=(40, 8, 8))
     operator = Mask(volume_path=path, mip=0, input_names="a, b", output_names="c,d")
@@ -80,4 +98,8 @@ def test_finer_masks_and_missing_blocks_are_errors(volume: MakeVolume, run_step:
     empty = volume("empty", BoundingBox.parse("0-8_0-16_0-16"), dtype="uint8").path
     with pytest.raises(DataMissing):
         run_step(Mask(volume_path=empty, mip=0), chunk=ones)
-    assert not run_step(Mask(volume_path=empty, mip=0, fill_missing=True), chunk=ones).chunk("chunk").array.any()
+    assert (
+        not run_step(Mask(volume_path=empty, mip=0, fill_missing=True), chunk=ones)
+        .chunk("chunk")
+        .array.any()
+    )

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
-from chunkflow_worker.files import Files
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mask_out_objects import MaskOutObjects
+from chunkflow_worker.storage.files import Files
 
 
 def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
@@ -17,8 +17,15 @@ def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
     assert 0 < len(np.unique(large)) < len(sizes)
     (tmp_path / "ids.json").write_text("[4, 49]")
     Files("mem://lab/seg").put_json("ids.json", [4, 49])
-    for given in ("4,49", str(tmp_path / "ids.json"), f"file://{tmp_path}/ids.json", "mem://lab/seg/ids.json"):
-        kept = run_step(MaskOutObjects(selected_obj_ids=given), chunk=Chunk(ids)).chunk("chunk").array
+    for given in (
+        "4,49",
+        str(tmp_path / "ids.json"),
+        f"file://{tmp_path}/ids.json",
+        "mem://lab/seg/ids.json",
+    ):
+        kept = (
+            run_step(MaskOutObjects(selected_obj_ids=given), chunk=Chunk(ids)).chunk("chunk").array
+        )
         assert np.array_equal(kept, np.where((ids == 4) | (ids == 49), ids, 0))
     assert 0 in sizes
     assert len(np.unique(ids)) == len(sizes), "the input is left alone"
@@ -26,9 +33,15 @@ def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
 
 def test_a_single_channel_and_a_mask_of_bool_are_segmentations_too(run_step) -> None:
     ids = np.array([[[[7, 7, 8]]]], np.uint32)
-    assert run_step(MaskOutObjects(dust_size_threshold=2), chunk=Chunk(ids)).chunk("chunk").array.tolist() == [[[[7, 7, 0]]]]
+    assert run_step(MaskOutObjects(dust_size_threshold=2), chunk=Chunk(ids)).chunk(
+        "chunk"
+    ).array.tolist() == [[[[7, 7, 0]]]]
     for least, kept in ((2, 1), (3, 0)):
-        made = run_step(MaskOutObjects(dust_size_threshold=least), chunk=Chunk(ids[0] == 7)).chunk("chunk").array
+        made = (
+            run_step(MaskOutObjects(dust_size_threshold=least), chunk=Chunk(ids[0] == 7))
+            .chunk("chunk")
+            .array
+        )
         assert made.tolist() == [[[kept, kept, 0]]]
 
 
@@ -38,6 +51,9 @@ def test_what_it_does_not_take(run_step) -> None:
     with pytest.raises(ChunkflowError, match="holds no ids"):
         run_step(MaskOutObjects(selected_obj_ids="a"), chunk=Chunk(np.ones((1, 1, 1), np.uint8)))
     with pytest.raises(ChunkflowError, match=r"there is no file mem://lab/none\.json"):
-        run_step(MaskOutObjects(selected_obj_ids="mem://lab/none.json"), chunk=Chunk(np.ones((1, 1, 1), np.uint8)))
+        run_step(
+            MaskOutObjects(selected_obj_ids="mem://lab/none.json"),
+            chunk=Chunk(np.ones((1, 1, 1), np.uint8)),
+        )
     with pytest.raises(ChunkflowError, match="a segmentation is needed"):
         run_step(MaskOutObjects(dust_size_threshold=1), chunk=Chunk(np.ones((1, 1, 1), np.float32)))

@@ -15,17 +15,19 @@ from pydantic import ValidationError
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mesh import Mesh
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 SIZE = (40.0, 8.0, 8.0)
 
 
-def run(operator: Mesh, chunk: Chunk, box: BoundingBox | None = None, dry_run: bool = False) -> Task:
+def run(
+    operator: Mesh, chunk: Chunk, box: BoundingBox | None = None, dry_run: bool = False
+) -> Task:
     task = Task(box, {"chunk": chunk})
     with operator.open(Run(needed_box=lambda b, _: b, dry_run=dry_run)) as step:
         step(task)
@@ -37,7 +39,11 @@ def names(folder: Path) -> list[str]:
 
 
 def fragments(folder: Path, object_id: int) -> list[zmesh.Mesh]:
-    return [zmesh.Mesh.from_precomputed((folder / n).read_bytes()) for n in names(folder) if n.startswith(f"{object_id}:0:")]
+    return [
+        zmesh.Mesh.from_precomputed((folder / n).read_bytes())
+        for n in names(folder)
+        if n.startswith(f"{object_id}:0:")
+    ]
 
 
 def volume_of(mesh: Any) -> float:
@@ -59,7 +65,10 @@ def is_closed(mesh: Any) -> bool:
 def test_a_cube_has_its_bounds_and_its_volume_in_nanometres(tmp_path: Path) -> None:
     array = np.zeros((12, 14, 16), np.uint32)
     array[2:9, 3:10, 5:12] = 42
-    run(Mesh(output_path=str(tmp_path), simplification_factor=0), Chunk(array, Vec3(100, -20, 30), SIZE))
+    run(
+        Mesh(output_path=str(tmp_path), simplification_factor=0),
+        Chunk(array, Vec3(100, -20, 30), SIZE),
+    )
     assert names(tmp_path) == ["42:0:30-46_-20--6_100-112"]
     (mesh,) = fragments(tmp_path, 42)
     assert mesh.vertices.min(axis=0).tolist() == [35 * 8, -17 * 8, 102 * 40]
@@ -73,7 +82,10 @@ def test_a_cube_has_its_bounds_and_its_volume_in_nanometres(tmp_path: Path) -> N
 def test_a_voxel_size_of_ones_own_takes_the_place_of_the_chunks(tmp_path: Path) -> None:
     array = np.zeros((4, 5, 6), np.uint8)
     array[1:3, 1:4, 1:5] = 1
-    run(Mesh(output_path=str(tmp_path), simplification_factor=0, voxel_size=(30, 5, 10)), Chunk(array, voxel_size=SIZE))
+    run(
+        Mesh(output_path=str(tmp_path), simplification_factor=0, voxel_size=(30, 5, 10)),
+        Chunk(array, voxel_size=SIZE),
+    )
     (mesh,) = fragments(tmp_path, 1)
     assert mesh.vertices.max(axis=0).tolist() == [5 * 10, 4 * 5, 3 * 30]
 
@@ -81,7 +93,10 @@ def test_a_voxel_size_of_ones_own_takes_the_place_of_the_chunks(tmp_path: Path) 
 def test_simplification_keeps_the_cube_within_its_error(tmp_path: Path) -> None:
     array = np.zeros((30, 30, 30), np.uint8)
     array[5:25, 5:25, 5:25] = 1
-    run(Mesh(output_path=str(tmp_path), max_simplification_error=4), Chunk(array, voxel_size=(8, 8, 8)))
+    run(
+        Mesh(output_path=str(tmp_path), max_simplification_error=4),
+        Chunk(array, voxel_size=(8, 8, 8)),
+    )
     (mesh,) = fragments(tmp_path, 1)
     assert len(mesh.faces) < 20 * 20 * 6  # of about 2 * 20 * 20 * 6
     assert np.abs(mesh.vertices.min(axis=0) - 40).max() <= 4
@@ -90,9 +105,12 @@ def test_simplification_keeps_the_cube_within_its_error(tmp_path: Path) -> None:
 
 
 def test_the_surface_is_that_of_skimage(tmp_path: Path) -> None:
-    array = (np.linalg.norm(np.mgrid[:20, :22, :24] - np.array([9.2, 10.7, 12.1])[:, None, None, None], axis=0) < 7).astype(
-        "uint8"
-    )
+    array = (
+        np.linalg.norm(
+            np.mgrid[:20, :22, :24] - np.array([9.2, 10.7, 12.1])[:, None, None, None], axis=0
+        )
+        < 7
+    ).astype("uint8")
     run(Mesh(output_path=str(tmp_path), simplification_factor=0), Chunk(array, voxel_size=SIZE))
     (mesh,) = fragments(tmp_path, 1)
     vertices, _, _, _ = marching_cubes(array, 0.5)
@@ -110,12 +128,16 @@ def test_the_surface_is_that_of_skimage(tmp_path: Path) -> None:
     voxel=st.tuples(*[st.sampled_from([1.0, 7.16, 40.0, 33.3])] * 3),
     factor=st.sampled_from([0, 100]),
 )
-def test_boxes_make_the_closed_surface_of_the_whole(tmp_path_factory, seed: int, size, cut, voxel, factor: int) -> None:
+def test_boxes_make_the_closed_surface_of_the_whole(
+    tmp_path_factory, seed: int, size, cut, voxel, factor: int
+) -> None:
     array = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint64)
     bounds = BoundingBox.sized((1000, -7, 40000), size)
     whole = Chunk(array, bounds.start, voxel, "segmentation", bounds)
     parts, one = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("one")
-    operator = Mesh(output_path=str(parts), simplification_factor=factor, max_simplification_error=10)
+    operator = Mesh(
+        output_path=str(parts), simplification_factor=factor, max_simplification_error=10
+    )
     for box in bounds.split(Vec3(*cut)):
         run(operator, whole.cutout(operator.context(box, bounds)), box)
     run(Mesh(output_path=str(one), simplification_factor=0), whole)
@@ -125,7 +147,10 @@ def test_boxes_make_the_closed_surface_of_the_whole(tmp_path_factory, seed: int,
         assert is_closed(merged)
         if not factor:
             origin = np.array(bounds.start[::-1]) * voxel[::-1]
-            merged.vertices, expected.vertices = merged.vertices - origin, expected.vertices - origin
+            merged.vertices, expected.vertices = (
+                merged.vertices - origin,
+                expected.vertices - origin,
+            )
             assert volume_of(merged) == pytest.approx(volume_of(expected), rel=1e-3, abs=1e-2)
 
 
@@ -180,7 +205,9 @@ def test_ply_and_obj_have_the_same_surface(tmp_path: Path, kind: str) -> None:
 def test_a_manifest_is_written_for_the_whole_image_alone(tmp_path: Path) -> None:
     chunk = Chunk(two_objects(), voxel_size=SIZE)
     run(Mesh(output_path=str(tmp_path), manifest=True), chunk)
-    assert names(tmp_path) == sorted(["3:0", "3:0:0-12_0-6_0-6", f"{2**63 + 1}:0", f"{2**63 + 1}:0:0-12_0-6_0-6"])
+    assert names(tmp_path) == sorted(
+        ["3:0", "3:0:0-12_0-6_0-6", f"{2**63 + 1}:0", f"{2**63 + 1}:0:0-12_0-6_0-6"]
+    )
     box = BoundingBox.sized((0, 0, 0), (6, 6, 6))
     part = Chunk(two_objects(), bounds=chunk.bbox)
     with pytest.raises(ConfigError, match="mesh-manifest"):
@@ -189,7 +216,9 @@ def test_a_manifest_is_written_for_the_whole_image_alone(tmp_path: Path) -> None
 
 def test_with_a_mip_cloudvolume_reads_it_from_the_volume(tmp_path: Path, volume: Any) -> None:
     stored = volume("seg", two_objects(), offset=(0, 16, 32), layer_type="segmentation")
-    chunk = Chunk(two_objects(), Vec3(0, 16, 32), bounds=stored.bounds)  # the size of a voxel is the volume's
+    chunk = Chunk(
+        two_objects(), Vec3(0, 16, 32), bounds=stored.bounds
+    )  # the size of a voxel is the volume's
     run(Mesh(output_path=stored.path, mip=0, manifest=True), chunk, chunk.bbox)
     (expected,) = fragments(tmp_path / "seg" / "mesh_mip_0_err_40", 3)
     mesh = CloudVolume(stored.path).mesh.get(3)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.mesh_manifest import MeshManifest
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 
 def run(operator: MeshManifest, dry_run: bool = False, box: BoundingBox | None = None) -> None:
@@ -31,7 +31,9 @@ def make(folder: Path, *names: str) -> None:
 
 
 def manifests(folder: Path) -> dict[str, Any]:
-    return {p.name: json.loads(p.read_text()) for p in sorted(folder.iterdir()) if p.name.endswith(":0")}
+    return {
+        p.name: json.loads(p.read_text()) for p in sorted(folder.iterdir()) if p.name.endswith(":0")
+    }
 
 
 def test_each_object_gets_the_names_of_its_fragments_alone(tmp_path: Path) -> None:
@@ -47,7 +49,9 @@ def test_each_object_gets_the_names_of_its_fragments_alone(tmp_path: Path) -> No
 
 @settings(max_examples=20, deadline=None)
 @given(ids=st.sets(st.integers(1, 3000), max_size=12), digits=st.integers(1, 2))
-def test_the_prefixes_name_each_object_exactly_once(tmp_path_factory, ids: set[int], digits: int) -> None:
+def test_the_prefixes_name_each_object_exactly_once(
+    tmp_path_factory, ids: set[int], digits: int
+) -> None:
     folder = tmp_path_factory.mktemp("meshes")
     make(folder, *(f"{i}:0:0-1_0-1_0-1" for i in ids))
     done: list[str] = []

@@ -16,14 +16,14 @@ import pytest
 import zmesh
 from cloudvolume import CloudVolume
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError, DataMissing
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.download_mesh import DownloadMesh
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.operators.mesh_multires import MeshMultires
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 VOXEL = (40.0, 8.0, 8.0)
 
@@ -67,9 +67,14 @@ def triangles_of(mesh: Any) -> np.ndarray:
     return np.asarray(mesh.vertices)[np.asarray(mesh.faces).reshape(-1, 3)]
 
 
-def read_index(content: bytes) -> tuple[np.ndarray, np.ndarray, list[float], list[list[tuple[tuple[int, ...], int]]]]:
+def read_index(
+    content: bytes,
+) -> tuple[np.ndarray, np.ndarray, list[float], list[list[tuple[tuple[int, ...], int]]]]:
     """Size of the finest piece, origin, and by level its scale and the place and bytes of each piece; by the format's page."""
-    size, origin = np.array(struct.unpack_from("<3f", content)), np.array(struct.unpack_from("<3f", content, 12))
+    size, origin = (
+        np.array(struct.unpack_from("<3f", content)),
+        np.array(struct.unpack_from("<3f", content, 12)),
+    )
     (count,) = struct.unpack_from("<I", content, 24)
     scales = list(struct.unpack_from(f"<{count}f", content, 28))
     assert not any(struct.unpack_from(f"<{3 * count}f", content, 28 + 4 * count))
@@ -77,7 +82,9 @@ def read_index(content: bytes) -> tuple[np.ndarray, np.ndarray, list[float], lis
     at, levels = 28 + 20 * count, []
     for number in numbers:
         words = struct.unpack_from(f"<{4 * number}I", content, at)
-        places = zip(words[:number], words[number : 2 * number], words[2 * number : 3 * number], strict=True)
+        places = zip(
+            words[:number], words[number : 2 * number], words[2 * number : 3 * number], strict=True
+        )
         levels.append(list(zip(places, words[3 * number :], strict=True)))
         at += 16 * number
     assert at == len(content)
@@ -87,14 +94,18 @@ def read_index(content: bytes) -> tuple[np.ndarray, np.ndarray, list[float], lis
 def test_cloudvolume_reads_each_level_of_it(meshed: str) -> None:
     run(MeshMultires(volume_path=meshed, levels=3))
     source = CloudVolume(meshed, progress=False).mesh
-    assert json.loads((folder(meshed) / "info").read_text())["@type"] == "neuroglancer_multilod_draco"
+    assert (
+        json.loads((folder(meshed) / "info").read_text())["@type"] == "neuroglancer_multilod_draco"
+    )
     ids = objects()
     true = float((ids == 7).sum()) * np.prod(VOXEL)
     count = []
     for level in range(3):
         triangles = triangles_of(source.get(7, lod=level)[7])
         count.append(len(triangles))
-        assert enclosed(triangles) == pytest.approx(true, rel=0.02), "in nanometres, and the right way round"
+        assert enclosed(triangles) == pytest.approx(true, rel=0.02), (
+            "in nanometres, and the right way round"
+        )
         places = np.argwhere(ids == 7)[:, ::-1] + [7, -5, 3]
         for found, expected in (
             (triangles.min(axis=(0, 1)), places.min(axis=0)),
@@ -107,14 +118,22 @@ def test_cloudvolume_reads_each_level_of_it(meshed: str) -> None:
     alone.mesh((ids == 2**40).transpose())
     expected = alone.get(1, voxel_centered=True)
     assert len(small.faces) == len(expected.faces), "the fragments' equal vertices are one"
-    assert np.abs(np.sort(small.vertices, axis=0) - np.sort(expected.vertices + np.array([56, -40, 120]), axis=0)).max() < 0.01
+    assert (
+        np.abs(
+            np.sort(small.vertices, axis=0)
+            - np.sort(expected.vertices + np.array([56, -40, 120]), axis=0)
+        ).max()
+        < 0.01
+    )
 
 
 def test_each_level_has_so_many_times_fewer_triangles(meshed: str) -> None:
     run(MeshMultires(volume_path=meshed, levels=2, reduction=9))
     source = CloudVolume(meshed, progress=False).mesh
     fine, coarse = (len(triangles_of(source.get(7, lod=level)[7])) for level in range(2))
-    assert fine / coarse == pytest.approx(9, rel=0.3)  # cut at the borders of pieces, which adds triangles
+    assert fine / coarse == pytest.approx(
+        9, rel=0.3
+    )  # cut at the borders of pieces, which adds triangles
 
 
 def test_pieces_keep_to_the_format(meshed: str) -> None:
@@ -127,9 +146,14 @@ def test_pieces_keep_to_the_format(meshed: str) -> None:
     at = 0
     for n, level in enumerate(levels):
         places = [place for place, _ in level]
-        codes = [int("".join(f"{z >> b & 1}{y >> b & 1}{x >> b & 1}" for b in (3, 2, 1, 0)), 2) for x, y, z in places]
+        codes = [
+            int("".join(f"{z >> b & 1}{y >> b & 1}{x >> b & 1}" for b in (3, 2, 1, 0)), 2)
+            for x, y, z in places
+        ]
         assert codes == sorted(set(codes))
-        assert n == len(levels) - 1 or {tuple(p // 2 for p in place) for place in places} <= {p for p, _ in levels[n + 1]}
+        assert n == len(levels) - 1 or {tuple(p // 2 for p in place) for place in places} <= {
+            p for p, _ in levels[n + 1]
+        }
         assert max(max(place) for place in places) < 2 ** (len(levels) - 1 - n)
         inside = []
         for place, length in level:
@@ -142,7 +166,9 @@ def test_pieces_keep_to_the_format(meshed: str) -> None:
                     assert ((steps <= 2**15).all(axis=1) | (steps >= 2**15).all(axis=1)).all()
                 inside.append(origin + size * 2**n * (place + steps / (2**16 - 1)))
             at += length
-        assert enclosed(np.concatenate(inside)) == pytest.approx(float((objects() == 7).sum()) * np.prod(VOXEL), rel=0.02)
+        assert enclosed(np.concatenate(inside)) == pytest.approx(
+            float((objects() == 7).sum()) * np.prod(VOXEL), rel=0.02
+        )
     assert len(levels[0]) > 8 >= len(levels[1]) > len(levels[2]) == 1
 
 
@@ -150,7 +176,9 @@ def test_download_mesh_reads_it_and_says_what_is_not_there(tmp_path: Path, meshe
     run(MeshMultires(volume_path=meshed))
     run(DownloadMesh(volume_path=meshed, input="7", out_pre=f"{tmp_path}/out_"))
     mesh = zmesh.Mesh.from_ply((tmp_path / "out_7.ply").read_bytes())
-    assert enclosed(triangles_of(mesh)) == pytest.approx(float((objects() == 7).sum()) * np.prod(VOXEL), rel=0.02)
+    assert enclosed(triangles_of(mesh)) == pytest.approx(
+        float((objects() == 7).sum()) * np.prod(VOXEL), rel=0.02
+    )
     with pytest.raises(DataMissing, match="no whole mesh of object 9"):
         run(DownloadMesh(volume_path=meshed, input="9", out_pre=f"{tmp_path}/"))
 
@@ -159,15 +187,23 @@ def test_it_may_be_done_again_in_parts_and_elsewhere(tmp_path: Path, meshed: str
     run(MeshMultires(volume_path=meshed, prefix="7"))
     assert sorted(p.name for p in folder(meshed).iterdir()) == ["7", "7.index", "info"]
     run(MeshMultires(volume_path=meshed, prefix="1"))
-    assert (folder(meshed) / str(2**40)).exists(), "the volume names the new folder, and the fragments are found beside it"
-    run(MeshMultires(volume_path=f"{meshed}/mesh_mip_0_err_40", output_path=f"{tmp_path}/elsewhere", levels=1))
+    assert (folder(meshed) / str(2**40)).exists(), (
+        "the volume names the new folder, and the fragments are found beside it"
+    )
+    run(
+        MeshMultires(
+            volume_path=f"{meshed}/mesh_mip_0_err_40", output_path=f"{tmp_path}/elsewhere", levels=1
+        )
+    )
     assert (tmp_path / "elsewhere" / "7.index").exists()
     info = json.loads((Path(meshed.removeprefix("file://")) / "info").read_text())
     assert info["mesh"] == "mesh_mip_0_err_40_multires"
     before = sorted(p.name for p in folder(meshed).iterdir())
     whole = Chunk(objects(), Vec3(3, -5, 7), VOXEL, "segmentation")
     run(Mesh(output_path=meshed, mip=0), Task(None, {"chunk": whole}))
-    assert sorted(p.name for p in folder(meshed).iterdir()) == before, "new fragments go to those of before"
+    assert sorted(p.name for p in folder(meshed).iterdir()) == before, (
+        "new fragments go to those of before"
+    )
 
 
 def test_mistakes_and_a_dry_run(tmp_path: Path, meshed: str) -> None:
@@ -177,7 +213,9 @@ def test_mistakes_and_a_dry_run(tmp_path: Path, meshed: str) -> None:
         run(MeshMultires(volume_path=meshed), Task(BoundingBox.parse("0-1_0-1_0-1")))
     with pytest.raises(ConfigError, match="meshes of another kind lie here already"):
         run(MeshMultires(volume_path=meshed, output_path=f"{meshed}/mesh_mip_0_err_40"))
-    next(Path(meshed.removeprefix("file://")).glob("mesh_mip_0_err_40/7:0:*")).write_bytes(b"no mesh")
+    next(Path(meshed.removeprefix("file://")).glob("mesh_mip_0_err_40/7:0:*")).write_bytes(
+        b"no mesh"
+    )
     with pytest.raises(DataMissing, match=r"7:0:.* cannot be read as a mesh"):
         run(MeshMultires(volume_path=meshed))
 
@@ -222,7 +260,9 @@ def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            pictures = [draw_ball(neuroglancer, server.server_port, drawn, detail) for detail in (1, 1000)]
+            pictures = [
+                draw_ball(neuroglancer, server.server_port, drawn, detail) for detail in (1, 1000)
+            ]
         finally:
             server.shutdown()
             neuroglancer.stop()
@@ -231,16 +271,22 @@ def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.
         ball = shown[..., 1] > shown[..., 0] + 40
         assert ball[np.hypot(y, x) < 168].all()
         assert not ball[np.hypot(y, x) > 188].any()
-    assert (np.abs(pictures[0] - pictures[1]).max(axis=2) > 8).sum() > 100, "they are of other triangles"
+    assert (np.abs(pictures[0] - pictures[1]).max(axis=2) > 8).sum() > 100, (
+        "they are of other triangles"
+    )
 
 
 def draw_ball(neuroglancer: Any, port: int, drawn: Any, detail: float) -> np.ndarray:
     neuroglancer.set_server_bind_address("127.0.0.1")
     viewer = neuroglancer.Viewer()
     with viewer.txn() as state:
-        state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=[8, 8, 40])
+        state.dimensions = neuroglancer.CoordinateSpace(
+            names=["x", "y", "z"], units="nm", scales=[8, 8, 40]
+        )
         state.position = [57, 43, 15]
-        layer = neuroglancer.SegmentationLayer(source=f"precomputed://http://127.0.0.1:{port}", segments=[7])
+        layer = neuroglancer.SegmentationLayer(
+            source=f"precomputed://http://127.0.0.1:{port}", segments=[7]
+        )
         layer.segment_colors, layer.mesh_render_scale = {7: "#00ff00"}, detail
         state.layers["objects"] = layer
         state.layout, state.show_slices, state.projection_scale = "3d", False, 400 * 2 / 8

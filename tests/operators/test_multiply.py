@@ -3,17 +3,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.multiply import Multiply
 
 
-@pytest.mark.parametrize(("dtype", "times"), [("uint8", "uint8"), ("int16", "float32"), ("uint16", "float64"), ("uint8", "bool")])
+@pytest.mark.parametrize(
+    ("dtype", "times"),
+    [("uint8", "uint8"), ("int16", "float32"), ("uint16", "float64"), ("uint8", "bool")],
+)
 def test_integers_are_rounded_and_saturate(run_step, dtype: str, times: str) -> None:
     rng = np.random.default_rng(0)
-    array, factor = (rng.random((3, 4, 5, 6)) * 99).astype(dtype), (rng.random((4, 5, 6)) * 9).astype(times)
-    made = run_step(Multiply(multiplier_name="by"), chunk=Chunk(array), by=Chunk(factor)).chunk("chunk").array
+    array, factor = (
+        (rng.random((3, 4, 5, 6)) * 99).astype(dtype),
+        (rng.random((4, 5, 6)) * 9).astype(times),
+    )
+    made = (
+        run_step(Multiply(multiplier_name="by"), chunk=Chunk(array), by=Chunk(factor))
+        .chunk("chunk")
+        .array
+    )
     top = np.iinfo(dtype).max
     for place in np.ndindex(array.shape):
         assert made[place] == min(round(int(array[place]) * float(factor[place[1:]])), top)
@@ -23,21 +33,29 @@ def test_integers_are_rounded_and_saturate(run_step, dtype: str, times: str) -> 
 def test_a_mask_keeps_ids_of_64_bits_exactly(run_step) -> None:
     ids = np.full((1, 1, 2), 2**63 + 1025, np.uint64)
     mask = np.array([[[1, 0]]], np.uint8)
-    task = run_step(Multiply(multiplier_name="by", output_names="kept"), chunk=Chunk(ids), by=Chunk(mask))
+    task = run_step(
+        Multiply(multiplier_name="by", output_names="kept"), chunk=Chunk(ids), by=Chunk(mask)
+    )
     assert task.chunk("kept").array.tolist() == [[[2**63 + 1025, 0]]]
     assert task.chunk("chunk").array is ids
 
 
 def test_infinite_and_nan_factors_of_integers(run_step) -> None:
     factor = Chunk(np.array([[[np.inf, -np.inf, np.nan]]]))
-    made = run_step(Multiply(multiplier_name="by"), chunk=Chunk(np.ones((1, 1, 3), np.int8)), by=factor).chunk("chunk")
+    made = run_step(
+        Multiply(multiplier_name="by"), chunk=Chunk(np.ones((1, 1, 3), np.int8)), by=factor
+    ).chunk("chunk")
     assert made.array.tolist() == [[[127, -128, 0]]]
 
 
 @pytest.mark.parametrize("times", ["uint8", "bool", "float32"])
 def test_a_mask_of_bool_times_another(run_step, times: str) -> None:
     masks = np.array([[[True, True, False, False]]]), np.array([[[1, 0, 1, 0]]], times)
-    made = run_step(Multiply(multiplier_name="by"), chunk=Chunk(masks[0]), by=Chunk(masks[1])).chunk("chunk").array
+    made = (
+        run_step(Multiply(multiplier_name="by"), chunk=Chunk(masks[0]), by=Chunk(masks[1]))
+        .chunk("chunk")
+        .array
+    )
     assert made.dtype == bool
     assert made.tolist() == [[[True, False, False, False]]]
 
@@ -53,6 +71,8 @@ def test_several_chunks_and_float(run_step) -> None:
 def test_what_does_not_fit_is_refused(run_step) -> None:
     chunk = Chunk(np.ones((2, 2, 2)))
     with pytest.raises(ChunkflowError, match="same box"):
-        run_step(Multiply(multiplier_name="by"), chunk=chunk, by=Chunk(np.ones((2, 2, 2)), Vec3(0, 0, 1)))
+        run_step(
+            Multiply(multiplier_name="by"), chunk=chunk, by=Chunk(np.ones((2, 2, 2)), Vec3(0, 0, 1))
+        )
     with pytest.raises(ChunkflowError, match="as many of each"):
         run_step(Multiply(multiplier_name="by", output_names="a,b"), chunk=chunk, by=chunk)

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from osteoid import Skeleton
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.points import Points
+from chunkflow_worker.image.synapses import Synapses
 from chunkflow_worker.operators.napari import Napari
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.points import Points
-from chunkflow_worker.synapses import Synapses
+from chunkflow_worker.pipeline.chain import Pipeline
 
 PLACE, SIZE = Vec3(-10, 100, 1000), (40.0, 8.0, 4.0)
 BYTES = np.random.default_rng(0).integers(0, 255, (2, 3, 4), np.uint8)
@@ -32,8 +32,21 @@ class Viewer:
     title: str = "napari"
     layers: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
 
-    def add_image(self, data: Any, *, name: str, scale: Any, translate: Any, channel_axis: int | None = None) -> None:
-        self.layers.append(("image", data, {"name": name, "scale": scale, "translate": translate, "channel_axis": channel_axis}))
+    def add_image(
+        self, data: Any, *, name: str, scale: Any, translate: Any, channel_axis: int | None = None
+    ) -> None:
+        self.layers.append(
+            (
+                "image",
+                data,
+                {
+                    "name": name,
+                    "scale": scale,
+                    "translate": translate,
+                    "channel_axis": channel_axis,
+                },
+            )
+        )
 
     def add_labels(self, data: Any, *, name: str, scale: Any, translate: Any) -> None:
         assert data.ndim == 3
@@ -67,7 +80,11 @@ def windows(monkeypatch) -> list[Viewer]:
 
 
 def test_an_image_lies_at_its_place_in_nanometres(run_step, windows) -> None:
-    run_step(Napari(), bbox=BoundingBox.parse("-10--8_100-103_1000-1004"), chunk=Chunk(BYTES, PLACE, SIZE))
+    run_step(
+        Napari(),
+        bbox=BoundingBox.parse("-10--8_100-103_1000-1004"),
+        chunk=Chunk(BYTES, PLACE, SIZE),
+    )
     [window] = windows
     assert window.title == "chunk of -10--8_100-103_1000-1004"
     [(kind, data, options)] = window.layers
@@ -80,7 +97,11 @@ def test_an_image_lies_at_its_place_in_nanometres(run_step, windows) -> None:
 
 def test_channels_are_layers_and_a_given_voxel_size_moves_all(run_step, windows) -> None:
     ids = Chunk(BYTES[np.newaxis], PLACE, SIZE, "segmentation")
-    run_step(Napari(inputs="map, ids", voxel_size=(30, 2, 2)), map=Chunk(np.stack([BYTES] * 2), PLACE, SIZE), ids=ids)
+    run_step(
+        Napari(inputs="map, ids", voxel_size=(30, 2, 2)),
+        map=Chunk(np.stack([BYTES] * 2), PLACE, SIZE),
+        ids=ids,
+    )
     (first, stack, of_stack), (second, labels, of_labels) = windows[0].layers
     assert (first, of_stack["channel_axis"], stack.shape) == ("image", 0, (2, 2, 3, 4))
     assert (second, labels.shape) == ("labels", (2, 3, 4))
@@ -95,7 +116,10 @@ def test_wide_whole_numbers_are_labels(run_step, windows, dtype) -> None:
 
 
 def test_synapses_points_and_skeletons(run_step, windows) -> None:
-    pre, post = np.array([[1, 2, 3], [4, 5, 6]], np.int32), np.array([[1, 2, 9], [4, 5, 0], [4, 6, 9]], np.int32)
+    pre, post = (
+        np.array([[1, 2, 3], [4, 5, 6]], np.int32),
+        np.array([[1, 2, 9], [4, 5, 0], [4, 6, 9]], np.int32),
+    )
     synapses = Synapses(pre, post, np.array([0, 1, 1], np.int32), voxel_size=SIZE)
     vertices = np.array([[10, 20, 30], [40, 20, 30], [40, 50, 30]], np.float32)
     skeletons = {
@@ -105,11 +129,26 @@ def test_synapses_points_and_skeletons(run_step, windows) -> None:
     run_step(Napari(inputs="s,p,k"), s=synapses, p=Points(pre, (5.0, 6.0, 7.0)), k=skeletons)
     lines, sites, points, bones = windows[0].layers
     assert (lines[0], lines[2]) == ("vectors", {"name": "s to post", "scale": SIZE})
-    assert lines[1].tolist() == [[[1, 2, 3], [0, 0, 6]], [[4, 5, 6], [0, 0, -6]], [[4, 5, 6], [0, 1, 3]]]
-    assert (sites[0], sites[1].tolist(), sites[2]) == ("points", pre.tolist(), {"name": "s", "scale": SIZE})
-    assert (points[1].tolist(), points[2]) == (pre.tolist(), {"name": "p", "scale": (5.0, 6.0, 7.0)})
+    assert lines[1].tolist() == [
+        [[1, 2, 3], [0, 0, 6]],
+        [[4, 5, 6], [0, 0, -6]],
+        [[4, 5, 6], [0, 1, 3]],
+    ]
+    assert (sites[0], sites[1].tolist(), sites[2]) == (
+        "points",
+        pre.tolist(),
+        {"name": "s", "scale": SIZE},
+    )
+    assert (points[1].tolist(), points[2]) == (
+        pre.tolist(),
+        {"name": "p", "scale": (5.0, 6.0, 7.0)},
+    )
     assert (bones[0], bones[2]) == ("vectors", {"name": "k", "scale": (1.0, 1.0, 1.0)})
-    assert bones[1].tolist() == [[[30, 20, 10], [0, 0, 30]], [[30, 20, 40], [0, 30, 0]], [[31, 51, 41], [0, -30, 0]]]
+    assert bones[1].tolist() == [
+        [[30, 20, 10], [0, 0, 30]],
+        [[30, 20, 40], [0, 30, 0]],
+        [[31, 51, 41], [0, -30, 0]],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +175,10 @@ def test_without_a_screen_it_says_so_before_anything_runs(windows, monkeypatch) 
     monkeypatch.setattr(sys, "platform", "linux")
     chain = Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "napari"}]})
     with (
-        pytest.raises(ConfigError, match=r"napari: screen: there is none to open a window on.*\n +use .* neuroglancer"),
+        pytest.raises(
+            ConfigError,
+            match=r"napari: screen: there is none to open a window on.*\n +use .* neuroglancer",
+        ),
         chain.open(),
     ):
         pass
@@ -145,5 +187,8 @@ def test_without_a_screen_it_says_so_before_anything_runs(windows, monkeypatch) 
 def test_the_library_is_of_an_extra(run_step, monkeypatch) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setitem(sys.modules, "napari", None)
-    with pytest.raises(ConfigError, match=r'napari: is needed .* not installed\n +pip install "chunkflow-worker\[napari\]"'):
+    with pytest.raises(
+        ConfigError,
+        match=r'napari: is needed .* not installed\n +pip install "chunkflow-worker\[napari\]"',
+    ):
         run_step(Napari(), chunk=Chunk(BYTES))

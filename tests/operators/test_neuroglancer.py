@@ -16,12 +16,12 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators import neuroglancer as operator
 from chunkflow_worker.operators.neuroglancer import Neuroglancer
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
 
 IMAGE = Chunk(np.zeros((2, 3, 4), np.uint8), Vec3(1, 2, 3), (40.0, 8.0, 4.0))
 
@@ -29,14 +29,31 @@ IMAGE = Chunk(np.zeros((2, 3, 4), np.uint8), Vec3(1, 2, 3), (40.0, 8.0, 4.0))
 @pytest.mark.parametrize("key", ["Enter", "Ctrl-C"])
 def test_the_chain_goes_on_after_a_key(tmp_path: Path, key: str) -> None:
     """With Enter on a terminal; with Ctrl-C also where nobody can type."""
-    chain = ["create-chunk", "-s", "4", "5", "6", "neuroglancer", "save-npy", "-f", f"{tmp_path}/a.npy"]
+    chain = [
+        "create-chunk",
+        "-s",
+        "4",
+        "5",
+        "6",
+        "neuroglancer",
+        "save-npy",
+        "-f",
+        f"{tmp_path}/a.npy",
+    ]
     keyboard, terminal = pty.openpty()
-    command = [sys.executable, "-c", "from chunkflow_worker.cli.chunkflow import main; main()", *chain]
+    command = [
+        sys.executable,
+        "-c",
+        "from chunkflow_worker.cli.chunkflow import main; main()",
+        *chain,
+    ]
     stdin = terminal if key == "Enter" else subprocess.DEVNULL
     try:
         with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            found = re.fullmatch(r"chunk of .*: (http://127.0.0.1:\d+/v/\w+/)\n", process.stdout.readline())
+            found = re.fullmatch(
+                r"chunk of .*: (http://127.0.0.1:\d+/v/\w+/)\n", process.stdout.readline()
+            )
             assert process.stdout.readline() == "Enter or Ctrl-C goes on\n"
             assert found is not None
             with urlopen(found[1], timeout=20) as page:
@@ -53,7 +70,9 @@ def test_the_chain_goes_on_after_a_key(tmp_path: Path, key: str) -> None:
     assert np.load(tmp_path / "a.npy").shape == (4, 5, 6)
 
 
-def test_the_named_values_are_shown_with_the_given_voxel_size(run_step, monkeypatch, capsys) -> None:
+def test_the_named_values_are_shown_with_the_given_voxel_size(
+    run_step, monkeypatch, capsys
+) -> None:
     states: list[Any] = []
 
     def look() -> None:
@@ -67,8 +86,15 @@ def test_the_named_values_are_shown_with_the_given_voxel_size(run_step, monkeypa
     step = Neuroglancer(inputs="em, objects", voxel_size=(30, 7.5, 2))
     run_step(step, bbox=BoundingBox.parse("1-3_2-5_3-7"), em=IMAGE, objects=ids, other=IMAGE)
     [state] = states
-    assert [(layer["name"], layer["type"]) for layer in state["layers"]] == [("em", "image"), ("objects", "segmentation")]
-    assert {name: pytest.approx(scale) for name, (scale, _) in state["dimensions"].items()} == {"x": 2e-9, "y": 7.5e-9, "z": 3e-8}
+    assert [(layer["name"], layer["type"]) for layer in state["layers"]] == [
+        ("em", "image"),
+        ("objects", "segmentation"),
+    ]
+    assert {name: pytest.approx(scale) for name, (scale, _) in state["dimensions"].items()} == {
+        "x": 2e-9,
+        "y": 7.5e-9,
+        "z": 3e-8,
+    }
     assert capsys.readouterr().out.startswith("em, objects of 1-3_2-5_3-7: http://127.0.0.1:")
 
 
@@ -84,12 +110,17 @@ def test_the_port_is_the_given_one(run_step, monkeypatch, capsys) -> None:
 
 def test_values_must_have_been_made(run_step) -> None:
     with pytest.raises(ConfigError, match="reads 'b', which no operator before it makes"):
-        Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "neuroglancer", "inputs": "chunk,b"}]})
+        Pipeline.parse(
+            {"operators": [{"op": "create-chunk"}, {"op": "neuroglancer", "inputs": "chunk,b"}]}
+        )
     with pytest.raises(ChunkMismatch, match="there is no value named 'b'; made so far: chunk"):
         run_step(Neuroglancer(inputs="chunk,b"), chunk=IMAGE)
 
 
 def test_the_library_is_of_an_extra(run_step, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "neuroglancer", None)
-    with pytest.raises(ConfigError, match=r'neuroglancer: is needed .* not installed\n +pip install "chunkflow-worker\[view\]"'):
+    with pytest.raises(
+        ConfigError,
+        match=r'neuroglancer: is needed .* not installed\n +pip install "chunkflow-worker\[view\]"',
+    ):
         run_step(Neuroglancer(), chunk=IMAGE)

@@ -8,13 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.normalize_contrast import NormalizeContrast
 
 
-def stretched(values: np.ndarray, lower: float, upper: float, minval: int, maxval: int) -> np.ndarray:
+def stretched(
+    values: np.ndarray, lower: float, upper: float, minval: int, maxval: int
+) -> np.ndarray:
     """The same by sorting voxels, one grey at a time."""
     voxels = sorted(int(v) for v in values.ravel() if v)
     count = len(voxels)
@@ -38,8 +40,12 @@ def stretched(values: np.ndarray, lower: float, upper: float, minval: int, maxva
     values=st.sampled_from([(1, 255), (0, 255), (100, 200), (254, 255)]),
     per_section=st.booleans(),
 )
-def test_greys_are_stretched_as_sorting_them_says(run_step, array, fractions, values, per_section) -> None:
-    chunk = Chunk(array.copy(), Vec3(1, 2, 3), (40.0, 4.0, 4.0), "image", BoundingBox.parse("0-90_0-90_0-90"))
+def test_greys_are_stretched_as_sorting_them_says(
+    run_step, array, fractions, values, per_section
+) -> None:
+    chunk = Chunk(
+        array.copy(), Vec3(1, 2, 3), (40.0, 4.0, 4.0), "image", BoundingBox.parse("0-90_0-90_0-90")
+    )
     operator = NormalizeContrast(
         lower_clip_fraction=fractions[0],
         upper_clip_fraction=fractions[1],
@@ -49,7 +55,11 @@ def test_greys_are_stretched_as_sorting_them_says(run_step, array, fractions, va
     )
     result = run_step(operator, chunk=chunk).chunk("chunk")
     assert (result.dtype, result.array.shape) == (np.uint8, array.shape)
-    assert (result.bbox, result.voxel_size, result.bounds) == (chunk.bbox, chunk.voxel_size, chunk.bounds)
+    assert (result.bbox, result.voxel_size, result.bounds) == (
+        chunk.bbox,
+        chunk.voxel_size,
+        chunk.bounds,
+    )
     assert np.array_equal(chunk.array, array)
     for old, new in zip(chunk.czyx, result.czyx, strict=True):
         parts = list(zip(old, new, strict=True)) if per_section else [(old, new)]
@@ -59,15 +69,21 @@ def test_greys_are_stretched_as_sorting_them_says(run_step, array, fractions, va
 
 
 def test_no_more_than_the_fractions_are_clipped_and_zeros_stay_zero(run_step) -> None:
-    section = np.arange(1, 201, dtype=np.uint8).reshape(1, 10, 20)  # one voxel of each grey from 1 to 200
+    section = np.arange(1, 201, dtype=np.uint8).reshape(
+        1, 10, 20
+    )  # one voxel of each grey from 1 to 200
     chunk = Chunk(np.concatenate([section, np.zeros_like(section)], axis=1))
-    operator = NormalizeContrast(lower_clip_fraction=0.1, upper_clip_fraction=0.05, minval=10, maxval=240)
+    operator = NormalizeContrast(
+        lower_clip_fraction=0.1, upper_clip_fraction=0.05, minval=10, maxval=240
+    )
     result = run_step(operator, chunk=chunk).chunk("chunk").array
     assert (result[0, :10] == 10).sum() == 21  # 20 of 200 are clipped, and the grey 21 maps to 10
     assert (result[0, :10] == 240).sum() == 11
     assert not result[0, 10:].any()
     middle = section[0].ravel()[20:190].astype(float)
-    np.testing.assert_allclose(result[0, :10].ravel()[20:190], 10 + (middle - 21) * 230 / 169, atol=0.5)
+    np.testing.assert_allclose(
+        result[0, :10].ravel()[20:190], 10 + (middle - 21) * 230 / 169, atol=0.5
+    )
 
 
 def test_per_section_takes_each_section_alone_and_whole_takes_all(run_step) -> None:
@@ -77,14 +93,18 @@ def test_per_section_takes_each_section_alone_and_whole_takes_all(run_step) -> N
     options = {"lower_clip_fraction": 0, "upper_clip_fraction": 0}
     each = run_step(NormalizeContrast(**options), chunk=chunk).chunk("chunk").array
     assert each.tolist() == [[[1, 128, 255]], [[1, 116, 255]]]  # 1 + 254 * 50 / 110 = 116.45
-    whole = run_step(NormalizeContrast(**options, per_section=False), chunk=chunk).chunk("chunk").array
+    whole = (
+        run_step(NormalizeContrast(**options, per_section=False), chunk=chunk).chunk("chunk").array
+    )
     assert whole.tolist() == [[[1, 14, 26]], [[115, 179, 255]]]
 
 
 @pytest.mark.parametrize("array", [np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 7, np.uint8)])
 @pytest.mark.parametrize("per_section", [True, False])
 def test_what_has_no_contrast_is_left_alone(run_step, array, per_section: bool) -> None:
-    made = run_step(NormalizeContrast(per_section=per_section, output_chunk_name="even"), chunk=Chunk(array)).chunk("even")
+    made = run_step(
+        NormalizeContrast(per_section=per_section, output_chunk_name="even"), chunk=Chunk(array)
+    ).chunk("even")
     assert np.array_equal(made.array, array)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.normalize_intensity import NormalizeIntensity
 
 

@@ -12,14 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.normalize_section_shang import NormalizeSectionShang
 
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=4, max_side=4)
-IMAGES = st.one_of(arrays.arrays(np.uint8, SHAPES), arrays.arrays(np.int16, SHAPES, elements=st.integers(-9, 9)))
+IMAGES = st.one_of(
+    arrays.arrays(np.uint8, SHAPES), arrays.arrays(np.int16, SHAPES, elements=st.integers(-9, 9))
+)
 
 
 def mapped(values: list[float], low: float, high: float, clip: bool) -> list[float]:
@@ -34,13 +36,23 @@ def mapped(values: list[float], low: float, high: float, clip: bool) -> list[flo
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(array=IMAGES, ends=st.sampled_from([(-1, 1), (0, 255), (5, 6), (-7.5, -0.25)]), clip=st.booleans())
+@given(
+    array=IMAGES,
+    ends=st.sampled_from([(-1, 1), (0, 255), (5, 6), (-7.5, -0.25)]),
+    clip=st.booleans(),
+)
 def test_each_section_goes_to_the_nominal_range(run_step, array, ends: tuple, clip: bool) -> None:
-    chunk = Chunk(array.copy(), Vec3(1, 2, 3), (40.0, 4.0, 4.0), "image", BoundingBox.parse("0-90_0-90_0-90"))
+    chunk = Chunk(
+        array.copy(), Vec3(1, 2, 3), (40.0, 4.0, 4.0), "image", BoundingBox.parse("0-90_0-90_0-90")
+    )
     operator = NormalizeSectionShang(nominalmin=ends[0], nominalmax=ends[1], clipvalues=clip)
     result = run_step(operator, chunk=chunk).chunk("chunk")
     assert (result.dtype, result.array.shape) == (np.float32, array.shape)
-    assert (result.bbox, result.voxel_size, result.bounds) == (chunk.bbox, chunk.voxel_size, chunk.bounds)
+    assert (result.bbox, result.voxel_size, result.bounds) == (
+        chunk.bbox,
+        chunk.voxel_size,
+        chunk.bounds,
+    )
     assert np.array_equal(chunk.array, array)
     for old, new in zip(chunk.czyx, result.czyx, strict=True):
         for before, after in zip(old, new, strict=True):
@@ -50,20 +62,30 @@ def test_each_section_goes_to_the_nominal_range(run_step, array, ends: tuple, cl
 
 def test_the_extremes_are_invalid_and_lie_outside_unless_clipped(run_step) -> None:
     section = np.array([[[0, 100, 125, 150, 255]]], np.uint8)
-    result = run_step(NormalizeSectionShang(nominalmin=-1, nominalmax=1), chunk=Chunk(section)).chunk("chunk")
+    result = run_step(
+        NormalizeSectionShang(nominalmin=-1, nominalmax=1), chunk=Chunk(section)
+    ).chunk("chunk")
     assert result.array.ravel().tolist() == pytest.approx([-5, -1, 0, 1, 5.2])
-    clipped = run_step(NormalizeSectionShang(nominalmin=-1, nominalmax=1, clipvalues=True), chunk=Chunk(section)).chunk("chunk")
+    clipped = run_step(
+        NormalizeSectionShang(nominalmin=-1, nominalmax=1, clipvalues=True), chunk=Chunk(section)
+    ).chunk("chunk")
     assert clipped.array.ravel().tolist() == [-1, -1, 0, 1, 1]
 
 
 def test_a_single_grey_inside_is_no_range_which_chunkflow_1_2_0_divided_by(run_step) -> None:
     section = np.array([[[0, 51, 51, 255]]], np.uint8)
-    result = run_step(NormalizeSectionShang(nominalmin=0, nominalmax=1), chunk=Chunk(section)).chunk("chunk")
+    result = run_step(
+        NormalizeSectionShang(nominalmin=0, nominalmax=1), chunk=Chunk(section)
+    ).chunk("chunk")
     assert result.array.ravel().tolist() == pytest.approx([0, 0.2, 0.2, 1])
 
 
-@pytest.mark.parametrize(("dtype", "greatest"), [("uint8", 255), ("uint16", 65535), ("int16", 32767)])
-def test_defaults_use_the_range_of_the_type_which_crashed_in_chunkflow_1_2_0(run_step, dtype: str, greatest: int) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "greatest"), [("uint8", 255), ("uint16", 65535), ("int16", 32767)]
+)
+def test_defaults_use_the_range_of_the_type_which_crashed_in_chunkflow_1_2_0(
+    run_step, dtype: str, greatest: int
+) -> None:
     chunk = Chunk(np.array([[[1, 2, 3, 4]]], dtype), Vec3(7, 8, 9))
     result = run_step(NormalizeSectionShang(), chunk=chunk).chunk("chunk")
     assert result.array.ravel().tolist() == pytest.approx([-greatest, 0, greatest, 2 * greatest])
@@ -71,15 +93,27 @@ def test_defaults_use_the_range_of_the_type_which_crashed_in_chunkflow_1_2_0(run
 
 
 def test_blank_sections_become_the_least_value(run_step) -> None:
-    chunk = Chunk(np.stack([np.zeros((2, 2)), np.full((2, 2), 9), np.array([[1, 2], [3, 4]])]).astype(np.uint8))
-    result = run_step(NormalizeSectionShang(nominalmin=-1, nominalmax=1), chunk=chunk).chunk("chunk").array
+    chunk = Chunk(
+        np.stack([np.zeros((2, 2)), np.full((2, 2), 9), np.array([[1, 2], [3, 4]])]).astype(
+            np.uint8
+        )
+    )
+    result = (
+        run_step(NormalizeSectionShang(nominalmin=-1, nominalmax=1), chunk=chunk)
+        .chunk("chunk")
+        .array
+    )
     assert result[:2].tolist() == np.full((2, 2, 2), -1).tolist()
     assert result[2].ravel().tolist() == [-3, -1, 1, 3]
 
 
 def test_nan_and_infinity_take_no_part(run_step) -> None:
     values = np.array([[[math.nan, 0, 1, 2, 3, math.inf]], [[math.nan] * 6]], np.float32)
-    result = run_step(NormalizeSectionShang(nominalmax=10, clipvalues=True), chunk=Chunk(values)).chunk("chunk").array
+    result = (
+        run_step(NormalizeSectionShang(nominalmax=10, clipvalues=True), chunk=Chunk(values))
+        .chunk("chunk")
+        .array
+    )
     assert np.array_equal(result[0].ravel(), [math.nan, 0, 0, 10, 10, 10], equal_nan=True)
     assert np.isnan(result[1]).all()
 
@@ -92,29 +126,50 @@ def test_large_integers_keep_their_differences(run_step) -> None:
 
 
 def test_chunks_without_a_range_are_refused(run_step) -> None:
-    with pytest.raises(ChunkMismatch, match="float32, which has no greatest grey: give --nominalmax"):
+    with pytest.raises(
+        ChunkMismatch, match="float32, which has no greatest grey: give --nominalmax"
+    ):
         run_step(NormalizeSectionShang(), chunk=Chunk(np.zeros((1, 1, 2), np.float32)))
-    with pytest.raises(ChunkMismatch, match="nominalmin 300 must be below 255, the greatest of uint8"):
+    with pytest.raises(
+        ChunkMismatch, match="nominalmin 300 must be below 255, the greatest of uint8"
+    ):
         run_step(NormalizeSectionShang(nominalmin=300), chunk=Chunk(np.zeros((1, 1, 2), np.uint8)))
     with pytest.raises(ChunkMismatch, match="takes numbers, and 'chunk' is bool"):
         run_step(NormalizeSectionShang(), chunk=Chunk(np.zeros((1, 1, 2), bool)))
 
 
-@pytest.mark.parametrize("options", [{"nominalmin": 1, "nominalmax": 1}, {"nominalmax": -1}, {"nominalmax": math.nan}])
+@pytest.mark.parametrize(
+    "options", [{"nominalmin": 1, "nominalmax": 1}, {"nominalmax": -1}, {"nominalmax": math.nan}]
+)
 def test_ranges_that_make_no_sense_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match="nominalmax"):
         NormalizeSectionShang(**options)
 
 
-@pytest.mark.parametrize(("value", "expected"), [("true", [0, 1]), ("false", [-1, 2]), ("1", [0, 1]), ("no", [-1, 2])])
-def test_clipvalues_takes_a_value_on_the_command_line(tmp_path: Path, value: str, expected: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", [0, 1]), ("false", [-1, 2]), ("1", [0, 1]), ("no", [-1, 2])]
+)
+def test_clipvalues_takes_a_value_on_the_command_line(
+    tmp_path: Path, value: str, expected: list[float]
+) -> None:
     (tmp_path / "make.py").write_text(
-        "import numpy as np\nfrom chunkflow_worker.chunk import Chunk\n"
+        "import numpy as np\nfrom chunkflow_worker.image.chunk import Chunk\n"
         "def execute():\n    return Chunk(np.array([[[1, 2, 3, 4]]], np.uint8))\n"
     )
     file = tmp_path / "out.npy"
-    line = ["plugin", "-f", f"{tmp_path}/make", "-o", "chunk", "normalize-section-shang", "--nominalmax", "1"]
-    done = CliRunner().invoke(cli, [*line, "--clipvalues", value, "save-npy", "-f", str(file)], catch_exceptions=False)
+    line = [
+        "plugin",
+        "-f",
+        f"{tmp_path}/make",
+        "-o",
+        "chunk",
+        "normalize-section-shang",
+        "--nominalmax",
+        "1",
+    ]
+    done = CliRunner().invoke(
+        cli, [*line, "--clipvalues", value, "save-npy", "-f", str(file)], catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     made = np.load(file)
     assert [made.min(), made.max()] == expected

@@ -12,16 +12,22 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.cli.chunkflow import cli
-from chunkflow_worker.errors import ChunkMismatch, ConfigError, OutOfMemory, PermanentError, RetryableError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.errors import (
+    ChunkMismatch,
+    ConfigError,
+    OutOfMemory,
+    PermanentError,
+    RetryableError,
+)
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.points import Points
 from chunkflow_worker.operators.plugin import Plugin
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.points import Points
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import SkipTask, Task
 
 BOUNDS = BoundingBox.parse("-9-90_0-90_0-90")
 
@@ -30,23 +36,39 @@ BOUNDS = BoundingBox.parse("-9-90_0-90_0-90")
 def plugin(tmp_path: Path) -> Callable[..., Plugin]:
     """Write a plugin's file and make its operator."""
 
-    def make(code: str, inputs: str | None = "chunk", outputs: str | None = "chunk", **options: Any) -> Plugin:
+    def make(
+        code: str, inputs: str | None = "chunk", outputs: str | None = "chunk", **options: Any
+    ) -> Plugin:
         path = tmp_path / "mine.py"
         path.write_text(code)
-        return Plugin(**({"file": str(path), "input_names": inputs, "output_names": outputs} | options))
+        return Plugin(
+            **({"file": str(path), "input_names": inputs, "output_names": outputs} | options)
+        )
 
     return make
 
 
 def chunk(array: Any = None, **options: Any) -> Chunk:
     array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) if array is None else array
-    return Chunk(array, **({"voxel_offset": Vec3(1, 2, 3), "voxel_size": (40.0, 4.0, 4.0), "bounds": BOUNDS} | options))
+    return Chunk(
+        array,
+        **(
+            {"voxel_offset": Vec3(1, 2, 3), "voxel_size": (40.0, 4.0, 4.0), "bounds": BOUNDS}
+            | options
+        ),
+    )
 
 
 def test_an_array_becomes_a_chunk_at_the_same_place(run_step, plugin) -> None:
-    made = run_step(plugin("def execute(c):\n    return c.array * 2.0"), chunk=chunk()).chunk("chunk")
+    made = run_step(plugin("def execute(c):\n    return c.array * 2.0"), chunk=chunk()).chunk(
+        "chunk"
+    )
     assert made.array.ravel().tolist() == [2.0 * n for n in range(60)]
-    assert (made.voxel_offset, made.voxel_size, made.bounds) == (Vec3(1, 2, 3), (40.0, 4.0, 4.0), BOUNDS)
+    assert (made.voxel_offset, made.voxel_size, made.bounds) == (
+        Vec3(1, 2, 3),
+        (40.0, 4.0, 4.0),
+        BOUNDS,
+    )
 
 
 @pytest.mark.parametrize("result", ["a.array[:, 1:-1, 2:-2]", "a.array[None, :, 1:-1, 2:-2]"])
@@ -58,10 +80,15 @@ def test_a_smaller_array_lies_in_the_middle(run_step, plugin, result: str) -> No
 
 @pytest.mark.parametrize("result", ["a.array[:, 1:]", "np.zeros((5, 4, 5))"])
 def test_an_array_of_no_place_is_refused(run_step, plugin, result: str) -> None:
-    with pytest.raises(ChunkMismatch, match=r"result 'chunk' of .*mine.py has shape \(.*neither all nor the middle.*1-4_2-6_3-8"):
+    with pytest.raises(
+        ChunkMismatch,
+        match=r"result 'chunk' of .*mine.py has shape \(.*neither all nor the middle.*1-4_2-6_3-8",
+    ):
         run_step(plugin(f"import numpy as np\ndef execute(a):\n    return {result}"), chunk=chunk())
     with pytest.raises(ChunkMismatch, match="no input chunk says where it lies"):
-        run_step(plugin(f"import numpy as np\ndef execute(a):\n    return {result}", "x"), x=Other())
+        run_step(
+            plugin(f"import numpy as np\ndef execute(a):\n    return {result}", "x"), x=Other()
+        )
 
 
 class Other:
@@ -71,9 +98,9 @@ class Other:
 
 
 CHUNK = """
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.points import Points
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.points import Points
 def execute(image, other, nothing):
     assert nothing is None and str(image.bbox) == "1-4_2-6_3-8"
     return RETURNED
@@ -84,7 +111,9 @@ def execute(image, other, nothing):
 def test_several_results_of_any_kind(run_step, plugin, brackets: str) -> None:
     results = "image.array + other.array, Chunk(image.array[:1], Vec3(7, 8, 9)), Points(image.array[0, :, :3]), {'a': 1}"
     code = CHUNK.replace("RETURNED", brackets % results)
-    task = run_step(plugin(code, "image, chunk ,None", "sum, part,points , facts"), image=chunk(), chunk=chunk())
+    task = run_step(
+        plugin(code, "image, chunk ,None", "sum, part,points , facts"), image=chunk(), chunk=chunk()
+    )
     assert task.chunk("sum").array.ravel().tolist() == [2 * n for n in range(60)]
     assert task.chunk("part").voxel_offset == (7, 8, 9)
     assert isinstance(task.values["points"], Points)
@@ -101,7 +130,9 @@ def test_several_results_of_any_kind(run_step, plugin, brackets: str) -> None:
         ("c.array", None, r"returned 1 results \(ndarray\), and output_names names none"),
     ],
 )
-def test_a_wrong_number_of_results_is_an_error(run_step, plugin, returned: str, outputs: str, message: str) -> None:
+def test_a_wrong_number_of_results_is_an_error(
+    run_step, plugin, returned: str, outputs: str, message: str
+) -> None:
     with pytest.raises(ChunkMismatch, match=message):
         run_step(plugin(f"def execute(c):\n    return {returned}", outputs=outputs), chunk=chunk())
 
@@ -122,7 +153,9 @@ ARGS = "def execute(c, %s):\n    return {'got': (%s)}"
         ("args=None, a=0", "args, a", "a=3", (None, 3)),
     ],
 )
-def test_arguments_are_keywords_or_text(run_step, plugin, parameters: str, got: str, args: str, expected: tuple) -> None:
+def test_arguments_are_keywords_or_text(
+    run_step, plugin, parameters: str, got: str, args: str, expected: tuple
+) -> None:
     task = run_step(plugin(ARGS % (parameters, got), outputs="out", args=args), chunk=chunk())
     assert task.values["out"]["got"] == expected
 
@@ -130,16 +163,30 @@ def test_arguments_are_keywords_or_text(run_step, plugin, parameters: str, got: 
 @pytest.mark.parametrize(
     ("code", "options", "message"),
     [
-        ("def execute(a, b):\n    pass", {}, r"execute\(a, b\) of .*mine.py:1 does not take 1 inputs: missing .*'b'"),
-        ("\ndef execute(a):\n    pass", {"args": "x"}, r"mine.py:2 does not take 1 inputs and --args 'x'.*unexpected.*'args'"),
+        (
+            "def execute(a, b):\n    pass",
+            {},
+            r"execute\(a, b\) of .*mine.py:1 does not take 1 inputs: missing .*'b'",
+        ),
+        (
+            "\ndef execute(a):\n    pass",
+            {"args": "x"},
+            r"mine.py:2 does not take 1 inputs and --args 'x'.*unexpected.*'args'",
+        ),
         ("def execute():\n    pass", {}, "too many positional"),
         ("x = 1", {}, "mine.py defines no function execute"),
         ("execute = 1", {}, "mine.py defines no function execute"),
         ("x = 1\ny = 1 +\n", {}, r"mine.py:2: SyntaxError"),
-        ("x = 1\n\nimport no_such_module", {}, r"mine.py:3: ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "x = 1\n\nimport no_such_module",
+            {},
+            r"mine.py:3: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
     ],
 )
-def test_a_file_that_cannot_work_is_refused_before_any_task(run_step, plugin, code: str, options: dict, message: str) -> None:
+def test_a_file_that_cannot_work_is_refused_before_any_task(
+    run_step, plugin, code: str, options: dict, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         run_step(plugin(code, name="sharpen", **options))
     assert caught.value.subject == "sharpen"
@@ -152,22 +199,36 @@ def test_an_error_names_file_line_operator_and_box(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(FAILS)
     chain = [
         {"op": "create-chunk", "size": [2, 2, 2]},
-        {"op": "plugin", "file": f"{tmp_path}/bad", "input_names": "chunk", "output_names": "chunk"},
+        {
+            "op": "plugin",
+            "file": f"{tmp_path}/bad",
+            "input_names": "chunk",
+            "output_names": "chunk",
+        },
     ]
     box = BoundingBox.parse("0-2_0-2_0-2")
     with (
         Pipeline.parse({"operators": chain}).open() as opened,
-        pytest.raises(RetryableError, match=r"plugin on 0-2_0-2_0-2: .*/bad\.py:2: ZeroDivisionError: division by zero"),
+        pytest.raises(
+            RetryableError,
+            match=r"plugin on 0-2_0-2_0-2: .*/bad\.py:2: ZeroDivisionError: division by zero",
+        ),
     ):
         opened.run(Task(bbox=box))
 
 
 @pytest.mark.parametrize(
     ("raised", "kind"),
-    [("errors.DataMissing('gone')", PermanentError), ("errors.OutOfMemory('m')", OutOfMemory), ("SkipTask('dull')", SkipTask)],
+    [
+        ("errors.DataMissing('gone')", PermanentError),
+        ("errors.OutOfMemory('m')", OutOfMemory),
+        ("SkipTask('dull')", SkipTask),
+    ],
 )
-def test_what_a_plugin_raises_on_purpose_keeps_its_kind(run_step, plugin, raised: str, kind: type) -> None:
-    code = f"from chunkflow_worker import errors\nfrom chunkflow_worker.task import SkipTask\ndef execute(c):\n    raise {raised}"
+def test_what_a_plugin_raises_on_purpose_keeps_its_kind(
+    run_step, plugin, raised: str, kind: type
+) -> None:
+    code = f"from chunkflow_worker import errors\nfrom chunkflow_worker.pipeline.task import SkipTask\ndef execute(c):\n    raise {raised}"
     with pytest.raises(kind, match=r"^(gone|m|dull)$"):
         run_step(plugin(code), chunk=chunk())
 
@@ -176,12 +237,19 @@ def test_an_input_that_nobody_made_is_named(run_step, plugin) -> None:
     operator = plugin("def execute(a, b):\n    return a", "image,mask")
     with pytest.raises(ChunkMismatch, match="there is no value named 'mask'; made so far: image"):
         run_step(operator, image=chunk())
-    content = {"operators": [{"op": "create-chunk"}, operator.model_dump(exclude_defaults=True) | {"op": "plugin"}]}
+    content = {
+        "operators": [
+            {"op": "create-chunk"},
+            operator.model_dump(exclude_defaults=True) | {"op": "plugin"},
+        ]
+    }
     with pytest.raises(ConfigError, match="reads 'image', which no operator before it makes"):
         Pipeline.parse(content)
 
 
-def test_a_plugin_without_names_is_called_and_leaves_nothing(run_step, plugin, tmp_path: Path) -> None:
+def test_a_plugin_without_names_is_called_and_leaves_nothing(
+    run_step, plugin, tmp_path: Path
+) -> None:
     code = f"def execute(args):\n    with open({str(tmp_path / 'note')!r}, 'a') as file:\n        file.write(args)"
     operator = plugin(code, None, None, args="once")
     assert (operator.reads(), operator.writes()) == ((), ())
@@ -191,16 +259,25 @@ def test_a_plugin_without_names_is_called_and_leaves_nothing(run_step, plugin, t
     assert (tmp_path / "note").read_text() == "once"
 
 
-def test_the_file_is_found_here_or_in_the_plugins_folder(run_step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_found_here_or_in_the_plugins_folder(
+    run_step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for folder, value in ((here, 1), (there, 2)):
         folder.mkdir()
         (folder / "number.py").write_text(f"def execute():\n    return {{'is': {value}}}")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"there is no file .*/number\.py.*\n.*CHUNKFLOW_PLUGIN_DIR"):
+    with pytest.raises(
+        ConfigError, match=r"there is no file .*/number\.py.*\n.*CHUNKFLOW_PLUGIN_DIR"
+    ):
         run_step(Plugin(file="number", output_names="n"))
     monkeypatch.setenv("CHUNKFLOW_PLUGIN_DIR", str(there))
-    for name, value in (("number", 2), ("number.py", 2), ("here/number", 1), (str(here / "number.py"), 1)):
+    for name, value in (
+        ("number", 2),
+        ("number.py", 2),
+        ("here/number", 1),
+        (str(here / "number.py"), 1),
+    ):
         assert run_step(Plugin(file=name, output_names="n")).values["n"] == {"is": value}, name
     monkeypatch.chdir(here)
     assert run_step(Plugin(file="number", output_names="n")).values["n"] == {"is": 1}
@@ -241,7 +318,10 @@ def execute(c):
         step(task)
         return task.values["sum"].value
 
-    with plugin(code, outputs="sum").open(Run(needed_box=lambda box, bounds: box)) as step, ThreadPoolExecutor(2) as pool:
+    with (
+        plugin(code, outputs="sum").open(Run(needed_box=lambda box, bounds: box)) as step,
+        ThreadPoolExecutor(2) as pool,
+    ):
         assert list(pool.map(lambda n: work(step, n), range(8))) == [2 * n for n in range(8)]
     assert (tmp_path / "loads").read_text() == "x"
 
@@ -288,22 +368,47 @@ def test_with_its_margin_a_filter_does_not_show_where_boxes_are_cut(volume, tmp_
 
 def test_the_command_line_of_chunkflow_1_2_0(tmp_path: Path) -> None:
     (tmp_path / "add.py").write_text(
-        "import numpy as np\ndef execute(a, n=1):\n    np.save(OUT, a.array + n)".replace("OUT", repr(str(tmp_path / "out.npy")))
+        "import numpy as np\ndef execute(a, n=1):\n    np.save(OUT, a.array + n)".replace(
+            "OUT", repr(str(tmp_path / "out.npy"))
+        )
     )
-    line = ["create-chunk", "-s", "2", "2", "2", "--pattern", "zero", "plugin", "--name", "adds", "-i", "chunk"]
-    done = CliRunner().invoke(cli, [*line, "-f", str(tmp_path / "add.py"), "-a", "n=4"], catch_exceptions=False)
+    line = [
+        "create-chunk",
+        "-s",
+        "2",
+        "2",
+        "2",
+        "--pattern",
+        "zero",
+        "plugin",
+        "--name",
+        "adds",
+        "-i",
+        "chunk",
+    ]
+    done = CliRunner().invoke(
+        cli, [*line, "-f", str(tmp_path / "add.py"), "-a", "n=4"], catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     assert np.load(tmp_path / "out.npy").tolist() == [[[4, 4], [4, 4]], [[4, 4], [4, 4]]]
 
 
 def test_bbox_is_the_box_of_the_task(run_step, plugin) -> None:
-    made = plugin("def execute(box, c):\n    return c if box is None else str(box)", inputs="bbox,chunk")
+    made = plugin(
+        "def execute(box, c):\n    return c if box is None else str(box)", inputs="bbox,chunk"
+    )
     assert made.reads() == ("chunk",)
-    assert run_step(made, bbox=BoundingBox.parse("1-4_2-6_3-8"), chunk=chunk()).values["chunk"] == "1-4_2-6_3-8"
+    assert (
+        run_step(made, bbox=BoundingBox.parse("1-4_2-6_3-8"), chunk=chunk()).values["chunk"]
+        == "1-4_2-6_3-8"
+    )
     given = chunk()
     assert run_step(made, chunk=given).values["chunk"] is given
 
 
 def test_a_library_that_a_plugin_lacks_is_named_with_the_cure(run_step, plugin) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)mine\.py:1: .*'nosuchlibrary'.*pip install \"chunkflow-worker\[plugins\]\""):
+    with pytest.raises(
+        ConfigError,
+        match=r"(?s)mine\.py:1: .*'nosuchlibrary'.*pip install \"chunkflow-worker\[plugins\]\"",
+    ):
         run_step(plugin("import nosuchlibrary"), chunk=chunk())

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.quantize import Quantize
 
 
@@ -26,7 +26,9 @@ def test_a_probability_map(run_step, shape) -> None:
     assert np.abs(made - 255 * probability.reshape(2, 3, 4).astype(float)).max() < 0.501
 
 
-@pytest.mark.parametrize("array", [np.ones((2, 2, 2, 2), np.float32), np.ones((3, 2, 2, 2), np.uint8)])
+@pytest.mark.parametrize(
+    "array", [np.ones((2, 2, 2, 2), np.float32), np.ones((3, 2, 2, 2), np.uint8)]
+)
 def test_only_maps(run_step, array) -> None:
     with pytest.raises(ChunkflowError, match="a map is needed"):
         run_step(Quantize(), chunk=Chunk(array))

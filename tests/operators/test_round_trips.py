@@ -13,16 +13,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Run, find_operator
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_npy import LoadNpy
 from chunkflow_worker.operators.save_npy import SaveNpy
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run, find_operator
+from chunkflow_worker.pipeline.task import Task
 
-NUMBERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
+NUMBERS = (
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float32",
+    "float64",
+)
 ALL = (*NUMBERS, "float16", "bool")
 NEUROGLANCER = tuple(dtype for dtype in NUMBERS if dtype not in ("int64", "float64"))
 
@@ -48,7 +59,11 @@ def zarr(driver: str, dtypes: tuple[str, ...] = ALL, **options: Any) -> Format:
 FORMATS = {
     "h5": Format({"save-h5": {"file_name": "{}/a.h5"}}, {"load-h5": {"file_name": "{}/a.h5"}}),
     "tif": Format({"save-tif": {"file_name": "{}/a.tif"}}, {"load-tif": {"file_name": "{}/a.tif"}}),
-    "nrrd": Format({"save-nrrd": {"file_name": "{}/a.nrrd"}}, {"load-nrrd": {"file_name": "{}/a.nrrd"}}, NUMBERS),
+    "nrrd": Format(
+        {"save-nrrd": {"file_name": "{}/a.nrrd"}},
+        {"load-nrrd": {"file_name": "{}/a.nrrd"}},
+        NUMBERS,
+    ),
     "OME-Zarr 0.4, zarr 2": zarr("zarr"),
     "OME-Zarr 0.5, zarr 3": zarr("zarr3"),
     "OME-Zarr 0.5, zyx": zarr("zarr3", order="zyx"),
@@ -71,7 +86,9 @@ def chunks(draw: st.DrawFn, dtypes: tuple[str, ...]) -> Chunk:
     shape = draw(st.lists(st.integers(1, 5), min_size=3, max_size=4))
     if dtype.kind in "ui":
         limits = np.iinfo(dtype)
-        array = np.random.default_rng(0).integers(limits.min, limits.max, shape, dtype, endpoint=True)
+        array = np.random.default_rng(0).integers(
+            limits.min, limits.max, shape, dtype, endpoint=True
+        )
     else:
         array = np.random.default_rng(0).normal(0, 100, shape).astype(dtype)
     return Chunk(
@@ -85,7 +102,10 @@ def chunks(draw: st.DrawFn, dtypes: tuple[str, ...]) -> Chunk:
 def run_all(run_step: Any, steps: dict[str, dict[str, Any]], folder: str, **values: Any) -> Chunk:
     """Run the operators in that folder; returns the task's chunk."""
     for name, options in steps.items():
-        placed = {key: value.format(folder) if isinstance(value, str) else value for key, value in options.items()}
+        placed = {
+            key: value.format(folder) if isinstance(value, str) else value
+            for key, value in options.items()
+        }
         task = run_step(find_operator(name)(**placed), **values)
     chunk: Chunk = task.chunk("chunk")
     return chunk
@@ -102,32 +122,57 @@ def test_what_is_written_comes_back(run_step, name: str, data: st.DataObject) ->
         back = run_all(run_step, kind.load, folder)
     assert np.array_equal(back.czyx, chunk.czyx)
     assert back.dtype == chunk.dtype
-    layer_type = "segmentation" if name == "precomputed" and chunk.is_segmentation else chunk.layer_type  # create-info says so
-    assert (back.bbox, back.voxel_size, back.layer_type) == (chunk.bbox, chunk.voxel_size, layer_type)
+    layer_type = (
+        "segmentation" if name == "precomputed" and chunk.is_segmentation else chunk.layer_type
+    )  # create-info says so
+    assert (back.bbox, back.voxel_size, back.layer_type) == (
+        chunk.bbox,
+        chunk.voxel_size,
+        layer_type,
+    )
     assert back.array.ndim == (3 if kind.drops and chunk.channels == 1 else chunk.array.ndim)
 
 
-@pytest.mark.parametrize(("name", "dtype"), [(name, d) for name, kind in FORMATS.items() for d in ALL if d not in kind.dtypes])
-def test_a_type_that_the_format_lacks_is_refused(run_step, tmp_path: Path, name: str, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, d) for name, kind in FORMATS.items() for d in ALL if d not in kind.dtypes],
+)
+def test_a_type_that_the_format_lacks_is_refused(
+    run_step, tmp_path: Path, name: str, dtype: str
+) -> None:
     """Trying again would not help, so it is no error of storage."""
     with pytest.raises((ChunkMismatch, ConfigError), match=f"has no {dtype}"):
-        run_all(run_step, FORMATS[name].save, str(tmp_path), chunk=Chunk(np.zeros((1, 2, 3), dtype)))
+        run_all(
+            run_step, FORMATS[name].save, str(tmp_path), chunk=Chunk(np.zeros((1, 2, 3), dtype))
+        )
     assert not list(tmp_path.iterdir())
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chunk=chunks(ALL))
-def test_npy_comes_back_with_the_options_that_its_warning_tells(run_step, caplog, chunk: Chunk) -> None:
+def test_npy_comes_back_with_the_options_that_its_warning_tells(
+    run_step, caplog, chunk: Chunk
+) -> None:
     caplog.clear()
     with TemporaryDirectory() as folder:
         run_step(SaveNpy(file_name=f"{folder}/a.npy"), chunk=chunk)
-        words = " ".join(record.getMessage() for record in caplog.records).partition(" load it with: load-npy")[2]
+        words = " ".join(record.getMessage() for record in caplog.records).partition(
+            " load it with: load-npy"
+        )[2]
         command = cli.get_command(None, "load-npy")  # type: ignore[arg-type]
-        given_options = command.make_context("load-npy", ["--file-name", f"{folder}/a.npy", *shlex.split(words)]).params
-        back = run_step(LoadNpy(**{k: v for k, v in given_options.items() if v is not None})).chunk("chunk")
+        given_options = command.make_context(
+            "load-npy", ["--file-name", f"{folder}/a.npy", *shlex.split(words)]
+        ).params
+        back = run_step(LoadNpy(**{k: v for k, v in given_options.items() if v is not None})).chunk(
+            "chunk"
+        )
     assert np.array_equal(back.array, chunk.array)
     assert (back.dtype, back.array.shape) == (chunk.dtype, chunk.array.shape)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (chunk.bbox, chunk.voxel_size, chunk.layer_type)
+    assert (back.bbox, back.voxel_size, back.layer_type) == (
+        chunk.bbox,
+        chunk.voxel_size,
+        chunk.layer_type,
+    )
 
 
 def test_npy_warns_once_and_only_of_what_is_lost(run_step, tmp_path, caplog) -> None:

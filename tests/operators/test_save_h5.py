@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_h5 import LoadH5
 from chunkflow_worker.operators.save_h5 import SaveH5
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 VOXELS = np.random.default_rng(0).integers(0, 2**16, (4, 5, 6)).astype(np.uint16)
 CHUNK = Chunk(VOXELS, Vec3(-2, 100, 1000), (40.0, 7.16, 7.5))
@@ -43,8 +43,14 @@ def test_the_file_holds_voxels_place_and_kind(run_step, tmp_path) -> None:
 
 def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
     """Named defect of the peer: save-h5 with a prefix wrote every task to the first task's file."""
-    boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4"), BoundingBox.parse("-2-0_0-3_0-4")]
-    with SaveH5(file_name=f"{tmp_path}/part_").open(Run(needed_box=lambda box, bounds: box)) as step:
+    boxes = [
+        BoundingBox.parse("0-2_0-3_0-4"),
+        BoundingBox.parse("2-4_0-3_0-4"),
+        BoundingBox.parse("-2-0_0-3_0-4"),
+    ]
+    with SaveH5(file_name=f"{tmp_path}/part_").open(
+        Run(needed_box=lambda box, bounds: box)
+    ) as step:
         for i, box in enumerate(boxes):
             step(Task(box, {"chunk": Chunk(np.full(box.size, i, np.uint8), box.start)}))
     assert {p.name for p in tmp_path.iterdir()} == {f"part_{box}.h5" for box in boxes}
@@ -59,7 +65,9 @@ def test_one_file_is_not_overwritten_by_the_next_box(tmp_path) -> None:
     with SaveH5(file_name=f"{tmp_path}/a.h5").open(Run(needed_box=lambda box, bounds: box)) as step:
         for _ in range(2):
             step(Task(first, {"chunk": Chunk(np.zeros((1, 1, 1)), first.start)}))
-        with pytest.raises(ConfigError, match="would overwrite what was written for box 0-1_0-1_0-1"):
+        with pytest.raises(
+            ConfigError, match="would overwrite what was written for box 0-1_0-1_0-1"
+        ):
             step(Task(second, {"chunk": Chunk(np.zeros((1, 1, 1)), second.start)}))
     assert stored(tmp_path / "a.h5")["voxel_offset"].tolist() == [0, 0, 0]
 
@@ -84,8 +92,13 @@ def test_without_a_task_s_box_a_prefix_is_completed_by_the_chunk_s(run_step, tmp
 
 
 @pytest.mark.parametrize("layer_type", ["segmentation", "image"])
-def test_ids_of_32_and_64_bits_are_listed_whatever_the_file_said(run_step, tmp_path, layer_type) -> None:
-    run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=Chunk(np.array([[[0, 7, 3]]], np.uint32), layer_type=layer_type))
+def test_ids_of_32_and_64_bits_are_listed_whatever_the_file_said(
+    run_step, tmp_path, layer_type
+) -> None:
+    run_step(
+        SaveH5(file_name=f"{tmp_path}/a.h5"),
+        chunk=Chunk(np.array([[[0, 7, 3]]], np.uint32), layer_type=layer_type),
+    )
     assert stored(tmp_path / "a.h5")["unique_nonzeros"].tolist() == [3, 7]
 
 
@@ -95,8 +108,12 @@ def test_a_segmentation_lists_its_objects(run_step, tmp_path) -> None:
     content = stored(tmp_path / "a.h5")
     assert content["unique_nonzeros"].tolist() == [3, 7, 2**63]
     assert content["layer_type"] == "segmentation"
-    run_step(SaveH5(file_name=f"{tmp_path}/b.h5"), chunk=Chunk(ids[:, :, 1:2], layer_type="segmentation"))
-    assert stored(tmp_path / "b.h5")["unique_nonzeros"].tolist() == [3, 7], "the smallest id is kept where there is no 0"
+    run_step(
+        SaveH5(file_name=f"{tmp_path}/b.h5"), chunk=Chunk(ids[:, :, 1:2], layer_type="segmentation")
+    )
+    assert stored(tmp_path / "b.h5")["unique_nonzeros"].tolist() == [3, 7], (
+        "the smallest id is kept where there is no 0"
+    )
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf", "szip"])
@@ -118,7 +135,9 @@ def test_every_compression_keeps_every_voxel(run_step, tmp_path, compression, dt
 
 
 def test_options_for_place_and_voxel_size(run_step, tmp_path) -> None:
-    run_step(SaveH5(file_name=f"{tmp_path}/a.h5", with_offset=False, voxel_size=(1, 2, 3.5)), chunk=CHUNK)
+    run_step(
+        SaveH5(file_name=f"{tmp_path}/a.h5", with_offset=False, voxel_size=(1, 2, 3.5)), chunk=CHUNK
+    )
     content = stored(tmp_path / "a.h5")
     assert "voxel_offset" not in content
     assert content["voxel_size"].tolist() == [1, 2, 3.5]
@@ -134,7 +153,9 @@ def test_float_to_uint8_saturates_and_leaves_the_chunk_alone(run_step, tmp_path)
 
 
 @pytest.mark.parametrize(("touch", "written"), [(True, ["0-1_0-1_0-1.h5"]), (False, [])])
-def test_nothing_is_said_by_an_empty_file(tmp_path, run_step, touch: bool, written: list[str]) -> None:
+def test_nothing_is_said_by_an_empty_file(
+    tmp_path, run_step, touch: bool, written: list[str]
+) -> None:
     task = Task(BoundingBox.parse("0-1_0-1_0-1"), {"chunk": None})
     run_step(SaveH5(file_name=f"{tmp_path}/", touch=touch), task)
     assert [p.name for p in tmp_path.iterdir()] == written
@@ -148,7 +169,9 @@ def test_a_name_that_no_operator_made_is_not_nothing(tmp_path, run_step) -> None
 
 
 def test_a_dry_run_writes_nothing(tmp_path) -> None:
-    with SaveH5(file_name=f"{tmp_path}/new/").open(Run(lambda box, bounds: box, dry_run=True)) as step:
+    with SaveH5(file_name=f"{tmp_path}/new/").open(
+        Run(lambda box, bounds: box, dry_run=True)
+    ) as step:
         step(task := Task(values={"chunk": CHUNK}))
         step(Task(CHUNK.bbox, {"chunk": None}))
     assert list(tmp_path.iterdir()) == []
@@ -172,11 +195,20 @@ def test_a_write_that_fails_leaves_the_old_file(run_step, tmp_path) -> None:
 
 
 def test_load_h5_reads_it_back(run_step, tmp_path) -> None:
-    chunk = Chunk(np.random.default_rng(2).random((2, 3, 4, 5)), Vec3(-1, -2, -3), (40.0, 7.16, 7.5), "segmentation")
+    chunk = Chunk(
+        np.random.default_rng(2).random((2, 3, 4, 5)),
+        Vec3(-1, -2, -3),
+        (40.0, 7.16, 7.5),
+        "segmentation",
+    )
     run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=chunk)
     back = run_step(LoadH5(file_name=f"{tmp_path}/a.h5")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (chunk.bbox, chunk.voxel_size, chunk.layer_type)
+    assert (back.bbox, back.voxel_size, back.layer_type) == (
+        chunk.bbox,
+        chunk.voxel_size,
+        chunk.layer_type,
+    )
 
 
 @pytest.mark.parametrize(

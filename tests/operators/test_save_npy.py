@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_npy import LoadNpy
 from chunkflow_worker.operators.save_npy import SaveNpy
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint64", "float16", "float64"])
@@ -27,9 +27,13 @@ def test_the_file_holds_the_voxels(run_step, tmp_path, dtype, shape) -> None:
 
 def test_load_npy_finds_the_place_again_by_the_box_in_the_name(run_step, tmp_path) -> None:
     box = BoundingBox.parse("-2-2_3-6_0-5")
-    chunk = Chunk(np.arange(6 * 5 * 7, dtype=np.int32).reshape(6, 5, 7), Vec3(-3, 2, -1), (40.0, 7.16, 7.5))
+    chunk = Chunk(
+        np.arange(6 * 5 * 7, dtype=np.int32).reshape(6, 5, 7), Vec3(-3, 2, -1), (40.0, 7.16, 7.5)
+    )
     run_step(SaveNpy(file_name=f"{tmp_path}/a_"), chunk=chunk, bbox=box)
-    back = run_step(LoadNpy(file_name=f"{tmp_path}/a_", voxel_size=chunk.voxel_size), bbox=box).chunk("chunk")
+    back = run_step(
+        LoadNpy(file_name=f"{tmp_path}/a_", voxel_size=chunk.voxel_size), bbox=box
+    ).chunk("chunk")
     assert np.array_equal(back.array, chunk.cutout(box).array)
     assert (back.bbox, back.voxel_size, back.dtype) == (box, chunk.voxel_size, np.int32)
 
@@ -37,11 +41,15 @@ def test_load_npy_finds_the_place_again_by_the_box_in_the_name(run_step, tmp_pat
 def test_two_boxes_may_not_share_a_file(tmp_path) -> None:
     with SaveNpy(file_name=f"{tmp_path}/a.npy").open(Run(lambda box, bounds: box)) as step:
         step(Task(values={"chunk": Chunk(np.zeros((1, 1, 1)))}))
-        with pytest.raises(ConfigError, match="would overwrite what was written for box 0-1_0-1_0-1"):
+        with pytest.raises(
+            ConfigError, match="would overwrite what was written for box 0-1_0-1_0-1"
+        ):
             step(Task(values={"chunk": Chunk(np.zeros((1, 1, 1)), Vec3(1, 0, 0))}))
 
 
 def test_a_dry_run_writes_nothing(tmp_path) -> None:
-    with SaveNpy(file_name=f"{tmp_path}/a.npy").open(Run(lambda box, bounds: box, dry_run=True)) as step:
+    with SaveNpy(file_name=f"{tmp_path}/a.npy").open(
+        Run(lambda box, bounds: box, dry_run=True)
+    ) as step:
         step(Task(values={"chunk": Chunk(np.zeros((1, 1, 1)))}))
     assert not list(tmp_path.iterdir())

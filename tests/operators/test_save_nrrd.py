@@ -10,15 +10,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_nrrd import LoadNrrd
 from chunkflow_worker.operators.save_nrrd import SaveNrrd
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
-DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
+DTYPES = [
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float32",
+    "float64",
+]
 NAMES = {"uint8": "uint8", "float32": "float", "float64": "double"}
 
 
@@ -63,8 +74,15 @@ def test_channels_are_the_slowest_axis_and_lie_nowhere(run_step, tmp_path) -> No
     shape=st.lists(st.integers(1, 4), min_size=3, max_size=4),
     layer_type=st.sampled_from(["image", "segmentation"]),
 )
-def test_load_nrrd_finds_all_of_it_again(run_step, tmp_path, offset, voxel_size, shape, layer_type) -> None:
-    chunk = Chunk(np.arange(np.prod(shape), dtype=np.int64).reshape(shape), Vec3(*offset), voxel_size, layer_type)
+def test_load_nrrd_finds_all_of_it_again(
+    run_step, tmp_path, offset, voxel_size, shape, layer_type
+) -> None:
+    chunk = Chunk(
+        np.arange(np.prod(shape), dtype=np.int64).reshape(shape),
+        Vec3(*offset),
+        voxel_size,
+        layer_type,
+    )
     run_step(SaveNrrd(file_name=f"{tmp_path}/a.nrrd"), chunk=chunk)
     back = run_step(LoadNrrd(file_name=f"{tmp_path}/a.nrrd")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
@@ -72,7 +90,9 @@ def test_load_nrrd_finds_all_of_it_again(run_step, tmp_path, offset, voxel_size,
     assert back.layer_type == layer_type
 
 
-def test_a_prefix_names_a_file_by_the_task_s_box_to_which_the_chunk_is_cut(run_step, tmp_path) -> None:
+def test_a_prefix_names_a_file_by_the_task_s_box_to_which_the_chunk_is_cut(
+    run_step, tmp_path
+) -> None:
     box = BoundingBox.parse("1-3_1-3_1-3")
     chunk = Chunk(np.arange(64, dtype=np.uint8).reshape(4, 4, 4))
     run_step(SaveNrrd(file_name=f"{tmp_path}/a_"), chunk=chunk, bbox=box)
@@ -95,7 +115,9 @@ def test_types_that_nrrd_lacks_are_refused(run_step, tmp_path, dtype) -> None:
 
 
 def test_two_boxes_may_not_share_a_file_and_a_dry_run_writes_none(tmp_path) -> None:
-    with SaveNrrd(file_name=f"{tmp_path}/a.nrrd").open(Run(lambda box, bounds: box, dry_run=True)) as step:
+    with SaveNrrd(file_name=f"{tmp_path}/a.nrrd").open(
+        Run(lambda box, bounds: box, dry_run=True)
+    ) as step:
         step(Task(values={"chunk": Chunk(np.zeros((1, 1, 1)))}))
         with pytest.raises(ConfigError, match="would overwrite"):
             step(Task(values={"chunk": Chunk(np.zeros((1, 1, 1)), Vec3(1, 0, 0))}))

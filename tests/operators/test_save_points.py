@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.points import Points
 from chunkflow_worker.operators.save_points import SavePoints
-from chunkflow_worker.points import Points
 
 
 def test_a_prefix_names_another_file_for_each_task(run_step, tmp_path: Path) -> None:

@@ -12,15 +12,22 @@ import tensorstore
 from cloudvolume import CloudVolume
 from PIL import Image
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError, StorageUnavailable
-from chunkflow_worker.operator import Run
+from chunkflow_worker.errors import (
+    BoxNotAligned,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    StorageUnavailable,
+)
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
-from chunkflow_worker.task import Task, Written
 
 BOUNDS = BoundingBox.parse("0-20_0-32_0-40")
 RunStep = Callable[..., Task]
@@ -40,7 +47,9 @@ def test_a_box_at_the_volumes_end_is_written_whole(volume: MakeVolume, run_step:
     assert task.written == [Written(made.path, 0, "16-20_16-32_32-40", checksum(chunk.array))]
 
 
-def test_margins_and_what_hangs_over_the_volume_are_cut_off(volume: MakeVolume, run_step: RunStep) -> None:
+def test_margins_and_what_hangs_over_the_volume_are_cut_off(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     box = BoundingBox.parse("16-24_16-32_32-48")
     chunk = noise(box.grow(3))
@@ -50,11 +59,19 @@ def test_margins_and_what_hangs_over_the_volume_are_cut_off(volume: MakeVolume, 
     assert len(made.missing(BOUNDS)) == 3 * 2 * 3 - 1
 
 
-def test_margins_are_cut_off_at_the_end_of_the_image_too(volume: MakeVolume, run_step: RunStep) -> None:
+def test_margins_are_cut_off_at_the_end_of_the_image_too(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
-    chunk = noise(BoundingBox.parse("8-20_12-32_28-40"))  # 4 voxels around the box, as far as there is image
+    chunk = noise(
+        BoundingBox.parse("8-20_12-32_28-40")
+    )  # 4 voxels around the box, as far as there is image
     chunk = Chunk(chunk.array, chunk.voxel_offset, bounds=BOUNDS)
-    run_step(SavePrecomputed(volume_path=made.path), bbox=BoundingBox.parse("8-24_16-32_32-48"), chunk=chunk)
+    run_step(
+        SavePrecomputed(volume_path=made.path),
+        bbox=BoundingBox.parse("8-24_16-32_32-48"),
+        chunk=chunk,
+    )
     inside = BoundingBox.parse("8-20_16-32_32-40")
     assert np.array_equal(made.read(inside), chunk.cutout(inside).array)
 
@@ -62,7 +79,9 @@ def test_margins_are_cut_off_at_the_end_of_the_image_too(volume: MakeVolume, run
 def test_a_hole_in_a_larger_output_volume_is_refused(volume: MakeVolume, run_step: RunStep) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     part = noise(BoundingBox.parse("0-8_0-16_0-16"))
-    task = Task(bbox=BoundingBox.parse("0-8_0-16_0-32"), values={"chunk": part}, voxel_size=part.voxel_size)
+    task = Task(
+        bbox=BoundingBox.parse("0-8_0-16_0-32"), values={"chunk": part}, voxel_size=part.voxel_size
+    )
     with pytest.raises(ChunkMismatch, match="would leave a hole"):
         run_step(SavePrecomputed(volume_path=made.path), task)
     assert len(made.missing(BOUNDS)) == 18
@@ -77,19 +96,31 @@ def test_voxels_of_another_size_are_refused(volume: MakeVolume, run_step: RunSte
     assert len(made.missing(BOUNDS)) == 18
     for size in ((1.0, 1.0, 1.0), (40, 7.1600001, 7.16)):  # nobody told; told with less digits
         run_step(SavePrecomputed(volume_path=made.path), chunk=replace(voxels, voxel_size=size))
-    run_step(SavePrecomputed(volume_path=made.path, mip=1), chunk=replace(voxels, voxel_size=(40, 14.32, 14.32)))
+    run_step(
+        SavePrecomputed(volume_path=made.path, mip=1),
+        chunk=replace(voxels, voxel_size=(40, 14.32, 14.32)),
+    )
 
 
-def test_boxes_that_share_blocks_are_refused_and_nothing_is_written(volume: MakeVolume, run_step: RunStep) -> None:
+def test_boxes_that_share_blocks_are_refused_and_nothing_is_written(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     with pytest.raises(BoxNotAligned, match="0-8_0-16_0-32"):
-        run_step(SavePrecomputed(volume_path=made.path), chunk=noise(BoundingBox.parse("0-8_0-16_0-30")))
+        run_step(
+            SavePrecomputed(volume_path=made.path), chunk=noise(BoundingBox.parse("0-8_0-16_0-30"))
+        )
     with pytest.raises(BoxOutsideVolume):
-        run_step(SavePrecomputed(volume_path=made.path), chunk=noise(BoundingBox.parse("40-48_0-16_0-16")))
+        run_step(
+            SavePrecomputed(volume_path=made.path),
+            chunk=noise(BoundingBox.parse("40-48_0-16_0-16")),
+        )
     assert len(made.missing(BOUNDS)) == 18
 
 
-def test_float_saturates_and_the_chunk_in_memory_stays(volume: MakeVolume, run_step: RunStep) -> None:
+def test_float_saturates_and_the_chunk_in_memory_stays(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     """Named defect of the peer: 1.5 became 126, and the chunk itself was scaled."""
     made = volume("v", BOUNDS, dtype="uint8")
     chunk = Chunk(np.full(BOUNDS.size, 1.5, np.float32))
@@ -102,7 +133,9 @@ def test_voxels_that_were_not_numbers_are_counted(volume: MakeVolume, run_step: 
     made = volume("v", BOUNDS, dtype="uint8")
     array = np.full(BOUNDS.size, 0.5, np.float32)
     array[3, 4, 5:7] = np.nan
-    (written,) = run_step(SavePrecomputed(volume_path=made.path), chunk=Chunk(array, BOUNDS.start)).written
+    (written,) = run_step(
+        SavePrecomputed(volume_path=made.path), chunk=Chunk(array, BOUNDS.start)
+    ).written
     assert written.nan == 2
 
 
@@ -119,7 +152,9 @@ def test_volume_is_not_made_by_saving(tmp_path: Path, run_step: RunStep) -> None
     assert not (tmp_path / "v").exists()
 
 
-def test_blocks_that_did_not_arrive_are_noticed(volume: MakeVolume, run_step: RunStep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_that_did_not_arrive_are_noticed(
+    volume: MakeVolume, run_step: RunStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     monkeypatch.setattr(PrecomputedVolume, "write", lambda *_: None)
     with pytest.raises(StorageUnavailable, match="18 blocks are absent after writing"):
@@ -129,7 +164,9 @@ def test_blocks_that_did_not_arrive_are_noticed(volume: MakeVolume, run_step: Ru
 def test_dry_run_and_dark_chunks_write_nothing(volume: MakeVolume, run_step: RunStep) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     task = Task(values={"chunk": noise(BOUNDS)})
-    with SavePrecomputed(volume_path=made.path).open(Run(needed_box=lambda b, _: b, dry_run=True)) as step:
+    with SavePrecomputed(volume_path=made.path).open(
+        Run(needed_box=lambda b, _: b, dry_run=True)
+    ) as step:
         step(task)
     run_step(SavePrecomputed(volume_path=made.path, intensity_threshold=254), chunk=noise(BOUNDS))
     assert len(made.missing(BOUNDS)) == 18
@@ -153,16 +190,23 @@ def test_log_and_thumbnail(volume: MakeVolume, run_step: RunStep, tmp_path: Path
         assert np.array_equal(np.asarray(picture), task.chunk("chunk").array[10])
 
 
-def test_the_thumbnail_of_more_than_8_bits_is_not_all_white(volume: MakeVolume, run_step: RunStep, tmp_path: Path) -> None:
+def test_the_thumbnail_of_more_than_8_bits_is_not_all_white(
+    volume: MakeVolume, run_step: RunStep, tmp_path: Path
+) -> None:
     made = volume("v", BOUNDS, dtype="uint16")
     grey = noise(BOUNDS).array.astype(np.uint16) * 100
-    run_step(SavePrecomputed(volume_path=made.path, create_thumbnail=True), chunk=Chunk(grey, BOUNDS.start))
+    run_step(
+        SavePrecomputed(volume_path=made.path, create_thumbnail=True),
+        chunk=Chunk(grey, BOUNDS.start),
+    )
     with Image.open(tmp_path / "v" / "thumbnail" / f"{BOUNDS}.png") as picture:
         assert np.array_equal(np.asarray(picture), np.rint(grey[10] * (255 / grey[10].max())))
 
 
 def by_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
-    return tensorstore.open({"driver": "neuroglancer_precomputed", "kvstore": store}, open=True).result()
+    return tensorstore.open(
+        {"driver": "neuroglancer_precomputed", "kvstore": store}, open=True
+    ).result()
 
 
 @pytest.mark.parametrize(
@@ -176,10 +220,17 @@ def by_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
         ("jpeg", "uint8", 1, 12),  # grey values that it may be off by
     ],
 )
-def test_tensorstore_and_cloudvolume_read_it(run_step: RunStep, tmp_path: Path, encoding, dtype, channels, off) -> None:
+def test_tensorstore_and_cloudvolume_read_it(
+    run_step: RunStep, tmp_path: Path, encoding, dtype, channels, off
+) -> None:
     ramp = np.indices((11, 23, 37)).sum(axis=0) * 3
     array = np.stack([ramp + channel for channel in range(channels)]).astype(dtype)
-    chunk = Chunk(array, Vec3(-3, 10, 100), (40.0, 7.16, 8.0), "segmentation" if encoding.startswith("comp") else "image")
+    chunk = Chunk(
+        array,
+        Vec3(-3, 10, 100),
+        (40.0, 7.16, 8.0),
+        "segmentation" if encoding.startswith("comp") else "image",
+    )
     path = f"file://{tmp_path}/v"
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
     run_step(SavePrecomputed(volume_path=path, compress=False), chunk=chunk)
@@ -189,7 +240,9 @@ def test_tensorstore_and_cloudvolume_read_it(run_step: RunStep, tmp_path: Path, 
     assert [unit and unit.multiplier for unit in opened.dimension_units] == [8.0, 7.16, 40.0, None]
     theirs = [opened.read().result(), CloudVolume(path, progress=False)[:]]
     for voxels in theirs:
-        assert np.abs(np.asarray(voxels).transpose().astype(float) - array.astype(float)).max() <= off
+        assert (
+            np.abs(np.asarray(voxels).transpose().astype(float) - array.astype(float)).max() <= off
+        )
 
 
 @pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
@@ -201,19 +254,32 @@ def test_tensorstore_reads_compressed_blocks_of_an_object_store(
 
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=unique_name)
-    chunk = Chunk(np.arange(11 * 23 * 37, dtype=np.uint32).reshape(11, 23, 37), Vec3(-3, 10, 100), layer_type="segmentation")
+    chunk = Chunk(
+        np.arange(11 * 23 * 37, dtype=np.uint32).reshape(11, 23, 37),
+        Vec3(-3, 10, 100),
+        layer_type="segmentation",
+    )
     path = f"s3://{unique_name}/v"
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
     run_step(SavePrecomputed(volume_path=path), chunk=chunk)
-    [first, *_] = [o["Key"] for o in s3.list_objects_v2(Bucket=unique_name, Prefix="v/1")["Contents"]]
+    [first, *_] = [
+        o["Key"] for o in s3.list_objects_v2(Bucket=unique_name, Prefix="v/1")["Contents"]
+    ]
     assert s3.head_object(Bucket=unique_name, Key=first)["ContentEncoding"] == "gzip"
-    place = {"bucket": unique_name, "path": "v/", "endpoint": aws["AWS_ENDPOINT_URL"], "aws_region": "us-east-1"}
+    place = {
+        "bucket": unique_name,
+        "path": "v/",
+        "endpoint": aws["AWS_ENDPOINT_URL"],
+        "aws_region": "us-east-1",
+    }
     opened = by_tensorstore({"driver": "s3", **place, "aws_credentials": {"type": "environment"}})
     assert np.array_equal(opened[..., 0].read().result().transpose(), chunk.array)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_block_that_was_stored_the_other_way_is_replaced(volume: MakeVolume, run_step: RunStep, first: bool) -> None:
+def test_a_block_that_was_stored_the_other_way_is_replaced(
+    volume: MakeVolume, run_step: RunStep, first: bool
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     old, new = noise(BOUNDS), noise(BOUNDS).with_array(np.full(BOUNDS.size, 7, np.uint8))
     for chunk, compress in ((old, first), (new, not first)):

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from chunkflow_worker.bbox import BoundingBox
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.synapses import Synapses
 from chunkflow_worker.operators.load_synapses import LoadSynapses
 from chunkflow_worker.operators.save_synapses import SaveSynapses
-from chunkflow_worker.synapses import Synapses
 
 PLACES = st.integers(-(2**31), 2**31 - 1)
 
@@ -35,7 +35,9 @@ def synapses(draw: st.DrawFn) -> Synapses:
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_synapses=synapses(), ending=st.sampled_from(["h5", "json"]))
-def test_load_synapses_reads_back_what_was_written(run_step, given_synapses: Synapses, ending: str) -> None:
+def test_load_synapses_reads_back_what_was_written(
+    run_step, given_synapses: Synapses, ending: str
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run_step(SaveSynapses(file_path=f"{folder}/s.{ending}"), syns=given_synapses)
         back = run_step(LoadSynapses(file_path=f"{folder}/s.{ending}")).values["syns"]
@@ -46,10 +48,14 @@ def test_load_synapses_reads_back_what_was_written(run_step, given_synapses: Syn
     assert back.voxel_size == given_synapses.voxel_size
 
 
-def test_a_prefix_names_another_file_for_each_task_in_the_peers_layout(run_step, tmp_path: Path) -> None:
+def test_a_prefix_names_another_file_for_each_task_in_the_peers_layout(
+    run_step, tmp_path: Path
+) -> None:
     operator = SaveSynapses(file_path=f"{tmp_path}/")
     for z in (0, 1):
-        one = Synapses(np.array([[z, 1, 2]], np.int32), np.array([[z, 3, 4]], np.int32), np.zeros(1, np.int32))
+        one = Synapses(
+            np.array([[z, 1, 2]], np.int32), np.array([[z, 3, 4]], np.int32), np.zeros(1, np.int32)
+        )
         run_step(operator, bbox=BoundingBox.parse(f"{z}-{z + 1}_0-9_0-9"), syns=one)
     for z in (0, 1):
         with h5py.File(tmp_path / f"{z}-{z + 1}_0-9_0-9.h5") as file:

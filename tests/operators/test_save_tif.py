@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_tif import LoadTif
 from chunkflow_worker.operators.save_tif import SaveTif
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 DTYPES = ["uint8", "uint16", "uint32", "uint64", "int16", "int64", "float16", "float32", "float64"]
 
@@ -29,9 +29,16 @@ def test_the_type_stays(run_step, tmp_path, dtype: str) -> None:
     assert task.bytes_written == array.nbytes
 
 
-@pytest.mark.parametrize(("compression", "stored"), [("", 1), ("zlib", 8), ("lzw", 5), ("lzma", 34925), ("packints", 32773)])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 4), (5, 6, 3), (2, 3, 17, 9), (1, 2, 3, 4), (3, 1, 4, 3)])
-def test_every_compression_keeps_every_voxel_one_page_a_section(run_step, tmp_path, compression, stored, shape) -> None:
+@pytest.mark.parametrize(
+    ("compression", "stored"),
+    [("", 1), ("zlib", 8), ("lzw", 5), ("lzma", 34925), ("packints", 32773)],
+)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 17, 4), (5, 6, 3), (2, 3, 17, 9), (1, 2, 3, 4), (3, 1, 4, 3)]
+)
+def test_every_compression_keeps_every_voxel_one_page_a_section(
+    run_step, tmp_path, compression, stored, shape
+) -> None:
     array = np.random.default_rng(1).integers(0, 255, shape).astype(np.uint8)
     run_step(SaveTif(file_name=f"{tmp_path}/a.tif", compression=compression), chunk=Chunk(array))
     with tifffile.TiffFile(tmp_path / "a.tif") as tif:
@@ -49,27 +56,55 @@ def test_jpeg_comes_near_and_takes_bytes_alone(run_step, tmp_path) -> None:
     array = (z * 50 + y + x).astype(np.uint8)
     run_step(SaveTif(file_name=f"{tmp_path}/a.tif", compression="jpeg"), chunk=Chunk(array))
     assert np.abs(tifffile.imread(tmp_path / "a.tif").astype(int) - array).max() <= 4
-    with pytest.raises(ChunkMismatch, match="jpeg takes uint8, and the chunk is float32; add --dtype uint8"):
-        run_step(SaveTif(file_name=f"{tmp_path}/b.tif", compression="jpeg"), chunk=Chunk(array.astype(np.float32)))
-    run_step(SaveTif(file_name=f"{tmp_path}/b.tif", compression="jpeg", dtype="uint8"), chunk=Chunk(array / np.float32(255)))
+    with pytest.raises(
+        ChunkMismatch, match="jpeg takes uint8, and the chunk is float32; add --dtype uint8"
+    ):
+        run_step(
+            SaveTif(file_name=f"{tmp_path}/b.tif", compression="jpeg"),
+            chunk=Chunk(array.astype(np.float32)),
+        )
+    run_step(
+        SaveTif(file_name=f"{tmp_path}/b.tif", compression="jpeg", dtype="uint8"),
+        chunk=Chunk(array / np.float32(255)),
+    )
     assert np.abs(tifffile.imread(tmp_path / "b.tif").astype(int) - array).max() <= 4
 
 
 def test_load_tif_finds_the_place_again(run_step, tmp_path) -> None:
-    chunk = Chunk(np.arange(24, dtype=np.uint32).reshape(2, 3, 4), Vec3(-2, 100, 1000), (40.0, 7.16, 7.5), "segmentation")
+    chunk = Chunk(
+        np.arange(24, dtype=np.uint32).reshape(2, 3, 4),
+        Vec3(-2, 100, 1000),
+        (40.0, 7.16, 7.5),
+        "segmentation",
+    )
     run_step(SaveTif(file_name=f"{tmp_path}/a.tif"), chunk=chunk)
     back = run_step(LoadTif(file_name=f"{tmp_path}/a.tif")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (chunk.bbox, chunk.voxel_size, "segmentation")
-    given = LoadTif(file_name=f"{tmp_path}/a.tif", voxel_offset=(0, 0, 0), voxel_size=(1, 2, 3), layer_type="image")
+    assert (back.bbox, back.voxel_size, back.layer_type) == (
+        chunk.bbox,
+        chunk.voxel_size,
+        "segmentation",
+    )
+    given = LoadTif(
+        file_name=f"{tmp_path}/a.tif",
+        voxel_offset=(0, 0, 0),
+        voxel_size=(1, 2, 3),
+        layer_type="image",
+    )
     other = run_step(given).chunk("chunk")
-    assert (str(other.bbox), other.voxel_size, other.layer_type) == ("0-2_0-3_0-4", (1.0, 2.0, 3.0), "image")
+    assert (str(other.bbox), other.voxel_size, other.layer_type) == (
+        "0-2_0-3_0-4",
+        (1.0, 2.0, 3.0),
+        "image",
+    )
 
 
 def test_every_task_gets_its_own_file(tmp_path) -> None:
     """Named defect of the peer: save-tif wrote every task to one file."""
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
-    with SaveTif(file_name=f"{tmp_path}/part_").open(Run(needed_box=lambda box, bounds: box)) as step:
+    with SaveTif(file_name=f"{tmp_path}/part_").open(
+        Run(needed_box=lambda box, bounds: box)
+    ) as step:
         for i, box in enumerate(boxes):
             step(Task(box, {"chunk": Chunk(np.full(box.size, i, np.uint8), box.start)}))
     assert {p.name for p in tmp_path.iterdir()} == {f"part_{box}.tif" for box in boxes}
@@ -86,7 +121,9 @@ def test_without_a_name_the_box_names_the_file(run_step, tmp_path, monkeypatch) 
 
 
 def test_one_file_is_not_overwritten_by_the_next_box(tmp_path) -> None:
-    with SaveTif(file_name=f"{tmp_path}/a.tiff").open(Run(needed_box=lambda box, bounds: box)) as step:
+    with SaveTif(file_name=f"{tmp_path}/a.tiff").open(
+        Run(needed_box=lambda box, bounds: box)
+    ) as step:
         step(Task(values={"chunk": Chunk(np.zeros((1, 1, 1), np.uint8))}))
         with pytest.raises(ConfigError, match="would overwrite"):
             step(Task(values={"chunk": Chunk(np.ones((1, 1, 1), np.uint8), Vec3(1, 0, 0))}))
@@ -95,7 +132,11 @@ def test_one_file_is_not_overwritten_by_the_next_box(tmp_path) -> None:
 
 def test_the_chunk_is_cut_to_the_task_s_box(run_step, tmp_path) -> None:
     array = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
-    run_step(SaveTif(file_name=f"{tmp_path}/a.tif"), bbox=BoundingBox.parse("1-3_1-4_0-6"), chunk=Chunk(array))
+    run_step(
+        SaveTif(file_name=f"{tmp_path}/a.tif"),
+        bbox=BoundingBox.parse("1-3_1-4_0-6"),
+        chunk=Chunk(array),
+    )
     assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), array[1:3, 1:4])
 
 
@@ -107,7 +148,9 @@ def test_conversion_saturates_and_leaves_the_chunk_alone(run_step, tmp_path) -> 
 
 
 def test_a_dry_run_writes_nothing(tmp_path) -> None:
-    with SaveTif(file_name=f"{tmp_path}/new/").open(Run(lambda box, bounds: box, dry_run=True)) as step:
+    with SaveTif(file_name=f"{tmp_path}/new/").open(
+        Run(lambda box, bounds: box, dry_run=True)
+    ) as step:
         step(task := Task(values={"chunk": Chunk(np.zeros((1, 1, 1), np.uint8))}))
     assert list(tmp_path.iterdir()) == []
     assert task.bytes_written == 0
@@ -123,7 +166,10 @@ def test_doing_a_task_twice_leaves_the_same_bytes(run_step, tmp_path) -> None:
 def test_a_file_over_four_gigabytes_is_a_bigtiff(run_step, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("chunkflow_worker.operators.save_tif.BIGGEST_CLASSIC_TIFF", 10)
     for size, big in ((10, False), (11, True)):
-        run_step(SaveTif(file_name=f"{tmp_path}/{size}.tif"), chunk=Chunk(np.zeros((1, 1, size), np.uint8)))
+        run_step(
+            SaveTif(file_name=f"{tmp_path}/{size}.tif"),
+            chunk=Chunk(np.zeros((1, 1, size), np.uint8)),
+        )
         with tifffile.TiffFile(tmp_path / f"{size}.tif") as tif:
             assert tif.is_bigtiff is big
 
@@ -131,8 +177,14 @@ def test_a_file_over_four_gigabytes_is_a_bigtiff(run_step, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"compression": "delta"}, "'delta' is not one of its values\n.*legal: '', 'zlib', 'lzw', 'lzma', 'packints' or 'jpeg'"),
-        ({"compression": "jpeg", "dtype": "uint16"}, "compression jpeg takes uint8 alone, and dtype is uint16"),
+        (
+            {"compression": "delta"},
+            "'delta' is not one of its values\n.*legal: '', 'zlib', 'lzw', 'lzma', 'packints' or 'jpeg'",
+        ),
+        (
+            {"compression": "jpeg", "dtype": "uint16"},
+            "compression jpeg takes uint8 alone, and dtype is uint16",
+        ),
         ({"file_name": "s3://bucket/a.tif"}, "without a protocol"),
     ],
 )

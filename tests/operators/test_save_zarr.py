@@ -16,14 +16,14 @@ import tensorstore
 import yaozarrs
 import zarr
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_zarr import LoadZarr
 from chunkflow_worker.operators.save_zarr import SaveZarr
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 DRIVERS = ["zarr", "zarr3", "n5"]
 BOUNDS = BoundingBox.parse("-8-12_16-50_0-40")
@@ -49,21 +49,33 @@ def test_load_zarr_finds_all_of_it_again(run_step, tmp_path, driver, order, chan
     assert task.bytes_written == array.nbytes
     back = run_step(LoadZarr(store=store)).chunk("chunk")
     assert np.array_equal(back.array, array)
-    assert (back.bbox, back.bounds, back.voxel_size, back.dtype) == (BOUNDS, BOUNDS, CHUNK.voxel_size, np.uint16)
+    assert (back.bbox, back.bounds, back.voxel_size, back.dtype) == (
+        BOUNDS,
+        BOUNDS,
+        CHUNK.voxel_size,
+        np.uint16,
+    )
     assert back.layer_type == "segmentation"
 
 
 @pytest.mark.parametrize("driver", ["zarr", "zarr3"])
 @pytest.mark.parametrize("order", ["zyx", "xyz"])
-def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(run_step, tmp_path, driver, order) -> None:
+def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(
+    run_step, tmp_path, driver, order
+) -> None:
     array = np.stack([VOXELS, VOXELS[::-1]])
-    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS), chunk=CHUNK.with_array(array))
+    run_step(
+        SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS),
+        chunk=CHUNK.with_array(array),
+    )
     group = zarr.open_group(f"{tmp_path}/a", mode="r")
     assert np.array_equal(group["0"][:], array if order == "zyx" else array.transpose(0, 3, 2, 1))
     told = scales(tmp_path / "a", driver)
     space = [{"name": n, "type": "space", "unit": "nanometer"} for n in order]
     assert told["axes"] == [{"name": "c", "type": "channel"}, *space]
-    assert told.get("version") == ("0.4" if driver == "zarr" else None)  # 0.5 tells it beside the multiscales
+    assert told.get("version") == (
+        "0.4" if driver == "zarr" else None
+    )  # 0.5 tells it beside the multiscales
     assert driver == "zarr" or group.attrs["ome"]["version"] == "0.5"
     [dataset] = told["datasets"]
     scale, translation = dataset["coordinateTransformations"]
@@ -79,11 +91,20 @@ def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(run_step, tmp_p
 def test_the_metadata_are_valid_ome_zarr(run_step, tmp_path, driver, order, channels) -> None:
     """By yaozarrs, whose models are those of the specification; two levels."""
     array = np.stack([VOXELS, VOXELS[::-1]]) if channels else VOXELS
-    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS), chunk=CHUNK.with_array(array))
-    coarse = Chunk(array[..., ::2, ::2, ::2], BOUNDS.start // 2, (80.0, 14.32, 16.0), "segmentation")
-    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, mip=1, **BLOCKS), chunk=coarse)
+    run_step(
+        SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS),
+        chunk=CHUNK.with_array(array),
+    )
+    coarse = Chunk(
+        array[..., ::2, ::2, ::2], BOUNDS.start // 2, (80.0, 14.32, 16.0), "segmentation"
+    )
+    run_step(
+        SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, mip=1, **BLOCKS), chunk=coarse
+    )
     if driver == "zarr":
-        valid = yaozarrs.validate_ome_json((tmp_path / "a" / ".zattrs").read_text(), yaozarrs.v04.Image)
+        valid = yaozarrs.validate_ome_json(
+            (tmp_path / "a" / ".zattrs").read_text(), yaozarrs.v04.Image
+        )
     else:
         valid = yaozarrs.validate_ome_json(
             (tmp_path / "a" / "zarr.json").read_text(), yaozarrs.v05.OMEZarrGroupJSON
@@ -109,7 +130,9 @@ def test_tensorstore_reads_it(run_step, tmp_path, driver, key) -> None:
         )
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "uint16", "uint32", "uint64", "int64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int8", "uint16", "uint32", "uint64", "int64", "float32", "float64"]
+)
 @pytest.mark.parametrize("driver", ["zarr", "zarr3"])
 def test_the_type_is_the_chunk_s(run_step, tmp_path, dtype, driver) -> None:
     """chunkflow 1.2.0 makes float64 of everything."""
@@ -123,7 +146,13 @@ def test_the_type_is_the_chunk_s(run_step, tmp_path, dtype, driver) -> None:
 def test_a_given_type_scales_bytes_and_saturates(run_step, tmp_path) -> None:
     floats = Chunk(np.array([[[-1, 0, 0.2, 1, 1.5]]], np.float32))
     run_step(SaveZarr(store=f"{tmp_path}/a", dtype="uint8"), chunk=floats)
-    assert run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk").array.ravel().tolist() == [0, 0, 51, 255, 255]
+    assert run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk").array.ravel().tolist() == [
+        0,
+        0,
+        51,
+        255,
+        255,
+    ]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -132,7 +161,9 @@ def test_boxes_make_one_image_and_zeros_are_stored(tmp_path, driver) -> None:
     array = VOXELS.copy()
     array[:8, :16, :16] = 0
     chunk = CHUNK.with_array(array)
-    with SaveZarr(store=f"{tmp_path}/a", driver=driver, order="zyx", **BLOCKS).open(Run(lambda box, bounds: box)) as step:
+    with SaveZarr(store=f"{tmp_path}/a", driver=driver, order="zyx", **BLOCKS).open(
+        Run(lambda box, bounds: box)
+    ) as step:
         boxes = list(BOUNDS.split(Vec3(8, 32, 16)))
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda box: step(Task(box, {"chunk": chunk.cutout(box)})), boxes))
@@ -146,11 +177,11 @@ def test_workers_may_begin_at_once(tmp_path, driver) -> None:
     """Each process makes the image and two levels, and writes its own box."""
     code = """
 import sys, numpy as np
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.operators.save_zarr import SaveZarr
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.task import Task
 bounds = BoundingBox.parse("0-32_0-8_0-8")
 n = int(sys.argv[3])
 box = BoundingBox(Vec3(8 * n, 0, 0), Vec3(8 * n + 8, 8, 8))
@@ -164,20 +195,37 @@ for mip in (n % 2, (n + 1) % 2):
     assert [w.wait(60) for w in workers] == [0] * 4
     with LoadZarr(store=f"{tmp_path}/a").open(Run(lambda box, bounds: box)) as step:
         step(task := Task())
-    assert task.chunk("chunk").array[:, 0, 0].tolist() == [n + 1 for n in range(4) for _ in range(8)]
+    assert task.chunk("chunk").array[:, 0, 0].tolist() == [
+        n + 1 for n in range(4) for _ in range(8)
+    ]
     if driver != "n5":
         levels = scales(tmp_path / "a", driver)["datasets"]
         assert [level["path"] for level in levels] == ["0", "1"]
-        assert [level["coordinateTransformations"][0]["scale"][2] for level in levels] == [40.0, 80.0]
+        assert [level["coordinateTransformations"][0]["scale"][2] for level in levels] == [
+            40.0,
+            80.0,
+        ]
 
 
-def test_a_shape_and_a_resolution_make_an_image_before_its_extent_is_known(run_step, tmp_path) -> None:
+def test_a_shape_and_a_resolution_make_an_image_before_its_extent_is_known(
+    run_step, tmp_path
+) -> None:
     box = BoundingBox.parse("8-16_0-16_16-32")
     chunk = Chunk(np.ones(box.size, np.uint8), box.start)
-    save = SaveZarr(store=f"{tmp_path}/a", shape=(20, 30, 40), resolution=(40, 8, 8), mip=1, chunk_size=(8, 16, 16))
+    save = SaveZarr(
+        store=f"{tmp_path}/a",
+        shape=(20, 30, 40),
+        resolution=(40, 8, 8),
+        mip=1,
+        chunk_size=(8, 16, 16),
+    )
     run_step(save, bbox=box, chunk=chunk)
     back = run_step(LoadZarr(store=f"{tmp_path}/a", path="1"), bbox=box).chunk("chunk")
-    assert (back.bbox, str(back.bounds), back.voxel_size) == (box, "0-20_0-30_0-40", (80.0, 16.0, 16.0))
+    assert (back.bbox, str(back.bounds), back.voxel_size) == (
+        box,
+        "0-20_0-30_0-40",
+        (80.0, 16.0, 16.0),
+    )
     assert back.array.all()
     with pytest.raises(ConfigError, match="shape: is not given, there is no image yet"):
         run_step(SaveZarr(store=f"{tmp_path}/b"), bbox=box, chunk=chunk)
@@ -205,18 +253,26 @@ def test_boxes_that_share_blocks_are_refused(run_step, tmp_path) -> None:
         ({"chunk_size": (4, 4, 4)}, "chunk_size"),
     ],
 )
-def test_options_that_contradict_an_existing_image_are_told(run_step, tmp_path, options, text) -> None:
+def test_options_that_contradict_an_existing_image_are_told(
+    run_step, tmp_path, options, text
+) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
     with pytest.raises(ConfigError, match=f"{text}: .* is asked for, and .*/a/0 has"):
         run_step(SaveZarr(store=f"{tmp_path}/a", **options), chunk=CHUNK)
     with pytest.raises(ChunkMismatch, match="has 1 channels, and the chunk has 2"):
-        run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=CHUNK.with_array(np.stack([VOXELS, VOXELS])))
+        run_step(
+            SaveZarr(store=f"{tmp_path}/a"), chunk=CHUNK.with_array(np.stack([VOXELS, VOXELS]))
+        )
 
 
-def test_voxels_of_another_size_than_the_image_s_are_refused_unless_resolution_overrides(run_step, tmp_path) -> None:
+def test_voxels_of_another_size_than_the_image_s_are_refused_unless_resolution_overrides(
+    run_step, tmp_path
+) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
     other = replace(CHUNK, voxel_size=(8.0, 8.0, 8.0))
-    with pytest.raises(ChunkMismatch, match=r"the chunk has voxels of \[8.0, 8.0, 8.0\] nm, and those of .*/a/0"):
+    with pytest.raises(
+        ChunkMismatch, match=r"the chunk has voxels of \[8.0, 8.0, 8.0\] nm, and those of .*/a/0"
+    ):
         run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=other)
     run_step(SaveZarr(store=f"{tmp_path}/a", resolution=CHUNK.voxel_size), chunk=other)
 
@@ -229,13 +285,18 @@ def test_a_level_of_other_axes_is_refused(run_step, tmp_path) -> None:
 
 def test_an_array_of_another_format_is_refused(run_step, tmp_path) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", driver="zarr", **BLOCKS), chunk=CHUNK)
-    with pytest.raises(ConfigError, match="another one lies here already: it is of the format zarr\n    choose another path"):
+    with pytest.raises(
+        ConfigError,
+        match="another one lies here already: it is of the format zarr\n    choose another path",
+    ):
         run_step(SaveZarr(store=f"{tmp_path}/a", driver="zarr3", **BLOCKS), chunk=CHUNK)
     assert not (tmp_path / "a" / "0" / "zarr.json").exists()
 
 
 def test_an_array_that_chunkflow_made_at_the_store_itself_is_written(run_step, tmp_path) -> None:
-    made = zarr.create_array(f"{tmp_path}/a", shape=(40, 50, 12), chunks=(8, 8, 4), dtype="u2", zarr_format=2)
+    made = zarr.create_array(
+        f"{tmp_path}/a", shape=(40, 50, 12), chunks=(8, 8, 4), dtype="u2", zarr_format=2
+    )
     chunk = Chunk(VOXELS[8:, :34], Vec3(0, 16, 0))
     run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=chunk)
     assert np.array_equal(made[:, 16:, :], chunk.array.transpose())
@@ -248,7 +309,11 @@ def test_a_dry_run_writes_nothing(tmp_path) -> None:
 
 
 def test_a_hole_is_refused(run_step, tmp_path) -> None:
-    task = Task(BOUNDS, {"chunk": CHUNK.cutout(BoundingBox.parse("-8-0_16-50_0-40"))}, voxel_size=CHUNK.voxel_size)
+    task = Task(
+        BOUNDS,
+        {"chunk": CHUNK.cutout(BoundingBox.parse("-8-0_16-50_0-40"))},
+        voxel_size=CHUNK.voxel_size,
+    )
     with pytest.raises(ChunkMismatch, match="would leave a hole"):
         run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), task)
 
@@ -261,14 +326,24 @@ def test_an_object_store_holds_images_too(run_step, aws, unique_name, driver) ->
     save = SaveZarr(store=f"s3://{unique_name}/some/image", driver=driver, **BLOCKS)
     run_step(save, chunk=CHUNK)
     run_step(save, chunk=CHUNK)
-    assert np.array_equal(run_step(LoadZarr(store=f"s3://{unique_name}/some/image")).chunk("chunk").array, VOXELS)
+    assert np.array_equal(
+        run_step(LoadZarr(store=f"s3://{unique_name}/some/image")).chunk("chunk").array, VOXELS
+    )
 
 
-@pytest.mark.parametrize(("option", "value"), [("order", "yxz"), ("dtype", "text"), ("shape", [0, 1, 1]), ("store", "ftp://a/b")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("order", "yxz"), ("dtype", "text"), ("shape", [0, 1, 1]), ("store", "ftp://a/b")],
+)
 def test_wrong_options_are_told(tmp_path, option, value) -> None:
-    with pytest.raises(ConfigError, match=r"takes xyz or zyx|takes a type|above 0|unknown protocol"):  # noqa: PT012
-        chain = Pipeline.parse(
-            {"operators": [{"op": "create-chunk"}, {"op": "save-zarr", "store": f"{tmp_path}/a", option: value}]}
-        )
+    save = {"op": "save-zarr", "store": f"{tmp_path}/a", option: value}
+
+    def run() -> None:
+        chain = Pipeline.parse({"operators": [{"op": "create-chunk"}, save]})
         with chain.open() as opened:
             opened.run(Task())
+
+    with pytest.raises(
+        ConfigError, match=r"takes xyz or zyx|takes a type|above 0|unknown protocol"
+    ):
+        run()

@@ -13,19 +13,23 @@ from cloudvolume import CloudVolume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.cli.worker import cli as worker_cli
+from chunkflow_worker.config.options import click_options
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.fit import block_size, fit_box
 from chunkflow_worker.inference.lattice import PatchShape, make_lattice
 from chunkflow_worker.operators.inference import Inference
 from chunkflow_worker.operators.setup_env import SetupEnv
-from chunkflow_worker.options import click_options
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume, volume_bounds
 
-SMALL = {"volume_start": (-4, 10, 20), "volume_size": (60, 300, 500), "output_patch_size": (8, 32, 32)}
+SMALL = {
+    "volume_start": (-4, 10, 20),
+    "volume_size": (60, 300, 500),
+    "output_patch_size": (8, 32, 32),
+}
 SMALL |= {"max_ram_size": 0.02, "max_mip": 5, "layer_path": "out"}
 
 
@@ -81,7 +85,12 @@ def test_the_flag_that_the_peer_gave_twice_means_channels() -> None:
 def test_the_info_is_what_was_asked_for(folder: Path) -> None:
     output = chunkflow(**SMALL, channel_num=3, dtype="uint8", voxel_size=(30, 7.5, 6))
     volume = CloudVolume(f"file://{folder}/out", progress=False)
-    assert (volume.num_channels, volume.dtype, volume.layer_type, len(volume.info["scales"])) == (3, "uint8", "image", 1)
+    assert (volume.num_channels, volume.dtype, volume.layer_type, len(volume.info["scales"])) == (
+        3,
+        "uint8",
+        "image",
+        1,
+    )
     assert list(volume.resolution) == [6, 7.5, 30]
     assert (list(volume.bounds.minpt), list(volume.bounds.maxpt)) == ([20, 10, -4], [520, 310, 56])
     assert list(volume.underlying[::-1]) == list(printed(output, "block size"))
@@ -90,7 +99,9 @@ def test_the_info_is_what_was_asked_for(folder: Path) -> None:
 
 @pytest.mark.parametrize("mip", [0, 1, 2])
 def test_the_boxes_cover_the_volume_once_in_whole_blocks(folder: Path, mip: int) -> None:
-    operator = SetupEnv(**(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)}))
+    operator = SetupEnv(
+        **(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)})
+    )
     chunkflow(**(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)}))
     bounds, volume = volume_bounds("out", mip), PrecomputedVolume("out", mip)
     seen = np.zeros(bounds.size, int)
@@ -115,7 +126,9 @@ def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> Non
     assert (inference.num_output_channels, inference.output_crop_margin) == (3, Vec3(2, 8, 8))
     size = printed(output, "output chunk size")
     assert (
-        inference.plan(size, "uint8", Vec3(1, 1, 1))[0].split(" patches")[0].endswith(f": {printed(output, 'patch num').product}")
+        inference.plan(size, "uint8", Vec3(1, 1, 1))[0]
+        .split(" patches")[0]
+        .endswith(f": {printed(output, 'patch num').product}")
     )
     assert chain.context(0) == (Vec3(2, 8, 8), Vec3(2, 8, 8))
     checked = CliRunner().invoke(worker_cli, ["check", "filled.yaml"], catch_exceptions=False)
@@ -126,14 +139,21 @@ def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> Non
 @pytest.mark.parametrize("mip", [0, 1])
 def test_the_chain_it_writes_fills_its_volume(folder: Path, mip: int) -> None:
     bounds = BoundingBox.parse("-4-56_10-310_20-520")
-    options = {"voxel_size": (40, 4, 4), "block_size": Vec3(20, 100, 100), "dtype": "uint8", "factor": Vec3(1, 2, 2)}
+    options = {
+        "voxel_size": (40, 4, 4),
+        "block_size": Vec3(20, 100, 100),
+        "dtype": "uint8",
+        "factor": Vec3(1, 2, 2),
+    }
     create_volume("image", bounds=bounds, max_mip=mip, **options)  # type: ignore[arg-type]
     source = PrecomputedVolume("image", mip)
     image = np.random.default_rng(0).integers(1, 255, source.bounds.size, np.uint8)
     source.write(source.bounds, image)
     job = SMALL | {"mip": mip, "dtype": "uint8", "max_mip": 6, "max_ram_size": 0.01}
     chunkflow(**job)
-    ran = CliRunner().invoke(cli, ["--pipeline", str(filled(folder, framework="identity"))], catch_exceptions=False)
+    ran = CliRunner().invoke(
+        cli, ["--pipeline", str(filled(folder, framework="identity"))], catch_exceptions=False
+    )
     assert ran.exit_code == 0, ran.output
     made = PrecomputedVolume("out", mip)
     assert np.array_equal(made.read(made.bounds), image)
@@ -161,7 +181,11 @@ def test_what_is_there_stays_unless_told_otherwise(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"pipeline\.yaml: is there already"):
         chunkflow(**SMALL, dtype="uint8")
     (folder / "pipeline.yaml").unlink()
-    for change in ({"dtype": "uint8"}, {"channel_num": 2, "max_ram_size": 0.04}, {"voxel_size": (40, 8, 8)}):
+    for change in (
+        {"dtype": "uint8"},
+        {"channel_num": 2, "max_ram_size": 0.04},
+        {"voxel_size": (40, 8, 8)},
+    ):
         with pytest.raises(ConfigError, match="another volume lies here already"):
             chunkflow(**(SMALL | change))
     assert not (folder / "pipeline.yaml").exists(), "a chain for a volume that was not made"
@@ -169,7 +193,9 @@ def test_what_is_there_stays_unless_told_otherwise(folder: Path) -> None:
     assert (folder / "pipeline.yaml").read_text() == before
     chunkflow(**SMALL, dtype="uint8", overwrite_info=True)
     assert CloudVolume(f"file://{folder}/out", progress=False).dtype == "uint8"
-    assert yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"][1]["dtype"] == "uint8"
+    assert (
+        yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"][1]["dtype"] == "uint8"
+    )
 
 
 def test_the_printed_commands_are_ones_that_the_producer_takes(folder: Path) -> None:
@@ -182,7 +208,9 @@ def test_the_printed_commands_are_ones_that_the_producer_takes(folder: Path) -> 
     told = CliRunner().invoke(producer_cli, [*command, "--dry-run"], catch_exceptions=False)
     assert told.exit_code == 0, told.output
     assert f"{len(list(SetupEnv(**SMALL).tasks()))} tasks" in told.output
-    assert "queue create out --visibility 60" in chunkflow(**SMALL, overwrite_info=True), "the layer's name is the queue's"
+    assert "queue create out --visibility 60" in chunkflow(**SMALL, overwrite_info=True), (
+        "the layer's name is the queue's"
+    )
 
 
 def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path) -> None:
@@ -192,7 +220,10 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
     _, inference, save = yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"]
     assert inference["dtype"] == "float16"
     assert "create_thumbnail" not in save
-    assert half._needed(Vec3(64, 64, 64)) - full._needed(Vec3(64, 64, 64)) == 64**3 * (2 - 4 + (2 + 4) - 4) + 8 * 64 * 64 * 4
+    assert (
+        half._needed(Vec3(64, 64, 64)) - full._needed(Vec3(64, 64, 64))
+        == 64**3 * (2 - 4 + (2 + 4) - 4) + 8 * 64 * 64 * 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +234,10 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
         ({"volume_size": None, "volume_stop": (0, 5, 99)}, "each axis must grow"),
         ({"volume_size": (1, 0, 1)}, "above 0"),
         ({"input_patch_size": (9, 32, 32)}, "even number"),
-        ({"output_patch_overlap": (8, 0, 0)}, "output_patch_overlap .* smaller than the output patch"),
+        (
+            {"output_patch_overlap": (8, 0, 0)},
+            "output_patch_overlap .* smaller than the output patch",
+        ),
         ({"crop_chunk_margin": (-1, 0, 0)}, "crop_chunk_margin .* at least 0"),
         ({"encoding": "jpeg"}, "does not take 1 channels of float32"),
         ({"encoding": "jpeg", "dtype": "uint8", "channel_num": 2}, "does not take 2 channels"),
@@ -218,7 +252,8 @@ def test_mistakes_are_told(change: dict[str, Any], text: str) -> None:
 
 def test_too_little_memory_is_told_with_what_would_do(folder: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"max_ram_size: 1e-05 GB is too little: the smallest box, \[4, 32, 32\], takes"
+        ConfigError,
+        match=r"max_ram_size: 1e-05 GB is too little: the smallest box, \[4, 32, 32\], takes",
     ) as error:
         chunkflow(**(SMALL | {"max_ram_size": 1e-5}))
     least = float(str(error.value).split("takes ")[1].split()[0])
@@ -248,24 +283,38 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
         framework="identity", input_patch_size=output + crop * 2, output_patch_size=output, output_patch_overlap=overlap,
         output_crop_margin=margin, num_output_channels=channels, dtype=dtype,
     )  # fmt: skip
-    shape, unit, spare = PatchShape(output + crop * 2, output, overlap), Vec3(1, 2**max_mip, 2**max_mip), overlap - margin * 2
+    shape, unit, spare = (
+        PatchShape(output + crop * 2, output, overlap),
+        Vec3(1, 2**max_mip, 2**max_mip),
+        overlap - margin * 2,
+    )
     axes: list[list[tuple[int, int]]] = []
     for a in range(3):
-        sizes = sorted({(n * shape.stride[a] + spare[a]) // unit[a] * unit[a] for n in range(1, 200)} - set(range(-99, 1)))
+        sizes = sorted(
+            {(n * shape.stride[a] + spare[a]) // unit[a] * unit[a] for n in range(1, 200)}
+            - set(range(-99, 1))
+        )
         sizes = [s for s in sizes if s < extent[a]] + [s for s in sizes if s >= extent[a]][:1]
-        patches = [next(n for n in range(1, 200) if n * shape.stride[a] + spare[a] >= s) for s in sizes]
+        patches = [
+            next(n for n in range(1, 200) if n * shape.stride[a] + spare[a] >= s) for s in sizes
+        ]
         axes.append(list(zip(patches, sizes, strict=True)))
     best, best_score = None, (0.0, 0)
     for z, y, x in itertools.product(*axes):
         size, patches = Vec3(z[1], y[1], x[1]), Vec3(z[0], y[0], x[0])
         # as wide as high, as far as the sizes along the two axes allow
         if not any(
-            all(n == max((s for _, s in axis if s <= side), default=axis[0][1]) for n, axis in ((y[1], axes[1]), (x[1], axes[2])))
+            all(
+                n == max((s for _, s in axis if s <= side), default=axis[0][1])
+                for n, axis in ((y[1], axes[1]), (x[1], axes[2]))
+            )
             for side in (y[1], x[1])
         ):
             continue
         box = make_lattice("chunk", BoundingBox.sized((0, 0, 0), size), shape, margin=margin)
-        second = max(box.input_box.voxels, size.product * channels * (4 if dtype == "float32" else 1))
+        second = max(
+            box.input_box.voxels, size.product * channels * (4 if dtype == "float32" else 1)
+        )
         if net.task_bytes(size, "uint8") + second > memory * 1e9 * 0.9:
             continue
         score = (size.product / (patches * shape.stride + overlap).product, size.product)

@@ -10,13 +10,13 @@ import osteoid
 import pytest
 from pydantic import ValidationError
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.operator import Run
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.save_swc import SaveSwc
 from chunkflow_worker.operators.skeletonize import Skeletonize
-from chunkflow_worker.task import Task
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
 
 
 def run(operator: Any, task: Task, dry_run: bool = False) -> Task:
@@ -47,11 +47,16 @@ def test_the_skeleton_of_a_tube_is_its_axis_in_nanometres(tmp_path: Path) -> Non
     assert np.allclose(skeleton.voxel_space().vertices[:, 1], -10 + 10.5)
 
     run(SaveSwc(output_prefix=f"{tmp_path}/"), task)
-    assert len(osteoid.Skeleton.from_swc((tmp_path / f"9_{chunk.bbox}.swc").read_text()).vertices) == 60
+    assert (
+        len(osteoid.Skeleton.from_swc((tmp_path / f"9_{chunk.bbox}.swc").read_text()).vertices)
+        == 60
+    )
 
 
 @pytest.mark.parametrize("voxel_size", [(40.0, 8.0, 8.0), (33.3, 7.16, 7.16)])
-def test_skeletons_of_two_boxes_meet_in_equal_nodes(tmp_path: Path, voxel_size: tuple[float, float, float]) -> None:
+def test_skeletons_of_two_boxes_meet_in_equal_nodes(
+    tmp_path: Path, voxel_size: tuple[float, float, float]
+) -> None:
     bounds = BoundingBox.sized((100, 0, 700), tube().shape)
     whole = Chunk(tube(), bounds.start, voxel_size, "segmentation", bounds)
     operator = Skeletonize(fragments_path=str(tmp_path), dust_threshold=10)
@@ -59,7 +64,10 @@ def test_skeletons_of_two_boxes_meet_in_equal_nodes(tmp_path: Path, voxel_size: 
     for box in bounds.split(Vec3(15, 21, 30)):
         task = run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, bounds))}))
         parts.append(task.values["skels"][9])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["9:700-730_0-21_100-115", "9:730-760_0-21_100-115"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "9:700-730_0-21_100-115",
+        "9:730-760_0-21_100-115",
+    ]
     merged = osteoid.Skeleton.simple_merge(parts).consolidate()
     assert len(merged.vertices) == 60
     assert len(merged.components()) == 1
@@ -69,9 +77,17 @@ def test_the_options_reach_kimimaro() -> None:
     array = tube()
     array[0:2, 0:2, :20] = 4
     chunk = Chunk(array, voxel_size=(8, 8, 8))
-    assert set(run(Skeletonize(), Task(None, {"chunk": chunk})).values["skels"]) == {9}  # 80 voxels are dust
-    assert set(run(Skeletonize(dust_threshold=10), Task(None, {"chunk": chunk})).values["skels"]) == {4, 9}
-    assert set(run(Skeletonize(dust_threshold=10, object_ids="4"), Task(None, {"chunk": chunk})).values["skels"]) == {4}
+    assert set(run(Skeletonize(), Task(None, {"chunk": chunk})).values["skels"]) == {
+        9
+    }  # 80 voxels are dust
+    assert set(
+        run(Skeletonize(dust_threshold=10), Task(None, {"chunk": chunk})).values["skels"]
+    ) == {4, 9}
+    assert set(
+        run(Skeletonize(dust_threshold=10, object_ids="4"), Task(None, {"chunk": chunk})).values[
+            "skels"
+        ]
+    ) == {4}
     long = run(Skeletonize(voxel_size=(8, 8, 80)), Task(None, {"chunk": chunk})).values["skels"][9]
     assert long.cable_length() == pytest.approx(59 * 80, rel=0.05)
     assert (chunk.array == array).all()
@@ -80,13 +96,26 @@ def test_the_options_reach_kimimaro() -> None:
 def test_further_options_reach_kimimaro(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
-    def skeletonize(labels: np.ndarray, teasar_params: dict[str, Any], **options: Any) -> dict[int, Any]:
+    def skeletonize(
+        labels: np.ndarray, teasar_params: dict[str, Any], **options: Any
+    ) -> dict[int, Any]:
         given.update(options | teasar_params)
         return {}
 
     monkeypatch.setattr("kimimaro.skeletonize", skeletonize)
-    options = {"scale": 2.5, "const": 70, "max_paths": 8, "fill_holes": True, "fix_branching": False}
-    assert run(Skeletonize(**options, output_name="s"), Task(None, {"chunk": Chunk(tube())})).values["s"] == {}
+    options = {
+        "scale": 2.5,
+        "const": 70,
+        "max_paths": 8,
+        "fill_holes": True,
+        "fix_branching": False,
+    }
+    assert (
+        run(Skeletonize(**options, output_name="s"), Task(None, {"chunk": Chunk(tube())})).values[
+            "s"
+        ]
+        == {}
+    )
     assert {name: given[name] for name in options} == options
 
 
@@ -99,6 +128,8 @@ def test_what_holds_no_object_ids_is_refused() -> None:
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     chunk = Chunk(tube(), voxel_size=(40, 8, 8))
-    task = run(Skeletonize(fragments_path=str(tmp_path)), Task(chunk.bbox, {"chunk": chunk}), dry_run=True)
+    task = run(
+        Skeletonize(fragments_path=str(tmp_path)), Task(chunk.bbox, {"chunk": chunk}), dry_run=True
+    )
     assert list(task.values["skels"]) == [9]
     assert not list(tmp_path.iterdir())

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import BoxOutsideVolume
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.skip_task_by_blocks_in_volume import SkipTaskByBlocksInVolume
+from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.task import SkipTask, Task
 
 BOUNDS = BoundingBox.sized((3, 0, 0), (20, 32, 32))  # the last blocks along z are cut off
 MakeVolume = Callable[..., PrecomputedVolume]
@@ -48,7 +48,9 @@ sizes = st.tuples(*[st.integers(1, 40)] * 3)
 @given(starts, sizes)
 @example((3, 0, 0), (8, 16, 32))
 @example((4, 1, 1), (1, 1, 1))
-def test_only_when_all_blocks_are_there(run_step: Callable[..., Task], volume: MakeVolume, start: tuple, size: tuple) -> None:
+def test_only_when_all_blocks_are_there(
+    run_step: Callable[..., Task], volume: MakeVolume, start: tuple, size: tuple
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     stored = np.zeros(BOUNDS.size, bool)
     for i, block in enumerate(BOUNDS.split(Vec3(8, 16, 16))):
@@ -67,16 +69,22 @@ def test_only_when_all_blocks_are_there(run_step: Callable[..., Task], volume: M
 
 
 @pytest.mark.parametrize("offset", [(0, 0, 0), (-7, 5, 3)])
-def test_blocks_in_shards_are_seen(run_step: Callable[..., Task], sharded_volume: Callable[..., str], offset: tuple) -> None:
+def test_blocks_in_shards_are_seen(
+    run_step: Callable[..., Task], sharded_volume: Callable[..., str], offset: tuple
+) -> None:
     image = np.random.default_rng(0).integers(1, 255, (20, 70, 40), np.uint8)
     blocks = list(BoundingBox.sized(offset, image.shape).split(Vec3(8, 16, 16)))
     absent = {0, 7, 11, 12, 30, len(blocks) - 1}
-    path = sharded_volume("v", image, offset, [block for i, block in enumerate(blocks) if i not in absent])
+    path = sharded_volume(
+        "v", image, offset, [block for i, block in enumerate(blocks) if i not in absent]
+    )
     assert {i for i, block in enumerate(blocks) if not skips(run_step, path, block)} == absent
     assert not skips(run_step, path, BoundingBox(blocks[1].start, blocks[-1].stop))
     assert skips(run_step, path, BoundingBox(blocks[1].start, blocks[4].stop))
 
 
-def test_an_empty_volume_of_shards_skips_nothing(run_step: Callable[..., Task], sharded_volume: Callable[..., str]) -> None:
+def test_an_empty_volume_of_shards_skips_nothing(
+    run_step: Callable[..., Task], sharded_volume: Callable[..., str]
+) -> None:
     path = sharded_volume("v", np.ones((8, 16, 16), np.uint8), (0, 0, 0), [])
     assert not skips(run_step, path, BoundingBox.parse("0-8_0-16_0-16"))

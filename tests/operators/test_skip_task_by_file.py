@@ -5,16 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.skip_task_by_file import SkipTaskByFile
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.pipeline.task import SkipTask, Task
 
 BOX = BoundingBox.parse("0-8_0-8_0-8")
 
 
 @pytest.mark.parametrize("mode", ["missing", "empty", "exist"])
-@pytest.mark.parametrize(("content", "skipping"), [(None, {"missing"}), ("", {"empty", "exist"}), ("x", {"exist"})])
-def test_each_mode(run_step: Callable[..., Task], tmp_path: Path, mode: str, content: str | None, skipping: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("content", "skipping"), [(None, {"missing"}), ("", {"empty", "exist"}), ("x", {"exist"})]
+)
+def test_each_mode(
+    run_step: Callable[..., Task],
+    tmp_path: Path,
+    mode: str,
+    content: str | None,
+    skipping: set[str],
+) -> None:
     file = tmp_path / "r_1-7_1-7_1-7.json"
     if content is not None:
         file.write_text(content)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox
-from chunkflow_worker.chunk import Chunk
-from chunkflow_worker.operator import Operator, find_operator
-from chunkflow_worker.task import SkipTask, Task
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.pipeline.operator import Operator, find_operator
+from chunkflow_worker.pipeline.task import SkipTask, Task
 
 BOX = BoundingBox.sized((1, 2, 3), (4, 16, 20))
 VOXELS = np.random.default_rng(0).integers(1, 255, BOX.size).astype(np.uint8)
 IMAGE = Chunk(VOXELS, BOX.start, (40.0, 8.0, 8.0), bounds=BOX)
 IDS = IMAGE.with_array(IMAGE.array.astype(np.uint32) // 64, layer_type="segmentation")
-MAPS = IMAGE.with_array(np.stack([IMAGE.array, 255 - IMAGE.array, IMAGE.array // 2]).astype(np.float32) / 255)
+MAPS = IMAGE.with_array(
+    np.stack([IMAGE.array, 255 - IMAGE.array, IMAGE.array // 2]).astype(np.float32) / 255
+)
 
 MAKERS: dict[str, tuple[Chunk, dict[str, Any]]] = {
     "channel-voting": (MAPS, {}),
@@ -44,19 +46,27 @@ RunStep = Callable[..., Task]
 
 
 def input_of(kind: type[Operator]) -> str:
-    return next(f for f in ("input_chunk_name", "input_name", "input_names") if f in kind.model_fields)
+    return next(
+        f for f in ("input_chunk_name", "input_name", "input_names") if f in kind.model_fields
+    )
 
 
 @pytest.mark.parametrize("op", MAKERS)
 def test_what_is_made_of_a_chunk(op: str, run_step: RunStep) -> None:
     (chunk, options), kind = MAKERS[op], find_operator(op)
     usual = run_step(kind(**options), chunk=chunk, other=chunk).values
-    named = {input_of(kind): "a"} | ({"output_chunk_name": "b"} if "output_chunk_name" in kind.model_fields else {})
+    named = {input_of(kind): "a"} | (
+        {"output_chunk_name": "b"} if "output_chunk_name" in kind.model_fields else {}
+    )
     values = run_step(kind(**options, **named), a=chunk, other=chunk).values
     (expected,) = [usual[name] for name in kind(**options).writes()]
     (made,) = [values[name] for name in kind(**options, **named).writes()]
     assert np.array_equal(made.array, expected.array)
-    assert (made.bbox, made.dtype, made.layer_type) == (expected.bbox, expected.dtype, expected.layer_type)
+    assert (made.bbox, made.dtype, made.layer_type) == (
+        expected.bbox,
+        expected.dtype,
+        expected.layer_type,
+    )
     assert not np.array_equal(made.array, chunk.array)
     if "output_chunk_name" in named:
         assert values["a"] is chunk
@@ -72,7 +82,9 @@ def test_what_is_written_of_a_chunk(op: str, run_step: RunStep, tmp_path: Path) 
         folder.mkdir()
         names = {} if name == "usual" else {input_of(kind): "a"}
         run_step(kind(**{place: WRITERS[op].format(folder)}, **names), bbox=IMAGE.bbox, **values)
-        found.append({f.relative_to(folder): f.stat().st_size for f in folder.rglob("*") if f.is_file()})
+        found.append(
+            {f.relative_to(folder): f.stat().st_size for f in folder.rglob("*") if f.is_file()}
+        )
     assert found[0] == found[1] != {}
 
 

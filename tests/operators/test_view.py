@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.view import View
-from chunkflow_worker.pipeline import Pipeline
+from chunkflow_worker.pipeline.chain import Pipeline
 
 IMAGE = Chunk(np.zeros((2, 3, 4), np.uint8), Vec3(1, 2, 3), (40.0, 8.0, 4.0))
 IDS = Chunk(np.ones((2, 3, 4), np.uint32), Vec3(1, 2, 3), (40.0, 8.0, 4.0), "segmentation")
@@ -20,7 +20,7 @@ IDS = Chunk(np.ones((2, 3, 4), np.uint32), Vec3(1, 2, 3), (40.0, 8.0, 4.0), "seg
 @pytest.fixture
 def shown(monkeypatch) -> list[Any]:
     calls: list[Any] = []
-    monkeypatch.setattr("chunkflow_worker.storage.viewer.show", lambda *args: calls.append(args))
+    monkeypatch.setattr("chunkflow_worker.view.microviewer.show", lambda *args: calls.append(args))
     return calls
 
 
@@ -46,16 +46,27 @@ def test_a_segmentation_alone_is_shown_as_such(run_step, shown) -> None:
 
 def test_a_segmentation_of_another_box_or_of_floats_is_refused(run_step, shown) -> None:
     moved = Chunk(IDS.array, Vec3(0, 2, 3))
-    with pytest.raises(ChunkMismatch, match="'chunk' is 1-3_2-5_3-7 and 'b' is 0-2_2-5_3-7: they must cover the same box"):
+    with pytest.raises(
+        ChunkMismatch,
+        match="'chunk' is 1-3_2-5_3-7 and 'b' is 0-2_2-5_3-7: they must cover the same box",
+    ):
         run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=moved)
     floats = Chunk(np.ones((2, 3, 4), np.float32), Vec3(1, 2, 3))
-    with pytest.raises(ChunkMismatch, match="'b' is float32 of 1 channels, and a segmentation is needed"):
+    with pytest.raises(
+        ChunkMismatch, match="'b' is float32 of 1 channels, and a segmentation is needed"
+    ):
         run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=floats)
     with pytest.raises(ChunkMismatch, match="'b' is uint32 of 2 channels"):
-        run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=IDS.with_array(np.stack([IDS.array] * 2)))
+        run_step(
+            View(segmentation_chunk_name="b"),
+            chunk=IMAGE,
+            b=IDS.with_array(np.stack([IDS.array] * 2)),
+        )
     assert shown == []
 
 
 def test_both_names_must_have_been_made() -> None:
     with pytest.raises(ConfigError, match="reads 'b', which no operator before it makes"):
-        Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "view", "segmentation_chunk_name": "b"}]})
+        Pipeline.parse(
+            {"operators": [{"op": "create-chunk"}, {"op": "view", "segmentation_chunk_name": "b"}]}
+        )

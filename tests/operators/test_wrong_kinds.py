@@ -8,26 +8,33 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
-from chunkflow_worker.chunk import Chunk
 from chunkflow_worker.errors import ConfigError, PermanentError, RetryableError
-from chunkflow_worker.operator import find_operator
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.points import Points
 from chunkflow_worker.operators import neuroglancer as page
-from chunkflow_worker.pipeline import Pipeline
-from chunkflow_worker.points import Points
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import find_operator
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import create_volume
-from chunkflow_worker.task import Task
 
 BOX, BOUNDS = BoundingBox.parse("8-12_16-24_16-24"), BoundingBox.parse("0-32_0-32_0-32")
 
 
-def chunk(dtype: str, channels: int = 0, start: tuple[int, int, int] = BOX.start, **about: Any) -> Chunk:
-    return Chunk(np.ones((channels, *BOX.size) if channels else BOX.size, dtype), Vec3.of(start), **about)
+def chunk(
+    dtype: str, channels: int = 0, start: tuple[int, int, int] = BOX.start, **about: Any
+) -> Chunk:
+    return Chunk(
+        np.ones((channels, *BOX.size) if channels else BOX.size, dtype), Vec3.of(start), **about
+    )
 
 
 MAP, MAPS = chunk("float32"), chunk("float32", 3)
 GREY, GREYS, MOVED = chunk("uint8"), chunk("uint8", 2), chunk("uint8", start=(0, 0, 0))
-IDS, TWO_IDS = chunk("uint32", layer_type="segmentation"), chunk("uint32", 2, layer_type="segmentation")
+IDS, TWO_IDS = (
+    chunk("uint32", layer_type="segmentation"),
+    chunk("uint32", 2, layer_type="segmentation"),
+)
 SEGMENTATION = "a segmentation is needed: whole numbers in one channel"
 
 CASES = [
@@ -37,22 +44,57 @@ CASES = [
     ("mask-out-objects", {"dust_size_threshold": 1}, MAP, SEGMENTATION),
     ("mask-out-objects", {"dust_size_threshold": 1}, TWO_IDS, SEGMENTATION),
     ("evaluate-segmentation", {"groundtruth_chunk_name": "other"}, MAP, SEGMENTATION),
-    ("evaluate-segmentation", {"segmentation_chunk_name": "other", "groundtruth_chunk_name": "chunk"}, TWO_IDS, SEGMENTATION),
+    (
+        "evaluate-segmentation",
+        {"segmentation_chunk_name": "other", "groundtruth_chunk_name": "chunk"},
+        TWO_IDS,
+        SEGMENTATION,
+    ),
     ("mesh", {"output_path": "meshes"}, MAP, SEGMENTATION),
     ("mesh", {"output_path": "meshes"}, TWO_IDS, SEGMENTATION),
-    ("mesh", {"output_path": "meshes"}, IDS.with_array(-IDS.array.astype(np.int32)), "holds -1, and object ids are not negative"),
+    (
+        "mesh",
+        {"output_path": "meshes"},
+        IDS.with_array(-IDS.array.astype(np.int32)),
+        "holds -1, and object ids are not negative",
+    ),
     ("skeletonize", {}, MAP, SEGMENTATION),
     ("skeletonize", {}, TWO_IDS, SEGMENTATION),
     ("view", {"image_chunk_name": "other", "segmentation_chunk_name": "chunk"}, MAP, SEGMENTATION),
     ("neuroglancer", {}, TWO_IDS, SEGMENTATION),
-    ("downsample", {}, chunk("float32", layer_type="segmentation"), "a segmentation holds whole numbers"),
+    (
+        "downsample",
+        {},
+        chunk("float32", layer_type="segmentation"),
+        "a segmentation holds whole numbers",
+    ),
     # Channels are needed, or are too many.
     ("channel-voting", {}, MAP, "czyx with 2 to 255 channels is needed"),
-    ("quantize", {}, GREY, r"a map is needed, float of 3 channels \(affinities\) or of one \(a probability\)"),
+    (
+        "quantize",
+        {},
+        GREY,
+        r"a map is needed, float of 3 channels \(affinities\) or of one \(a probability\)",
+    ),
     ("quantize", {}, GREYS, "a map is needed, float of 3 channels"),
-    ("inference", {"framework": "identity", "input_patch_size": (4, 8, 8), "output_patch_overlap": (0, 0, 0)}, MAPS, "takes 1"),
-    ("multiply", {"input_names": "other", "multiplier_name": "chunk"}, MAPS, "it must have as many, or one"),
-    ("save-pngs", {"output_path": "pngs"}, GREYS, "takes one channel, or a float map of 3 channels"),
+    (
+        "inference",
+        {"framework": "identity", "input_patch_size": (4, 8, 8), "output_patch_overlap": (0, 0, 0)},
+        MAPS,
+        "takes 1",
+    ),
+    (
+        "multiply",
+        {"input_names": "other", "multiplier_name": "chunk"},
+        MAPS,
+        "it must have as many, or one",
+    ),
+    (
+        "save-pngs",
+        {"output_path": "pngs"},
+        GREYS,
+        "takes one channel, or a float map of 3 channels",
+    ),
     ("save-precomputed", {"volume_path": "grey"}, GREYS, r"takes 1 channels of \[4, 8, 8\]"),
     ("save-zarr", {"store": "grey.zarr"}, GREYS, "has 1 channels, and the chunk has 2"),
     # Another type is needed.
@@ -63,12 +105,27 @@ CASES = [
     ("save-tif", {"compression": "jpeg"}, MAP, "takes uint8"),
     ("save-nrrd", {}, chunk("float16"), "convert it before"),
     # The boxes do not fit.
-    ("evaluate-segmentation", {"groundtruth_chunk_name": "other"}, MOVED, "they must cover the same box"),
+    (
+        "evaluate-segmentation",
+        {"groundtruth_chunk_name": "other"},
+        MOVED,
+        "they must cover the same box",
+    ),
     ("multiply", {"multiplier_name": "other"}, MOVED, "they must cover the same box"),
     ("view", {"segmentation_chunk_name": "other"}, MOVED, "they must cover the same box"),
     ("crop-margin", {}, MOVED, f"does not cover the task's box {BOX}"),
-    ("crop-margin", {"margin_size": (2, 1, 1, 2, 1, 1)}, MAP, r"nothing left less the margin \[2, 1, 1, 2, 1, 1\]"),
-    ("downsample", {"factor": (8, 8, 8)}, chunk("uint8", bounds=BOUNDS), "for example 8-16_16-24_16-24"),
+    (
+        "crop-margin",
+        {"margin_size": (2, 1, 1, 2, 1, 1)},
+        MAP,
+        r"nothing left less the margin \[2, 1, 1, 2, 1, 1\]",
+    ),
+    (
+        "downsample",
+        {"factor": (8, 8, 8)},
+        chunk("uint8", bounds=BOUNDS),
+        "for example 8-16_16-24_16-24",
+    ),
     ("mesh", {"output_path": "meshes"}, MOVED, f"lacks voxels of the box {BOX}"),
     (
         "inference",
@@ -76,15 +133,35 @@ CASES = [
         MOVED,
         f"no voxel of the box {BOX}",
     ),
-    ("save-precomputed", {"volume_path": "grey"}, chunk("uint8", start=(99, 0, 0)), "which is 0-32_0-32_0-32"),
-    ("save-precomputed", {"volume_path": "grey"}, chunk("uint8", start=(9, 16, 16)), "the nearest box of whole blocks is 8-16"),
-    ("save-zarr", {"store": "grey.zarr"}, chunk("uint8", start=(99, 0, 0)), "which is 0-32_0-32_0-32"),
+    (
+        "save-precomputed",
+        {"volume_path": "grey"},
+        chunk("uint8", start=(99, 0, 0)),
+        "which is 0-32_0-32_0-32",
+    ),
+    (
+        "save-precomputed",
+        {"volume_path": "grey"},
+        chunk("uint8", start=(9, 16, 16)),
+        "the nearest box of whole blocks is 8-16",
+    ),
+    (
+        "save-zarr",
+        {"store": "grey.zarr"},
+        chunk("uint8", start=(99, 0, 0)),
+        "which is 0-32_0-32_0-32",
+    ),
     # It is no chunk, or only that.
     ("threshold", {}, Points(np.ones((2, 3))), "a chunk is needed"),
     ("save-h5", {"input_name": "chunk", "file_name": "h5/"}, {"a": 1}, "a chunk is needed"),
     ("neuroglancer", {}, "text", "the page shows chunks, synapses, points and skeletons"),
     ("save-points", {"input_name": "chunk", "file_path": "points/"}, GREY, "points are needed"),
-    ("save-synapses", {"input_name": "chunk", "file_path": "synapses/"}, GREY, "synapses are needed"),
+    (
+        "save-synapses",
+        {"input_name": "chunk", "file_path": "synapses/"},
+        GREY,
+        "synapses are needed",
+    ),
     ("save-swc", {"input_name": "chunk"}, GREY, "a mapping of ids to skeletons is needed"),
 ]
 
@@ -99,14 +176,24 @@ def run(op: str, options: dict[str, Any], box: BoundingBox | None = BOX, **value
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a grey volume, and no browser."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("chunkflow_worker.storage.viewer.show", lambda *_: None)
+    monkeypatch.setattr("chunkflow_worker.view.microviewer.show", lambda *_: None)
     monkeypatch.setattr(page, "_wait_for_the_user", lambda: None)
 
 
-@pytest.mark.parametrize(("op", "options", "value", "takes"), CASES, ids=lambda v: v if isinstance(v, str) else None)
-def test_the_error_tells_operator_value_what_it_is_and_what_is_taken(op: str, options: dict, value: Any, takes: str) -> None:
+@pytest.mark.parametrize(
+    ("op", "options", "value", "takes"), CASES, ids=lambda v: v if isinstance(v, str) else None
+)
+def test_the_error_tells_operator_value_what_it_is_and_what_is_taken(
+    op: str, options: dict, value: Any, takes: str
+) -> None:
     if "volume_path" in options:
-        create_volume(options["volume_path"], bounds=BOUNDS, voxel_size=(1, 1, 1), block_size=Vec3(8, 8, 8), dtype="uint8")
+        create_volume(
+            options["volume_path"],
+            bounds=BOUNDS,
+            voxel_size=(1, 1, 1),
+            block_size=Vec3(8, 8, 8),
+            dtype="uint8",
+        )
     if "store" in options:
         run(op, options | {"shape": BOUNDS.size, "chunk_size": (4, 8, 8)}, chunk=GREY)
     with pytest.raises(PermanentError, match=takes) as told:
@@ -120,7 +207,10 @@ def test_the_error_tells_operator_value_what_it_is_and_what_is_taken(op: str, op
 
 def test_failures_of_a_plugin_tell_its_values_too(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def execute(chunk):\n    return chunk.array.no_such_thing\n")
-    with pytest.raises(RetryableError, match=rf"mine.py:2: AttributeError.*\n    chunk: Chunk {BOX} uint8 \(4, 8, 8\)"):
+    with pytest.raises(
+        RetryableError,
+        match=rf"mine.py:2: AttributeError.*\n    chunk: Chunk {BOX} uint8 \(4, 8, 8\)",
+    ):
         run("plugin", {"file": "mine", "input_names": "chunk"}, chunk=GREY)
 
 
@@ -142,7 +232,11 @@ def test_failures_of_a_plugin_tell_its_values_too(tmp_path: Path) -> None:
             {"volume_path": "new", "block_size": (8, 8, 8)},
             r"create-info: .*the format has no bool\n    legal: uint8",
         ),
-        ("mask", {"volume_path": "ftp://x"}, r"mask: path: ftp://x: has an unknown protocol\n    legal: file://"),
+        (
+            "mask",
+            {"volume_path": "ftp://x"},
+            r"mask: path: ftp://x: has an unknown protocol\n    legal: file://",
+        ),
     ],
 )
 def test_wrong_options_are_told_with_the_operator(op: str, options: dict, text: str) -> None:

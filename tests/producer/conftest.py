@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chunkflow_worker.ledger import Ledger, Record
-from chunkflow_worker.sqs import Queue, find_queue, make_client
-from producer.queue import create_queue
+from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.sqs import Queue, find_queue, make_client
+from producer.send.queue import create_queue
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,9 @@ def take_all(client: Any) -> Callable[[str], list[str]]:
 
     def take(url: str) -> list[str]:
         bodies: list[str] = []
-        while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+            "Messages", []
+        ):
             for message in messages:
                 bodies.append(message["Body"])
                 client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
@@ -56,7 +58,15 @@ def write_record(ledger: Ledger) -> Callable[..., None]:
     """Writes what a worker would write of a box."""
 
     def write(bbox: str, state: str = "done", finished: str = "") -> None:
-        fields = {"bbox": bbox, "job": "j", "task_id": "1", "state": state, "attempts": 1, "worker": "w", "finished": finished}
+        fields = {
+            "bbox": bbox,
+            "job": "j",
+            "task_id": "1",
+            "state": state,
+            "attempts": 1,
+            "worker": "w",
+            "finished": finished,
+        }
         ledger.write(Record.model_validate(fields))
 
     return write

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow_worker.bbox import BoundingBox, Vec3
 from chunkflow_worker.errors import BlockDamaged
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
 from chunkflow_worker.storage.volume import blocks_of, checksum
 
@@ -26,7 +26,9 @@ def make(path: str) -> PrecomputedVolume:
 
 
 @pytest.mark.parametrize("cloud", [False, True])
-def test_blocks_know_when_they_were_stored(cloud: bool, tmp_path: Path, aws: dict[str, str], unique_name: str) -> None:
+def test_blocks_know_when_they_were_stored(
+    cloud: bool, tmp_path: Path, aws: dict[str, str], unique_name: str
+) -> None:
     if cloud:
         boto3.client("s3").create_bucket(Bucket=unique_name)
     volume = make(f"s3://{unique_name}/v" if cloud else f"file://{tmp_path}/v")
@@ -34,9 +36,13 @@ def test_blocks_know_when_they_were_stored(cloud: bool, tmp_path: Path, aws: dic
     volume.write(box, np.ones(box.size, np.uint8))
     times = volume.stored(box)
     assert list(times) == ["8_8_40/32-64_42-50_13-17", "8_8_40/64-70_42-50_13-17"]
-    assert all(time and abs(datetime.now(UTC) - time) < timedelta(minutes=1) for time in times.values())
+    assert all(
+        time and abs(datetime.now(UTC) - time) < timedelta(minutes=1) for time in times.values()
+    )
     everything = volume.stored(BOUNDS)
-    assert sorted(name for name, time in everything.items() if time is None) == volume.missing(BOUNDS)
+    assert sorted(name for name, time in everything.items() if time is None) == volume.missing(
+        BOUNDS
+    )
     assert len(everything) == 27
 
 
@@ -67,4 +73,6 @@ def test_checksums_are_those_of_the_values_in_c_order() -> None:
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     assert checksum(array) == checksum(np.asfortranarray(array)) == checksum(array.copy())
     assert checksum(array) != checksum(array.transpose())
-    assert checksum(np.frombuffer(b"123456789", np.uint8)) == "cbf43926", "the check value of CRC-32"
+    assert checksum(np.frombuffer(b"123456789", np.uint8)) == "cbf43926", (
+        "the check value of CRC-32"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from chunkflow_worker.cli.chunkflow import cli
-
-DATA = Path(os.environ.get("CHUNKFLOW_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+from tests.support.paths import DATA
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,17 @@ def raw() -> Sample:
 @pytest.fixture(scope="session")
 def bodies() -> Sample:
     """Its neurons by hand, uint32; all voxels belong to one."""
-    return Sample(DATA / "fib25" / "training_sample2.h5", "groundtruth_bodies", (10, 10, 10), "segmentation")
+    return Sample(
+        DATA / "fib25" / "training_sample2.h5", "groundtruth_bodies", (10, 10, 10), "segmentation"
+    )
 
 
 @pytest.fixture(scope="session")
 def pieces() -> Sample:
     """Its neurons in too many pieces, uint32."""
-    return Sample(DATA / "fib25" / "training_sample2.h5", "oversegmentation", (10, 10, 10), "segmentation")
+    return Sample(
+        DATA / "fib25" / "training_sample2.h5", "oversegmentation", (10, 10, 10), "segmentation"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +72,9 @@ Chunkflow = Callable[..., str]
 
 
 @pytest.fixture
-def chunkflow(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chunkflow]:
+def chunkflow(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Chunkflow]:
     """Run `chunkflow` in the test's folder on a chain of operators, each with its options in one text; returns what it printed.
 
     When the test ends, all operators that its mark `shows` names must have run.
@@ -83,7 +87,9 @@ def chunkflow(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
     def run(*chain: str) -> str:
         words = [shlex.split(operator) for operator in chain]
-        done = CliRunner().invoke(cli, [word for operator in words for word in operator], catch_exceptions=False)
+        done = CliRunner().invoke(
+            cli, [word for operator in words for word in operator], catch_exceptions=False
+        )
         assert done.exit_code == 0, done.output
         ran.update(operator[0] for operator in words)
         return done.output

@@ -29,23 +29,45 @@ def stored(name: str) -> np.ndarray:
 
 def opened(driver: str, path: str) -> Any:
     """By tensorstore, axes as they are stored."""
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{Path.cwd()}/{path}"}, "open": True}
+    spec = {
+        "driver": driver,
+        "kvstore": {"driver": "file", "path": f"{Path.cwd()}/{path}"},
+        "open": True,
+    }
     return tensorstore.open(spec).result()
 
 
 @pytest.mark.parametrize(
     ("writer", "read"),
     [
-        pytest.param("save-h5 -f a.h5 -c lzf", lambda: stored("a.h5"), marks=pytest.mark.shows("save-h5")),
-        pytest.param("save-npy -f a.npy", lambda: np.load("a.npy"), marks=pytest.mark.shows("save-npy")),
-        pytest.param("save-tif -f a.tif -c lzw", lambda: tifffile.imread("a.tif"), marks=pytest.mark.shows("save-tif")),
-        pytest.param("save-nrrd -f a.nrrd", lambda: nrrd.read("a.nrrd")[0].T, marks=pytest.mark.shows("save-nrrd")),
-        pytest.param(f"save-zarr -s a {NEW}", lambda: zarr.open_array("a/0")[:].T, marks=pytest.mark.shows("save-zarr")),
+        pytest.param(
+            "save-h5 -f a.h5 -c lzf", lambda: stored("a.h5"), marks=pytest.mark.shows("save-h5")
+        ),
+        pytest.param(
+            "save-npy -f a.npy", lambda: np.load("a.npy"), marks=pytest.mark.shows("save-npy")
+        ),
+        pytest.param(
+            "save-tif -f a.tif -c lzw",
+            lambda: tifffile.imread("a.tif"),
+            marks=pytest.mark.shows("save-tif"),
+        ),
+        pytest.param(
+            "save-nrrd -f a.nrrd",
+            lambda: nrrd.read("a.nrrd")[0].T,
+            marks=pytest.mark.shows("save-nrrd"),
+        ),
+        pytest.param(
+            f"save-zarr -s a {NEW}",
+            lambda: zarr.open_array("a/0")[:].T,
+            marks=pytest.mark.shows("save-zarr"),
+        ),
         pytest.param(f"save-zarr -s a {NEW} -b zarr3 -o zyx", lambda: zarr.open_array("a/0")[:]),
         pytest.param(f"save-zarr -s a {NEW} -b n5", lambda: opened("n5", "a/s0").read().result().T),
     ],
 )
-def test_what_we_write_their_libraries_read(chunkflow, pieces, writer: str, read: Callable[[], np.ndarray]) -> None:
+def test_what_we_write_their_libraries_read(
+    chunkflow, pieces, writer: str, read: Callable[[], np.ndarray]
+) -> None:
     chunkflow(BOX, pieces.load, writer)
     made = read()
     assert made.dtype == np.uint32
@@ -68,15 +90,23 @@ def test_place_and_ids_in_an_hdf5_file(chunkflow, pieces) -> None:
     with h5py.File("cut/60-76_61-93_62-110.h5") as file:
         about = {name: file[name][:].tolist() for name in file if name != "main"}
     ids = sorted(set(pieces.array[AT].ravel().tolist()))
-    assert about == {"voxel_offset": [60, 61, 62], "voxel_size": [10, 10, 10], "unique_nonzeros": ids}
+    assert about == {
+        "voxel_offset": [60, 61, 62],
+        "voxel_size": [10, 10, 10],
+        "unique_nonzeros": ids,
+    }
 
 
 @pytest.mark.shows("save-pngs")
 def test_what_we_write_pillow_reads(chunkflow, raw) -> None:
     chunkflow(BOX, raw.load, "save-pngs -o sections")
-    assert sorted(path.name for path in Path("sections").iterdir()) == [f"{z:05d}.png" for z in range(60, 76)]
+    assert sorted(path.name for path in Path("sections").iterdir()) == [
+        f"{z:05d}.png" for z in range(60, 76)
+    ]
     for z in range(60, 76):
-        assert np.array_equal(np.asarray(Image.open(f"sections/{z:05d}.png")), raw.array[z, 61:93, 62:110])
+        assert np.array_equal(
+            np.asarray(Image.open(f"sections/{z:05d}.png")), raw.array[z, 61:93, 62:110]
+        )
 
 
 def write_pngs(array: np.ndarray) -> None:
@@ -91,26 +121,56 @@ def write_h5(array: np.ndarray) -> None:
 
 
 def write_volume(array: np.ndarray) -> None:
-    options: dict[str, Any] = {"voxel_offset": (62, 61, 60), "chunk_size": (32, 32, 32), "layer_type": "image"}
-    CloudVolume.from_numpy(array.T, f"file://{Path('a').absolute()}", resolution=(10, 10, 10), progress=False, **options)
+    options: dict[str, Any] = {
+        "voxel_offset": (62, 61, 60),
+        "chunk_size": (32, 32, 32),
+        "layer_type": "image",
+    }
+    CloudVolume.from_numpy(
+        array.T,
+        f"file://{Path('a').absolute()}",
+        resolution=(10, 10, 10),
+        progress=False,
+        **options,
+    )
 
 
 @pytest.mark.parametrize(
     ("reader", "write"),
     [
-        pytest.param("load-h5 -f a.h5 -d volumes/em -v 60 61 62", write_h5, marks=pytest.mark.shows("load-h5")),
-        pytest.param("load-npy -f a.npy -t 60 61 62", lambda a: np.save("a.npy", a), marks=pytest.mark.shows("load-npy")),
         pytest.param(
-            "load-tif -f a.tif -v 60 61 62", lambda a: tifffile.imwrite("a.tif", a), marks=pytest.mark.shows("load-tif")
+            "load-h5 -f a.h5 -d volumes/em -v 60 61 62",
+            write_h5,
+            marks=pytest.mark.shows("load-h5"),
         ),
         pytest.param(
-            "load-nrrd -f a.nrrd -v 60 61 62", lambda a: nrrd.write("a.nrrd", a.T), marks=pytest.mark.shows("load-nrrd")
+            "load-npy -f a.npy -t 60 61 62",
+            lambda a: np.save("a.npy", a),
+            marks=pytest.mark.shows("load-npy"),
         ),
-        pytest.param("load-png -p sections -t 60 61 62", write_pngs, marks=pytest.mark.shows("load-png")),
-        pytest.param("load-precomputed -v file://a", write_volume, marks=pytest.mark.shows("load-precomputed")),
+        pytest.param(
+            "load-tif -f a.tif -v 60 61 62",
+            lambda a: tifffile.imwrite("a.tif", a),
+            marks=pytest.mark.shows("load-tif"),
+        ),
+        pytest.param(
+            "load-nrrd -f a.nrrd -v 60 61 62",
+            lambda a: nrrd.write("a.nrrd", a.T),
+            marks=pytest.mark.shows("load-nrrd"),
+        ),
+        pytest.param(
+            "load-png -p sections -t 60 61 62", write_pngs, marks=pytest.mark.shows("load-png")
+        ),
+        pytest.param(
+            "load-precomputed -v file://a",
+            write_volume,
+            marks=pytest.mark.shows("load-precomputed"),
+        ),
     ],
 )
-def test_what_their_libraries_write_we_read(chunkflow, raw, reader: str, write: Callable[[np.ndarray], Any]) -> None:
+def test_what_their_libraries_write_we_read(
+    chunkflow, raw, reader: str, write: Callable[[np.ndarray], Any]
+) -> None:
     """A box of a file that begins at 60 61 62, and all of it."""
     array = raw.array[60:92, 61:125, 62:142]
     write(array)
@@ -123,7 +183,13 @@ def test_what_their_libraries_write_we_read(chunkflow, raw, reader: str, write: 
 @pytest.mark.shows("load-zarr")
 @pytest.mark.parametrize("version", [2, 3])
 def test_what_zarr_writes_we_read(chunkflow, raw, version: int) -> None:
-    zarr.create_array("a.zarr", data=raw.array[:32, :64, :80], chunks=(8, 16, 16), zarr_format=version, fill_value=0)
+    zarr.create_array(
+        "a.zarr",
+        data=raw.array[:32, :64, :80],
+        chunks=(8, 16, 16),
+        zarr_format=version,
+        fill_value=0,
+    )
     chunkflow("create-bbox -s 1 10 20 -z 10 20 30", "load-zarr -f a.zarr", "save-npy -f box.npy")
     assert np.array_equal(np.load("box.npy"), raw.array[1:11, 10:30, 20:50])
 

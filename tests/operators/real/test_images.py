@@ -23,7 +23,9 @@ def stored(name: str = "out.h5") -> np.ndarray:
 
 
 def stored_in_two(folder: str) -> np.ndarray:
-    return np.concatenate([stored(f"{folder}/60-92_{y}_60-124.h5") for y in ("60-92", "92-124")], axis=1)
+    return np.concatenate(
+        [stored(f"{folder}/60-92_{y}_60-124.h5") for y in ("60-92", "92-124")], axis=1
+    )
 
 
 @pytest.mark.shows("threshold")
@@ -46,9 +48,13 @@ def test_normalize_contrast(chunkflow, pinky) -> None:
     for before, after in zip(pinky.array, stored(), strict=True):
         assert after.max() == 255
         assert after[before > 0].min() == 1
-        low, high = np.quantile(before[before > 0], [0.01, 0.99], method="inverted_cdf").astype(float)
+        low, high = np.quantile(before[before > 0], [0.01, 0.99], method="inverted_cdf").astype(
+            float
+        )
         exact = np.clip(1 + (before - low) * 254 / (high - low), 1, 255)
-        assert np.abs(exact - after)[before > 0].max() < 0.51 + 254 / (high - low)  # a grey's difference in a quantile at most
+        assert np.abs(exact - after)[before > 0].max() < 0.51 + 254 / (
+            high - low
+        )  # a grey's difference in a quantile at most
 
 
 @pytest.mark.shows("normalize-section-shang")
@@ -57,7 +63,9 @@ def test_normalize_section_shang(chunkflow, pinky) -> None:
     chunkflow(pinky.load, f"normalize-section-shang {options}", "save-h5 -f out.h5")
     for before, after in zip(pinky.array, stored(), strict=True):
         greys = np.unique(before)[1:-1].astype(float)
-        np.testing.assert_allclose(after, np.interp(before, [greys[0], greys[-1]], [-1, 1]), atol=1e-6)
+        np.testing.assert_allclose(
+            after, np.interp(before, [greys[0], greys[-1]], [-1, 1]), atol=1e-6
+        )
 
 
 @pytest.mark.shows("gaussian-filter", "generate-tasks")
@@ -75,14 +83,21 @@ def test_plugin_in_two_boxes(chunkflow, raw) -> None:
     Path("brightest.py").write_text(
         "from scipy.ndimage import maximum_filter\n\n\ndef execute(chunk, size):\n    return maximum_filter(chunk.array, size)\n"
     )
-    chunkflow(BOXES, raw.load, "plugin -f brightest -i chunk -o chunk -a size=3 --margin-size 1 1 1", "save-h5 -f bright/")
+    chunkflow(
+        BOXES,
+        raw.load,
+        "plugin -f brightest -i chunk -o chunk -a size=3 --margin-size 1 1 1",
+        "save-h5 -f bright/",
+    )
     windows = np.lib.stride_tricks.sliding_window_view(raw.array[59:93, 59:125, 59:125], (3, 3, 3))
     assert np.array_equal(stored_in_two("bright"), windows.max(axis=(3, 4, 5)))
 
 
 @pytest.mark.shows("crop-margin")
 def test_crop_margin(chunkflow, raw) -> None:
-    chunkflow(f"{raw.load} -t 60 60 60 -s 32 64 64", "crop-margin -m 1 2 3 4 5 6", "save-h5 -f cut.h5")
+    chunkflow(
+        f"{raw.load} -t 60 60 60 -s 32 64 64", "crop-margin -m 1 2 3 4 5 6", "save-h5 -f cut.h5"
+    )
     assert np.array_equal(stored("cut.h5"), raw.array[61:88, 62:119, 63:118])
     with h5py.File("cut.h5") as file:
         assert file["voxel_offset"][:].tolist() == [61, 62, 63]
@@ -96,21 +111,39 @@ def test_downsample(chunkflow, raw, pieces) -> None:
     mean = raw.array[AT].reshape(32, 1, 32, 2, 16, 4).mean(axis=(1, 3, 5))
     assert np.array_equal(stored("grey.h5"), np.rint(mean))
     chunkflow(BOX, pieces.load, "downsample", "save-h5 -f ids.h5")
-    eight = pieces.array[AT].reshape(16, 2, 32, 2, 32, 2).transpose(0, 2, 4, 1, 3, 5).reshape(16, 32, 32, 8)
+    eight = (
+        pieces.array[AT]
+        .reshape(16, 2, 32, 2, 32, 2)
+        .transpose(0, 2, 4, 1, 3, 5)
+        .reshape(16, 32, 32, 8)
+    )
     most = (eight[..., None] == eight[..., None, :]).sum(axis=-1).max(axis=-1)
     assert np.array_equal((eight == stored("ids.h5")[..., None]).sum(axis=-1), most)
     with h5py.File("ids.h5") as file:
-        assert [file[name][:].tolist() for name in ("voxel_offset", "voxel_size")] == [[30, 30, 30], [20, 20, 20]]
+        assert [file[name][:].tolist() for name in ("voxel_offset", "voxel_size")] == [
+            [30, 30, 30],
+            [20, 20, 20],
+        ]
 
 
 @pytest.mark.shows("create-info", "save-precomputed", "downsample-upload")
 def test_a_pyramid(chunkflow, raw) -> None:
-    chunkflow("create-info -v file://em -z 32 64 64 -o 60 60 60 -s 10 10 10 -b 8 8 8 -t image -d uint8 -m 2")
-    chunkflow(BOXES, raw.load, "save-precomputed -v file://em", "downsample-upload -v file://em --stop-mip 3")
+    chunkflow(
+        "create-info -v file://em -z 32 64 64 -o 60 60 60 -s 10 10 10 -b 8 8 8 -t image -d uint8 -m 2"
+    )
+    chunkflow(
+        BOXES,
+        raw.load,
+        "save-precomputed -v file://em",
+        "downsample-upload -v file://em --stop-mip 3",
+    )
     level = raw.array[AT].astype(float)
     for mip in range(3):
         volume = CloudVolume(f"file://{Path('em').absolute()}", mip=mip, progress=False)
-        assert (volume.voxel_offset.tolist(), volume.resolution.tolist()) == ([60 >> mip] * 3, [10 << mip] * 3)
+        assert (volume.voxel_offset.tolist(), volume.resolution.tolist()) == (
+            [60 >> mip] * 3,
+            [10 << mip] * 3,
+        )
         assert volume.dtype == "uint8"
         assert np.array_equal(volume[:][..., 0].T, level)
         z, y, x = (n // 2 for n in level.shape)
@@ -121,7 +154,12 @@ def test_a_pyramid(chunkflow, raw) -> None:
 @pytest.mark.parametrize("inverse", [False, True])
 def test_mask_of_larger_voxels(chunkflow, raw, bodies, inverse: bool) -> None:
     coarse = (bodies.array[2:248:4, 2:248:4, 2:248:4] > 60_000).astype(np.uint8)
-    options: dict[str, Any] = {"resolution": (40, 40, 40), "chunk_size": (32, 32, 32), "layer_type": "image", "progress": False}
+    options: dict[str, Any] = {
+        "resolution": (40, 40, 40),
+        "chunk_size": (32, 32, 32),
+        "layer_type": "image",
+        "progress": False,
+    }
     CloudVolume.from_numpy(coarse.T, f"file://{Path('tissue').absolute()}", **options)
     chunkflow(
         "create-bbox -s 61 62 63 -z 30 61 59",
@@ -156,8 +194,17 @@ def test_multiply_a_copy_by_an_object(chunkflow, raw, bodies) -> None:
 
 @pytest.mark.shows("create-chunk")
 def test_waves_over_the_image(chunkflow, raw) -> None:
-    chunkflow(BOX, raw.load, "create-chunk -d float64 -o wave", "multiply -i wave -m chunk", "save-h5 -i wave -f out.h5")
-    z, y, x = (np.sin(2 * np.pi * place / length) for place, length in zip(np.ogrid[AT], (32, 48, 64), strict=True))
+    chunkflow(
+        BOX,
+        raw.load,
+        "create-chunk -d float64 -o wave",
+        "multiply -i wave -m chunk",
+        "save-h5 -i wave -f out.h5",
+    )
+    z, y, x = (
+        np.sin(2 * np.pi * place / length)
+        for place, length in zip(np.ogrid[AT], (32, 48, 64), strict=True)
+    )
     np.testing.assert_allclose(stored(), raw.array[AT] * (3 + z + y + x) / 6, atol=1e-9)
 
 
@@ -190,7 +237,12 @@ def test_inference_finds_the_cleft(chunkflow, pinky) -> None:
     model, weights = pinky.file.with_name("cleft_net.py"), pinky.file.with_name("cleft_weights.pt")
     net = f"-f pytorch -m {model} -w {weights} --precision float32"
     patches = "-s 6 64 64 -v 0 32 0 --output-crop-margin 0 0 0 -c 1"
-    chunkflow("create-bbox -s 6 32 128 -z 6 96 64", pinky.load, f"inference {net} {patches}", "save-h5 -f out.h5")
+    chunkflow(
+        "create-bbox -s 6 32 128 -z 6 96 64",
+        pinky.load,
+        f"inference {net} {patches}",
+        "save-h5 -f out.h5",
+    )
     spec: Any = importlib.util.spec_from_file_location("cleft_net", model)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -198,7 +250,9 @@ def test_inference_finds_the_cleft(chunkflow, pinky) -> None:
     for i, y in enumerate((0, 32)):
         patch = pinky.array[6:12, 32 + y : 96 + y, 128:192].astype(np.float32) / 255
         with torch.inference_mode():
-            alone[i, :, y : y + 64] = module.load_model(str(weights))(torch.from_numpy(patch)[None, None])[0, 0]
+            alone[i, :, y : y + 64] = module.load_model(str(weights))(
+                torch.from_numpy(patch)[None, None]
+            )[0, 0]
     found = stored()[0]
     assert (found >= np.nanmin(alone, axis=0) - 1e-4).all()
     assert (found <= np.nanmax(alone, axis=0) + 1e-4).all()

@@ -44,8 +44,15 @@ def test_connected_components(chunkflow, raw, pieces) -> None:
     chunkflow(BOX, pieces.load, "connected-components", "save-h5 -f out.h5")
     assert are_the_same_objects(stored(), label(pieces.array[AT], connectivity=1, background=0))
     for neighbours, connectivity in ((6, 1), (18, 2), (26, 3)):
-        chunkflow(BOX, raw.load, f"connected-components -t 170 -c {neighbours}", f"save-h5 -f bright{neighbours}.h5")
-        assert are_the_same_objects(stored(f"bright{neighbours}.h5"), label(raw.array[AT] > 170, connectivity=connectivity))
+        chunkflow(
+            BOX,
+            raw.load,
+            f"connected-components -t 170 -c {neighbours}",
+            f"save-h5 -f bright{neighbours}.h5",
+        )
+        assert are_the_same_objects(
+            stored(f"bright{neighbours}.h5"), label(raw.array[AT] > 170, connectivity=connectivity)
+        )
 
 
 @pytest.mark.shows("mask-out-objects")
@@ -72,7 +79,13 @@ def test_evaluate_segmentation(chunkflow, pieces, bodies, caplog) -> None:
     )  # of too many pieces; scikit-image (its issue 6485) gives them in the other order than it says
     split, merge = variation_of_information(bodies.array[AT], pieces.array[AT])
     assert split > merge, "it has too many pieces"
-    expected = {"rand_error": error, "rand_precision": precision, "rand_recall": recall, "voi_split": split, "voi_merge": merge}
+    expected = {
+        "rand_error": error,
+        "rand_precision": precision,
+        "rand_recall": recall,
+        "voi_split": split,
+        "voi_merge": merge,
+    }
     assert scores == pytest.approx(expected, rel=1e-6)
 
 
@@ -104,11 +117,19 @@ def test_meshes_of_two_boxes(chunkflow, bodies) -> None:
     chunkflow(f"download-mesh -v file://seg -i {','.join(map(str, three))} -o obj/ -f obj")
     for object_id in three:
         mesh = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh.get(object_id)
-        np.testing.assert_allclose(np.unique(mesh.vertices, axis=0), surface(ids, object_id), atol=1e-2)
-        assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * (ids == object_id).sum(), rel=0.05)
+        np.testing.assert_allclose(
+            np.unique(mesh.vertices, axis=0), surface(ids, object_id), atol=1e-2
+        )
+        assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(
+            1000 * (ids == object_id).sum(), rel=0.05
+        )
         rows = [line.split() for line in Path(f"obj/{object_id}.obj").read_text().splitlines()]
-        places, corners = (np.array([row[1:] for row in rows if row[:1] == [kind]]) for kind in ("v", "f"))
-        np.testing.assert_allclose(np.unique(places.astype(float), axis=0), surface(ids, object_id), atol=1e-2)
+        places, corners = (
+            np.array([row[1:] for row in rows if row[:1] == [kind]]) for kind in ("v", "f")
+        )
+        np.testing.assert_allclose(
+            np.unique(places.astype(float), axis=0), surface(ids, object_id), atol=1e-2
+        )
         assert len(corners) == len(mesh.faces)
 
 
@@ -118,7 +139,9 @@ def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> N
     chunkflow("mesh-manifest -v file://seg")
     for object_id in largest(bodies.array[CUT], 3):
         mesh = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh.get(object_id)
-        assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * (bodies.array[CUT] == object_id).sum(), rel=0.05)
+        assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(
+            1000 * (bodies.array[CUT] == object_id).sum(), rel=0.05
+        )
 
 
 @pytest.mark.shows("mesh-multires")
@@ -152,8 +175,15 @@ def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
     ids = bodies.array[CUT]
     chunkflow(VOLUME)
     chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
-    chunkflow(TWO_BOXES, "load-precomputed -v file://seg", "skeletonize -c 100 -d 500 -f bones", "save-swc -p swc/")
-    chunkflow("aggregate-skeleton-fragments -f bones -o whole --dust-threshold 0 --tick-threshold 0")
+    chunkflow(
+        TWO_BOXES,
+        "load-precomputed -v file://seg",
+        "skeletonize -c 100 -d 500 -f bones",
+        "save-swc -p swc/",
+    )
+    chunkflow(
+        "aggregate-skeleton-fragments -f bones -o whole --dust-threshold 0 --tick-threshold 0"
+    )
     for object_id in largest(ids, 4):
         voxels = ids == object_id
         nodes, edges = precomputed_skeleton(Path(f"whole/{object_id}"))
@@ -169,14 +199,19 @@ def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
         assert len(kept) > 0.9 * len(made)
     chunkflow("load-skeleton -p swc --offset 30 20 10", "save-swc -p moved/")
     for object_id in largest(ids, 4):
-        np.testing.assert_allclose(swc("moved", object_id), swc("swc", object_id) + np.array([10, 20, 30]), atol=1e-2)
+        np.testing.assert_allclose(
+            swc("moved", object_id), swc("swc", object_id) + np.array([10, 20, 30]), atol=1e-2
+        )
 
 
 @pytest.mark.shows("load-npy", "save-points")
 def test_points(chunkflow, bodies) -> None:
     ids = bodies.array[AT]
     np.save("centres.npy", ndimage.center_of_mass(np.ones(ids.shape), ids, np.unique(ids)))
-    chunkflow("load-npy -f centres.npy -t 60 60 60 -s 10 10 10 -o centres", "save-points -i centres -f centres.h5")
+    chunkflow(
+        "load-npy -f centres.npy -t 60 60 60 -s 10 10 10 -o centres",
+        "save-points -i centres -f centres.h5",
+    )
     places = [np.mean(np.nonzero(ids == i), axis=1) + 60 for i in np.unique(ids)]
     with h5py.File("centres.h5") as file:
         np.testing.assert_allclose(file["points"][:], places)
@@ -191,7 +226,12 @@ def test_contacts_of_neurons_as_synapses(chunkflow, bodies) -> None:
     pre = pre[np.random.default_rng(0).permutation(len(pre))]
     beside = np.array([0, 0, 1])
     post = np.column_stack([np.arange(len(pre)), pre + beside])[::-1]
-    content = {"order": list("zyx"), "resolution": [10, 10, 10], "pre": pre.tolist(), "post": post.tolist()}
+    content = {
+        "order": list("zyx"),
+        "resolution": [10, 10, 10],
+        "pre": pre.tolist(),
+        "post": post.tolist(),
+    }
     Path("contacts.json").write_text(json.dumps(content))
     printed = chunkflow(
         "generate-tasks -b 60-92_60-124_60-156 -c 32 64 32",

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from cloudvolume import CloudVolume
 
+from chunkflow_worker.job.sqs import make_client
 from chunkflow_worker.operators import fetch_task_from_sqs
-from chunkflow_worker.sqs import make_client
-from producer.queue import create_queue
+from producer.send.queue import create_queue
 
 # Eight boxes, by their names.
 REGION, AT = "-b 60-92_60-92_60-124 -c 16 16 32", np.s_[60:92, 60:92, 60:124]
@@ -58,7 +58,12 @@ def test_boxes_from_a_file_made_larger(chunkflow, raw) -> None:
     assert sorted(map(tuple, np.load("boxes.npy").tolist())) == sorted(
         (*(part.start for part in at), *(part.stop for part in at)) for at in BOXES.values()
     )
-    chunkflow("fetch-task-from-file -f boxes.npy -i 1 -g 6", "adjust-bbox -c -1 -2 -3 4 5 6", raw.load, "save-h5 -f out/")
+    chunkflow(
+        "fetch-task-from-file -f boxes.npy -i 1 -g 6",
+        "adjust-bbox -c -1 -2 -3 4 5 6",
+        raw.load,
+        "save-h5 -f out/",
+    )
     found = stored("out")
     assert set(found) == {"75-96_74-97_57-98", "75-96_74-97_89-130"}, "the last two of eight"
     assert are_cut_from(raw.array, found)
@@ -66,13 +71,23 @@ def test_boxes_from_a_file_made_larger(chunkflow, raw) -> None:
 
 @pytest.mark.shows("mark-complete", "skip-task-by-file", "cleanup")
 def test_only_boxes_without_a_flag_are_done(chunkflow, raw) -> None:
-    chunkflow(f"generate-tasks {REGION}", raw.load, "save-h5 -f first/", "mark-complete -p flags/ -s .done")
+    chunkflow(
+        f"generate-tasks {REGION}",
+        raw.load,
+        "save-h5 -f first/",
+        "mark-complete -p flags/ -s .done",
+    )
     assert {path.name for path in Path("flags").iterdir()} == {f"{box}.done" for box in BOXES}
     assert are_cut_from(raw.array, stored("first"))
     lost, *_ = BOXES
     Path(f"flags/{lost}.done").unlink()
     Path("flags/notes.txt").write_text("kept")
-    chunkflow(f"generate-tasks {REGION}", "skip-task-by-file -p flags/ -s .done", raw.load, "save-h5 -f second/")
+    chunkflow(
+        f"generate-tasks {REGION}",
+        "skip-task-by-file -p flags/ -s .done",
+        raw.load,
+        "save-h5 -f second/",
+    )
     assert set(stored("second")) == {lost}
     assert are_cut_from(raw.array, stored("second"))
     chunkflow("cleanup -d flags -s .done")
@@ -93,19 +108,30 @@ def test_boxes_without_the_neuron_are_skipped(chunkflow, bodies) -> None:
     )
     assert set(stored("out")) == {box for box, found in there.items() if neuron in found}
     assert are_cut_from(bodies.array * (bodies.array == neuron), stored("out"))
-    assert {path.name for path in Path("none").iterdir()} == {f"{b}.empty" for b, found in there.items() if neuron not in found}
+    assert {path.name for path in Path("none").iterdir()} == {
+        f"{b}.empty" for b, found in there.items() if neuron not in found
+    }
 
 
 @pytest.mark.shows("skip-task-by-blocks-in-volume")
 def test_boxes_that_the_volume_has_are_skipped(chunkflow, raw) -> None:
-    chunkflow("create-info -v file://em -z 32 32 64 -o 60 60 60 -s 10 10 10 -b 8 16 16 -t image -d uint8")
-    chunkflow("generate-tasks -b 60-92_60-92_60-92 -c 16 16 32", raw.load, "save-precomputed -v file://em")
+    chunkflow(
+        "create-info -v file://em -z 32 32 64 -o 60 60 60 -s 10 10 10 -b 8 16 16 -t image -d uint8"
+    )
+    chunkflow(
+        "generate-tasks -b 60-92_60-92_60-92 -c 16 16 32", raw.load, "save-precomputed -v file://em"
+    )
     printed = chunkflow(
-        f"generate-tasks {REGION}", "skip-task-by-blocks-in-volume -v file://em", raw.load, "save-precomputed -v file://em"
+        f"generate-tasks {REGION}",
+        "skip-task-by-blocks-in-volume -v file://em",
+        raw.load,
+        "save-precomputed -v file://em",
     )
     skipped = set(re.findall(r"skipped (\S+): all blocks are in", printed))
     assert skipped == {box for box in BOXES if box.endswith("60-92")}
-    assert np.array_equal(CloudVolume(f"file://{Path('em').absolute()}", progress=False)[:][..., 0].T, raw.array[AT])
+    assert np.array_equal(
+        CloudVolume(f"file://{Path('em').absolute()}", progress=False)[:][..., 0].T, raw.array[AT]
+    )
 
 
 @pytest.mark.shows("fetch-task-from-sqs", "delete-task-in-queue")
@@ -115,7 +141,12 @@ def test_boxes_from_a_queue(chunkflow, raw, aws, unique_name, monkeypatch) -> No
     queue, _ = create_queue(client, unique_name, max_receives=2, visibility_seconds=30)
     for box in BOXES:
         client.send_message(QueueUrl=queue.url, MessageBody=box)
-    chunkflow(f"fetch-task-from-sqs -q {unique_name} -r 0", raw.load, "save-h5 -f out/", "delete-task-in-queue")
+    chunkflow(
+        f"fetch-task-from-sqs -q {unique_name} -r 0",
+        raw.load,
+        "save-h5 -f out/",
+        "delete-task-in-queue",
+    )
     assert set(stored("out")) == set(BOXES)
     assert are_cut_from(raw.array, stored("out"))
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -125,9 +156,19 @@ def test_boxes_from_a_queue(chunkflow, raw, aws, unique_name, monkeypatch) -> No
 
 @pytest.mark.shows("log-summary")
 def test_log_summary_of_a_run(chunkflow, raw) -> None:
-    chunkflow("--ledger log", f"generate-tasks {REGION}", raw.load, "normalize-intensity", "save-h5 -f out/")
+    chunkflow(
+        "--ledger log",
+        f"generate-tasks {REGION}",
+        raw.load,
+        "normalize-intensity",
+        "save-h5 -f out/",
+    )
     timers = [json.loads(path.read_text())["timer"] for path in Path("log").glob("*.json")]
-    rows = {line.split()[0]: line.split()[1:] for line in chunkflow("log-summary -l log").splitlines() if line.strip()}
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in chunkflow("log-summary -l log").splitlines()
+        if line.strip()
+    }
     assert len(timers) == len(BOXES)
     for name in ("load-h5", "normalize-intensity", "save-h5"):
         tasks, seconds, mean, *_ = rows[name]
@@ -139,8 +180,18 @@ def test_log_summary_of_a_run(chunkflow, raw) -> None:
 
 @pytest.mark.shows("setup-env")
 def test_a_job_that_setup_env_prepares(chunkflow, raw) -> None:
-    options: dict[str, Any] = {"voxel_offset": (60, 60, 60), "chunk_size": (32, 32, 32), "layer_type": "image"}
-    CloudVolume.from_numpy(raw.array[AT].T, f"file://{Path('em').absolute()}", resolution=(10, 10, 10), progress=False, **options)
+    options: dict[str, Any] = {
+        "voxel_offset": (60, 60, 60),
+        "chunk_size": (32, 32, 32),
+        "layer_type": "image",
+    }
+    CloudVolume.from_numpy(
+        raw.array[AT].T,
+        f"file://{Path('em').absolute()}",
+        resolution=(10, 10, 10),
+        progress=False,
+        **options,
+    )
     printed = chunkflow(
         "setup-env --volume-start 60 60 60 -s 32 32 64 -l file://copy -r 0.0006 -z 8 16 16 -o 2 4 4 -d uint8 -v 10 10 10 -x 3"
     )
@@ -153,8 +204,14 @@ def test_a_job_that_setup_env_prepares(chunkflow, raw) -> None:
     Path("pipeline.yaml").write_text(yaml.safe_dump(chain))
     chunkflow("--pipeline pipeline.yaml")
     copy = CloudVolume(f"file://{Path('copy').absolute()}", progress=False)
-    assert (copy.voxel_offset.tolist(), copy.resolution.tolist(), copy.dtype) == ([60, 60, 60], [10, 10, 10], "uint8")
+    assert (copy.voxel_offset.tolist(), copy.resolution.tolist(), copy.dtype) == (
+        [60, 60, 60],
+        [10, 10, 10],
+        "uint8",
+    )
     assert np.abs(copy[:][..., 0].T - raw.array[AT].astype(int)).max() <= 1
-    boxes = np.prod([-(-n // size) for n, size in zip((32, 32, 64), chain["tasks"]["chunk_size"], strict=True)])
+    boxes = np.prod(
+        [-(-n // size) for n, size in zip((32, 32, 64), chain["tasks"]["chunk_size"], strict=True)]
+    )
     assert boxes > 1
     assert len(list(Path("copy/thumbnail").iterdir())) == boxes

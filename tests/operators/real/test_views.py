@@ -29,7 +29,10 @@ def test_view(chunkflow, raw, bodies, monkeypatch) -> None:
     image, ids = shown.call_args.args
     assert np.array_equal(image.T, raw.array[AT])
     assert np.array_equal(ids.T, bodies.array[AT])
-    assert (shown.call_args.kwargs["offset"], shown.call_args.kwargs["resolution"]) == ((62, 61, 60), (10, 10, 10))
+    assert (shown.call_args.kwargs["offset"], shown.call_args.kwargs["resolution"]) == (
+        (62, 61, 60),
+        (10, 10, 10),
+    )
 
 
 @pytest.mark.shows("neuroglancer")
@@ -47,14 +50,19 @@ def test_neuroglancer(chunkflow, raw, bodies, monkeypatch) -> None:
             with urlopen(f"{root}/neuroglancer/info/{token}", timeout=20) as answer:
                 info = json.load(answer)
             where = "1,1,1/0,0,0/" + ",".join(map(str, info["shape"]))
-            with urlopen(f"{root}/neuroglancer/{info['encoding']}/{token}/{where}", timeout=20) as answer:
+            with urlopen(
+                f"{root}/neuroglancer/{info['encoding']}/{token}/{where}", timeout=20
+            ) as answer:
                 array = np.load(io.BytesIO(zlib.decompress(answer.read())))
             served[layer["name"]] = (layer["type"], info, array)
 
     monkeypatch.setattr(page, "_wait_for_the_user", look)
     chunkflow(BOX, raw.load, f"{bodies.load} -o ids", "neuroglancer -i chunk,ids")
     assert list(served) == ["chunk", "ids"]
-    for name, kind, array in (("chunk", "image", raw.array[AT]), ("ids", "segmentation", bodies.array[AT])):
+    for name, kind, array in (
+        ("chunk", "image", raw.array[AT]),
+        ("ids", "segmentation", bodies.array[AT]),
+    ):
         shown, info, voxels = served[name]
         assert shown == kind
         assert [int(n) for n in info["voxelOffset"]] == [62, 61, 60]
@@ -70,7 +78,10 @@ def test_napari(chunkflow, raw, bodies, monkeypatch) -> None:
     viewer = napari.Viewer.return_value
     for added, array in ((viewer.add_image, raw.array[AT]), (viewer.add_labels, bodies.array[AT])):
         assert np.array_equal(added.call_args.args[0], array)
-        assert (added.call_args.kwargs["scale"], added.call_args.kwargs["translate"]) == ((10, 10, 10), (600, 610, 620))
+        assert (added.call_args.kwargs["scale"], added.call_args.kwargs["translate"]) == (
+            (10, 10, 10),
+            (600, 610, 620),
+        )
     napari.run.assert_called_once_with()
 
 

@@ -3,7 +3,7 @@
 import boto3
 import numpy as np
 
-from chunkflow_worker.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
 
 BOX = BoundingBox.sized((0, 0, 0), (32, 256, 256))
@@ -12,5 +12,13 @@ s3 = boto3.client("s3")
 if "sample" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
     s3.create_bucket(Bucket="sample")
     for name in ("em", "copy"):
-        create_volume(f"s3://sample/{name}", bounds=BOX, voxel_size=(40, 8, 8), block_size=(16, 64, 64), dtype="uint8")
-    PrecomputedVolume("s3://sample/em").write(BOX, np.random.default_rng(1).integers(1, 255, BOX.size, np.uint8))
+        create_volume(
+            f"s3://sample/{name}",
+            bounds=BOX,
+            voxel_size=(40, 8, 8),
+            block_size=(16, 64, 64),
+            dtype="uint8",
+        )
+    PrecomputedVolume("s3://sample/em").write(
+        BOX, np.random.default_rng(1).integers(1, 255, BOX.size, np.uint8)
+    )

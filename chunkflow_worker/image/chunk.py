@@ -1,0 +1,139 @@
+"""`Chunk`: an array of voxels that knows where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+
+LayerType = Literal["image", "segmentation"]
+VoxelSize = tuple[float, float, float]
+UNKNOWN_SIZE: VoxelSize = (1.0, 1.0, 1.0)  # of a voxel, where a file says nothing
+_ORIGIN = Vec3(0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Voxels at a global place.
+
+    array: shape zyx, or czyx with channels first; any dtype.
+    voxel_offset: global position of the first voxel, zyx.
+    voxel_size: edge lengths of a voxel in nanometres, zyx; UNKNOWN_SIZE where nobody told.
+    layer_type: what the values mean; segmentation holds object ids.
+    bounds: the whole volume from which the chunk was cut, where known. An edge of the chunk that lies on it is a
+        border of the image and not only of the chunk.
+    """
+
+    array: NDArray[Any]
+    voxel_offset: Vec3 = _ORIGIN
+    voxel_size: VoxelSize = UNKNOWN_SIZE
+    layer_type: LayerType = "image"
+    bounds: BoundingBox | None = None
+
+    def __post_init__(self) -> None:
+        if self.array.ndim not in (3, 4):
+            raise ChunkMismatch(
+                f"a chunk has 3 axes (zyx) or 4 (czyx), not {self.array.ndim}: shape {self.array.shape}"
+            )
+
+    @property
+    def bbox(self) -> BoundingBox:
+        return BoundingBox.sized(self.voxel_offset, self.array.shape[-3:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    @property
+    def channels(self) -> int:
+        return self.array.shape[0] if self.array.ndim == 4 else 1
+
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether the values are object ids: said to be, or whole numbers of 32 or 64 bits, which images do not have."""
+        return self.layer_type == "segmentation" or (
+            self.dtype.kind in "ui" and self.dtype.itemsize >= 4
+        )
+
+    @property
+    def czyx(self) -> NDArray[Any]:
+        """The array with a channel axis, as a view."""
+        return self.array if self.array.ndim == 4 else self.array[np.newaxis]
+
+    def object_ids(self, name: str) -> NDArray[Any]:
+        """The ids of a segmentation, zyx, as a view. Raises ChunkMismatch, which calls it `name`, when it holds none."""
+        if self.dtype.kind not in "bui" or self.channels != 1:
+            has = f"{self.dtype} of {self.channels} channels"
+            raise ChunkMismatch(
+                f"{name!r} is {has}, and a segmentation is needed: whole numbers in one channel"
+            )
+        ids: NDArray[Any] = self.array if self.array.ndim == 3 else self.array[0]
+        return ids.view("uint8") if ids.dtype == bool else ids
+
+    def with_array(self, array: NDArray[Any], **changes: Any) -> Chunk:
+        """The same place with other values."""
+        return replace(self, array=array, **changes)
+
+    def cutout(self, bbox: BoundingBox) -> Chunk:
+        """The part inside `bbox`, as a view. Raises ChunkMismatch when the chunk does not cover it."""
+        if not self.bbox.contains(bbox):
+            raise ChunkMismatch(f"chunk {self.bbox} does not cover the box {bbox}")
+        window = (Ellipsis, *bbox.slices(self.voxel_offset))
+        return replace(self, array=self.array[window], voxel_offset=bbox.start)
+
+    def as_dtype(self, dtype: DTypeLike) -> Chunk:
+        return self.with_array(convert(self.array, dtype))
+
+
+def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """`array` as `dtype`, saturating.
+
+    Float to unsigned 8 bit maps [0, 1] to [0, 255], as the readers of probability maps expect, and unsigned 8 bit to
+    float maps back. Any other float to integer conversion rounds to the nearest value. Out of range values become
+    the nearest legal one; NaN becomes 0. Integers to integers keep their value or saturate.
+    """
+    target = np.dtype(dtype)
+    if array.dtype == target:
+        return array
+    if array.dtype == np.float16 and target.kind in "ui":
+        array = array.astype(np.float32)  # large integers are infinite in float16
+    if target.kind in "ui" and array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # infinity saturates as well
+            scaled_up = array * array.dtype.type(255) if target == np.uint8 else array
+        return _round_and_saturate(scaled_up, target)
+    if target.kind in "ui" and array.dtype.kind in "ui":
+        low = max(np.iinfo(array.dtype).min, np.iinfo(target).min)
+        high = min(np.iinfo(array.dtype).max, np.iinfo(target).max)
+        clipped: NDArray[Any] = np.clip(array, low, high).astype(target)
+        return clipped
+    if target.kind == "f" and array.dtype == np.uint8:
+        scaled: NDArray[Any] = array.astype(target) / target.type(255)
+        return scaled
+    if target == np.float16 and array.dtype.kind == "f":
+        array = np.clip(array, np.finfo(target).min, np.finfo(target).max)
+    return array.astype(target)
+
+
+def count_nan(array: NDArray[Any]) -> int:
+    """Number of values that are NaN."""
+    return int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
+
+
+def _round_and_saturate(array: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
+    limits = np.iinfo(target)
+    rounded: NDArray[Any] = np.rint(array)
+    rounded[np.isnan(rounded)] = 0
+    if int(rounded.dtype.type(limits.max)) == limits.max:
+        np.clip(rounded, limits.min, limits.max, out=rounded)
+        return rounded.astype(target)
+    # A float cannot hold this type's largest value: cast what fits, then set what does not.
+    above, below = rounded >= float(limits.max), rounded < float(limits.min)
+    rounded[above | below] = 0
+    result: NDArray[Any] = rounded.astype(target)
+    result[above], result[below] = limits.max, limits.min
+    return result

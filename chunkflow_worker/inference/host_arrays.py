@@ -1,0 +1,116 @@
+"""Blending in the host's memory, with numpy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.machine.cpu import cpu_count
+
+_local = threading.local()
+
+
+class HostArrays:
+    """`Arrays` in the host's memory.
+
+    It works section by section, since a section of a patch fits the processor's cache, and on all processors: numpy lets
+    go of Python's lock on arrays of this size.
+    """
+
+    def put(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array
+
+    def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return np.zeros(shape, np.float32)
+
+    def unit_range(self, array: NDArray[Any]) -> NDArray[np.float32]:
+        return unit_range(array)
+
+    def channels(self, array: NDArray[Any], which: list[int]) -> NDArray[Any]:
+        return (
+            np.broadcast_to(array, (len(which), *array.shape[1:]))
+            if len(array) == 1
+            else array[which]
+        )
+
+    def share(self, result: NDArray[Any]) -> NDArray[Any] | None:
+        return result if result.dtype == np.float32 else None
+
+    def blend(
+        self,
+        mean: NDArray[Any],
+        total: NDArray[Any],
+        values: NDArray[Any] | None,
+        weights: NDArray[np.float32],
+    ) -> None:
+        def sections(first: int, last: int) -> None:
+            share, change = _scratch(weights.shape[1:])
+            for z in range(first, last):
+                np.add(total[z], weights[z], out=total[z])
+                np.divide(weights[z], total[z], out=share)
+                for c in range(len(mean)):
+                    section = mean[c, z]
+                    if values is None:
+                        np.multiply(section, share, out=change)
+                        np.subtract(section, change, out=section)
+                    else:
+                        np.subtract(values[c, z], section, out=change)
+                        np.multiply(change, share, out=change)
+                        np.add(section, change, out=section)
+
+        _on_all_processors(sections, len(weights))
+
+    def place(self, values: NDArray[Any], mean: NDArray[Any]) -> None:
+        def sections(first: int, last: int) -> None:
+            for z in range(first, last):
+                mean[:, z] = values[:, z]
+
+        _on_all_processors(sections, values.shape[1])
+
+    def send(self, slab: NDArray[Any], out: NDArray[Any]) -> Callable[[], None]:
+        def sections(first: int, last: int) -> None:
+            for z in range(first, last):
+                for c in range(len(slab)):
+                    out[c, z] = convert(slab[c, z], out.dtype)
+
+        _on_all_processors(sections, slab.shape[1])
+        return lambda: None
+
+
+def unit_range(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Integers divided by their type's largest value; floats as they are; as float32."""
+    if array.dtype.kind in "ui":
+        scaled: NDArray[np.float32] = np.divide(
+            array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32
+        )
+        return scaled
+    return array.astype(np.float32, copy=False)
+
+
+def _scratch(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Two arrays of that shape, the same memory for every call in a thread."""
+    size = 2 * int(np.prod(shape))
+    if getattr(_local, "scratch", np.empty(0)).size < size:
+        _local.scratch = np.empty(size, np.float32)
+    scratch: NDArray[np.float32] = _local.scratch[:size].reshape(2, *shape)
+    return scratch
+
+
+def _on_all_processors(work: Callable[[int, int], None], count: int) -> None:
+    """Call `work(first, last)` on parts of `range(count)`, side by side."""
+    parts = min(cpu_count(), count)
+    edges = [count * i // parts for i in range(parts + 1)]
+    for _ in _threads().map(work, edges[:-1], edges[1:]):
+        pass
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="blend")

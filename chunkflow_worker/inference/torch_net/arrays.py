@@ -1,0 +1,115 @@
+"""Blending on the device of a PyTorch net: the CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.errors import OutOfMemory
+
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+class TorchArrays:
+    """`Arrays` as tensors of one device.
+
+    On a GPU everything runs behind the caller's back; a finished slab is converted there, travels through pinned memory on a
+    stream of its own, and is written to the result by a thread of its own, while the next patches are computed.
+    """
+
+    def __init__(self, device: Any):
+        self._torch = needs("torch", extra="torch")
+        self._device = self._torch.device(device)
+        self._is_gpu = self._device.type == "cuda"
+        self._outward = self._torch.cuda.Stream(self._device) if self._is_gpu else None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="slabs") if self._is_gpu else None
+
+    def put(self, array: NDArray[Any]) -> Any:
+        native = np.asarray(array, array.dtype.newbyteorder("="))
+        if min(native.strides, default=0) < 0 or not native.flags.writeable:
+            native = native.copy()
+        with self.guarded():
+            return self._torch.from_numpy(native).to(self._device)
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        with self.guarded():
+            return self._torch.zeros(shape, dtype=self._torch.float32, device=self._device)
+
+    def unit_range(self, array: Any) -> Any:
+        floating = array.is_floating_point() or array.dtype == self._torch.bool
+        scaled = array.to(self._torch.float32)
+        return scaled if floating else scaled.div_(self._torch.iinfo(array.dtype).max)
+
+    def channels(self, array: Any, which: list[int]) -> Any:
+        return array.expand(len(which), -1, -1, -1) if len(array) == 1 else array[which]
+
+    def share(self, result: NDArray[Any]) -> Any | None:
+        return (
+            self._torch.from_numpy(result)
+            if result.dtype == np.float32 and not self._is_gpu
+            else None
+        )
+
+    def place(self, values: Any, mean: Any) -> None:
+        mean.copy_(values)
+
+    def blend(self, mean: Any, total: Any, values: Any | None, weights: Any) -> None:
+        total.add_(weights)
+        mean.lerp_(mean.new_zeros(1).expand_as(mean) if values is None else values, weights / total)
+
+    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
+        torch = self._torch
+        if self._outward is None or self._writer is None:
+            for z in range(slab.shape[1]):
+                for c in range(slab.shape[0]):
+                    out[c, z] = self._converted(slab[c, z], out.dtype).numpy()
+            return lambda: None
+        with self.guarded():
+            converted = self._converted(slab, out.dtype).contiguous()
+            pinned = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
+        self._outward.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._outward):
+            pinned.copy_(converted, non_blocking=True)
+            converted.record_stream(self._outward)
+            sent = self._outward.record_event()
+
+        def write() -> None:
+            sent.synchronize()
+            torch.from_numpy(out).copy_(
+                pinned
+            )  # by several threads, which numpy's copying does not have
+
+        return self._writer.submit(write).result
+
+    def _converted(self, array: Any, dtype: np.dtype[Any]) -> Any:
+        """As `chunk.convert` does, on the device."""
+        torch = self._torch
+        if dtype == np.uint8:
+            return array.mul(255).round_().nan_to_num_(0, 255, 0).clamp_(0, 255).to(torch.uint8)
+        if dtype == np.float16:
+            return array.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).to(torch.float16)
+        return array.clone()
+
+    def guarded(self) -> AbstractContextManager[None]:
+        return memory_guard(self._torch)
+
+
+@contextmanager
+def memory_guard(torch: Any) -> Iterator[None]:
+    """Turn what torch raises for want of memory, on any device, into OutOfMemory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
+            error
+        ):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemory(str(error).partition("\n")[0]) from None

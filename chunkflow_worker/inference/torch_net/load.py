@@ -1,0 +1,155 @@
+"""Loading a PyTorch net: from a Python model file, TorchScript or torch.export."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.inference.model_file import load_source
+
+# Characters of what a library says went wrong.
+_LONGEST = 500
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net on the CPU in evaluation mode, and what its model file says about it.
+
+    module: callable with a float tensor nczyx. batch: the only batch size that it takes; None for any.
+    pre_process: ndarray nczyx -> net input. post_process: net output -> tensor nczyx.
+    editable: its graph may be rewritten for speed; exported programs are taken as they are.
+    """
+
+    module: Any
+    pre_process: Callable[[Any], Any] | None = None
+    post_process: Callable[[Any], Any] | None = None
+    batch: int | None = None
+    editable: bool = False
+
+
+def load_net(model_path: str, weight_path: str | None, trust_weights: bool = False) -> Net:
+    """Load a net.
+
+    model_path: a Python file that defines ``load_model(weight_path) -> torch.nn.Module``, or holds a module
+        ``InstantiatedModel`` into which the weights are loaded, and may define ``pre_process`` and ``post_process``; or a file
+        of ``torch.jit.save`` or ``torch.export.save``, which holds its weights.
+    trust_weights: let the weights' file run code, as old pickles of whole objects need.
+    Raises ConfigError for what is absent, ModelError for what does not load.
+    """
+    for name, path in (("convnet_model", model_path), ("convnet_weight_path", weight_path)):
+        if path is not None and not Path(path).exists():
+            raise ConfigError.one(
+                "inference",
+                name,
+                f"{path} does not exist",
+                "give the path of a file that this machine has",
+            )
+    try:
+        if not zipfile.is_zipfile(model_path):
+            return _from_source(model_path, weight_path, trust_weights)
+        if weight_path is not None:
+            raise ModelError(
+                f"{model_path} holds its weights itself: leave out convnet_weight_path"
+            )
+        members = zipfile.ZipFile(model_path).namelist()
+        return (
+            _from_script(model_path)
+            if any("/code/" in name for name in members)
+            else _from_export(model_path)
+        )
+    except (ModelError, ConfigError):
+        raise
+    except Exception as error:
+        used = f"{model_path} with {weight_path}" if weight_path else model_path
+        raise ModelError(f"loading {used} fails: {_told(error)}") from error
+
+
+def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) -> Net:
+    torch = needs("torch", extra="torch")
+    source = load_source(model_path)
+    if hasattr(source, "load_model"):
+        net = source.load_model(weight_path)
+    elif hasattr(source, "InstantiatedModel"):
+        net = source.InstantiatedModel
+        if weight_path is not None:
+            net.load_state_dict(_state(_weights(weight_path, trust_weights)))
+    else:
+        raise ModelError(
+            f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel"
+        )
+    if not isinstance(net, torch.nn.Module):
+        raise ModelError(f"{model_path} gives a {type(net).__name__}, not a torch.nn.Module")
+    editable = not isinstance(net, torch.jit.ScriptModule)
+    return Net(
+        net.eval(),
+        getattr(source, "pre_process", None),
+        getattr(source, "post_process", None),
+        editable=editable,
+    )
+
+
+def _from_script(model_path: str) -> Net:
+    torch = needs("torch", extra="torch")
+    with warnings.catch_warnings():
+        # torch announces that it will drop TorchScript; until then these files run.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        return Net(torch.jit.load(model_path, map_location="cpu").eval())
+
+
+def _from_export(model_path: str) -> Net:
+    torch = needs("torch", extra="torch")
+    program = torch.export.load(model_path)
+    inputs = set(program.graph_signature.user_inputs)
+    first = next(
+        node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs
+    )
+    batch = first.meta["val"].shape[0]
+    return Net(program.module(), batch=batch if isinstance(batch, int) else None)
+
+
+def _weights(path: str, trusted: bool) -> Any:
+    torch = needs("torch", extra="torch")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not trusted)
+    except Exception as error:
+        refused = isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower()
+        if trusted or not refused or not _is_saved(path):
+            raise ModelError(
+                f"loading weights from {path} fails: {_told(error)}; give a file of torch.save"
+            ) from error
+        raise ModelError(
+            f"{path} holds more than tensors, and loading it could run code: save the net's state_dict() instead, or give "
+            "--trust-weights if you trust the file"
+        ) from error
+
+
+def _is_saved(path: str) -> bool:
+    """Whether a file begins as those of torch.save do: as a zip archive or, in the old format, as a pickle."""
+    with Path(path).open("rb") as file:
+        return file.read(2).startswith((b"PK", b"\x80"))
+
+
+def _told(error: Exception) -> str:
+    """What a library says went wrong, in a line."""
+    text = " ".join(str(error).split()) or (
+        "a file is empty, or ends too early" if isinstance(error, EOFError) else ""
+    )
+    return f"{type(error).__name__}: {text[:_LONGEST]}"
+
+
+def _state(saved: Any) -> Any:
+    """The state dict in what was saved: itself, or an entry of a checkpoint; without the prefix of DataParallel."""
+    if isinstance(saved, dict):
+        saved = next(
+            (saved[key] for key in ("state_dict", "model_state_dict") if key in saved), saved
+        )
+        if saved and all(str(key).startswith("module.") for key in saved):
+            return {str(key).removeprefix("module."): value for key, value in saved.items()}
+    return saved.state_dict() if hasattr(saved, "state_dict") else saved

@@ -1,0 +1,206 @@
+"""The ledger: one JSON record per task in object storage. It says what is done, what failed and why.
+
+    <ledger>/<box>.json           the task is done, or was skipped
+    <ledger>/<box>.failed.json    the last failure of a task that is not done
+    <ledger>/<box>.again.json     the record of an earlier success, when the same job did the task once more
+    <ledger>/jobs/<job>.json      what was enqueued
+
+A listing alone tells done from failed, and a late failure can never overwrite a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.storage.files import Files
+
+_FAILED = ".failed"
+_AGAIN = ".again"
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a task left in a volume.
+
+    bbox: in voxels of that mip. crc32: `checksum` of the voxels; empty where the encoding may change them.
+    nan: voxels that were NaN before they became integers.
+    """
+
+    volume: str
+    mip: int
+    bbox: str
+    crc32: str = ""
+    nan: int = 0
+
+
+class Record(BaseModel):
+    """What is known of one task. Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601.
+
+    patches, patches_skipped: that the net ran on, and that were known to be zero. waited: for the device, beside `timer`.
+    written: what the task left in volumes, for `verify`. log: what a failed task's worker logged meanwhile.
+    The names `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    bbox: str
+    job: str
+    task_id: str
+    state: Literal["done", "skipped", "failed"]
+    attempts: int
+    worker: str
+    compute_device: str = ""
+    precision: str = ""
+    patches: int = 0
+    patches_skipped: int = 0
+    waited: float = 0.0
+    timer: dict[str, float] = Field(default_factory=dict)
+    seconds: float = 0.0
+    voxels: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    written: list[Written] = Field(default_factory=list)
+    pipeline: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+    skipped: str = ""
+    error: str = ""
+    log: list[str] = Field(default_factory=list)
+    final: bool = False
+
+
+class JobRecord(BaseModel):
+    """What a producer enqueued.
+
+    tasks: number of boxes. grid: the options that make them. enqueued, began: when its last and first part were sent.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    job: str
+    queue: str
+    tasks: int
+    pipeline: str = ""
+    grid: dict[str, Any] = Field(default_factory=dict)
+    bounds: str | None = None
+    enqueued: str = ""
+    began: str = ""
+
+    def boxes(self) -> Boxes:
+        """The boxes that the job was enqueued with. Raises ConfigError when this version can't read the record."""
+        try:
+            bounds = BoundingBox.parse(self.bounds) if self.bounds else None
+            return Grid.model_validate(self.grid).boxes(bounds)
+        except ValueError as error:
+            raise ConfigError.one(
+                f"job {self.job}", "grid", f"its record can't be read: {error}"
+            ) from None
+
+
+class Ledger:
+    """Records below one path."""
+
+    def __init__(self, path: str):
+        self._files = Files(path)
+        self._jobs = Files(f"{self._files.path}/jobs")
+        self.path = self._files.path
+
+    def write(self, record: Record) -> None:
+        """Write the record of a task and take away what it supersedes. Raises StorageUnavailable."""
+        if record.state == "failed":
+            if not self.is_done(record.bbox):
+                self._files.put_json(
+                    f"{record.bbox}{_FAILED}.json", record.model_dump(exclude_defaults=True)
+                )
+            return
+        earlier = _valid(Record, self._files.get_json(f"{record.bbox}.json"))
+        if earlier is not None and earlier.job == record.job:
+            self._files.put_json(
+                f"{record.bbox}{_AGAIN}.json", earlier.model_dump(exclude={"error", "final", "log"})
+            )
+        elif earlier is not None:
+            self._files.delete(f"{record.bbox}{_AGAIN}.json")
+        self._files.put_json(
+            f"{record.bbox}.json", record.model_dump(exclude={"error", "final", "log"})
+        )
+        self._files.delete(f"{record.bbox}{_FAILED}.json")
+
+    def remove(self, bbox: BoundingBox | str) -> None:
+        """Take away what is known of a task, so that it counts as not done. Raises StorageUnavailable."""
+        for suffix in ("", _FAILED, _AGAIN):
+            self._files.delete(f"{bbox}{suffix}.json")
+
+    def read(self, bbox: BoundingBox | str) -> Record | None:
+        """The record of a task: of its success if there is one, else of its last failure."""
+        for suffix in ("", _FAILED):
+            record = _valid(Record, self._files.get_json(f"{bbox}{suffix}.json"))
+            if record is not None:
+                return record
+        return None
+
+    def is_done(self, bbox: BoundingBox | str, task_id: str | None = None) -> bool:
+        """True when the task is recorded done or skipped, and by the message `task_id` when that is given."""
+        found = self._files.get_json(f"{bbox}.json")
+        return isinstance(found, dict) and (task_id is None or found.get("task_id") == task_id)
+
+    def boxes(self) -> tuple[set[str], set[str]]:
+        """Boxes that are done (or skipped), and boxes whose last attempt failed, as text."""
+        done, failed, _ = self.listing()
+        return done, failed
+
+    def listing(self) -> tuple[set[str], set[str], set[str]]:
+        """Boxes that are done (or skipped), whose last attempt failed, and that one job did more than once, as text.
+
+        The last are those known: of two workers that record the same box at the same instant, neither sees the other.
+        """
+        names = [n.removesuffix(".json") for n in self._files.list() if n.endswith(".json")]
+        done = {n for n in names if not n.endswith((_FAILED, _AGAIN))}
+        failed, again = (
+            {n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN)
+        )
+        return done, failed - done, again & done
+
+    def records(self, boxes: Iterable[str], failed: bool = False) -> Iterator[Record]:
+        """The records of many boxes; those absent or of another service are left out."""
+        suffix = _FAILED if failed else ""
+        for found in self._files.get_jsons([f"{b}{suffix}.json" for b in boxes]):
+            record = _valid(Record, found)
+            if record is not None:
+                yield record
+
+    def write_job(self, job: JobRecord) -> None:
+        self._jobs.put_json(f"{job.job}.json", job.model_dump())
+
+    def jobs(self) -> list[JobRecord]:
+        """All jobs that were enqueued for this ledger, oldest first."""
+        found = self._jobs.get_jsons([n for n in self._jobs.list() if n.endswith(".json")])
+        jobs = (_valid(JobRecord, content) for content in found)
+        return sorted((job for job in jobs if job is not None), key=lambda job: job.enqueued)
+
+
+def _valid(kind: type[_Kind], content: Any) -> _Kind | None:
+    """chunkflow's own task logs may lie below the same path, under the same names; they are no records."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError:
+        return None
+
+
+def default_path(operators: Iterable[dict[str, Any]]) -> str | None:
+    """Where the ledger of a configured chain lies: ``log`` below the last volume it saves; None if it saves none."""
+    paths = [
+        o.get("volume_path")
+        for o in operators
+        if str(o.get("op", "")).startswith(("save-", "downsample-upload"))
+    ]
+    saved = [path.rstrip("/") for path in paths if path and isinstance(path, str)]
+    return f"{saved[-1]}/log" if saved else None

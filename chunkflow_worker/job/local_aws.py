@@ -1,0 +1,106 @@
+"""A local AWS (SQS, S3, CloudWatch) by moto's server: for laptops, tests and the demo."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, wraps
+from inspect import signature
+from typing import Any
+
+from chunkflow_worker.errors import ConfigError
+
+_POLL_SECONDS = 0.1
+
+
+@contextmanager
+def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
+    """Serve until the block ends; yields the environment variables that lead every AWS client to it.
+
+    port: 0 takes a free one. host: the address to listen on; anybody who reaches it may read and write all.
+    What was stored is gone when the block ends.
+    Raises ConfigError when the extra is not installed, and when nothing can listen there, for example where another server does.
+    """
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        raise ConfigError.one(
+            "local AWS",
+            "moto",
+            "is not installed",
+            'install it with: pip install "chunkflow-worker[local]"',
+        ) from None
+    _try_to_listen(host, port)
+    _queue_calls_one_at_a_time()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
+    server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
+    server.start()
+    try:
+        _, bound = server.get_host_and_port()
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}",
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_SESSION_TOKEN": "local",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        server.stop()
+
+
+def _try_to_listen(host: str, port: int) -> None:
+    """moto's server would say nothing, and never be ready."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except (OSError, OverflowError) as error:
+            cure = "give another --port, or none to take a free one, and as --host an address of this machine"
+            problem = f"cannot be listened on: {getattr(error, 'strerror', None) or error}"
+            raise ConfigError.one("local AWS", f"{host}:{port}", problem, cure) from None
+
+
+@cache
+def _queue_calls_one_at_a_time() -> None:
+    """moto's queues are not made for threads: of two receives at once, both may take a message, or one may fail."""
+    from moto.sqs.models import SQSBackend
+
+    lock = threading.RLock()
+
+    def locked(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def one_at_a_time(*args: Any, **kwargs: Any) -> Any:
+            with lock:
+                return call(*args, **kwargs)
+
+        return one_at_a_time
+
+    def polling(receive: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(receive)
+        def poll(*args: Any, **kwargs: Any) -> Any:
+            given = signature(receive).bind(*args, **kwargs)
+            end = time.monotonic() + (given.arguments["wait_seconds_timeout"] or 0)
+            given.arguments["wait_seconds_timeout"] = 0
+            while True:
+                with lock:
+                    messages = receive(*given.args, **given.kwargs)
+                if messages or time.monotonic() >= end:
+                    return messages
+                time.sleep(_POLL_SECONDS)
+
+        return poll
+
+    for name in (
+        "send_message",
+        "delete_message",
+        "change_message_visibility",
+        "get_queue_attributes",
+        "purge_queue",
+    ):
+        setattr(SQSBackend, name, locked(getattr(SQSBackend, name)))
+    SQSBackend.receive_message = polling(SQSBackend.receive_message)  # type: ignore[method-assign]

@@ -1,0 +1,156 @@
+"""The SQS calls of worker and producer, without Celery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError, RetryableError
+
+MAX_VISIBILITY_SECONDS = 43_200
+
+
+class QueueUnavailable(RetryableError):
+    """SQS could not be reached, or refused."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue and its dead-letter queue.
+
+    max_receives: receives before SQS moves a message to the dead letters.
+    visibility_seconds: how long SQS hides a message that is received.
+    """
+
+    name: str
+    url: str
+    dead_letter_url: str
+    max_receives: int
+    visibility_seconds: int
+
+
+def make_client(
+    region: str, read_seconds: float = 10, connections: int = 10, attempts: int = 3
+) -> Any:
+    """An SQS client with short timeouts and adaptive retries; endpoint and credentials come from the environment.
+
+    connections: how many threads can use it at the same time. attempts: requests in all; 1 for no retry.
+    Raises ConfigError for an environment that boto3 refuses.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    config = Config(
+        connect_timeout=5,
+        read_timeout=read_seconds,
+        retries={
+            "total_max_attempts": attempts,
+            "mode": "adaptive" if attempts > 1 else "standard",
+        },
+        tcp_keepalive=True,
+        max_pool_connections=connections,
+    )
+    try:
+        client = boto3.client("sqs", region_name=region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError.one(
+            "AWS", "environment", str(error), "see the AWS_* variables and the files below ~/.aws"
+        ) from None
+    _refuse_torn_answers(client, attempts)
+    return client
+
+
+def _refuse_torn_answers(client: Any, limit: int) -> None:
+    """Try again when an answer broke off, then raise ResponseStreamingError; botocore takes what came for an empty answer.
+
+    Only for the operations whose answers are read. Of those that were received in an answer that broke off, messages return
+    when their visibility timeout ends.
+    """
+    from botocore.exceptions import ResponseStreamingError
+
+    def check(response: Any, attempts: int, **_: Any) -> float | None:
+        if response is None:
+            return None
+        answer = response[0]
+        came, told = len(answer.content), int(answer.headers.get("content-length", 0))
+        if came >= told:
+            return None
+        if attempts >= limit:
+            raise ResponseStreamingError(error=f"the answer broke off after {came} of {told} bytes")
+        return 0.5 * attempts  # seconds until the next attempt
+
+    for operation in ("GetQueueUrl", "GetQueueAttributes", "SendMessageBatch"):
+        client.meta.events.register_first(f"needs-retry.sqs.{operation}", check)
+
+
+@contextmanager
+def sqs_errors(subject: str) -> Iterator[None]:
+    """Translate what boto3 raises into QueueUnavailable."""
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise QueueUnavailable(f"{subject}: {NO_AWS_CREDENTIALS}") from error
+    except (BotoCoreError, ClientError, OSError) as error:
+        raise QueueUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
+
+
+def find_queue(client: Any, name: str) -> Queue:
+    """Look up a queue that must have a dead-letter queue.
+
+    Raises ConfigError when there is no such queue, or when it has no redrive policy: without one, Celery would delete
+    failed messages. Raises QueueUnavailable when SQS can't be reached.
+    """
+    with sqs_errors(f"queue {name}"):
+        try:
+            url = client.get_queue_url(QueueName=name)["QueueUrl"]
+        except client.exceptions.QueueDoesNotExist:
+            raise ConfigError.one(
+                "queue",
+                name,
+                f"there is no such queue in {client.meta.region_name}",
+                f"set AWS_REGION if it is in another region, or make it with: chunkflow-producer queue create {name}",
+            ) from None
+        answer = client.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"]
+        )["Attributes"]
+        policy = json.loads(answer.get("RedrivePolicy", "{}"))
+        if not policy:
+            raise ConfigError.one(
+                "queue",
+                name,
+                "has no dead-letter queue",
+                f"give it one with: chunkflow-producer queue create {name}",
+            )
+        dead_name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
+        try:
+            dead_url = client.get_queue_url(QueueName=dead_name)["QueueUrl"]
+        except client.exceptions.QueueDoesNotExist:
+            raise ConfigError.one(
+                "queue",
+                name,
+                f"its dead-letter queue {dead_name} is gone",
+                f"make it with: chunkflow-producer queue create {name}",
+            ) from None
+    return Queue(
+        name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"])
+    )
+
+
+def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:
+    """Send `body` to `target_url`, then delete the message from `source_url`.
+
+    In this order nothing can be lost; cut in between, the message is there twice, which tasks allow for.
+    """
+    client.send_message(QueueUrl=target_url, MessageBody=body)
+    client.delete_message(QueueUrl=source_url, ReceiptHandle=receipt)

@@ -1,1 +1,0 @@
-"""Subscribers of events: what is told to CloudWatch and to the log."""

@@ -1,0 +1,91 @@
+"""`OpenPipeline`: runs a task through a chain whose operators are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from chunkflow_worker.errors import (
+    ChunkflowError,
+    ChunkMismatch,
+    ConfigError,
+    OutOfMemory,
+    PermanentError,
+    RetryableError,
+)
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.task import SkipTask, Task, kind_of
+from chunkflow_worker.report.events import OperatorFinished, Subscriber, publish
+
+
+@dataclass(frozen=True)
+class OpenPipeline:
+    """A chain whose volumes and models are open. Tasks may run in several threads."""
+
+    steps: tuple[tuple[str, Operator, Run, Step], ...]
+    subscribers: tuple[Subscriber, ...] = ()
+
+    def run(self, task: Task, check: Callable[[], None] = lambda: None) -> None:
+        """Run the whole chain on a task.
+
+        check: called before each operator; what it raises ends the task.
+        Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
+        """
+        for label, operator, run, step in self.steps:
+            check()
+            with naming(label, task.bbox, partial(_given_to, operator, task)), task.timed(label):
+                step(task)
+                for name in operator.writes():
+                    task.values[name] = _checked(operator, run, task, name)
+            publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
+
+
+def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
+    """What an operator left under `name`, without the margin that it alone needed."""
+    value = task.values.get(name)
+    if value is None:
+        raise ChunkMismatch(f"it left nothing named {name!r}")
+    if not isinstance(value, Chunk):
+        return value
+    if value.array.size == 0:
+        raise ChunkMismatch(f"it left an empty chunk {name!r} of shape {value.array.shape}")
+    box = task.box_of(value)
+    if any(operator.margin) and box is not None:
+        needed = run.needed_box(box, value.bounds).clip(value.bbox)
+        return value if needed is None else value.cutout(needed)
+    return value
+
+
+@contextmanager
+def naming(label: str, bbox: BoundingBox | None, given: Callable[[], str] = str) -> Iterator[None]:
+    """Say in every error which operator and which box it is about, what was given, and which of the two kinds it is."""
+    subject = label if bbox is None else f"{label} on {bbox}"
+    try:
+        yield
+    except SkipTask:
+        raise
+    except ConfigError as error:
+        if error.subject == label:
+            raise
+        raise ConfigError(f"{label}: {error.subject}", error.faults) from error
+    except (PermanentError, RetryableError) as error:
+        raise type(error)(f"{subject}: {error}{given()}") from error
+    except ChunkflowError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemory(f"{subject}: out of memory{given()}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit of a user's code, panics of extensions
+        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{given()}") from error
+
+
+def _given_to(operator: Operator, task: Task) -> str:
+    """The values that an operator reads, for the end of an error's text: a line for each."""
+    there = {name: task.values[name] for name in operator.reads() if name in task.values}
+    return "".join(f"\n    {name}: {kind_of(value)}" for name, value in there.items())

@@ -1,0 +1,180 @@
+"""`Task`: one box and the named values made while it is worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import Written
+
+if TYPE_CHECKING:
+    from chunkflow_worker.image.chunk import Chunk, VoxelSize
+
+
+class SkipTask(Exception):
+    """Raised by a step to end its task as done: there is nothing to do for this box."""
+
+
+def kind_of(value: Any) -> str:
+    """What a value of a task is, for people: for a chunk its place, type and shape."""
+    array = getattr(value, "array", None)
+    parts = [
+        getattr(value, "bbox", None),
+        getattr(array, "dtype", None),
+        getattr(array, "shape", None),
+    ]
+    return " ".join([type(value).__name__, *(str(part) for part in parts if part is not None)])
+
+
+def _no_hold() -> AbstractContextManager[Callable[[], None]]:
+    return nullcontext(lambda: None)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a task reached a local run.
+
+    job, task_id, pipeline: what its message says, for its record; `pipeline` is the digest of the chain that it is for, empty
+        when any will do. attempt: counted from 1.
+    hold: to be entered for the time of the work on it, in the thread that does it. It yields a check, which raises when the task
+        has become another's. When the block ends, the task is done; when it raises, the task goes back to where it came from.
+    """
+
+    job: str = "local"
+    task_id: str = ""
+    pipeline: str = ""
+    attempt: int = 1
+    hold: Callable[[], AbstractContextManager[Callable[[], None]]] = _no_hold
+
+
+@dataclass
+class Task:
+    """What travels through a chain.
+
+    bbox: the box that the task must produce; None when only files are worked on and no box was asked for.
+    values: chunks (and later points, skeletons...) by name.
+    seconds: time spent by each operator, by its name.
+    voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume was read.
+    device: compute device that inference ran on; empty when there was none.
+    precision: of its arithmetic.
+    patches, patches_skipped: run, and known to be zero without running the net.
+    waited: seconds that this task waited for the device while another had it; not part of `seconds`.
+    progress: told, in a few words, how far the operator that is running has come.
+    bytes_read, bytes_written: size of the arrays that went through storage, before compression.
+    written: what was stored where.
+    delivery: how it reached a local run.
+    """
+
+    bbox: BoundingBox | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    voxel_size: VoxelSize | None = None
+    device: str = ""
+    precision: str = ""
+    patches: int = 0
+    patches_skipped: int = 0
+    waited: float = 0.0
+    progress: Callable[[str], None] = field(default=lambda note: None, repr=False)
+    bytes_read: int = 0
+    bytes_written: int = 0
+    written: list[Written] = field(default_factory=list)
+    delivery: Delivery = field(default=Delivery(), repr=False)
+
+    def chunk(self, name: str) -> Chunk:
+        """The chunk of that name. Raises ChunkMismatch when there is none."""
+        from chunkflow_worker.image.chunk import Chunk
+
+        value = self.values.get(name)
+        if isinstance(value, Chunk):
+            return value
+        if value is not None:
+            raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
+        raise self.lacks(name, kind="chunk")
+
+    def chunks_of_one_box(self, *names: str) -> list[Chunk]:
+        """The chunks of those names. Raises ChunkMismatch when one is not there, or covers another box than the first."""
+        first, *others = chunks = [self.chunk(name) for name in names]
+        for name, chunk in zip(names[1:], others, strict=True):
+            if chunk.bbox != first.bbox:
+                raise ChunkMismatch(
+                    f"{names[0]!r} is {first.bbox} and {name!r} is {chunk.bbox}: they must cover the same box"
+                )
+        return chunks
+
+    def value(self, name: str) -> Any:
+        """The value of that name, of any kind. Raises ChunkMismatch when there is none."""
+        if self.values.get(name) is None:
+            raise self.lacks(name)
+        return self.values[name]
+
+    def lacks(self, *names: str, kind: str = "value") -> ChunkMismatch:
+        """The error that tells of what was asked for and is not there."""
+        known = ", ".join(sorted(self.values)) or "none"
+        return ChunkMismatch(
+            f"there is no {kind} named {', '.join(map(repr, names))}; made so far: {known}"
+        )
+
+    def box_of(self, chunk: Chunk) -> BoundingBox | None:
+        """The task's box in voxels of `chunk`: larger ones when the chunk was downsampled. None when there is no box.
+
+        Where their sizes do not tell, the box is taken to count the chunk's own voxels.
+        """
+        return self.known_box_of(chunk) or self.bbox
+
+    def known_box_of(self, chunk: Chunk) -> BoundingBox | None:
+        """The same; None when the voxel sizes do not tell."""
+        if self.bbox is None or self.voxel_size is None:
+            return None
+        ratios = [a / b for a, b in zip(chunk.voxel_size, self.voxel_size, strict=True)]
+        factor = Vec3(*map(round, ratios))
+        whole = all(
+            n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
+        )
+        return self.bbox.coarse(factor) if whole else None
+
+    def chunk_to_save(self, name: str) -> Chunk:
+        """The chunk of that name, without the margins that it still has around the task's box."""
+        chunk = self.chunk(name)
+        box = self.box_of(chunk)
+        if box is None:
+            return chunk
+        box = box.clip(chunk.bounds) if chunk.bounds else box
+        return chunk.cutout(box) if box is not None and chunk.bbox.contains(box) else chunk
+
+    def measured(self) -> dict[str, Any]:
+        """What its record says about the work."""
+        return {
+            "compute_device": self.device,
+            "precision": self.precision,
+            "patches": self.patches,
+            "patches_skipped": self.patches_skipped,
+            "waited": self.waited,
+            "timer": dict(self.seconds),
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "written": list(self.written),
+        }
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time of the block to `seconds[name]`."""
+        start, waited = perf_counter(), self.waited
+        try:
+            yield
+        finally:
+            busy = perf_counter() - start - (self.waited - waited)
+            self.seconds[name] = self.seconds.get(name, 0.0) + busy
+
+    @contextmanager
+    def waiting_for(self, device: Lock) -> Iterator[None]:
+        """Hold the device in the block; the time until it is free counts as waiting."""
+        start = perf_counter()
+        with device:
+            self.waited += perf_counter() - start
+            yield

@@ -1,0 +1,30 @@
+"""One line in the log for each task."""
+
+from __future__ import annotations
+
+import logging
+
+from chunkflow_worker.report.events import (
+    Event,
+    OperatorFinished,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+)
+
+log = logging.getLogger("chunkflow_worker.tasks")
+
+
+def log_events(event: Event) -> None:
+    """A subscriber that writes to the log."""
+    match event:
+        case TaskStarted():
+            log.info("started %s of job %s, attempt %d", event.bbox, event.job, event.attempt)
+        case OperatorFinished():
+            log.debug("%s took %.2f s on %s", event.name, event.seconds, event.bbox or "the task")
+        case TaskFinished():
+            steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in event.operators.items())
+            log.info("%s %s in %.2f s (%s)", event.state, event.bbox, event.seconds, steps)
+        case TaskFailed():
+            fate = "no further attempt" if event.final else "it will be tried again"
+            log.error("failed %s, attempt %d, %s: %s", event.bbox, event.attempt, fate, event.error)

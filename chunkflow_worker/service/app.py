@@ -1,0 +1,152 @@
+"""Composition root: settings, pipeline, queue and worker become one Celery application. Only this file uses Celery."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.worker import state
+from kombu.entity import Queue as KombuQueue
+
+from chunkflow_worker.config.settings import Settings
+from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.job.message import TASK_NAME
+from chunkflow_worker.job.sqs import Queue, find_queue, make_client
+from chunkflow_worker.machine.signals import STOP_SIGNALS, heeded_signals
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.report.scrub import ScrubFilter, scrub
+from chunkflow_worker.service.transport import poller
+from chunkflow_worker.service.worker import Worker
+
+
+def make_app(settings: Settings | None = None) -> Celery:
+    """The Celery application of a worker.
+
+    Raises ConfigError when settings, pipeline or queue are wrong, QueueUnavailable when SQS can't be reached.
+    """
+    settings = settings or Settings.load()
+    _set_up_logging(settings)
+    if settings.pipeline is None:
+        raise ConfigError.one(
+            "settings",
+            "CHUNKFLOW_PIPELINE",
+            "is not set",
+            "give the path of a pipeline file, by --pipeline or here",
+        )
+    pipeline = Pipeline.load(settings.pipeline)
+    queue = find_queue(make_client(settings.region), settings.queue)
+    worker = Worker(settings, pipeline, queue)
+    app = Celery("chunkflow_worker", set_as_current=False)
+    app.conf.update(
+        broker_url="sqs://",
+        broker_transport="chunkflow_worker.service.transport:Transport",
+        broker_transport_options={
+            "region": settings.region,
+            "predefined_queues": {queue.name: {"url": queue.url}},
+        },
+        broker_connection_retry_on_startup=True,
+        task_queues=[KombuQueue(queue.name)],
+        task_default_queue=queue.name,
+        task_create_missing_queues=False,
+        task_acks_late=True,
+        task_acks_on_failure_or_timeout=False,
+        task_ignore_result=True,
+        accept_content=["json"],
+        result_backend=None,
+        worker_pool="threads",
+        worker_concurrency=settings.in_flight,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+
+    @app.task(name=TASK_NAME, bind=True, acks_late=True, ignore_result=True)
+    def task(self: Task, **kwargs: Any) -> None:
+        message = self.request.properties["delivery_info"]["sqs_message"]
+        worker.run(
+            kwargs,
+            self.request.id,
+            message["ReceiptHandle"],
+            int(message["Attributes"]["ApproximateReceiveCount"]),
+        )
+
+    _connect_signals(worker, settings, queue)
+    return app
+
+
+def _set_up_logging(settings: Settings) -> None:
+    who = (
+        settings.worker_name.replace("%", "%%") + " "
+        if "worker_name" in settings.model_fields_set
+        else ""
+    )
+    logging.basicConfig(
+        level=settings.log_level, format=f"%(asctime)s %(levelname)s {who}%(message)s"
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(ScrubFilter())
+    for name in ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Celery warns root about pickle, and JSON is the only content accepted here.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser")
+
+
+def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
+    heeded = heeded_signals()
+
+    @signals.setup_logging.connect(weak=False)
+    def keep_our_logging(**_: Any) -> None:
+        """Being connected keeps Celery from setting up logging of its own."""
+
+    @signals.worker_init.connect(weak=False)
+    def open_worker(sender: Any, **_: Any) -> None:
+        pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
+        if "thread" not in pool:
+            raise SystemExit(
+                f"error: chunkflow-worker runs in Celery's threads pool only, not in {pool}; leave out --pool"
+            )
+
+        def leave(*_: Any) -> None:
+            """Until the worker is ready there is nothing to give back. SystemExit would pass for a fault of an operator."""
+            worker.close()
+            os._exit(0)
+
+        for number in heeded:
+            signal.signal(number, leave)
+        poller.configure(queue, settings.region, settings.poll_seconds)
+        try:
+            worker.open()
+        except ChunkflowError as error:  # Celery would log it and go on
+            sys.stderr.write(f"error: {scrub(str(error))}\n")
+            sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+    @signals.worker_ready.connect(weak=False)
+    def drain_on_every_signal(**_: Any) -> None:
+        """Celery's own handlers restart the worker on SIGHUP, and fail in the threads pool on SIGQUIT."""
+
+        def drain(*_: Any) -> None:
+            worker.stop()
+            state.should_stop = 0
+
+        for number in STOP_SIGNALS:
+            signal.signal(number, drain if number in heeded else signal.SIG_IGN)
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop_worker(**_: Any) -> None:
+        worker.stop()
+
+    @signals.worker_shutdown.connect(weak=False)
+    def close_worker(**_: Any) -> None:
+        poller.close()
+        worker.close()
+        for number in (
+            STOP_SIGNALS
+        ):  # nothing is left to give back, and Python's end would make a late one fatal
+            signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,189 @@
+"""One worker process for each GPU, started again when it dies: ``chunkflow-worker run --devices``."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from chunkflow_worker.config.settings import Settings
+from chunkflow_worker.machine.gpus import ask_nvidia_smi, parse_devices
+from chunkflow_worker.machine.signals import STOP_SIGNALS, heeded_signals
+
+log = logging.getLogger("chunkflow_worker.supervise")
+
+SHORTEST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 60.0
+HEALTHY_SECONDS = 600.0
+REFUSED = 2  # exit status of a worker whose settings, pipeline or queue are wrong
+
+_PR_SET_PDEATHSIG = 1
+
+
+def supervise(devices: str, command: Sequence[str]) -> int:
+    """Run the command once per device until told to stop; returns the exit status."""
+    settings = Settings.load()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s supervisor %(message)s"
+    )
+    base = (
+        settings.worker_name if "worker_name" in settings.model_fields_set else socket.gethostname()
+    )
+    gpus = ask_nvidia_smi()
+    children = [Child(device, base, command) for device in parse_devices(devices, gpus)]
+    if not gpus:
+        log.warning("nvidia-smi lists no GPU here: a worker that finds none computes on the CPU")
+    return Supervisor(children).run()
+
+
+class Child:
+    """One device, and the worker process on it while there is one."""
+
+    def __init__(self, device: str, base_name: str, command: Sequence[str]):
+        self.name = f"{base_name}-gpu{device}" if device.isdecimal() else f"{base_name}-{device}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.due = 0.0
+        self._device, self._command = device, command
+        self._started = 0.0
+        self._delay = 0.0
+
+    def start(self) -> None:
+        variables = {"CUDA_VISIBLE_DEVICES": self._device, "CHUNKFLOW_WORKER_NAME": self.name}
+        # CUDA's own order is by speed; this one makes a number mean what it means to nvidia-smi.
+        environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} | os.environ | variables
+        self._started = time.monotonic()
+        # In a process group of its own, a Ctrl-C in the terminal reaches it once: from here.
+        self.process = subprocess.Popen(
+            self._command, env=environment, process_group=0, preexec_fn=_end_with_parent()
+        )
+        log.info("%s started, pid %d", self.name, self.process.pid)
+
+    def plan_restart(self) -> float:
+        """Set when to start again; returns the seconds until then."""
+        self._delay = next_delay(self._delay, time.monotonic() - self._started)
+        self.due = time.monotonic() + self._delay
+        return self._delay
+
+
+def next_delay(last: float, ran_seconds: float) -> float:
+    """Seconds to wait before a child that ran so long is started again; `last` is the delay before that run, 0 the first time."""
+    return (
+        SHORTEST_DELAY_SECONDS
+        if ran_seconds >= HEALTHY_SECONDS or not last
+        else min(2 * last, LONGEST_DELAY_SECONDS)
+    )
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """What a child does before it becomes a worker: ask for SIGTERM when its parent is gone, by SIGKILL or otherwise.
+
+    Linux alone can do this; elsewhere the workers of a killed supervisor go on. The parent is, to be exact, the thread that
+    started the child, so children are started by the main thread.
+    """
+    parent = os.getpid()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+    def prepare() -> None:
+        signal.signal(
+            signal.SIGTERM, signal.SIG_DFL
+        )  # the parent's handler would swallow one that comes before exec
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
+            if os.getppid() != parent:
+                os._exit(0)
+
+    return prepare
+
+
+class Supervisor:
+    """Keeps children running until a signal comes or one of them refuses its configuration."""
+
+    def __init__(self, children: Sequence[Child]):
+        self._children = children
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._stopping = False
+        self._status = 0
+
+    def run(self) -> int:
+        for number in heeded_signals():
+            signal.signal(number, lambda n, _: self._signals.put(n))
+        signal.signal(signal.SIGCHLD, lambda n, _: self._signals.put(n))
+        while True:
+            self._start_due()
+            if self._stopping and not any(child.process for child in self._children):
+                return self._status
+            self._wait_for_signal()
+            for child in self._children:
+                if child.process is not None and (status := child.process.poll()) is not None:
+                    self._ended(child, child.process.pid, status)
+
+    def _start_due(self) -> None:
+        for child in self._children:
+            if not self._stopping and child.process is None and child.due <= time.monotonic():
+                try:
+                    child.start()
+                except OSError as error:
+                    log.warning(
+                        "%s could not be started, trying again in %.0f s: %s",
+                        child.name,
+                        child.plan_restart(),
+                        error,
+                    )
+
+    def _wait_for_signal(self) -> None:
+        """Wait until a child ends, one is due, or somebody tells us to stop."""
+        due = [
+            child.due for child in self._children if child.process is None and not self._stopping
+        ]
+        with suppress(Empty):
+            number = self._signals.get(
+                timeout=max(0.0, min(due) - time.monotonic()) if due else None
+            )
+            if number in STOP_SIGNALS:
+                log.info("stopping all workers: %s", signal.Signals(number).name)
+                self._stop()
+
+    def _stop(self) -> None:
+        """SIGTERM for all, whatever came here: it is the signal on which a worker gives its tasks back."""
+        self._stopping = True
+        for child in self._children:
+            if child.process is not None:
+                child.process.send_signal(signal.SIGTERM)
+
+    def _ended(self, child: Child, pid: int, status: int) -> None:
+        child.process = None
+        end = (
+            f"was killed by {signal.Signals(-status).name}"
+            if status < 0
+            else f"ended with status {status}"
+        )
+        if self._stopping:
+            log.info("%s (pid %d) %s", child.name, pid, end)
+            if status not in (
+                0,
+                -signal.SIGTERM,
+            ):  # SIGTERM kills a worker that hasn't taken a task yet
+                self._status = max(self._status, REFUSED if status == REFUSED else 1)
+        elif status == REFUSED:
+            log.critical(
+                "stopping all workers: %s (pid %d) refused its configuration, status %d",
+                child.name,
+                pid,
+                status,
+            )
+            self._status = REFUSED
+            self._stop()
+        else:
+            log.warning(
+                "%s (pid %d) %s, starting it again in %.0f s",
+                child.name,
+                pid,
+                end,
+                child.plan_restart(),
+            )

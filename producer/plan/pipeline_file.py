@@ -1,0 +1,57 @@
+"""`PipelineFile`: what a producer takes from a pipeline file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chunkflow_worker.config.yaml_file import read_yaml
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.ledger import default_path
+from chunkflow_worker.job.message import pipeline_digest
+
+_LOCAL = ("op", "name", "use_https")  # keys of generate-tasks that say nothing about the boxes
+
+
+@dataclass(frozen=True)
+class PipelineFile:
+    """What a producer takes from a pipeline file; the operators' options are the workers' to check."""
+
+    path: Path
+    operators: list[dict[str, Any]]
+    tasks: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> PipelineFile:
+        """Read a YAML file. Raises ConfigError."""
+        content = read_yaml(path)
+        operators = content.get("operators") if isinstance(content, dict) else None
+        if not (
+            isinstance(operators, list)
+            and operators
+            and all(isinstance(o, dict) and "op" in o for o in operators)
+        ):
+            raise ConfigError.one(
+                str(path),
+                "operators",
+                "is missing, empty or no list of operators",
+                "write `operators:` and below it a list of `- op: <name>` with options",
+            )
+        tasks = content.get("tasks") or {}
+        if not isinstance(tasks, dict) or tasks.get("op", "generate-tasks") != "generate-tasks":
+            raise ConfigError.one(
+                str(path),
+                "tasks",
+                "does not say which boxes to enqueue",
+                "write `op: generate-tasks` and its options below",
+            )
+        return cls(path, operators, {str(k): v for k, v in tasks.items() if k not in _LOCAL})
+
+    @property
+    def digest(self) -> str:
+        return pipeline_digest(self.operators)
+
+    @property
+    def ledger_path(self) -> str | None:
+        return default_path(self.operators)

@@ -1,0 +1,251 @@
+"""Nets of known answer in .onnx files, run by the real onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.inference.engines.onnx import OnnxEngine
+from chunkflow_worker.operators.inference import Inference
+
+SIZE = Vec3(4, 8, 8)
+Make = Callable[..., str]
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Make:
+    """Write a net whose first output channel is the input's first, and whose second is 3 times that, plus 1.
+
+    crop: voxels that it cuts off y and x on each side, as valid convolutions do.
+    """
+
+    def make(
+        shape: Any = ("n", 1, *SIZE),
+        kind: int = TensorProto.FLOAT,
+        crop: int = 0,
+        inputs: int = 1,
+        first: str = "out",
+    ) -> str:
+        width, channels = 2 * crop + 1, shape[1] if isinstance(shape[1], int) else 1
+        kernel = np.zeros((2, channels, 1, width, width), helper.tensor_dtype_to_np_dtype(kind))
+        kernel[0, 0, 0, crop, crop], kernel[1, 0, 0, crop, crop] = 1, 3
+        weights = [
+            numpy_helper.from_array(kernel, "kernel"),
+            numpy_helper.from_array(np.array([0, 1], kernel.dtype), "bias"),
+        ]
+        nodes = [
+            helper.make_node("Conv", ["in", "kernel", "bias"], ["out"]),
+            helper.make_node("Neg", ["out"], ["negative"]),
+        ]
+        names = [first, *({"out", "negative"} - {first})]
+        graph = helper.make_graph(
+            nodes,
+            "net",
+            [helper.make_tensor_value_info(name, kind, shape) for name in ["in", "mask"][:inputs]],
+            [helper.make_tensor_value_info(name, kind, [None] * 5) for name in names],
+            weights,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        path = tmp_path / "net.onnx"
+        onnx.save(model, path)
+        return str(path)
+
+    return make
+
+
+def noise(count: int, dtype: str = "float32", channels: int = 1) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    if np.dtype(dtype).kind == "f":
+        return list(rng.random((count, channels, *SIZE)).astype(dtype))
+    return list(
+        rng.integers(0, np.iinfo(dtype).max, (count, channels, *SIZE), endpoint=True, dtype=dtype)
+    )
+
+
+def answer(patch: np.ndarray) -> np.ndarray:
+    scaled = patch / np.iinfo(patch.dtype).max if patch.dtype.kind in "ui" else patch.astype(float)
+    return np.concatenate([scaled[:1], 3 * scaled[:1] + 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch"),
+    [
+        (("n", 1, *SIZE), 1),
+        ((None, 1, *SIZE), 1),
+        (("n", "c", "z", "y", "x"), 1),
+        ((1, 1, *SIZE), 1),
+        ((3, 1, *SIZE), 3),
+        ((2, 1, "z", "y", "x"), 2),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
+    net: Make, shape: Any, batch: int, channels: int
+) -> None:
+    engine = OnnxEngine(net(shape), channels, SIZE, SIZE)
+    assert engine.batch_size((1, *SIZE)) == batch
+    assert engine.precision == "float32"
+    for count in (1, 2, 3, 4, 7):
+        patches = noise(count)
+        outputs = engine.predict(patches)
+        assert len(outputs) == count
+        for patch, output in zip(patches, outputs, strict=True):
+            assert np.allclose(output, answer(patch)[:channels], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "tolerance"),
+    [(TensorProto.FLOAT16, "float16", 2e-3), (TensorProto.FLOAT, "float32", 1e-6)],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float16", "float64", ">f4"])
+def test_nets_of_any_precision_take_images_of_any_type(
+    net: Make, kind: int, name: str, tolerance: float, dtype: str
+) -> None:
+    engine = OnnxEngine(net(kind=kind), 2, SIZE, SIZE)
+    assert engine.precision == name
+    patches = noise(2, dtype)
+    for patch, output in zip(patches, engine.predict(patches), strict=True):
+        assert output.dtype == np.float32
+        assert np.allclose(output, answer(patch), atol=tolerance)
+
+
+def test_the_first_output_is_taken(net: Make) -> None:
+    patch = noise(1)
+    output = OnnxEngine(net(first="negative"), 2, SIZE, SIZE).predict(patch)[0]
+    assert np.allclose(output, -answer(patch[0]), atol=1e-6)
+
+
+def test_several_input_channels(net: Make) -> None:
+    patch = noise(1, channels=3)
+    output = OnnxEngine(net(("n", 3, *SIZE)), 2, SIZE, SIZE, input_channels=3).predict(patch)[0]
+    assert np.allclose(output, answer(patch[0]), atol=1e-6)
+    with pytest.raises(ModelError, match="the options declare"):
+        OnnxEngine(net(("n", 3, *SIZE)), 2, SIZE, SIZE)
+
+
+def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
+    path = net(("n", 1, "z", "y", "x"), crop=2)
+    patch = noise(1)
+    output = OnnxEngine(path, 2, SIZE, Vec3(4, 4, 4)).predict(patch)[0]
+    assert np.allclose(output, answer(patch[0])[..., 2:6, 2:6], atol=1e-6)
+    operator = Inference(
+        framework="onnx",
+        convnet_model=path,
+        input_patch_size=SIZE,
+        output_patch_size=(4, 4, 4),
+        output_patch_overlap=(1, 2, 2),
+        num_output_channels=2,
+        batch_size=3,
+    )
+    image = Chunk(np.random.default_rng(3).integers(1, 255, (9, 18, 20), np.uint8))
+    task = run_step(operator, chunk=image)
+    result = task.chunk("chunk")
+    assert np.allclose(result.array, answer(image.cutout(result.bbox).array[np.newaxis]), atol=1e-5)
+    assert (task.precision, task.patches > 0) == ("float32", True)
+
+
+@pytest.mark.parametrize(
+    "shape", [("n", 1, 4, 8, 9), ("n", 2, *SIZE), ("n", 1, 8, 8), ("n", 1, 1, *SIZE)]
+)
+def test_a_net_of_another_shape_is_refused_when_it_is_loaded(
+    net: Make, tmp_path: Path, shape: Any
+) -> None:
+    if len(shape) == 5:
+        path = net(shape)
+    else:
+        info = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("in", "out")
+        ]
+        graph = helper.make_graph(
+            [helper.make_node("Neg", ["in"], ["out"])], "net", info[:1], info[1:]
+        )
+        path = str(tmp_path / "net.onnx")
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+            path,
+        )
+    with pytest.raises(ModelError, match=r"takes input .* the options declare \[n, 1, 4, 8, 8\]"):
+        OnnxEngine(path, 1, SIZE, SIZE)
+
+
+def test_more_channels_than_the_net_has_are_refused(net: Make) -> None:
+    with pytest.raises(ModelError, match=r"returned shape \[1, 2, 4, 8, 8\].* at least 3 channels"):
+        OnnxEngine(net(), 3, SIZE, SIZE).predict(noise(1))
+    with pytest.raises(ModelError, match=r"returned shape \[1, 2, 4, 6, 6\]"):
+        OnnxEngine(net(crop=1), 2, SIZE, SIZE).predict(noise(1))
+
+
+def test_inputs_that_are_no_single_image_are_refused(net: Make) -> None:
+    with pytest.raises(
+        ModelError, match=r"in: tensor.float., mask: tensor.float.*one floating point input"
+    ):
+        OnnxEngine(net(inputs=2), 2, SIZE, SIZE)
+
+
+def test_integer_inputs_are_refused(tmp_path: Path) -> None:
+    info = [
+        helper.make_tensor_value_info(name, TensorProto.INT32, ("n", 1, *SIZE))
+        for name in ("in", "out")
+    ]
+    graph = helper.make_graph([helper.make_node("Neg", ["in"], ["out"])], "net", info[:1], info[1:])
+    path = str(tmp_path / "net.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
+    )
+    with pytest.raises(ModelError, match="one floating point input"):
+        OnnxEngine(path, 1, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("content", [b"", b"no net at all", b"\x08\x09" + b"\xff" * 40])
+def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"loading .*net\.onnx fails"):
+        OnnxEngine(str(path), 1, SIZE, SIZE)
+
+
+def test_absent_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a file"):
+        OnnxEngine(str(tmp_path / "net.onnx"), 1, SIZE, SIZE)
+
+
+def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
+    """The file takes any size, and its own reshape does not."""
+    info = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 1, "z", "y", "x"))
+        for name in ("in", "out")
+    ]
+    nodes = [helper.make_node("Reshape", ["in", "to"], ["out"])]
+    shape = numpy_helper.from_array(np.array([-1, 1, 4, 8, 7]), "to")
+    graph = helper.make_graph(nodes, "net", info[:1], info[1:], [shape])
+    path = str(tmp_path / "net.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
+    )
+    with pytest.raises(ModelError, match=r"the net fails on input \[1, 1, 4, 8, 8\] \(nczyx\)"):
+        OnnxEngine(path, 1, SIZE, SIZE).predict(noise(1))
+
+
+def test_want_of_memory_halves_the_batch_and_is_no_fault_of_the_net(
+    net: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OnnxEngine(net(), 2, SIZE, SIZE)
+
+    def run(*args: Any) -> Any:
+        raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException(
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : BFCArena: Failed to allocate memory for requested buffer of size 9"
+        )
+
+    monkeypatch.setattr(engine, "_session", type("Session", (), {"run": run})())
+    with pytest.raises(OutOfMemory, match="Failed to allocate memory"):
+        engine.predict(noise(2))

@@ -1,0 +1,162 @@
+"""The PZNet engine against a contract double of `pznet.pznet`: nothing here ran against the real package, which is built by
+hand for each processor. The double keeps to what the package's users rely on, and is as unforgiving: one input shape, one
+type, whole rows, and an output buffer that the next call overwrites.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.inference.engines.pznet import PznetEngine
+from chunkflow_worker.operators.inference import Inference
+
+SIZE = Vec3(4, 8, 8)
+
+
+class PZNet:
+    """Doubles its input, and gives its negative as a second channel. Ends the process, so to say, on a wrong shape."""
+
+    in_shape: Any = (2, 1, 4, 8, 8)
+    crop = 0
+    made: list[PZNet] = []
+
+    def __init__(self, net_path: str):
+        if (Path(net_path) / "broken").exists():
+            raise RuntimeError("no znet.so")
+        self.calls = 0
+        self._output: np.ndarray = np.empty(0, np.float32)
+        PZNet.made.append(self)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        if x.shape != tuple(self.in_shape) or x.dtype != np.float32 or not x.flags.c_contiguous:
+            raise SystemExit("segmentation fault")
+        self.calls += 1
+        inner = x[..., self.crop : x.shape[3] - self.crop, self.crop : x.shape[4] - self.crop]
+        output = np.concatenate([2 * inner, -inner], axis=1)
+        if self._output.shape != output.shape:
+            self._output = np.empty_like(output)
+        self._output[:] = output
+        return self._output
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Path of a compiled net, with the package in place."""
+    package, inner = ModuleType("pznet"), ModuleType("pznet.pznet")
+    inner.PZNet = PZNet  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pznet", package)
+    monkeypatch.setitem(sys.modules, "pznet.pznet", inner)
+    monkeypatch.setattr(PZNet, "made", [])
+    return str(tmp_path)
+
+
+def noise(count: int, dtype: str = "float32") -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    if dtype == "float32":
+        return list(rng.random((count, 1, *SIZE), np.float32))
+    return list(rng.integers(0, 255, (count, 1, *SIZE)).astype(dtype))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_patches_run_in_the_batches_that_the_net_was_compiled_for(
+    net: str, count: int, channels: int
+) -> None:
+    engine = PznetEngine(net, channels, SIZE, SIZE)
+    assert engine.batch_size((1, *SIZE)) == 2
+    patches = noise(count)
+    outputs = engine.predict(patches)
+    assert len(outputs) == count
+    for patch, output in zip(patches, outputs, strict=True):
+        assert np.array_equal(output, np.concatenate([2 * patch, -patch])[:channels])
+    assert PZNet.made[0].calls == -(-count // 2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_images_of_integers_are_scaled_to_one(net: str, dtype: str) -> None:
+    patches = noise(1, dtype)
+    output = PznetEngine(net, 1, SIZE, SIZE).predict(patches)[0]
+    assert np.allclose(output, 2.0 * patches[0] / np.iinfo(dtype).max)
+
+
+def test_patches_cut_from_a_chunk_are_laid_out_as_the_net_needs_them(net: str) -> None:
+    image = np.random.default_rng(2).random((1, 9, 20, 20), np.float32)
+    window = image[:, 2:6, 5:13, 7:15]
+    turned = window.swapaxes(-1, -2)[..., ::-1]
+    outputs = PznetEngine(net, 1, SIZE, SIZE).predict([window, turned])
+    assert np.array_equal(outputs[0], 2 * window)
+    assert np.array_equal(outputs[1], 2 * turned)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 8, 9), (1, 2, 4, 8, 8), (1, 1, 8, 8), (1, 4, 8, 8, 1)])
+def test_a_net_of_another_shape_is_refused_before_it_runs(
+    net: str, monkeypatch: pytest.MonkeyPatch, shape: Any
+) -> None:
+    monkeypatch.setattr(PZNet, "in_shape", shape)
+    with pytest.raises(
+        ModelError, match=r"compiled for input .* the options declare \[n, 1, 4, 8, 8\]"
+    ):
+        PznetEngine(net, 1, SIZE, SIZE)
+    assert PZNet.made[0].calls == 0
+
+
+def test_a_shape_may_be_an_array(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PZNet, "in_shape", np.array([1, 1, 4, 8, 8]))
+    patch = noise(1)
+    assert np.array_equal(PznetEngine(net, 1, SIZE, SIZE).predict(patch)[0], 2 * patch[0])
+
+
+def test_valid_convolutions_return_the_middle(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PZNet, "crop", 1)
+    patch = noise(1)
+    output = PznetEngine(net, 1, SIZE, Vec3(4, 6, 6)).predict(patch)[0]
+    assert np.array_equal(output, 2 * patch[0][..., 1:7, 1:7])
+    with pytest.raises(ModelError, match="the net returned shape"):
+        PznetEngine(net, 1, SIZE, SIZE).predict(patch)
+    with pytest.raises(ModelError, match="at least 3 channels"):
+        PznetEngine(net, 3, SIZE, Vec3(4, 6, 6)).predict(patch)
+
+
+def test_it_runs_in_the_operator(net: str, run_step: Any) -> None:
+    operator = Inference(
+        framework="pznet",
+        convnet_model=net,
+        input_patch_size=SIZE,
+        output_patch_overlap=(1, 2, 2),
+        num_output_channels=2,
+    )
+    image = Chunk(np.random.default_rng(3).integers(1, 255, (9, 18, 20), np.uint8))
+    task = run_step(operator, chunk=image)
+    result = task.chunk("chunk")
+    grey = image.cutout(result.bbox).array / 255
+    assert np.allclose(result.array, np.stack([2 * grey, -grey]), atol=1e-6)
+    assert task.precision == "float32"
+
+
+def test_an_absent_package_is_told_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pznet", None)
+    monkeypatch.setitem(sys.modules, "pznet.pznet", None)
+    with pytest.raises(
+        ConfigError,
+        match=r"(?s)needs the package pznet.*build it from github.com/supersergiy/znnphi_interface",
+    ):
+        PznetEngine(str(tmp_path), 1, SIZE, SIZE)
+
+
+def test_absent_and_broken_nets_are_told(net: str) -> None:
+    with pytest.raises(ConfigError, match="nowhere does not exist"):
+        PznetEngine(f"{net}/nowhere", 1, SIZE, SIZE)
+    (Path(net) / "broken").touch()
+    with pytest.raises(ModelError, match=r"fails: RuntimeError: no znet\.so"):
+        PznetEngine(net, 1, SIZE, SIZE)

@@ -1,0 +1,54 @@
+"""The universal engine: what users' PatchInferencer files do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engines.universal import UniversalEngine
+from chunkflow_worker.machine.cpu import cpu_name
+
+SIZE = Vec3(2, 3, 4)
+
+
+def engine_of(tmp_path: Path, device: str, body: str) -> UniversalEngine:
+    model = tmp_path / "net.py"
+    model.write_text(f"""
+class PatchInferencer:
+    def __init__(self, weight_path, output_patch_mask):
+        self.mask = output_patch_mask
+
+    @property
+    def compute_device(self):
+        {device}
+
+    def __call__(self, patch):
+        {body}
+        return patch * self.mask
+""")
+    return UniversalEngine(str(model), None, 1, SIZE)
+
+
+def test_the_device_that_the_file_names_is_told(tmp_path: Path) -> None:
+    assert engine_of(tmp_path, "return 'a TPU'", "pass").device == "a TPU"
+
+
+def test_a_file_that_names_a_gpu_runs_where_there_is_none(tmp_path: Path) -> None:
+    """Files of chunkflow's users ask torch for the GPU's name, which raises."""
+    engine = engine_of(
+        tmp_path, "raise AssertionError('Torch not compiled with CUDA enabled')", "pass"
+    )
+    assert engine.device == cpu_name()
+    patch = np.random.default_rng(0).random((1, *SIZE), np.float32)
+    assert np.array_equal(engine.predict([patch])[0], patch)
+
+
+def test_a_file_may_change_its_input(tmp_path: Path) -> None:
+    """Patches of a float image overlap in the image itself, which other operators still need."""
+    engine = engine_of(tmp_path, "return ''", "patch *= 2")
+    image = np.random.default_rng(0).random((1, *SIZE), np.float32)
+    image.flags.writeable = False
+    assert np.array_equal(engine.predict([image])[0], 2 * image)
+    assert np.array_equal(engine.predict([image])[0], 2 * image)

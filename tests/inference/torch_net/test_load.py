@@ -1,0 +1,303 @@
+"""Loading nets and weights, in every format that PyTorch writes or wrote."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engines.torch import TorchEngine
+from chunkflow_worker.inference.torch_net.load import load_net
+
+SIZE = Vec3(4, 8, 8)
+PLAIN = "import torch\nInstantiatedModel = torch.nn.Conv3d(1, 2, 3, padding=1)\n"
+
+
+def convolutions() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1),
+        nn.BatchNorm3d(4),
+        nn.ELU(),
+        nn.Dropout(0.5),
+        nn.Conv3d(4, 2, 1),
+    )
+    net[1].running_mean.uniform_(-1, 1)
+    return net.eval()
+
+
+def quietly(make: Callable[[], Any]) -> Any:
+    """Make a file in a format that torch calls deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make()
+
+
+def scripted(path: Path, trace: bool) -> str:
+    net = convolutions()
+    made = quietly(
+        lambda: torch.jit.trace(net, torch.rand(1, 1, *SIZE)) if trace else torch.jit.script(net)
+    )
+    quietly(lambda: torch.jit.save(made, path))
+    return str(path)
+
+
+def exported(path: Path, batch: int, dynamic: bool) -> str:
+    shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
+    example = (torch.rand(batch, 1, *SIZE),)
+    quietly(
+        lambda: torch.export.save(
+            torch.export.export(convolutions(), example, dynamic_shapes=shapes), path
+        )
+    )
+    return str(path)
+
+
+def answers(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
+    outputs = engine.predict([engine.arrays.put(patch) for patch in patches])
+    return np.stack([output.cpu().numpy() for output in outputs])
+
+
+FREE = 8 if torch.cuda.is_available() else 1  # the batch size where a net takes any
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("make", "batch"),
+    [
+        (lambda path: scripted(path, trace=False), FREE),
+        (lambda path: scripted(path, trace=True), FREE),
+        (lambda path: exported(path, 1, dynamic=False), 1),
+        (lambda path: exported(path, 2, dynamic=False), 2),
+        (lambda path: exported(path, 2, dynamic=True), FREE),
+    ],
+    ids=["script", "trace", "export of 1", "export of 2", "export of any"],
+)
+def test_exported_nets_run_without_a_python_file(
+    tmp_path: Path, make: Callable[[Path], str], batch: int, precision: Any
+) -> None:
+    """Whatever number of patches comes, a fixed batch size is kept to, and each patch gets its own answer."""
+    engine = TorchEngine(make(tmp_path / "net"), None, 2, SIZE, SIZE, precision=precision)
+    assert engine.precision == precision
+    assert engine.batch_size((1, *SIZE)) == batch
+    patches = list(np.random.default_rng(1).random((5, 1, *SIZE), np.float32))
+    with torch.no_grad():
+        expected = convolutions()(torch.from_numpy(np.stack(patches))).numpy()
+    for count in (1, 2, 3, 5):
+        tolerance = 1e-5 if precision == "float32" else 0.03
+        assert np.abs(answers(engine, patches[:count]) - expected[:count]).max() < tolerance
+
+
+def test_an_exported_net_of_another_patch_size_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"the net fails on a patch of \[1, 1, 4, 16, 16\]"):
+        TorchEngine(
+            exported(tmp_path / "net.pt2", 1, dynamic=False),
+            None,
+            2,
+            Vec3(4, 16, 16),
+            Vec3(4, 16, 16),
+        )
+
+
+def test_weights_beside_a_file_that_holds_them_are_refused(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    torch.save({}, weights)
+    with pytest.raises(ModelError, match="holds its weights itself"):
+        load_net(scripted(tmp_path / "net.pt", trace=False), str(weights))
+
+
+@pytest.mark.parametrize("name", ["net.py", "net", "net.model"])
+def test_a_python_file_may_have_any_suffix(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(PLAIN)
+    net = load_net(str(tmp_path / name), None)
+    assert isinstance(net.module, nn.Conv3d)
+    assert not net.module.training
+    assert net.editable
+
+
+def test_a_python_file_may_hold_dataclasses(tmp_path: Path) -> None:
+    """They look their module up by its name, which only a module that is known to Python has."""
+    model = tmp_path / "net.py"
+    model.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\nfrom typing import NamedTuple\nimport torch\n"
+        "@dataclass\nclass Widths:\n    first: int = 2\n"
+        "def load_model(path): return torch.nn.Conv3d(1, Widths().first, 1)\n"
+    )
+    assert load_net(str(model), None).module.out_channels == 2
+
+
+def test_two_files_of_one_name_are_two_nets(tmp_path: Path) -> None:
+    for width in (1, 2):
+        (tmp_path / str(width)).mkdir()
+        (tmp_path / str(width) / "net.py").write_text(PLAIN.replace("(1, 2", f"(1, {width}"))
+    widths = [
+        load_net(str(tmp_path / str(width) / "net.py"), None).module.out_channels
+        for width in (1, 2)
+    ]
+    assert widths == [1, 2]
+
+
+def model_and(tmp_path: Path, save: Callable[[Path], None]) -> tuple[str, str]:
+    (tmp_path / "net.py").write_text(PLAIN)
+    save(tmp_path / "w.pt")
+    return str(tmp_path / "net.py"), str(tmp_path / "w.pt")
+
+
+def trained() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Conv3d(1, 2, 3, padding=1)
+
+
+def assert_loaded(module: nn.Module) -> None:
+    for name, value in trained().state_dict().items():
+        assert torch.equal(module.state_dict()[name], value)
+        assert module.state_dict()[name].device.type == "cpu"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3, "lr": 0.1, "history": [1.0, None]},
+        lambda state: {"epoch": 3, "model_state_dict": state},
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}},
+    ],
+    ids=["state dict", "state_dict", "model_state_dict", "parallel", "parallel state_dict"],
+)
+def test_weights_are_found_in_what_was_saved(
+    tmp_path: Path, checkpoint: Callable[[Any], Any], zipped: bool
+) -> None:
+    model, weights = model_and(
+        tmp_path,
+        lambda path: torch.save(
+            checkpoint(trained().state_dict()), path, _use_new_zipfile_serialization=zipped
+        ),
+    )
+    assert_loaded(load_net(model, weights).module)
+
+
+def save_as_cuda(state: Any, path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool) -> None:
+    """Write what a machine with a GPU would have written: its storages are of torch.cuda's types and lie on cuda:0."""
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        patch.setattr(torch, "FloatStorage", torch.cuda.FloatStorage)
+        torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    content = path.read_bytes()
+    assert b"cuda:0" in content
+    assert b"ctorch.cuda\nFloatStorage" in content
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_saved_on_a_gpu_load_without_one_and_without_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """Named defect of the peer: weights that were saved on a GPU decided where the net ran.
+
+    Among them the format before torch 1.6, which is no zip file.
+    """
+    state = trained().state_dict()
+    model, weights = model_and(
+        tmp_path, lambda path: save_as_cuda(state, path, monkeypatch, zipped)
+    )
+    assert_loaded(load_net(model, weights).module)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_of_a_whole_net_loads_only_with_trust(tmp_path: Path, zipped: bool) -> None:
+    model, weights = model_and(
+        tmp_path, lambda path: torch.save(trained(), path, _use_new_zipfile_serialization=zipped)
+    )
+    with pytest.raises(
+        ModelError, match=r"w.pt holds more than tensors.* --trust-weights"
+    ) as refused:
+        load_net(model, weights)
+    assert len(str(refused.value)) < 300
+    assert_loaded(load_net(model, weights, trust_weights=True).module)
+
+
+def test_an_empty_weight_file_is_told(tmp_path: Path) -> None:
+    model, weights = model_and(tmp_path, lambda path: path.write_bytes(b""))
+    with pytest.raises(ModelError, match=r"w.pt fails: EOFError: \S+"):
+        load_net(model, weights)
+
+
+class Malicious:
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_weights_does_not_run(tmp_path: Path, zipped: bool) -> None:
+    target = tmp_path / "made by the weights"
+    saved = {"weight": torch.zeros(1), "extra": Malicious(target)}
+    model, weights = model_and(
+        tmp_path, lambda path: torch.save(saved, path, _use_new_zipfile_serialization=zipped)
+    )
+    with pytest.raises(ModelError, match="--trust-weights"):
+        load_net(model, weights)
+    assert not target.exists()
+    with pytest.raises(
+        ModelError, match="loading"
+    ):  # the keys do not fit; the code ran, as was allowed
+        load_net(model, weights, trust_weights=True)
+    assert target.exists()
+
+
+def test_code_in_a_plain_pickle_does_not_run(tmp_path: Path) -> None:
+    target = tmp_path / "made by the weights"
+    model, weights = model_and(
+        tmp_path,
+        lambda path: path.write_bytes(pickle.dumps(Malicious(target), protocol=2)) and None,
+    )
+    with pytest.raises(ModelError):
+        load_net(model, weights)
+    assert not target.exists()
+
+
+def test_weights_of_another_net_say_what_does_not_fit(tmp_path: Path) -> None:
+    model, weights = model_and(
+        tmp_path, lambda path: torch.save({"weight": torch.zeros(2, 1, 3, 3, 3), "gain": 1}, path)
+    )
+    with pytest.raises(
+        ModelError, match=r'w.pt fails.*Missing key.*"bias".*Unexpected key.*"gain"'
+    ):
+        load_net(model, weights)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no weights at all", b"hello", b"{}", b"PK\x03\x04 half a zip file"]
+)
+def test_files_that_hold_no_weights_are_refused(tmp_path: Path, content: bytes) -> None:
+    model, weights = model_and(tmp_path, lambda path: path.write_bytes(content) and None)
+    with pytest.raises(
+        ModelError, match=r"loading weights from .*w\.pt fails: .*; give a file of torch\.save"
+    ):
+        load_net(model, weights)
+
+
+def test_weights_as_the_model_are_refused(tmp_path: Path) -> None:
+    _, weights = model_and(tmp_path, lambda path: torch.save(trained().state_dict(), path))
+    with pytest.raises(ModelError, match=r"w\.pt"):
+        load_net(weights, None)
+
+
+def test_absent_and_unfit_paths_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_net(str(tmp_path / "none.py"), None)
+    with pytest.raises(ConfigError, match="is not a file"):
+        load_net(str(tmp_path), None)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, default_path
+from chunkflow_worker.storage.files import Files
+
+BOX = "-8-0_0-1_0-1"
+
+
+def record(state: Literal["done", "skipped", "failed"] = "done", **more: Any) -> Record:
+    return Record.model_validate(
+        {"bbox": BOX, "job": "j", "task_id": "1", "state": state, "attempts": 1, "worker": "w"}
+        | more
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(str(tmp_path))
+
+
+def test_an_empty_ledger_knows_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path / "not there yet"))
+    assert ledger.read(BOX) is None
+    assert not ledger.is_done(BOX)
+    assert ledger.boxes() == (set(), set())
+    assert ledger.jobs() == []
+    assert list(ledger.records([BOX])) == []
+
+
+@pytest.mark.parametrize("state", ["done", "skipped"])
+def test_a_done_task(ledger: Ledger, state: Literal["done", "skipped"]) -> None:
+    written = record(
+        state, timer={"load": 1.5}, voxels=8, skipped="empty" if state == "skipped" else ""
+    )
+    ledger.write(written)
+    assert ledger.read(BOX) == ledger.read(BoundingBox.parse(BOX)) == written
+    assert list(ledger.records([BOX, "0-1_0-1_0-1"])) == [written]
+    assert ledger.boxes() == ({BOX}, set())
+    assert ledger.is_done(BOX)
+    assert ledger.is_done(BOX, "1")
+    assert not ledger.is_done(BOX, "2")
+
+
+def test_a_failure_gives_way_to_a_success(ledger: Ledger) -> None:
+    failed = record("failed", error="no disk", final=True)
+    ledger.write(failed)
+    assert ledger.read(BOX) == failed
+    assert ledger.boxes() == (set(), {BOX})
+    assert list(ledger.records([BOX], failed=True)) == [failed]
+    assert not ledger.is_done(BOX)
+    ledger.write(record(attempts=2))
+    assert ledger.boxes() == ({BOX}, set())
+    assert list(ledger.records([BOX], failed=True)) == []
+
+
+def test_a_late_failure_never_hides_a_success(ledger: Ledger) -> None:
+    ledger.write(record())
+    ledger.write(record("failed", attempts=2, error="late"))
+    found = ledger.read(BOX)
+    assert found is not None
+    assert found.state == "done"
+    assert ledger.boxes() == ({BOX}, set())
+
+
+@pytest.mark.parametrize(
+    "foreign", [{"timer": {"load": 1.0}, "compute_device": "cuda"}, [1], "text", 7]
+)
+def test_logs_of_other_services_are_no_records(ledger: Ledger, foreign: Any) -> None:
+    """chunkflow writes its task logs under the same names."""
+    Files(ledger.path).put_json(f"{BOX}.json", foreign)
+    Files(f"{ledger.path}/jobs").put_json("x.json", foreign)
+    assert ledger.read(BOX) is None
+    assert list(ledger.records([BOX])) == []
+    assert not ledger.is_done(BOX, "1")
+    assert ledger.jobs() == []
+
+
+def test_records_of_newer_versions_are_read(ledger: Ledger) -> None:
+    Files(ledger.path).put_json(f"{BOX}.json", record().model_dump() | {"new": 1})
+    assert ledger.read(BOX) == record()
+
+
+def test_jobs_come_oldest_first(ledger: Ledger) -> None:
+    for name, time in (("a", "2026-02-01"), ("b", "2026-01-01"), ("c", "2026-03-01")):
+        ledger.write_job(
+            JobRecord(job=name, queue="q", tasks=1, enqueued=time, grid={"chunk_size": [1, 1, 1]})
+        )
+    assert [job.job for job in ledger.jobs()] == ["b", "a", "c"]
+    ledger.write_job(JobRecord(job="b", queue="q", tasks=2, enqueued="2026-04-01"))
+    assert [(job.job, job.tasks) for job in ledger.jobs()] == [("a", 1), ("c", 1), ("b", 2)]
+    assert ledger.boxes() == (set(), set())
+
+
+@pytest.mark.parametrize(
+    ("operators", "path"),
+    [
+        ([], None),
+        ([{"op": "load-precomputed", "volume_path": "/a"}], None),
+        (
+            [
+                {"op": "save-precomputed", "volume_path": "/a/"},
+                {"op": "save-precomputed", "volume_path": "s3://b/c"},
+            ],
+            "s3://b/c/log",
+        ),
+        ([{"op": "save-precomputed", "volume_path": "/a/"}, {"op": "save-h5"}], "/a/log"),
+        (
+            [
+                {"op": "load-precomputed", "volume_path": "/a"},
+                {"op": "downsample-upload", "volume_path": "/b"},
+            ],
+            "/b/log",
+        ),
+    ],
+)
+def test_the_default_ledger_lies_below_the_last_saved_volume(
+    operators: list[dict[str, Any]], path: str | None
+) -> None:
+    assert default_path(operators) == path
+
+
+def test_a_task_done_twice_is_known(ledger: Ledger) -> None:
+    ledger.write(record(task_id="1"))
+    assert ledger.listing() == ({BOX}, set(), set())
+    ledger.write(record(task_id="2", attempts=2))
+    assert ledger.listing() == ({BOX}, set(), {BOX})
+    assert ledger.boxes() == ({BOX}, set())
+    ledger.write(record(task_id="3", job="another"))
+    assert ledger.listing() == ({BOX}, set(), set()), "another job does its boxes anew"
+
+
+def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
+    ledger.write(record("failed"))
+    ledger.write(record())
+    ledger.write(record())
+    ledger.remove(BOX)
+    ledger.remove(BOX)
+    assert ledger.listing() == (set(), set(), set())

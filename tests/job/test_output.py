@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chunkflow_worker.errors import BoxOutsideJob, StorageUnavailable
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.output import output_blocks, refusal
+from chunkflow_worker.service.jobs import Jobs
+
+INSIDE, LATER = BoundingBox.parse("0-4_0-4_4-8"), BoundingBox.parse("0-4_0-4_8-12")
+
+
+def write(ledger: Ledger, stop: int) -> None:
+    grid = {
+        "roi_start": [0, 0, 0],
+        "roi_stop": [4, 4, 16],
+        "chunk_size": [4, 4, 4],
+        "task_index_stop": stop,
+    }
+    ledger.write_job(JobRecord(job="j", queue="q", tasks=stop, grid=grid))
+
+
+def test_only_boxes_of_the_job_pass_and_parts_sent_later_count(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    write(ledger, 2)
+    jobs = Jobs(ledger)
+    jobs.check("j", INSIDE)
+    for box in ("0-4_0-4_5-9", "0-4_0-4_0-8", "-4-0_0-4_0-4", "0-4_0-4_8-12", "0-4_4-8_0-4"):
+        with pytest.raises(BoxOutsideJob, match="is not a box of job j"):
+            jobs.check("j", BoundingBox.parse(box))
+    write(ledger, 4)
+    jobs.check("j", LATER)
+
+
+@pytest.mark.parametrize("grid", [{}, {"unknown": 1}, {"chunk_size": [0, 1, 1]}])
+def test_a_job_without_a_readable_record_may_have_any_box(
+    tmp_path: Path, grid: dict[str, object]
+) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.write_job(JobRecord(job="j", queue="q", tasks=1, grid=grid))
+    Jobs(ledger).check("j", INSIDE)
+    Jobs(ledger).check("other", INSIDE)
+
+
+def test_a_job_is_read_once_and_storage_trouble_is_retryable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(str(tmp_path))
+    write(ledger, 2)
+
+    def away() -> list[JobRecord]:
+        raise StorageUnavailable("away")
+
+    jobs = Jobs(ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "jobs", away)
+        with pytest.raises(StorageUnavailable):
+            jobs.check("j", INSIDE)
+    jobs.check("j", INSIDE)
+    monkeypatch.setattr(ledger, "jobs", away)
+    jobs.check("j", INSIDE)
+
+
+@pytest.mark.parametrize("respect", [True, False])
+def test_membership_is_that_of_the_list(respect: bool) -> None:
+    grid = Grid.model_validate(
+        {
+            "roi_start": [1, 2, 3],
+            "roi_stop": [8, 9, 10],
+            "chunk_size": [4, 3, 5],
+            "respect_chunk_size": respect,
+            "task_index_start": 1,
+        }
+    )
+    boxes = grid.boxes()
+    assert all(box in boxes for box in boxes)
+    assert BoundingBox.parse("1-5_2-5_3-8") not in boxes, "before the part of this job"
+    assert BoundingBox.parse("5-9_8-11_13-18") not in boxes
+    assert "1-5_2-5_3-8" not in boxes
+
+
+@pytest.mark.parametrize(
+    ("grid", "operators", "why"),
+    [
+        (
+            {"chunk_size": (8, 8, 8), "roi_size": (20, 16, 16)},
+            "",
+            None,
+        ),  # the last ones end where the volume does
+        (
+            {"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)},
+            "",
+            "box 0-8_0-8_0-6 would share blocks of [4, 4, 4] voxels",
+        ),
+        (
+            {"chunk_size": (8, 8, 8), "roi_start": (0, 2, 0), "roi_size": (8, 8, 8)},
+            "",
+            "the nearest box of whole blocks is 0-8_0-12",
+        ),
+        ({"chunk_size": (4, 4, 4), "roi_size": (40, 4, 4)}, "", "box 20-24_0-4_0-4 lies outside"),
+        (
+            {"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)},
+            "{op: downsample}, ",
+            None,
+        ),  # what is written is another box
+        (
+            {"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)},
+            "{op: save-precomputed, volume_path: 3}, ",
+            "would share",
+        ),
+    ],
+)
+def test_boxes_that_do_not_fit_the_output_are_noticed(
+    tmp_path: Path, grid: dict[str, Any], operators: str, why: str | None
+) -> None:
+    scale = {
+        "size": [16, 16, 20],
+        "voxel_offset": [0, 0, 0],
+        "chunk_sizes": [[4, 4, 4]],
+        "resolution": [1, 1, 1],
+    }
+    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
+    chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
+    told = refusal(
+        Grid.model_validate(grid).boxes(),
+        [*chain, {"op": "save-precomputed", "volume_path": str(tmp_path)}],
+    )
+    assert told is None if why is None else why in (told or "")
+
+
+def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_path: Path) -> None:
+    for name, block in (("a", [4, 8, 6]), ("b", [6, 2, 9])):
+        scale = {
+            "size": [16, 16, 20],
+            "voxel_offset": [0, 0, 0],
+            "chunk_sizes": [block],
+            "resolution": [1, 1, 1],
+        }
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "info").write_text(json.dumps({"scales": [scale]}))
+    saves = [
+        {"op": "save-precomputed", "volume_path": str(tmp_path / name)}
+        for name in ("a", "b", "absent")
+    ]
+    assert output_blocks(saves) == (18, 8, 12)
+    assert output_blocks(saves[2:]) == (1, 1, 1)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.sqs import QueueUnavailable, find_queue, make_client, move, sqs_errors
+from tests.support.proxy import Proxy, fault_proxy
+
+
+@pytest.fixture
+def client(aws: dict[str, str]) -> Any:
+    return make_client("us-east-1")
+
+
+def create(client: Any, name: str, max_receives: int | str = 3) -> tuple[str, str]:
+    dead = client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": max_receives})
+    return client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})[
+        "QueueUrl"
+    ], dead
+
+
+def bodies(client: Any, url: str) -> list[str]:
+    return [
+        m["Body"]
+        for m in client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    ]
+
+
+@pytest.fixture
+def proxied(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Any]]:
+    """The proxy, and a client behind it that tries three times."""
+    with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield proxy, make_client("us-east-1")
+
+
+@pytest.mark.parametrize("operation", ["GetQueueUrl", "GetQueueAttributes"])
+def test_an_answer_that_broke_off_is_asked_for_again(
+    proxied: tuple[Proxy, Any], unique_name: str, operation: str
+) -> None:
+    proxy, client = proxied
+    url, dead = create(client, unique_name)
+    proxy.inject(operation, "cut", 2)
+    queue = find_queue(client, unique_name)
+    assert (queue.url, queue.dead_letter_url) == (url, dead)
+    assert proxy.hit.is_set()
+
+
+def test_answers_that_all_break_off_are_an_outage(
+    proxied: tuple[Proxy, Any], unique_name: str
+) -> None:
+    proxy, client = proxied
+    proxy.set("sqs", "cut")
+    with pytest.raises(QueueUnavailable, match=r"broke off after \d+ of \d+ bytes"):
+        find_queue(client, unique_name)
+    assert proxy.requests["GetQueueUrl"] == 3
+
+
+def test_a_batch_whose_answer_broke_off_is_not_taken_for_sent(
+    proxied: tuple[Proxy, Any], unique_name: str
+) -> None:
+    proxy, client = proxied
+    url, _ = create(client, unique_name)
+    proxy.inject("SendMessageBatch", "cut", 1)
+    answer = client.send_message_batch(QueueUrl=url, Entries=[{"Id": "0", "MessageBody": "text"}])
+    assert [entry["Id"] for entry in answer["Successful"]] == ["0"]
+    assert proxy.requests["SendMessageBatch"] == 2
+
+
+@pytest.mark.parametrize("max_receives", [3, "3"])
+def test_a_queue_is_found_with_its_dead_letters(
+    client: Any, unique_name: str, max_receives: int | str
+) -> None:
+    url, dead = create(client, unique_name, max_receives)
+    queue = find_queue(client, unique_name)
+    assert (queue.name, queue.url, queue.dead_letter_url, queue.max_receives) == (
+        unique_name,
+        url,
+        dead,
+        3,
+    )
+
+
+def test_a_queue_that_is_not_there_is_not_made(client: Any, unique_name: str) -> None:
+    with pytest.raises(ConfigError, match=f"queue create {unique_name}"):
+        find_queue(client, unique_name)
+    assert "QueueUrls" not in client.list_queues(QueueNamePrefix=unique_name)
+
+
+def test_a_queue_without_dead_letters_is_refused(client: Any, unique_name: str) -> None:
+    client.create_queue(QueueName=unique_name)
+    with pytest.raises(ConfigError, match="has no dead-letter queue"):
+        find_queue(client, unique_name)
+
+
+def test_a_queue_whose_dead_letters_are_gone_is_refused(client: Any, unique_name: str) -> None:
+    _, dead = create(client, unique_name)
+    client.delete_queue(QueueUrl=dead)
+    with pytest.raises(ConfigError, match=f"{unique_name}-dead is gone"):
+        find_queue(client, unique_name)
+
+
+def test_a_moved_message_is_in_one_queue_only(client: Any, unique_name: str) -> None:
+    url, dead = create(client, unique_name)
+    client.send_message(QueueUrl=url, MessageBody="text")
+    receipt = client.receive_message(QueueUrl=url, VisibilityTimeout=0)["Messages"][0][
+        "ReceiptHandle"
+    ]
+    move(client, "text", url, receipt, dead)
+    assert bodies(client, dead) == ["text"]
+    assert bodies(client, url) == []
+
+
+def test_a_message_is_not_deleted_when_its_copy_was_not_sent(client: Any, unique_name: str) -> None:
+    url, _ = create(client, unique_name)
+    client.send_message(QueueUrl=url, MessageBody="text")
+    receipt = client.receive_message(QueueUrl=url, VisibilityTimeout=0)["Messages"][0][
+        "ReceiptHandle"
+    ]
+    with pytest.raises(ClientError):
+        move(client, "text", url, receipt, f"{url}-elsewhere")
+    assert bodies(client, url) == ["text"]
+
+
+def test_no_endpoint_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, aws: dict[str, str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(
+        QueueUnavailable, match=r"queue q: EndpointConnectionError: .*127\.0\.0\.1:1"
+    ):
+        find_queue(make_client("us-east-1"), "q")
+
+
+def test_an_environment_that_boto3_refuses_is_a_configuration_error(
+    monkeypatch: pytest.MonkeyPatch, aws: dict[str, str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
+    with pytest.raises(ConfigError, match="localhost:5000"):
+        make_client("us-east-1")
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(ConfigError, match="no-such-profile"):
+        make_client("us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            NoCredentialsError(),
+            "subject: no AWS credentials were found; set AWS_ACCESS_KEY_ID .* AWS_PROFILE",
+        ),
+        (ConnectTimeoutError(endpoint_url="http://x"), "subject: ConnectTimeoutError"),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessage"),
+            "subject: ClientError: .*AccessDenied",
+        ),
+        (OSError("reset"), "subject: OSError: reset"),
+    ],
+)
+def test_what_boto3_raises_becomes_queue_unavailable(error: Exception, text: str) -> None:
+    with pytest.raises(QueueUnavailable, match=text), sqs_errors("subject"):
+        raise error

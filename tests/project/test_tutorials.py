@@ -1,0 +1,108 @@
+"""The tutorials are run as they stand: files are written, commands run in one shell, and what shall be printed is looked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+TUTORIALS = ROOT / "docs" / "tutorials"
+_BLOCK = re.compile(
+    r'^```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.*?)^```$',
+    re.MULTILINE | re.DOTALL,
+)
+# Readers install from an index; here everything needed is installed already, and the tutorial's package goes into a folder.
+_PIP = '#!/bin/sh\nexec {python} -m pip "$@" --quiet --no-index --no-deps --no-build-isolation --target "$PWD/site"\n'
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    file: str | None
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(**found.groupdict()) for found in _BLOCK.finditer(page.read_text())]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    "name", sorted(page.stem for page in TUTORIALS.glob("*.md") if page.stem != "index")
+)
+def test_tutorial(name: str, tmp_path: Path) -> None:
+    page = blocks(TUTORIALS / f"{name}.md")
+    commands = []
+    for i, block in enumerate(page):
+        if block.file:
+            commands.append(
+                f"mkdir -p $(dirname {block.file})\ncat > {block.file} <<'END OF {i}'\n{block.text}END OF {i}\n"
+            )
+        elif block.language == "bash":
+            commands.append(block.text)
+    output = run("set -euo pipefail\n" + "\n".join(commands), tmp_path)
+    promised = [
+        line for block in page if block.language == "text" for line in block.text.splitlines()
+    ]
+    assert promised, "a tutorial shows what comes out"
+    printed = [line.rstrip() for line in output.splitlines()]
+    for line in promised:
+        assert any(fnmatchcase(found, _pattern(line)) for found in printed), (
+            f"{line!r} is not in what was printed:\n{output}"
+        )
+
+
+def run(script: str, folder: Path) -> str:
+    """Run a script in an empty folder; returns what it and its background processes printed, which end with it."""
+    tools = folder.with_name(f"{folder.name}-tools")
+    tools.mkdir()
+    (tools / "pip").write_text(_PIP.format(python=sys.executable))
+    (tools / "pip").chmod(0o755)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "CHUNKFLOW_", "PYTEST_"))
+    }
+    environment = kept | {
+        "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)]),
+        "CHUNKFLOW_POLL_SECONDS": "1",
+    }
+    log = tools / "log"
+    with log.open("wb") as file:
+        shell = subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=folder,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(timeout=240)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    output = log.read_text()
+    assert status == 0, output
+    return output
+
+
+def _pattern(line: str) -> str:
+    """`...` in a line stands for anything."""
+    return re.sub(r"[\[?*]", lambda special: f"[{special[0]}]", line).replace("...", "*")
+
+
+def test_the_index_lists_all_tutorials() -> None:
+    linked = set(re.findall(r"\((\S+)\.md\)", (TUTORIALS / "index.md").read_text()))
+    assert linked == {page.stem for page in TUTORIALS.glob("*.md")} - {"index"}

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+
+from chunkflow_worker.report.scrub import ScrubFilter, scrub
+
+SECRET = "wJalrXUtnFEMI/K7MDENG"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"https://b.s3.amazonaws.com/k?X-Amz-Credential=a%2F{SECRET}&X-Amz-Signature={SECRET}&X-Amz-Expires=5",
+        f"?X-Amz-Security-Token={SECRET}",
+        f"{{'Authorization': 'AWS4-HMAC-SHA256 Credential=x, Signature={SECRET}'}}",
+        f"Authorization: Basic {SECRET}",
+        f"Bearer {SECRET}",
+        f"http://user:{SECRET}@proxy:80/x",
+        f"aws_secret_access_key={SECRET}",
+        f'"SecretAccessKey": "{SECRET}"',
+        f"password={SECRET}",
+    ],
+)
+def test_credentials_are_hidden(text: str) -> None:
+    assert SECRET not in scrub(text)
+    assert "***" in scrub(text)
+
+
+def test_access_keys_are_hidden_and_all_else_is_kept() -> None:
+    assert scrub("key AKIAIOSFODNN7EXAMPLE is bad") == "key *** is bad"
+    assert scrub("ASIAIOSFODNN7EXAMPLE") == "***"
+    plain = "load on 0-4_0-4_0-8: s3://bucket/em: OSError: connection to http://127.0.0.1:5000/ failed, 3 left"
+    assert scrub(plain) == plain
+
+
+def test_log_lines_and_tracebacks_are_scrubbed() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(ScrubFilter())
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    try:
+        raise OSError(f"password={SECRET}")
+    except OSError as error:
+        log.exception("failed: %s", error)
+    assert "failed: password=***" in stream.getvalue()
+    assert SECRET not in stream.getvalue()
+
+
+def test_the_process_s_own_secrets_are_hidden_wherever_they_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "local")
+    assert (
+        scrub(f"no luck with {SECRET}, nor with wJalrXUtnFEMI%2FK7MDENG")
+        == "no luck with ***, nor with ***"
+    )
+    assert scrub("the local disk") == "the local disk"

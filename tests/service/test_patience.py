@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chunkflow_worker.service import patience as module
+from chunkflow_worker.errors import Preempted, StorageAway, StorageFull, StorageUnavailable
+from chunkflow_worker.service.patience import Patience
+from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.local_file import storage_error
+
+
+class Storage:
+    """Work that fails as often as is said; and storage that stays away for as many questions as is said."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.errors: list[Exception] = []
+        self.tries = self.asked = self.away = 0
+        put = Files.put_json
+
+        def asked(files: Files, name: str, content: object) -> None:
+            self.asked += 1
+            if self.asked <= self.away:
+                raise StorageUnavailable("ledger: away")
+            put(files, name, content)
+
+        monkeypatch.setattr(Files, "put_json", asked)
+        monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+        monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.01)
+
+    def work(self) -> str:
+        self.tries += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
+    return Storage(monkeypatch)
+
+
+@pytest.fixture
+def patience(tmp_path: Path) -> Patience:
+    return Patience(f"file://{tmp_path}/log", [f"file://{tmp_path}/in"])
+
+
+def nothing() -> None:
+    pass
+
+
+def test_an_outage_is_waited_out_and_told_once(
+    storage: Storage, patience: Patience, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.errors, storage.away = [StorageUnavailable("in: away")], 4
+    assert patience.outlast(storage.work, nothing) == "done"
+    assert (storage.tries, storage.asked) == (2, 5)
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first == "storage does not answer, trying on: StorageUnavailable: in: away"
+    assert last.startswith("storage answers again, after")
+    assert not list((tmp_path / "log").iterdir()), "the probe leaves nothing"
+
+
+def test_work_that_fails_though_storage_answers_fails_for_good_after_a_second_try(
+    storage: Storage, patience: Patience, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.errors = [StorageUnavailable("block 7: damaged")] * 5
+    with pytest.raises(StorageUnavailable, match="block 7") as caught:
+        patience.outlast(storage.work, nothing)
+    assert not isinstance(caught.value, StorageAway)
+    assert storage.tries == 2
+    assert not caplog.records, "no outage"
+
+
+def test_an_endless_outage_ends_the_wait_at_no_cost(storage: Storage, tmp_path: Path) -> None:
+    storage.errors, storage.away = [StorageUnavailable("away")], 10**9
+    with pytest.raises(StorageAway, match="away"):
+        Patience(str(tmp_path), [], hold_seconds=0.1).outlast(storage.work, nothing)
+    assert storage.tries == 1, "while storage is away, the work isn't tried"
+
+
+def test_a_full_disk_is_an_outage_though_small_objects_fit(
+    storage: Storage, patience: Patience
+) -> None:
+    storage.errors = [StorageFull("out: no space left")] * 7
+    assert patience.outlast(storage.work, nothing) == "done"
+    assert (storage.tries, storage.asked) == (8, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "full"),
+    [(errno.ENOSPC, True), (errno.EROFS, True), (errno.EDQUOT, True), (errno.EIO, False)],
+)
+def test_full_and_read_only_disks_are_told_from_other_errors(number: int, full: bool) -> None:
+    assert isinstance(storage_error("x", OSError(number, "x")), StorageFull) is full
+
+
+def test_an_absent_volume_is_an_answer(storage: Storage, patience: Patience) -> None:
+    storage.errors = [StorageUnavailable("x")]
+    assert patience.outlast(storage.work, nothing) == "done"
+
+
+def test_a_stop_ends_the_wait(storage: Storage, patience: Patience) -> None:
+    storage.errors, storage.away = [StorageUnavailable("away")], 10**9
+
+    def stop() -> None:
+        raise Preempted("stop")
+
+    with pytest.raises(Preempted):
+        patience.outlast(storage.work, stop)
+
+
+def test_the_answer_to_one_task_wakes_those_beside_it(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 60.0)
+    patience = Patience(str(tmp_path), [])
+    storage.errors, storage.away = [StorageUnavailable("away")], 1
+    waiting = threading.Event()
+    thread = threading.Thread(target=patience.outlast, args=(storage.work, waiting.set))
+    thread.start()
+    assert waiting.wait(10)
+    done: Callable[[], str] = lambda: "done"  # noqa: E731
+    assert patience.outlast(done, nothing) == "done"
+    thread.join(10)
+    assert not thread.is_alive()

@@ -1,0 +1,160 @@
+"""Names of local files, and writing them whole."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.pipeline.operator import Run, find_operator
+from chunkflow_worker.storage.local_file import (
+    OneBoxPerFile,
+    file_to_read,
+    local_name,
+    reading,
+    task_file,
+    whole_file,
+)
+
+BOX = BoundingBox.parse("-8-56_0-64_128-192")
+OTHER = BoundingBox.parse("56-120_0-64_128-192")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("a.tif", "a.tif"),
+        ("a.TIFF", "a.TIFF"),
+        ("out/", "out/-8-56_0-64_128-192.tif"),
+        ("out/a_", "out/a_-8-56_0-64_128-192.tif"),
+        ("", "-8-56_0-64_128-192.tif"),
+        ("a.h5", "a.h5-8-56_0-64_128-192.tif"),
+    ],
+)
+def test_a_name_without_the_ending_is_completed_by_the_box(name: str, file: str) -> None:
+    assert task_file(name, BOX, ".tif", ".tiff") == Path(file)
+
+
+def test_a_file_that_is_there_is_read_whatever_its_ending(tmp_path: Path) -> None:
+    """Named by the peer's tutorial: load-h5 --file-name sample_A.hdf."""
+    file = tmp_path / "sample_A.hdf"
+    named = Path(f"{file}{BOX}.h5")
+    assert file_to_read(str(file), BOX, ".h5") == named
+    file.touch()
+    assert file_to_read(str(file), BOX, ".h5") == file_to_read(str(file), None, ".h5") == file
+    assert task_file(str(file), BOX, ".h5") == named  # what is written goes by its ending alone
+
+
+def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert local_name("~/em.h5") == "/home/ada/em.h5"
+
+
+def test_a_prefix_without_a_box_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'out/': is a prefix.*\n.*end it with \.h5"):
+        task_file("out/", None, ".h5")
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/a.h5", "file:///a.h5"])
+def test_an_address_is_no_local_name(name: str) -> None:
+    with pytest.raises(ValueError, match="without a protocol"):
+        local_name(name)
+
+
+def test_a_whole_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a"
+    with whole_file(path) as part:
+        part.write_text("all")
+        assert not path.exists()
+    assert path.read_text() == "all"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def fail() -> None:
+        with whole_file(path) as part:
+            part.write_text("half")
+            raise KeyError("boom")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_worth_another_try(tmp_path: Path) -> None:
+    def fill() -> None:
+        with whole_file(tmp_path / "a") as part:
+            part.write_text("half")
+            raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(StorageUnavailable, match=r"a cannot be written: No space left"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with (
+        pytest.raises(StorageUnavailable, match="a/b cannot be written: Not a directory"),
+        whole_file(tmp_path / "a" / "b"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "text"),
+    [
+        (FileNotFoundError(errno.ENOENT, "x"), DataMissing, "there is no file a.h5"),
+        (IsADirectoryError(errno.EISDIR, "x"), DataMissing, "there is no file a.h5"),
+        (OSError(errno.EIO, "x"), StorageUnavailable, "a.h5 cannot be read: Input/output error"),
+        (OSError("bad signature"), DataMissing, "a.h5 cannot be read as HDF5: bad signature"),
+        (KeyError("x"), DataMissing, "a.h5 cannot be read as HDF5"),
+        (ChunkMismatch("ours"), ChunkMismatch, "^ours$"),
+        (MemoryError("full"), MemoryError, "^full$"),
+    ],
+)
+def test_what_a_library_raises_is_told_by_its_fate(
+    raised: Exception, told: type[Exception], text: str
+) -> None:
+    with pytest.raises(told, match=text), reading(Path("a.h5"), "HDF5"):
+        raise raised
+
+
+def test_one_file_is_not_written_for_two_boxes() -> None:
+    files = OneBoxPerFile(cure="use a prefix")
+    files.claim(Path("a.h5"), BOX)
+    files.claim(Path("a.h5"), BOX)
+    files.claim(Path("b.h5"), OTHER)
+    with pytest.raises(ConfigError, match=rf"a.h5.*{OTHER}.*overwrite.*{BOX}\n.*use a prefix"):
+        files.claim(Path("a.h5"), OTHER)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("save-h5", {"file_name": "out.h5"}),
+        ("save-npy", {"file_name": "out.npy"}),
+        ("save-nrrd", {"file_name": "out.NRRD"}),
+        ("save-tif", {"file_name": "out.tiff"}),
+        ("save-points", {"file_path": "out.h5"}),
+        ("save-synapses", {"file_path": "out.json"}),
+    ],
+)
+def test_workers_refuse_one_file_for_all_boxes(name: str, options: dict[str, str]) -> None:
+    """Each would write its own boxes there, and know nothing of the others."""
+    ((option, value),) = options.items()
+    run = Run(needed_box=lambda box, bounds: box, recorded=True)
+    with pytest.raises(
+        ConfigError,
+        match=f"(?s){option}.*'{value}'.*workers would overwrite it.*as a prefix it names",
+    ):
+        find_operator(name)(**options).open(run).__enter__()
+    with find_operator(name)(**{option: "prefix_"}).open(run):
+        pass

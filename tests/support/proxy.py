@@ -1,0 +1,199 @@
+"""A proxy on 127.0.0.1 before the local AWS that delays, cuts, throttles or refuses chosen requests.
+
+Requests are told apart by the service in their signature (sqs, s3, monitoring) and by their operation.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+from urllib.parse import urlsplit
+
+Fault = Literal["500", "503", "403", "400", "close", "cut", "hang", "delay", "throttle"]
+"""close: no answer, the request is not forwarded. cut: it is, and the answer breaks off in its middle. hang: no answer, ever.
+delay: forwarded after a second. throttle: the answer comes at 64 kB/s."""
+Service = Literal["sqs", "s3", "monitoring"]
+_ERRORS = {
+    "500": "InternalFailure",
+    "503": "ServiceUnavailable",
+    "403": "ExpiredToken",
+    "400": "RequestThrottled",
+}
+_SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/(\w+)/aws4_request")
+_BYTES_PER_SECOND, _PIECE = 65_536, 4_096
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What happens to the requests of one service: a fault, with a probability."""
+
+    fault: Fault
+    probability: float = 1.0
+
+
+class Proxy:
+    """`inject` a fault for the next requests of one operation; `hit` is set when the last of them was answered so.
+    `set` a fault for a service until `clear`.
+
+    requests, faults: how many came and how many were spoiled, by operation and by service.
+    """
+
+    def __init__(self, upstream: str, seed: int = 0):
+        self.upstream = urlsplit(upstream)
+        self.hit = threading.Event()
+        self.stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._random = random.Random(seed)
+        self.requests: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self._plan: tuple[str, Fault, int] = ("", "500", 0)
+        self._rules: dict[str, Rule] = {}
+
+    def inject(self, operation: str, fault: Fault, count: int = 1) -> None:
+        """Answer the next `count` requests of `operation` ("" for any) with `fault`."""
+        with self._lock:
+            self.hit.clear()
+            self._plan = (operation, fault, count)
+
+    def set(self, service: Service, fault: Fault, probability: float = 1.0) -> None:
+        """Spoil the requests of a service from now on."""
+        with self._lock:
+            self._rules[service] = Rule(fault, probability)
+
+    def clear(self, *services: Service) -> None:
+        """Let the requests of these services pass again; of all when none is named."""
+        with self._lock:
+            for service in services or tuple(self._rules):
+                self._rules.pop(service, None)
+
+    def fault_for(self, operation: str, service: str = "") -> Fault | None:
+        with self._lock:
+            self.requests[operation] += 1
+            fault = self._planned(operation) or self._ruled(service)
+            if fault is not None:
+                self.faults[service] += 1
+            return fault
+
+    def _planned(self, operation: str) -> Fault | None:
+        wanted, fault, left = self._plan
+        if not left or wanted not in ("", operation):
+            return None
+        self._plan = (wanted, fault, left - 1)
+        if left == 1:
+            self.hit.set()
+        return fault
+
+    def _ruled(self, service: str) -> Fault | None:
+        rule = self._rules.get(service)
+        return rule.fault if rule is not None and self._random.random() < rule.probability else None
+
+
+@contextmanager
+def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
+    """Serve before `upstream` until the block ends; yields the proxy's address and its controls."""
+    proxy = Proxy(upstream, seed)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            scope = _SCOPE.search(self.headers.get("authorization", ""))
+            service = scope.group(1) if scope else ""
+            fault = proxy.fault_for(
+                self.headers.get("x-amz-target", "").rpartition(".")[2], service
+            )
+            if fault == "hang":
+                proxy.stopped.wait(60)
+            if fault in ("hang", "close"):
+                self.close_connection = True
+            elif fault in _ERRORS:
+                self._refuse(service, str(fault))
+            else:
+                if fault == "delay":
+                    proxy.stopped.wait(1)
+                self._forward(body, fault)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+        def _refuse(self, service: str, fault: str) -> None:
+            code = _ERRORS[fault]
+            if service == "s3":
+                kind, error = (
+                    "application/xml",
+                    f"<Error><Code>{code}</Code><Message>injected</Message></Error>",
+                )
+            else:
+                kind, error = (
+                    "application/x-amz-json-1.0",
+                    json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "injected"}),
+                )
+            self._answer(int(fault), {"Content-Type": kind}, error.encode(), None)
+
+        def _forward(self, body: bytes, fault: Fault | None) -> None:
+            connection = http.client.HTTPConnection(
+                proxy.upstream.hostname or "", proxy.upstream.port, timeout=60
+            )
+            headers = {
+                k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")
+            }
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            kept = {k: v for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP}
+            if self.command == "HEAD":
+                kept["Content-Length"] = answer.getheader("content-length", "0")
+            connection.close()
+            self._answer(answer.status, kept, content, fault)
+
+        def _answer(
+            self, status: int, headers: dict[str, str], content: bytes, fault: Fault | None
+        ) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if "Content-Length" not in headers:
+                self.send_header("Content-Length", str(len(content)))
+            if fault == "cut":
+                self.wfile.flush()
+                self.close_connection = True
+                if not content:
+                    return  # not even the header's end
+                content = content[: len(content) // 2]
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            if fault != "throttle":
+                self.wfile.write(content)
+                return
+            for i in range(0, len(content), _PIECE):
+                self.wfile.write(content[i : i + _PIECE])
+                time.sleep(_PIECE / _BYTES_PER_SECOND)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up on purpose
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", proxy
+    finally:
+        proxy.stopped.set()
+        server.shutdown()
+        server.server_close()
+
+
+_HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "server", "date", "keep-alive"}
