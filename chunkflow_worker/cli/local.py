@@ -22,11 +22,11 @@ from chunkflow_worker.errors import ConfigError, PipelineMismatch, Preempted
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run, TaskSource
-from chunkflow_worker.pipeline.run import OpenPipeline, naming
+from chunkflow_worker.pipeline.run import OpenPipeline, error_context
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, TaskFinished, publish
 from chunkflow_worker.report.progress import duration_text, progress
-from chunkflow_worker.storage.local_file import whole_file
+from chunkflow_worker.storage.local_file import atomic_file
 
 
 def freeze(chain: Pipeline | None, path: Path) -> None:
@@ -36,7 +36,7 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
     if chain is None:
         raise click.UsageError("--freeze needs at least one operator that works on tasks")
     text = yaml.safe_dump(chain.dump(), sort_keys=False, default_flow_style=None, width=120)
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(
             f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n{text}", encoding="utf-8"
         )
@@ -56,7 +56,7 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
         _refuse_to_waste(source, chain, options)
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
     with (
-        naming(source.label if source else "chunkflow", None),
+        error_context(source.label if source else "chunkflow", None),
         source.open(alone) if source else nullcontext(),
     ):
         if chain is None:

@@ -7,6 +7,6 @@ import signal
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
-def heeded_signals() -> list[signal.Signals]:
+def active_stop_signals() -> list[signal.Signals]:
     """Those that this process was not started to ignore, as nohup does."""
     return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

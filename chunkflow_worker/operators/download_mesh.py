@@ -16,7 +16,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.fragments import parse_ids
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import in_folder, local_name, reading, whole_file
+from chunkflow_worker.storage.local_file import atomic_file, in_folder, local_name, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class DownloadMesh(Operator):
                 content = mesh.to_ply() if self.out_format == "ply" else mesh.to_obj()
                 task.bytes_read += mesh.vertices.nbytes + mesh.faces.nbytes
                 if not run.dry_run:
-                    with whole_file(
+                    with atomic_file(
                         Path(f"{in_folder(self.out_pre)}{object_id}.{self.out_format}")
                     ) as part:
                         part.write_bytes(content)

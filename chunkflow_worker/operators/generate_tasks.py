@@ -91,7 +91,7 @@ def _write(boxes: Boxes, name: str, dry_run: bool) -> None:
 
     import numpy as np
 
-    from chunkflow_worker.storage.local_file import whole_file
+    from chunkflow_worker.storage.local_file import atomic_file
 
     path = Path(name)
     if path.suffix not in (".npy", ".txt"):
@@ -101,7 +101,7 @@ def _write(boxes: Boxes, name: str, dry_run: bool) -> None:
     if dry_run:
         return
     rows = np.array([[*box.start, *box.stop] for box in boxes], dtype=np.int64)
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         if path.suffix == ".npy":
             np.save(file, rows)
         else:

@@ -14,7 +14,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ class SaveH5(Operator):
             if task.values.get(self.input_name, "absent") is None:
                 path = task_file(self.file_name, task.bbox, ".h5")
                 if self.touch and not run.dry_run:
-                    with whole_file(path) as part:
+                    with atomic_file(path) as part:
                         part.touch()
                 return
             chunk = task.chunk_to_save(self.input_name)
@@ -115,7 +115,7 @@ class SaveH5(Operator):
         # The blocks of szip are 8 numbers, and a chunk must hold one.
         too_small = self.compression == "szip" and np.prod(chunks or chunk.array.shape) < 8
         compression = None if too_small else self.compression
-        with whole_file(path) as part, h5py.File(part, "w") as file:
+        with atomic_file(path) as part, h5py.File(part, "w") as file:
             file.attrs["layer_type"] = chunk.layer_type
             file.create_dataset("main", data=chunk.array, chunks=chunks, compression=compression)
             file["voxel_size"] = self.voxel_size or chunk.voxel_size

@@ -13,7 +13,7 @@ from pydantic import field_validator
 from chunkflow_worker.config.options import field
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -52,7 +52,7 @@ class SaveNpy(Operator):
             files.claim(path, task.bbox or chunk.bbox)
             if run.dry_run:
                 return
-            with whole_file(path) as part, part.open("wb") as file:
+            with atomic_file(path) as part, part.open("wb") as file:
                 np.save(file, chunk.array, allow_pickle=False)
             task.bytes_written += chunk.array.nbytes
             lost = _lost(chunk, named_by_box=path != Path(self.file_name))

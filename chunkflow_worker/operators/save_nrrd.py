@@ -13,7 +13,7 @@ from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -61,7 +61,7 @@ class SaveNrrd(Operator):
             files.claim(path, task.bbox or chunk.bbox)
             if run.dry_run:
                 return
-            with whole_file(path) as part:
+            with atomic_file(path) as part:
                 nrrd.write(
                     str(part),
                     chunk.array,

@@ -15,7 +15,7 @@ from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, whole_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class SavePngs(Operator):
                 path = Path(self.output_path) / f"{z:05d}.png"
                 files.claim(path, _section(chunk.bbox, z))
                 if not run.dry_run:
-                    with whole_file(path) as part:
+                    with atomic_file(path) as part:
                         image.fromarray(picture).save(part, "PNG")
                     task.bytes_written += picture.nbytes
 

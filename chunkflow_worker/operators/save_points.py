@@ -15,10 +15,10 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
+    atomic_file,
     in_folder,
     local_name,
     task_file,
-    whole_file,
 )
 
 
@@ -59,7 +59,7 @@ class SavePoints(Operator):
                 files.claim(path, task.bbox)
             if run.dry_run:
                 return
-            with whole_file(path) as part, h5py.File(part, "w") as file:
+            with atomic_file(path) as part, h5py.File(part, "w") as file:
                 file["points"] = points.array
                 file["voxel_size"] = points.voxel_size
             task.bytes_written += points.array.nbytes

@@ -14,7 +14,7 @@ from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import in_folder, local_name, whole_file
+from chunkflow_worker.storage.local_file import atomic_file, in_folder, local_name
 
 
 class SaveSwc(Operator):
@@ -51,7 +51,7 @@ class SaveSwc(Operator):
             for object_id, skeleton in skeletons.items():
                 text = _swc(skeleton)
                 if not run.dry_run:
-                    with whole_file(
+                    with atomic_file(
                         Path(f"{in_folder(self.output_prefix)}{object_id}{box}.swc")
                     ) as part:
                         part.write_text(text)

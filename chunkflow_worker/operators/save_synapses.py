@@ -15,10 +15,10 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
+    atomic_file,
     in_folder,
     local_name,
     task_file,
-    whole_file,
 )
 
 if TYPE_CHECKING:
@@ -81,13 +81,13 @@ def _write_json(path: Path, synapses: Synapses) -> None:
         key: value if isinstance(value, str) else value.tolist()
         for key, value in synapses.mapping().items()
     }
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(json.dumps({"order": ["z", "y", "x"]} | content))
 
 
 def _write_hdf5(h5py: Any, path: Path, synapses: Synapses) -> None:
     content = synapses.mapping()
-    with whole_file(path) as part, h5py.File(part, "w") as file:
+    with atomic_file(path) as part, h5py.File(part, "w") as file:
         if "users" in content:
             file.attrs["users"] = content.pop("users")
         for name, array in content.items():

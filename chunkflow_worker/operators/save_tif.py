@@ -13,7 +13,7 @@ from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, local_name, task_file, whole_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
 
 BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
 
@@ -83,7 +83,7 @@ class SaveTif(Operator):
                 "voxel_size": list(chunk.voxel_size),
                 "layer_type": chunk.layer_type,
             }
-            with whole_file(path) as part:
+            with atomic_file(path) as part:
                 tifffile.imwrite(
                     part,
                     chunk.array,

@@ -303,7 +303,7 @@ class SetupEnv(TaskSource):
     def _write_pipeline(self, file: Path, size: Vec3) -> None:
         import yaml
 
-        from chunkflow_worker.storage.local_file import whole_file
+        from chunkflow_worker.storage.local_file import atomic_file
 
         shape, mip = self._shape, {"mip": self.mip} if self.mip else {}
         inference: dict[str, Any] = {
@@ -328,7 +328,7 @@ class SetupEnv(TaskSource):
             ],
         }
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
-        with whole_file(file) as part:
+        with atomic_file(file) as part:
             part.write_text(
                 f"# Fill in {_IMAGE}, a volume with the voxels of the output, and {_NET}, with the framework that runs it\n"
                 f"# (and its convnet_weight_path, where it has one). Check it: chunkflow-worker check {_FILE} --open\n{text}"

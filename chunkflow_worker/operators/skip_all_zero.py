@@ -55,7 +55,7 @@ class SkipAllZero(Operator):
             if task.chunk(self.input_chunk_name).array.any():
                 return
             if flags is not None and not run.dry_run:
-                flags.raise_for(
+                flags.mark(
                     task.chunk_to_save(self.input_chunk_name).bbox if self.chunk_bbox else task.bbox
                 )
             raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero")

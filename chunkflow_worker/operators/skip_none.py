@@ -48,7 +48,7 @@ class SkipNone(Operator):
             if value is not None and (not hasattr(value, "__len__") or len(value) > 0):
                 return
             if flags is not None and not run.dry_run:
-                flags.raise_for(task.bbox)
+                flags.mark(task.bbox)
             raise SkipTask(f"there is nothing in {self.input_name!r}")
 
         yield step

@@ -18,7 +18,7 @@ from chunkflow_worker.job.ledger import default_path
 from chunkflow_worker.job.message import pipeline_digest
 from chunkflow_worker.pipeline.operator import Operator, Run, TaskSource, find_operator
 from chunkflow_worker.pipeline.reach import needed_box, voxel_sizes
-from chunkflow_worker.pipeline.run import OpenPipeline, naming
+from chunkflow_worker.pipeline.run import OpenPipeline, error_context
 from chunkflow_worker.report.events import Subscriber
 
 _SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
@@ -130,7 +130,7 @@ class Pipeline:
             made: set[str] = set()
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
                 run = Run(needed_box=needed_box(self.operators, i), made=frozenset(made), **options)
-                with naming(label, None):
+                with error_context(label, None):
                     steps.append((label, operator, run, stack.enter_context(operator.open(run))))
                 made.update(operator.writes(), operator.creates())
             yield OpenPipeline(tuple(steps), subscribers)

@@ -38,7 +38,10 @@ class OpenPipeline:
         """
         for label, operator, run, step in self.steps:
             check()
-            with naming(label, task.bbox, partial(_given_to, operator, task)), task.timed(label):
+            with (
+                error_context(label, task.bbox, partial(_given_to, operator, task)),
+                task.timed(label),
+            ):
                 step(task)
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
@@ -62,7 +65,9 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
 
 
 @contextmanager
-def naming(label: str, bbox: BoundingBox | None, given: Callable[[], str] = str) -> Iterator[None]:
+def error_context(
+    label: str, bbox: BoundingBox | None, given: Callable[[], str] = str
+) -> Iterator[None]:
     """Say in every error which operator and which box it is about, what was given, and which of the two kinds it is."""
     subject = label if bbox is None else f"{label} on {bbox}"
     try:

@@ -17,7 +17,7 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ChunkflowError, ConfigError
 from chunkflow_worker.job.message import TASK_NAME
 from chunkflow_worker.job.sqs import Queue, find_queue, make_client
-from chunkflow_worker.machine.signals import STOP_SIGNALS, heeded_signals
+from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.scrub import ScrubFilter, scrub
 from chunkflow_worker.service.transport import poller
@@ -99,7 +99,7 @@ def _set_up_logging(settings: Settings) -> None:
 
 
 def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
-    heeded = heeded_signals()
+    heeded = active_stop_signals()
 
     @signals.setup_logging.connect(weak=False)
     def keep_our_logging(**_: Any) -> None:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.machine.gpus import ask_nvidia_smi, parse_devices
-from chunkflow_worker.machine.signals import STOP_SIGNALS, heeded_signals
+from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 
 log = logging.getLogger("chunkflow_worker.supervise")
 
@@ -111,7 +111,7 @@ class Supervisor:
         self._status = 0
 
     def run(self) -> int:
-        for number in heeded_signals():
+        for number in active_stop_signals():
             signal.signal(number, lambda n, _: self._signals.put(n))
         signal.signal(signal.SIGCHLD, lambda n, _: self._signals.put(n))
         while True:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError
-from chunkflow_worker.storage.local_file import storage_error, whole_file
+from chunkflow_worker.storage.local_file import atomic_file, storage_error
 
 PROTOCOLS = ("file://", "s3://", "gs://", "mem://", "http://", "https://")
 
@@ -144,7 +144,7 @@ class Files:
             if self._local is None:
                 self._cloud.put(name, content, content_type=content_type)
                 return
-            with whole_file(self._local / name) as part:
+            with atomic_file(self._local / name) as part:
                 part.write_bytes(content)
 
     def put_all(self, contents: Mapping[str, bytes], content_type: str) -> None:

@@ -26,7 +26,7 @@ class Flags:
         files, name = self._place(box)
         return files.size(name)
 
-    def raise_for(self, box: BoundingBox | None) -> None:
+    def mark(self, box: BoundingBox | None) -> None:
         """Make an empty file for a box, unless there is one already, whatever it holds. Raises StorageUnavailable."""
         files, name = self._place(box)
         if files.size(name) is None:

@@ -89,7 +89,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A path to write to; what was written appears as `path` when the block ends, and nothing does when it raises.
 
     Raises StorageUnavailable when the system could not write.

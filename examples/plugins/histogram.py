@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.storage.local_file import whole_file
+from chunkflow_worker.storage.local_file import atomic_file
 
 
 def execute(chunk: Chunk, folder: str, bins: int = 256, low: float = 0, high: float = 256) -> None:
@@ -26,5 +26,5 @@ def execute(chunk: Chunk, folder: str, bins: int = 256, low: float = 0, high: fl
         "edges": edges.tolist(),
         "counts": counts.tolist(),
     }
-    with whole_file(Path(folder) / f"{chunk.bbox}.json") as part:
+    with atomic_file(Path(folder) / f"{chunk.bbox}.json") as part:
         part.write_text(json.dumps(content))

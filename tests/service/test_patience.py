@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow_worker.service import patience as module
 from chunkflow_worker.errors import Preempted, StorageAway, StorageFull, StorageUnavailable
+from chunkflow_worker.service import patience as module
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.local_file import storage_error

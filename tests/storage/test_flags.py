@@ -15,7 +15,7 @@ BOX = BoundingBox.parse("0-8_-4-4_10-20")
 def test_a_flag_is_an_empty_file_named_by_its_box(tmp_path: Path) -> None:
     flags = Flags(f"{tmp_path}/new/done_", ".flag", adjust_size=2)
     assert flags.size(BOX) is None
-    flags.raise_for(BOX)
+    flags.mark(BOX)
     file = tmp_path / "new" / "done_-2-10_-6-6_8-22.flag"
     assert [*(tmp_path / "new").iterdir()] == [file]
     assert flags.size(BOX) == file.stat().st_size == 0
@@ -26,7 +26,7 @@ def test_prefixes_are_relative_to_where_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Flags(prefix).raise_for(BOX)
+    Flags(prefix).mark(BOX)
     assert (tmp_path / f"{prefix}{BOX}").stat().st_size == 0
 
 
@@ -34,7 +34,7 @@ def test_a_flag_never_empties_a_file(tmp_path: Path) -> None:
     """A prefix and suffix may be those of a result."""
     result = tmp_path / f"{BOX}.h5"
     result.write_text("voxels")
-    Flags(f"{tmp_path}/", ".h5").raise_for(BOX)
+    Flags(f"{tmp_path}/", ".h5").mark(BOX)
     assert result.read_text() == "voxels"
 
 
@@ -46,13 +46,13 @@ def test_flags_in_object_storage_are_seen_by_all_workers(
     s3.create_bucket(Bucket=unique_name)
     flags = Flags(f"s3://{unique_name}/flags/done_", ".flag")
     assert flags.size(BOX) is None
-    flags.raise_for(BOX)
+    flags.mark(BOX)
     assert flags.size(BOX) == 0
     assert [o["Key"] for o in s3.list_objects_v2(Bucket=unique_name)["Contents"]] == [
         f"flags/done_{BOX}.flag"
     ]
     with pytest.raises(ConfigError, match="there is no such bucket"):
-        Flags("s3://no-such-bucket-at-all/x").raise_for(BOX)
+        Flags("s3://no-such-bucket-at-all/x").mark(BOX)
 
 
 def test_what_has_no_name_is_refused() -> None:

@@ -12,11 +12,11 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Run, find_operator
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
+    atomic_file,
     file_to_read,
     local_name,
     reading,
     task_file,
-    whole_file,
 )
 
 BOX = BoundingBox.parse("-8-56_0-64_128-192")
@@ -66,7 +66,7 @@ def test_an_address_is_no_local_name(name: str) -> None:
 
 def test_a_whole_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a"
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text("all")
         assert not path.exists()
     assert path.read_text() == "all"
@@ -78,7 +78,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     path.write_text("old")
 
     def fail() -> None:
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             part.write_text("half")
             raise KeyError("boom")
 
@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 def test_a_full_disk_is_worth_another_try(tmp_path: Path) -> None:
     def fill() -> None:
-        with whole_file(tmp_path / "a") as part:
+        with atomic_file(tmp_path / "a") as part:
             part.write_text("half")
             raise OSError(errno.ENOSPC, "full")
 
@@ -103,7 +103,7 @@ def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with (
         pytest.raises(StorageUnavailable, match="a/b cannot be written: Not a directory"),
-        whole_file(tmp_path / "a" / "b"),
+        atomic_file(tmp_path / "a" / "b"),
     ):
         pass
 

@@ -15,8 +15,8 @@ from torch import nn
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.inference.engines import torch as torch_engine
 from chunkflow_worker.inference.engine import LARGEST
+from chunkflow_worker.inference.engines import torch as torch_engine
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.operators.inference import Inference
 
