@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +30,18 @@ from chunkflow_worker.report.progress import duration_text, progress
 from chunkflow_worker.storage.local_file import atomic_file
 
 
+@dataclass(frozen=True)
+class LocalOptions:
+    """How to run a chain on this machine; see the options of `chunkflow`."""
+
+    dry_run: bool
+    verbose: bool
+    ledger: str | None
+    metrics: str | None
+    in_flight: int
+    summary: bool
+
+
 def freeze(chain: Pipeline | None, path: Path) -> None:
     """Write a chain as a pipeline file, whole or not at all. Raises StorageUnavailable."""
     import yaml
@@ -43,10 +56,10 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
     click.echo(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
 
 
-def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]) -> None:
+def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOptions) -> None:
     """Run all tasks of a chain; the next ones load while one computes. The first error ends it."""
     logging.basicConfig(
-        level="DEBUG" if options["verbose"] else "WARNING",
+        level="DEBUG" if options.verbose else "WARNING",
         format="%(asctime)s %(levelname)s %(message)s",
     )
     for name in ("botocore", "urllib3", "google", "boto3"):
@@ -54,7 +67,7 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
     source = chain.tasks if chain else source
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
-    alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
+    alone = Run(needed_box=lambda box, bounds: box, dry_run=options.dry_run)
     with (
         error_context(source.label if source else "chunkflow", None),
         source.open(alone) if source else nullcontext(),
@@ -68,15 +81,15 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
         if source is None or not source.consumes:
             tasks = list(tasks)
     total = len(tasks) if isinstance(tasks, list) else None
-    ledger = Ledger(options["ledger"]) if options["ledger"] and not options["dry_run"] else None
-    in_flight = options["in_flight"] if _may_overlap(chain) else 1
+    ledger = Ledger(options.ledger) if options.ledger and not options.dry_run else None
+    in_flight = options.in_flight if _may_overlap(chain) else 1
     if total is not None:
         in_flight = min(in_flight, total)
     ended: list[Task] = []
     with (
         _stopped_by_sigterm(bool(source and source.consumes)),
-        _subscribers(None if options["dry_run"] else options["metrics"]) as subscribers,
-        chain.open(subscribers, dry_run=options["dry_run"]) as opened,
+        _subscribers(None if options.dry_run else options.metrics) as subscribers,
+        chain.open(subscribers, dry_run=options.dry_run) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):
         started = perf_counter()
@@ -88,7 +101,7 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
 
         done = 0
         for done, task in enumerate(in_order(run, tasks, in_flight), 1):
-            if options["summary"]:
+            if options.summary:
                 ended.append(task)
             show(
                 done,
@@ -97,7 +110,7 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[st
                 else f"{duration_text((perf_counter() - started) * (total - done) / done)} left",
             )
         seconds = perf_counter() - started
-    if options["summary"]:
+    if options.summary:
         from chunkflow_worker.cli.summary import show_summary
 
         show_summary(ended, seconds)
@@ -122,14 +135,14 @@ def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
         cloudwatch.close(seconds=30)
 
 
-def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: dict[str, Any]) -> None:
+def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: LocalOptions) -> None:
     """Tasks that are taken from a queue must be worked on."""
     if chain is None:
         raise ConfigError.one(
             "chunkflow", source.op, "is followed by no operator that works on its tasks"
         )
-    if options["dry_run"]:
-        cure = "try the chain on a box of create-bbox or generate-tasks"
+    if options.dry_run:
+        cure = "try the chain on one box, made by another operator: chunkflow --help lists them under Tasks"
         raise ConfigError.one(
             "chunkflow", source.op, "would take tasks away that --dry-run does not do", cure
         )

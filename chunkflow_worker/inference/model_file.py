@@ -15,7 +15,7 @@ def load_source(path: str) -> ModuleType:
     """Import a model file by its path. Raises ConfigError when it is absent, ModelError when it fails."""
     if not Path(path).is_file():
         raise ConfigError.one(
-            "inference",
+            "net",
             "convnet_model",
             f"{path} is not a file",
             "give the path of a Python model file",

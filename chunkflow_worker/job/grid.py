@@ -1,4 +1,4 @@
-"""`Grid`: cuts a region of interest into the boxes of a job. Pure; the options are those of ``generate-tasks``."""
+"""`Grid`: cuts a region of interest into the boxes of a job. Pure."""
 
 from __future__ import annotations
 

@@ -33,9 +33,6 @@ class Inference(Operator):
 
     Patches whose input is all zero, or whose output lies where the mask is zero, are not run and give zeros; the task's record
     counts them. It also names the device and the precision that were used.
-
-    Differs from chunkflow 1.2.0: nets run in evaluation mode, in batches, on the GPU if there is one; flips of --augment are
-    undone right; outputs may have any value; an output patch smaller than the input patch works with --mask-output-chunk.
     """
 
     group: ClassVar[str] = "Inference"
@@ -45,6 +42,12 @@ class Inference(Operator):
             inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 -d uint8 \
             save-precomputed -v file://membranes
     """
+    differs: ClassVar[str] = (
+        "Nets run in evaluation mode, in batches, on the GPU if there is one. Flips of --augment are "
+        "undone correctly. Outputs may have any value. An output patch smaller than the input patch "
+        "works with --mask-output-chunk."
+    )
+    other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     op: Literal["inference"] = "inference"
     convnet_model: str | None = field(
         None,
@@ -218,7 +221,7 @@ class Inference(Operator):
             return self.output_crop_margin
         return Vec3(0, 0, 0) if self.mask_output_chunk else self.output_patch_overlap
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         inside = box if bounds is None else box.clip(bounds) or box
         needed = self._lattice(inside, bounds).input_box
         return needed if bounds is None else needed.clip(bounds) or needed

@@ -26,24 +26,27 @@ _NANOMETRE = (1.0, 1.0, 1.0)
 
 
 class Napari(Operator):
-    """Show chunks, synapses, points and skeletons as layers in a window of napari, and go on when it is closed.
+    """Show chunks, synapses, points and skeletons as layers in a window of napari.
 
-    Layers lie at their place in nanometres, so that those of several voxel sizes fit. Each channel is a layer of its own;
-    segmentations and whole numbers of 32 or 64 bits are labels; synapses are points with vectors to their postsynaptic
-    sites. Needs a screen: neuroglancer shows the same in a browser. Differs from chunkflow 1.2.0: voxel sizes need not be
-    whole numbers, and the place is shown.
+    The chain goes on when the window is closed. Layers have their place in nanometres, so that
+    those of different voxel sizes fit. Each channel is a layer of its own. Segmentations and
+    integers of 32 or 64 bits are labels. Synapses are points, with vectors to their postsynaptic
+    sites. Needs a screen: neuroglancer shows the same in a browser.
     """
 
     group: ClassVar[str] = "View"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg napari -i chunk,seg"
     )
+    differs: ClassVar[str] = "Voxel sizes need not be whole numbers. The place is shown."
     op: Literal["napari"] = "napari"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."
     )
     inputs: str = field(
-        "chunk", flag="-i", help="Values to show, separated by commas; the first lies lowest."
+        "chunk",
+        flag="-i",
+        help="Values to show, separated by commas; the first is the lowest layer.",
     )
 
     _sizes = field_validator("voxel_size")(above_zero)
@@ -55,12 +58,12 @@ class Napari(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         # Qt ends the whole process when it finds no screen.
         if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
-            problem = "there is none to open a window on: DISPLAY and WAYLAND_DISPLAY are not set"
+            problem = "there is none for the window: DISPLAY and WAYLAND_DISPLAY are not set"
             raise ConfigError.one(
                 self.label,
                 "screen",
                 problem,
-                "use the operator neuroglancer, whose page needs none here",
+                "use the operator neuroglancer, which needs no screen here",
             )
         napari = needs("napari", extra="napari")
 
@@ -75,7 +78,7 @@ class Napari(Operator):
 
 
 def _show(viewer: Any, name: str, value: Any, voxel_size: VoxelSize | None) -> None:
-    """Add the layers of one value. Raises ChunkMismatch when it can't be shown."""
+    """Add the layers of one value. Raises ChunkMismatch if it cannot be shown."""
     import numpy as np
 
     from chunkflow_worker.image.chunk import Chunk
@@ -109,14 +112,15 @@ def _show(viewer: Any, name: str, value: Any, voxel_size: VoxelSize | None) -> N
         _show_vectors(viewer, name, starts, stops, _NANOMETRE)
     else:
         raise ChunkMismatch(
-            f"{name!r} is a {type(value).__name__}; napari shows chunks, synapses, points and skeletons"
+            f"{name!r} is a {type(value).__name__}; napari shows chunks, synapses, points and "
+            "skeletons"
         )
 
 
 def _show_vectors(
     viewer: Any, name: str, starts: NDArray[Any], ends: NDArray[Any], size: VoxelSize
 ) -> None:
-    """Lines from places to places, shape (n, 3), zyx, in voxels of that size."""
+    """Show lines from `starts` to `ends`, both of shape (n, 3), zyx, in voxels of `size`."""
     import numpy as np
 
     viewer.add_vectors(np.stack([starts, ends - starts], axis=1), name=name, scale=size)

@@ -28,16 +28,13 @@ _USABLE = 0.9  # of the memory; the rest is for the process and its net
 
 
 class SetupEnv(TaskSource):
-    """Prepare a job of inference: size its boxes for a worker's memory, make the output volume, and write the workers' chain.
+    """Prepare a job of inference: its boxes, its output volume, and the chain of its workers.
+
+    The boxes are sized for the memory of a worker.
 
     Prints the sizes, writes the info file of the output volume and `pipeline.yaml` in the current folder, in which only the
     image and the net are left to fill in, and prints the commands to go on with. Operators that follow get the boxes as tasks.
     Two tasks of a worker in flight take at most nine tenths of max_ram_size; the rest is for the process and its net.
-
-    Differs from chunkflow 1.2.0: there, it always failed; -c is --channel-num, and --crop-chunk-margin, which bore the same
-    flag, has none; an existing info file or pipeline.yaml that differs stays as it is unless --overwrite-info; messages are
-    sent by chunkflow-producer, not by this; a queue shows a dead worker's tasks to others after a minute, since workers renew
-    theirs; a thumbnail is one picture per box, which needs no volume.
     """
 
     group: ClassVar[str] = "Service"
@@ -45,6 +42,13 @@ class SetupEnv(TaskSource):
         chunkflow setup-env --volume-start 0 0 0 -s 256 2048 2048 -l s3://lab/membranes -r 8 \
             -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
     """
+    differs: ClassVar[str] = (
+        "There, it always failed. -c is --channel-num, and --crop-chunk-margin, which had the same "
+        "flag, has none. An existing info file or pipeline.yaml that differs stays unless "
+        "--overwrite-info. chunkflow-producer sends the messages. A dead worker's tasks become "
+        "visible after a minute, since workers renew their leases. A thumbnail is one picture per "
+        "box, which needs no volume."
+    )
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(None, help="Voxel behind its last one, at mip 0.")

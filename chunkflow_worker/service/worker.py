@@ -32,6 +32,7 @@ from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.machine.memory import cgroup_limit, resident_bytes
 from chunkflow_worker.machine.spot import await_notice
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
 from chunkflow_worker.report.outage import Outage
@@ -120,7 +121,8 @@ class Worker:
             Jobs(self.ledger),
             Patience(self.ledger.path, self.pipeline.volume_paths),
         )
-        device = next(filter(None, (o.device() for o in self.pipeline.operators)), "") or cpu_name()
+        plannable = (o for o in self.pipeline.operators if isinstance(o, Plannable))
+        device = next((o.device() for o in plannable), "") or cpu_name()
         log.info(
             "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, lease %d s, ledger %s",
             version("chunkflow-worker"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.files import Files
@@ -35,7 +36,7 @@ class Flags:
     def name(self, box: BoundingBox | None) -> str:
         """The whole name of a box's file. Raises ConfigError when there is no box, or nothing left of it."""
         if box is None:
-            cure = "give the chain boxes, for example by generate-tasks"
+            cure = f"give the chain boxes, for example by {operator_with('is_grid')}"
             raise ConfigError.one(
                 "prefix",
                 repr(self.prefix),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import (
     ChunkflowError,
     ConfigError,
@@ -38,12 +39,12 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
     if name.lower().endswith(endings):
         return Path(name)
     if box is None:
-        cure = f"end it with {endings[0]}, or give the chain boxes, for example by generate-tasks"
+        boxes = f"give the chain boxes, for example by {operator_with('is_grid')}"
         raise ConfigError.one(
             "file_name",
             repr(name),
             "is a prefix to be completed by a box, and there is no box",
-            cure,
+            f"end it with {endings[0]}, or {boxes}",
         )
     return Path(f"{name}{box}{endings[0]}")
 

@@ -27,7 +27,7 @@ def mesh_folder(path: str) -> str:
             normal_path(path),
             "info",
             "names no folder of meshes",
-            "make them with: chunkflow mesh --mip",
+            "write the meshes of the volume first",
         )
     return f"{normal_path(path)}/{info['mesh']}"
 
@@ -91,7 +91,7 @@ class MeshSource:
                 found = self._source.get(object_id)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            cure = "manifests are made by: chunkflow mesh-manifest"
+            cure = "write the manifests of the fragments first"
             raise DataMissing(
                 f"{self.path} has no whole mesh of object {object_id}: {reason}; {cure}"
             ) from error

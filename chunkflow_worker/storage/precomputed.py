@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import (
     BlockDamaged,
@@ -92,7 +93,7 @@ class PrecomputedVolume:
                 self.path,
                 "info",
                 "there is no precomputed volume here",
-                "make one before, with: chunkflow create-info",
+                f"create it first, with: chunkflow {operator_with('creates')}",
             ) from None
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(path).get("scales", []))

@@ -45,7 +45,7 @@ def show(
         if error.errno != errno.EADDRINUSE:
             raise
         raise ConfigError.one(
-            "view", f"port {port}", "is taken on this machine", "close the other viewer"
+            "viewer", f"port {port}", "is taken on this machine", "close the other viewer"
         ) from None
 
 

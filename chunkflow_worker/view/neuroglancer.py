@@ -76,7 +76,7 @@ def _refuse_taken(port: int) -> None:
         except OSError as error:
             cure = "leave it out to take a free one"
             raise ConfigError.one(
-                "neuroglancer", f"port {port}", f"can't be used: {error.strerror}", cure
+                "viewer", f"port {port}", f"can't be used: {error.strerror}", cure
             ) from None
 
 

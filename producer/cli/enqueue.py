@@ -53,8 +53,8 @@ def enqueue(
 ) -> None:
     """Cut a region into boxes and send one message per box.
 
-    The region may also stand in the pipeline file, under `tasks:` as `op: generate-tasks`; the options given here take
-    its place. The queue must exist. The job is recorded in the ledger before anything is sent.
+    The region may also stand in the pipeline file, under `tasks:`; the options given here take its
+    place. The queue must exist. The job is recorded in the ledger before anything is sent.
     """
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.output import refusal
@@ -71,7 +71,7 @@ def enqueue(
     records = Ledger(path) if path else None
     first, last = plan.boxes[0], plan.boxes[-1]
     click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
-    why = refusal(plan.boxes, file.operators) if file else None
+    why = refusal(plan.boxes, file.chain) if file else None
     if why:
         click.echo(f"note: workers are likely to refuse these boxes: {why}", err=True)
     todo = _undone(records, plan, threads) if skip_done and records else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from chunkflow_worker.config.catalog import operator_with
 from producer.look.dead_letters import DeadLetter, cause_of
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def causes(letters: Iterable[DeadLetter], ledger: Ledger | None) -> list[Cause]:
 def reproduce_command(box: str, pipeline: Path | None) -> str:
     """What runs the chain on one box on this machine, and writes nothing."""
     file = shlex.quote(str(pipeline)) if pipeline else "PIPELINE.yaml"
-    return f"chunkflow --verbose --dry-run --pipeline {file} generate-tasks --bounding-box={box}"
+    tasks = f"{operator_with('is_grid')} --bounding-box={box}"
+    return f"chunkflow --verbose --dry-run --pipeline {file} {tasks}"
 
 
 def _failures(

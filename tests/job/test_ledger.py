@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, default_path
+from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
 from chunkflow_worker.storage.files import Files
 
 BOX = "-8-0_0-1_0-1"
@@ -95,34 +95,6 @@ def test_jobs_come_oldest_first(ledger: Ledger) -> None:
     ledger.write_job(JobRecord(job="b", queue="q", tasks=2, enqueued="2026-04-01"))
     assert [(job.job, job.tasks) for job in ledger.jobs()] == [("a", 1), ("c", 1), ("b", 2)]
     assert ledger.boxes() == (set(), set())
-
-
-@pytest.mark.parametrize(
-    ("operators", "path"),
-    [
-        ([], None),
-        ([{"op": "load-precomputed", "volume_path": "/a"}], None),
-        (
-            [
-                {"op": "save-precomputed", "volume_path": "/a/"},
-                {"op": "save-precomputed", "volume_path": "s3://b/c"},
-            ],
-            "s3://b/c/log",
-        ),
-        ([{"op": "save-precomputed", "volume_path": "/a/"}, {"op": "save-h5"}], "/a/log"),
-        (
-            [
-                {"op": "load-precomputed", "volume_path": "/a"},
-                {"op": "downsample-upload", "volume_path": "/b"},
-            ],
-            "/b/log",
-        ),
-    ],
-)
-def test_the_default_ledger_lies_below_the_last_saved_volume(
-    operators: list[dict[str, Any]], path: str | None
-) -> None:
-    assert default_path(operators) == path
 
 
 def test_a_task_done_twice_is_known(ledger: Ledger) -> None:

@@ -12,6 +12,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.output import output_blocks, refusal
+from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.service.jobs import Jobs
 
 INSIDE, LATER = BoundingBox.parse("0-4_0-4_4-8"), BoundingBox.parse("0-4_0-4_8-12")
@@ -128,11 +129,9 @@ def test_boxes_that_do_not_fit_the_output_are_noticed(
     }
     (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
     chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
-    told = refusal(
-        Grid.model_validate(grid).boxes(),
-        [*chain, {"op": "save-precomputed", "volume_path": str(tmp_path)}],
-    )
-    assert told is None if why is None else why in (told or "")
+    chain.append({"op": "save-precomputed", "volume_path": str(tmp_path)})
+    reason = refusal(Grid.model_validate(grid).boxes(), map(Configured.read, chain))
+    assert reason is None if why is None else why in (reason or "")
 
 
 def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_pa
         (tmp_path / name).mkdir()
         (tmp_path / name / "info").write_text(json.dumps({"scales": [scale]}))
     saves = [
-        {"op": "save-precomputed", "volume_path": str(tmp_path / name)}
+        Configured.read({"op": "save-precomputed", "volume_path": str(tmp_path / name)})
         for name in ("a", "b", "absent")
     ]
     assert output_blocks(saves) == (18, 8, 12)

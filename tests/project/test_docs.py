@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chunkflow_worker.pipeline.catalog import operator_names
+from chunkflow_worker.config.catalog import operator_names
 from tests.support.paths import PLUGIN_PACKAGE, ROOT
 
 

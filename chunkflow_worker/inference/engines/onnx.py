@@ -36,7 +36,7 @@ class OnnxEngine(HostEngine):
         runtime = needs("onnxruntime", extra="onnx")
         if not Path(model_path).is_file():
             raise ConfigError.one(
-                "inference",
+                "net",
                 "convnet_model",
                 f"{model_path} is not a file",
                 "give the path of an .onnx file",
