@@ -107,7 +107,7 @@ def test_an_index_that_is_not_there_is_told(file: Path, monkeypatch: pytest.Monk
         match=r"DISBATCH_REPEAT_INDEX: is 5, after the last\n.* has 5 tasks, 1 for each index: 0 to 4",
     ):
         boxes(file)
-    with pytest.raises(ValidationError, match="give one of the two"):
+    with pytest.raises(ValidationError, match="give one of them"):
         FetchTaskFromFile(file_path=str(file), job_index=0, slurm_job_array=True)
 
 
