@@ -84,7 +84,7 @@ class Grid(Options):
     roi_stop: Vec3 | None = field(None, flag="-r", help="Voxel after the last voxel of the region.")
     roi_size: Vec3 | None = field(None, flag="-z", help="Size of the region, instead of its stop.")
     chunk_size: Vec3 | None = field(
-        None, flag="-c", help="Size of a box; the whole region when not given."
+        None, flag="-c", help="Size of a box; by default, the whole region."
     )
     bounding_box: str | None = field(
         None,
@@ -106,7 +106,7 @@ class Grid(Options):
     )
     task_index_start: int = field(0, flag="-i", help="Index of the first task, from 0.")
     task_index_stop: int | None = field(
-        None, flag="-p", help="Index after the last task; all tasks when not given."
+        None, flag="-p", help="Index after the last task; by default, the number of boxes."
     )
 
     def boxes(self, bounds: BoundingBox | None = None) -> Boxes:
