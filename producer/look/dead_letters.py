@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chunkflow_worker.errors import MessageMalformed
-from chunkflow_worker.job.message import TaskMessage, open_envelope
-from chunkflow_worker.job.sqs import Queue, QueueUnavailable, sqs_errors
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.sqs import Queue, QueueUnavailable, receive, sqs_errors
 
 HIDE_SECONDS = 900  # a pass must end before the first message that it read is visible again
+WAIT_SECONDS = 1
 EMPTY_ANSWERS = 2  # in a row, until all messages count as read: one answer of SQS may miss some
 
 
@@ -19,13 +20,10 @@ EMPTY_ANSWERS = 2  # in a row, until all messages count as read: one answer of S
 class DeadLetter:
     """A message in the dead-letter queue.
 
-    message: None for a malformed message; `problem` then says what is wrong with it.
+    delivery: None for a malformed message; `problem` then says what is wrong with it.
     """
 
-    id: str
-    receipt: str
-    message: TaskMessage | None = None
-    task_id: str = ""
+    delivery: Delivery | None
     problem: str = ""
 
 
@@ -38,10 +36,11 @@ def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:
     """
     receipts: dict[str, str] = {}
 
-    def receive() -> Iterator[DeadLetter]:
+    def read() -> Iterator[DeadLetter]:
         empty = 0
         while empty < EMPTY_ANSWERS:
-            messages = _receive(client, queue)
+            with sqs_errors(f"dead letters of queue {queue.name}"):
+                messages = receive(client, queue.dead_letter_url, 10, WAIT_SECONDS, HIDE_SECONDS)
             new = [message for message in messages if message["MessageId"] not in receipts]
             for message in messages:
                 receipts[message["MessageId"]] = message["ReceiptHandle"]
@@ -49,22 +48,10 @@ def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:
             yield from (_dead_letter(message, queue.name) for message in new)
 
     try:
-        yield receive()
+        yield read()
     finally:
         for receipt in receipts.values():
             _make_visible(client, queue, receipt)
-
-
-def _receive(client: Any, queue: Queue) -> list[dict[str, Any]]:
-    with sqs_errors(f"dead letters of queue {queue.name}"):
-        answer = client.receive_message(
-            QueueUrl=queue.dead_letter_url,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=HIDE_SECONDS,
-            WaitTimeSeconds=1,
-        )
-        messages: list[dict[str, Any]] = answer.get("Messages", [])
-        return messages
 
 
 def _make_visible(client: Any, queue: Queue, receipt: str) -> None:
@@ -78,9 +65,7 @@ def _make_visible(client: Any, queue: Queue, receipt: str) -> None:
 
 
 def _dead_letter(message: dict[str, Any], queue: str) -> DeadLetter:
-    message_id, receipt = message["MessageId"], message["ReceiptHandle"]
     try:
-        task, task_id = open_envelope(message["Body"], queue)
+        return DeadLetter(Delivery.open(message, queue))
     except MessageMalformed as error:
-        return DeadLetter(message_id, receipt, problem=f"{message_id}: {error}")
-    return DeadLetter(message_id, receipt, task, task_id)
+        return DeadLetter(None, f"{message['MessageId']}: {error}")

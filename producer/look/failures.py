@@ -87,18 +87,20 @@ def _failures(
     """Every dead letter, with the text of its cause."""
     remaining = iter(letters)
     while batch := list(islice(remaining, _BATCH)):
-        boxes = {letter.message.bbox for letter in batch if letter.message}
+        messages = [letter.delivery.message for letter in batch if letter.delivery]
+        boxes = {message.bbox for message in messages}
         failed = {r.bbox: r for r in ledger.records(boxes, failed=True)} if ledger else {}
         done = {r.bbox for r in ledger.records(boxes - failed.keys())} if ledger else set()
         for letter in batch:
-            if letter.message is None:
+            if letter.delivery is None:
                 yield MALFORMED, Failure("", "", letter.problem)
-            elif record := failed.get(letter.message.bbox):
-                yield cause_of(record.error), _recorded(letter.message, record)
+        for message in messages:
+            if record := failed.get(message.bbox):
+                yield cause_of(record.error), _recorded(message, record)
+            elif message.bbox in done:
+                yield DONE, Failure(message.bbox, message.job, "")
             else:
-                unrecorded = DONE if letter.message.bbox in done else UNRECORDED
-                cause = unrecorded if ledger else NO_LEDGER
-                yield cause, Failure(letter.message.bbox, letter.message.job, "")
+                yield UNRECORDED if ledger else NO_LEDGER, Failure(message.bbox, message.job, "")
 
 
 def _recorded(message: TaskMessage, record: Record) -> Failure:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.job.message import TaskMessage, encode
+from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.job.sqs import Queue, move, sqs_errors
 from producer.look.dead_letters import dead_letters
 from producer.look.failures import cause_of
@@ -38,18 +38,18 @@ def redrive(client: Any, queue: Queue, chosen: Callable[[TaskMessage], bool]) ->
     sent: set[str] = set()
     with dead_letters(client, queue) as letters:
         for letter in letters:
-            if letter.message is None:
+            delivery = letter.delivery
+            if delivery is None:
                 result.malformed.append(letter.problem)
                 continue
             # A worker may fail a task again while this pass goes on; it is sent only once.
-            if letter.task_id in sent or not chosen(letter.message):
+            if delivery.task_id in sent or not chosen(delivery.message):
                 result.left += 1
                 continue
-            fresh = letter.message.model_copy(update={"attempts": 0})
-            body = encode(fresh, queue.name, letter.task_id)
+            body = delivery.fresh(queue.name)
             with sqs_errors(f"queue {queue.name}"):
-                move(client, body, queue.dead_letter_url, letter.receipt, queue.url)
-            sent.add(letter.task_id)
+                move(client, body, queue.dead_letter_url, delivery.receipt, queue.url)
+            sent.add(delivery.task_id)
             result.sent += 1
     return result
 

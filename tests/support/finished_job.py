@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
@@ -77,9 +78,9 @@ class FinishedJob:
     def work(self) -> list[str]:
         """Do all tasks in the queue; returns their boxes."""
         pipeline = Pipeline.load(self.pipeline)
-        tasks = [open_envelope(body, self.queue.name) for body in self.take(self.queue.url)]
+        opened = [open_envelope(body, self.queue.name) for body in self.take(self.queue.url)]
         with pipeline.open(recorded=True) as chain:
             handler = Handler(chain, pipeline.digest, self.ledger, "worker", 3)
-            for message, task_id in tasks:
-                handler.handle(message.model_dump(), task_id, 1)
-        return sorted(message.bbox for message, _ in tasks)
+            for message, task_id in opened:
+                handler.handle(Delivery(message, task_id))
+        return sorted(message.bbox for message, _ in opened)

@@ -11,6 +11,7 @@ import pytest
 
 from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue
@@ -135,13 +136,13 @@ def test_a_failure_is_reproduced_by_the_printed_command(
     load = f"{{op: load-precomputed, volume_path: {tmp_path}/in}}"
     save = f"{{op: save-h5, file_name: {tmp_path}/out_}}"
     chain.write_text(f"operators:\n- {load}\n- {save}\n")
-    body = encode(TaskMessage(job="j", bbox=box), queue.name)
+    message = TaskMessage(job="j", bbox=box)
+    body = encode(message, queue.name)
     client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
     ledger = Ledger(str(tmp_path / "log"))
     pipeline = Pipeline.load(chain)
-    message = {"v": 1, "job": "j", "bbox": box}
     with pipeline.open(recorded=True) as opened, pytest.raises(DataMissing):
-        Handler(opened, pipeline.digest, ledger, "w", 3).handle(message, "1", 1)
+        Handler(opened, pipeline.digest, ledger, "w", 3).handle(Delivery(message, "1"))
     place = ["--pipeline", str(chain), "--ledger", ledger.path]
     assert main(["failures", "--queue", queue.name, *place]) == 0
     program, *arguments = command_after("reproduce", capsys.readouterr().out)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage
 from producer.look.dead_letters import DeadLetter
@@ -23,7 +24,7 @@ BOXES = [f"{z}-{z + 2}_0-2_0-2" for z in range(-2, 260, 2)]
 
 
 def letter(box: str) -> DeadLetter:
-    return DeadLetter(box, "receipt", TaskMessage(job="j", bbox=box), f"id-{box}")
+    return DeadLetter(Delivery(TaskMessage(job="j", bbox=box), f"id-{box}"))
 
 
 def test_letters_are_grouped_by_cause_the_most_frequent_first(ledger: Ledger) -> None:
@@ -32,7 +33,7 @@ def test_letters_are_grouped_by_cause_the_most_frequent_first(ledger: Ledger) ->
     ledger.write(task_record(late))
     for number, box in enumerate(missing):
         ledger.write(task_record(box, "failed", error=f"load on {box}: {number} blocks"))
-    malformed = DeadLetter("id", "receipt", problem="id: not JSON")
+    malformed = DeadLetter(None, "id: not JSON")
     found = causes([*map(letter, BOXES), malformed], ledger)
     assert {cause.text: [failure.box for failure in cause.failures] for cause in found} == {
         "load on <box>: # blocks": sorted(missing),

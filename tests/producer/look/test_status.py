@@ -10,9 +10,15 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.stub_sqs import StubSqs
 from producer.look.status import job_status
 from producer.plan.job import make_plan
 from tests.support.records import task_record
+
+
+@pytest.fixture
+def client() -> StubSqs:
+    return StubSqs()
 
 
 def enqueue(ledger: Ledger, job: str, **options: Any) -> list[str]:
@@ -23,7 +29,7 @@ def enqueue(ledger: Ledger, job: str, **options: Any) -> list[str]:
     return [str(box) for box in plan.boxes]
 
 
-def test_the_queue_s_numbers(client: Any, queue: Queue) -> None:
+def test_the_queue_s_numbers(client: StubSqs, queue: Queue) -> None:
     for i in range(5):
         client.send_message(QueueUrl=queue.url, MessageBody=str(i))
     client.send_message(QueueUrl=queue.url, MessageBody="later", DelaySeconds=900)
@@ -41,7 +47,7 @@ def test_the_queue_s_numbers(client: Any, queue: Queue) -> None:
     assert not status.idle
 
 
-def test_the_ledger_s_numbers(client: Any, queue: Queue, ledger: Ledger) -> None:
+def test_the_ledger_s_numbers(client: StubSqs, queue: Queue, ledger: Ledger) -> None:
     boxes = enqueue(ledger, "j")
     for box in boxes[:3]:
         ledger.write(task_record(box))
@@ -61,7 +67,7 @@ def test_the_ledger_s_numbers(client: Any, queue: Queue, ledger: Ledger) -> None
     assert job_status(client, queue, ledger).complete
 
 
-def test_a_box_done_twice_counts_once(client: Any, queue: Queue, ledger: Ledger) -> None:
+def test_a_box_done_twice_counts_once(client: StubSqs, queue: Queue, ledger: Ledger) -> None:
     boxes = enqueue(ledger, "j")
     for box in [*boxes[:6], boxes[0], boxes[0], boxes[1]]:
         ledger.write(task_record(box))
@@ -86,7 +92,7 @@ def test_a_box_done_twice_counts_once(client: Any, queue: Queue, ledger: Ledger)
     )
 
 
-def test_records_of_other_boxes_do_not_count(client: Any, queue: Queue, ledger: Ledger) -> None:
+def test_records_of_other_boxes_do_not_count(client: StubSqs, queue: Queue, ledger: Ledger) -> None:
     boxes = enqueue(ledger, "j", task_index_stop=4)
     for box in [*boxes, "0-2_2-4_2-5", "4-6_0-2_0-2", "2-4_2-4_2-4", "notes"]:
         ledger.write(task_record(box))
@@ -95,7 +101,7 @@ def test_records_of_other_boxes_do_not_count(client: Any, queue: Queue, ledger: 
 
 
 def test_the_latest_job_counts_unless_one_is_named(
-    client: Any, queue: Queue, ledger: Ledger
+    client: StubSqs, queue: Queue, ledger: Ledger
 ) -> None:
     first = enqueue(ledger, "first")
     enqueue(ledger, "second", roi_start=(4, 4, 4))
@@ -109,7 +115,7 @@ def test_the_latest_job_counts_unless_one_is_named(
         job_status(client, queue, ledger, "third")
 
 
-def test_a_ledger_without_a_job(client: Any, queue: Queue, ledger: Ledger) -> None:
+def test_a_ledger_without_a_job(client: StubSqs, queue: Queue, ledger: Ledger) -> None:
     assert job_status(client, queue, ledger).total is None
 
 
@@ -118,7 +124,7 @@ def test_a_ledger_without_a_job(client: Any, queue: Queue, ledger: Ledger) -> No
     [([40, 30, 20, 10], 2 / 30), ([10], None), ([], None), ([60, 20], 1 / 60)],
 )
 def test_the_rate_is_that_of_the_later_half(
-    client: Any,
+    client: StubSqs,
     queue: Queue,
     ledger: Ledger,
     seconds_ago: list[int],
@@ -139,7 +145,7 @@ def test_the_rate_is_that_of_the_later_half(
 
 
 def test_a_few_records_tell_the_rate_of_many(
-    client: Any,
+    client: StubSqs,
     queue: Queue,
     ledger: Ledger,
     monkeypatch: pytest.MonkeyPatch,
@@ -159,7 +165,9 @@ def test_a_few_records_tell_the_rate_of_many(
     assert len(asked) == 10
 
 
-def test_times_that_are_no_times_are_passed_over(client: Any, queue: Queue, ledger: Ledger) -> None:
+def test_times_that_are_no_times_are_passed_over(
+    client: StubSqs, queue: Queue, ledger: Ledger
+) -> None:
     for box in enqueue(ledger, "j")[:3]:
         ledger.write(task_record(box, finished="yesterday"))
     assert job_status(client, queue, ledger).rate is None

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue, move
+from chunkflow_worker.job.stub_sqs import StubSqs
 from producer.repair.redrive import matcher, redrive
 from tests.support.records import task_record
 
@@ -16,7 +14,12 @@ FAILED, OTHER, DONE, UNRECORDED = BOXES[:4]
 
 
 @pytest.fixture
-def dead(client: Any, queue: Queue) -> None:
+def client() -> StubSqs:
+    return StubSqs()
+
+
+@pytest.fixture
+def dead(client: StubSqs, queue: Queue) -> None:
     """Dead letters with attempts spent, and a malformed one."""
     for box in BOXES:
         body = encode(TaskMessage(job="j", bbox=box, attempts=3), queue.name, f"id-{box}")
@@ -25,22 +28,22 @@ def dead(client: Any, queue: Queue) -> None:
 
 
 def test_chosen_messages_go_back_with_no_attempts_spent(
-    dead: None, client: Any, queue: Queue, take_all: Callable[[str], list[str]]
+    dead: None, client: StubSqs, queue: Queue
 ) -> None:
     chosen = {BOXES[0], BOXES[4]}
     result = redrive(client, queue, lambda message: message.bbox in chosen)
     assert (result.sent, result.left, len(result.malformed)) == (2, 4, 1)
-    sent = [open_envelope(body, queue.name) for body in take_all(queue.url)]
+    sent = [open_envelope(body, queue.name) for body in client.visible(queue.url)]
     assert {(message.bbox, message.attempts, task_id) for message, task_id in sent} == {
         (box, 0, f"id-{box}") for box in chosen
     }
-    assert len(take_all(queue.dead_letter_url)) == 5, "those that are left are visible again"
+    assert len(client.visible(queue.dead_letter_url)) == 5, "those that are left are visible again"
 
 
 def test_a_pass_ends_though_workers_fail_the_same_tasks_meanwhile(
-    dead: None, client: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    dead: None, client: StubSqs, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def move_and_fail(client: Any, body: str, source: str, receipt: str, target: str) -> None:
+    def move_and_fail(client: StubSqs, body: str, source: str, receipt: str, target: str) -> None:
         move(client, body, source, receipt, target)
         client.send_message(QueueUrl=source, MessageBody=body)
 
