@@ -149,7 +149,7 @@ def _run_half_of_the_job(root: Path) -> Messages:
     block.write_bytes(gzip.compress(b"too few voxels"))
     _run(root, enqueue, "--task-index-start 6 --task-index-stop 9")
     second_part = _take(sqs, waiting)
-    for body in second_part:
+    for body in second_part:  # put back as copies that were never received
         sqs.send_message(QueueUrl=waiting, MessageBody=body)
     with _worker(root) as worker:
         _wait((log / f"{box_name(PREEMPTED)}.failed.json").exists)
