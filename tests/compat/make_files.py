@@ -174,7 +174,7 @@ def _run(root: Path, *command: str) -> None:
 @contextmanager
 def _local_aws(folder: Path) -> Iterator[None]:
     """Serve until the block ends; the variables that lead to it are set."""
-    command = [_COMMANDS / "chunkflow-worker", "local-aws"]
+    command: list[str | Path] = [_COMMANDS / "chunkflow-worker", "local-aws"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
         assert server.stdout is not None
         try:
@@ -189,7 +189,7 @@ def _local_aws(folder: Path) -> Iterator[None]:
 @contextmanager
 def _worker(root: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process until the block ends."""
-    command = [
+    command: list[str | Path] = [
         _COMMANDS / "chunkflow-worker",
         "run",
         "--pipeline=pipeline.yaml",

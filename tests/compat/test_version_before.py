@@ -58,7 +58,7 @@ def raw_record(name: str) -> dict[str, Any]:
 
 def voxels(boxes: set[int]) -> np.ndarray:
     """The whole volume, uint8 zyx, as the version before made it in these boxes; 0 elsewhere."""
-    image = np.load(FILES / "voxels.npy")
+    image: np.ndarray = np.load(FILES / "voxels.npy")
     inside = np.zeros_like(image)
     for box in boxes:
         place = BoundingBox.parse(box_name(box)).slices(BOUNDS.start)
@@ -71,7 +71,8 @@ def read(*loading: str) -> np.ndarray:
     box = ["generate-tasks", "-b", str(BOUNDS)]
     command = [*box, *loading, "--fill-missing", "save-npy", "-f", "read.npy"]
     CliRunner().invoke(chunkflow, command, catch_exceptions=False)
-    return np.load("read.npy").reshape(BOUNDS.size)  # inference makes it czyx
+    array: np.ndarray = np.load("read.npy")
+    return array.reshape(BOUNDS.size)  # a channel comes first in what inference made
 
 
 @pytest.fixture
