@@ -203,7 +203,7 @@ class Grid(Options):
             yield Fault(
                 "chunk_size",
                 f"{list(size)} is not a multiple of the block size {list(block)}",
-                f"for example {list(multiples)}",
+                f"give a multiple, for example {list(multiples)}",
             )
         if self.task_index_start < 0:
             yield Fault(

@@ -45,16 +45,16 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
     records = open_ledger(pipeline, ledger)
     client = sqs_client()
     with dead_letters(client, find_queue(client, queue)) as letters:
-        found = causes(letters, records)
+        by_cause = causes(letters, records)
     if as_json:
-        click.echo(json.dumps(asdict(_report(queue, found, pipeline))))
+        click.echo(json.dumps(asdict(_report(queue, by_cause, pipeline))))
         return
-    count = sum(len(cause.failures) for cause in found)
-    of_causes = f", causes: {len(found)}" if found else ""
+    count = sum(len(cause.failures) for cause in by_cause)
+    of_causes = f", causes: {len(by_cause)}" if by_cause else ""
     click.echo(f"dead letters of queue {queue}: {count}{of_causes}")
-    for number, cause in enumerate(found, 1):
+    for number, cause in enumerate(by_cause, 1):
         _show(number, cause, queue, pipeline, ledger)
-    if found and not records:
+    if by_cause and not records:
         click.echo("\ngive --ledger or --pipeline to see their errors", err=True)
 
 

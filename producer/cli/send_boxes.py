@@ -25,7 +25,7 @@ def send_boxes(
     """Send one message per box.
 
     total: the number of boxes, for the progress bar.
-    how_to_resume: returns what the user is told to do when only the first n messages were sent.
+    how_to_resume: returns the text to print when only the first n messages were sent.
     Raises SendingFailed.
     """
     from chunkflow_worker.job.message import TaskMessage, encode

@@ -191,8 +191,8 @@ def _show(job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bo
     boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
     for kind, meaning in KINDS.items():
         if boxes[kind]:
-            found = [problem for problem in problems if problem.kind == kind]
-            _show_kind(f"{kind}, in {boxes_text(boxes[kind])}: {meaning}", found)
+            of_kind = [problem for problem in problems if problem.kind == kind]
+            _show_kind(f"{kind}, in {boxes_text(boxes[kind])}: {meaning}", of_kind)
     if boxes["zero"] and not allow_zeros:
         click.echo("\nif zeros are right in this output (masks, thresholds), add --allow-zeros")
 

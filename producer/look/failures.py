@@ -63,11 +63,11 @@ def causes(letters: Iterable[DeadLetter], ledger: Ledger | None) -> list[Cause]:
     groups: dict[str, list[Failure]] = {}
     for cause, failure in _failures(letters, ledger):
         groups.setdefault(cause, []).append(failure)
-    found = [
+    grouped = [
         Cause(text, tuple(sorted(failures, key=lambda failure: failure.box)))
         for text, failures in groups.items()
     ]
-    return sorted(found, key=lambda cause: (-len(cause.failures), cause.text))
+    return sorted(grouped, key=lambda cause: (-len(cause.failures), cause.text))
 
 
 def cause_of(error: str) -> str:

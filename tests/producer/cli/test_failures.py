@@ -33,7 +33,9 @@ def dead(client: Any, queue: Queue, ledger: Ledger) -> None:
         body = encode(TaskMessage(job="j", bbox=box), queue.name)
         client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
     client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="no task")
-    errors = {box: f"load-precomputed on {box}: lacks {i} blocks" for i, box in enumerate(MISSING)}
+    errors = {
+        box: f"load-precomputed on {box}: {i} blocks are missing" for i, box in enumerate(MISSING)
+    }
     log = ["12:00 INFO loading", "12:01 WARNING slow"]
     for box, error in (errors | {LARGE: "inference: out of memory"}).items():
         record = task_record(box, "failed", error=error, attempts=3, worker="w-7", log=log)
@@ -58,7 +60,7 @@ def test_json_has_every_dead_letter_grouped_by_cause(
         for cause in report["causes"]
     }
     assert boxes == {
-        "load-precomputed on <box>: lacks # blocks": sorted(MISSING),
+        "load-precomputed on <box>: # blocks are missing": sorted(MISSING),
         "inference: out of memory": [LARGE],
         UNRECORDED: [KILLED],
         DONE: [LATE],
@@ -82,7 +84,7 @@ def test_each_cause_is_shown_with_what_to_do(
     assert main(["failures", "--queue", queue.name, "--ledger", ledger.path]) == 0
     text = capsys.readouterr().out
     assert f"dead letters of queue {queue.name}: 7, causes: 5" in text
-    assert "1. 3 boxes: load-precomputed on <box>: lacks # blocks" in text
+    assert "1. 3 boxes: load-precomputed on <box>: # blocks are missing" in text
     assert "   | 12:01 WARNING slow" in text
     assert main(command_after("send back", text)[1:]) == 0
     assert "sent 3 dead letters back" in capsys.readouterr().out

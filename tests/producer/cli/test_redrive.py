@@ -21,7 +21,7 @@ def dead(client: Any, queue: Queue, ledger: Ledger) -> list[str]:
         attempts = 3 if box == BOXES[-1] else 0
         body = encode(TaskMessage(job="j", bbox=box, attempts=attempts), queue.name)
         client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
-        error = f"load on {box}: lacks {i} blocks" if i < 4 else "out of memory"
+        error = f"load on {box}: {i} blocks are missing" if i < 4 else "out of memory"
         ledger.write(task_record(box, "failed", attempts=3, error=error))
     client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="no task")
     return BOXES
@@ -37,8 +37,8 @@ def boxes_in(bodies: list[str], queue: Queue) -> list[str]:
     ("options", "places"),
     [
         ([], range(12)),
-        (["--cause", "lacks"], range(4)),
-        (["--cause", "load on <box>: lacks # blocks"], range(4)),
+        (["--cause", "missing"], range(4)),
+        (["--cause", "load on <box>: # blocks are missing"], range(4)),
         (["--box", BOXES[5]], [5]),
         (["--box", "7-8_0-1_0-1"], []),
     ],

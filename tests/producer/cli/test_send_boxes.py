@@ -41,7 +41,7 @@ def test_no_box_is_no_message(client: Any, queue: Queue, take_all: Callable[[str
     assert take_all(queue.url) == []
 
 
-def test_after_a_failure_the_user_is_told_how_to_resume(
+def test_after_a_failure_it_prints_how_to_resume(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def send(client: Any, url: str, bodies: Iterator[str], **_: Any) -> None:
@@ -53,7 +53,7 @@ def test_after_a_failure_the_user_is_told_how_to_resume(
     assert "continue after 1" in capsys.readouterr().err
 
 
-def test_after_an_interrupt_the_user_is_told_how_to_resume(
+def test_after_an_interrupt_it_prints_how_to_resume(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def send(*_: Any, sent: Callable[[int], None], **__: Any) -> None:

@@ -34,18 +34,18 @@ def test_letters_are_grouped_by_cause_the_most_frequent_first(ledger: Ledger) ->
     for number, box in enumerate(missing):
         ledger.write(task_record(box, "failed", error=f"load on {box}: {number} blocks"))
     malformed = DeadLetter(None, "id: not JSON")
-    found = causes([*map(letter, BOXES), malformed], ledger)
-    assert {cause.text: [failure.box for failure in cause.failures] for cause in found} == {
+    grouped = causes([*map(letter, BOXES), malformed], ledger)
+    assert {cause.text: [failure.box for failure in cause.failures] for cause in grouped} == {
         "load on <box>: # blocks": sorted(missing),
         "out of memory": [large],
         UNRECORDED: [killed],
         DONE: [late],
         MALFORMED: [""],
     }
-    assert [len(cause.failures) for cause in found] == [len(missing), 1, 1, 1, 1]
-    texts = [cause.text for cause in found[1:]]
+    assert [len(cause.failures) for cause in grouped] == [len(missing), 1, 1, 1, 1]
+    texts = [cause.text for cause in grouped[1:]]
     assert texts == sorted(texts)
-    (failure,) = next(cause for cause in found if cause.text == MALFORMED).failures
+    (failure,) = next(cause for cause in grouped if cause.text == MALFORMED).failures
     assert failure == Failure("", "", "id: not JSON")
 
 

@@ -11,7 +11,7 @@ from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
-from producer.look.status import job_status
+from producer.look.status import JobStatus, job_status
 from producer.plan.job import make_plan
 from tests.support.records import task_record
 
@@ -120,6 +120,34 @@ def test_a_ledger_without_a_job(client: StubSqs, queue: Queue, ledger: Ledger) -
 
 
 @pytest.mark.parametrize(
+    ("done", "total", "rate", "percent", "eta", "complete"),
+    [
+        (0, None, None, None, None, False),
+        (0, 8, None, 0.0, None, False),
+        (2, 8, 0.5, 25.0, 12.0, False),
+        (8, 8, None, 100.0, 0.0, True),
+        (9, 8, None, 100.0, 0.0, True),
+    ],
+)
+def test_what_follows_from_the_numbers(
+    done: int,
+    total: int | None,
+    rate: float | None,
+    percent: float | None,
+    eta: float | None,
+    complete: bool,
+) -> None:
+    status = JobStatus("q", 0, 0, 0, 0, "j", done, total=total, rate=rate)
+    assert (status.percent, status.eta_seconds, status.complete) == (percent, eta, complete)
+
+
+@pytest.mark.parametrize(("waiting", "in_flight", "delayed"), [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_a_queue_with_any_message_is_not_idle(waiting: int, in_flight: int, delayed: int) -> None:
+    assert not JobStatus("q", waiting, in_flight, delayed, 0).idle
+    assert JobStatus("q", 0, 0, 0, 5).idle, "no worker runs a dead letter"
+
+
+@pytest.mark.parametrize(
     ("seconds_ago", "rate"),
     [([40, 30, 20, 10], 2 / 30), ([10], None), ([], None), ([60, 20], 1 / 60)],
 )
@@ -144,7 +172,7 @@ def test_the_rate_is_that_of_the_later_half(
     assert job_status(client, queue, ledger, sample=0).rate is None
 
 
-def test_a_few_records_tell_the_rate_of_many(
+def test_the_rate_of_many_tasks_is_estimated_from_few_records(
     client: StubSqs,
     queue: Queue,
     ledger: Ledger,
@@ -165,7 +193,7 @@ def test_a_few_records_tell_the_rate_of_many(
     assert len(asked) == 10
 
 
-def test_times_that_are_no_times_are_passed_over(
+def test_times_that_cannot_be_read_are_ignored(
     client: StubSqs, queue: Queue, ledger: Ledger
 ) -> None:
     for box in enqueue(ledger, "j")[:3]:

@@ -59,7 +59,7 @@ def test_a_queue_that_looks_empty_for_a_moment_does_not_end_a_watch() -> None:
     assert statuses[-1].complete
 
 
-def test_a_watch_outlives_some_failed_polls() -> None:
+def test_a_watch_survives_some_failed_polls() -> None:
     away = StorageUnavailable("away")
     polls = Polls(
         *[away] * (MAX_FAILED_POLLS - 1), state(0), *[away] * (MAX_FAILED_POLLS - 1), state(100)

@@ -54,7 +54,7 @@ def test_a_pass_ends_though_workers_fail_the_same_tasks_meanwhile(
 
 @pytest.fixture
 def recorded(ledger: Ledger) -> Ledger:
-    error = f"load on {FAILED}: lacks 3 blocks"
+    error = f"load on {FAILED}: 3 blocks are missing"
     ledger.write(task_record(FAILED, "failed", error=error))
     ledger.write(task_record(OTHER, "failed", error="out of memory"))
     ledger.write(task_record(DONE))
@@ -67,8 +67,8 @@ def recorded(ledger: Ledger) -> Ledger:
         (None, None, [FAILED, OTHER, DONE, UNRECORDED]),
         (None, OTHER, [OTHER]),
         (None, "7-8_0-1_0-1", []),
-        ("lacks 3", None, [FAILED]),
-        ("load on <box>: lacks # blocks", None, [FAILED]),
+        ("3 blocks", None, [FAILED]),
+        ("load on <box>: # blocks are missing", None, [FAILED]),
         ("memory", None, [OTHER]),
         ("memory", OTHER, [OTHER]),
         ("memory", FAILED, []),

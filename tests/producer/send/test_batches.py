@@ -99,7 +99,7 @@ def test_requests_that_failed_are_sent_again() -> None:
     assert Counter(sqs.arrived) == Counter(str(i) for i in range(50))
 
 
-def test_an_entry_that_is_refused_to_the_end_tells_where_to_resume() -> None:
+def test_an_entry_that_is_always_refused_says_where_to_resume() -> None:
     sqs = FakeSqs(refuse=lambda body, nth: body in ("234", "236", "999"))
     counts = list[int]()
     with pytest.raises(SendingFailed, match=r"InternalError: try later") as caught:
@@ -147,20 +147,20 @@ def test_an_endpoint_that_does_not_answer_ends_the_sending() -> None:
 
 def test_bodies_are_taken_only_shortly_before_they_are_sent() -> None:
     """A million boxes must not be in memory, or in requests in flight."""
-    made, most = 0, 0
+    taken, most = 0, 0
 
     def bodies() -> Any:
-        nonlocal made
+        nonlocal taken
         for i in range(5000):
-            made += 1
+            taken += 1
             yield str(i)
 
     def sent(count: int) -> None:
         nonlocal most
-        most = max(most, made - count)
+        most = max(most, taken - count)
 
     send(FakeSqs(), "url", bodies(), threads=2, sent=sent)
-    assert made == 5000
+    assert taken == 5000
     assert most <= (2 * WINDOW + 1) * 10 + 1
 
 

@@ -11,10 +11,10 @@ from producer.send.queue import DAY, create_queue, delete_queue
 
 
 def attributes(client: Any, url: str) -> dict[str, str]:
-    found: dict[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
+    present: dict[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
         "Attributes"
     ]
-    return found
+    return present
 
 
 def test_a_queue_is_created_with_its_dead_letter_queue(client: Any, unique_name: str) -> None:
@@ -25,8 +25,8 @@ def test_a_queue_is_created_with_its_dead_letter_queue(client: Any, unique_name:
     assert main.created
     assert dead.created
     assert dead.name == f"{unique_name}-dead"
-    found = attributes(client, main.url)
-    assert (found["VisibilityTimeout"], found["MessageRetentionPeriod"]) == ("90", str(3 * DAY))
+    present = attributes(client, main.url)
+    assert (present["VisibilityTimeout"], present["MessageRetentionPeriod"]) == ("90", str(3 * DAY))
     assert attributes(client, dead.url)["MessageRetentionPeriod"] == str(14 * DAY)
     queue = find_queue(client, unique_name)
     assert (queue.url, queue.dead_letter_url, queue.max_receives) == (main.url, dead.url, 7)
