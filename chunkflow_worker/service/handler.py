@@ -16,7 +16,7 @@ from chunkflow_worker.errors import (
     PermanentError,
     PipelineMismatch,
     Preempted,
-    StorageAway,
+    StorageOutage,
 )
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.message import TaskMessage, decode
@@ -91,7 +91,7 @@ class Handler:
             with log_excerpt() as lines:
                 publish(TaskStarted(message.job, message.box, attempt), self.subscribers)
                 done = self._outlast(run, waits)
-        except (Preempted, LeaseLost, StorageAway):
+        except (Preempted, LeaseLost, StorageOutage):
             raise
         except Exception as error:
             final = isinstance(error, PermanentError) or attempt >= self.max_attempts

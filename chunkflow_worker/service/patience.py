@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TypeVar
 
-from chunkflow_worker.errors import StorageAway, StorageFull, StorageUnavailable
+from chunkflow_worker.errors import StorageFull, StorageOutage, StorageUnavailable
 from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.storage.files import Files
 
@@ -45,7 +45,7 @@ class Patience:
     def outlast(self, work: Callable[[], _Result], waits: Callable[[], None]) -> _Result:
         """Do the work, again after an outage. waits: called every moment while the work waits; raises when it must end.
 
-        Raises StorageAway when storage was away for `hold_seconds`, StorageUnavailable when the work alone is at fault.
+        Raises StorageOutage when storage was away for `hold_seconds`, StorageUnavailable when the work alone is at fault.
         """
         first, pause, answers = 0.0, _FIRST_PAUSE, False
         while True:
@@ -63,7 +63,7 @@ class Patience:
                 while away is not None:
                     self._outage.failed(error)
                     if monotonic() - first >= self._hold_seconds:
-                        raise StorageAway(str(error)) from error
+                        raise StorageOutage(str(error)) from error
                     self._wait(pause, now, waits)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
                     away = None if isinstance(error, StorageFull) else self._ask(now)

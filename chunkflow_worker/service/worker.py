@@ -21,7 +21,7 @@ from chunkflow_worker.errors import (
     PipelineMismatch,
     Preempted,
     RetryableError,
-    StorageAway,
+    StorageOutage,
     TaskTooLong,
 )
 from chunkflow_worker.job.lease import Lease
@@ -181,7 +181,7 @@ class Worker:
             MAX_BACKOFF_SECONDS, self.settings.backoff_seconds * 2 ** min(attempts - 1, 16)
         )
         try:
-            if isinstance(error, (Preempted, StorageAway)):
+            if isinstance(error, (Preempted, StorageOutage)):
                 lease.give_back(running.body)
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
