@@ -359,7 +359,7 @@ def create_volume(
                 list(step[::-1]), encoding=encoding, chunk_size=list(block_size[::-1])
             )
             scale["size"] = list(
-                bounds.coarse(step).size[::-1]
+                bounds.downsample(step).size[::-1]
             )  # CloudVolume's is too small where the start is no multiple
         if existing is not None and not overwrite:
             if any(
