@@ -30,7 +30,7 @@ from chunkflow_worker.job.message import MAX_ATTEMPTS, TaskMessage, decode, enco
 from chunkflow_worker.job.sqs import Queue, make_client
 from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.machine.memory import cgroup_limit, resident_bytes
-from chunkflow_worker.machine.spot import await_notice
+from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
@@ -138,7 +138,7 @@ class Worker:
         if self.settings.spot_notice:
             notice = (self._interrupted, self._stopping)
             threading.Thread(
-                target=await_notice, args=notice, name="spot-notice", daemon=True
+                target=wait_for_notice, args=notice, name="spot-notice", daemon=True
             ).start()
 
     def run(self, kwargs: dict[str, Any], task_id: str, receipt: str, receives: int) -> None:
