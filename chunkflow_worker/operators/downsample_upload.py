@@ -78,7 +78,8 @@ class DownsampleUpload(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
         from chunkflow_worker.pipeline.saving import inside, write_verified
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume, read_info
+        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed_info import read_info
 
         last = len(read_info(self.volume_path)["scales"]) - 1
         if self.stop_mip > last + 1:

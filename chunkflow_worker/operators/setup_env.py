@@ -198,7 +198,7 @@ class SetupEnv(TaskSource):
         import click
 
         from chunkflow_worker.inference.fit import block_size
-        from chunkflow_worker.storage.precomputed import create_volume
+        from chunkflow_worker.storage.precomputed_info import create_volume
 
         fit = self._fit
         block = block_size(fit.size)

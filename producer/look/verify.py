@@ -113,7 +113,7 @@ class Verifier:
 
     def _by_times(self, record: Record, written: Written) -> Iterator[Problem]:
         volume = self._volume(written.volume, written.mip)
-        times = volume.stored(BoundingBox.parse(written.bbox))
+        times = volume.block_times(BoundingBox.parse(written.bbox))
         missing = tuple(name for name, time in times.items() if time is None)
         old = _older(times, record)
         if missing:
@@ -160,7 +160,7 @@ class Verifier:
             )
         if genuine or bad:
             return
-        times = volume.stored(box)
+        times = volume.block_times(box)
         if written.crc32:
             yield Problem(
                 record.bbox,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.errors import BlockDamaged
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import create_volume
 from chunkflow_worker.storage.volume import blocks_of, checksum
 
 BOUNDS = BoundingBox.parse("-3-17_10-50_0-70")  # not a multiple of the blocks
@@ -34,12 +35,12 @@ def test_blocks_know_when_they_were_stored(
     volume = make(f"s3://{unique_name}/v" if cloud else f"file://{tmp_path}/v")
     box = BoundingBox.parse("13-17_42-50_32-70")  # two blocks at the volume's end
     volume.write(box, np.ones(box.size, np.uint8))
-    times = volume.stored(box)
+    times = volume.block_times(box)
     assert list(times) == ["8_8_40/32-64_42-50_13-17", "8_8_40/64-70_42-50_13-17"]
     assert all(
         time and abs(datetime.now(UTC) - time) < timedelta(minutes=1) for time in times.values()
     )
-    everything = volume.stored(BOUNDS)
+    everything = volume.block_times(BOUNDS)
     assert sorted(name for name, time in everything.items() if time is None) == volume.missing(
         BOUNDS
     )

@@ -13,13 +13,9 @@ import pytest
 import requests
 
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
-from chunkflow_worker.storage.files import (
-    Files,
-    check_bucket,
-    normal_path,
-    prepare_environment,
-    storage_errors,
-)
+from chunkflow_worker.storage.cloud import check_bucket, prepare_environment, storage_errors
+from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.path import normal_path
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 

@@ -24,7 +24,8 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume, volume_bounds
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import create_volume, volume_bounds
 from chunkflow_worker.storage.volume import check_aligned
 from tests.support.small_disk import NoMount, small_disk
 
