@@ -178,7 +178,7 @@ def _open_existing(place: str, driver: Driver, fill_missing: bool) -> Any:
                 store_data_equal_to_fill_value=True,
             )
     except BlockDamaged as error:
-        problem = f"can't be used: {error.__cause__}"
+        problem = f"can't be used: {str(error).removeprefix(f'{place}: ')}"
         raise ConfigError.one(place, ARRAY_FILE[driver], problem) from None
 
 

@@ -84,7 +84,7 @@ def create_zarr(
         with store_errors(root):
             open_array(f"{root}/{name}", driver, create=True, metadata=metadata)
     except BlockDamaged as error:  # an array with other metadata exists
-        raise _another(root, name, str(error.__cause__)) from None
+        raise _another(root, name, str(error).removeprefix(f"{root}: ")) from None
     return _open_created(root, name, driver, bounds, voxel_size)
 
 
