@@ -1,4 +1,4 @@
-"""The errors of the service. Their first level answers the only question of the queue: retry or not.
+"""The errors of the service. The first level answers the question of the queue: retry or not?
 
 ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
