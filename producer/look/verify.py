@@ -80,7 +80,7 @@ class Verifier:
 
     def _check_times(self, record: Record, written: Written) -> Iterator[Problem]:
         volume = self._volume(written.volume, written.mip)
-        times = volume.stored(BoundingBox.parse(written.bbox))
+        times = volume.block_times(BoundingBox.parse(written.bbox))
         missing = tuple(name for name, time in times.items() if time is None)
         old = _older_than_task(times, record)
         if missing:
@@ -101,7 +101,7 @@ class Verifier:
             yield Problem(record.bbox, "nan", volume.path, detail=detail)
         if unchanged or bad:
             return
-        times = volume.stored(box)
+        times = volume.block_times(box)
         if written.crc32:
             names, detail = _stored_outside_task(times, record), "other voxels than the task wrote"
             yield Problem(record.bbox, "stale", volume.path, names, detail)

@@ -89,6 +89,6 @@ def _merged(pipeline: PipelineFile, given: Grid) -> Grid:
 def _bounds(grid: Grid) -> BoundingBox | None:
     if not grid.volume_path:
         return None
-    from chunkflow_worker.storage.precomputed import volume_bounds
+    from chunkflow_worker.storage.precomputed_info import volume_bounds
 
     return volume_bounds(grid.volume_path, grid.mip or 0)
