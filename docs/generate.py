@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code and stand in the repository: docs/settings.md and docs/operators.md.
+"""Write what follows from the code and stands in docs/: settings.md, operators.md, architecture.svg.
 
 `--check` only compares. The site has further pages: see hooks.py.
 """

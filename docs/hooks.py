@@ -11,6 +11,7 @@ from house import houses
 from house_picture import picture
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from reference import command_page, grouped_operators, operator_page, operators_index
 from room_page import pages_of_code, room_page
 
@@ -49,7 +50,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     ]
     reference = next(item["Reference"] for item in config.nav or [] if "Reference" in item)
     reference.insert(0, {"Operators": ["operators/index.md", *groups]})
-    rooms = [{house.name: [room.page for room in house.rooms]} for house in houses()]
+    rooms = [{house.name: [{room.title: room.page} for room in house.rooms]} for house in houses()]
     next(item["Architecture"] for item in config.nav or [] if "Architecture" in item).extend(rooms)
     return config
 
@@ -72,14 +73,16 @@ def _pages() -> Iterator[tuple[str, str]]:
         yield room.page, room_page(room)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    if page.file.src_uri.startswith("rooms/"):
+        return markdown  # made for the site
     for link, replacement in LINKS.items():
         markdown = re.sub(link, replacement, markdown)
     return CODE.sub(lambda found: pages_of_code()[found[1]], markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Put the picture of the rooms into its page, where its links work and the page's colours count."""
+    """Put the picture of the rooms into its page, where its links work and it follows the theme."""
     if PICTURE.search(html) is None:
         return html
     inline = CODE.sub(lambda found: pages_of_code()[found[1]].replace(".md", ".html"), picture())

@@ -61,14 +61,11 @@ class Room:
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:
-        """Its files, and then those of the folders in it; `__init__.py` is left out."""
-        folder = ROOT / self.path if self.is_folder else (ROOT / self.path).parent
-        files = list(folder.rglob("*.py")) if self.is_folder else [ROOT / self.path]
-        return tuple(
-            _module(path, folder)
-            for path in sorted(files, key=lambda path: (path.parent, path.name))
-            if path.name != "__init__.py"
-        )
+        """Its files in the order of its `__init__.py`, and then those of the folders in it."""
+        if not self.is_folder:
+            return (_module(ROOT / self.path, ROOT / self.house),)
+        folder = ROOT / self.path
+        return tuple(_module(path, folder) for path in _files(folder))
 
     @property
     def tests(self) -> Path | None:
@@ -143,6 +140,17 @@ def first_sentence(text: str) -> str:
     paragraph = " ".join(text.split("\n\n")[0].split()).replace("``", "`")
     found = re.match(r".+?[.?!](?=\s|$)", paragraph)
     return found[0] if found else paragraph
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder in the order that its docstring has, and then those below it."""
+    listed = docstring(folder / "__init__.py").splitlines()
+    names = [line.split()[0] for line in listed if line.strip()]
+    order = {name: i for i, name in enumerate(names)}
+    files = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+    files.sort(key=lambda path: order.get(path.name, len(order)))
+    folders = sorted(path.parent for path in folder.glob("*/__init__.py"))
+    return files + [path for below in folders for path in _files(below)]
 
 
 def _module(path: Path, folder: Path) -> Module:

@@ -24,7 +24,7 @@ def room_page(room: Room) -> str:
         f"| size | {_count(len(room.modules), 'file')}, {_count(lines, 'line')} |",
     ]
     parts = [
-        f"# {room.path}",
+        f"# `{room.path}`",
         room.question,
         "\n".join(["| | |", "| --- | --- |", *facts]),
         "## Files",
@@ -48,12 +48,12 @@ def pages_of_code() -> dict[str, str]:
 
 
 def _anchor(name: str) -> str:
-    return name.removesuffix(".py").replace("/", "-")
+    return name.removesuffix(".py").replace("/", "-").strip("_")  # those of __main__ are emphasis
 
 
 def _links(room: Room, others: Iterable[Room]) -> str:
     folder = Path(room.page).parent
-    links = [f"[{_name(room, other)}]({relpath(other.page, folder)})" for other in others]
+    links = [f"[`{_name(room, other)}`]({relpath(other.page, folder)})" for other in others]
     return ", ".join(links) or "nothing"
 
 
