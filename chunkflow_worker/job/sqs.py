@@ -10,7 +10,8 @@ from typing import Any
 
 from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError, RetryableError
 
-MAX_VISIBILITY_SECONDS = 43_200
+MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
+MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
 
 
 class QueueUnavailable(RetryableError):
@@ -30,6 +31,14 @@ class Queue:
     dead_letter_url: str
     max_receives: int
     visibility_seconds: int
+
+    @property
+    def lease_seconds(self) -> int:
+        """The lease on its messages unless a user sets one: the visibility timeout, in limits.
+
+        A renewal needs some seconds, and a task of a dead worker should not wait for long.
+        """
+        return min(max(self.visibility_seconds, MIN_LEASE_SECONDS), MAX_DEFAULT_LEASE_SECONDS)
 
 
 def make_client(
@@ -145,6 +154,25 @@ def find_queue(client: Any, name: str) -> Queue:
     return Queue(
         name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"])
     )
+
+
+def receive(
+    client: Any, url: str, count: int, wait_seconds: int, visibility_seconds: int | None = None
+) -> list[dict[str, Any]]:
+    """Wait for messages, at most `count` (10 are SQS's limit); raises what boto3 raises.
+
+    visibility_seconds: how long they are hidden; None for the queue's own timeout.
+    """
+    hidden = {} if visibility_seconds is None else {"VisibilityTimeout": visibility_seconds}
+    answer = client.receive_message(
+        QueueUrl=url,
+        MaxNumberOfMessages=count,
+        WaitTimeSeconds=wait_seconds,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        **hidden,
+    )
+    messages: list[dict[str, Any]] = answer.get("Messages", [])
+    return messages
 
 
 def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:
