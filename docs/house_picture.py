@@ -49,7 +49,7 @@ svg:root { color-scheme: light dark }
 .house a:hover .card { stroke: #78869a }
 """
 _LEGEND = {"worker": "the worker's", "both": "shared by both", "producer": "the producer's"}
-_RULE = "A room may import the rooms on the floors below it: none above it, none beside it."
+_RULE = "A room may import only rooms on lower floors."
 
 
 @dataclass
