@@ -51,13 +51,13 @@ class ManualClock:
 
 @dataclass
 class _Message:
-    """receipt: of the last receive. received_at: when that was."""
+    """receipt: of the last receive; None before. received_at: when that was."""
 
     id: str
     body: str
     visible_at: float
     receives: int = 0
-    receipt: str = ""
+    receipt: str | None = None
     received_at: float = 0.0
 
 

@@ -139,7 +139,7 @@ def _connect_signals(worker: Worker) -> None:
 
     @signals.worker_ready.connect(weak=False)
     def drain_on_every_signal(**_: Any) -> None:
-        """Celery's handlers restart the worker on SIGHUP, and fail in the threads pool on SIGQUIT."""
+        """Celery's own restart the worker on SIGHUP, and fail in the threads pool on SIGQUIT."""
 
         def drain(*_: Any) -> None:
             worker.stop()

@@ -35,29 +35,28 @@ class InHand:
 
     def __init__(self) -> None:
         self._held: list[Held] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     @contextmanager
     def holding(self, held: Held) -> Iterator[Held]:
         """The task is in hand until the block ends."""
-        with self._changed:
+        with self._lock:
             self._held.append(held)
         try:
             yield held
         finally:
-            with self._changed:
+            with self._lock:
                 self._held.remove(held)
-                self._changed.notify_all()
 
     def all(self) -> list[Held]:
         """The tasks in hand now, the oldest first."""
-        with self._changed:
+        with self._lock:
             return list(self._held)
 
     def __contains__(self, held: Held) -> bool:
-        with self._changed:
+        with self._lock:
             return held in self._held
 
     def __len__(self) -> int:
-        with self._changed:
+        with self._lock:
             return len(self._held)

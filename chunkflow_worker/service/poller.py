@@ -56,7 +56,7 @@ class Poller:
     def start(self, count: int, deliver: Callable[[Messages], None]) -> None:
         """Start one long poll for at most `count` messages.
 
-        `deliver` is called in the polling thread with what was received, also when that is nothing.
+        `deliver` is called once, from any thread, with what was received; that may be nothing.
         """
 
         def done(future: Future[Messages]) -> None:
