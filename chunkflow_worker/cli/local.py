@@ -152,7 +152,7 @@ class LocalRun:
                 publish(finished_event(record), self.chain.subscribers)
 
     def _record(self, attempt: Attempt, check: Callable[[], None]) -> Record | None:
-        """Run the chain; returns the record, which is in the ledger. None for a task without a box."""
+        """Run the chain and record the task; None for a task without a box."""
         why_skipped: str | None = None
         try:
             self.chain.run(attempt.task, check)

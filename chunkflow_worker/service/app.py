@@ -53,7 +53,7 @@ def make_app(settings: Settings | None = None) -> Celery:
     app = Celery("chunkflow_worker", set_as_current=False)
     app.conf.update(_configuration(settings, poller))
 
-    @app.task(name=TASK_NAME, bind=True, acks_late=True, ignore_result=True)
+    @app.task(name=TASK_NAME, bind=True, acks_late=True, ignore_result=True, shared=False)
     def task(self: Task, **kwargs: Any) -> None:
         worker.run(self.request.properties["delivery_info"]["sqs_message"]["Delivery"])
 
