@@ -12,7 +12,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.volumes import Configured
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.precomputed import Level
+    from chunkflow_worker.storage.precomputed_info import Level
 
 
 def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | None:
@@ -43,7 +43,7 @@ def output_blocks(chain: Iterable[Configured]) -> Vec3:
 
 def _output_levels(chain: Iterable[Configured]) -> Iterator[Level]:
     """The levels of existing volumes that the tasks' own boxes are written to."""
-    from chunkflow_worker.storage.precomputed import volume_level
+    from chunkflow_worker.storage.precomputed_info import volume_level
 
     for operator in chain:
         if operator.facts.moves_box:

@@ -138,11 +138,11 @@ class Mesh(Operator):
         """The folder to write to, and the size of a voxel; None for the chunk's size."""
         if self.mip is None:
             return self.output_path, self.voxel_size
-        from chunkflow_worker.storage.mesh import name_mesh_folder
+        from chunkflow_worker.storage.mesh import fragment_folder
 
         # The name that igneous gives, which CloudVolume reads.
         name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"
-        folder, voxel_size = name_mesh_folder(
+        folder, voxel_size = fragment_folder(
             self.output_path, self.mip, name, write=not run.dry_run
         )
         return folder, self.voxel_size or voxel_size

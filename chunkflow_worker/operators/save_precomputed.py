@@ -76,7 +76,7 @@ class SavePrecomputed(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.pipeline.saving import check_voxel_size, part_inside, write_verified
-        from chunkflow_worker.storage.files import normal_path
+        from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
         if self.create_thumbnail:

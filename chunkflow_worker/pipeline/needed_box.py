@@ -51,7 +51,7 @@ def input_voxel_sizes(operators: tuple[Operator, ...]) -> Iterator[Vec3]:
 
 def _output_bounds(operator: Operator, bounds: BoundingBox, factor: Vec3) -> BoundingBox:
     """`operator.output_bounds`, if its voxels are `factor` times larger than those of `bounds`."""
-    largest = operator.output_bounds(bounds.coarse(factor)).scaled(factor)
+    largest = operator.output_bounds(bounds.downsample(factor)).upsample(factor)
     return largest.clip(bounds) or largest
 
 
@@ -60,6 +60,6 @@ def _input_box(
 ) -> BoundingBox:
     """`operator.input_box`, if its voxels are `factor` times larger than those of `box`."""
     if bounds is None:
-        return operator.input_box(box.coarse(factor), None).scaled(factor)
-    needed = operator.input_box(box.coarse(factor), bounds.coarse(factor)).scaled(factor)
+        return operator.input_box(box.downsample(factor), None).upsample(factor)
+    needed = operator.input_box(box.downsample(factor), bounds.downsample(factor)).upsample(factor)
     return needed.clip(bounds) or needed

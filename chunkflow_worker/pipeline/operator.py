@@ -16,7 +16,7 @@ from chunkflow_worker.config.options import Options, field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.files import normal_path
+from chunkflow_worker.storage.path import normal_path
 
 Step = Callable[[Task], None]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
 
 if TYPE_CHECKING:
@@ -36,25 +37,6 @@ def _no_hold() -> AbstractContextManager[Callable[[], None]]:
     return nullcontext(lambda: None)
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """How a task reached a local run.
-
-    job, task_id, pipeline: from its message, for its record; `pipeline` is the digest of the chain
-        that it is for, and empty if any chain will do.
-    attempt: counted from 1.
-    hold: a context for the work on the task, entered in the thread that does it. It yields a check
-        that raises when the task now belongs to another process. When the block ends, the task is
-        done; when it raises, the task goes back to where it came from.
-    """
-
-    job: str = "local"
-    task_id: str = ""
-    pipeline: str = ""
-    attempt: int = 1
-    hold: Callable[[], AbstractContextManager[Callable[[], None]]] = _no_hold
-
-
 @dataclass
 class Task:
     """What travels through a chain.
@@ -70,7 +52,10 @@ class Task:
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
     written: what was written to volumes.
-    delivery: how the task reached a local run.
+    delivery: the message that it came with; None if there is none.
+    hold: a context for the work on the task, entered in the thread that does it. It yields a check
+        that raises when another worker may have the task. When the block ends, the task is done;
+        when it raises, the task goes back to where it came from.
     """
 
     bbox: BoundingBox | None = None
@@ -86,7 +71,10 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
-    delivery: Delivery = field(default=Delivery(), repr=False)
+    delivery: Delivery | None = field(default=None, repr=False)
+    hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
+        default=_no_hold, repr=False
+    )
 
     def chunk(self, name: str) -> Chunk:
         """The chunk of that name. Raises ChunkMismatch if there is none."""
@@ -139,7 +127,7 @@ class Task:
         whole = all(
             n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
         )
-        return self.bbox.coarse(factor) if whole else None
+        return self.bbox.downsample(factor) if whole else None
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""
@@ -149,20 +137,6 @@ class Task:
             return chunk
         box = box.clip(chunk.bounds) if chunk.bounds else box
         return chunk.cutout(box) if box is not None and chunk.bbox.contains(box) else chunk
-
-    def measured(self) -> dict[str, Any]:
-        """The fields of the task's record that say how the work went."""
-        return {
-            "compute_device": self.device,
-            "precision": self.precision,
-            "patches": self.patches,
-            "patches_skipped": self.patches_skipped,
-            "waited": self.waited,
-            "timer": dict(self.seconds),
-            "bytes_read": self.bytes_read,
-            "bytes_written": self.bytes_written,
-            "written": list(self.written),
-        }
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

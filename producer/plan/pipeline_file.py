@@ -1,4 +1,4 @@
-"""`PipelineFile`: what a producer takes from a pipeline file."""
+"""`PipelineFile`: the parts of a pipeline file that a producer needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from chunkflow_worker.job.volumes import Configured, default_ledger
 
 @dataclass(frozen=True)
 class PipelineFile:
-    """What a producer takes from a pipeline file; the operators' options are the workers' to check."""
+    """The parts of a pipeline file that a producer needs.
+
+    operators: the chain, with options that only the workers check.
+    tasks: options of the grid, not checked yet.
+    """
 
     path: Path
     operators: list[dict[str, Any]]
@@ -23,7 +27,7 @@ class PipelineFile:
 
     @classmethod
     def load(cls, path: Path) -> PipelineFile:
-        """Read a YAML file. Raises ConfigError."""
+        """Read a YAML file. Raises ConfigError when it cannot be read or has no operators."""
         content = read_yaml(path)
         operators = content.get("operators") if isinstance(content, dict) else None
         if not (
@@ -34,7 +38,7 @@ class PipelineFile:
             raise ConfigError.one(
                 str(path),
                 "operators",
-                "is missing, empty or no list of operators",
+                "is missing, empty, or not a list of operators",
                 "write `operators:` and below it a list of `- op: <name>` with options",
             )
         tasks = content.get("tasks")
@@ -42,6 +46,7 @@ class PipelineFile:
 
     @property
     def digest(self) -> str:
+        """Digest of the chain, as workers compute it."""
         return pipeline_digest(self.operators)
 
     @property
@@ -51,6 +56,7 @@ class PipelineFile:
 
     @property
     def ledger_path(self) -> str | None:
+        """Where the workers write the ledger by default; None when the chain saves no volume."""
         return default_ledger(self.chain)
 
 

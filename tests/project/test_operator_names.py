@@ -11,7 +11,7 @@ What counts as a name:
 
 - A name with a hyphen, such as `load-h5`, wherever it stands as a word of its own.
 - A name without one is often an ordinary word or the name of a library, such as `mask` or `napari`.
-  It counts if it stands alone in quotes or backticks, or after `op:` or the command `chunkflow`.
+  It counts if it stands alone in quotes or backticks, or after `op:`, `operator` or `chunkflow`.
   WORDS lists the files where a quoted word means something else.
 - The import of an operator's module.
 """
@@ -29,6 +29,7 @@ from tests.support.paths import ROOT
 CHAINS = ("docs/", "examples/", "deploy/", "benchmarks/", "tests/")
 WORDS = {
     ("mesh", "chunkflow_worker/storage/mesh.py"): "a key of a volume's info file",
+    ("napari", "chunkflow_worker/view/napari.py"): "the library",
     ("neuroglancer", "chunkflow_worker/view/neuroglancer.py"): "the library",
     ("inference", "pyproject.toml"): "a keyword of the package",
     ("neuroglancer", "pyproject.toml"): "a keyword of the package",
@@ -44,7 +45,7 @@ def pattern(name: str) -> re.Pattern[str]:
     if "-" in name:
         return re.compile(f"{word}|{imports}")
     quoted = rf"""(?P<quote>["'`]){name}(?P=quote)"""
-    return re.compile(rf"{quoted}|\bop: *{word}|\bchunkflow {word}|{imports}")
+    return re.compile(rf"{quoted}|\b(?:op:|operator|chunkflow) *{word}|{imports}")
 
 
 PATTERNS = {name: pattern(name) for name in sorted(folder_names())}
@@ -88,6 +89,7 @@ def test_no_file_of_the_product_names_an_operator() -> None:
         "{op: mask, mip: 5}",
         "`mask`",
         "chunkflow mask --help",
+        "use the operator mask",
         "from chunkflow_worker.operators.mask import Mask",
         "from chunkflow_worker.operators import mesh, mask",
         "chunkflow_worker.operators.load_h5",
