@@ -1,14 +1,14 @@
 """``chunkflow-producer``: what does the user want?
 
-queue         creates or deletes a queue
-enqueue       plans a job and sends its tasks
-status        shows the status of a job
-failures      shows the dead letters, grouped by cause
-redrive       sends dead letters back
-verify        checks the output of a job
-options       the options that several commands have
-send_boxes    sends messages and shows a progress bar, for ``enqueue`` and ``verify``
-status_table  a status as text, for ``status``
+queue.py           creates or deletes a queue
+enqueue.py         plans a job and sends its tasks
+status.py          shows the status of a job
+failures.py        shows the dead letters, grouped by cause
+redrive.py         sends dead letters back
+verify.py          checks the output of a job
+options.py         the options that several commands have
+send_boxes.py      sends messages and shows a progress bar, for ``enqueue`` and ``verify``
+status_table.py    a status as text, for ``status``
 
 The modules of commands import what is heavy inside functions, so that ``--help`` stays fast.
 """
