@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.augment import Augmented, Orientation, orientations, sources
-from chunkflow_worker.inference.engine import HostEngine
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
+from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.operators.inference import Inference
 
@@ -249,7 +250,7 @@ def test_a_bias_along_z_stays_without_flips_of_z() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int64", "bool", "float16"])
 def test_images_of_any_type_are_turned(dtype: str, arrays: Any) -> None:
     patch = (noise() * 200 > 90).astype(dtype)
-    engine = IdentityEngine(1, Vec3(0, 0, 0))
+    engine = IdentityEngine(EngineSpec(Vec3(4, 6, 6), Vec3(4, 6, 6), channels=1))
     engine.arrays = arrays
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
     output = augmented(engine, [patch], True)[0]

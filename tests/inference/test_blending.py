@@ -17,8 +17,8 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import convert
 from chunkflow_worker.inference.arrays import Arrays
 from chunkflow_worker.inference.blending import Batch, Blended, infer
-from chunkflow_worker.inference.engine import HostEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
+from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.inference.weights import patch_weights

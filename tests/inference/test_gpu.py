@@ -12,6 +12,7 @@ import torch
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.operators.inference import Inference
@@ -122,5 +123,6 @@ def test_a_batch_that_memory_does_not_hold_is_halved(answer: Answer) -> None:
 
 def test_the_batch_grows_with_the_free_memory(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(NET)
-    engine = TorchEngine(str(tmp_path / "net.py"), None, 3, Vec3(8, 32, 32), Vec3(8, 32, 32))
+    size, model = Vec3(8, 32, 32), str(tmp_path / "net.py")
+    engine = TorchEngine(EngineSpec(size, size, 3, model_path=model))
     assert engine.batch_size((1, 8, 32, 32)) == 8

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.blending import Batch, infer
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.lattice import PatchShape, make_lattice
@@ -78,7 +79,8 @@ def test_memory_is_what_blending_takes(dtype: str, monkeypatch: pytest.MonkeyPat
     box = BoundingBox.sized((0, 0, 0), (44, 400, 400))
     lattice = make_lattice("chunk", box, shape, box, NONE)
     image = np.random.default_rng(0).integers(1, 255, (1, *box.size), np.uint8)
-    engine, weights = IdentityEngine(3, NONE), patch_weights(shape.output).astype(np.float32)
+    engine = IdentityEngine(EngineSpec(shape.input, shape.output, channels=3))
+    weights = patch_weights(shape.output).astype(np.float32)
     engine.arrays = HostArrays()  # torch's memory is not in numpy's count
     stated = memory(lattice, 1, 3, "uint8", dtype)
     assert stated.image == image.nbytes

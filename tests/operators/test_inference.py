@@ -423,7 +423,7 @@ def test_wrong_number_of_channels_is_told(run_step: RunStep) -> None:
         ({"output_patch_size": (4, 8, 7)}, "smaller by an even number"),
         ({"output_patch_size": (4, 10, 8)}, "smaller by an even number"),
         ({"output_patch_overlap": (4, 2, 2)}, "smaller than the output patch"),
-        ({"input_patch_size": (0, 8, 8)}, "from 1 on"),
+        ({"input_patch_size": (0, 8, 8)}, "at least 1"),
         ({"framework": "pytorch"}, "needs convnet_model"),
         ({"augment": True, "input_patch_size": (4, 8, 10)}, "as wide as it is high"),
     ],

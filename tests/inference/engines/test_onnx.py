@@ -15,11 +15,16 @@ from onnx import TensorProto, helper, numpy_helper
 from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.onnx import OnnxEngine
 from chunkflow_worker.operators.inference import Inference
 
 SIZE = Vec3(4, 8, 8)
 Make = Callable[..., str]
+
+
+def engine_of(path: str, channels: int, output_size: Vec3 = SIZE, **options: Any) -> OnnxEngine:
+    return OnnxEngine(EngineSpec(SIZE, output_size, channels, model_path=path, **options))
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def answer(patch: np.ndarray) -> np.ndarray:
 def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
     net: Make, shape: Any, batch: int, channels: int
 ) -> None:
-    engine = OnnxEngine(net(shape), channels, SIZE, SIZE)
+    engine = engine_of(net(shape), channels)
     assert engine.batch_size((1, *SIZE)) == batch
     assert engine.precision == "float32"
     for count in (1, 2, 3, 4, 7):
@@ -111,7 +116,7 @@ def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
 def test_nets_of_any_precision_take_images_of_any_type(
     net: Make, kind: int, name: str, tolerance: float, dtype: str
 ) -> None:
-    engine = OnnxEngine(net(kind=kind), 2, SIZE, SIZE)
+    engine = engine_of(net(kind=kind), 2)
     assert engine.precision == name
     patches = noise(2, dtype)
     for patch, output in zip(patches, engine.predict(patches), strict=True):
@@ -121,22 +126,22 @@ def test_nets_of_any_precision_take_images_of_any_type(
 
 def test_the_first_output_is_taken(net: Make) -> None:
     patch = noise(1)
-    output = OnnxEngine(net(first="negative"), 2, SIZE, SIZE).predict(patch)[0]
+    output = engine_of(net(first="negative"), 2).predict(patch)[0]
     assert np.allclose(output, -answer(patch[0]), atol=1e-6)
 
 
 def test_several_input_channels(net: Make) -> None:
     patch = noise(1, channels=3)
-    output = OnnxEngine(net(("n", 3, *SIZE)), 2, SIZE, SIZE, input_channels=3).predict(patch)[0]
+    output = engine_of(net(("n", 3, *SIZE)), 2, input_channels=3).predict(patch)[0]
     assert np.allclose(output, answer(patch[0]), atol=1e-6)
     with pytest.raises(ModelError, match="the options declare"):
-        OnnxEngine(net(("n", 3, *SIZE)), 2, SIZE, SIZE)
+        engine_of(net(("n", 3, *SIZE)), 2)
 
 
 def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
     path = net(("n", 1, "z", "y", "x"), crop=2)
     patch = noise(1)
-    output = OnnxEngine(path, 2, SIZE, Vec3(4, 4, 4)).predict(patch)[0]
+    output = engine_of(path, 2, Vec3(4, 4, 4)).predict(patch)[0]
     assert np.allclose(output, answer(patch[0])[..., 2:6, 2:6], atol=1e-6)
     operator = Inference(
         framework="onnx",
@@ -175,21 +180,21 @@ def test_a_net_of_another_shape_is_refused_when_it_is_loaded(
             path,
         )
     with pytest.raises(ModelError, match=r"takes input .* the options declare \[n, 1, 4, 8, 8\]"):
-        OnnxEngine(path, 1, SIZE, SIZE)
+        engine_of(path, 1)
 
 
 def test_more_channels_than_the_net_has_are_refused(net: Make) -> None:
     with pytest.raises(ModelError, match=r"returned shape \[1, 2, 4, 8, 8\].* at least 3 channels"):
-        OnnxEngine(net(), 3, SIZE, SIZE).predict(noise(1))
+        engine_of(net(), 3).predict(noise(1))
     with pytest.raises(ModelError, match=r"returned shape \[1, 2, 4, 6, 6\]"):
-        OnnxEngine(net(crop=1), 2, SIZE, SIZE).predict(noise(1))
+        engine_of(net(crop=1), 2).predict(noise(1))
 
 
 def test_inputs_that_are_no_single_image_are_refused(net: Make) -> None:
     with pytest.raises(
         ModelError, match=r"in: tensor.float., mask: tensor.float.*one floating point input"
     ):
-        OnnxEngine(net(inputs=2), 2, SIZE, SIZE)
+        engine_of(net(inputs=2), 2)
 
 
 def test_integer_inputs_are_refused(tmp_path: Path) -> None:
@@ -203,7 +208,7 @@ def test_integer_inputs_are_refused(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
     )
     with pytest.raises(ModelError, match="one floating point input"):
-        OnnxEngine(path, 1, SIZE, SIZE)
+        engine_of(path, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no net at all", b"\x08\x09" + b"\xff" * 40])
@@ -211,12 +216,12 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"loading .*net\.onnx fails"):
-        OnnxEngine(str(path), 1, SIZE, SIZE)
+        engine_of(str(path), 1)
 
 
 def test_absent_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a file"):
-        OnnxEngine(str(tmp_path / "net.onnx"), 1, SIZE, SIZE)
+        engine_of(str(tmp_path / "net.onnx"), 1)
 
 
 def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
@@ -233,13 +238,13 @@ def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
     )
     with pytest.raises(ModelError, match=r"the net fails on input \[1, 1, 4, 8, 8\] \(nczyx\)"):
-        OnnxEngine(path, 1, SIZE, SIZE).predict(noise(1))
+        engine_of(path, 1).predict(noise(1))
 
 
 def test_want_of_memory_halves_the_batch_and_is_no_fault_of_the_net(
     net: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OnnxEngine(net(), 2, SIZE, SIZE)
+    engine = engine_of(net(), 2)
 
     def run(*args: Any) -> Any:
         raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException(

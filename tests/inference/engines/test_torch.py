@@ -15,12 +15,13 @@ from torch import nn
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.inference.engine import LARGEST
-from chunkflow_worker.inference.engines import torch as torch_engine
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
+from chunkflow_worker.inference.net_shapes import LARGEST
 from chunkflow_worker.operators.inference import Inference
 
 SIZE = Vec3(4, 8, 8)
+FAST_PRECISION = "chunkflow_worker.inference.torch_net.prepare.fast_precision"
 
 
 def engine_of(
@@ -30,8 +31,24 @@ def engine_of(
     model.write_text(
         f"import numpy as np\nimport torch\nfrom torch import nn\ntorch.manual_seed(0)\n{source}"
     )
+    return of_file(model, channels, size, **options)
+
+
+def of_file(
+    path: Path,
+    channels: int = 1,
+    size: Vec3 = SIZE,
+    output_size: Vec3 | None = None,
+    **options: Any,
+) -> TorchEngine:
     return TorchEngine(
-        str(model), None, channels, size, size, **({"precision": "float32"} | options)
+        EngineSpec(
+            size,
+            output_size or size,
+            channels,
+            model_path=str(path),
+            **({"precision": "float32"} | options),
+        )
     )
 
 
@@ -283,7 +300,7 @@ def test_of_a_net_with_padding_the_middle_is_kept(tmp_path: Path, precision: Any
     """As chunkflow 1.2.0 does where the output patch is declared smaller than the input patch."""
     model = tmp_path / "net.py"
     model.write_text("from torch import nn\nInstantiatedModel = nn.Identity()\n")
-    engine = TorchEngine(str(model), None, 1, SIZE, Vec3(4, 6, 2), precision=precision)
+    engine = of_file(model, output_size=Vec3(4, 6, 2), precision=precision)
     patches = noise(2)
     assert np.abs(predicted(engine, patches) - patches[:, :, :, 1:-1, 3:-3]).max() < 0.01
 
@@ -303,7 +320,7 @@ def test_a_net_that_fails_says_how(tmp_path: Path) -> None:
 def test_want_of_memory_is_no_fault_of_the_net(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, precision: Any
 ) -> None:
-    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "bfloat16")
+    monkeypatch.setattr(FAST_PRECISION, lambda device: "bfloat16")
     with pytest.raises(OutOfMemory):
         engine_of(tmp_path, module(f"raise {error}", "pass"), precision=precision)
     if precision != "float32":
@@ -347,7 +364,7 @@ def test_precision_is_what_was_asked_or_what_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, fast: str, source: str, used: str
 ) -> None:
     """Named defect of the peer: nothing was computed in reduced precision."""
-    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: fast)
+    monkeypatch.setattr(FAST_PRECISION, lambda device: fast)
     engine = engine_of(tmp_path, source, precision=asked)
     assert engine.precision == used
     found = predicted(engine, noise())
@@ -379,7 +396,7 @@ def test_a_precision_that_was_asked_for_is_not_replaced(
 def test_the_fall_back_to_float32_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "float16")
+    monkeypatch.setattr(FAST_PRECISION, lambda device: "float16")
     with caplog.at_level(logging.WARNING):
         engine_of(tmp_path, OVERFLOWS, precision="auto")
     assert "so it runs in float32" in caplog.text
@@ -392,7 +409,7 @@ GROWS = module("return self.conv(x) * 1000 / 1000", "self.conv = nn.Conv3d(1, 1,
 def test_a_value_too_large_that_comes_later_turns_auto_to_float32_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any
 ) -> None:
-    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "float16")
+    monkeypatch.setattr(FAST_PRECISION, lambda device: "float16")
     engine = engine_of(tmp_path, GROWS, precision=asked)
     predicted(engine, noise())
     assert (engine.overflowed(), engine.precision) == (False, "float16")
@@ -413,7 +430,7 @@ def test_a_task_whose_values_were_too_large_is_run_again_in_float32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_step: Any, augment: bool
 ) -> None:
     """Its record names the precision of its answer, and counts its patches once."""
-    monkeypatch.setattr(torch_engine, "fast_precision", lambda device: "float16")
+    monkeypatch.setattr(FAST_PRECISION, lambda device: "float16")
     (tmp_path / "net.py").write_text(
         "import torch\nfrom torch import nn\n" + module("return x * 1000 / 1000", "pass")
     )
@@ -463,7 +480,7 @@ def test_a_net_that_reuses_its_output_keeps_the_batches_apart(tmp_path: Path) ->
     """As a recorded CUDA graph does; here an exported net of batch 1, which gets its patches one by one."""
     path = tmp_path / "net.pt2"
     torch.export.save(torch.export.export(nn.ReLU(), (torch.rand(1, 1, *SIZE),)), path)
-    engine = TorchEngine(str(path), None, 1, SIZE, SIZE, precision="float32")
+    engine = of_file(path)
     run, output = engine._run, torch.empty(1, 1, *SIZE)
     engine._run = lambda patches: output.copy_(run(patches))
     assert np.array_equal(predicted(engine, noise(3)), noise(3))

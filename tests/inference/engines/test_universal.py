@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.universal import UniversalEngine
 from chunkflow_worker.machine.cpu import cpu_name
 
@@ -28,7 +29,7 @@ class PatchInferencer:
         {body}
         return patch * self.mask
 """)
-    return UniversalEngine(str(model), None, 1, SIZE)
+    return UniversalEngine(EngineSpec(SIZE, SIZE, channels=1, model_path=str(model)))
 
 
 def test_the_device_that_the_file_names_is_told(tmp_path: Path) -> None:

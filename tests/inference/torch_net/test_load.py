@@ -15,6 +15,7 @@ from torch import nn
 
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.inference.torch_net.load import load_net
 
@@ -62,6 +63,10 @@ def exported(path: Path, batch: int, dynamic: bool) -> str:
     return str(path)
 
 
+def engine_of(path: str, size: Vec3 = SIZE, **options: Any) -> TorchEngine:
+    return TorchEngine(EngineSpec(size, size, channels=2, model_path=path, **options))
+
+
 def answers(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
     outputs = engine.predict([engine.arrays.put(patch) for patch in patches])
     return np.stack([output.cpu().numpy() for output in outputs])
@@ -86,7 +91,7 @@ def test_exported_nets_run_without_a_python_file(
     tmp_path: Path, make: Callable[[Path], str], batch: int, precision: Any
 ) -> None:
     """Whatever number of patches comes, a fixed batch size is kept to, and each patch gets its own answer."""
-    engine = TorchEngine(make(tmp_path / "net"), None, 2, SIZE, SIZE, precision=precision)
+    engine = engine_of(make(tmp_path / "net"), precision=precision)
     assert engine.precision == precision
     assert engine.batch_size((1, *SIZE)) == batch
     patches = list(np.random.default_rng(1).random((5, 1, *SIZE), np.float32))
@@ -99,13 +104,7 @@ def test_exported_nets_run_without_a_python_file(
 
 def test_an_exported_net_of_another_patch_size_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"the net fails on a patch of \[1, 1, 4, 16, 16\]"):
-        TorchEngine(
-            exported(tmp_path / "net.pt2", 1, dynamic=False),
-            None,
-            2,
-            Vec3(4, 16, 16),
-            Vec3(4, 16, 16),
-        )
+        engine_of(exported(tmp_path / "net.pt2", 1, dynamic=False), Vec3(4, 16, 16))
 
 
 def test_weights_beside_a_file_that_holds_them_are_refused(tmp_path: Path) -> None:

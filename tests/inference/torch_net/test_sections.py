@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from chunkflow_worker.inference.torch_net.layout import with_layout
 from chunkflow_worker.inference.torch_net.sections import Sectionwise, in_sections
-from chunkflow_worker.inference.torch_net.speed import streamlined, with_layout
+from chunkflow_worker.inference.torch_net.streamline import streamlined
 from tests.support.random_nets import STEP, Recipe, assert_same_answer, settled
 
 LAST = torch.channels_last_3d

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chunkflow_worker.inference.torch_net.speed import streamlined, with_layout
+from chunkflow_worker.inference.torch_net.layout import with_layout
+from chunkflow_worker.inference.torch_net.streamline import streamlined
 from chunkflow_worker.inference.torch_net.width import widened
 from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_answer, settled
 

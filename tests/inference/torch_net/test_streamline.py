@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chunkflow_worker.inference.torch_net.speed import in_precision, streamlined, with_layout
+from chunkflow_worker.inference.torch_net.layout import with_layout
+from chunkflow_worker.inference.torch_net.precision import in_precision
+from chunkflow_worker.inference.torch_net.streamline import streamlined
 from tests.support.random_nets import SIZE, STEP, WIDTH, Recipe, assert_same_answer, settled
 
 

@@ -1,0 +1,50 @@
+"""`Sizing`: the box size of an inference job, for the memory of its workers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.inference.fit import Fit, fit_box
+from chunkflow_worker.inference.lattice import Lattice, PatchShape, make_lattice
+from chunkflow_worker.inference.plan import memory
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What decides how large the boxes of a job can be. The image is uint8, with one channel.
+
+    margin: voxels that are computed around a box and cut off.
+    unit: the size of a box is a multiple of it.
+    channels: of the output.
+    dtype: of the output as it is computed.
+    stored: type in which the output is written.
+    """
+
+    shape: PatchShape
+    margin: Vec3
+    unit: Vec3
+    channels: int
+    dtype: str
+    stored: str
+
+    def lattice(self, size: Vec3) -> Lattice:
+        """The patches of a box of that size, away from the border of the image."""
+        box = BoundingBox.sized((0, 0, 0), size)
+        return make_lattice("chunk", box, self.shape, margin=self.margin)
+
+    def bytes_needed(self, size: Vec3) -> int:
+        """Memory for a task whose patches run, and for a second one that is read or written."""
+        task = memory(self.lattice(size), 1, self.channels, "uint8", self.dtype)
+        converted = 0 if self.stored == self.dtype else size.product * self.channels * 4
+        return task.total + max(task.image, task.output + converted)
+
+    def fit(self, extent: Vec3, limit: int) -> Fit | None:
+        """The best box for a volume of that size, within `limit` bytes. See `fit_box`."""
+        return fit_box(self.shape, self.margin, extent, self.unit, limit, self.bytes_needed)
+
+    def smallest(self) -> Vec3:
+        """Size of the smallest possible box."""
+        fit = self.fit(Vec3(1, 1, 1), 1 << 60)
+        assert fit is not None, "2^60 bytes hold the smallest box"
+        return fit.size
