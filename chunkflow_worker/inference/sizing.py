@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.fit import Fit, fit_box
@@ -48,3 +51,26 @@ class Sizing:
         fit = self.fit(Vec3(1, 1, 1), 1 << 60)
         assert fit is not None, "2^60 bytes hold the smallest box"
         return fit.size
+
+    def lines(self, fit: Fit, block: Vec3) -> Iterator[str]:
+        """The sizes of a box, its patches and its blocks, for people."""
+        shape, lattice = self.shape, self.lattice(fit.size)
+        utilization = fit.size.product / (lattice.count * shape.output.product)
+        context = lattice.box.start - lattice.input_box.start
+        block_bytes = block.product * self.channels * np.dtype(self.stored).itemsize
+        yield f"input patch size: {_text(shape.input)}"
+        yield f"output patch size: {_text(shape.output)}"
+        yield f"output patch overlap: {_text(shape.overlap)}, stride {_text(shape.stride)}"
+        yield f"crop chunk margin: {_text(self.margin)}"
+        yield f"patch num: {_text(fit.patches)}, {lattice.count} patches per box"
+        yield f"output chunk size: {_text(fit.size)}"
+        yield (
+            f"input chunk size: {_text(lattice.input_box.size)}, "
+            f"{_text(context)} voxels more on each side"
+        )
+        yield f"block size: {_text(block)}, {block_bytes / 1e6:.3g} MB before compression"
+        yield f"voxel utilization: {utilization:.0%}"
+
+
+def _text(value: Vec3) -> str:
+    return " ".join(map(str, value))

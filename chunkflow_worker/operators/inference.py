@@ -62,7 +62,7 @@ class Inference(Operator):
     convnet_model: str | None = field(
         None,
         flag="-m",
-        help="File of the net: Python, TorchScript, torch.export, ONNX or PZNet.",
+        help="File that defines the net, of a kind that the framework reads.",
     )
     convnet_weight_path: str | None = field(
         None, flag="-w", help="File with the trained weights, for a net in a Python file."

@@ -17,7 +17,7 @@ from chunkflow_worker.inference.torch_net.load import load_net
 from chunkflow_worker.inference.torch_net.prepare import prepare
 from chunkflow_worker.machine.cpu import cpu_name
 
-FRAMEWORKS = {"pytorch": "a net of PyTorch"}
+FRAMEWORKS = {"pytorch": "a net in a Python, TorchScript or torch.export file"}
 
 log = logging.getLogger(__name__)
 
