@@ -15,7 +15,7 @@ from chunkflow_worker.storage.local_file import storage_error
 
 
 class Storage:
-    """Work that fails as often as is said; and storage that stays away for as many questions as is said."""
+    """Work that fails with each of `errors` in turn, and storage that fails `away` probes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.errors: list[Exception] = []
