@@ -18,7 +18,7 @@ def load_source(path: str) -> ModuleType:
     """
     if not Path(path).is_file():
         raise ConfigError.one(
-            "inference",
+            "net",
             "convnet_model",
             f"{path} is not a file",
             "give the path of a Python model file",

@@ -1,4 +1,4 @@
-"""What is said beforehand, against lattices that are counted and blending that is measured."""
+"""The plan, compared with counted lattices and with the measured memory of blending."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NONE = Vec3(0, 0, 0)
 
 
 def test_price_of_a_box_counted_by_hand() -> None:
-    """36x448x448 takes 2 patches per axis; with the overlap around it 3, the last of which is moved back."""
+    """36x448x448 takes 2 patches per axis; with the overlap around it 3, and the last is moved."""
     size = Vec3(36, 448, 448)
     bare, rimmed = price("chunk", size, SHAPE, NONE), price("chunk", size, SHAPE, SHAPE.overlap)
     assert (bare.patches, rimmed.patches) == (8, 27)
@@ -41,7 +41,7 @@ def test_global_price_is_the_mean_over_a_grid(size: int, patch: int, data: st.Da
 @pytest.mark.parametrize("kind", ["chunk", "global"])
 @pytest.mark.parametrize("margin", [NONE, SHAPE.overlap])
 @pytest.mark.parametrize("unit", [Vec3(1, 1, 1), Vec3(32, 128, 128)])
-def test_sizes_said_to_be_better_are(kind: str, margin: Vec3, unit: Vec3) -> None:
+def test_better_sizes_have_a_better_utilization(kind: str, margin: Vec3, unit: Vec3) -> None:
     size = Vec3(112, 1152, 1152)
     now, better = price(kind, size, SHAPE, margin), better_sizes(kind, size, SHAPE, margin, unit)
     assert 0 < len(better) <= 3
@@ -53,7 +53,7 @@ def test_sizes_said_to_be_better_are(kind: str, margin: Vec3, unit: Vec3) -> Non
         assert other % unit == NONE
 
 
-def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
+def test_a_size_that_whole_patches_fill_is_the_best_of_its_voxels() -> None:
     fitting = SHAPE.stride * 4 - SHAPE.overlap
     assert all(
         other.product > fitting.product
@@ -61,8 +61,8 @@ def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
     )
 
 
-def test_no_better_size_is_listed_twice() -> None:
-    """A size along one axis may itself be one into which patches fit."""
+def test_better_sizes_have_no_duplicates() -> None:
+    """The size along one axis may already be one that whole patches fill."""
     size, shape = Vec3(32, 128, 128), PatchShape(*(Vec3(16, 64, 64),) * 2, Vec3(0, 16, 16))
     better = [other for other, _ in better_sizes("chunk", size, shape, NONE)]
     assert better
@@ -70,18 +70,17 @@ def test_no_better_size_is_listed_twice() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_memory_is_what_blending_takes(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numpy's own count of the bytes that it holds at most; the image is there before."""
-    monkeypatch.setattr(
-        "chunkflow_worker.inference.host_arrays.cpu_count", lambda: 2
-    )  # each has its scratch, small beside real slabs
+def test_memory_is_what_blending_uses(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak that tracemalloc counts for numpy, without the image, which exists before."""
+    # Each thread has scratch memory, which is small compared with real slabs.
+    monkeypatch.setattr("chunkflow_worker.inference.host_arrays.cpu_count", lambda: 2)
     shape = PatchShape(*(Vec3(8, 64, 64),) * 2, Vec3(2, 16, 16))
     box = BoundingBox.sized((0, 0, 0), (44, 400, 400))
     lattice = make_lattice("chunk", box, shape, box, NONE)
     image = np.random.default_rng(0).integers(1, 255, (1, *box.size), np.uint8)
     engine = IdentityEngine(EngineSpec(shape.input, shape.output, channels=3))
     weights = patch_weights(shape.output).astype(np.float32)
-    engine.arrays = HostArrays()  # torch's memory is not in numpy's count
+    engine.arrays = HostArrays()  # tracemalloc does not count torch's memory
     stated = memory(lattice, 1, 3, "uint8", dtype)
     assert stated.image == image.nbytes
     tracemalloc.start()

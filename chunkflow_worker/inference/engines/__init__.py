@@ -72,7 +72,7 @@ def _engine_class(framework: str) -> EngineClass:
     if framework not in frameworks():
         legal = ", ".join(frameworks())
         raise ConfigError.one(
-            "inference", "framework", f"there is no framework {framework!r}", f"legal: {legal}"
+            "net", "framework", f"there is no framework {framework!r}", f"legal: {legal}"
         )
     engine: EngineClass = import_module(frameworks()[framework].module).ENGINE
     return engine

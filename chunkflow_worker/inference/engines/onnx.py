@@ -72,7 +72,7 @@ def _session(path: str) -> Any:
     runtime = needs("onnxruntime", extra="onnx")
     if not Path(path).is_file():
         raise ConfigError.one(
-            "inference", "convnet_model", f"{path} is not a file", "give the path of an .onnx file"
+            "net", "convnet_model", f"{path} is not a file", "give the path of an .onnx file"
         )
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     usable = [name for name in wanted if name in runtime.get_available_providers()]

@@ -53,14 +53,14 @@ def _net(path: str) -> Any:
         from pznet.pznet import PZNet
     except ImportError as error:
         raise ConfigError.one(
-            "inference",
+            "net",
             "framework",
             f"pznet needs the package pznet, which can't be imported: {error}",
             "build it from github.com/supersergiy/znnphi_interface, or use another framework",
         ) from None
     if not Path(path).exists():
         raise ConfigError.one(
-            "inference",
+            "net",
             "convnet_model",
             f"{path} does not exist",
             "give the path of a compiled net",

@@ -51,7 +51,7 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
     for name, path in (("convnet_model", model_path), ("convnet_weight_path", weight_path)):
         if path is not None and not Path(path).exists():
             raise ConfigError.one(
-                "inference",
+                "net",
                 name,
                 f"{path} does not exist",
                 "give the path of a file on this machine",

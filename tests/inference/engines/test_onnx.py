@@ -1,4 +1,4 @@
-"""Nets of known answer in .onnx files, run by the real onnxruntime."""
+"""Nets with known output in .onnx files, run by the real onnxruntime."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def engine_of(path: str, channels: int, output_size: Vec3 = SIZE, **options: Any
 
 @pytest.fixture
 def net(tmp_path: Path) -> Make:
-    """Write a net whose first output channel is the input's first, and whose second is 3 times that, plus 1.
+    """Write a net. Its output channels are the input's first channel, and 3 times that plus 1.
 
-    crop: voxels that it cuts off y and x on each side, as valid convolutions do.
+    crop: voxels that it cuts off each side of y and x, like valid convolutions.
     """
 
     def make(
@@ -94,7 +94,7 @@ def answer(patch: np.ndarray) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
+def test_any_number_of_patches_runs_with_any_batch_size_of_the_file(
     net: Make, shape: Any, batch: int, channels: int
 ) -> None:
     engine = engine_of(net(shape), channels)
@@ -190,7 +190,7 @@ def test_more_channels_than_the_net_has_are_refused(net: Make) -> None:
         engine_of(net(crop=1), 2).predict(noise(1))
 
 
-def test_inputs_that_are_no_single_image_are_refused(net: Make) -> None:
+def test_nets_with_two_inputs_are_refused(net: Make) -> None:
     with pytest.raises(
         ModelError, match=r"in: tensor.float., mask: tensor.float.*one floating point input"
     ):
@@ -219,13 +219,13 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
         engine_of(str(path), 1)
 
 
-def test_absent_files_are_told(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a file"):
         engine_of(str(tmp_path / "net.onnx"), 1)
 
 
-def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
-    """The file takes any size, and its own reshape does not."""
+def test_a_net_that_fails_at_run_time_is_reported(tmp_path: Path) -> None:
+    """The file accepts any size, but a reshape inside it does not."""
     info = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 1, "z", "y", "x"))
         for name in ("in", "out")
@@ -241,14 +241,15 @@ def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
         engine_of(path, 1).predict(noise(1))
 
 
-def test_want_of_memory_halves_the_batch_and_is_no_fault_of_the_net(
+def test_out_of_memory_is_not_an_error_of_the_net(
     net: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_of(net(), 2)
 
     def run(*args: Any) -> Any:
         raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException(
-            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : BFCArena: Failed to allocate memory for requested buffer of size 9"
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : BFCArena: "
+            "Failed to allocate memory for requested buffer of size 9"
         )
 
     monkeypatch.setattr(engine, "_session", type("Session", (), {"run": run})())

@@ -1,6 +1,8 @@
-"""The PZNet engine against a contract double of `pznet.pznet`: nothing here ran against the real package, which is built by
-hand for each processor. The double keeps to what the package's users rely on, and is as unforgiving: one input shape, one
-type, whole rows, and an output buffer that the next call overwrites.
+"""The PZNet engine with a double of the package `pznet.pznet`.
+
+The real package is built by hand for each processor, and was not used here. The double behaves as
+users of the package rely on, and is as strict: it takes one input shape and one type, requires
+contiguous memory, and its next call overwrites the output.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def engine_of(path: str, channels: int, output_size: Vec3 = SIZE, **options: Any
 
 
 class PZNet:
-    """Doubles its input, and gives its negative as a second channel. Ends the process, so to say, on a wrong shape."""
+    """Doubles its input; the second channel is the negative. A wrong shape ends the process."""
 
     in_shape: Any = (2, 1, 4, 8, 8)
     crop = 0
@@ -55,7 +57,7 @@ class PZNet:
 
 @pytest.fixture
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Path of a compiled net, with the package in place."""
+    """Path of a compiled net; the double is installed as the package."""
     package, inner = ModuleType("pznet"), ModuleType("pznet.pznet")
     inner.PZNet = PZNet  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pznet", package)
@@ -73,9 +75,7 @@ def noise(count: int, dtype: str = "float32") -> list[np.ndarray]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_patches_run_in_the_batches_that_the_net_was_compiled_for(
-    net: str, count: int, channels: int
-) -> None:
+def test_patches_run_in_the_batch_size_of_the_net(net: str, count: int, channels: int) -> None:
     engine = engine_of(net, channels)
     assert engine.batch_size((1, *SIZE)) == 2
     patches = noise(count)
@@ -93,7 +93,7 @@ def test_images_of_integers_are_scaled_to_one(net: str, dtype: str) -> None:
     assert np.allclose(output, 2.0 * patches[0] / np.iinfo(dtype).max)
 
 
-def test_patches_cut_from_a_chunk_are_laid_out_as_the_net_needs_them(net: str) -> None:
+def test_patches_cut_from_a_chunk_are_made_contiguous(net: str) -> None:
     image = np.random.default_rng(2).random((1, 9, 20, 20), np.float32)
     window = image[:, 2:6, 5:13, 7:15]
     turned = window.swapaxes(-1, -2)[..., ::-1]
@@ -147,7 +147,7 @@ def test_it_runs_in_the_operator(net: str, run_step: Any) -> None:
     assert task.precision == "float32"
 
 
-def test_an_absent_package_is_told_with_the_cure(
+def test_a_missing_package_is_reported_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pznet", None)
@@ -159,7 +159,7 @@ def test_an_absent_package_is_told_with_the_cure(
         engine_of(str(tmp_path), 1)
 
 
-def test_absent_and_broken_nets_are_told(net: str) -> None:
+def test_missing_and_broken_nets_are_reported(net: str) -> None:
     with pytest.raises(ConfigError, match="nowhere does not exist"):
         engine_of(f"{net}/nowhere", 1)
     (Path(net) / "broken").touch()

@@ -1,4 +1,4 @@
-"""Channels that are added for the device's sake change no answer, and are added where they can be."""
+"""Added channels do not change the output, and are added wherever possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from chunkflow_worker.inference.torch_net.layout import with_layout
 from chunkflow_worker.inference.torch_net.streamline import streamlined
 from chunkflow_worker.inference.torch_net.width import widened
-from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_answer, settled
+from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_answer, in_eval_mode
 
 TRIAL = torch.zeros(1, 1, *SIZE)
 
@@ -32,17 +32,17 @@ def test_widened_nets_give_the_same_answer(
     steps: list[dict[str, Any]], seed: int, multiple: int
 ) -> None:
     torch.manual_seed(seed)
-    net = settled(Recipe(steps))
+    net = in_eval_mode(Recipe(steps))
     lean = streamlined(net)
     before = widths(lean)
     changed = widened(lean, TRIAL, multiple)
     assert_same_answer(net, changed)
     assert_same_answer(net, with_layout(changed, torch.channels_last_3d))
-    assert widths(lean) == before, "the net that was given stays as it was"
+    assert widths(lean) == before, "the given net is not changed"
 
 
 class UNet(nn.Module):
-    """Joined by sums, or along the channels; its sizes come from what it meets."""
+    """Its two branches are added, or concatenated along the channels."""
 
     def __init__(self, joined: bool):
         super().__init__()
@@ -65,9 +65,9 @@ class UNet(nn.Module):
 
 
 @pytest.mark.parametrize("joined", [True, False])
-def test_all_but_the_ends_are_widened(joined: bool) -> None:
+def test_all_channels_but_those_of_input_and_output_are_widened(joined: bool) -> None:
     torch.manual_seed(0)
-    net = settled(UNet(joined))
+    net = in_eval_mode(UNet(joined))
     changed = widened(streamlined(net), TRIAL, 8)
     both = 16 if joined else 8
     assert widths(changed) == {
@@ -80,7 +80,7 @@ def test_all_but_the_ends_are_widened(joined: bool) -> None:
     assert_same_answer(net, changed)
 
 
-def test_what_meets_an_unknown_operation_keeps_its_channels() -> None:
+def test_values_that_meet_an_unknown_operation_keep_their_channels() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
