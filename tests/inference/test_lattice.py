@@ -118,3 +118,29 @@ def test_valid_convolutions_cannot_reach_the_border() -> None:
         make_lattice(
             "chunk", BoundingBox.parse("0-4_0-8_2-6"), shape, BoundingBox.parse("0-4_0-8_0-8")
         )
+
+
+@pytest.mark.parametrize("output", [(4, 8, 8), (2, 8, 4), (4, 6, 2)])
+def test_an_output_patch_in_the_middle_of_the_input_patch_is_legal(
+    output: tuple[int, int, int],
+) -> None:
+    PatchShape(Vec3(4, 8, 8), Vec3(*output), Vec3(0, 0, 0)).check_sizes()
+
+
+@pytest.mark.parametrize("output", [(4, 8, 7), (4, 10, 8), (5, 8, 8)])
+def test_other_output_patches_are_refused(output: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"must be centred in input patch \[4, 8, 8\]: smaller by"):
+        PatchShape(Vec3(4, 8, 8), Vec3(*output), Vec3(0, 0, 0)).check_sizes()
+
+
+def test_overlaps_and_margins_are_smaller_than_the_output_patch() -> None:
+    shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 6, 6), Vec3(0, 0, 0))
+    shape.check_within_output("overlap", Vec3(3, 5, 0))
+    for value in (Vec3(4, 0, 0), Vec3(0, 6, 0), Vec3(0, 0, -1)):
+        with pytest.raises(ValueError, match=r"^overlap .* smaller than the output patch"):
+            shape.check_within_output("overlap", value)
+
+
+def test_crop_and_stride() -> None:
+    shape = PatchShape(Vec3(6, 12, 12), Vec3(4, 8, 6), Vec3(1, 2, 3))
+    assert (shape.crop, shape.stride) == (Vec3(1, 2, 3), Vec3(3, 6, 3))

@@ -14,8 +14,9 @@ from chunkflow_worker.inference.blending import Batch, infer
 from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
-from chunkflow_worker.inference.lattice import PatchShape, make_lattice
-from chunkflow_worker.inference.plan import better_sizes, memory, price
+from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
+from chunkflow_worker.inference.patching import Patching
+from chunkflow_worker.inference.plan import Memory, better_sizes, memory, plan_lines, price
 from chunkflow_worker.inference.weights import patch_weights
 
 SHAPE = PatchShape(Vec3(20, 256, 256), Vec3(20, 256, 256), Vec3(4, 64, 64))
@@ -90,3 +91,32 @@ def test_memory_is_what_blending_uses(dtype: str, monkeypatch: pytest.MonkeyPatc
     finally:
         tracemalloc.stop()
     assert peak == pytest.approx(stated.total - stated.image, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["chunk", "global"])
+def test_the_lines_for_people(kind: LatticeKind) -> None:
+    """4 x 4 x 4 patches fill a box of the size of a stride times 4, less the overlap, exactly."""
+    size = SHAPE.stride * 4 - SHAPE.overlap
+    needed = Memory(image=10**9, output=3 * 10**9, slabs=5 * 10**8, patch=10**7)
+    patching = Patching(kind, SHAPE, SHAPE.overlap)
+    chunk, global_, better, memory_ = plan_lines(patching, size, Vec3(1, 1, 1), needed, "uint8")
+    used = {"chunk": "", "global": ""} | {kind: " (used here)"}
+    assert chunk.startswith(f"chunk lattice{used['chunk']}: 64 patches per task, ")
+    assert global_.startswith(f"global lattice{used['global']}: ")
+    utilization = size.product / (64 * SHAPE.output.product)
+    assert f"voxel utilization {utilization:.0%} (" in chunk
+    sizes = better_sizes(kind, size, SHAPE, SHAPE.overlap)
+    assert better == "nearby chunk sizes with a better utilization: " + ", ".join(
+        f"{list(other)} {cost.utilization:.0%}" for other, cost in sizes
+    )
+    assert memory_ == (
+        "memory of a task 4.51 GB: image 1.00 (uint8), output 3.00, slabs 0.50, patch 0.01; "
+        "each further task in flight 3.00"
+    )
+
+
+def test_if_no_size_is_better_the_lines_say_none() -> None:
+    one = Vec3(1, 1, 1)
+    patching = Patching("chunk", PatchShape(one, one, NONE), NONE)
+    lines = list(plan_lines(patching, Vec3(8, 8, 8), one, Memory(0, 0, 0, 0), "uint8"))
+    assert "nearby chunk sizes with a better utilization: none" in lines
