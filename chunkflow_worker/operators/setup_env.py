@@ -182,7 +182,7 @@ class SetupEnv(TaskSource):
     @property
     def _region(self) -> BoundingBox:
         """The output volume at the output's mip, rounded as in the info file."""
-        return self._volume.coarse(Vec3(1, 2, 2).power(self.mip))
+        return self._volume.downsample(Vec3(1, 2, 2).power(self.mip))
 
     @cached_property
     def _sizing(self) -> Sizing:
@@ -264,7 +264,7 @@ class SetupEnv(TaskSource):
         yield f"tasks: {len(boxes)}, {along_axes} along the axes, from {boxes[0]} to {boxes[-1]}"
 
     def _create_volume(self, block: Vec3) -> None:
-        from chunkflow_worker.storage.precomputed import create_volume
+        from chunkflow_worker.storage.precomputed_info import create_volume
 
         create_volume(
             self.layer_path,
