@@ -41,7 +41,7 @@ def fit_box(
     limit: bytes.
     needed: the bytes for a box of a size.
 
-    Boxes are as wide as they are high, as far as the volume allows. None if no box fits.
+    Boxes are as wide as they are high, as far as the volume allows. Returns None if no box fits.
     """
     first = Vec3(*(next(_sizes(shape, margin, extent, unit, axis))[1] for axis in range(3)))
 

@@ -3,7 +3,7 @@
     chunk     n patches per axis, from the start of the box, grown by a margin, to its end. Needs
               the fewest patches.
     global    patches on a lattice that is anchored at the global origin; a box takes all that touch
-              it. An output voxel then depends on the image alone, however the image was cut into
+              it. An output voxel then depends only on the image, however the image was cut into
               boxes.
 
 In both, a patch that would reach over the image's border is moved inward.

@@ -23,7 +23,7 @@ def load_source(path: str) -> ModuleType:
             f"{path} is not a file",
             "give the path of a Python model file",
         )
-    # With a loader of its own, the file needs no .py suffix.
+    # Without an explicit loader, the file would need the suffix .py.
     loader = SourceFileLoader(f"chunkflow_model_{abs(hash(path))}", path)
     spec = spec_from_loader(loader.name, loader)
     assert spec is not None

@@ -20,8 +20,8 @@ class Sizing:
     margin: voxels that are computed around a box and cut off.
     unit: the size of a box is a multiple of it.
     channels: of the output.
-    dtype: of the output as it is computed.
-    stored: type in which the output is written.
+    dtype: of the computed output.
+    stored: type of the output in the volume.
     """
 
     shape: PatchShape

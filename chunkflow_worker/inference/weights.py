@@ -20,7 +20,7 @@ def patch_weights(size: Vec3, bump: Bump = "wu") -> NDArray[np.float64]:
     """Weights of an output patch, shape zyx, in (0, 1], symmetric, largest in the middle.
 
     A blended value is the sum of weight x value over all patches at a voxel, divided by the sum of
-    their weights. So the shares of all patches sum to one everywhere, whatever the overlap.
+    their weights. So the shares of all patches sum to one everywhere, for any overlap.
 
     bump: the function of the voxel's position i on an axis of n voxels.
         wu: exp(-sum 1/(1-t^2)) with t = 2(i+1)/(n+1) - 1, then rescaled linearly to a range of 1

@@ -77,9 +77,9 @@ def test_patches_and_share_are_those_of_the_lattice(data: st.DataObject) -> None
 def test_blocks_divide_their_box(size: tuple[int, int, int]) -> None:
     block = block_size(Vec3(*size))
     assert not any(Vec3(*size) % block)
-    for n, got, wish in zip(size, block, (32, 128, 128), strict=True):
+    for n, got, wanted in zip(size, block, (32, 128, 128), strict=True):
         others = [d for d in range(1, n + 1) if n % d == 0]
-        assert all(abs(np.log(got / wish)) <= abs(np.log(d / wish)) + 1e-9 for d in others)
+        assert all(abs(np.log(got / wanted)) <= abs(np.log(d / wanted)) + 1e-9 for d in others)
 
 
 def test_there_is_no_box_without_memory() -> None:

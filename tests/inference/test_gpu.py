@@ -28,11 +28,11 @@ NET = (
     "    nn.Upsample(scale_factor=(1, 2, 2), mode='trilinear'),\n"
     "    nn.Conv3d(12, 3, 1), nn.Sigmoid())\n"
 )
-Answer = Callable[..., Task]
+Infer = Callable[..., Task]
 
 
 @pytest.fixture
-def answer(tmp_path: Path, run_step: Any) -> Answer:
+def infer(tmp_path: Path, run_step: Any) -> Infer:
     def run(image: Chunk, **options: Any) -> Task:
         (tmp_path / "net.py").write_text(options.pop("net", NET))
         sizes = {
@@ -54,11 +54,11 @@ def noise(size: tuple[int, int, int] = (27, 70, 90)) -> Chunk:
 
 @pytest.mark.parametrize("lattice", ["chunk", "global"])
 def test_a_gpu_gives_the_results_of_a_cpu(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch, lattice: str
+    infer: Infer, monkeypatch: pytest.MonkeyPatch, lattice: str
 ) -> None:
-    on_gpu = answer(noise(), lattice=lattice, precision="float32")
+    on_gpu = infer(noise(), lattice=lattice, precision="float32")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    on_cpu = answer(noise(), lattice=lattice, precision="float32")
+    on_cpu = infer(noise(), lattice=lattice, precision="float32")
     assert on_gpu.device == torch.cuda.get_device_name(0)
     assert on_cpu.device != on_gpu.device
     assert on_gpu.chunk("chunk").bbox == on_cpu.chunk("chunk").bbox
@@ -71,20 +71,20 @@ def test_a_gpu_gives_the_results_of_a_cpu(
 )
 @pytest.mark.parametrize("acceleration", ["none", "graph"])
 def test_reduced_precisions_are_close_to_float32(
-    answer: Answer, precision: str, used: str, most: float, acceleration: str
+    infer: Infer, precision: str, used: str, most: float, acceleration: str
 ) -> None:
-    exact = answer(noise(), precision="float32").chunk("chunk").array
-    task = answer(noise(), precision=precision, acceleration=acceleration, batch_size=3)
+    exact = infer(noise(), precision="float32").chunk("chunk").array
+    task = infer(noise(), precision=precision, acceleration=acceleration, batch_size=3)
     assert task.measured()["precision"] == used
     assert np.abs(task.chunk("chunk").array - exact).max() < most
 
 
-def test_a_task_with_a_value_too_large_for_float16_runs_again(answer: Answer) -> None:
+def test_a_task_with_a_value_too_large_for_float16_runs_again(infer: Infer) -> None:
     net = (
         "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x): return x * 1e5\n"
         "InstantiatedModel = Net()\n"
     )
-    task = answer(noise(), net=net, num_output_channels=1)
+    task = infer(noise(), net=net, num_output_channels=1)
     box = task.chunk("chunk").bbox
     assert task.measured()["precision"] == "float32"
     assert np.allclose(
@@ -107,7 +107,7 @@ def test_slabs_are_converted_as_on_the_host_while_more_are_sent(dtype: str) -> N
         assert np.array_equal(found, convert(values, dtype), equal_nan=dtype != "uint8")
 
 
-def test_a_batch_too_large_for_the_memory_is_halved(answer: Answer) -> None:
+def test_a_batch_too_large_for_the_memory_is_halved(infer: Infer) -> None:
     """A patch takes about 100 MB, and the slab 70 MB."""
     image = noise((32, 512, 512))
     sizes: dict[str, Any] = {
@@ -115,12 +115,12 @@ def test_a_batch_too_large_for_the_memory_is_halved(answer: Answer) -> None:
         "output_patch_overlap": (0, 0, 0),
         "precision": "float32",
     }
-    expected = answer(image, **sizes, batch_size=1).chunk("chunk").array
+    expected = infer(image, **sizes, batch_size=1).chunk("chunk").array
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction((total - free + 400e6) / total)
     try:
-        found = answer(image, **sizes, batch_size=8).chunk("chunk").array
+        found = infer(image, **sizes, batch_size=8).chunk("chunk").array
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert np.abs(found - expected).max() < 1e-5

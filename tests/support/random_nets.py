@@ -28,7 +28,7 @@ def in_eval_mode(net: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def assert_same_answer(net: nn.Module, changed: nn.Module, batch: int = 2) -> None:
+def assert_same_output(net: nn.Module, changed: nn.Module, batch: int = 2) -> None:
     patches = torch.randn(batch, 1, *SIZE)
     expected = net(patches.clone())
     found = changed(patches.clone())

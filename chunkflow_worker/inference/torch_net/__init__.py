@@ -2,7 +2,7 @@
 
 load.py            a net from a Python file, TorchScript or torch.export, and its weights
 prepare.py         all that follows, put together: the net as it will run on its device
-trial.py           a batch of noise, to check that a changed net gives the same answer
+trial.py           a batch of noise, to check that a changed net gives the same output
 precision.py       which number types a device computes fast
 streamline.py      batch norms folded into convolutions; memory reused
 layout.py          the order of axes in memory

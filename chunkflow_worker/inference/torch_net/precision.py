@@ -31,7 +31,7 @@ def cpu_has(precision: str) -> bool:
 def in_precision(net: Any, precision: str) -> Any:
     """The net with all its floating point numbers in that precision. Changes the net.
 
-    tf32 leaves the net as it is: it is a mode in which GPUs multiply float32.
+    tf32 does not change the net: it is a mode in which GPUs multiply float32.
     """
     torch = needs("torch", extra="torch")
     return net.to(getattr(torch, precision)) if precision in REDUCED else net

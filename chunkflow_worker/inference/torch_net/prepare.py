@@ -1,4 +1,4 @@
-"""`prepare`: a loaded net, moved to its device and changed for speed; its answer stays the same."""
+"""`prepare`: a loaded net, moved to its device and changed for speed; its output stays the same."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def prepare(net: Net, shape: tuple[int, ...], asked: Precision, device: Any) -> 
         precision = "float32"
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
-    allow_tf32(False)  # the expected answer is that of full float32
+    allow_tf32(False)  # the expected output is that of full float32
     with memory_guard(torch), torch.inference_mode():
         trial = Trial.of(replace(net, module=net.module.to(device)), shape, device)
         made = _rewritten(trial, precision, device)
@@ -77,7 +77,12 @@ def prepare(net: Net, shape: tuple[int, ...], asked: Precision, device: Any) -> 
 
 @dataclass(frozen=True)
 class _Rewritten:
-    """run: the net as it is fastest in float32. wide: the net from which a reduced one is made."""
+    """A changed net.
+
+    run: the net that is fastest in float32.
+    wide: the net that is converted to a reduced precision.
+    layout: memory format of their input.
+    """
 
     run: Any
     wide: Any
@@ -85,9 +90,9 @@ class _Rewritten:
 
 
 def _rewritten(trial: Trial, precision: str, device: Any) -> _Rewritten:
-    """The net after all changes that leave its answer the same; without those that would not.
+    """The net after all changes for speed that do not alter its output.
 
-    Channels lie last on CPUs, and wherever matrix instructions are used.
+    The layout is channels-last on CPUs, and wherever matrix instructions are used.
     """
     torch = needs("torch", extra="torch")
     first, last = torch.contiguous_format, torch.channels_last_3d
@@ -128,7 +133,7 @@ def _reduced(run: Any, precision: str, trial: Trial, asked: Precision, device: A
             # torch warns about its own modules when an exported program is copied.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             reduced = in_precision(deepcopy(run), precision)
-        found = trial.answer(reduced, precision).float()
+        found = trial.output(reduced, precision).float()
         if not found.isfinite().all():
             problem = "gives values that are not finite"
     except OutOfMemory:

@@ -1,7 +1,7 @@
 """`in_sections`: layers that do not look along z, computed in 2D, section by section.
 
 Libraries have better kernels for two dimensions than for three, most of all for resizing and
-pooling. If channels lie last, the sections of a patch are a view.
+pooling. In the channels-last layout, the sections of a patch are a view.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FLAT_MODES = {"trilinear": "bilinear"}
 
 
 def in_sections(net: Any) -> Any:
-    """Replace layers that do not look along z, in place. The answer stays the same, to rounding.
+    """Replace layers that do not look along z, in place. The output stays the same, to rounding.
 
     They compute in 2D if their input, nczyx, has its channels last, and in 3D otherwise.
     """

@@ -1,4 +1,4 @@
-"""`streamlined`: a net without batch norms and with fewer arrays; its answer stays the same."""
+"""`streamlined`: a net without batch norms and with fewer arrays; its output stays the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def streamlined(net: Any) -> Any:
     of their input.
 
     torch reads the graph by running the net's code once, so a branch in that code is taken for all
-    inputs. The caller must check that the answer is the same.
+    inputs. The caller must check that the output is the same.
     """
     torch = needs("torch", extra="torch")
     try:

@@ -1,4 +1,4 @@
-"""`Trial`: a batch of noise, to check that a changed net gives the same answer."""
+"""`Trial`: a batch of noise, to check that a changed net gives the same output."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from chunkflow_worker.inference.torch_net.load import Net
 
 log = logging.getLogger(__name__)
 
-# Largest difference between the answers of a changed net and the given net, in float32, relative to
-# the largest value of the answer.
+# Largest difference between the outputs of a changed net and the given net, in float32, relative to
+# the largest value of the output.
 _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A net on its device, and its answer to noise.
+    """A net on its device, and its output for noise.
 
     net: as it was loaded; with a batch size of 1 if the trial showed that it needs that.
     noise: float32 nczyx, on the device.
-    expected: the answer of the unchanged net in float32.
+    expected: the output of the unchanged net in float32.
     """
 
     net: Net
@@ -40,7 +40,7 @@ class Trial:
 
         The patches are small, because CPUs are slow, unless the net does not take small ones. There
         are two of them, because some changes show in batches only. If the net does not take two, or
-        its answer for one depends on the other, it gets one patch at a time from here on.
+        its output for one depends on the other, it gets one patch at a time from here on.
 
         Raises ModelError if the net fails, and OutOfMemory.
         """
@@ -51,10 +51,10 @@ class Trial:
         for count, *size in ((2, *small), (1, *small), (2, *shape[1:]), shape):
             noise = torch.rand((count, *size), generator=generator).to(device)
             try:
-                expected = _answer(net, net.module, noise, "float32")
+                expected = _output(net, net.module, noise, "float32")
                 if count == 1:
                     return cls(replace(net, batch=net.batch or 1), noise, expected)
-                alone = _answer(net, net.module, noise[:1], "float32")
+                alone = _output(net, net.module, noise[:1], "float32")
                 if _difference(alone, expected[:1]) <= _TOLERANCE:
                     return cls(net, noise, expected)
             except ModelError:
@@ -68,19 +68,19 @@ class Trial:
             f"the net fails on a patch of {list(shape)} (nczyx): {reason}"
         ) from problem
 
-    def answer(self, run: Any, precision: str) -> Any:
-        """The answer of a changed net to the noise."""
-        return _answer(self.net, run, self.noise, precision)
+    def output(self, run: Any, precision: str) -> Any:
+        """The output of a changed net for the noise."""
+        return _output(self.net, run, self.noise, precision)
 
     def changed(self, run: Any, change: Callable[[Any], Any], layout: Any) -> Any:
-        """`change(run)` if its answer, in float32, is the expected one; else `run` itself.
+        """`change(run)` if its output, in float32, is the expected one; else `run` itself.
 
         layout: memory format of the noise. Raises OutOfMemory.
         """
         noise = self.noise.contiguous(memory_format=layout)
         try:
             candidate = change(run)
-            found = _answer(self.net, candidate, noise, "float32")
+            found = _output(self.net, candidate, noise, "float32")
         except OutOfMemory:
             raise
         except Exception as error:
@@ -88,12 +88,12 @@ class Trial:
             return run
         if found.shape == self.expected.shape and _difference(found, self.expected) <= _TOLERANCE:
             return candidate
-        log.info("the net stays as it is: a change for speed would alter its answer")
+        log.info("the net is not changed: a change for speed would alter its output")
         return run
 
 
-def _answer(net: Net, run: Any, noise: Any, precision: str) -> Any:
-    """The answer to a copy of the noise, on the device of the noise.
+def _output(net: Net, run: Any, noise: Any, precision: str) -> Any:
+    """The output for a copy of the noise, on the device of the noise.
 
     A net and its `pre_process` may change their input. A net may also keep what it made for its
     first input, so a copy of the net runs if it can be copied.

@@ -55,7 +55,7 @@ def widened(graphed: Any, trial: Any, multiple: int) -> Any:
 
 
 class _Plan:
-    """How many channels each value of the graph gets, and at which positions its own ones lie.
+    """How many channels each value of the graph gets, and at which positions its own ones are.
 
     Some operations tie values to each other: the two inputs of a sum must have their channels at
     the same positions. Such values form a class.

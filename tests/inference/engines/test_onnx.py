@@ -77,7 +77,7 @@ def noise(count: int, dtype: str = "float32", channels: int = 1) -> list[np.ndar
     )
 
 
-def answer(patch: np.ndarray) -> np.ndarray:
+def expected_output(patch: np.ndarray) -> np.ndarray:
     scaled = patch / np.iinfo(patch.dtype).max if patch.dtype.kind in "ui" else patch.astype(float)
     return np.concatenate([scaled[:1], 3 * scaled[:1] + 1])
 
@@ -105,7 +105,7 @@ def test_any_number_of_patches_runs_with_any_batch_size_of_the_file(
         outputs = engine.predict(patches)
         assert len(outputs) == count
         for patch, output in zip(patches, outputs, strict=True):
-            assert np.allclose(output, answer(patch)[:channels], atol=1e-6)
+            assert np.allclose(output, expected_output(patch)[:channels], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_nets_of_any_precision_take_images_of_any_type(
     patches = noise(2, dtype)
     for patch, output in zip(patches, engine.predict(patches), strict=True):
         assert output.dtype == np.float32
-        assert np.allclose(output, answer(patch), atol=tolerance)
+        assert np.allclose(output, expected_output(patch), atol=tolerance)
 
 
 def test_the_first_output_is_taken(net: Make) -> None:
     patch = noise(1)
     output = engine_of(net(first="negative"), 2).predict(patch)[0]
-    assert np.allclose(output, -answer(patch[0]), atol=1e-6)
+    assert np.allclose(output, -expected_output(patch[0]), atol=1e-6)
 
 
 def test_several_input_channels(net: Make) -> None:
     patch = noise(1, channels=3)
     output = engine_of(net(("n", 3, *SIZE)), 2, input_channels=3).predict(patch)[0]
-    assert np.allclose(output, answer(patch[0]), atol=1e-6)
+    assert np.allclose(output, expected_output(patch[0]), atol=1e-6)
     with pytest.raises(ModelError, match="the options declare"):
         engine_of(net(("n", 3, *SIZE)), 2)
 
@@ -142,7 +142,7 @@ def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
     path = net(("n", 1, "z", "y", "x"), crop=2)
     patch = noise(1)
     output = engine_of(path, 2, Vec3(4, 4, 4)).predict(patch)[0]
-    assert np.allclose(output, answer(patch[0])[..., 2:6, 2:6], atol=1e-6)
+    assert np.allclose(output, expected_output(patch[0])[..., 2:6, 2:6], atol=1e-6)
     operator = Inference(
         framework="onnx",
         convnet_model=path,
@@ -155,7 +155,9 @@ def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
     image = Chunk(np.random.default_rng(3).integers(1, 255, (9, 18, 20), np.uint8))
     task = run_step(operator, chunk=image)
     result = task.chunk("chunk")
-    assert np.allclose(result.array, answer(image.cutout(result.bbox).array[np.newaxis]), atol=1e-5)
+    assert np.allclose(
+        result.array, expected_output(image.cutout(result.bbox).array[np.newaxis]), atol=1e-5
+    )
     assert (task.precision, task.patches > 0) == ("float32", True)
 
 

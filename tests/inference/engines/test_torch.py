@@ -62,7 +62,7 @@ def noise(count: int = 2, channels: int = 1, size: Vec3 = SIZE) -> np.ndarray:
     return np.random.default_rng(7).random((count, channels, *size), np.float32)
 
 
-def plain_answer(tmp_path: Path, patches: np.ndarray) -> np.ndarray:
+def unchanged_output(tmp_path: Path, patches: np.ndarray) -> np.ndarray:
     """The output of the model file's net without any change."""
     names: dict[str, Any] = {}
     exec((tmp_path / "net.py").read_text(), names)  # the file seeds its weights
@@ -129,7 +129,7 @@ def test_the_output_is_that_of_the_unchanged_net(tmp_path: Path, source: str) ->
     engine = engine_of(tmp_path, source)
     for count in (1, 3):
         found = predicted(engine, noise(count))
-        expected = plain_answer(tmp_path, noise(count))
+        expected = unchanged_output(tmp_path, noise(count))
         assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
 
 
@@ -148,7 +148,7 @@ def test_a_net_that_keeps_the_size_of_its_first_patch_gets_the_real_size(
     )
     engine = engine_of(tmp_path, module(_GRID, layers), size=size)
     patches = noise(1, size=size)
-    assert np.abs(predicted(engine, patches) - plain_answer(tmp_path, patches)).max() < 1e-5
+    assert np.abs(predicted(engine, patches) - unchanged_output(tmp_path, patches)).max() < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_a_net_written_for_one_patch_gets_one_at_a_time(tmp_path: Path, source: 
     "norm", ["nn.GroupNorm(2, 8)", "nn.BatchNorm3d(8, track_running_stats=False)"]
 )
 def test_norms_over_a_large_patch_are_as_exact_as_the_nets_own(tmp_path: Path, norm: str) -> None:
-    """If channels lie last, torch adds these up with an error of 1e-4 to 1e-2."""
+    """In the channels-last layout, torch computes these with an error of 1e-4 to 1e-2."""
     size = Vec3(16, 192, 192)
     layers = f"nn.Conv3d(1, 8, 1), nn.Conv3d(8, 8, 3, padding=1), {norm}"
     engine = engine_of(tmp_path, f"InstantiatedModel = nn.Sequential({layers})\n", 8, size)
     patches = noise(1, size=size)
-    assert np.abs(predicted(engine, patches) - plain_answer(tmp_path, patches)).max() < 1e-5
+    assert np.abs(predicted(engine, patches) - unchanged_output(tmp_path, patches)).max() < 1e-5
 
 
 @pytest.mark.parametrize("view", ["y.view(b * 4, 4, 8, 8)", "y.view(b, 1024)"])
@@ -191,7 +191,7 @@ def test_a_net_that_needs_contiguous_memory_gets_it(tmp_path: Path, view: str) -
     engine = engine_of(tmp_path, module(body, layers))
     assert engine._layout is torch.contiguous_format
     found = predicted(engine, noise(4))
-    assert np.abs(found - plain_answer(tmp_path, noise(4))).max() < 1e-5
+    assert np.abs(found - unchanged_output(tmp_path, noise(4))).max() < 1e-5
 
 
 @pytest.mark.parametrize("acceleration", ["none", "graph"])
@@ -276,7 +276,7 @@ def test_pre_process_makes_the_nets_input(tmp_path: Path, change: str, precision
     source += f"    {change}\n"
     engine = engine_of(tmp_path, source, precision=precision)
     found = predicted(engine, noise())
-    assert np.abs(found - plain_answer(tmp_path, 2 * noise())).max() < (
+    assert np.abs(found - unchanged_output(tmp_path, 2 * noise())).max() < (
         1e-5 if precision == "float32" else 0.05
     )
     assert np.array_equal(noise(), noise())
@@ -374,7 +374,7 @@ def test_precision_is_the_one_asked_for_or_one_that_works(
     engine = engine_of(tmp_path, source, precision=asked)
     assert engine.precision == used
     found = predicted(engine, noise())
-    expected = plain_answer(tmp_path, noise())
+    expected = unchanged_output(tmp_path, noise())
     assert np.isfinite(found).all()
     assert np.abs(found - expected).max() <= (1e-5 if used == "float32" else 0.02)
     if used in ("bfloat16", "float16"):
@@ -426,7 +426,7 @@ def test_a_later_value_that_is_too_large_switches_auto_to_float32_once(
         return
     assert [engine.overflowed(), engine.overflowed()] == [True, False]
     assert engine.precision == "float32"
-    found, expected = predicted(engine, 1000 * noise()), plain_answer(tmp_path, 1000 * noise())
+    found, expected = predicted(engine, 1000 * noise()), unchanged_output(tmp_path, 1000 * noise())
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     assert not engine.overflowed()
 
@@ -471,7 +471,7 @@ def test_a_net_without_layers_may_be_reduced(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler"
 )
-def test_a_compiled_net_gives_the_same_answer(tmp_path: Path) -> None:
+def test_a_compiled_net_gives_the_same_output(tmp_path: Path) -> None:
     layers = (
         "self.a, self.b = nn.Conv3d(1, 1, 3, padding=1), nn.Conv3d(1, 1, 1); "
         "self.norm, self.act = nn.BatchNorm3d(1), nn.ELU()"
@@ -480,7 +480,7 @@ def test_a_compiled_net_gives_the_same_answer(tmp_path: Path) -> None:
     engine = engine_of(tmp_path, source, acceleration="compile")
     for count in (1, 2, 1):
         assert (
-            np.abs(predicted(engine, noise(count)) - plain_answer(tmp_path, noise(count))).max()
+            np.abs(predicted(engine, noise(count)) - unchanged_output(tmp_path, noise(count))).max()
             < 1e-5
         )
 

@@ -1,4 +1,4 @@
-"""`TorchArrays`: what torch does not accept as it is, and errors about memory.
+"""`TorchArrays`: arrays that torch does not accept directly, and errors about memory.
 
 See also tests/inference/test_arrays.py.
 """

@@ -67,7 +67,7 @@ def engine_of(path: str, size: Vec3 = SIZE, **options: Any) -> TorchEngine:
     return TorchEngine(EngineSpec(size, size, channels=2, model_path=path, **options))
 
 
-def answers(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
+def outputs(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
     outputs = engine.predict([engine.arrays.put(patch) for patch in patches])
     return np.stack([output.cpu().numpy() for output in outputs])
 
@@ -99,7 +99,7 @@ def test_exported_nets_run_without_a_python_file(
         expected = convolutions()(torch.from_numpy(np.stack(patches))).numpy()
     for count in (1, 2, 3, 5):
         tolerance = 1e-5 if precision == "float32" else 0.03
-        assert np.abs(answers(engine, patches[:count]) - expected[:count]).max() < tolerance
+        assert np.abs(outputs(engine, patches[:count]) - expected[:count]).max() < tolerance
 
 
 def test_an_exported_net_of_another_patch_size_is_reported(tmp_path: Path) -> None:

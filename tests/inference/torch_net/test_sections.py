@@ -15,7 +15,7 @@ from torch.nn import functional
 from chunkflow_worker.inference.torch_net.layout import with_layout
 from chunkflow_worker.inference.torch_net.sections import Sectionwise, in_sections
 from chunkflow_worker.inference.torch_net.streamline import streamlined
-from tests.support.random_nets import STEP, Recipe, assert_same_answer, in_eval_mode
+from tests.support.random_nets import STEP, Recipe, assert_same_output, in_eval_mode
 
 LAST = torch.channels_last_3d
 
@@ -101,8 +101,8 @@ def test_layers_with_hooks_are_not_changed() -> None:
 
 @settings(max_examples=30)
 @given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3))
-def test_nets_in_sections_give_the_same_answer(steps: list[dict[str, Any]], seed: int) -> None:
+def test_nets_in_sections_give_the_same_output(steps: list[dict[str, Any]], seed: int) -> None:
     torch.manual_seed(seed)
     net = in_eval_mode(Recipe(steps))
     changed = with_layout(in_sections(streamlined(net)), LAST)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)

@@ -13,7 +13,7 @@ from torch import nn
 
 from chunkflow_worker.inference.torch_net.layout import with_layout
 from chunkflow_worker.inference.torch_net.streamline import streamlined
-from tests.support.random_nets import SIZE, STEP, WIDTH, Recipe, assert_same_answer, in_eval_mode
+from tests.support.random_nets import SIZE, STEP, WIDTH, Recipe, assert_same_output, in_eval_mode
 
 
 def kinds(net: nn.Module) -> set[type[nn.Module]]:
@@ -22,15 +22,15 @@ def kinds(net: nn.Module) -> set[type[nn.Module]]:
 
 @settings(max_examples=60)
 @given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3))
-def test_streamlined_nets_give_the_same_answer(steps: list[dict[str, Any]], seed: int) -> None:
+def test_streamlined_nets_give_the_same_output(steps: list[dict[str, Any]], seed: int) -> None:
     """Also for nets that themselves change a value in place while it is used elsewhere."""
     torch.manual_seed(seed)
     net = in_eval_mode(Recipe(steps))
     before = deepcopy(net.state_dict())
     changed = streamlined(net)
     assert isinstance(changed, torch.fx.GraphModule)
-    assert_same_answer(net, changed)
-    assert_same_answer(net, with_layout(changed, torch.channels_last_3d))
+    assert_same_output(net, changed)
+    assert_same_output(net, with_layout(changed, torch.channels_last_3d))
     after = net.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before), (
         "the given net is not changed"
@@ -50,7 +50,7 @@ def test_batch_norms_are_folded_and_activations_reuse_memory() -> None:
     assert nn.BatchNorm3d not in kinds(changed)
     assert [module.inplace for module in changed.modules() if isinstance(module, nn.ELU)] == [True]
     assert [module.inplace for module in net.modules() if isinstance(module, nn.ELU)] == [False]
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 class Residual(nn.Module):
@@ -70,7 +70,7 @@ def test_residual_sums_reuse_only_the_memory_of_the_layer() -> None:
     assert nn.BatchNorm3d not in kinds(changed)
     assert "add_into" in changed.code
     assert changed.get_submodule("0.act").inplace
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 class DifferentShapes(nn.Module):
@@ -96,7 +96,7 @@ def test_sums_of_different_shapes_are_not_changed(batch: int) -> None:
     net = in_eval_mode(DifferentShapes())
     changed = streamlined(net)
     assert nn.BatchNorm3d not in kinds(changed)
-    assert_same_answer(net, changed, batch)
+    assert_same_output(net, changed, batch)
 
 
 def test_layers_with_hooks_are_not_changed() -> None:
@@ -109,7 +109,7 @@ def test_layers_with_hooks_are_not_changed() -> None:
     net[3].register_forward_pre_hook(lambda module, given: (given[0] + 1,))
     changed = streamlined(net)
     assert nn.BatchNorm3d in kinds(changed)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 def test_layers_in_training_mode_are_not_changed() -> None:
@@ -137,7 +137,7 @@ def test_two_layers_that_share_their_weights_are_folded_separately() -> None:
         nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1), nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1)
     )
     net[2].weight = net[0].weight
-    assert_same_answer(in_eval_mode(net), streamlined(net))
+    assert_same_output(in_eval_mode(net), streamlined(net))
 
 
 class Shared(nn.Module):
@@ -156,7 +156,7 @@ def test_layers_that_are_called_twice_are_not_changed() -> None:
     net = in_eval_mode(Shared())
     changed = streamlined(net)
     assert sum(isinstance(module, nn.BatchNorm3d) for module in changed.modules()) == 2
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -167,7 +167,7 @@ def test_batch_norms_without_running_statistics_are_not_changed(affine: bool) ->
     ).eval()
     changed = streamlined(net)
     assert nn.BatchNorm3d in kinds(changed)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 class Branching(nn.Module):
@@ -200,4 +200,4 @@ def test_optional_arguments_of_a_net_keep_their_defaults() -> None:
     net = in_eval_mode(Masked())
     changed = streamlined(net)
     assert nn.BatchNorm3d not in kinds(changed)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)

@@ -67,7 +67,7 @@ def test_a_net_that_does_not_take_these_gets_fewer_or_larger_ones(
     assert (tuple(trial.noise.shape), trial.net.batch) == (noise, batch)
 
 
-def test_a_net_whose_answer_depends_on_the_other_patch_gets_one_at_a_time() -> None:
+def test_a_net_whose_output_depends_on_the_other_patch_gets_one_at_a_time() -> None:
     trial = trial_of(lambda x: x - x.mean())
     assert (len(trial.noise), trial.net.batch) == (1, 1)
 
@@ -115,7 +115,7 @@ def test_the_trial_does_not_change_the_noise_and_not_the_net() -> None:
     ],
     ids=["same", "rounded", "different", "shape", "nan", "fails"],
 )
-def test_a_change_is_kept_if_the_answer_is_the_same(change: Any, kept: bool) -> None:
+def test_a_change_is_kept_if_the_output_is_the_same(change: Any, kept: bool) -> None:
     trial, candidate = trial_of(lambda x: 2 * x), Does(change)
     assert trial.changed("the net", lambda run: candidate, FIRST) is (
         candidate if kept else "the net"
@@ -142,8 +142,8 @@ def test_a_change_gets_the_noise_in_its_memory_format() -> None:
     assert seen == [True, False]
 
 
-def test_the_answer_in_a_reduced_precision() -> None:
+def test_the_output_in_a_reduced_precision() -> None:
     trial = trial_of(lambda x: 2 * x)
-    answer = trial.answer(trial.net.module, "bfloat16")
-    assert answer.dtype == torch.bfloat16
-    assert torch.equal(answer, 2 * trial.noise.bfloat16())
+    output = trial.output(trial.net.module, "bfloat16")
+    assert output.dtype == torch.bfloat16
+    assert torch.equal(output, 2 * trial.noise.bfloat16())

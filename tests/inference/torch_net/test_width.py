@@ -13,7 +13,7 @@ from torch import nn
 from chunkflow_worker.inference.torch_net.layout import with_layout
 from chunkflow_worker.inference.torch_net.streamline import streamlined
 from chunkflow_worker.inference.torch_net.width import widened
-from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_answer, in_eval_mode
+from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_output, in_eval_mode
 
 TRIAL = torch.zeros(1, 1, *SIZE)
 
@@ -28,7 +28,7 @@ def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
 
 @settings(max_examples=60)
 @given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3), st.sampled_from([2, 8]))
-def test_widened_nets_give_the_same_answer(
+def test_widened_nets_give_the_same_output(
     steps: list[dict[str, Any]], seed: int, multiple: int
 ) -> None:
     torch.manual_seed(seed)
@@ -36,8 +36,8 @@ def test_widened_nets_give_the_same_answer(
     lean = streamlined(net)
     before = widths(lean)
     changed = widened(lean, TRIAL, multiple)
-    assert_same_answer(net, changed)
-    assert_same_answer(net, with_layout(changed, torch.channels_last_3d))
+    assert_same_output(net, changed)
+    assert_same_output(net, with_layout(changed, torch.channels_last_3d))
     assert widths(lean) == before, "the given net is not changed"
 
 
@@ -77,7 +77,7 @@ def test_all_channels_but_those_of_input_and_output_are_widened(joined: bool) ->
         "0.merge": (both, 8),
         "0.leave": (8, 3),
     }
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 def test_values_that_meet_an_unknown_operation_keep_their_channels() -> None:
@@ -94,7 +94,7 @@ def test_values_that_meet_an_unknown_operation_keep_their_channels() -> None:
     lean = streamlined(net)
     changed = widened(lean, TRIAL, 8)
     assert widths(changed) == widths(lean)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 def test_layers_with_hooks_keep_their_channels() -> None:
@@ -104,4 +104,4 @@ def test_layers_with_hooks_keep_their_channels() -> None:
     net[1].register_forward_hook(lambda module, given, output: output[:, [2, 1, 0]])
     changed = widened(streamlined(net), TRIAL, 8)
     assert widths(changed) == {"0.0": (1, 3), "0.2": (3, 8), "0.3": (8, 1)}
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
