@@ -44,7 +44,7 @@ def needed(pipeline: str, in_flight: int, folder: Path) -> float:
     ]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     total = re.search(r"^peak memory ([0-9.]+) GB", told, re.MULTILINE)
-    further = re.search(r"of each further one in flight ([0-9.]+)", told)
+    further = re.search(r"each further task in flight ([0-9.]+)", told)
     assert total
     assert further
     return (float(total[1]) + (in_flight - 1) * float(further[1])) * 1e9
