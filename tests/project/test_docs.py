@@ -28,10 +28,14 @@ OTHERS = {
     "deploy/README.md": """
         chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu --build-arg
         --detach --http-put-response-hop-limit --no-deps --no-recreate --profile --rm""",
-    "deploy/aws/README.md": "describe-cluster has-work no-progress nothing-finished",
+    "deploy/aws/README.md": """
+        delete-stack describe-cluster has-work no-progress nothing-finished --stack-name""",
     "deploy/kubernetes/README.md": "-k --replicas",
 }
 """Options, and words with a hyphen, that a page rightly names and that are not ours."""
+
+MADE = {"benchmarks/.envs"}
+"""Folders that a command makes."""
 
 
 def name_of(page: Path) -> str:
@@ -54,6 +58,13 @@ def test_operators_commands_and_options_that_a_page_names_exist(page: Path) -> N
     assert unknown_words(page) == set(OTHERS.get(name_of(page), "").split())
     if TUTORIALS not in page.parents:
         assert [name for line in command_lines(page) for name in unknown(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    folders = "chunkflow_worker|producer|tests|docs|deploy|benchmarks|examples"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+    assert [file for file in named if not (ROOT / file).exists() and file not in MADE] == []
 
 
 def test_pages_show_every_program_and_every_command_of_the_producer() -> None:

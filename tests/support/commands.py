@@ -29,7 +29,7 @@ PROGRAMS: dict[str, click.Group] = {
 }
 
 _BLOCK = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
-_SPAN = re.compile(r"`([^`\n]+)`")
+_SPAN = re.compile(r"`([^`]+)`")
 _OPTION = re.compile(r"--?[a-z]")
 _HYPHENATED = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+")
 _IN_A_CONTAINER = {
