@@ -104,7 +104,7 @@ def unknown_words(page: Path) -> set[str]:
     where no command line calls it.
     """
     spans = _SPAN.findall(_BLOCK.sub("", page.read_text()))
-    words = {word.strip(",.:").partition("=")[0] for span in spans for word in span.split()}
+    words = {word.strip(",.:;").partition("=")[0] for span in spans for word in span.split()}
     names = {word for word in words if _OPTION.match(word) or _HYPHENATED.fullmatch(word)}
     return names - known_words()
 
