@@ -1,7 +1,7 @@
 """Runs the tutorials exactly as they are written.
 
-Their files are written, their commands run in one shell, and the lines that they promise must appear
-in the output.
+Their files are written, their commands run in one shell, and the lines that they promise must
+appear in the output.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _BLOCK = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
-# Readers install from an index. Here everything is already installed, and the tutorial's own package
-# goes into a folder.
+# Readers install from an index. Here everything is already installed, and the tutorial's own
+# package goes into a folder.
 _PIP = """#!/bin/sh
 exec {python} -m pip "$@" --quiet --no-index --no-deps --no-build-isolation --target "$PWD/site"
 """
