@@ -1,4 +1,4 @@
-"""Write the generated pages of the repository: docs/settings.md and docs/operators.md.
+"""Write the generated files of docs/: settings.md, operators.md, architecture.svg.
 
 `--check` only compares them. hooks.py generates further pages for the site.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from house_picture import picture
 from reference import all_operators_page
 
 from chunkflow_worker.config.settings import settings_table
@@ -26,7 +27,11 @@ def settings_page() -> str:
     return f"{SETTINGS_INTRO}\n{settings_table()}\n"
 
 
-PAGES = {"settings.md": settings_page, "operators.md": all_operators_page}
+PAGES = {
+    "settings.md": settings_page,
+    "operators.md": all_operators_page,
+    "architecture.svg": picture,
+}
 
 
 def main(check: bool) -> int:

@@ -16,8 +16,11 @@ import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.operator import Operator, Run
 from chunkflow_worker.pipeline.task import Task
+from tests.support.queues import make_queue
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("no deadline")
@@ -30,6 +33,18 @@ def aws() -> Iterator[dict[str, str]]:
         for name, value in variables.items():
             environment.setenv(name, value)
         yield variables
+
+
+@pytest.fixture
+def sqs() -> StubSqs:
+    """SQS in memory."""
+    return StubSqs()
+
+
+@pytest.fixture
+def queue(sqs: StubSqs) -> Queue:
+    """A queue in memory, of three receives and with a visibility timeout of 30 s."""
+    return make_queue(sqs)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import indent
@@ -137,7 +138,7 @@ def cli(**options: Any) -> None:
 @cli.result_callback()
 @click.pass_context
 def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> None:
-    from chunkflow_worker.cli.local import freeze, run_here
+    from chunkflow_worker.cli.local import LocalOptions, freeze, run_here
     from chunkflow_worker.pipeline.chain import Pipeline
     from chunkflow_worker.pipeline.operator import TaskSource
 
@@ -170,7 +171,8 @@ def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> Non
     if options["freeze"]:
         freeze(chain, Path(options["freeze"]))
     else:
-        run_here(chain, sources[0] if sources else None, options)
+        kept = {f.name: options[f.name] for f in fields(LocalOptions)}
+        run_here(chain, sources[0] if sources else None, LocalOptions(**kept))
 
 
 def _command(kind: type[Operator]) -> click.Command:

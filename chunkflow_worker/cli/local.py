@@ -7,105 +7,203 @@ import os
 import shlex
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from chunkflow_worker.errors import ConfigError, PipelineMismatch, Preempted
+from chunkflow_worker.errors import (
+    ConfigError,
+    LeaseLost,
+    PipelineMismatch,
+    Preempted,
+    StorageUnavailable,
+)
+from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run, TaskSource
 from chunkflow_worker.pipeline.run import OpenPipeline, error_context
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.report.events import Subscriber, TaskFinished, publish
+from chunkflow_worker.report.events import Subscriber, publish
 from chunkflow_worker.report.progress import duration_text, progress
+from chunkflow_worker.service.attempt import Attempt, finished_event
 from chunkflow_worker.storage.local_file import atomic_file
+
+_CHATTY = ("botocore", "urllib3", "google", "boto3")
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """How a local run behaves; see ``chunkflow --help``."""
+
+    dry_run: bool = False
+    verbose: bool = False
+    ledger: str | None = None
+    metrics: str | None = None
+    in_flight: int = 2
+    summary: bool = False
 
 
 def freeze(chain: Pipeline | None, path: Path) -> None:
-    """Write a chain as a pipeline file, whole or not at all. Raises StorageUnavailable."""
+    """Write a chain as a pipeline file, as a whole or not at all. Raises StorageUnavailable."""
     import yaml
 
     if chain is None:
         raise click.UsageError("--freeze needs at least one operator that works on tasks")
     text = yaml.safe_dump(chain.dump(), sort_keys=False, default_flow_style=None, width=120)
+    hint = f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n"
     with atomic_file(path) as part:
-        part.write_text(
-            f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n{text}", encoding="utf-8"
-        )
+        part.write_text(hint + text, encoding="utf-8")
     click.echo(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
 
 
-def run_here(chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]) -> None:
-    """Run all tasks of a chain; the next ones load while one computes. The first error ends it."""
-    logging.basicConfig(
-        level="DEBUG" if options["verbose"] else "WARNING",
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    for name in ("botocore", "urllib3", "google", "boto3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOptions) -> None:
+    """Run all tasks of a chain; while one computes, the next ones load. The first error ends it.
+
+    source: makes the tasks where there is no chain to take it from.
+    """
+    _set_up_logging(options.verbose)
     source = chain.tasks if chain else source
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
-    alone = Run(needed_box=lambda box, bounds: box, dry_run=options["dry_run"])
-    with (
-        error_context(source.label if source else "chunkflow", None),
-        source.open(alone) if source else nullcontext(),
-    ):
-        if chain is None:
-            next(
-                source.tasks() if source else iter(()), None
-            )  # finds what is wrong with its options
-            return
+    alone = Run(needed_box=lambda box, bounds: box, dry_run=options.dry_run)
+    name = source.label if source else "chunkflow"
+    with error_context(name, None), source.open(alone) if source else nullcontext():
         tasks: Iterable[Task] = source.tasks() if source else [Task()]
+        if chain is None:
+            next(iter(tasks), None)  # reports what is wrong with the options of the source
+            return
         if source is None or not source.consumes:
             tasks = list(tasks)
+    started = perf_counter()
+    ended = _run_tasks(chain, tasks, options)
+    if options.summary:
+        from chunkflow_worker.cli.summary import show_summary
+
+        show_summary(ended, perf_counter() - started)
+
+
+def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) -> list[Task]:
+    """Run tasks through a chain; returns them, without their values."""
     total = len(tasks) if isinstance(tasks, list) else None
-    ledger = Ledger(options["ledger"]) if options["ledger"] and not options["dry_run"] else None
-    in_flight = options["in_flight"] if _may_overlap(chain) else 1
-    if total is not None:
-        in_flight = min(in_flight, total)
+    in_flight = options.in_flight if _may_overlap(chain) else 1
     ended: list[Task] = []
     with (
-        _stopped_by_sigterm(bool(source and source.consumes)),
-        _subscribers(None if options["dry_run"] else options["metrics"]) as subscribers,
-        chain.open(subscribers, dry_run=options["dry_run"]) as opened,
+        _stopped_by_sigterm(bool(chain.tasks and chain.tasks.consumes)),
+        _subscribers(None if options.dry_run else options.metrics) as subscribers,
+        chain.open(subscribers, dry_run=options.dry_run) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):
         started = perf_counter()
+        stop = threading.Event()
+        local_run = LocalRun(opened, chain.digest, _ledger(options), stop)
 
-        def run(task: Task, check: Callable[[], None]) -> None:
-            task.progress = lambda note: show(done, note)
-            _run_one(opened, task, ledger, chain.digest, check)
+        def run(task: Task) -> Task:
+            task.progress = lambda note: show(len(ended), note)
+            local_run.run(task)
             task.values.clear()  # a task is kept for the summary, and its chunks may be large
+            return task
 
-        done = 0
-        for done, task in enumerate(in_order(run, tasks, in_flight), 1):
-            if options["summary"]:
-                ended.append(task)
-            show(
-                done,
-                ""
-                if total is None
-                else f"{duration_text((perf_counter() - started) * (total - done) / done)} left",
+        window = in_flight if total is None else min(in_flight, total)
+        for task in in_order(run, tasks, window, stop=stop, name="task"):
+            ended.append(task)
+            show(len(ended), _time_left(perf_counter() - started, len(ended), total))
+    return ended
+
+
+def _time_left(seconds: float, done: int, total: int | None) -> str:
+    return "" if total is None else f"{duration_text(seconds * (total - done) / done)} left"
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """Runs single tasks of a chain on this machine. Tasks may run in several threads.
+
+    ledger: where records go; None to write none.
+    stop: is set when another task failed; tasks that run end at their next check.
+    """
+
+    chain: OpenPipeline
+    digest: str
+    ledger: Ledger | None
+    stop: threading.Event
+
+    def run(self, task: Task) -> None:
+        """Run one task and record it. Raises what the chain raises."""
+        with task.hold() as check_hold:
+            self._check_pipeline(task)
+            if self._is_done(task):
+                click.echo(f"{task.bbox} was done by an earlier delivery", err=True)
+                return
+
+            def check() -> None:
+                if self.stop.is_set():
+                    raise Preempted("another task failed")
+                check_hold()
+
+            with Attempt(task, self.digest, f"local-{os.getpid()}") as attempt:
+                record = self._record(attempt, check)
+            if record is not None:
+                publish(finished_event(record), self.chain.subscribers)
+
+    def _record(self, attempt: Attempt, check: Callable[[], None]) -> Record | None:
+        """Run the chain and record the task; None for a task without a box."""
+        why_skipped: str | None = None
+        try:
+            self.chain.run(attempt.task, check)
+        except SkipTask as reason:
+            why_skipped = str(reason) or "nothing to do"
+            click.echo(f"skipped {attempt.box or 'the task'}: {why_skipped}", err=True)
+        except (Preempted, LeaseLost):
+            raise
+        except Exception as error:
+            if self.ledger is not None and attempt.box is not None:
+                with suppress(StorageUnavailable):  # the error of the task is what matters
+                    self.ledger.write(attempt.failed(error))
+            raise
+        if attempt.box is None:
+            return None
+        record = attempt.done() if why_skipped is None else attempt.skipped(why_skipped)
+        if self.ledger is not None:
+            check()
+            self.ledger.write(record)
+        return record
+
+    def _check_pipeline(self, task: Task) -> None:
+        message = task.delivery.message if task.delivery else None
+        if message and message.pipeline and message.pipeline != self.digest:
+            raise PipelineMismatch(
+                f"job {message.job} is for pipeline {message.pipeline}, "
+                f"and this chain is {self.digest}"
             )
-        seconds = perf_counter() - started
-    if options["summary"]:
-        from chunkflow_worker.cli.summary import show_summary
 
-        show_summary(ended, seconds)
+    def _is_done(self, task: Task) -> bool:
+        delivery = task.delivery
+        if self.ledger is None or delivery is None or delivery.attempt == 1:
+            return False
+        return self.ledger.is_done(delivery.message.bbox, delivery.task_id)
+
+
+def _set_up_logging(verbose: bool) -> None:
+    logging.basicConfig(
+        level="DEBUG" if verbose else "WARNING", format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _ledger(options: LocalOptions) -> Ledger | None:
+    return Ledger(options.ledger) if options.ledger and not options.dry_run else None
 
 
 @contextmanager
 def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
-    """Who is told what happens to tasks: the log, and CloudWatch where it is asked for."""
+    """Who subscribes to the events of tasks: the log, and CloudWatch where the user asks for it."""
     from chunkflow_worker.report.log import log_events
 
     if metrics != "cloudwatch":
@@ -122,22 +220,20 @@ def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
         cloudwatch.close(seconds=30)
 
 
-def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: dict[str, Any]) -> None:
+def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: LocalOptions) -> None:
     """Tasks that are taken from a queue must be worked on."""
     if chain is None:
-        raise ConfigError.one(
-            "chunkflow", source.op, "is followed by no operator that works on its tasks"
-        )
-    if options["dry_run"]:
-        cure = "try the chain on a box of create-bbox or generate-tasks"
-        raise ConfigError.one(
-            "chunkflow", source.op, "would take tasks away that --dry-run does not do", cure
-        )
+        problem = "is followed by no operator that works on its tasks"
+        raise ConfigError.one("chunkflow", source.op, problem)
+    if options.dry_run:
+        problem = "would take tasks away that --dry-run does not do"
+        cure = "try the chain on a box that is made here"
+        raise ConfigError.one("chunkflow", source.op, problem, cure)
 
 
 @contextmanager
 def _stopped_by_sigterm(wanted: bool) -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that tasks go back to where they came from."""
+    """SIGTERM ends the block as Ctrl-C does, so that tasks go back to where they came from."""
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -152,106 +248,14 @@ def _stopped_by_sigterm(wanted: bool) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def in_order(
-    run: Callable[[Task, Callable[[], None]], None], tasks: Iterable[Task], in_flight: int
-) -> Iterator[Task]:
-    """Run tasks, so many at the same time, and yield each when it and all before it are done; `run` is given a check.
-
-    When one fails, or the caller stops, tasks that run end at their next check, and what failed is raised.
-    """
-    if in_flight == 1:
-        for task in tasks:
-            run(task, lambda: None)
-            yield task
-        return
-    stop = threading.Event()
-
-    def check() -> None:
-        if stop.is_set():
-            raise Preempted("another task failed")
-
-    waiting: deque[tuple[Task, Future[None]]] = deque()
-    with ThreadPoolExecutor(in_flight, thread_name_prefix="task") as pool:
-        try:
-            for task in tasks:
-                waiting.append((task, pool.submit(run, task, check)))
-                if len(waiting) == in_flight:
-                    yield _ended(*waiting.popleft())
-            while waiting:
-                yield _ended(*waiting.popleft())
-        finally:
-            stop.set()
-
-
-def _ended(task: Task, future: Future[None]) -> Task:
-    future.result()
-    return task
-
-
 def _may_overlap(chain: Pipeline) -> bool:
-    """Not for people who look at one task after another, nor where CloudVolume starts processes, which threads may not."""
-    return not _is_watched(chain) and all(
-        getattr(operator, "parallel", 1) == 1 for operator in chain.operators
-    )
+    """False where people look at one task after another, and where CloudVolume starts processes.
+
+    Threads may not start processes.
+    """
+    operators = chain.operators
+    return not _is_watched(chain) and all(getattr(o, "parallel", 1) == 1 for o in operators)
 
 
 def _is_watched(chain: Pipeline) -> bool:
     return any(operator.group == "View" for operator in chain.operators)
-
-
-def _run_one(
-    opened: OpenPipeline, task: Task, ledger: Ledger | None, digest: str, check: Callable[[], None]
-) -> None:
-    asked, delivery = task.bbox, task.delivery
-    with delivery.hold() as check_hold:
-        if delivery.pipeline and delivery.pipeline != digest:
-            raise PipelineMismatch(
-                f"job {delivery.job} is for pipeline {delivery.pipeline}, and this chain is {digest}"
-            )
-        if (
-            ledger is not None
-            and asked is not None
-            and delivery.attempt > 1
-            and ledger.is_done(asked, delivery.task_id)
-        ):
-            click.echo(f"{asked} was done by an earlier delivery", err=True)
-            return
-
-        def check_both() -> None:
-            check()
-            check_hold()
-
-        started, clock, skipped = datetime.now(UTC), perf_counter(), ""
-        try:
-            opened.run(task, check_both)
-        except SkipTask as reason:
-            skipped = str(reason) or "nothing to do"
-            click.echo(f"skipped {asked or task.bbox or 'the task'}: {skipped}", err=True)
-        box = asked or task.bbox  # a task without a box may have taken that of a volume
-        if box is None:
-            return
-        seconds = perf_counter() - clock
-        state: Literal["done", "skipped"] = "skipped" if skipped else "done"
-        if ledger is not None:
-            check_hold()
-            ledger.write(
-                Record(
-                    bbox=str(box),
-                    job=delivery.job,
-                    task_id=delivery.task_id,
-                    state=state,
-                    skipped=skipped,
-                    attempts=delivery.attempt,
-                    worker=f"local-{os.getpid()}",
-                    seconds=seconds,
-                    voxels=box.voxels,
-                    pipeline=digest,
-                    started=started.isoformat(timespec="milliseconds"),
-                    finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    **task.measured(),
-                )
-            )
-        done = TaskFinished(
-            delivery.job, box, state, seconds, box.voxels, dict(task.seconds), task.device
-        )
-        publish(done, opened.subscribers)

@@ -12,15 +12,14 @@ from chunkflow_worker.report.timings import Timing, print_timings
 
 
 def show_summary(tasks: Sequence[Task], seconds: float) -> None:
-    """Print a table of the operators' seconds over the tasks that ran, on stderr. seconds: of the whole run."""
+    """Print on stderr a table of the seconds of each operator over these tasks.
+
+    seconds: of the whole run.
+    """
     timings = [Timing(task.seconds, task.bbox.voxels if task.bbox else 0) for task in tasks]
     print_timings(timings, stderr=True)
-    voxels = sum(timing.voxels for timing in timings)
-    speed = (
-        f", {voxels / 1e6:.1f} Mvoxel, {voxels / 1e6 / seconds:.2f} Mvoxel/s"
-        if voxels and seconds > 0
-        else ""
-    )
-    click.echo(
-        f"{len(tasks)} task{'s' * (len(tasks) != 1)} in {duration_text(seconds)}{speed}", err=True
-    )
+    count = f"{len(tasks)} task{'s' * (len(tasks) != 1)}"
+    mvoxels = sum(timing.voxels for timing in timings) / 1e6
+    is_known = mvoxels > 0 and seconds > 0
+    speed = f", {mvoxels:.1f} Mvoxel, {mvoxels / seconds:.2f} Mvoxel/s" if is_known else ""
+    click.echo(f"{count} in {duration_text(seconds)}{speed}", err=True)

@@ -17,7 +17,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.group(context_settings=_CONTEXT)
 @click.version_option(package_name="chunkflow-worker")
 def cli() -> None:
-    """Take boxes from a queue and run a chain of operators on each."""
+    """Take tasks from a queue and run a chain of operators on each."""
 
 
 @cli.command()
@@ -29,35 +29,36 @@ def cli() -> None:
 )
 @click.option("--queue", "-q", help="Name of the SQS queue.")
 @click.option(
-    "--ledger", help="Where task records go; log/ below the last saved volume when not given."
+    "--ledger",
+    help="Path for the records of tasks; by default log/ below the last volume that is saved.",
 )
-@click.option("--in-flight", type=int, help="Tasks worked on at the same time.")
+@click.option("--in-flight", type=int, help="Number of tasks to work on at the same time.")
 @click.option(
     "--lease",
     "lease_seconds",
     type=int,
-    help="Seconds after which a dead worker's task is visible again.",
+    help="Seconds after which the task of a dead worker becomes visible to others.",
 )
 @click.option(
     "--grace",
     "grace_seconds",
     type=float,
-    help="Seconds that tasks have to finish after SIGTERM; 1 when not given.",
+    help="Seconds that tasks have to finish after SIGTERM (default: 1).",
 )
 @click.option(
     "--task-time-limit",
     type=float,
-    help="Seconds after which a hung task fails and the worker ends.",
+    help="Seconds after which a task counts as hung: it fails, and the worker ends.",
 )
 @click.option(
     "--devices",
-    help="GPUs, one worker process each: 0,1,2 or UUIDs or all. One process when not given.",
+    help="GPUs, with one worker process for each: 0,1,2 or UUIDs or all (default: one process).",
 )
 def run(**options: Any) -> None:
     """Work on a queue until stopped.
 
-    Every option can be given as a variable, CHUNKFLOW_PIPELINE and so on: see `chunkflow-worker settings`. The same worker
-    runs as `celery -A chunkflow_worker worker`.
+    Each option can also be set as an environment variable, for example CHUNKFLOW_PIPELINE: see
+    `chunkflow-worker settings`. `celery -A chunkflow_worker worker` runs the same worker.
     """
     for name, value in options.items():
         if value is not None:
@@ -78,18 +79,18 @@ def run(**options: Any) -> None:
     "-c",
     type=click.IntRange(1),
     nargs=3,
-    help="Size of a task's box, to plan for; the pipeline's when not given.",
+    help="Size of a task's box to estimate for (default: that of the pipeline's tasks).",
 )
 @click.option(
     "--open",
     "open_it",
     is_flag=True,
-    help="Also open the volumes, load the models, and measure their memory.",
+    help="Also open the volumes, load the models and measure their memory.",
 )
 def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
-    """Validate a chain and print what it will do.
+    """Validate a pipeline file and print what it will do.
 
-    All faults are told at once, with exit status 2.
+    Reports all errors at once, with exit status 2.
     """
     from chunkflow_worker.cli.check import report
     from chunkflow_worker.pipeline.chain import Pipeline
@@ -101,18 +102,18 @@ def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool)
 @click.option(
     "--ready",
     is_flag=True,
-    help="Also ask whether volumes and models are open and the queue answers.",
+    help="Also check that volumes and models are open and that the queue answers.",
 )
 @click.option(
     "--live",
     is_flag=True,
-    help="Ask only whether the workers are alive; this is so when nothing is given.",
+    help="Check only that the workers are alive (default).",
 )
 def health(ready: bool, live: bool) -> None:
-    """Tell the health of this machine's workers, for probes.
+    """Show the health of the workers on this machine, for probes.
 
-    Exit status 0 or 1, and one line that says why. Reads the small files that workers leave in CHUNKFLOW_HEALTH_FOLDER (the
-    folder for temporary files when not set).
+    The exit status is 0 or 1, and one line says why. Reads the small files that workers write to
+    CHUNKFLOW_HEALTH_FOLDER (by default, the folder for temporary files).
     """
     from chunkflow_worker.service.health import probe
 
@@ -125,9 +126,9 @@ def health(ready: bool, live: bool) -> None:
 
 @cli.command()
 def schema() -> None:
-    """Print the JSON Schema of a pipeline file, for editors.
+    """Print the JSON Schema of a pipeline file.
 
-    They complete and check the file by it.
+    Editors use it to complete and check such files.
     """
     from chunkflow_worker.pipeline.schema import pipeline_schema
 
@@ -143,17 +144,17 @@ def settings() -> None:
 
 
 @cli.command("local-aws")
-@click.option("--port", default=0, help="Port; a free one when 0.")
+@click.option("--port", default=0, help="Port to listen on; 0 takes a free one.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on. Whoever reaches it may do anything.",
+    help="Address to listen on. Anybody who reaches it may do anything.",
 )
 def local_aws_command(port: int, host: str) -> None:
     """Serve a local AWS (SQS, S3, CloudWatch) until stopped.
 
-    Prints the variables that lead to it.
+    Prints the environment variables that point AWS clients to it.
     """
     import signal
     import threading
@@ -175,7 +176,7 @@ def main() -> None:
 
 
 def guarded(command: click.Command) -> None:
-    """Run a command; mistakes of the user end in a message, not a traceback."""
+    """Run a command; a mistake of the user ends it with a message, not a traceback."""
     try:
         command()
     except ChunkflowError as error:

@@ -1,18 +1,18 @@
-"""The ledger: one JSON record per task in object storage. It says what is done, what failed and why.
+"""The ledger: one JSON record per task in object storage, of what is done, what failed and why.
 
     <ledger>/<box>.json           the task is done, or was skipped
     <ledger>/<box>.failed.json    the last failure of a task that is not done
-    <ledger>/<box>.again.json     the record of an earlier success, when the same job did the task once more
+    <ledger>/<box>.again.json     the record of an earlier success, when one job did a task again
     <ledger>/jobs/<job>.json      what was enqueued
 
-A listing alone tells done from failed, and a late failure can never overwrite a success.
+A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,14 +23,16 @@ from chunkflow_worker.storage.files import Files
 
 _FAILED = ".failed"
 _AGAIN = ".again"
+_OF_FAILURES = {"error", "final", "log"}  # fields that the record of a success lacks
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a task left in a volume.
+    """What a task wrote to a volume.
 
-    bbox: in voxels of that mip. crc32: `checksum` of the voxels; empty where the encoding may change them.
+    bbox: in voxels of that mip.
+    crc32: `checksum` of the voxels; empty where the encoding may change them.
     nan: voxels that were NaN before they became integers.
     """
 
@@ -42,11 +44,15 @@ class Written:
 
 
 class Record(BaseModel):
-    """What is known of one task. Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601.
+    """The record of one task.
 
-    patches, patches_skipped: that the net ran on, and that were known to be zero. waited: for the device, beside `timer`.
-    written: what the task left in volumes, for `verify`. log: what a failed task's worker logged meanwhile.
-    The names `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
+    Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601. The names
+    `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
+
+    patches, patches_skipped: that the net ran on, and that were known to be zero.
+    waited: for the device; not part of `timer`.
+    written: what the task wrote to volumes, for `verify`.
+    log: what the worker logged while a task failed.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -81,7 +87,8 @@ class Record(BaseModel):
 class JobRecord(BaseModel):
     """What a producer enqueued.
 
-    tasks: number of boxes. grid: the options that make them. enqueued, began: when its last and first part were sent.
+    tasks: number of boxes. grid: the options that make them.
+    began, enqueued: when its first and its last part were sent.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -96,14 +103,29 @@ class JobRecord(BaseModel):
     began: str = ""
 
     def boxes(self) -> Boxes:
-        """The boxes that the job was enqueued with. Raises ConfigError when this version can't read the record."""
+        """The boxes that the job was enqueued with.
+
+        Raises ConfigError when this version can't read the record.
+        """
         try:
             bounds = BoundingBox.parse(self.bounds) if self.bounds else None
             return Grid.model_validate(self.grid).boxes(bounds)
         except ValueError as error:
-            raise ConfigError.one(
-                f"job {self.job}", "grid", f"its record can't be read: {error}"
-            ) from None
+            problem = f"its record can't be read: {error}"
+            raise ConfigError.one(f"job {self.job}", "grid", problem) from None
+
+
+class Listing(NamedTuple):
+    """Boxes as text.
+
+    done: recorded as done or skipped. failed: not done, and the last attempt failed.
+    again: that one job did more than once, as far as the ledger knows: of two workers that record
+        the same box at the same instant, neither sees the other.
+    """
+
+    done: set[str]
+    failed: set[str]
+    again: set[str]
 
 
 class Ledger:
@@ -115,27 +137,32 @@ class Ledger:
         self.path = self._files.path
 
     def write(self, record: Record) -> None:
-        """Write the record of a task and take away what it supersedes. Raises StorageUnavailable."""
+        """Write the record of a task and remove what it supersedes. Raises StorageUnavailable."""
         if record.state == "failed":
-            if not self.is_done(record.bbox):
-                self._files.put_json(
-                    f"{record.bbox}{_FAILED}.json", record.model_dump(exclude_defaults=True)
-                )
-            return
-        earlier = _valid(Record, self._files.get_json(f"{record.bbox}.json"))
+            self._write_failure(record)
+        else:
+            self._write_success(record)
+
+    def _write_failure(self, record: Record) -> None:
+        if not self.is_done(record.bbox):
+            content = record.model_dump(exclude_defaults=True)
+            self._files.put_json(f"{record.bbox}{_FAILED}.json", content)
+
+    def _write_success(self, record: Record) -> None:
+        box = record.bbox
+        earlier = _valid(Record, self._files.get_json(f"{box}.json"))
         if earlier is not None and earlier.job == record.job:
-            self._files.put_json(
-                f"{record.bbox}{_AGAIN}.json", earlier.model_dump(exclude={"error", "final", "log"})
-            )
+            self._files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
         elif earlier is not None:
-            self._files.delete(f"{record.bbox}{_AGAIN}.json")
-        self._files.put_json(
-            f"{record.bbox}.json", record.model_dump(exclude={"error", "final", "log"})
-        )
-        self._files.delete(f"{record.bbox}{_FAILED}.json")
+            self._files.delete(f"{box}{_AGAIN}.json")
+        self._files.put_json(f"{box}.json", record.model_dump(exclude=_OF_FAILURES))
+        self._files.delete(f"{box}{_FAILED}.json")
 
     def remove(self, bbox: BoundingBox | str) -> None:
-        """Take away what is known of a task, so that it counts as not done. Raises StorageUnavailable."""
+        """Remove the records of a task, so that it is not done any more.
+
+        Raises StorageUnavailable.
+        """
         for suffix in ("", _FAILED, _AGAIN):
             self._files.delete(f"{bbox}{suffix}.json")
 
@@ -148,7 +175,10 @@ class Ledger:
         return None
 
     def is_done(self, bbox: BoundingBox | str, task_id: str | None = None) -> bool:
-        """True when the task is recorded done or skipped, and by the message `task_id` when that is given."""
+        """True when the task is recorded as done or skipped.
+
+        task_id: only a record by this message counts.
+        """
         found = self._files.get_json(f"{bbox}.json")
         return isinstance(found, dict) and (task_id is None or found.get("task_id") == task_id)
 
@@ -157,20 +187,20 @@ class Ledger:
         done, failed, _ = self.listing()
         return done, failed
 
-    def listing(self) -> tuple[set[str], set[str], set[str]]:
-        """Boxes that are done (or skipped), whose last attempt failed, and that one job did more than once, as text.
-
-        The last are those known: of two workers that record the same box at the same instant, neither sees the other.
-        """
+    def listing(self) -> Listing:
+        """The boxes of all records, without reading the records."""
         names = [n.removesuffix(".json") for n in self._files.list() if n.endswith(".json")]
         done = {n for n in names if not n.endswith((_FAILED, _AGAIN))}
         failed, again = (
             {n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN)
         )
-        return done, failed - done, again & done
+        return Listing(done, failed - done, again & done)
 
     def records(self, boxes: Iterable[str], failed: bool = False) -> Iterator[Record]:
-        """The records of many boxes; those absent or of another service are left out."""
+        """The records of many boxes, without those that are missing or of another service.
+
+        failed: the records of failures instead of successes.
+        """
         suffix = _FAILED if failed else ""
         for found in self._files.get_jsons([f"{b}{suffix}.json" for b in boxes]):
             record = _valid(Record, found)
@@ -188,7 +218,7 @@ class Ledger:
 
 
 def _valid(kind: type[_Kind], content: Any) -> _Kind | None:
-    """chunkflow's own task logs may lie below the same path, under the same names; they are no records."""
+    """None for what is no record: chunkflow's own task logs may have the same names."""
     try:
         return kind.model_validate(content)
     except ValidationError:
@@ -196,7 +226,7 @@ def _valid(kind: type[_Kind], content: Any) -> _Kind | None:
 
 
 def default_path(operators: Iterable[dict[str, Any]]) -> str | None:
-    """Where the ledger of a configured chain lies: ``log`` below the last volume it saves; None if it saves none."""
+    """The default ledger of a chain: ``log`` below the last volume that it saves, if any."""
     paths = [
         o.get("volume_path")
         for o in operators

@@ -15,15 +15,23 @@ from typing import Any
 from chunkflow_worker.errors import ConfigError
 
 _POLL_SECONDS = 0.1
+_LOCKED_CALLS = (
+    "send_message",
+    "delete_message",
+    "change_message_visibility",
+    "get_queue_attributes",
+    "purge_queue",
+)
 
 
 @contextmanager
 def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
-    """Serve until the block ends; yields the environment variables that lead every AWS client to it.
+    """Serve until the block ends; yields the environment variables that point AWS clients to it.
 
-    port: 0 takes a free one. host: the address to listen on; anybody who reaches it may read and write all.
     What was stored is gone when the block ends.
-    Raises ConfigError when the extra is not installed, and when nothing can listen there, for example where another server does.
+    port: 0 takes a free one.
+    host: the address to listen on; anybody who reaches it may read and write everything.
+    Raises ConfigError when the extra is not installed, and when the address is not free.
     """
     try:
         from moto.server import ThreadedMotoServer
@@ -54,20 +62,23 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
 
 
 def _try_to_listen(host: str, port: int) -> None:
-    """moto's server would say nothing, and never be ready."""
+    """Raises ConfigError where moto's server would wait for ever, without a message."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))
         except (OSError, OverflowError) as error:
-            cure = "give another --port, or none to take a free one, and as --host an address of this machine"
+            cure = "give an address of this machine as --host, and a free --port, or none"
             problem = f"cannot be listened on: {getattr(error, 'strerror', None) or error}"
             raise ConfigError.one("local AWS", f"{host}:{port}", problem, cure) from None
 
 
 @cache
 def _queue_calls_one_at_a_time() -> None:
-    """moto's queues are not made for threads: of two receives at once, both may take a message, or one may fail."""
+    """moto's queues are not made for threads.
+
+    Of two receives at the same time, both may take the same message, or one may fail.
+    """
     from moto.sqs.models import SQSBackend
 
     lock = threading.RLock()
@@ -95,12 +106,6 @@ def _queue_calls_one_at_a_time() -> None:
 
         return poll
 
-    for name in (
-        "send_message",
-        "delete_message",
-        "change_message_visibility",
-        "get_queue_attributes",
-        "purge_queue",
-    ):
+    for name in _LOCKED_CALLS:
         setattr(SQSBackend, name, locked(getattr(SQSBackend, name)))
     SQSBackend.receive_message = polling(SQSBackend.receive_message)  # type: ignore[method-assign]

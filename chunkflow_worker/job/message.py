@@ -1,7 +1,8 @@
-"""What travels on the queue: one JSON message per box. Data only; it names no code, no path and no plugin.
+"""What travels on the queue: one JSON message per box.
 
-The envelope is Celery's message protocol 2 as kombu writes it to SQS, built by hand so that a producer can send ten
-to a request without loading Celery.
+It is data only, and names no code, no path and no plugin. The envelope is Celery's message
+protocol 2 as kombu writes it to SQS. It is built by hand, so that a producer can send ten messages
+in a request without loading Celery.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def decode(kwargs: Mapping[str, Any]) -> TaskMessage:
 def open_envelope(body: str, queue: str) -> tuple[TaskMessage, str]:
     """Check a whole SQS body before anything acts on it; returns the message and its task id.
 
-    Raises MessageMalformed for whatever a worker could not run, since such a message would end Celery's consumer.
+    Raises MessageMalformed for everything that a worker could not run, since such a message would
+    end Celery's consumer.
     """
     envelope = _json(body)
     if envelope is None:
@@ -111,7 +113,7 @@ def open_envelope(body: str, queue: str) -> tuple[TaskMessage, str]:
         raise MessageMalformed(f"headers.task is {headers.get('task')!r}, not {TASK_NAME!r}")
     task_id = headers.get("id")
     if not isinstance(task_id, str) or not 0 < len(task_id) <= 100 or not task_id.isprintable():
-        raise MessageMalformed("headers.id is missing or no plain text of 1 to 100 characters")
+        raise MessageMalformed("headers.id is missing or not plain text of 1 to 100 characters")
     if (
         envelope.get("content-type") != "application/json"
         or envelope.get("content-encoding") != "utf-8"
@@ -138,7 +140,10 @@ def open_envelope(body: str, queue: str) -> tuple[TaskMessage, str]:
 
 
 def pipeline_digest(operators: list[Any]) -> str:
-    """Digest of the configured operators, the same for producer and worker: comments and key order do not matter."""
+    """Digest of the configured operators, the same for producer and worker.
+
+    Comments and the order of keys do not matter.
+    """
     canonical = json.dumps(operators, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

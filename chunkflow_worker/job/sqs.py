@@ -10,7 +10,8 @@ from typing import Any
 
 from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError, RetryableError
 
-MAX_VISIBILITY_SECONDS = 43_200
+MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
+MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
 
 
 class QueueUnavailable(RetryableError):
@@ -31,13 +32,23 @@ class Queue:
     max_receives: int
     visibility_seconds: int
 
+    @property
+    def lease_seconds(self) -> int:
+        """The lease on its messages unless a user sets one: the visibility timeout, in limits.
+
+        A renewal needs some seconds, and a task of a dead worker should not wait for long.
+        """
+        return min(max(self.visibility_seconds, MIN_LEASE_SECONDS), MAX_DEFAULT_LEASE_SECONDS)
+
 
 def make_client(
     region: str, read_seconds: float = 10, connections: int = 10, attempts: int = 3
 ) -> Any:
-    """An SQS client with short timeouts and adaptive retries; endpoint and credentials come from the environment.
+    """An SQS client with short timeouts and adaptive retries.
 
-    connections: how many threads can use it at the same time. attempts: requests in all; 1 for no retry.
+    Endpoint and credentials come from the environment.
+    connections: how many threads can use it at the same time.
+    attempts: number of requests, the first included; 1 for no retry.
     Raises ConfigError for an environment that boto3 refuses.
     """
     import boto3
@@ -65,10 +76,11 @@ def make_client(
 
 
 def _refuse_torn_answers(client: Any, limit: int) -> None:
-    """Try again when an answer broke off, then raise ResponseStreamingError; botocore takes what came for an empty answer.
+    """Retry when an answer was cut off, then raise ResponseStreamingError.
 
-    Only for the operations whose answers are read. Of those that were received in an answer that broke off, messages return
-    when their visibility timeout ends.
+    botocore takes an answer that was cut off for an empty one. Only the operations whose answers
+    matter are retried: messages that were lost with an answer to ReceiveMessage become visible
+    again after their visibility timeout.
     """
     from botocore.exceptions import ResponseStreamingError
 
@@ -76,11 +88,14 @@ def _refuse_torn_answers(client: Any, limit: int) -> None:
         if response is None:
             return None
         answer = response[0]
-        came, told = len(answer.content), int(answer.headers.get("content-length", 0))
-        if came >= told:
+        received = len(answer.content)
+        expected = int(answer.headers.get("content-length", 0))
+        if received >= expected:
             return None
         if attempts >= limit:
-            raise ResponseStreamingError(error=f"the answer broke off after {came} of {told} bytes")
+            raise ResponseStreamingError(
+                error=f"the answer was cut off after {received} of {expected} bytes"
+            )
         return 0.5 * attempts  # seconds until the next attempt
 
     for operation in ("GetQueueUrl", "GetQueueAttributes", "SendMessageBatch"):
@@ -108,49 +123,59 @@ def sqs_errors(subject: str) -> Iterator[None]:
 def find_queue(client: Any, name: str) -> Queue:
     """Look up a queue that must have a dead-letter queue.
 
-    Raises ConfigError when there is no such queue, or when it has no redrive policy: without one, Celery would delete
-    failed messages. Raises QueueUnavailable when SQS can't be reached.
+    Raises ConfigError when there is no such queue, or when it has no redrive policy: without one,
+    Celery would delete failed messages. Raises QueueUnavailable when SQS can't be reached.
     """
+    create = f"chunkflow-producer queue create {name}"
     with sqs_errors(f"queue {name}"):
         try:
             url = client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
-            raise ConfigError.one(
-                "queue",
-                name,
-                f"there is no such queue in {client.meta.region_name}",
-                f"set AWS_REGION if it is in another region, or make it with: chunkflow-producer queue create {name}",
-            ) from None
+            problem = f"there is no such queue in {client.meta.region_name}"
+            cure = f"set AWS_REGION if it is in another region, or make it with: {create}"
+            raise ConfigError.one("queue", name, problem, cure) from None
         answer = client.get_queue_attributes(
             QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"]
         )["Attributes"]
         policy = json.loads(answer.get("RedrivePolicy", "{}"))
         if not policy:
-            raise ConfigError.one(
-                "queue",
-                name,
-                "has no dead-letter queue",
-                f"give it one with: chunkflow-producer queue create {name}",
-            )
+            problem = "has no dead-letter queue"
+            raise ConfigError.one("queue", name, problem, f"give it one with: {create}")
         dead_name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
         try:
             dead_url = client.get_queue_url(QueueName=dead_name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
-            raise ConfigError.one(
-                "queue",
-                name,
-                f"its dead-letter queue {dead_name} is gone",
-                f"make it with: chunkflow-producer queue create {name}",
-            ) from None
+            problem = f"its dead-letter queue {dead_name} is gone"
+            raise ConfigError.one("queue", name, problem, f"make it with: {create}") from None
     return Queue(
         name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"])
     )
 
 
+def receive(
+    client: Any, url: str, count: int, wait_seconds: int, visibility_seconds: int | None = None
+) -> list[dict[str, Any]]:
+    """Wait for messages, at most `count` (10 are SQS's limit); raises what boto3 raises.
+
+    visibility_seconds: how long they are hidden; None for the queue's own timeout.
+    """
+    hidden = {} if visibility_seconds is None else {"VisibilityTimeout": visibility_seconds}
+    answer = client.receive_message(
+        QueueUrl=url,
+        MaxNumberOfMessages=count,
+        WaitTimeSeconds=wait_seconds,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        **hidden,
+    )
+    messages: list[dict[str, Any]] = answer.get("Messages", [])
+    return messages
+
+
 def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:
     """Send `body` to `target_url`, then delete the message from `source_url`.
 
-    In this order nothing can be lost; cut in between, the message is there twice, which tasks allow for.
+    In this order nothing can be lost. If it is interrupted in between, the message is there twice,
+    which tasks allow for.
     """
     client.send_message(QueueUrl=target_url, MessageBody=body)
     client.delete_message(QueueUrl=source_url, ReceiptHandle=receipt)

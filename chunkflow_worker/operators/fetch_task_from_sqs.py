@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from functools import partial
 from threading import Event, Lock
 from typing import Any, ClassVar, Literal
 
 from chunkflow_worker.config.options import field
 from chunkflow_worker.config.settings import Settings
-from chunkflow_worker.errors import MessageMalformed, PipelineMismatch, Preempted
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.errors import PipelineMismatch, Preempted
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.inbox import Inbox, Received
 from chunkflow_worker.job.lease import Lease
-from chunkflow_worker.job.message import MAX_ATTEMPTS, encode, open_envelope
 from chunkflow_worker.job.sqs import (
     MAX_VISIBILITY_SECONDS,
-    Queue,
+    MIN_LEASE_SECONDS,
     QueueUnavailable,
     find_queue,
     make_client,
-    move,
-    sqs_errors,
 )
 from chunkflow_worker.pipeline.operator import TaskSource
-from chunkflow_worker.pipeline.task import Delivery, Task
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 5
-_LEASE_SECONDS = (3, 120)  # limits of what is taken over from the queue, as in workers
 
 
 class FetchTaskFromSqs(TaskSource):
@@ -57,7 +55,7 @@ class FetchTaskFromSqs(TaskSource):
     visibility_timeout: int | None = field(
         None,
         flag="-v",
-        ge=_LEASE_SECONDS[0],
+        ge=MIN_LEASE_SECONDS,
         le=MAX_VISIBILITY_SECONDS,
         help="Seconds that a message stays hidden when this process dies, extended while its task runs; "
         "the queue's own when not given, but from 3 to 120.",
@@ -72,102 +70,75 @@ class FetchTaskFromSqs(TaskSource):
 
     def tasks(self) -> Iterator[Task]:
         region = Settings.load().region
-        client = make_client(region, read_seconds=_POLL_SECONDS + 10)
-        queue = find_queue(client, self.queue_name)
-        shortest, longest = _LEASE_SECONDS
-        seconds = self.visibility_timeout or min(max(queue.visibility_seconds, shortest), longest)
-        inbox = _Inbox(client, make_client(region, read_seconds=3, attempts=1), queue, seconds)
+        receiver = make_client(region, read_seconds=_POLL_SECONDS + 10)
+        queue = find_queue(receiver, self.queue_name)
+        seconds = self.visibility_timeout or queue.lease_seconds
+        inbox = Inbox(receiver, receiver, queue, _POLL_SECONDS, seconds, plain_boxes=True)
+        intake = _Intake(inbox, make_client(region, read_seconds=3, attempts=1), seconds)
         taken = empty = 0
-        while taken != self.num and not inbox.closed.is_set():
+        while taken != self.num and not intake.closed.is_set():
             try:
-                received = inbox.receive()
+                received = intake.receive()
             except QueueUnavailable as error:
                 if empty >= self.retry_times:
                     raise
                 log.warning("asking again: %s", error)
-                inbox.closed.wait(_POLL_SECONDS)
-                received = None
-            if received is None:
-                empty += 1
-                if empty > self.retry_times:
-                    return
-                continue
-            empty = 0
-            task = inbox.task(received)
-            if task is not None:
+                intake.closed.wait(_POLL_SECONDS)
+                received = Received([])
+            nothing_came = not received.deliveries and not received.refused
+            empty = empty + 1 if nothing_came else 0
+            if empty > self.retry_times:
+                return
+            for task in intake.tasks(received.deliveries):
                 taken += 1
                 yield task
 
 
 @dataclass(frozen=True)
-class _Inbox:
-    """Receives messages of one queue.
+class _Intake:
+    """Takes tasks from a queue.
 
-    heartbeat: the client for renewals. seconds: of a lease. closed: set when a task failed. asking: held while SQS is asked.
+    heartbeat: the SQS client for renewals. seconds: of a lease.
+    closed: set when a task failed.
+    asking: held while SQS is asked for messages.
     """
 
-    client: Any
+    inbox: Inbox
     heartbeat: Any
-    queue: Queue
     seconds: int
     closed: Event = attribute(default_factory=Event)
     asking: Lock = attribute(default_factory=Lock)
     outage: Outage = attribute(default_factory=lambda: Outage("SQS (lease renewal)"))
 
-    def receive(self) -> dict[str, Any] | None:
-        """The next message; None when none came, or a task failed meanwhile. Raises QueueUnavailable."""
-        with self.asking, sqs_errors(f"queue {self.queue.name}"):
-            if self.closed.is_set():
-                return None
-            answer = self.client.receive_message(
-                QueueUrl=self.queue.url,
-                MaxNumberOfMessages=1,
-                WaitTimeSeconds=_POLL_SECONDS,
-                VisibilityTimeout=self.seconds,
-                AttributeNames=["ApproximateReceiveCount"],
-            )
-        messages: list[dict[str, Any]] = answer.get("Messages", [])
-        return messages[0] if messages else None
+    def receive(self) -> Received:
+        """The next message; nothing once a task has failed. Raises QueueUnavailable."""
+        with self.asking:
+            return Received([]) if self.closed.is_set() else self.inbox.receive()
 
-    def task(self, received: dict[str, Any]) -> Task | None:
-        """The task of a message; None when it is malformed, and goes to the dead letters, or came too late to be run."""
-        receipt, receives = (
-            received["ReceiptHandle"],
-            int(received["Attributes"]["ApproximateReceiveCount"]),
-        )
-        try:
-            box, delivery, body = _read(received, receives, self.queue.name)
-        except MessageMalformed as error:
-            log.error(
-                "refused message %s, moved to the dead letters: %s",
-                received.get("MessageId"),
-                error,
-            )
-            with sqs_errors("moving a message to the dead-letter queue"):
-                move(
-                    self.client,
-                    received["Body"],
-                    self.queue.url,
-                    receipt,
-                    self.queue.dead_letter_url,
-                )
-            return None
-        lease = Lease(
-            self.client,
-            self.queue,
-            receipt,
+    def tasks(self, deliveries: Iterable[Delivery]) -> Iterator[Task]:
+        """Their tasks; once a task has failed, messages are given back instead."""
+        for delivery in deliveries:
+            lease = self._lease(delivery)
+            if self.closed.is_set():
+                lease.give_back()
+            else:
+                hold = partial(self._hold, lease)
+                yield Task(bbox=delivery.message.box, delivery=delivery, hold=hold)
+
+    def _lease(self, delivery: Delivery) -> Lease:
+        inbox = self.inbox
+        return Lease(
+            inbox.client,
+            inbox.queue,
+            delivery,
             self.seconds,
             heartbeat=self.heartbeat,
             outage=self.outage,
         )
-        if self.closed.is_set():
-            lease.give_back(body)
-            return None
-        return Task(bbox=box, delivery=Delivery(**delivery, hold=lambda: self._hold(lease, body)))
 
     @contextmanager
-    def _hold(self, lease: Lease, body: str) -> Iterator[Callable[[], None]]:
-        """Keep the message hidden in the block, then delete it. body: of the one that takes its place when it is given back."""
+    def _hold(self, lease: Lease) -> Iterator[Callable[[], None]]:
+        """Keep the message hidden in the block, then delete it."""
         try:
             with lease:
                 yield lease.check
@@ -175,36 +146,15 @@ class _Inbox:
                 lease.acknowledge()
         except BaseException as error:
             self.closed.set()
-            try:
-                if isinstance(error, (Preempted, PipelineMismatch, KeyboardInterrupt)):
-                    lease.give_back(body)
-                else:
-                    with self.asking:  # else the poll that is open would receive it at once
-                        lease.set_delay(0)
-            except QueueUnavailable as failure:
-                log.warning("the message returns when its lease ends: %s", failure)
+            self._settle(lease, error)
             raise
 
-
-def _read(
-    received: dict[str, Any], receives: int, queue: str
-) -> tuple[BoundingBox, dict[str, Any], str]:
-    """The box of a message, what else is told of its delivery, and the body of a copy. Raises MessageMalformed."""
-    body: str = received["Body"]
-    try:
-        box = BoundingBox.parse(body.strip())
-    except ValueError:
-        message, task_id = open_envelope(body, queue)
-        spent = min(message.attempts + receives - 1, MAX_ATTEMPTS)
-        told = {
-            "job": message.job,
-            "task_id": task_id,
-            "pipeline": message.pipeline,
-            "attempt": message.attempts + receives,
-        }
-        return (
-            message.box,
-            told,
-            encode(message.model_copy(update={"attempts": spent}), queue, task_id),
-        )
-    return box, {"task_id": received["MessageId"], "attempt": receives}, body
+    def _settle(self, lease: Lease, error: BaseException) -> None:
+        try:
+            if isinstance(error, (Preempted, PipelineMismatch, KeyboardInterrupt)):
+                lease.give_back()
+            else:
+                with self.asking:  # else the open poll would receive the message at once
+                    lease.set_delay(0)
+        except QueueUnavailable as failure:
+            log.warning("the message becomes visible again when its lease expires: %s", failure)

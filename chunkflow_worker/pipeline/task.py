@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
 
 if TYPE_CHECKING:
@@ -36,23 +37,6 @@ def _no_hold() -> AbstractContextManager[Callable[[], None]]:
     return nullcontext(lambda: None)
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """How a task reached a local run.
-
-    job, task_id, pipeline: what its message says, for its record; `pipeline` is the digest of the chain that it is for, empty
-        when any will do. attempt: counted from 1.
-    hold: to be entered for the time of the work on it, in the thread that does it. It yields a check, which raises when the task
-        has become another's. When the block ends, the task is done; when it raises, the task goes back to where it came from.
-    """
-
-    job: str = "local"
-    task_id: str = ""
-    pipeline: str = ""
-    attempt: int = 1
-    hold: Callable[[], AbstractContextManager[Callable[[], None]]] = _no_hold
-
-
 @dataclass
 class Task:
     """What travels through a chain.
@@ -68,7 +52,10 @@ class Task:
     progress: told, in a few words, how far the operator that is running has come.
     bytes_read, bytes_written: size of the arrays that went through storage, before compression.
     written: what was stored where.
-    delivery: how it reached a local run.
+    delivery: the message that it came with; None where nobody sent one.
+    hold: to be entered for the time of the work on it, in the thread that does it. It yields a check,
+        which raises when another worker may have the task by now. When the block ends, the task is
+        done; when it raises, the task goes back to where it came from.
     """
 
     bbox: BoundingBox | None = None
@@ -84,7 +71,10 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
-    delivery: Delivery = field(default=Delivery(), repr=False)
+    delivery: Delivery | None = field(default=None, repr=False)
+    hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
+        default=_no_hold, repr=False
+    )
 
     def chunk(self, name: str) -> Chunk:
         """The chunk of that name. Raises ChunkMismatch when there is none."""
@@ -136,7 +126,7 @@ class Task:
         whole = all(
             n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
         )
-        return self.bbox.coarse(factor) if whole else None
+        return self.bbox.downsample(factor) if whole else None
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without the margins that it still has around the task's box."""
@@ -146,20 +136,6 @@ class Task:
             return chunk
         box = box.clip(chunk.bounds) if chunk.bounds else box
         return chunk.cutout(box) if box is not None and chunk.bbox.contains(box) else chunk
-
-    def measured(self) -> dict[str, Any]:
-        """What its record says about the work."""
-        return {
-            "compute_device": self.device,
-            "precision": self.precision,
-            "patches": self.patches,
-            "patches_skipped": self.patches_skipped,
-            "waited": self.waited,
-            "timer": dict(self.seconds),
-            "bytes_read": self.bytes_read,
-            "bytes_written": self.bytes_written,
-            "written": list(self.written),
-        }
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -1,4 +1,7 @@
-"""Composition root: settings, pipeline, queue and worker become one Celery application. Only this file uses Celery."""
+"""Composition root: settings, pipeline, queue and worker become one Celery application.
+
+Only this file uses Celery.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,25 @@ from kombu.entity import Queue as KombuQueue
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import TASK_NAME
-from chunkflow_worker.job.sqs import Queue, find_queue, make_client
+from chunkflow_worker.job.sqs import find_queue, make_client
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.scrub import ScrubFilter, scrub
-from chunkflow_worker.service.transport import poller
+from chunkflow_worker.service.poller import Poller
+from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
+
+_ANSWER_SECONDS = 5  # that SQS may take beyond the length of a long poll
+_CHATTY = ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles")
 
 
 def make_app(settings: Settings | None = None) -> Celery:
     """The Celery application of a worker.
 
-    Raises ConfigError when settings, pipeline or queue are wrong, QueueUnavailable when SQS can't be reached.
+    Raises ConfigError when settings, pipeline or queue are wrong, QueueUnavailable when SQS can't
+    be reached.
     """
     settings = settings or Settings.load()
     _set_up_logging(settings)
@@ -39,67 +48,70 @@ def make_app(settings: Settings | None = None) -> Celery:
             "give the path of a pipeline file, by --pipeline or here",
         )
     pipeline = Pipeline.load(settings.pipeline)
-    queue = find_queue(make_client(settings.region), settings.queue)
-    worker = Worker(settings, pipeline, queue)
+    poller = Poller(_inbox(settings))
+    worker = Worker(settings, pipeline, poller)
     app = Celery("chunkflow_worker", set_as_current=False)
-    app.conf.update(
-        broker_url="sqs://",
-        broker_transport="chunkflow_worker.service.transport:Transport",
-        broker_transport_options={
-            "region": settings.region,
-            "predefined_queues": {queue.name: {"url": queue.url}},
-        },
-        broker_connection_retry_on_startup=True,
-        task_queues=[KombuQueue(queue.name)],
-        task_default_queue=queue.name,
-        task_create_missing_queues=False,
-        task_acks_late=True,
-        task_acks_on_failure_or_timeout=False,
-        task_ignore_result=True,
-        accept_content=["json"],
-        result_backend=None,
-        worker_pool="threads",
-        worker_concurrency=settings.in_flight,
-        worker_prefetch_multiplier=1,
-        worker_enable_remote_control=False,
-        worker_send_task_events=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-    )
+    app.conf.update(_configuration(settings, poller))
 
-    @app.task(name=TASK_NAME, bind=True, acks_late=True, ignore_result=True)
+    @app.task(name=TASK_NAME, bind=True, acks_late=True, ignore_result=True, shared=False)
     def task(self: Task, **kwargs: Any) -> None:
-        message = self.request.properties["delivery_info"]["sqs_message"]
-        worker.run(
-            kwargs,
-            self.request.id,
-            message["ReceiptHandle"],
-            int(message["Attributes"]["ApproximateReceiveCount"]),
-        )
+        worker.run(self.request.properties["delivery_info"]["sqs_message"]["Delivery"])
 
-    _connect_signals(worker, settings, queue)
+    _connect_signals(worker)
     return app
 
 
+def _inbox(settings: Settings) -> Inbox:
+    client = make_client(settings.region)
+    receiver = make_client(settings.region, read_seconds=settings.poll_seconds + _ANSWER_SECONDS)
+    return Inbox(client, receiver, find_queue(client, settings.queue), settings.poll_seconds)
+
+
+def _configuration(settings: Settings, poller: Poller) -> dict[str, Any]:
+    queue = poller.queue
+    return {
+        "broker_url": "sqs://",
+        "broker_transport": "chunkflow_worker.service.transport:Transport",
+        "broker_transport_options": {
+            "region": settings.region,
+            "predefined_queues": {queue.name: {"url": queue.url}},
+            POLLER: poller,
+        },
+        "broker_connection_retry_on_startup": True,
+        "task_queues": [KombuQueue(queue.name)],
+        "task_default_queue": queue.name,
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_acks_on_failure_or_timeout": False,
+        "task_ignore_result": True,
+        "accept_content": ["json"],
+        "result_backend": None,
+        "worker_pool": "threads",
+        "worker_concurrency": settings.in_flight,
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+    }
+
+
 def _set_up_logging(settings: Settings) -> None:
-    who = (
-        settings.worker_name.replace("%", "%%") + " "
-        if "worker_name" in settings.model_fields_set
-        else ""
-    )
+    is_named = "worker_name" in settings.model_fields_set
+    name = settings.worker_name.replace("%", "%%") + " " if is_named else ""
     logging.basicConfig(
-        level=settings.log_level, format=f"%(asctime)s %(levelname)s {who}%(message)s"
+        level=settings.log_level, format=f"%(asctime)s %(levelname)s {name}%(message)s"
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScrubFilter())
-    for name in ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for logger in _CHATTY:
+        logging.getLogger(logger).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser")
 
 
-def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
-    heeded = active_stop_signals()
+def _connect_signals(worker: Worker) -> None:
+    active = active_stop_signals()
 
     @signals.setup_logging.connect(weak=False)
     def keep_our_logging(**_: Any) -> None:
@@ -107,20 +119,18 @@ def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
 
     @signals.worker_init.connect(weak=False)
     def open_worker(sender: Any, **_: Any) -> None:
-        pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
-        if "thread" not in pool:
-            raise SystemExit(
-                f"error: chunkflow-worker runs in Celery's threads pool only, not in {pool}; leave out --pool"
-            )
+        _check_pool(sender)
 
         def leave(*_: Any) -> None:
-            """Until the worker is ready there is nothing to give back. SystemExit would pass for a fault of an operator."""
+            """Until the worker is ready, there is nothing to give back.
+
+            SystemExit would be taken for an error of an operator.
+            """
             worker.close()
             os._exit(0)
 
-        for number in heeded:
+        for number in active:
             signal.signal(number, leave)
-        poller.configure(queue, settings.region, settings.poll_seconds)
         try:
             worker.open()
         except ChunkflowError as error:  # Celery would log it and go on
@@ -129,14 +139,14 @@ def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
 
     @signals.worker_ready.connect(weak=False)
     def drain_on_every_signal(**_: Any) -> None:
-        """Celery's own handlers restart the worker on SIGHUP, and fail in the threads pool on SIGQUIT."""
+        """Celery's own restart the worker on SIGHUP, and fail in the threads pool on SIGQUIT."""
 
         def drain(*_: Any) -> None:
             worker.stop()
             state.should_stop = 0
 
         for number in STOP_SIGNALS:
-            signal.signal(number, drain if number in heeded else signal.SIG_IGN)
+            signal.signal(number, drain if number in active else signal.SIG_IGN)
 
     @signals.worker_shutting_down.connect(weak=False)
     def stop_worker(**_: Any) -> None:
@@ -144,9 +154,17 @@ def _connect_signals(worker: Worker, settings: Settings, queue: Queue) -> None:
 
     @signals.worker_shutdown.connect(weak=False)
     def close_worker(**_: Any) -> None:
-        poller.close()
+        worker.poller.close()
         worker.close()
-        for number in (
-            STOP_SIGNALS
-        ):  # nothing is left to give back, and Python's end would make a late one fatal
+        # Nothing is left to give back, and while Python ends, a late signal would be fatal.
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _check_pool(sender: Any) -> None:
+    pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
+    if "thread" not in pool:
+        raise SystemExit(
+            f"error: chunkflow-worker runs only in Celery's threads pool, not in {pool}; "
+            "remove --pool"
+        )

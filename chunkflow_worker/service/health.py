@@ -1,4 +1,7 @@
-"""The state that a worker leaves in a small file, and what a probe makes of it. Loads nothing heavy."""
+"""The state of a worker in a small file, and what a health probe concludes from it.
+
+Loads nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,33 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 STALE_SECONDS = 30.0
 _NAME = "chunkflow-worker-{}.health"
+
+
+Phase = Literal["opening", "running", "stopping"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """The state of a worker. Times are seconds.
+
+    turn_age, turn_limit: since the poll loop last came round, and how long that may be.
+    lost_seconds: for which a task has been running on after its lease was lost; 0 when none does.
+    queue_answers: False while SQS does not answer.
+    """
+
+    name: str
+    phase: Phase
+    turn_age: float
+    turn_limit: float
+    lost_seconds: float
+    lease_seconds: float
+    queue_answers: bool
 
 
 def health_folder(folder: str | None = None) -> Path:
@@ -19,15 +44,16 @@ def health_folder(folder: str | None = None) -> Path:
 
 
 class HealthFile:
-    """The file of this process."""
+    """The health file of this process."""
 
     def __init__(self, folder: str | None):
         self._path = health_folder(folder) / _NAME.format(os.getpid())
 
-    def write(self, **state: Any) -> None:
-        """Write it whole, by rename. Raises OSError."""
+    def write(self, health: Health) -> None:
+        """Write it as a whole, by rename. Raises OSError."""
         part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(state | {"pid": os.getpid(), "written": time.time()}))
+        state = asdict(health) | {"pid": os.getpid(), "written": time.time()}
+        part.write_text(json.dumps(state))
         part.replace(self._path)
 
     def remove(self) -> None:
@@ -37,34 +63,31 @@ class HealthFile:
 
 def probe(ready: bool) -> tuple[bool, str]:
     """Whether all workers of this machine are alive (or ready), and one line that says why not."""
-    states = [
-        state
-        for path in sorted(health_folder().glob(_NAME.format("*")))
-        if (state := _living(path))
-    ]
+    files = sorted(health_folder().glob(_NAME.format("*")))
+    states = [state for file in files if (state := _state_of_living(file)) is not None]
     if not states:
-        return False, f"no worker has left its state in {health_folder()}"
-    faults = [
-        f"{state.get('name', state['pid'])}: {fault}"
+        return False, f"no worker has written its state to {health_folder()}"
+    problems = [
+        f"{state.get('name', state['pid'])}: {problem}"
         for state in states
-        if (fault := _fault(state, ready))
+        if (problem := _problem(state, ready))
     ]
-    return not faults, "; ".join(faults) or f"{len(states)} {'ready' if ready else 'alive'}"
+    return not problems, "; ".join(problems) or f"{len(states)} {'ready' if ready else 'alive'}"
 
 
-def _living(path: Path) -> dict[str, Any] | None:
-    """The state in a file, unless its process is gone."""
+def _state_of_living(path: Path) -> dict[str, Any] | None:
+    """The state in a file; None when its process has ended."""
     try:
         state = json.loads(path.read_text())
         os.kill(int(state["pid"]), 0)
     except PermissionError:
-        pass  # it lives, and is another user's
+        pass  # the process is alive, and another user's
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return dict(state)
 
 
-def _fault(state: dict[str, Any], ready: bool) -> str:
+def _problem(state: dict[str, Any], ready: bool) -> str:
     age = time.time() - state["written"]
     if age > STALE_SECONDS:
         return f"its state is {age:.0f} s old"
@@ -75,7 +98,7 @@ def _fault(state: dict[str, Any], ready: bool) -> str:
     if state["turn_age"] > state["turn_limit"]:
         return f"its poll loop has stood still for {state['turn_age']:.0f} s"
     if state["lost_seconds"] > state["lease_seconds"] and state["queue_answers"]:
-        return f"a task runs on {state['lost_seconds']:.0f} s after its lease was lost"
+        return f"a task is still running {state['lost_seconds']:.0f} s after its lease was lost"
     if ready and not state["queue_answers"]:
         return "the queue does not answer"
     return ""

@@ -20,16 +20,17 @@ class Jobs:
         self._known: dict[str, Boxes | None] = {}
 
     def check(self, job: str, box: BoundingBox) -> None:
-        """Raises BoxOutsideJob for a box that the job does not have, StorageUnavailable when the record can't be read.
+        """Check that the job has this box.
 
         A job without a record, or with one that this version can't read, may have any box.
+        Raises BoxOutsideJob, and StorageUnavailable when the record can't be read.
         """
         with self._lock:
             if job not in self._known:
                 self._read(job)
             if self._has(job, box):
                 return
-            self._read(job)  # further parts of the job may have been sent since
+            self._read(job)  # more parts of the job may have been sent since
             if not self._has(job, box):
                 raise BoxOutsideJob(f"box {box} is not a box of job {job}")
 

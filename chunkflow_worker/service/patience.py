@@ -1,4 +1,4 @@
-"""`Patience`: what a worker does with its tasks while storage is away."""
+"""`Patience`: what a worker does with its tasks while storage does not answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TypeVar
 
-from chunkflow_worker.errors import StorageAway, StorageFull, StorageUnavailable
+from chunkflow_worker.errors import StorageFull, StorageOutage, StorageUnavailable
 from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.storage.files import Files
 
@@ -18,19 +18,22 @@ _Result = TypeVar("_Result")
 
 
 class Patience:
-    """Waits out an outage of storage, so that it costs the tasks that it hits no attempt.
+    """Waits out an outage of storage, so that the outage costs tasks no attempt.
 
-    A task that fails since storage does not answer says nothing of its box, and in an outage of minutes it would spend all
-    its attempts. So the worker then asks storage by what belongs to no box: it writes a small object beside the records,
-    and reads the info file of each volume of the chain.
+    When a task fails because storage does not answer, its box may not be the cause; and in an
+    outage of minutes, it would use up all its attempts. So the worker probes storage with objects
+    that belong to no box: it writes a small object beside the records, and reads the info file of
+    each volume of the chain.
 
-    Storage does not answer that either: it is an outage. The task stays under its lease and keeps its place in the worker,
-        so that no further tasks are taken only to fail, and is tried again when storage answers. After `hold_seconds` it goes
-        back to the queue as if the worker were stopped, at no cost: other workers may reach what this one can't.
-    Storage answers: the task is tried again at once, in case the outage has just ended. If that fails, too, the box is the
-        cause, and it costs an attempt: such a box ends in the dead letters, however many outages there are meanwhile.
+    - The probe fails: this is an outage. The task keeps its lease and its place in the worker, so
+      that no other task is taken only to fail. It is retried when storage answers. After
+      `hold_seconds` it goes back to the queue at no cost, as if the worker were stopped: other
+      workers may reach storage.
+    - The probe succeeds: the task is retried at once, in case the outage has just ended. If it
+      fails again, its box is the cause, and this costs an attempt. So such a box ends in the
+      dead-letter queue, however many outages there are meanwhile.
 
-    A full or read-only disk is an outage whatever that answer is, since small objects may still fit or lie elsewhere.
+    A full or read-only disk always counts as an outage, since the small object may still fit.
     """
 
     def __init__(self, ledger: str, volumes: Iterable[str], hold_seconds: float = _HOLD_SECONDS):
@@ -38,14 +41,16 @@ class Patience:
         self._volumes = [Files(path) for path in dict.fromkeys(volumes)]
         self._hold_seconds = hold_seconds
         self._outage = Outage("storage")
-        self._asking = threading.Lock()
+        self._probing = threading.Lock()
         self._answered = threading.Condition()
         self._answered_at = 0.0
 
-    def outlast(self, work: Callable[[], _Result], waits: Callable[[], None]) -> _Result:
-        """Do the work, again after an outage. waits: called every moment while the work waits; raises when it must end.
+    def outlast(self, work: Callable[[], _Result], check_waiting: Callable[[], None]) -> _Result:
+        """Do the work, and retry it after an outage.
 
-        Raises StorageAway when storage was away for `hold_seconds`, StorageUnavailable when the work alone is at fault.
+        check_waiting: called every moment while the work waits; raises when it must end.
+        Raises StorageOutage when storage did not answer for `hold_seconds`, StorageUnavailable when
+        only this work fails.
         """
         first, pause, answers = 0.0, _FIRST_PAUSE, False
         while True:
@@ -55,7 +60,7 @@ class Patience:
                 now = monotonic()
                 first = first or now
                 away: StorageUnavailable | None = (
-                    error if isinstance(error, StorageFull) else self._ask(now)
+                    error if isinstance(error, StorageFull) else self._probe(now)
                 )
                 if away is None and answers:
                     raise
@@ -63,17 +68,17 @@ class Patience:
                 while away is not None:
                     self._outage.failed(error)
                     if monotonic() - first >= self._hold_seconds:
-                        raise StorageAway(str(error)) from error
-                    self._wait(pause, now, waits)
+                        raise StorageOutage(str(error)) from error
+                    self._wait(pause, now, check_waiting)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
-                    away = None if isinstance(error, StorageFull) else self._ask(now)
+                    away = None if isinstance(error, StorageFull) else self._probe(now)
             else:
-                self._tell_answer()
+                self._note_answer()
                 return result
 
-    def _ask(self, since: float) -> StorageUnavailable | None:
-        """None when storage answers now, or has answered another task since then."""
-        with self._asking:
+    def _probe(self, since: float) -> StorageUnavailable | None:
+        """The error of the probe; None when storage answers, or has answered another task."""
+        with self._probing:
             if self._answered_at > since:
                 return None
             try:
@@ -83,20 +88,20 @@ class Patience:
                     volume.get_json("info")
             except StorageUnavailable as error:
                 return error
-        self._tell_answer()
+        self._note_answer()
         return None
 
-    def _tell_answer(self) -> None:
+    def _note_answer(self) -> None:
         self._outage.answered()
         with self._answered:
             self._answered_at = monotonic()
             self._answered.notify_all()
 
-    def _wait(self, seconds: float, since: float, waits: Callable[[], None]) -> None:
-        """Until storage has answered another task, at most that long."""
+    def _wait(self, seconds: float, since: float, check_waiting: Callable[[], None]) -> None:
+        """Wait until storage has answered another task, but at most so many seconds."""
         end = monotonic() + seconds
         while (left := end - monotonic()) > 0 and self._answered_at <= since:
-            waits()
+            check_waiting()
             with self._answered:
                 self._answered.wait(min(left, _CHECK_SECONDS))
-        waits()
+        check_waiting()

@@ -1,4 +1,4 @@
-"""One worker process for each GPU, started again when it dies: ``chunkflow-worker run --devices``."""
+"""One worker process for each GPU, restarted when it dies: ``chunkflow-worker run --devices``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from chunkflow_worker.config.settings import Settings
-from chunkflow_worker.machine.gpus import ask_nvidia_smi, parse_devices
+from chunkflow_worker.machine.gpus import list_gpus, parse_devices
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 
 log = logging.getLogger("chunkflow_worker.supervise")
@@ -27,18 +27,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def supervise(devices: str, command: Sequence[str]) -> int:
-    """Run the command once per device until told to stop; returns the exit status."""
+    """Run the command once for each device until a signal comes; returns the exit status."""
     settings = Settings.load()
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s supervisor %(message)s"
     )
-    base = (
-        settings.worker_name if "worker_name" in settings.model_fields_set else socket.gethostname()
-    )
-    gpus = ask_nvidia_smi()
+    is_named = "worker_name" in settings.model_fields_set
+    base = settings.worker_name if is_named else socket.gethostname()
+    gpus = list_gpus()
     children = [Child(device, base, command) for device in parse_devices(devices, gpus)]
     if not gpus:
-        log.warning("nvidia-smi lists no GPU here: a worker that finds none computes on the CPU")
+        log.warning("nvidia-smi lists no GPU: a worker that finds none computes on the CPU")
     return Supervisor(children).run()
 
 
@@ -55,44 +54,45 @@ class Child:
 
     def start(self) -> None:
         variables = {"CUDA_VISIBLE_DEVICES": self._device, "CHUNKFLOW_WORKER_NAME": self.name}
-        # CUDA's own order is by speed; this one makes a number mean what it means to nvidia-smi.
+        # CUDA orders GPUs by speed; with this order, numbers are those of nvidia-smi.
         environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} | os.environ | variables
         self._started = time.monotonic()
-        # In a process group of its own, a Ctrl-C in the terminal reaches it once: from here.
+        # In a process group of its own, it gets a Ctrl-C of the terminal once: from here.
         self.process = subprocess.Popen(
             self._command, env=environment, process_group=0, preexec_fn=_end_with_parent()
         )
         log.info("%s started, pid %d", self.name, self.process.pid)
 
     def plan_restart(self) -> float:
-        """Set when to start again; returns the seconds until then."""
+        """Set the time of the next start; returns the seconds until then."""
         self._delay = next_delay(self._delay, time.monotonic() - self._started)
         self.due = time.monotonic() + self._delay
         return self._delay
 
 
 def next_delay(last: float, ran_seconds: float) -> float:
-    """Seconds to wait before a child that ran so long is started again; `last` is the delay before that run, 0 the first time."""
-    return (
-        SHORTEST_DELAY_SECONDS
-        if ran_seconds >= HEALTHY_SECONDS or not last
-        else min(2 * last, LONGEST_DELAY_SECONDS)
-    )
+    """Seconds to wait before a child is restarted.
+
+    last: the delay before its last run, 0 the first time. ran_seconds: how long that run took.
+    """
+    if ran_seconds >= HEALTHY_SECONDS or not last:
+        return SHORTEST_DELAY_SECONDS
+    return min(2 * last, LONGEST_DELAY_SECONDS)
 
 
 def _end_with_parent() -> Callable[[], None]:
-    """What a child does before it becomes a worker: ask for SIGTERM when its parent is gone, by SIGKILL or otherwise.
+    """Returns what a child calls before it becomes a worker.
 
-    Linux alone can do this; elsewhere the workers of a killed supervisor go on. The parent is, to be exact, the thread that
-    started the child, so children are started by the main thread.
+    It asks for a SIGTERM when its parent has ended, by SIGKILL or otherwise. Only Linux has this;
+    elsewhere, the workers of a killed supervisor keep running. The parent is the thread that
+    started the child, so the main thread starts all children.
     """
     parent = os.getpid()
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
     def prepare() -> None:
-        signal.signal(
-            signal.SIGTERM, signal.SIG_DFL
-        )  # the parent's handler would swallow one that comes before exec
+        # The parent's handler would swallow a SIGTERM that comes before exec.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
             if os.getppid() != parent:
@@ -129,28 +129,24 @@ class Supervisor:
                 try:
                     child.start()
                 except OSError as error:
+                    delay = child.plan_restart()
                     log.warning(
-                        "%s could not be started, trying again in %.0f s: %s",
-                        child.name,
-                        child.plan_restart(),
-                        error,
+                        "%s could not be started, next try in %.0f s: %s", child.name, delay, error
                     )
 
     def _wait_for_signal(self) -> None:
-        """Wait until a child ends, one is due, or somebody tells us to stop."""
-        due = [
-            child.due for child in self._children if child.process is None and not self._stopping
-        ]
+        """Wait until a child ends, a child is due, or a signal to stop comes."""
+        due = [child.due for child in self._children if child.process is None]
+        waits_for_due = due and not self._stopping
+        timeout = max(0.0, min(due) - time.monotonic()) if waits_for_due else None
         with suppress(Empty):
-            number = self._signals.get(
-                timeout=max(0.0, min(due) - time.monotonic()) if due else None
-            )
+            number = self._signals.get(timeout=timeout)
             if number in STOP_SIGNALS:
                 log.info("stopping all workers: %s", signal.Signals(number).name)
                 self._stop()
 
     def _stop(self) -> None:
-        """SIGTERM for all, whatever came here: it is the signal on which a worker gives its tasks back."""
+        """Send SIGTERM to all, whatever the signal was: on it, workers give their tasks back."""
         self._stopping = True
         for child in self._children:
             if child.process is not None:
@@ -158,32 +154,21 @@ class Supervisor:
 
     def _ended(self, child: Child, pid: int, status: int) -> None:
         child.process = None
-        end = (
-            f"was killed by {signal.Signals(-status).name}"
-            if status < 0
-            else f"ended with status {status}"
-        )
+        how = f"{child.name} (pid {pid}) {_ending(status)}"
         if self._stopping:
-            log.info("%s (pid %d) %s", child.name, pid, end)
-            if status not in (
-                0,
-                -signal.SIGTERM,
-            ):  # SIGTERM kills a worker that hasn't taken a task yet
+            log.info("%s", how)
+            # SIGTERM kills a worker that is not ready yet.
+            if status not in (0, -signal.SIGTERM):
                 self._status = max(self._status, REFUSED if status == REFUSED else 1)
         elif status == REFUSED:
-            log.critical(
-                "stopping all workers: %s (pid %d) refused its configuration, status %d",
-                child.name,
-                pid,
-                status,
-            )
+            log.critical("stopping all workers: %s: it refused its configuration", how)
             self._status = REFUSED
             self._stop()
         else:
-            log.warning(
-                "%s (pid %d) %s, starting it again in %.0f s",
-                child.name,
-                pid,
-                end,
-                child.plan_restart(),
-            )
+            log.warning("%s, restarting it in %.0f s", how, child.plan_restart())
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

@@ -1,4 +1,4 @@
-"""`Worker`: the tasks that one process has in hand: done, settled, watched, and given back when it must stop. No Celery in it."""
+"""`Worker`: runs the tasks of one process, settles their messages, and stops. No Celery in it."""
 
 from __future__ import annotations
 
@@ -6,397 +6,309 @@ import logging
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from time import monotonic
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import (
     ConfigError,
-    OutOfMemory,
     PermanentError,
     PipelineMismatch,
     Preempted,
     RetryableError,
-    StorageAway,
-    TaskTooLong,
+    StorageOutage,
 )
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
-from chunkflow_worker.job.message import MAX_ATTEMPTS, TaskMessage, decode, encode
 from chunkflow_worker.job.sqs import Queue, make_client
 from chunkflow_worker.machine.cpu import cpu_name
-from chunkflow_worker.machine.memory import cgroup_limit, resident_bytes
-from chunkflow_worker.machine.spot import await_notice
+from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
 from chunkflow_worker.report.outage import Outage
+from chunkflow_worker.service.guard import Guard
 from chunkflow_worker.service.handler import Handler
-from chunkflow_worker.service.health import HealthFile
+from chunkflow_worker.service.in_hand import Held, InHand
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
-from chunkflow_worker.service.transport import poller
+from chunkflow_worker.service.poller import Poller
 
 log = logging.getLogger("chunkflow_worker")
 
 MAX_BACKOFF_SECONDS = 900
-MAX_DEFAULT_LEASE_SECONDS = 120
-ENDED_STANDING_STILL, ENDED_TASK_TOO_LONG, ENDED_MEMORY = 70, 71, 72  # exit statuses
-MEMORY_SHARE = 0.95
-_GUARD_SECONDS, _HEALTH_SECONDS, _FREEING_SECONDS, _RECORDING_SECONDS = 0.5, 2.0, 2.0, 10.0
-
-
-@dataclass
-class Running:
-    """A task in hand. body: of the message that takes its place when it is given back. fault: why its next check must fail."""
-
-    message: TaskMessage
-    task_id: str
-    receives: int
-    body: str
-    started: float
-    fault: RetryableError | None = None
+_RECORDING_SECONDS = 10.0  # to settle messages and record failures before the process ends
+_CLOSING_SECONDS = 10.0  # to close what operators opened
+_DRAIN_TURN_SECONDS = 0.05
 
 
 class Worker:
-    """What one worker process holds while it runs."""
+    """What one worker process holds while it runs.
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, queue: Queue):
-        self.settings, self.pipeline, self.queue = settings, pipeline, queue
-        path = settings.ledger or pipeline.ledger_path
-        if path is None:
-            raise ConfigError.one(
-                str(settings.pipeline),
-                "ledger",
-                "the chain saves no volume, so its ledger has no place",
-                "set CHUNKFLOW_LEDGER",
-            )
-        self.ledger = Ledger(path)
-        self.lease_seconds = settings.lease_seconds or min(
-            max(queue.visibility_seconds, 3), MAX_DEFAULT_LEASE_SECONDS
+    exit_process: ends the process with a status, whatever its threads do.
+    ask_to_stop: makes Celery shut down in its own way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        poller: Poller,
+        *,
+        clock: Callable[[], float] = monotonic,
+        exit_process: Callable[[int], object] = os._exit,
+        ask_to_stop: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGTERM),
+    ):
+        self.settings, self.pipeline, self.poller = settings, pipeline, poller
+        self.ledger = Ledger(_ledger_path(settings, pipeline))
+        self.lease_seconds = settings.lease_seconds or self.queue.lease_seconds
+        self.in_hand = InHand()
+        self.guard = Guard(
+            settings, self.lease_seconds, self.in_hand, poller, self.end, clock=clock
         )
-        self._open = ExitStack()
-        self._leases: dict[Lease, Running] = {}
-        self._lease_outage = Outage(f"queue {queue.name} (lease renewal)")
         self._heartbeat = make_client(
             settings.region, read_seconds=3, connections=settings.in_flight + 4, attempts=1
         )
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._lease_outage = Outage(f"queue {self.queue.name} (lease renewal)")
+        self._operators, self._reports = ExitStack(), ExitStack()
+        self._subscribers: tuple[Subscriber, ...] = (log_events,)
+        self._stopping, self._ending = threading.Event(), threading.Event()
         self._stop_at = 0.0
-        self._ending = threading.Event()
-        self._memory: int | None = settings.memory_limit
-        self._pressed: tuple[Lease, int] | None = None
-        self._pressed_until = 0.0
-        self._health = HealthFile(settings.health_folder)
-        self._health_written = 0.0
-        self._phase = "opening"
-        self._metrics: Any = None
+        self._clock, self._exit_process, self._ask = clock, exit_process, ask_to_stop
+
+    @property
+    def queue(self) -> Queue:
+        return self.poller.queue
 
     def open(self) -> None:
-        """Open volumes and models, before the first message is received."""
-        self._memory = self._memory or cgroup_limit()
-        threading.Thread(target=self._guard, name="guard", daemon=True).start()
-        subscribers: list[Subscriber] = [log_events]
-        if self.settings.metrics == "cloudwatch":
-            from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
+        """Open volumes and models, before the first message is received.
 
-            self._metrics = CloudWatch(
-                make_client(self.settings.region), self.settings.metrics_namespace
-            )
-            subscribers.append(self._metrics)
-        chain = self._open.enter_context(self.pipeline.open(tuple(subscribers), recorded=True))
+        Raises ConfigError, PermanentError and RetryableError as operators do.
+        """
+        self.guard.start()
+        if self.settings.metrics == "cloudwatch":
+            self._open_metrics()
+        opened = self.pipeline.open(self._subscribers, recorded=True)
         self.handler = Handler(
-            chain,
+            self._operators.enter_context(opened),
             self.pipeline.digest,
             self.ledger,
             self.settings.worker_name,
             self.queue.max_receives,
-            tuple(subscribers),
+            self._subscribers,
             Jobs(self.ledger),
             Patience(self.ledger.path, self.pipeline.volume_paths),
         )
-        device = next(filter(None, (o.device() for o in self.pipeline.operators)), "") or cpu_name()
-        log.info(
-            "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, lease %d s, ledger %s",
-            version("chunkflow-worker"),
-            self.queue.name,
-            self.settings.pipeline,
-            self.pipeline.digest,
-            device,
-            self.settings.in_flight,
-            self.lease_seconds,
-            self.ledger.path,
-        )
-        poller.last_turn = time.monotonic()  # opening volumes and models may have taken long
-        self._phase = "running"
-        self._health_written = 0.0
+        self._log_start()
+        self.guard.running()
         if self.settings.spot_notice:
             notice = (self._interrupted, self._stopping)
             threading.Thread(
-                target=await_notice, args=notice, name="spot-notice", daemon=True
+                target=wait_for_notice, args=notice, name="spot-notice", daemon=True
             ).start()
 
-    def run(self, kwargs: dict[str, Any], task_id: str, receipt: str, receives: int) -> None:
-        """Do one task under its lease and settle its message; never raises, since that would cost Celery a thread."""
-        message = decode(kwargs)
+    def run(self, delivery: Delivery) -> None:
+        """Do one task under its lease and settle its message.
+
+        Never raises: an exception would cost Celery a thread.
+        """
         lease = Lease(
-            poller.client,
+            self.poller.client,
             self.queue,
-            receipt,
+            delivery,
             self.lease_seconds,
             heartbeat=self._heartbeat,
             outage=self._lease_outage,
+            clock=self._clock,
         )
-        body = self._copy(message, task_id, min(message.attempts + receives - 1, MAX_ATTEMPTS))
-        running = Running(message, task_id, receives, body, time.monotonic())
-        with self._lock:
-            self._leases[lease] = running
-        try:
-            with lease:
-                self.handler.handle(
-                    kwargs,
-                    task_id,
-                    receives,
-                    lambda: self._check(lease),
-                    lambda: self._waits(lease),
-                )
-                lease.check()
-                lease.acknowledge()
-        except BaseException as error:
-            self._settle(lease, running, error)
-        finally:
-            with self._lock:
-                self._leases.pop(lease, None)
-
-    def _settle(self, lease: Lease, running: Running, error: BaseException) -> None:
-        """Give a failed task's message its next place: another worker, the dead letters, or the queue after a delay."""
-        attempts = running.message.attempts + running.receives
-        exhausted = attempts >= self.queue.max_receives
-        backoff = min(
-            MAX_BACKOFF_SECONDS, self.settings.backoff_seconds * 2 ** min(attempts - 1, 16)
-        )
-        try:
-            if isinstance(error, (Preempted, StorageAway)):
-                lease.give_back(running.body)
-            elif isinstance(error, PipelineMismatch):
-                log.critical("stopping: %s", error)
-                lease.set_delay(backoff)
-                self._ask_to_stop()
-            elif isinstance(error, PermanentError) or (exhausted and running.message.attempts):
-                # SQS counts the receives of this copy alone, so it would try on where earlier copies had their attempts.
-                lease.dead_letter(self._copy(running.message, running.task_id, 0))
-            else:
-                lease.set_delay(
-                    0 if exhausted else backoff
-                )  # when exhausted, SQS moves it at the next receive
-        except Exception as failure:
-            log.warning("the message returns when its lease ends: %s", failure)
-
-    def _copy(self, message: TaskMessage, task_id: str, attempts: int) -> str:
-        return encode(message.model_copy(update={"attempts": attempts}), self.queue.name, task_id)
-
-    def _check(self, lease: Lease) -> None:
-        lease.check()
-        if (fault := self._leases[lease].fault) is not None:
-            raise fault
-        if self._stopping.is_set() and self._grace_over():
-            raise Preempted("the worker was told to stop")
-
-    def _waits(self, lease: Lease) -> None:
-        """For a task that waits for storage: that is none of its own time."""
-        self._leases[lease].started = time.monotonic()
-        self._check(lease)
-
-    def _grace_over(self) -> bool:
-        return time.monotonic() >= self._stop_at
-
-    def _ask_to_stop(self) -> None:
-        if (
-            not self._stopping.is_set()
-        ):  # a second signal would cut the grace of the tasks beside it
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def _interrupted(self, what: str) -> None:
-        log.warning("EC2 takes this spot machine away (%s): draining", what)
-        self._ask_to_stop()
+        with self.in_hand.holding(Held(lease, self._clock())) as held:
+            try:
+                with lease:
+                    self.handler.handle(
+                        delivery, lambda: self._check(held), lambda: self._check_waiting(held)
+                    )
+                    lease.check()
+                    lease.acknowledge()
+            except BaseException as error:
+                self._settle(held, error)
 
     def stop(self) -> None:
-        """Stop receiving; let tasks finish within the grace period, then give the rest back. A second call is impatient."""
-        self._stop_at = time.monotonic() + (
-            0 if self._stopping.is_set() else self.settings.grace_seconds
-        )
+        """Stop receiving; tasks may finish within the grace period, then the rest is given back.
+
+        A second call ends the grace period.
+        """
+        grace = 0.0 if self._stopping.is_set() else self.settings.grace_seconds
+        self._stop_at = self._clock() + grace
         if not self._stopping.is_set():
             self._stopping.set()
-            self._phase = "stopping"
-            log.info(
-                "stopping: %d tasks have %.0f s to finish",
-                len(self._leases),
-                self.settings.grace_seconds,
-            )
+            self.guard.stopping()
+            log.info("stopping: %d tasks have %.0f s to finish", len(self.in_hand), grace)
             threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
-    def _drain(self) -> None:
-        """Celery's threads pool cannot end a running task: give its message back, then end the process.
+    def end(
+        self, status: int, failing: Mapping[Held, RetryableError], *, at_once: bool = False
+    ) -> None:
+        """End the process, since a thread can't be ended.
 
-        When all tasks end within the grace period, Celery ends the process by itself, and this thread with it.
+        The failing tasks count as failed, the others are given back. at_once: settle nothing.
         """
-        closing = threading.Thread(target=poller.close, name="sqs-close")
-        closing.start()
-        left: list[Lease] = []
-        while not left:
-            time.sleep(0.05)
-            if self._grace_over():
-                with self._lock:
-                    left = list(self._leases)
-        if self._ending.is_set():
-            return  # with another status: see _end
-        self._give_back(left)
-        closing.join()
-        self._exit(0)
-
-    def _give_back(self, leases: Iterable[Lease]) -> None:
-        count = 0
-        for lease in leases:
-            with self._lock:
-                running = self._leases.get(lease)
-            if running is None:
-                continue
-            try:
-                lease.give_back(running.body)
-                count += 1
-            except Exception as error:
-                log.warning("a message returns when its lease ends: %s", error)
-        log.info("gave %d unfinished tasks back to the queue", count)
-
-    def _exit(self, status: int) -> None:
-        self.close()
-        logging.shutdown()
-        os._exit(status)
-
-    def _end(self, status: int, failing: Mapping[Lease, RetryableError]) -> None:
-        """End the process, since a thread can't be ended: the failing tasks count as failed, the others go back."""
         self._ending.set()
         self._stopping.set()
-        self._phase = "stopping"
-        closing = threading.Thread(target=poller.close, name="sqs-close", daemon=True)
-        closing.start()
-
-        def settle(lease: Lease, error: RetryableError) -> None:
-            running = self._leases.get(lease)
-            if running is None:
-                return  # it ended meanwhile
-            seconds = time.monotonic() - running.started
-            self.handler.give_up(running.message, running.task_id, running.receives, seconds, error)
-            self._settle(lease, running, error)
-
-        settling = [
-            threading.Thread(target=settle, args=item, daemon=True) for item in failing.items()
-        ]
-        for thread in settling:
-            thread.start()
-        self._give_back([lease for lease in list(self._leases) if lease not in failing])
-        until = time.monotonic() + _RECORDING_SECONDS
+        if at_once:
+            self.guard.close()
+            logging.shutdown()
+            self._exit_process(status)
+            return
+        self.guard.stopping()
+        closing = _in_thread(self.poller.close)
+        settling = [_in_thread(self._fail, held, error) for held, error in failing.items()]
+        self._give_back(held for held in self.in_hand.all() if held not in failing)
+        until = monotonic() + _RECORDING_SECONDS
         for thread in (*settling, closing):
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - monotonic()))
         log.critical("the worker ends with status %d", status)
         self._exit(status)
 
     def close(self) -> None:
-        self._phase = "stopping"
-        self._health.remove()
-        if self._metrics is not None:
-            self._metrics.close()
+        """End what `open` began. What operators opened stays open where tasks still use it."""
+        self.guard.close()
+        if len(self.in_hand) == 0:
+            _in_thread(self._close_operators).join(_CLOSING_SECONDS)
+        self._reports.close()
 
-    def _guard(self) -> None:
-        """Turns every half second: watchdog, time limit, memory, and the file that tells the worker's health."""
-        while not self._ending.wait(_GUARD_SECONDS):
-            if self._phase != "opening":
-                self._watch_turns()
-                self._watch_time()
-                self._watch_memory()
-            if time.monotonic() - self._health_written >= _HEALTH_SECONDS:
-                self._tell_health()
+    def _open_metrics(self) -> None:
+        from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
 
-    def _watch_turns(self) -> None:
-        limit = self.settings.watchdog_seconds
-        if not self._stopping.is_set() and time.monotonic() - poller.last_turn > limit:
-            log.critical("the poll loop has stood still for %.0f s, ending the worker", limit)
-            self._health.remove()
-            logging.shutdown()
-            os._exit(ENDED_STANDING_STILL)
+        metrics = CloudWatch(make_client(self.settings.region), self.settings.metrics_namespace)
+        self._reports.callback(metrics.close)
+        self._subscribers += (metrics,)
 
-    def _watch_time(self) -> None:
-        limit = self.settings.task_time_limit
-        if limit is None:
-            return
-        with self._lock:
-            late = {
-                lease: running
-                for lease, running in self._leases.items()
-                if time.monotonic() - running.started > limit
-            }
-        if late:
-            for running in late.values():
-                log.critical(
-                    "task %s is over the limit of %.0f s, ending the worker",
-                    running.message.bbox,
-                    limit,
-                )
-            error = TaskTooLong(f"ended after {limit:.0f} s, the time limit of a task")
-            self._end(ENDED_TASK_TOO_LONG, dict.fromkeys(late, error))
-
-    def _watch_memory(self) -> None:
-        """Fail the newest task when memory gets scarce; end the process when it grows on inside an operator."""
-        if self._memory is None or (used := resident_bytes()) < MEMORY_SHARE * self._memory:
-            return
-        with self._lock:
-            leases = dict(self._leases)
-        if self._pressed is not None and self._pressed[0] in leases:
-            lease, before = self._pressed
-            if used <= before and used < self._memory:
-                return
-            log.critical("memory grows on, %s: ending the worker", _sizes(used, self._memory))
-            self._end(
-                ENDED_MEMORY, {lease: OutOfMemory(f"out of memory: {_sizes(used, self._memory)}")}
-            )
-        elif (
-            self._pressed is not None
-        ):  # that task is gone, and its memory needs a moment to be free
-            self._pressed, self._pressed_until = None, time.monotonic() + _FREEING_SECONDS
-        elif leases and time.monotonic() >= self._pressed_until:
-            lease = max(leases, key=lambda held: leases[held].started)
-            leases[lease].fault = OutOfMemory(f"out of memory: {_sizes(used, self._memory)}")
-            self._pressed = lease, used
-            log.error(
-                "memory gets scarce, %s: task %s fails",
-                _sizes(used, self._memory),
-                leases[lease].message.bbox,
-            )
-
-    def _tell_health(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            lost = [now - lease.lost_at for lease in self._leases if lease.lost_at is not None]
-        first, self._health_written = not self._health_written, now
+    def _close_operators(self) -> None:
         try:
-            self._health.write(
-                name=self.settings.worker_name,
-                phase=self._phase,
-                turn_age=now - poller.last_turn,
-                turn_limit=self.settings.watchdog_seconds,
-                lost_seconds=max(lost, default=0.0),
-                lease_seconds=self.lease_seconds,
-                queue_answers=not poller.outage.is_on,
-            )
-        except OSError as error:
-            if first:
-                log.warning("probes will find no state of this worker: %s", error)
+            self._operators.close()
+        except Exception as error:
+            log.warning("an operator did not close: %s: %s", type(error).__name__, error)
+
+    def _log_start(self) -> None:
+        devices = (operator.device() for operator in self.pipeline.operators)
+        log.info(
+            "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, "
+            "lease %d s, ledger %s",
+            version("chunkflow-worker"),
+            self.queue.name,
+            self.settings.pipeline,
+            self.pipeline.digest,
+            next(filter(None, devices), "") or cpu_name(),
+            self.settings.in_flight,
+            self.lease_seconds,
+            self.ledger.path,
+        )
+
+    def _settle(self, held: Held, error: BaseException) -> None:
+        """Decide where the message of a failed task goes."""
+        lease, delivery = held.lease, held.delivery
+        is_last = delivery.is_last(self.queue.max_receives)
+        try:
+            if isinstance(error, (Preempted, StorageOutage)):
+                lease.give_back()
+            elif isinstance(error, PipelineMismatch):
+                log.critical("stopping: %s", error)
+                lease.set_delay(self._backoff(delivery))
+                self._ask_to_stop()
+            elif isinstance(error, PermanentError) or (is_last and delivery.is_copy):
+                # SQS counts only the receives of this copy, and would go on trying.
+                lease.dead_letter()
+            elif is_last:
+                lease.set_delay(0)  # SQS moves it to the dead-letter queue at the next receive
+            else:
+                lease.set_delay(self._backoff(delivery))
+        except Exception as failure:
+            log.warning("the message becomes visible again when its lease expires: %s", failure)
+
+    def _backoff(self, delivery: Delivery) -> int:
+        """Seconds until the next attempt."""
+        doublings = min(delivery.attempt - 1, 16)
+        backoff: int = self.settings.backoff_seconds * 2**doublings
+        return min(MAX_BACKOFF_SECONDS, backoff)
+
+    def _check(self, held: Held) -> None:
+        """Raises when the task must stop."""
+        held.lease.check()
+        if held.fault is not None:
+            raise held.fault
+        if self._stopping.is_set() and self._grace_is_over():
+            raise Preempted("the worker was told to stop")
+
+    def _check_waiting(self, held: Held) -> None:
+        """The same for a task that waits for storage, which does not count as its time."""
+        held.started = self._clock()
+        self._check(held)
+
+    def _grace_is_over(self) -> bool:
+        return self._clock() >= self._stop_at
+
+    def _ask_to_stop(self) -> None:
+        if not self._stopping.is_set():  # a second signal would end the grace of other tasks
+            self._ask()
+
+    def _interrupted(self, what: str) -> None:
+        log.warning("EC2 will take this spot machine away (%s): draining", what)
+        self._ask_to_stop()
+
+    def _drain(self) -> None:
+        """Give back the tasks that do not end within the grace period, then end the process.
+
+        Celery's threads pool cannot end a running task. When all tasks end in time, Celery ends
+        the process by itself, and this thread with it.
+        """
+        closing = _in_thread(self.poller.close)
+        while not (self._grace_is_over() and len(self.in_hand)):
+            if self._ending.wait(_DRAIN_TURN_SECONDS):
+                return  # the process ends with another status: see `end`
+        self._give_back(self.in_hand.all())
+        closing.join()
+        self._exit(0)
+
+    def _give_back(self, left: Iterable[Held]) -> None:
+        count = 0
+        for held in left:
+            if held not in self.in_hand:
+                continue  # it has ended meanwhile
+            try:
+                held.lease.give_back()
+                count += 1
+            except Exception as error:
+                log.warning("a message becomes visible again when its lease expires: %s", error)
+        log.info("gave %d unfinished tasks back to the queue", count)
+
+    def _fail(self, held: Held, error: RetryableError) -> None:
+        """Record and settle the failure of a task whose thread does not come back."""
+        if held in self.in_hand:
+            self.handler.give_up(held.delivery, self._clock() - held.started, error)
+            self._settle(held, error)
+
+    def _exit(self, status: int) -> None:
+        self.close()
+        logging.shutdown()
+        self._exit_process(status)
 
 
-def _sizes(used: int, limit: int) -> str:
-    return f"{used / 2**20:,.0f} MiB are used and the limit is {limit / 2**20:,.0f} MiB"
+def _ledger_path(settings: Settings, pipeline: Pipeline) -> str:
+    path = settings.ledger or pipeline.ledger_path
+    if path is None:
+        raise ConfigError.one(
+            str(settings.pipeline),
+            "ledger",
+            "the chain saves no volume, so there is no default place for its ledger",
+            "set CHUNKFLOW_LEDGER",
+        )
+    return path
+
+
+def _in_thread(work: Callable[..., object], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
+    thread.start()
+    return thread

@@ -14,7 +14,10 @@ from chunkflow_worker.pipeline.catalog import folder_names
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 
-HOW = 'give its class an `example: ClassVar[str] = "chunkflow ..."` below its group: help and reference page show it'
+HOW = (
+    'give its class an `example: ClassVar[str] = "chunkflow ..."` below its group: '
+    "help and reference page show it"
+)
 
 
 @pytest.mark.parametrize("name", sorted(folder_names()))
@@ -25,9 +28,7 @@ def test_an_operator_has_an_example_that_the_command_accepts(
     assert example, f"{name} has no example: {HOW}"
     accepted: list[str] = []
 
-    def run_nothing(
-        chain: Pipeline | None, source: TaskSource | None, options: dict[str, Any]
-    ) -> None:
+    def run_nothing(chain: Pipeline | None, source: TaskSource | None, options: Any) -> None:
         accepted.extend(
             operator.op for operator in [source, *(chain.operators if chain else ())] if operator
         )

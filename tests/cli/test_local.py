@@ -4,30 +4,82 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chunkflow_worker.cli.local import in_order
+from chunkflow_worker.cli import local
+from chunkflow_worker.cli.local import LocalOptions, run_here
 from chunkflow_worker.cli.summary import show_summary
-from chunkflow_worker.errors import Preempted
+from chunkflow_worker.errors import (
+    PermanentError,
+    PipelineMismatch,
+    Preempted,
+    StorageUnavailable,
+)
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.report.events import Event, TaskFinished
 
 Check = Callable[[], None]
+Work = Callable[[Task, Check], None]
 
 
 def tasks(count: int) -> list[Task]:
     return [Task(bbox=BoundingBox.sized((i, 0, 0), (1, 100, 100))) for i in range(count)]
 
 
+@dataclass
+class Source:
+    """Stands for an operator that makes tasks."""
+
+    made: list[Task]
+    label: str = "source"
+    op: str = "source"
+    consumes: bool = False
+
+    @contextmanager
+    def open(self, run: Any) -> Iterator[None]:
+        yield
+
+    def tasks(self) -> Iterator[Task]:
+        return iter(self.made)
+
+
+@dataclass
+class Chain:
+    """Stands for a pipeline, closed and open."""
+
+    run: Work
+    tasks: Source
+    digest: str = "d1"
+    operators: tuple[Any, ...] = ()
+    subscribers: tuple[Any, ...] = ()
+
+    @contextmanager
+    def open(self, subscribers: Any, **options: Any) -> Iterator[Chain]:
+        self.subscribers = subscribers
+        yield self
+
+
+def run_chain(work: Work, made: list[Task], **options: Any) -> None:
+    run_here(Chain(work, Source(made)), None, LocalOptions(**options))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
-def test_tasks_come_out_in_order_and_no_more_run_than_allowed(in_flight: int) -> None:
+def test_as_many_tasks_run_at_the_same_time_as_allowed(in_flight: int) -> None:
     """Named defect of the peer: load, compute and save were strictly in turn."""
     lock, now, most = threading.Lock(), 0, 0
     together = threading.Barrier(in_flight)
 
-    def run(task: Task, check: Check) -> None:
+    def work(task: Task, check: Check) -> None:
         nonlocal now, most
         with lock:
             now += 1
@@ -36,8 +88,7 @@ def test_tasks_come_out_in_order_and_no_more_run_than_allowed(in_flight: int) ->
         with lock:
             now -= 1
 
-    given = tasks(6)
-    assert list(in_order(run, given, in_flight)) == given
+    run_chain(work, tasks(6), in_flight=in_flight)
     assert most == in_flight
 
 
@@ -45,11 +96,11 @@ def test_a_failure_is_raised_and_ends_the_tasks_beside_it() -> None:
     ended: list[str] = []
     begun = threading.Event()
 
-    def run(task: Task, check: Check) -> None:
+    def work(task: Task, check: Check) -> None:
         assert task.bbox is not None
         if task.bbox.start.z == 0:
             begun.wait(30)
-            raise ValueError("broken")
+            raise PermanentError("broken")
         begun.set()
         try:
             while True:
@@ -59,9 +110,94 @@ def test_a_failure_is_raised_and_ends_the_tasks_beside_it() -> None:
             ended.append(str(task.bbox))
             raise
 
-    with pytest.raises(ValueError, match="broken"):
-        list(in_order(run, tasks(5), 2))
+    with pytest.raises(PermanentError, match="broken"):
+        run_chain(work, tasks(5), in_flight=2)
     assert ended == ["1-2_0-100_0-100"], "the third was never begun"
+
+
+def test_tasks_are_recorded_as_a_worker_records_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(task: Task, check: Check) -> None:
+        assert task.bbox is not None
+        with task.timed("step"):
+            pass
+        if task.bbox.start.z == 1:
+            raise SkipTask("black")
+        if task.bbox.start.z == 2:
+            raise PermanentError("broken")
+
+    with pytest.raises(PermanentError, match="broken"):
+        run_chain(work, tasks(3), in_flight=1, ledger=str(tmp_path))
+    ledger = Ledger(str(tmp_path))
+    done, skipped, failed = (ledger.read(str(task.bbox)) for task in tasks(3))
+    assert done is not None
+    assert (done.state, done.job, done.attempts, done.pipeline) == ("done", "local", 1, "d1")
+    assert list(done.timer) == ["step"]
+    assert done.worker.startswith("local-")
+    assert skipped is not None
+    assert (skipped.state, skipped.skipped) == ("skipped", "black")
+    assert failed is not None
+    assert (failed.state, failed.error) == ("failed", "broken")
+    assert "skipped 1-2_0-100_0-100: black" in capsys.readouterr().err
+
+
+def test_a_ledger_that_is_away_does_not_hide_the_error_of_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise StorageUnavailable("away")
+
+    def work(task: Task, check: Check) -> None:
+        raise PermanentError("broken")
+
+    monkeypatch.setattr(Ledger, "write", away)
+    with pytest.raises(PermanentError, match="broken"):
+        run_chain(work, tasks(1), ledger=str(tmp_path))
+
+
+def test_subscribers_learn_of_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+
+    @contextmanager
+    def subscribers(metrics: str | None) -> Iterator[tuple[Any, ...]]:
+        yield (events.append,)
+
+    monkeypatch.setattr(local, "_subscribers", subscribers)
+    run_chain(lambda task, check: None, tasks(2))
+    assert [(type(e), e.bbox, e.job) for e in events] == [  # type: ignore[union-attr]
+        (TaskFinished, task.bbox, "local") for task in tasks(2)
+    ]
+
+
+def test_a_task_without_a_box_has_no_record(tmp_path: Path) -> None:
+    run_chain(lambda task, check: None, [Task()], ledger=str(tmp_path))
+    assert Ledger(str(tmp_path)).boxes() == (set(), set())
+
+
+def delivered(**fields: Any) -> Task:
+    """A task that came with a message."""
+    message = TaskMessage(job="job", bbox="0-1_0-1_0-1", **fields)
+    return Task(bbox=message.box, delivery=Delivery(message, "id"))
+
+
+def test_a_task_that_an_earlier_delivery_did_is_not_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs: list[Task] = []
+    for attempts in (0, 1):
+        task = delivered(attempts=attempts)
+        run_chain(lambda task, check: runs.append(task), [task], ledger=str(tmp_path))
+    assert len(runs) == 1
+    assert "0-1_0-1_0-1 was done by an earlier delivery" in capsys.readouterr().err
+    record = Ledger(str(tmp_path)).read("0-1_0-1_0-1")
+    assert record is not None
+    assert (record.job, record.task_id, record.attempts) == ("job", "id", 1)
+
+
+def test_a_task_for_another_pipeline_is_refused() -> None:
+    with pytest.raises(PipelineMismatch, match="is for pipeline d2, and this chain is d1"):
+        run_chain(lambda task, check: None, [delivered(pipeline="d2")])
 
 
 def test_summary_adds_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import create_volume
+from chunkflow_worker.storage.precomputed_info import create_volume
 from tests.deploy.manifests import FOLDER, containers, environment, find, memory, render
 
 WATCHED = 0.95  # share of the limit at which a worker fails its newest task
@@ -38,7 +38,7 @@ def needed(pipeline: str, in_flight: int, folder: Path) -> float:
     command = [sys.executable, "-c", program, "check", "--open", str(file)]
     report = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     total = re.search(r"^peak memory ([0-9.]+) GB", report, re.MULTILINE)
-    further = re.search(r"of each further one in flight ([0-9.]+)", report)
+    further = re.search(r"each further task in flight ([0-9.]+)", report)
     assert total
     assert further
     return (float(total[1]) + (in_flight - 1) * float(further[1])) * 1e9

@@ -91,8 +91,8 @@ def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> N
     successor = pids(service)[2]
     assert successor not in (victim, other)
     assert variable(successor, "CUDA_VISIBLE_DEVICES") == device
-    (line,) = [line for line in service.logs().splitlines() if "starting it again" in line]
-    assert f"gpu{device} (pid {victim}) was killed by SIGKILL, starting it again in 1 s" in line
+    (line,) = [line for line in service.logs().splitlines() if "restarting it" in line]
+    assert f"gpu{device} (pid {victim}) was killed by SIGKILL, restarting it in 1 s" in line
     service.go()
     service.wait_done(3)
     assert np.array_equal(service.output(), service.input())

@@ -201,4 +201,4 @@ def test_other_pools_are_refused(service: Service) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "threads pool only" in done.stderr + done.stdout
+    assert "only in Celery's threads pool" in done.stderr + done.stdout

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import (
@@ -12,155 +12,227 @@ from botocore.exceptions import (
 )
 
 from chunkflow_worker.errors import LeaseLost
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
+from chunkflow_worker.job.message import TaskMessage, open_envelope
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
+from chunkflow_worker.job.stub_sqs import StubSqs
+from tests.support.queues import BOX, receive
 
-QUEUE = Queue("q", "url", "dead-url", 3, 60)
-
-
-class Sqs:
-    """Records the calls of a lease; `fail` is raised by each of them."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, Any]] = []
-        self.renewed = threading.Semaphore(0)
-        self.fail: Exception | None = None
-        self.failed = threading.Event()
-
-    def _call(self, name: str, value: Any) -> None:
-        if self.fail is not None:
-            self.failed.set()
-            raise self.fail
-        self.calls.append((name, value))
-
-    def change_message_visibility(
-        self, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int
-    ) -> None:
-        self._call("hide", VisibilityTimeout)
-        self.renewed.release()
-
-    def send_message(self, QueueUrl: str, MessageBody: str) -> None:
-        self._call("send", (QueueUrl, MessageBody))
-
-    def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:
-        self._call("delete", QueueUrl)
+MakeLease = Callable[..., Lease]
 
 
-def gone(code: str) -> ClientError:
+def refusal(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": ""}}, "ChangeMessageVisibility")
 
 
+AWAY = EndpointConnectionError(endpoint_url="http://127.0.0.1")
+
+
 @pytest.fixture
-def sqs() -> Sqs:
-    return Sqs()
+def lease_on(sqs: StubSqs, queue: Queue) -> MakeLease:
+    """Receive a message that is sent, and make a lease on it: `lease_on(seconds, **options)`."""
+
+    def make(seconds: int = 60, **options: object) -> Lease:
+        delivery = receive(sqs, queue, BOX)
+        return Lease(sqs, queue, delivery, seconds, clock=sqs.clock, **options)  # type: ignore[arg-type]
+
+    return make
 
 
-def test_it_renews_three_times_in_its_span_and_stops_with_the_block(sqs: Sqs) -> None:
-    with Lease(sqs, QUEUE, "r", 1):
-        for _ in range(3):
-            assert sqs.renewed.acquire(timeout=5)
-    count = len(sqs.calls)
-    assert set(sqs.calls) == {("hide", 1)}
-    assert not sqs.renewed.acquire(timeout=0.6)
-    assert len(sqs.calls) == count
+def test_it_is_renewed_three_times_in_its_span(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease = lease_on(30)
+    for _ in range(10):
+        assert lease.renew() == 10
+        assert sqs.seconds_hidden(queue.url) == [30]
+        sqs.clock.advance(10)
+    assert not lease.lost.is_set()
+
+
+def test_the_block_renews_at_once_and_no_renewal_follows_it(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed = threading.Semaphore(0)
+    hide = sqs.change_message_visibility
+
+    def note(**arguments: object) -> None:
+        hide(**arguments)  # type: ignore[arg-type]
+        renewed.release()
+
+    monkeypatch.setattr(sqs, "change_message_visibility", note)
+    with lease_on(60) as lease:
+        assert renewed.acquire(timeout=5)
+    assert not lease._thread.is_alive()
+    assert sqs.called("change_message_visibility") == 1
 
 
 @pytest.mark.parametrize(
-    "code", ["MessageNotInflight", "InvalidParameterValue", "ReceiptHandleIsInvalid"]
+    "code",
+    [
+        "MessageNotInflight",
+        "InvalidParameterValue",
+        "ReceiptHandleIsInvalid",
+        "AWS.SimpleQueueService.NonExistentQueue",
+    ],
 )
-def test_it_is_lost_when_sqs_says_so(sqs: Sqs, code: str) -> None:
-    sqs.fail = gone(code)
-    with Lease(sqs, QUEUE, "r", 60) as lease:
-        assert lease.lost.wait(5)
-        with pytest.raises(LeaseLost):
-            lease.check()
-    sqs.fail = None
-    lease.set_delay(0)
-    lease.give_back("body")
-    assert sqs.calls == [], "another worker's message is not touched"
-
-
-def test_it_is_lost_when_no_renewal_gets_through_in_time(
-    sqs: Sqs, caplog: pytest.LogCaptureFixture
+def test_it_is_lost_when_sqs_says_so(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, code: str
 ) -> None:
-    sqs.fail = EndpointConnectionError(endpoint_url="http://127.0.0.1")
-    with Lease(sqs, QUEUE, "r", 1) as lease:
-        assert lease.lost.wait(5)
-    assert "no renewal got through" in caplog.text
+    lease = lease_on()
+    sqs.clock.advance(7)
+    sqs.fail["change_message_visibility"] = refusal(code)
+    assert lease.renew() is None
+    assert lease.lost_at == 7
+    with pytest.raises(LeaseLost):
+        lease.check()
+
+
+def test_it_is_lost_when_another_worker_has_received_the_message(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease = lease_on(30)
+    sqs.clock.advance(30)
+    other = receive(sqs, queue)
+    assert lease.renew() is None
+    sends = sqs.called("send_message")
+    lease.set_delay(0)
+    lease.give_back()
+    lease.dead_letter()
+    lease.acknowledge()
+    assert sqs.called("send_message") == sends, "another worker's message is not touched"
+    assert sqs.bodies(queue.url)
+    assert sqs.seconds_hidden(queue.url) == [queue.visibility_seconds]
+    assert other.receives == 2
+
+
+def test_it_is_lost_when_no_renewal_succeeds_in_time(
+    sqs: StubSqs, lease_on: MakeLease, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = lease_on(30)
+    sqs.fail["change_message_visibility"] = AWAY
+    for _ in range(3):
+        assert lease.renew() == 2, "it tries again soon"
+        sqs.clock.advance(9)
+    sqs.clock.advance(3)
+    assert lease.renew() is None
+    assert "no renewal succeeded" in caplog.text
+    assert caplog.text.count("does not answer") == 1
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        gone("ServiceUnavailable"),
-        EndpointConnectionError(endpoint_url="http://127.0.0.1"),
+        refusal("ServiceUnavailable"),
+        AWAY,
         ReadTimeoutError(endpoint_url="http://127.0.0.1"),
         ConnectionClosedError(endpoint_url="http://127.0.0.1"),
         RuntimeError("anything"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_one_failed_renewal_loses_nothing(sqs: Sqs, error: Exception) -> None:
-    """Some of botocore's errors have a response that is None."""
-    sqs.fail = error
-    with Lease(sqs, QUEUE, "r", 3) as lease:
-        assert sqs.failed.wait(5)
-        sqs.fail = None
-        assert sqs.renewed.acquire(timeout=5)
-        assert not lease.lost.is_set()
-
-
-def test_the_twelve_hours_of_sqs_are_said_clearly(
-    sqs: Sqs, caplog: pytest.LogCaptureFixture
+def test_one_failed_renewal_loses_nothing(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, error: Exception
 ) -> None:
-    with Lease(sqs, QUEUE, "r", 3, limit=2.5) as lease:
-        assert lease.lost.wait(10)
+    """Some of botocore's errors have a response that is None."""
+    lease = lease_on(30)
+    sqs.fail["change_message_visibility"] = error
+    assert lease.renew() == 2
+    sqs.clock.advance(2)
+    del sqs.fail["change_message_visibility"]
+    assert lease.renew() == 10
+    assert sqs.seconds_hidden(queue.url) == [30]
+    assert not lease.lost.is_set()
+
+
+def test_the_twelve_hours_of_sqs_are_an_end_that_the_log_explains(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = lease_on(1000)
+    while sqs.clock() < 43_200 - 100:
+        assert lease.renew() is not None
+        sqs.clock.advance(900)
+    sqs.clock.now = 43_150
+    assert lease.renew() is not None
+    assert sqs.seconds_hidden(queue.url) == [50], "never beyond the limit"
+    sqs.clock.now = 43_199.5
+    assert lease.renew() is None
     assert "12 hours at most" in caplog.text
-    assert [seconds for _, seconds in sqs.calls] == [2, 1], "never beyond the limit"
 
 
-def test_give_back_sends_a_copy_before_it_deletes(sqs: Sqs) -> None:
-    with Lease(sqs, QUEUE, "r", 60) as lease:
-        assert sqs.renewed.acquire(timeout=5)
-        lease.give_back("body")
-        lease.give_back("body")
-    assert sqs.calls[1:] == [("send", ("url", "body")), ("delete", "url")], (
-        "once, and no renewal after it"
-    )
+def test_giving_back_replaces_the_message_and_costs_no_attempt(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease = lease_on()
+    lease.give_back()
+    lease.give_back()
+    (body,) = sqs.visible(queue.url)
+    assert sqs.bodies(queue.url) == [body], "once, and the first is gone"
+    assert open_envelope(body, queue.name)[0].attempts == 0
+    operations = [name for name, _ in sqs.calls[-2:]]
+    assert operations == ["send_message", "delete_message"], "cut in between, nothing is lost"
 
 
-def test_acknowledging_deletes_the_message_once_and_nothing_follows(sqs: Sqs) -> None:
-    with Lease(sqs, QUEUE, "r", 60) as lease:
-        assert sqs.renewed.acquire(timeout=5)
-        lease.acknowledge()
-        lease.give_back("body")
-        lease.set_delay(3)
-        lease.acknowledge()
-    assert sqs.calls[1:] == [("delete", "url")]
+def test_a_message_that_cannot_be_given_back_stays(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease = lease_on()
+    sqs.fail["send_message"] = AWAY
+    with pytest.raises(QueueUnavailable, match="giving a message back"):
+        lease.give_back()
+    assert sqs.seconds_hidden(queue.url) == [queue.visibility_seconds]
+    del sqs.fail["send_message"]
+    lease.give_back()
+    assert len(sqs.visible(queue.url)) == 1
 
 
-def test_failed_acknowledgement_is_no_error(sqs: Sqs, caplog: pytest.LogCaptureFixture) -> None:
-    with Lease(sqs, QUEUE, "r", 60) as lease:
-        assert sqs.renewed.acquire(timeout=5)
-        sqs.fail = gone("ServiceUnavailable")
-        lease.acknowledge()
-    assert "will come back and be found done" in caplog.text
+def test_acknowledging_deletes_the_message_and_nothing_follows(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease = lease_on()
+    lease.acknowledge()
+    lease.give_back()
+    lease.set_delay(3)
+    lease.acknowledge()
+    assert sqs.bodies(queue.url) == []
+    assert sqs.called("delete_message") == 1
 
 
-def test_dead_letter_goes_to_the_dead_letter_queue(sqs: Sqs) -> None:
-    with Lease(sqs, QUEUE, "r", 60) as lease:
-        assert sqs.renewed.acquire(timeout=5)
-    lease.dead_letter("body")
+def test_a_failed_acknowledgement_is_no_error(
+    sqs: StubSqs, lease_on: MakeLease, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = lease_on()
+    sqs.fail["delete_message"] = refusal("ServiceUnavailable")
+    lease.acknowledge()
+    assert "its task will be found done" in caplog.text
+
+
+def test_a_dead_letter_has_all_its_attempts_before_it(sqs: StubSqs, queue: Queue) -> None:
+    message = TaskMessage(job="job", bbox=BOX, attempts=3)
+    sqs.send_message(queue.url, Delivery(message, "id").same_again(queue.name))
+    lease = Lease(sqs, queue, receive(sqs, queue), 60, clock=sqs.clock)
+    lease.dead_letter()
     lease.set_delay(5)
-    assert sqs.calls[1:] == [("send", ("dead-url", "body")), ("delete", "url")]
+    assert sqs.bodies(queue.url) == []
+    (body,) = sqs.visible(queue.dead_letter_url)
+    assert open_envelope(body, queue.name) == (TaskMessage(job="job", bbox=BOX), "id")
 
 
-def test_backoff_is_set_and_its_failure_is_no_error(sqs: Sqs) -> None:
-    with Lease(sqs, QUEUE, "r", 60) as lease:
-        assert sqs.renewed.acquire(timeout=5)
+def test_a_delay_counts_from_the_moment_it_is_set(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease = lease_on(60)
+    assert lease.renew() == 20
+    sqs.clock.advance(59)
     lease.set_delay(40)
-    assert sqs.calls[-1] == ("hide", 40)
-    sqs.fail = gone("ServiceUnavailable")
+    assert sqs.seconds_hidden(queue.url) == [40]
+
+
+def test_a_delay_that_cannot_be_set_is_no_error(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = lease_on()
+    sqs.fail["change_message_visibility"] = AWAY
     lease.set_delay(40)
-    with pytest.raises(QueueUnavailable):
-        lease.give_back("body")
+    assert "when its lease expires" in caplog.text

@@ -60,7 +60,7 @@ def test_answers_that_all_break_off_are_an_outage(
 ) -> None:
     proxy, client = proxied
     proxy.set("sqs", "cut")
-    with pytest.raises(QueueUnavailable, match=r"broke off after \d+ of \d+ bytes"):
+    with pytest.raises(QueueUnavailable, match=r"was cut off after \d+ of \d+ bytes"):
         find_queue(client, unique_name)
     assert proxy.requests["GetQueueUrl"] == 3
 

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,12 @@ from click.testing import CliRunner, Result
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.cli.local import _stopped_by_sigterm
 from chunkflow_worker.errors import ConfigError, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.inbox import Inbox, Received
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import QueueUnavailable, make_client
+from chunkflow_worker.job.stub_sqs import ManualClock, StubSqs
 from chunkflow_worker.operators import fetch_task_from_sqs
 from chunkflow_worker.operators.fetch_task_from_sqs import FetchTaskFromSqs
 from chunkflow_worker.pipeline.task import Task
@@ -31,8 +33,8 @@ CREATE = ("create-chunk", "-s", 4, 4, 4)
 class Queue:
     """A queue of this test, with two receives."""
 
-    def __init__(self, name: str):
-        self.name, self.client = name, make_client("us-east-1")
+    def __init__(self, name: str, client: Any):
+        self.name, self.client = name, client
         made, dead = create_queue(self.client, name, max_receives=2, visibility_seconds=30)
         self.url, self.dead_url = made.url, dead.url
 
@@ -84,16 +86,32 @@ class Queue:
 
 
 @pytest.fixture
-def queue(aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch) -> Queue:
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def queue(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """A queue in memory."""
+    stub = StubSqs(clock)
+    monkeypatch.setattr(fetch_task_from_sqs, "make_client", lambda *_, **__: stub)
     monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 0)
-    return Queue(unique_name)
+    return Queue("q", stub)
+
+
+@pytest.fixture
+def served_queue(aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """A queue of the local AWS."""
+    monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 0)
+    return Queue(unique_name, make_client("us-east-1"))
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_what_the_producer_sends_is_run_and_recorded_and_deleted(
-    queue: Queue, tmp_path: Path, in_flight: int
+    served_queue: Queue, tmp_path: Path, in_flight: int
 ) -> None:
     """Named defect of the peer: every message crashed the worker, and stayed hidden for an hour."""
+    queue = served_queue
     queue.enqueue(*BOXES, attempts=2)
     done = queue.run(
         *CREATE,
@@ -135,12 +153,18 @@ def test_no_more_are_taken_than_asked_for(queue: Queue) -> None:
     assert queue.counts() == (1, 0)
 
 
+def delivery(box: str = BOXES[0]) -> Delivery:
+    return Delivery(TaskMessage(job="job", bbox=box), "id", receipt="r")
+
+
 @pytest.mark.parametrize("times", [0, 3])
-def test_retry_times_is_heeded(queue: Queue, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+def test_retry_times_has_its_effect(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
     """Named defect of the peer: --retry-times was ignored."""
-    answers: list[Any] = [None] * times + ["message"] + [None] * (times + 1)
-    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", lambda self: answers.pop(0))
-    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "task", lambda self, received: Task())
+    nothing = Received([])
+    answers = [nothing] * times + [Received([delivery()])] + [nothing] * (times + 1)
+    monkeypatch.setattr(Inbox, "receive", lambda self: answers.pop(0))
     assert len(list(queue.fetch(retry_times=times).tasks())) == 1
     assert answers == []
 
@@ -148,46 +172,51 @@ def test_retry_times_is_heeded(queue: Queue, monkeypatch: pytest.MonkeyPatch, ti
 def test_a_short_outage_counts_as_an_empty_queue(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[Any] = [
-        QueueUnavailable("away"),
-        "message",
-        QueueUnavailable("away"),
-        QueueUnavailable("still away"),
-    ]
+    away, still_away = QueueUnavailable("away"), QueueUnavailable("still away")
+    answers: list[Received | QueueUnavailable] = [away, Received([delivery()]), away, still_away]
 
-    def receive(self: Any) -> Any:
+    def receive(self: Inbox) -> Received:
         answer = answers.pop(0)
-        if isinstance(answer, Exception):
+        if isinstance(answer, QueueUnavailable):
             raise answer
         return answer
 
-    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", receive)
-    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "task", lambda self, received: Task())
+    monkeypatch.setattr(Inbox, "receive", receive)
     tasks = queue.fetch(retry_times=1).tasks()
-    assert next(tasks) == Task()
+    assert str(next(tasks).bbox) == BOXES[0]
     with pytest.raises(QueueUnavailable, match="still away"):
         next(tasks)
 
 
-def test_a_long_task_keeps_its_message(queue: Queue) -> None:
+def test_a_long_task_keeps_its_message(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Named defect of the peer: leases were not extended, so that a long task ran twice."""
+    renewed = Semaphore(0)
+    hide = queue.client.change_message_visibility
+
+    def renew(**arguments: Any) -> None:
+        hide(**arguments)
+        renewed.release()
+
+    monkeypatch.setattr(queue.client, "change_message_visibility", renew)
     queue.enqueue(BOXES[0])
     (task,) = queue.fetch(visibility_timeout=3, num=1).tasks()
-    with task.delivery.hold() as check:
-        until = time.monotonic() + 4.5
-        while time.monotonic() < until:
+    with task.hold() as check:
+        for _ in range(2):
+            assert renewed.acquire(timeout=10)
+            clock.advance(2.9)
             check()
             assert queue.waiting() == []
-            time.sleep(0.2)
     assert queue.counts() == (0, 0)
 
 
-def test_a_dead_process_loses_its_message(queue: Queue) -> None:
+def test_a_dead_process_loses_its_message(queue: Queue, clock: ManualClock) -> None:
     """Named defect of the peer: the task of a killed worker waited for an hour."""
     queue.enqueue(BOXES[0])
     list(queue.fetch(visibility_timeout=3, num=1).tasks())  # and its task is never run
     assert queue.counts() == (0, 1)
-    time.sleep(3.2)
+    clock.advance(3)
     assert queue.counts() == (1, 0)
 
 
@@ -212,33 +241,34 @@ def test_a_failure_ends_the_receiving(queue: Queue) -> None:
     queue.enqueue(*BOXES)
     tasks = queue.fetch(retry_times=1).tasks()
     first, second = next(tasks), next(tasks)
-    with second.delivery.hold():
-        with pytest.raises(ValueError, match="broken"), first.delivery.hold():
+    with second.hold():
+        with pytest.raises(ValueError, match="broken"), first.hold():
             raise ValueError("broken")
         assert list(tasks) == []
     assert queue.counts() == (2, 0), "the one that failed and the one never asked for"
 
 
 def test_a_poll_that_is_open_does_not_receive_what_failed(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
+    served_queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second receive would count, and the message be dead one failure too early."""
+    queue = served_queue
     monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 2)
     queue.send(BOXES[0])
     tasks = queue.fetch().tasks()
-    first, asking, receive = next(tasks), Event(), fetch_task_from_sqs._Inbox.receive
+    first, asking, receive = next(tasks), Event(), Inbox.receive
 
-    def told(inbox: Any) -> Any:
+    def note_and_receive(inbox: Inbox) -> Received:
         asking.set()
         return receive(inbox)
 
     def fail(rest: Iterator[Task]) -> None:
-        with ThreadPoolExecutor(1) as reader, first.delivery.hold():
+        with ThreadPoolExecutor(1) as reader, first.hold():
             others.append(reader.submit(list, rest))
             assert asking.wait(10)
             raise ValueError("broken")
 
-    monkeypatch.setattr(fetch_task_from_sqs._Inbox, "receive", told)
+    monkeypatch.setattr(Inbox, "receive", note_and_receive)
     others: list[Future[list[Task]]] = []
     with pytest.raises(ValueError, match="broken"):
         fail(tasks)
@@ -253,10 +283,10 @@ def test_a_stop_gives_the_task_back_and_costs_no_receive(
     queue.enqueue(BOXES[0], attempts=1)
     queue.send(BOXES[1])
     for task in queue.fetch(num=1).tasks():
-        with pytest.raises(stop), task.delivery.hold():
+        with pytest.raises(stop), task.hold():
             raise stop
     for task in queue.fetch(num=1).tasks():
-        with pytest.raises(stop), task.delivery.hold():
+        with pytest.raises(stop), task.hold():
             raise stop
     waiting = queue.waiting()
     assert [count for _, count in waiting] == [1, 1]

@@ -2,28 +2,40 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 
 from chunkflow_worker.errors import (
-    MessageMalformed,
+    BoxOutsideJob,
     PermanentError,
     PipelineMismatch,
     Preempted,
     RetryableError,
-    StorageAway,
     StorageFull,
+    StorageOutage,
+    StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import TaskFailed, TaskFinished, TaskStarted
 from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
 
-MESSAGE = {"v": 1, "job": "job", "bbox": "0-4_0-4_0-8"}
+BOX = "0-4_0-4_0-8"
+
+
+def delivery(task_id: str = "id-1", receives: int = 1, **fields: Any) -> Delivery:
+    """A message of the box that was received so many times."""
+    message = TaskMessage.model_validate({"job": "job", "bbox": BOX} | fields)
+    return Delivery(message, task_id, receives)
 
 
 class Chain:
@@ -58,15 +70,15 @@ def handler(tmp_path: Path, chain: Chain, seen: list[Any]) -> Handler:
 
 
 def test_done_task_is_recorded_and_told(handler: Handler, seen: list[Any]) -> None:
-    handler.handle(MESSAGE, "id-1", 1)
-    record = handler.ledger.read(MESSAGE["bbox"])
+    handler.handle(delivery())
+    record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.job, record.task_id, record.attempts) == ("done", "job", "id-1", 1)
     assert (record.worker, record.compute_device, record.voxels) == ("worker-1", "test device", 128)
     assert record.pipeline == "d1"
     assert record.versions["chunkflow-worker"]
     started, finished = seen
-    assert started == TaskStarted("job", BoundingBox.parse(MESSAGE["bbox"]), 1)
+    assert started == TaskStarted("job", BoundingBox.parse(BOX), 1)
     assert isinstance(finished, TaskFinished)
     assert finished.operators == record.timer
     assert finished.seconds == record.seconds
@@ -76,8 +88,8 @@ def test_skipped_task_is_done_with_its_reason(
     handler: Handler, chain: Chain, seen: list[Any]
 ) -> None:
     chain.error = SkipTask("all black")
-    handler.handle(MESSAGE, "id-1", 1)
-    record = handler.ledger.read(MESSAGE["bbox"])
+    handler.handle(delivery())
+    record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.skipped) == ("skipped", "all black")
     assert seen[-1].state == "skipped"
@@ -96,8 +108,8 @@ def test_failure_is_recorded_and_raised(
 ) -> None:
     chain.error = error
     with pytest.raises(type(error)):
-        handler.handle(MESSAGE, "id-1", receives)
-    record = handler.ledger.read(MESSAGE["bbox"])
+        handler.handle(delivery("id-1", receives))
+    record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.error, record.final, record.attempts) == (
         "failed",
@@ -121,14 +133,14 @@ def test_record_of_a_failure_holds_what_was_logged_and_where_it_came_from(
 
     monkeypatch.setattr(chain, "run", run)
     with pytest.raises(RetryableError):
-        handler.handle(MESSAGE, "id-1", 1)
-    record = handler.ledger.read(MESSAGE["bbox"])
+        handler.handle(delivery())
+    record = handler.ledger.read(BOX)
     assert record is not None
     assert record.log[0].endswith("WARNING net: loss is high, aws_secret_access_key=***")
     assert record.log[-1] == "KeyError: 'absent'"
     monkeypatch.setattr(chain, "run", lambda *_: None)
-    handler.handle(MESSAGE, "id-1", 2)
-    record = handler.ledger.read(MESSAGE["bbox"])
+    handler.handle(delivery("id-1", 2))
+    record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.log) == ("done", [])
 
@@ -136,36 +148,36 @@ def test_record_of_a_failure_holds_what_was_logged_and_where_it_came_from(
 def test_success_takes_the_failure_away(handler: Handler, chain: Chain) -> None:
     chain.error = RetryableError("away")
     with pytest.raises(RetryableError):
-        handler.handle(MESSAGE, "id-1", 1)
+        handler.handle(delivery())
     chain.error = None
-    handler.handle(MESSAGE, "id-1", 2)
-    assert handler.ledger.boxes() == ({MESSAGE["bbox"]}, set())
+    handler.handle(delivery("id-1", 2))
+    assert handler.ledger.boxes() == ({BOX}, set())
 
 
 def test_late_failure_does_not_overwrite_a_success(handler: Handler, chain: Chain) -> None:
-    handler.handle(MESSAGE, "id-1", 1)
+    handler.handle(delivery())
     chain.error = RetryableError("away")
     with pytest.raises(RetryableError):
-        handler.handle(MESSAGE, "id-2", 2)
-    assert handler.ledger.boxes() == ({MESSAGE["bbox"]}, set())
+        handler.handle(delivery("id-2", 2))
+    assert handler.ledger.boxes() == ({BOX}, set())
 
 
 def test_redelivered_message_of_a_done_task_runs_nothing(
     handler: Handler, chain: Chain, seen: list[Any]
 ) -> None:
-    handler.handle(MESSAGE, "id-1", 1)
-    handler.handle(MESSAGE, "id-1", 2)
+    handler.handle(delivery())
+    handler.handle(delivery("id-1", 2))
     assert chain.runs == 1
     assert len(seen) == 2
-    handler.handle(MESSAGE, "id-2", 2)
+    handler.handle(delivery("id-2", 2))
     assert chain.runs == 2, "another message for the same box, as after a second enqueue, does run"
 
 
 def test_attempts_of_earlier_copies_count(handler: Handler, chain: Chain) -> None:
     chain.error = RetryableError("away")
     with pytest.raises(RetryableError):
-        handler.handle(MESSAGE | {"attempts": 2}, "id-1", 1)
-    record = handler.ledger.read(MESSAGE["bbox"])
+        handler.handle(delivery(attempts=2))
+    record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.attempts, record.final) == (3, True)
 
@@ -175,7 +187,7 @@ def test_preemption_is_no_failure(handler: Handler, seen: list[Any]) -> None:
         raise Preempted("stop")
 
     with pytest.raises(Preempted):
-        handler.handle(MESSAGE, "id-1", 1, check)
+        handler.handle(delivery(), check)
     assert handler.ledger.boxes() == (set(), set())
     assert [type(e) for e in seen] == [TaskStarted]
 
@@ -184,36 +196,79 @@ def test_an_outage_that_goes_on_is_no_failure(
     handler: Handler, chain: Chain, seen: list[Any], tmp_path: Path
 ) -> None:
     chain.error = StorageFull("out: no space left")
-    with pytest.raises(StorageAway, match="no space left"):
-        replace(handler, patience=Patience(str(tmp_path), [], hold_seconds=0)).handle(
-            MESSAGE, "id-1", 1
-        )
+    with pytest.raises(StorageOutage, match="no space left"):
+        replace(handler, patience=Patience(str(tmp_path), [], hold_seconds=0)).handle(delivery())
     assert handler.ledger.boxes() == (set(), set())
     assert [type(e) for e in seen] == [TaskStarted]
 
 
 def test_message_for_another_pipeline_is_left_alone(handler: Handler, chain: Chain) -> None:
     with pytest.raises(PipelineMismatch, match="is for pipeline d2"):
-        handler.handle(MESSAGE | {"pipeline": "d2"}, "id-1", 1)
+        handler.handle(delivery(pipeline="d2"))
     assert chain.runs == 0
     assert handler.ledger.boxes() == (set(), set())
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"bbox": "0-4"},
-        {"v": 2},
-        {"job": "../x"},
-        {"plugin": "os"},
-        {"attempts": -1},
-        {"bbox": 3},
-        {"job": None},
-    ],
-)
-def test_malformed_message_runs_nothing(
-    handler: Handler, chain: Chain, change: dict[str, Any]
+def test_the_failure_of_a_task_whose_thread_hangs_is_recorded(
+    handler: Handler, seen: list[Any]
 ) -> None:
-    with pytest.raises(MessageMalformed):
-        handler.handle(MESSAGE | change, "id-1", 1)
+    handler.give_up(delivery(receives=2), 90.0, RetryableError("hung"))
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert (record.state, record.error, record.attempts, record.final) == (
+        "failed",
+        "hung",
+        2,
+        False,
+    )
+    assert record.seconds == pytest.approx(90, abs=1)
+    began, ended = (datetime.fromisoformat(text) for text in (record.started, record.finished))
+    assert (ended - began).total_seconds() == pytest.approx(90, abs=1)
+    handler.give_up(delivery(receives=3), 90.0, RetryableError("hung"))
+    assert [event.final for event in seen] == [False, True]
+
+
+def test_a_failure_that_cannot_be_recorded_is_still_published(
+    handler: Handler, seen: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def away(*_: Any) -> None:
+        raise StorageUnavailable("ledger: away")
+
+    monkeypatch.setattr(Ledger, "write", away)
+    handler.give_up(delivery(), 1.0, RetryableError("hung"))
+    assert [type(event) for event in seen] == [TaskFailed]
+    assert "was not recorded: ledger: away" in caplog.text
+
+
+def test_time_spent_waiting_for_storage_does_not_count(
+    handler: Handler, chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second try has a clock and a task of its own."""
+    tasks: list[Task] = []
+
+    def run(task: Task, check: Any) -> None:
+        tasks.append(task)
+        with task.timed("step"):
+            task.patches += 1
+        if len(tasks) == 1:
+            sleep(0.3)
+            raise StorageUnavailable("away for a moment")
+
+    monkeypatch.setattr(chain, "run", run)
+    replace(handler, patience=Patience(str(tmp_path), [])).handle(delivery())
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert len(tasks) == 2
+    assert (record.state, record.patches) == ("done", 1)
+    assert record.seconds < 0.3
+
+
+def test_a_box_that_the_job_does_not_have_runs_nothing(
+    handler: Handler, chain: Chain, seen: list[Any]
+) -> None:
+    grid = {"bounding_box": "0-4_0-4_8-16"}
+    handler.ledger.write_job(JobRecord(job="job", queue="q", tasks=1, grid=grid))
+    with pytest.raises(BoxOutsideJob):
+        replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
     assert chain.runs == 0
+    assert seen[-1].final

@@ -4,21 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chunkflow_worker.service.health import HealthFile, probe
+from chunkflow_worker.service.health import Health, HealthFile, probe
 
-WELL = {
-    "name": "w",
-    "phase": "running",
-    "turn_age": 1,
-    "turn_limit": 60,
-    "lost_seconds": 0,
-    "lease_seconds": 60,
-}
+WELL = Health(
+    name="w",
+    phase="running",
+    turn_age=1,
+    turn_limit=60,
+    lost_seconds=0,
+    lease_seconds=60,
+    queue_answers=True,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_what_a_probe_makes_of_a_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], alive: str, ready: str
 ) -> None:
     monkeypatch.setenv("CHUNKFLOW_HEALTH_FOLDER", str(tmp_path))
-    HealthFile(None).write(**WELL | {"queue_answers": True} | change)
+    HealthFile(None).write(replace(WELL, **change))
     for wants_ready, fault in ((False, alive), (True, ready)):
         good, line = probe(wants_ready)
         assert good is not bool(fault)
@@ -50,7 +52,7 @@ def test_the_worst_worker_counts_and_dead_ones_do_not(
     monkeypatch.setenv("CHUNKFLOW_HEALTH_FOLDER", str(tmp_path))
     assert not probe(False)[0]
     file = HealthFile(str(tmp_path))
-    file.write(**WELL, queue_answers=True)
+    file.write(WELL)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path / f"chunkflow-worker-{dead.pid}.health").write_text(

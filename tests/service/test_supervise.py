@@ -57,8 +57,12 @@ def three_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
 
 
-WAIT_FOR_SIGTERM = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print(who, file=sys.stderr, flush=True); signal.pause()"
-CHILD = "import os, signal, sys; who = os.environ['CUDA_VISIBLE_DEVICES'], os.environ['CHUNKFLOW_WORKER_NAME'][-5:]; "
+END_ON_SIGTERM = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
+WAIT_FOR_SIGTERM = END_ON_SIGTERM + "print(who, file=sys.stderr, flush=True); signal.pause()"
+CHILD = (
+    "import os, signal, sys; "
+    "who = os.environ['CUDA_VISIBLE_DEVICES'], os.environ['CHUNKFLOW_WORKER_NAME'][-5:]; "
+)
 
 
 def lines_until(process: subprocess.Popen[str], *parts: str) -> list[str]:
@@ -95,24 +99,22 @@ def test_hangup_that_is_ignored_stays_so(supervised: Callable[..., subprocess.Po
 
 
 @pytest.mark.parametrize(
-    ("death", "told"),
+    ("death", "reported"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
         ("sys.exit(70)", "ended with status 70"),
-        (
-            "sys.exit(0)",
-            "ended with status 0",
-        ),  # as a worker that met a message for another pipeline
+        # As a worker does that received a message for another pipeline
+        ("sys.exit(0)", "ended with status 0"),
     ],
 )
-def test_child_that_ends_is_started_again_later_and_later(
-    supervised: Callable[..., subprocess.Popen[str]], death: str, told: str
+def test_child_that_ends_is_restarted_after_growing_delays(
+    supervised: Callable[..., subprocess.Popen[str]], death: str, reported: str
 ) -> None:
     process = supervised("0,1", CHILD + f"{death} if who[0] == '1' else None; " + WAIT_FOR_SIGTERM)
-    lines = lines_until(process, "starting it again in 2 s", "('0',")
+    lines = lines_until(process, "restarting it in 2 s", "('0',")
     ends = [line for line in lines if "-gpu1 (pid" in line]
     assert len(ends) == 2
-    assert all(told in line for line in ends)
+    assert all(reported in line for line in ends)
     assert sum("gpu0 started" in line for line in lines) == 1, "the other is left alone"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
@@ -123,18 +125,18 @@ def test_refused_configuration_stops_all_with_status_2(
 ) -> None:
     path = f"f = {str(tmp_path / 'ready')!r}; "
     refuse = "(open(f).read(), sys.exit(2)) if who[0] == '1' else None; "
-    ready = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); open(f, 'w').close(); signal.pause()"
+    ready = END_ON_SIGTERM + "open(f, 'w').close(); signal.pause()"
     subprocess.run(["mkfifo", str(tmp_path / "ready")], check=True)
     process = supervised("0,1", CHILD + path + refuse + ready)
     assert process.wait(20) == 2
     assert process.stderr is not None
-    told = process.stderr.read()
-    assert "CRITICAL" in told
-    assert "gpu1" in told.split("CRITICAL")[1].splitlines()[0]
-    assert "gpu0 (pid" in told.split("CRITICAL")[1], "the other was waited for"
+    log = process.stderr.read()
+    assert "CRITICAL" in log
+    assert "gpu1" in log.split("CRITICAL")[1].splitlines()[0]
+    assert "gpu0 (pid" in log.split("CRITICAL")[1], "the other was waited for"
 
 
-def test_child_that_fails_while_it_stops_is_told_by_status_1(
+def test_child_that_fails_while_it_stops_gives_status_1(
     supervised: Callable[..., subprocess.Popen[str]],
 ) -> None:
     process = supervised(
@@ -146,21 +148,24 @@ def test_child_that_fails_while_it_stops_is_told_by_status_1(
 
 
 def test_command_that_cannot_be_started_is_tried_again() -> None:
-    call = "import sys; from chunkflow_worker.service.supervise import supervise; sys.exit(supervise('0', ['/nowhere/python']))"
+    call = (
+        "import sys; from chunkflow_worker.service.supervise import supervise; "
+        "sys.exit(supervise('0', ['/nowhere/python']))"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", call], stderr=subprocess.PIPE, text=True
     ) as process:
-        lines_until(process, "could not be started, trying again in 1 s")
+        lines_until(process, "could not be started, next try in 1 s")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
-def test_a_machine_that_lists_no_gpu_is_told(
+def test_a_machine_that_lists_no_gpu_is_reported(
     supervised: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     lines_until(
         supervised("0", CHILD + WAIT_FOR_SIGTERM),
-        "WARNING supervisor nvidia-smi lists no GPU here",
+        "WARNING supervisor nvidia-smi lists no GPU",
         "('0',",
     )

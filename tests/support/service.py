@@ -19,7 +19,8 @@ import yaml
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import find_queue
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import create_volume
 from tests.support.paths import PLUGIN_PACKAGE
 
 BLOCK = Vec3(16, 64, 64)

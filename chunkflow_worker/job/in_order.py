@@ -1,0 +1,61 @@
+"""`in_order`: runs work in threads and yields the results in the order of the items."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    threads: int,
+    *,
+    window: int | None = None,
+    stop: threading.Event | None = None,
+    name: str = "in-order",
+) -> Generator[_Result, None, None]:
+    """Run `work` on every item in threads, and yield the results in the order of the items.
+
+    window: how many items may be in flight: taken from `items`, with a result that was not yielded
+        yet. As many as `threads` when not given. The caller's thread takes an item when the window
+        has room for it. With a window of 1, it also does the work.
+    stop: is set when this ends for any reason. `work` may look at it to end early.
+    name: prefix for the names of the threads.
+
+    Raises what `work` raises, when it is the turn of that item, and what `items` raises. After an
+    error, or when the caller closes the iterator, work that has not begun is cancelled, and work
+    that has begun is waited for.
+    """
+    stop = stop or threading.Event()
+    window = window or threads
+    if window == 1:
+        yield from _one_by_one(work, items, stop)
+        return
+    in_flight: deque[Future[_Result]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        for item in items:
+            in_flight.append(pool.submit(work, item))
+            if len(in_flight) == window:
+                yield in_flight.popleft().result()
+        while in_flight:
+            yield in_flight.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_by_one(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], stop: threading.Event
+) -> Iterator[_Result]:
+    try:
+        yield from map(work, items)
+    finally:
+        stop.set()

@@ -1,0 +1,78 @@
+"""`Inbox`: receives the messages of a queue, and refuses those that are malformed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.sqs import Queue, QueueUnavailable, move, receive, sqs_errors
+
+log = logging.getLogger(__name__)
+
+
+class Received(NamedTuple):
+    """What one call received. refused: number of malformed messages beside the deliveries."""
+
+    deliveries: list[Delivery]
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The receiving end of a queue. Methods may run in several threads.
+
+    client: of SQS, for single calls. receiver: of SQS, for long polls of `wait_seconds`.
+    visibility_seconds: how long a received message is hidden; None for the queue's own timeout.
+    plain_boxes: also accept messages that are only a bounding box.
+    """
+
+    client: Any
+    receiver: Any
+    queue: Queue
+    wait_seconds: int
+    visibility_seconds: int | None = None
+    plain_boxes: bool = False
+
+    def receive(self, count: int = 1) -> Received:
+        """Wait for messages, at most `count`; malformed ones go to the dead-letter queue.
+
+        Raises QueueUnavailable.
+        """
+        with sqs_errors(f"queue {self.queue.name}"):
+            messages = receive(
+                self.receiver, self.queue.url, count, self.wait_seconds, self.visibility_seconds
+            )
+        deliveries = list(self._well_formed(messages))
+        return Received(deliveries, len(messages) - len(deliveries))
+
+    def _well_formed(self, messages: list[dict[str, Any]]) -> Iterator[Delivery]:
+        for message in messages:
+            try:
+                yield Delivery.open(message, self.queue.name, plain_boxes=self.plain_boxes)
+            except Exception as error:  # whatever is wrong with it, it must not stop a worker
+                self._refuse(message, error)
+
+    def _refuse(self, message: dict[str, Any], error: Exception) -> None:
+        message_id = message.get("MessageId")
+        log.error("refused message %s, moved to the dead-letter queue: %s", message_id, error)
+        body, receipt = message["Body"], message["ReceiptHandle"]
+        try:
+            with sqs_errors("moving a message to the dead-letter queue"):
+                move(self.client, body, self.queue.url, receipt, self.queue.dead_letter_url)
+        except QueueUnavailable as failure:
+            log.warning("the message stays in the queue until SQS moves it: %s", failure)
+
+    def release(self, delivery: Delivery) -> None:
+        """Make a message visible again that no task has taken. Never raises."""
+        try:
+            self.client.change_message_visibility(
+                QueueUrl=self.queue.url, ReceiptHandle=delivery.receipt, VisibilityTimeout=0
+            )
+        except Exception as error:
+            log.warning(
+                "a received message becomes visible only when its visibility timeout ends: %s",
+                error,
+            )

@@ -1,0 +1,62 @@
+"""`InHand`: the tasks that one process is working on, with their leases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from chunkflow_worker.errors import RetryableError
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.lease import Lease
+
+
+@dataclass(eq=False)
+class Held:
+    """A task in hand.
+
+    started: when the work on it began, by the worker's clock; time spent waiting for storage does
+        not count.
+    fault: why its next check must fail.
+    """
+
+    lease: Lease
+    started: float
+    fault: RetryableError | None = None
+
+    @property
+    def delivery(self) -> Delivery:
+        return self.lease.delivery
+
+
+class InHand:
+    """The held tasks of a process; may be used from several threads."""
+
+    def __init__(self) -> None:
+        self._held: list[Held] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def holding(self, held: Held) -> Iterator[Held]:
+        """The task is in hand until the block ends."""
+        with self._lock:
+            self._held.append(held)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._held.remove(held)
+
+    def all(self) -> list[Held]:
+        """The tasks in hand now, the oldest first."""
+        with self._lock:
+            return list(self._held)
+
+    def __contains__(self, held: Held) -> bool:
+        with self._lock:
+            return held in self._held
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._held)

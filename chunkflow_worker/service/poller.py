@@ -1,0 +1,115 @@
+"""`Poller`: receives messages for Celery in a thread of its own, and outlives every fault."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
+from typing import Any
+
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.inbox import Inbox
+from chunkflow_worker.job.message import encode
+from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.report.outage import Outage
+
+log = logging.getLogger(__name__)
+
+Messages = list[dict[str, Any]]
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between polls that fail
+
+
+class Poller:
+    """Receives messages, one long poll at a time.
+
+    A poll that fails is logged once and tried again after a growing pause.
+    last_turn: when the poll loop last came round, by `clock`; a watchdog looks at it.
+    outage: on while SQS does not answer.
+    """
+
+    def __init__(self, inbox: Inbox, *, clock: Callable[[], float] = monotonic):
+        self._inbox = inbox
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="sqs-poll")
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Delivery] = {}  # by receipt: received, and taken by no task yet
+        self._failures = 0
+        self._closing = threading.Event()
+        self._clock = clock
+        self.outage = Outage(f"queue {inbox.queue.name}")
+        self.last_turn = clock()
+
+    @property
+    def queue(self) -> Queue:
+        return self._inbox.queue
+
+    @property
+    def client(self) -> Any:
+        """The SQS client for single calls."""
+        return self._inbox.client
+
+    def touch(self) -> None:
+        """Note that the poll loop came round."""
+        self.last_turn = self._clock()
+
+    def start(self, count: int, deliver: Callable[[Messages], None]) -> None:
+        """Start one long poll for at most `count` messages.
+
+        `deliver` is called once, from any thread, with what was received; that may be nothing.
+        """
+
+        def done(future: Future[Messages]) -> None:
+            deliver([] if future.cancelled() else future.result())
+
+        if not self._closing.is_set():
+            self._threads.submit(self.poll, count).add_done_callback(done)
+
+    def poll(self, count: int) -> Messages:
+        """Wait for messages; returns them as kombu takes them from boto3. Never raises."""
+        try:
+            deliveries = self._inbox.receive(count).deliveries
+        except Exception as error:
+            self._failures += 1
+            self.outage.failed(error)
+            pause = _FIRST_PAUSE * 2 ** (min(self._failures, 5) - 1)
+            self._closing.wait(min(_LONGEST_PAUSE, pause))
+            return []
+        finally:
+            self.touch()
+        self.outage.answered()
+        self._failures = 0
+        return [self._for_celery(delivery) for delivery in deliveries if self._keep(delivery)]
+
+    def take(self, message: dict[str, Any]) -> bool:
+        """Hand a message over to Celery; False when it was released because the worker stops."""
+        with self._lock:
+            return self._waiting.pop(message["ReceiptHandle"], None) is not None
+
+    def close(self) -> None:
+        """Stop receiving: wait for the running poll, and release what no task has taken."""
+        self._closing.set()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            left, self._waiting = list(self._waiting.values()), {}
+        for delivery in left:
+            self._inbox.release(delivery)
+
+    def _keep(self, delivery: Delivery) -> bool:
+        """Keep a delivery until a task takes it; release it when the worker stops."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._waiting[delivery.receipt] = delivery
+                return True
+        self._inbox.release(delivery)
+        return False
+
+    def _for_celery(self, delivery: Delivery) -> dict[str, Any]:
+        """An envelope of our own: any field of the sender's could end Celery's consumer."""
+        return {
+            "MessageId": delivery.message_id,
+            "ReceiptHandle": delivery.receipt,
+            "Body": encode(delivery.message, self.queue.name, delivery.task_id),
+            "Attributes": {"ApproximateReceiveCount": str(delivery.receives)},
+            "Delivery": delivery,
+        }

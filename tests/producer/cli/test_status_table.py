@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from producer.cli.status_table import progress_note, rate_text, show_table
+from producer.look.status import JobStatus
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(JobStatus("q", 3, 2, 1, 4, "j", 50, 5, 100, 0.5))
+    words = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "queue q, job j",
+        "waiting 3",
+        "in flight 2",
+        "delayed 1",
+        "dead letters 4",
+        "done 50 of 100, 50.0%",
+        "failed 5",
+    ):
+        assert text in words
+    assert "rate 30.0/min left 1 min 40 s" in words
+
+
+def test_the_table_of_a_queue_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(JobStatus("q", 3, 2, 1, 4))
+    output = capsys.readouterr().out
+    assert "no job in a ledger" in output
+    assert "done" not in output
+
+
+def test_the_note_beside_a_bar() -> None:
+    assert progress_note(JobStatus("q", 3, 2, 0, 0, "j", 50, 0, 100)) == "3 waiting, 2 in flight"
+    assert (
+        progress_note(JobStatus("q", 3, 2, 0, 4, "j", 50, 1, 100, 2))
+        == "3 waiting, 2 in flight, 1 failed, 4 dead, 2.0/s, 25 s left"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(None, "unknown"), (0, "unknown"), (12.34, "12.3/s"), (0.5, "30.0/min"), (0.001, "3.6/h")],
+)
+def test_rates(rate: float | None, text: str) -> None:
+    assert rate_text(rate) == text
