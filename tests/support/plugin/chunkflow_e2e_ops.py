@@ -1,4 +1,7 @@
-"""Operators of another package, found by their entry points: they let a test hold or fail a task in a worker process."""
+"""Operators of another package, found by their entry points.
+
+With them a test can hold a task in a worker process, or make it fail.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from chunkflow_worker.config.options import field
-from chunkflow_worker.errors import PermanentError
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.api import Operator, PermanentError, Run, Step, Task, field
 
 
 class Hold(Operator):
-    """Note the start of each task in a file, then hold it until a file named `go` or `go-<box>` is there, or for some time."""
+    """Write the start of each task to a file, then wait.
+
+    The wait ends when a file named `go` or `go-<box>` exists, or when the time is over.
+    """
 
     op: Literal["hold"] = "hold"
     folder: str = field(help="Folder of the files `starts` and `go`.")
     seconds: float = field(60.0, help="Longest time to hold a task.")
     opening: bool = field(
-        False, help="Take that long to open already, after a note in the file `opening`."
+        False, help="Make the file `opening`, then take the same time to open the operator."
     )
 
     @contextmanager
@@ -45,38 +48,36 @@ class Hold(Operator):
 
 
 class Fail(Operator):
-    """Fail on one box, or on those listed in a file, for good or for this time."""
+    """Fail on one box, or on the boxes that a file lists."""
 
     op: Literal["fail"] = "fail"
     box: str = field("", help="The box to fail on.")
-    file: str = field("", help="File of boxes to fail on, one a line, read anew for each task.")
-    permanent: bool = field(False, help="No use in trying again.")
-    leave: bool = field(False, help="Ask the process to exit, as a user's code might.")
+    file: str = field("", help="File of boxes to fail on, one per line; read for each task.")
+    permanent: bool = field(False, help="Fail with an error that no retry can mend.")
+    leave: bool = field(False, help="Call sys.exit, as a user's code might.")
     words: str = field("made to fail", help="Text of the error.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
-            if str(task.bbox) in (
-                [self.box] if not self.file else Path(self.file).read_text().splitlines()
-            ):
-                if self.leave:
-                    sys.exit("made to leave")
-                raise (
-                    PermanentError(f"{self.words} for good")
-                    if self.permanent
-                    else OSError(self.words)
-                )
+            boxes = Path(self.file).read_text().splitlines() if self.file else [self.box]
+            if str(task.bbox) not in boxes:
+                return
+            if self.leave:
+                sys.exit("made to leave")
+            if self.permanent:
+                raise PermanentError(f"{self.words} for good")
+            raise OSError(self.words)
 
         yield step
 
 
 class Hoard(Operator):
-    """On one box, take memory until the process ends or the given size is held for a moment."""
+    """On one box, allocate memory in steps, hold it for a moment, and release it."""
 
     op: Literal["hoard"] = "hoard"
-    box: str = field(help="The box to hoard on.")
-    megabytes: int = field(help="How much to take.")
+    box: str = field(help="The box to allocate memory on.")
+    megabytes: int = field(help="How much memory to allocate.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
