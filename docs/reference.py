@@ -108,7 +108,9 @@ def command_page(name: str, command: click.Command) -> str:
 def _help_sections(name: str, ctx: click.Context) -> Iterator[str]:
     yield f"```text\n{ctx.command.get_help(ctx)}\n```"
     if isinstance(ctx.command, click.Group) and not isinstance(ctx.command, Chain):
-        for below, command in sorted(ctx.command.commands.items()):
+        for below in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, below)
+            assert command is not None  # it is listed
             title = f"{name} {below}"
             yield f"## {title}"
             yield from _help_sections(title, click.Context(command, parent=ctx, info_name=below))

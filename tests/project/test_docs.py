@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
@@ -71,7 +72,8 @@ def test_pages_show_every_program_and_every_command_of_the_producer() -> None:
     lines = [line for page in PAGES for line in command_lines(page)]
     assert {line[0] for line in lines} == set(PROGRAMS)
     shown = {" ".join(line[:2]) for line in lines}
-    assert {f"chunkflow-producer {name}" for name in producer.commands} <= shown
+    context = click.Context(producer)
+    assert {f"chunkflow-producer {name}" for name in producer.list_commands(context)} <= shown
 
 
 def test_the_readme_shows_a_chain_in_yaml_that_is_valid() -> None:
