@@ -34,13 +34,15 @@ _POLL_SECONDS = 5
 
 
 class FetchTaskFromSqs(TaskSource):
-    """Take tasks from an SQS queue, one by one, for the operators that follow; a worker does the same with more care.
+    """Take tasks from an SQS queue, one by one, for the operators that follow.
+
+    A worker does the same with more care.
 
     Takes what `chunkflow-producer enqueue` sends, and boxes as plain text, z0-z1_y0-y1_x0-x1. A message is kept hidden while its
     task runs and deleted when that is done or skipped. When it fails, the run ends, and the message is visible again at once; the
     queue counts its receives and moves it to the dead letters when they are used up. When the run is stopped, by Ctrl-C or
     SIGTERM, its tasks are given back after the operator that is running, and that costs them no receive. The region is that of
-    AWS_REGION. Differs from chunkflow 1.2.0: the queue must exist and have a dead-letter queue.
+    AWS_REGION.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -49,6 +51,7 @@ class FetchTaskFromSqs(TaskSource):
             load-zarr -f s3://lab/em.zarr \
             save-precomputed -v s3://lab/em
     """
+    differs: ClassVar[str] = "The queue must exist and have a dead-letter queue."
     consumes: ClassVar[bool] = True
     op: Literal["fetch-task-from-sqs"] = "fetch-task-from-sqs"
     queue_name: str = field(flag="-q", help="Name of the queue.")

@@ -122,7 +122,7 @@ def test_open_points_out_boxes_that_share_blocks(tmp_path: Path) -> None:
         )
 
     assert (
-        "note: workers are likely to refuse these boxes: box 0-8_0-32_0-30 would share blocks"
+        "note: workers will refuse these boxes: box 0-8_0-32_0-30 would share blocks"
         in told(8, 32, 30)
     )
     assert "note" not in told(8, 32, 64)

@@ -12,8 +12,8 @@ import click
 import pytest
 
 from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.config.options import click_options
-from chunkflow_worker.pipeline.catalog import operator_names
 from chunkflow_worker.pipeline.operator import find_operator
 
 # By command (the empty one is `chunkflow` itself) and option: flags, with those that turn it off behind the slash, type or

@@ -13,9 +13,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.errors import ConfigError, PermanentError, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.catalog import operator_names
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume

@@ -105,7 +105,7 @@ def test_workers_refuse_it() -> None:
     run = Run(needed_box=lambda box, bounds: box, recorded=True)
     with (
         pytest.raises(
-            ConfigError, match=r"is for a terminal, and workers have none\n    take it out"
+            ConfigError, match=r"needs a terminal, and workers have none\n    take it out"
         ),
         Debug().open(run),
     ):

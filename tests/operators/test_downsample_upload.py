@@ -165,7 +165,8 @@ def test_the_chunks_level_is_known_by_its_voxel_size(
     ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 9.0, 9.0)))
     with pytest.raises(
-        ConfigError, match="start_mip 3 must be from the chunk's mip 2 on, and below stop_mip 3"
+        ConfigError,
+        match="start_mip 3 must not be below the chunk's mip 2, and must be below stop_mip 3",
     ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 32.0, 32.0)))
     told = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, chunk_mip=1, stop_mip=3)
@@ -244,7 +245,7 @@ def test_the_volume_decides_which_levels_there_are(
         )
     with pytest.raises(
         ConfigError,
-        match=r"5 lies behind .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
+        match=r"5 lies after .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
     ):
         run_step(
             DownsampleUpload(volume_path=pyramid.path, factor=TWICE), chunk=chunk_of(str(BOUNDS))
@@ -317,6 +318,7 @@ def test_dry_run_writes_nothing(pyramid: PrecomputedVolume) -> None:
 )
 def test_mips_that_leave_nothing_to_write_are_refused(mips: dict[str, int]) -> None:
     with pytest.raises(
-        ValueError, match=r"start_mip \d must be from the chunk's mip \d on, and below stop_mip \d"
+        ValueError,
+        match=r"start_mip \d must not be below the chunk's mip \d, and must be below stop_mip \d",
     ):
         DownsampleUpload(volume_path="file://v", **mips)

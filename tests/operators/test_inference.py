@@ -51,7 +51,7 @@ def infer(operator: Inference, image: Chunk, box: BoundingBox | None) -> Chunk:
     """Run for a task's box, on the part of the image that the operator needs for it."""
     chunk = image if box is None else image.with_array(image.array, bounds=image.bbox)
     if box is not None:
-        chunk = chunk.cutout(operator.context(box, image.bbox))
+        chunk = chunk.cutout(operator.input_box(box, image.bbox))
     task = Task(bbox=box, values={"chunk": chunk})
     with operator.open(Run(needed_box=lambda b, _: b)) as step:
         step(task)

@@ -69,7 +69,7 @@ def test_a_prefix_names_a_file_that_lies_at_its_box(run_step, tmp_path) -> None:
     assert run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box).chunk("chunk").bbox == box
     np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 5)))
     with pytest.raises(
-        ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its name says \[2, 3, 4\]"
+        ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its box has \[2, 3, 4\]"
     ):
         run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box)
 

@@ -49,7 +49,7 @@ def meshed(volume: Any) -> str:
     whole = Chunk(objects(), Vec3(3, -5, 7), VOXEL, "segmentation", stored.bounds)
     operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
     for box in stored.bounds.split(Vec3(13, 50, 41)):
-        run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, stored.bounds))}))
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, stored.bounds))}))
     return str(stored.path)
 
 
@@ -211,7 +211,7 @@ def test_mistakes_and_a_dry_run(tmp_path: Path, meshed: str) -> None:
     assert not folder(meshed).exists()
     with pytest.raises(ConfigError, match="holds only a part of the fragments"):
         run(MeshMultires(volume_path=meshed), Task(BoundingBox.parse("0-1_0-1_0-1")))
-    with pytest.raises(ConfigError, match="meshes of another kind lie here already"):
+    with pytest.raises(ConfigError, match="meshes of another format are already here"):
         run(MeshMultires(volume_path=meshed, output_path=f"{meshed}/mesh_mip_0_err_40"))
     next(Path(meshed.removeprefix("file://")).glob("mesh_mip_0_err_40/7:0:*")).write_bytes(
         b"no mesh"

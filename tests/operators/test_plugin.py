@@ -287,10 +287,10 @@ def test_the_file_is_found_here_or_in_the_plugins_folder(
     ("options", "message"),
     [
         ({"file": "s3://bucket/code.py"}, "without a protocol"),
-        ({"file": ""}, "names no file"),
+        ({"file": ""}, "must name a file"),
         ({}, "file"),
         ({"file": "x", "output_names": "a,None"}, "no result can be named None"),
-        ({"file": "x", "output_names": "a, a"}, "names a result twice"),
+        ({"file": "x", "output_names": "a, a"}, "has the same name twice"),
         ({"file": "x", "margin_size": [0, -1, 0]}, "from 0 on"),
     ],
 )

@@ -157,7 +157,7 @@ def test_blocks_that_did_not_arrive_are_noticed(
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     monkeypatch.setattr(PrecomputedVolume, "write", lambda *_: None)
-    with pytest.raises(StorageUnavailable, match="18 blocks are absent after writing"):
+    with pytest.raises(StorageUnavailable, match="18 blocks are missing after writing"):
         run_step(SavePrecomputed(volume_path=made.path), chunk=noise(BOUNDS))
 
 

@@ -62,7 +62,7 @@ def test_skeletons_of_two_boxes_meet_in_equal_nodes(
     operator = Skeletonize(fragments_path=str(tmp_path), dust_threshold=10)
     parts = []
     for box in bounds.split(Vec3(15, 21, 30)):
-        task = run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, bounds))}))
+        task = run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, bounds))}))
         parts.append(task.values["skels"][9])
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "9:700-730_0-21_100-115",

@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 
-from chunkflow_worker.pipeline.catalog import operator_names
+from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.pipeline.operator import find_operator
 from producer.cli import cli as producer
 from tests.support.commands import PAGES, PROGRAMS, command_lines, unknown, unknown_words

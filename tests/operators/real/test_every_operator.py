@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from chunkflow_worker.pipeline.catalog import folder_names
+from chunkflow_worker.config.catalog import folder_names
 
 
 def test_each_operator_is_shown_on_real_data() -> None:
