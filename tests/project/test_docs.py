@@ -98,7 +98,7 @@ def test_generated_pages_follow_the_code() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The pages of the site, by name, with the operators of a package that is installed beside."""
+    """The pages of the site, by name. They include the operators of an installed package."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     path = os.pathsep.join([str(PLUGIN_PACKAGE), str(ROOT)])
