@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from tests.chaos.calm import blocks, calm_run, place_on_s3
 from tests.chaos.feed import Feed
 from tests.chaos.history import cut_off, history, is_ready
 from tests.chaos.report import Report
+from tests.support.forked import AnyWorker
 from tests.support.killer import Kill, Killer
 from tests.support.proxy import Fault, Proxy, fault_proxy
 from tests.support.service import BLOCK, Service
@@ -186,7 +186,7 @@ def _disturb(
 ) -> list[str]:
     """Feed the queue, kill and replace, until no message is left or the time is over; the workers that deserted."""
     deserted = []
-    crew: dict[int, subprocess.Popen[bytes]] = {}
+    crew: dict[int, AnyWorker] = {}
     next_kill = time.monotonic() + killer.random.uniform(*every)
     _spoil(proxy, killer.random)
     while not feed.turn() and time.monotonic() < until:
@@ -214,9 +214,7 @@ def _badly_ended(service: Service, killer: Killer) -> list[str]:
     ]
 
 
-def _strike(
-    service: Service, killer: Killer, crew: dict[int, subprocess.Popen[bytes]]
-) -> Kill | None:
+def _strike(service: Service, killer: Killer, crew: dict[int, AnyWorker]) -> Kill | None:
     """Kill a worker that receives tasks, when more than half of them do; the others start, and how long that takes is no matter
     of this scenario."""
     ready = {number: process for number, process in crew.items() if is_ready(service.root, number)}

@@ -6,8 +6,6 @@ import gzip
 import json
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
+from producer.cli import main
 from tests.chaos.report import Report
+from tests.support.commands import run_command
+from tests.support.forked import AnyWorker
 from tests.support.service import BLOCK, Service
 
 GRID = Vec3(3, 5, 5)
@@ -72,9 +73,7 @@ def scenario(
         service.close()
 
 
-def _run(
-    service: Service, job: str, boxes: list[str], step: dict[str, Any]
-) -> subprocess.Popen[bytes]:
+def _run(service: Service, job: str, boxes: list[str], step: dict[str, Any]) -> AnyWorker:
     """Do a job over all boxes, whatever another job recorded of them; returns the worker, which runs on."""
     service.chain(step)
     service.enqueue(job=job)
@@ -88,20 +87,9 @@ def _run(
 
 
 def _verify(service: Service, *options: str) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "producer",
-        "verify",
-        "--pipeline",
-        str(service.pipeline),
-        "--json",
-        *options,
-    ]
-    done = subprocess.run(
-        command, env=service.environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode not in (0, 1):
+    command = ("verify", "--pipeline", str(service.pipeline), "--json", *options)
+    done = run_command(main, *command, environment=service.environment)
+    if done.status not in (0, 1):
         raise RuntimeError(done.stderr)
     report: dict[str, Any] = json.loads(done.stdout)
     return report

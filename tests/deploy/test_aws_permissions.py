@@ -51,18 +51,26 @@ class RoleService(Service):
         }
 
     def produce(self, *arguments: str) -> str:
-        self.come_as("producer")
         return self.producer(*arguments, "--pipeline", str(self.pipeline))
 
+    def producer(self, *arguments: str) -> str:
+        """Run a producer that has its role; returns what it printed."""
+        done = self._producer_process(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def refused(self, *arguments: str) -> str:
-        """What a producer says that can't do it."""
-        self.come_as("producer")
-        command = [sys.executable, "-m", "producer", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        """Run a producer that cannot do what it is asked; returns its error."""
+        done = self._producer_process(*arguments)
         assert done.returncode == 2, done.stderr
         return done.stderr
+
+    def _producer_process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self.come_as("producer")
+        command = [sys.executable, "-m", "producer", *arguments]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def work_until(self, done: int, dead: int = 0) -> None:
         """Workers do what there is."""
@@ -125,7 +133,6 @@ def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(
         "64",
     )
     assert "Forbidden" not in nowhere, "what is absent is told as such"
-    service.come_as("producer")
     service.enqueue()
 
     service.come_as("worker")  # stopped in the middle: it gives its task back

@@ -61,7 +61,7 @@ def is_alive(pid: int) -> bool:
 
 def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="all", worker_name="lab")
+    supervisor = service.start_command(devices="all", worker_name="lab")
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     workers = {variable(pid, "CUDA_VISIBLE_DEVICES"): pid for pid in pids(service)}
     assert workers.keys() == {"0", "1"}
@@ -82,7 +82,7 @@ def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
 
 def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> None:
     hold(service, tasks=3, visibility=5)
-    supervisor = service.start_worker(devices="0,1")
+    supervisor = service.start_command(devices="0,1")
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     victim, other = pids(service)
     device = variable(victim, "CUDA_VISIBLE_DEVICES")
@@ -103,7 +103,7 @@ def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> N
 
 def test_stopped_supervisor_gives_all_tasks_back(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="0,1", grace_seconds=0, lease_seconds=60)
+    supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     assert service.messages() == (0, 2, 0)
     supervisor.send_signal(signal.SIGTERM)
@@ -119,7 +119,7 @@ def test_stopped_supervisor_gives_all_tasks_back(service: Service) -> None:
 
 def test_killed_supervisor_takes_its_workers_along(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="0,1", grace_seconds=0, lease_seconds=60)
+    supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     supervisor.kill()
     service.wait(lambda: not any(is_alive(pid) for pid in pids(service)), "the workers gone")
@@ -129,7 +129,7 @@ def test_killed_supervisor_takes_its_workers_along(service: Service) -> None:
 def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
-    supervisor = service.start_worker(devices="0,1")  # no queue was created
+    supervisor = service.start_command(devices="0,1")  # no queue was created
     assert supervisor.wait(60) == 2
     assert f"error: queue: {service.queue}: there is no such queue" in service.logs(), (
         service.logs()
@@ -139,7 +139,7 @@ def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
 
 def test_configuration_that_turns_wrong_stops_all_and_loses_nothing(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="0,1", grace_seconds=0, lease_seconds=60)
+    supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     victim, other = pids(service)
     service.pipeline.write_text("operators: []")

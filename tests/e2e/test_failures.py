@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.support.service import Service
 pytestmark = pytest.mark.e2e
 
 POISON = "0-16_64-128_0-64"
+CELERY = (sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker")
 
 
 @pytest.mark.parametrize(("permanent", "attempts"), [(True, 1), (False, 2)])
@@ -176,13 +176,7 @@ def test_celery_command_is_the_same_worker(service: Service) -> None:
     service.chain()
     service.create_queue()
     service.enqueue()
-    variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
-    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]
-    with (service.root / "worker-celery.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=service.environment | variables, stdout=log, stderr=subprocess.STDOUT
-        )
-    service.workers.append(process)
+    service.start_command(*CELERY)
     service.wait_done(1)
 
 
@@ -190,15 +184,6 @@ def test_other_pools_are_refused(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
     service.create_queue()
-    variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
-    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker", "--pool", "solo"]
-    done = subprocess.run(
-        command,
-        env=service.environment | variables,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "threads pool only" in done.stderr + done.stdout
+    worker = service.start_command(*CELERY, "--pool", "solo")
+    assert worker.wait(60) != 0
+    assert "threads pool only" in service.logs()

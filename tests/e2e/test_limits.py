@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+from chunkflow_worker.cli.worker import main
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import find_queue
+from tests.support.commands import run_command
 from tests.support.metadata import metadata_service
 from tests.support.proxy import fault_proxy
 from tests.support.service import Service
@@ -179,22 +179,8 @@ def test_health_follows_a_worker(service: Service) -> None:
     service.environment["CHUNKFLOW_HEALTH_FOLDER"] = str(service.root)
 
     def health(*options: str) -> tuple[int, str]:
-        command = [
-            sys.executable,
-            "-c",
-            "from chunkflow_worker.cli.worker import main; main()",
-            "health",
-            *options,
-        ]
-        done = subprocess.run(
-            command,
-            env=service.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
+        done = run_command(main, "health", *options, environment=service.environment)
+        return done.status, done.stdout + done.stderr
 
     assert health("--live")[0] == 1
     worker = service.start_worker()

@@ -7,19 +7,19 @@ ReceiveMessage, the outage, and the malformed messages of test_failures.py; a fa
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chunkflow_worker.image.bbox import Vec3
+from tests.support.forked import AnyWorker
 from tests.support.proxy import Fault, Proxy, fault_proxy
 from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
-Worker = tuple[Service, Proxy, "subprocess.Popen[bytes]"]
+Worker = tuple[Service, Proxy, AnyWorker]
 
 
 @pytest.fixture(scope="module")

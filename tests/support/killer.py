@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from tests.support.forked import AnyWorker
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
@@ -28,7 +29,7 @@ class Killer:
     random: random.Random
     kills: list[Kill] = field(default_factory=list)
 
-    def strike(self, processes: Mapping[int, subprocess.Popen[bytes]]) -> Kill | None:
+    def strike(self, processes: Mapping[int, AnyWorker]) -> Kill | None:
         """Signal one of the processes that still run and had no signal yet; None when there is none."""
         struck = {kill.victim for kill in self.kills}
         alive = sorted(
