@@ -17,7 +17,8 @@ import numpy as np
 from benchmarks.table import markdown, record, rounds
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.create_chunk import CreateChunk
-from chunkflow_worker.storage.zarr import create_zarr, open_zarr
+from chunkflow_worker.storage.zarr import open_zarr
+from chunkflow_worker.storage.zarr_create import create_zarr
 
 BOUNDS = BoundingBox.sized((0, 0, 0), (128, 1024, 1024))
 BLOCK = Vec3(64, 128, 128)

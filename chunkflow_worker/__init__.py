@@ -1,18 +1,23 @@
 """Workers that run a chain of operators on the boxes of a huge 3D image.
 
-Read the files in the order of the data's path:
+The rooms, in the order of the data's path. Each asks one question in its `__init__.py`, and lists
+its files there:
 
-    message.py     what arrives from the queue
-    bbox.py        the box it names; grid.py is where boxes come from
-    chunk.py       the voxels of a box
-    pipeline.py    the chain of operators (operator.py, operators/, inference/)
-    storage/       where chunks are read and written
-    ledger.py      the record of the task
-    metrics/       what CloudWatch is told
-    handler.py     all of the above for one message
-    patience.py    what becomes of it while storage is away
-    lease.py       how the message is held meanwhile
-    transport.py   how it is received
-    worker.py      the tasks that one process has in hand
-    app.py         all of it put together for Celery
+job/          What do producer and worker agree on?
+image/        What do operators work on?
+storage/      Where do voxels and small files lie?
+pipeline/     How does a chain of operators run on a task?
+operators/    What can be done to a task? One file for each operator.
+inference/    How does a ConvNet run on a chunk that is larger than its patch?
+view/         How do people look at the values of a task?
+report/       What do logs, metrics and people learn about tasks?
+service/      How does a worker process take messages and settle them?
+machine/      What is this machine, and when does it go away?
+config/       What did the user ask for?
+cli/          Which commands are there, and what do they print?
+api.py        what authors of operators and models import
+celery.py     what `celery -A chunkflow_worker worker` loads
+errors.py     what can go wrong, and whether trying again helps
+
+Imports run one way, see docs/architecture.md.
 """

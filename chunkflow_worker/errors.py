@@ -1,25 +1,25 @@
-"""The errors of the service. The top split is the only question that the queue asks: try again or not.
+"""The errors of the service. The first level answers the question of the queue: retry or not?
 
 ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
-│   ├── StorageUnavailable    storage or network trouble
-│   │   ├── StorageFull       it takes no writes: a full or read-only disk
-│   │   └── StorageAway       an outage that this worker has waited out in vain; costs the task no attempt
-│   ├── BlockDamaged          a stored block can't be decoded; someone may be about to write it anew
+│   ├── StorageUnavailable    storage or the network failed
+│   │   ├── StorageFull       the disk is full or read-only
+│   │   └── StorageOutage     storage was down longer than a worker waits; costs the task no attempt
+│   ├── BlockDamaged          a stored block can't be decoded; another worker may write it again
 │   ├── OutOfMemory           on the host or on the device
-│   ├── TaskTooLong           the task took longer than a task may
-│   ├── LeaseLost             another worker may hold the message by now
-│   ├── Preempted             this worker was told to stop; costs the task no attempt
-│   └── PipelineMismatch      the message is for another pipeline than this worker's
-└── PermanentError            no use in trying again; the message goes to the dead-letter queue
-    ├── ConfigError           the user's configuration is wrong; carries every fault found
+│   ├── TaskTooLong           the task exceeded the time limit of tasks
+│   ├── LeaseLost             another worker may hold the message now
+│   ├── Preempted             this worker must stop; costs the task no attempt
+│   └── PipelineMismatch      the message was made for another pipeline than this worker's
+└── PermanentError            a retry is useless; the message goes to the dead-letter queue
+    ├── ConfigError           the user's configuration is wrong; lists every fault found
     ├── MessageMalformed      not a task message of this service
     ├── BoxOutsideJob         the message names a box that its job does not have
-    ├── BoxOutsideVolume      the box and the volume have no voxel in common
+    ├── BoxOutsideVolume      the box, or a part of it, lies outside the volume
     ├── BoxNotAligned         writing the box would touch files of a neighbouring box
-    ├── DataMissing           blocks that should be there are not
-    ├── ChunkMismatch         an operator was given a chunk of the wrong kind, shape or place
-    └── ModelError            a ConvNet that cannot be loaded, or does not do what it declares
+    ├── DataMissing           blocks or files that the task reads do not exist
+    ├── ChunkMismatch         a chunk has the wrong kind, shape or position for an operator
+    └── ModelError            a ConvNet can't be loaded, or contradicts its declared sizes
 """
 
 from __future__ import annotations
@@ -27,49 +27,52 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_LONGEST_QUOTE = 500
+_MAX_MESSAGE_LENGTH = 500
 
-NO_AWS_CREDENTIALS = "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role"
+NO_AWS_CREDENTIALS = (
+    "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+    "or AWS_PROFILE, or run with a role"
+)
 
 
 class ChunkflowError(Exception):
-    """Root of all errors raised on purpose."""
+    """Root of all errors that this package raises on purpose."""
 
 
 class RetryableError(ChunkflowError):
-    """Trying again later may well succeed."""
+    """A retry may succeed."""
 
 
 class PermanentError(ChunkflowError):
-    """Trying again cannot succeed."""
+    """A retry cannot succeed."""
 
 
 class StorageUnavailable(RetryableError):
-    """Storage could not be reached, or answered with an error of its own."""
+    """Storage could not be reached, or it answered with an error."""
 
 
 class StorageFull(StorageUnavailable):
     """The disk is full or read-only."""
 
 
-class StorageAway(StorageUnavailable):
-    """Storage was away for as long as a worker waits for it, and not for this task alone."""
+class StorageOutage(StorageUnavailable):
+    """Storage was down for as long as a worker waits, and the task is not the cause."""
 
 
 class BlockDamaged(RetryableError):
-    """A stored block is cut short or is none of this volume."""
+    """A stored block is truncated, or is not a block of this volume."""
 
 
 class OutOfMemory(RetryableError):
-    """Host or device memory ran out."""
+    """The host or the device ran out of memory."""
 
 
 class TaskTooLong(RetryableError):
-    """The task ran into the time limit of tasks."""
+    """The task exceeded the time limit of tasks."""
 
 
 class LeaseLost(RetryableError):
-    """The message is visible to other workers again, so this one must not acknowledge it."""
+    """The message is visible to other workers again, so this worker must not acknowledge it."""
 
 
 class Preempted(RetryableError):
@@ -77,14 +80,14 @@ class Preempted(RetryableError):
 
 
 class PipelineMismatch(RetryableError):
-    """The message was made for a pipeline with another digest than this worker's."""
+    """The message was made for a pipeline whose digest differs from this worker's."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a configuration.
+    """One mistake in a configuration.
 
-    place: where it stands, for example ``operators.2.threshold``.
+    place: the key or line at fault, for example ``operators.2.threshold``.
     problem: what is wrong there.
     cure: the legal values or the likely remedy; may be empty.
     """
@@ -98,37 +101,39 @@ class Fault:
 
 
 class ConfigError(PermanentError):
-    """A configuration with one or more faults, all of them told at once."""
+    """A configuration with one or more faults; reports all of them at once.
+
+    subject: what is configured, for example the name of a file.
+    """
 
     def __init__(self, subject: str, faults: Iterable[Fault]):
         self.subject = subject
         self.faults = tuple(faults)
         if len(self.faults) == 1:
-            super().__init__(f"{subject}: {self.faults[0]}")
+            text = f"{subject}: {self.faults[0]}"
         else:
-            super().__init__(
-                "\n".join(
-                    [
-                        f"{subject}: {len(self.faults)} faults",
-                        *(f"  {fault}" for fault in self.faults),
-                    ]
-                )
-            )
+            heading = f"{subject}: {len(self.faults)} faults"
+            text = "\n".join([heading, *(f"  {fault}" for fault in self.faults)])
+        super().__init__(text)
 
     @classmethod
     def one(cls, subject: str, place: str, problem: str, cure: str = "") -> ConfigError:
+        """The error for a single fault."""
         return cls(subject, [Fault(place, problem, cure)])
 
 
 class MessageMalformed(PermanentError):
-    """The message is not a task of this service, or of a version that it does not know.
+    """The message is not a task of this service, or has a version that this worker does not know.
 
-    Its text may quote the sender, who must not be able to forge lines of the log or to fill it: it is one line, cut when long.
+    The text may quote the sender. The sender must not be able to forge lines of the log or to fill
+    it, so the text is kept to one line and is cut when it is long.
     """
 
     def __init__(self, text: str):
-        plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-        super().__init__(plain if len(plain) <= _LONGEST_QUOTE else f"{plain[:_LONGEST_QUOTE]}...")
+        one_line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        if len(one_line) > _MAX_MESSAGE_LENGTH:
+            one_line = f"{one_line[:_MAX_MESSAGE_LENGTH]}..."
+        super().__init__(one_line)
 
 
 class BoxOutsideJob(PermanentError):
@@ -136,15 +141,15 @@ class BoxOutsideJob(PermanentError):
 
 
 class BoxOutsideVolume(PermanentError):
-    """The box has no voxel in common with the volume."""
+    """The box, or a part of it, lies outside the volume."""
 
 
 class BoxNotAligned(PermanentError):
-    """The box does not fit the volume's blocks."""
+    """The box does not consist of whole blocks of the volume."""
 
 
 class DataMissing(PermanentError):
-    """The volume lacks blocks inside the box."""
+    """Blocks inside the box, or a file to read, do not exist."""
 
 
 class ChunkMismatch(PermanentError):
@@ -152,4 +157,4 @@ class ChunkMismatch(PermanentError):
 
 
 class ModelError(PermanentError):
-    """The ConvNet cannot be loaded or does not keep to its declared sizes."""
+    """The ConvNet cannot be loaded, or contradicts its declared sizes."""

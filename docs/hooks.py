@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from house import houses
+from house_picture import picture
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from reference import command_page, grouped_operators, operator_page, operators_index
+from room_page import pages_of_code, room_page
 
 from chunkflow_worker.cli.chunkflow import cli as chunkflow
 from chunkflow_worker.cli.worker import cli as worker
@@ -35,6 +39,8 @@ LINKS = {
     r"\.\./docs/": "../",
     r"\[([^]]+)\]\([^)]+\.yaml\)": r"\1",
 }
+CODE = re.compile(r"\.\./((?:chunkflow_worker|producer)/[\w/]+\.py)")
+PICTURE = re.compile(r'<img [^>]*src="architecture\.svg"[^>]*>')
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -44,6 +50,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     ]
     reference = next(item["Reference"] for item in config.nav or [] if "Reference" in item)
     reference.insert(0, {"Operators": ["operators/index.md", *groups]})
+    rooms = [{house.name: [{room.title: room.page} for room in house.rooms]} for house in houses()]
+    next(item["Architecture"] for item in config.nav or [] if "Architecture" in item).extend(rooms)
     return config
 
 
@@ -61,9 +69,21 @@ def _pages() -> Iterator[tuple[str, str]]:
         yield f"commands/{name}.md", command_page(name, command)
     for place, source in REPOSITORY_PAGES.items():
         yield place, (ROOT / source).read_text()
+    for room in (room for house in houses() for room in house.rooms):
+        yield room.page, room_page(room)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    if page.file.src_uri.startswith("rooms/"):
+        return markdown  # made for the site
     for link, replacement in LINKS.items():
         markdown = re.sub(link, replacement, markdown)
-    return markdown
+    return CODE.sub(lambda found: pages_of_code()[found[1]], markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Put the picture of the rooms into its page, where its links work and it follows the theme."""
+    if PICTURE.search(html) is None:
+        return html
+    inline = CODE.sub(lambda found: pages_of_code()[found[1]].replace(".md", ".html"), picture())
+    return PICTURE.sub(lambda _: inline, html)

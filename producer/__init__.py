@@ -1,1 +1,12 @@
-"""Sends the tasks of a job to the queue, and tells how far they are. Uses the light part of the worker only."""
+"""Plans a job, sends its tasks to the queue, and checks what the workers did.
+
+Read the rooms in this order:
+
+plan    which boxes a job has
+send    how its tasks reach the queue
+look    what the workers did with them
+repair  which tasks are done again
+cli     the commands of ``chunkflow-producer``
+
+The producer imports only the light part of the worker, so that its commands start fast.
+"""

@@ -1,4 +1,4 @@
-"""Libraries that only some operators need, installed with an extra of this package."""
+"""Libraries that only some operators need; an extra of this package installs them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from chunkflow_worker.errors import ConfigError
 
 
 def needs(module: str, *, extra: str) -> Any:
-    """The module of that name. Raises ConfigError, which names the extra to install, when its library is absent."""
+    """Import and return a module of an optional library.
+
+    Raises ConfigError, which names the extra to install, when the library is missing.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         library = module.partition(".")[0]
-        if (error.name or "").partition(".")[0] != library:
+        missing = (error.name or "").partition(".")[0]
+        if missing != library:  # the library itself is there, and lacks one that it needs
             raise
         cure = f'pip install "chunkflow-worker[{extra}]"'
         raise ConfigError.one(

@@ -1,4 +1,4 @@
-"""Options declared once: a frozen pydantic model gives the YAML keys, the schema and the command-line flags."""
+"""Options declared once: a pydantic model gives the YAML keys, the schema and the flags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from chunkflow_worker.errors import Fault
 from chunkflow_worker.image.bbox import Vec3
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Options(BaseModel):
-    """Base of everything that a user configures. Unknown names are refused."""
+    """Base class of everything that a user configures. Unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -36,74 +36,72 @@ def field(
 ) -> Any:
     """Declare one option.
 
-    default: value when the user gives none; leave out for a required option.
+    default: the value when the user gives none; leave it out for a required option.
     flag: short command-line flag, for example ``-t``.
-    off: for a boolean, the flag that turns it off; ``--no-<name>`` when empty.
-    valued: for a boolean, that it is written ``--<name> true`` instead.
+    off: the flag that turns a boolean off; ``--no-<name>`` when empty.
+    valued: write a boolean as ``--<name> true``, not as a pair of flags.
     aliases: further long flags.
     help: one sentence.
     limits: further arguments of pydantic's Field, for example ge=1.
     """
     flags: dict[str, Any] = {"flag": flag, "off": off, "valued": valued, "aliases": list(aliases)}
-    return Field(
-        default,
-        description=help,
-        json_schema_extra={"x-cli": {k: v for k, v in flags.items() if v}},
-        **limits,
-    )
+    given_flags = {name: value for name, value in flags.items() if value}
+    return Field(default, description=help, json_schema_extra={"x-cli": given_flags}, **limits)
 
 
 def above_zero(value: Any) -> Any:
-    """Check a size, for pydantic's field_validator. Raises ValueError unless all its numbers are above 0."""
+    """Check a size, as a pydantic validator. Raises ValueError unless all numbers are above 0."""
     if value is not None and min(value) <= 0:
         raise ValueError("takes numbers above 0")
     return value
 
 
 def faults_of(error: ValidationError, model: type[Options], place: str) -> Iterator[Fault]:
-    """What pydantic found wrong with the options of `model`, in the user's terms."""
-    known = [name for name in model.model_fields if name != "op"]
-    for e in error.errors():
-        name = str(e["loc"][0]) if e["loc"] else ""
-        where = f"{place}.{name}" if name else place
-        info = model.model_fields.get(name)
-        if e["type"] == "extra_forbidden":
-            close = get_close_matches(name, known, n=1)
-            cure = (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)
-            yield Fault(where, f"there is no option {name!r}", cure)
-        elif e["type"] == "missing":
-            yield Fault(where, "is required", info.description or "" if info else "")
-        elif e["type"] == "literal_error":
-            yield Fault(
-                where, f"{e['input']!r} is not one of its values", "legal: " + e["ctx"]["expected"]
-            )
-        else:
-            message = e["msg"].removeprefix("Value error, ")
-            given = f"{e['input']!r}: " if name else ""
-            yield Fault(
-                where,
-                given + message[:1].lower() + message[1:],
-                info.description or "" if info else "",
-            )
+    """The faults that pydantic found in the options of `model`, in the user's terms.
+
+    place: the name of these options in the configuration, for example operators.2.
+    """
+    for details in error.errors():
+        yield _fault(details, model, place)
+
+
+def _fault(details: ErrorDetails, model: type[Options], place: str) -> Fault:
+    name = str(details["loc"][0]) if details["loc"] else ""
+    where = f"{place}.{name}" if name else place
+    info = model.model_fields.get(name)
+    description = info.description or "" if info else ""
+    if details["type"] == "extra_forbidden":
+        known = [known for known in model.model_fields if known != "op"]
+        similar = get_close_matches(name, known, n=1)
+        question = f"did you mean {similar[0]!r}? " if similar else ""
+        return Fault(where, f"there is no option {name!r}", f"{question}known: {', '.join(known)}")
+    if details["type"] == "missing":
+        return Fault(where, "is required", description)
+    if details["type"] == "literal_error":
+        problem = f"{details['input']!r} is not one of its values"
+        return Fault(where, problem, "legal: " + details["ctx"]["expected"])
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return Fault(where, f"{details['input']!r}: {message}" if name else message, description)
 
 
 def click_options(
     model: type[Options], skip: frozenset[str] = frozenset()
 ) -> list[click.Parameter]:
-    """Command-line options for the fields of `model`, in their order, without those named in `skip`."""
+    """Command-line options for the fields of `model`, in their order, without those in `skip`."""
     return [
         _click_option(name, info) for name, info in model.model_fields.items() if name not in skip
     ]
 
 
 def given_options(ctx: click.Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what the user wrote on the command line, so that defaults stay the model's own."""
+    """The parameters that the user wrote on the command line; the model supplies the defaults."""
     from click.core import ParameterSource
 
     return {
-        k: v
-        for k, v in params.items()
-        if ctx.get_parameter_source(k) is not ParameterSource.DEFAULT
+        name: value
+        for name, value in params.items()
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
 
 
@@ -111,41 +109,37 @@ def _click_option(name: str, info: FieldInfo) -> click.Option:
     import click
 
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    cli: dict[str, Any] = extra.get("x-cli", {})  # type: ignore[assignment]
+    flags: dict[str, Any] = extra.get("x-cli", {})  # type: ignore[assignment]
     kind = _without_none(info.annotation)
-    long = "--" + name.replace("_", "-")
-    required = info.is_required()
-    default = (
-        None
-        if required or info.default is PydanticUndefined
-        else info.get_default(call_default_factory=True)
-    )
+    dashed = name.replace("_", "-")
+    names = [name, *([flags["flag"]] if "flag" in flags else []), *flags.get("aliases", [])]
     help_text = info.description or ""
-    flags = [name, *([cli["flag"]] if "flag" in cli else []), *cli.get("aliases", [])]
-    if kind is bool and not cli.get("valued"):
-        off = cli.get("off") or f"--no-{name.replace('_', '-')}"
+    default = None if info.default is PydanticUndefined else info.default
+    if kind is bool and not flags.get("valued"):
+        off = flags.get("off") or f"--no-{dashed}"
         return click.Option(
-            [*flags, f"{long}/{off}"],
+            [*names, f"--{dashed}/{off}"],
             default=default,
             show_default=default is not None,
             help=help_text,
         )
     nargs, click_type = _click_type(kind)
+    # click takes an explicit default of None for a value, so that `required` has no effect.
+    default_given = {} if default is None else {"default": default}
     return click.Option(
-        [*flags, long],
+        [*names, f"--{dashed}"],
         type=click_type,
         nargs=nargs,
-        required=required,
+        required=info.is_required(),
         show_default=default not in (None, ""),
         help=help_text,
         metavar=_metavar(kind),
-        **(
-            {} if default is None else {"default": default}
-        ),  # for click a default of None would satisfy `required`
+        **default_given,
     )
 
 
 def _click_type(kind: Any) -> tuple[int, Any]:
+    """Number of values that the flag takes, and their type."""
     import click
 
     if get_origin(kind) is Literal:
@@ -159,17 +153,18 @@ def _click_type(kind: Any) -> tuple[int, Any]:
 
 
 def _metavar(kind: Any) -> str | None:
-    if kind is Vec3 or (get_origin(kind) is tuple and len(get_args(kind)) == 3):
+    """The placeholder for the values in the help text; None leaves it to click."""
+    is_tuple = get_origin(kind) is tuple
+    if kind is Vec3 or (is_tuple and len(get_args(kind)) == 3):
         return "Z Y X"
-    if get_origin(kind) is tuple:
-        return " ".join(["N"] * len(get_args(kind)))
-    return None
+    return " ".join(["N"] * len(get_args(kind))) if is_tuple else None
 
 
 def _without_none(kind: Any) -> Any:
+    """The type of a value that may also be None; str for a union of several other types."""
     if get_origin(kind) is Annotated:
         return _without_none(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
-        rest = [k for k in get_args(kind) if k is not type(None)]
-        return _without_none(rest[0]) if len(rest) == 1 else str
+        others = [k for k in get_args(kind) if k is not type(None)]
+        return _without_none(others[0]) if len(others) == 1 else str
     return kind

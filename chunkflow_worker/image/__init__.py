@@ -1,0 +1,9 @@
+"""What do operators work on?
+
+bbox.py         voxel geometry: vectors of three whole numbers, and half-open boxes
+chunk.py        an array of voxels with its position, its voxel size and its meaning
+pyramid.py      a chunk with larger voxels, for the next mip level
+points.py       positions in an image
+synapses.py     presynaptic sites and the postsynaptic sites that belong to them
+fragments.py    what one box yields of an object's mesh or skeleton: its voxels and its name
+"""

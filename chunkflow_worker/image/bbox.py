@@ -1,4 +1,4 @@
-"""Voxel geometry: `Vec3` and `BoundingBox`, whole numbers in zyx order."""
+"""`Vec3` and `BoundingBox`: voxel geometry in whole numbers, zyx."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-_BOX = re.compile(r"(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)", re.ASCII)
+_RANGE = r"(-?\d+)-(-?\d+)"
+_BOX = re.compile(f"{_RANGE}_{_RANGE}_{_RANGE}", re.ASCII)
 
 
 class Vec3(NamedTuple):
-    """Three whole numbers in zyx order: a voxel position, a size or a step."""
+    """Three whole numbers, zyx: a voxel position, a size or a step.
+
+    Operators work axis by axis, with another vector or with one number for all axes.
+    """
 
     z: int
     y: int
@@ -23,9 +27,9 @@ class Vec3(NamedTuple):
 
     @classmethod
     def of(cls, value: Iterable[int] | int) -> Vec3:
-        """A Vec3 from three numbers, or from one number for all axes.
+        """A vector of three numbers, or of one number for all axes.
 
-        Raises ValueError unless there are exactly three whole numbers.
+        Raises ValueError for anything but three whole numbers.
         """
         if isinstance(value, cls):
             return value
@@ -59,20 +63,24 @@ class Vec3(NamedTuple):
         return Vec3(-self.z, -self.y, -self.x)
 
     def power(self, exponent: int) -> Vec3:
+        """Each axis to the power of `exponent`."""
         return Vec3(self.z**exponent, self.y**exponent, self.x**exponent)
 
     def min(self, other: Vec3) -> Vec3:
+        """The smaller number of each axis."""
         return Vec3(*(min(a, b) for a, b in zip(self, other, strict=True)))
 
     def max(self, other: Vec3) -> Vec3:
+        """The larger number of each axis."""
         return Vec3(*(max(a, b) for a, b in zip(self, other, strict=True)))
 
     def fits_in(self, other: Vec3) -> bool:
-        """True when no axis is larger than the other's."""
+        """Whether no axis is larger than the same axis of `other`."""
         return all(a <= b for a, b in zip(self, other, strict=True))
 
     @property
     def product(self) -> int:
+        """z * y * x, for example the number of voxels of a size."""
         return self.z * self.y * self.x
 
     @classmethod
@@ -96,7 +104,7 @@ class Vec3(NamedTuple):
 
 @dataclass(frozen=True, order=True)
 class BoundingBox:
-    """Half-open box of voxels in global coordinates of its own mip: `start <= voxel < stop`.
+    """Half-open box of voxels, `start <= voxel < stop`, in global coordinates of its own mip.
 
     As text: ``z0-z1_y0-y1_x0-x1``, negative numbers allowed, for example ``-8-56_0-64_128-192``.
     """
@@ -107,21 +115,23 @@ class BoundingBox:
     def __post_init__(self) -> None:
         if not self.start.fits_in(self.stop):
             raise ValueError(
-                f"box starts at {tuple(self.start)}, behind its stop {tuple(self.stop)}"
+                f"box starts at {tuple(self.start)}, behind its stop at {tuple(self.stop)}"
             )
 
     @classmethod
     def sized(cls, start: Iterable[int], size: Iterable[int] | int) -> BoundingBox:
+        """The box of `size` voxels that begins at `start`."""
         first = Vec3.of(start)
         return cls(first, first + size)
 
     @classmethod
     def parse(cls, text: str) -> BoundingBox:
-        """Read the text form. Raises ValueError for any other text and for an empty or inverted box."""
+        """Read the text form. Raises ValueError for other text and for empty or inverted boxes."""
         match = _BOX.fullmatch(text)
         if match is None:
             raise ValueError(
-                f"{text!r} is not a box; write it as z0-z1_y0-y1_x0-x1, for example 0-64_0-512_0-512"
+                f"{text!r} is not a box; "
+                "write it as z0-z1_y0-y1_x0-x1, for example 0-64_0-512_0-512"
             )
         z0, z1, y0, y1, x0, x1 = map(int, match.groups())
         if not (z0 < z1 and y0 < y1 and x0 < x1):
@@ -133,46 +143,52 @@ class BoundingBox:
 
     @property
     def size(self) -> Vec3:
+        """Number of voxels along each axis."""
         return self.stop - self.start
 
     @property
     def voxels(self) -> int:
+        """Number of voxels in the box."""
         return self.size.product
 
     def grow(self, margin: Iterable[int] | int) -> BoundingBox:
-        """Larger by `margin` on both sides of each axis; smaller when it is negative."""
+        """A box larger by `margin` on both sides of each axis; smaller when it is negative."""
         return BoundingBox(self.start - margin, self.stop + margin)
 
-    def scaled(self, factor: Vec3) -> BoundingBox:
-        """The same box in voxels that are `factor` times smaller."""
+    def upsample(self, factor: Vec3) -> BoundingBox:
+        """The same box in voxels that are `factor` times as small."""
         return BoundingBox(self.start * factor, self.stop * factor)
 
-    def coarse(self, factor: Vec3) -> BoundingBox:
-        """The voxels, `factor` times as large, that have a part in the box. Voxel i covers i * factor to (i + 1) * factor."""
+    def downsample(self, factor: Vec3) -> BoundingBox:
+        """The smallest box of voxels `factor` times as large that covers this one.
+
+        A large voxel i covers the small voxels from i * factor to (i + 1) * factor.
+        """
         return BoundingBox(self.start // factor, -(-self.stop // factor))
 
     def shift(self, offset: Iterable[int]) -> BoundingBox:
+        """The box moved by `offset` voxels."""
         return BoundingBox(self.start + offset, self.stop + offset)
 
     def clip(self, other: BoundingBox) -> BoundingBox | None:
         """The part inside `other`; None when they share no voxel."""
         start, stop = self.start.max(other.start), self.stop.min(other.stop)
-        return (
-            BoundingBox(start, stop)
-            if all(a < b for a, b in zip(start, stop, strict=True))
-            else None
-        )
+        if any(a >= b for a, b in zip(start, stop, strict=True)):
+            return None
+        return BoundingBox(start, stop)
 
     def contains(self, other: BoundingBox) -> bool:
+        """Whether all voxels of `other` lie in this box."""
         return self.start.fits_in(other.start) and other.stop.fits_in(self.stop)
 
     def slices(self, origin: Iterable[int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
-        """Index of this box in an array whose first voxel lies at `origin`."""
+        """Indices of this box, zyx, in an array whose first voxel lies at `origin`."""
         start, stop = self.start - origin, self.stop - origin
         return (slice(start.z, stop.z), slice(start.y, stop.y), slice(start.x, stop.x))
 
     def split(self, size: Vec3) -> Iterator[BoundingBox]:
-        """Boxes of `size` that cover this one in z, y, x order; the last of an axis may be smaller."""
-        starts = (range(a, b, s) for a, b, s in zip(self.start, self.stop, size, strict=True))
-        for start in itertools.product(*starts):
-            yield BoundingBox(Vec3(*start), (Vec3(*start) + size).min(self.stop))
+        """Cover this box with boxes of `size`, x fastest; the last of an axis may be smaller."""
+        axes = (range(a, b, s) for a, b, s in zip(self.start, self.stop, size, strict=True))
+        for place in itertools.product(*axes):
+            start = Vec3(*place)
+            yield BoundingBox(start, (start + size).min(self.stop))

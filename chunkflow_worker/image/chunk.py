@@ -1,4 +1,4 @@
-"""`Chunk`: an array of voxels that knows where it lies."""
+"""`Chunk`: an array of voxels with its position, its voxel size and its meaning."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 LayerType = Literal["image", "segmentation"]
 VoxelSize = tuple[float, float, float]
-UNKNOWN_SIZE: VoxelSize = (1.0, 1.0, 1.0)  # of a voxel, where a file says nothing
+UNKNOWN_SIZE: VoxelSize = (1.0, 1.0, 1.0)  # stands for a voxel size that no file gives
 _ORIGIN = Vec3(0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Voxels at a global place.
+    """Voxels at a global position.
 
     array: shape zyx, or czyx with channels first; any dtype.
     voxel_offset: global position of the first voxel, zyx.
-    voxel_size: edge lengths of a voxel in nanometres, zyx; UNKNOWN_SIZE where nobody told.
-    layer_type: what the values mean; segmentation holds object ids.
-    bounds: the whole volume from which the chunk was cut, where known. An edge of the chunk that lies on it is a
-        border of the image and not only of the chunk.
+    voxel_size: edge lengths of a voxel in nanometres, zyx; UNKNOWN_SIZE when it is not known.
+    layer_type: the meaning of the values; those of a segmentation are object ids.
+    bounds: the whole volume that the chunk was cut from; None when it is not known. Where a face of
+        the chunk lies on a face of the bounds, the image ends.
+    Raises ChunkMismatch for other numbers of axes.
     """
 
     array: NDArray[Any]
@@ -36,13 +37,15 @@ class Chunk:
     bounds: BoundingBox | None = None
 
     def __post_init__(self) -> None:
-        if self.array.ndim not in (3, 4):
+        axes = self.array.ndim
+        if axes not in (3, 4):
             raise ChunkMismatch(
-                f"a chunk has 3 axes (zyx) or 4 (czyx), not {self.array.ndim}: shape {self.array.shape}"
+                f"a chunk has 3 axes (zyx) or 4 (czyx), not {axes}: shape {self.array.shape}"
             )
 
     @property
     def bbox(self) -> BoundingBox:
+        """The box that the chunk covers."""
         return BoundingBox.sized(self.voxel_offset, self.array.shape[-3:])
 
     @property
@@ -51,14 +54,18 @@ class Chunk:
 
     @property
     def channels(self) -> int:
+        """Number of channels; 1 for an array without a channel axis."""
         return self.array.shape[0] if self.array.ndim == 4 else 1
 
     @property
     def is_segmentation(self) -> bool:
-        """Whether the values are object ids: said to be, or whole numbers of 32 or 64 bits, which images do not have."""
-        return self.layer_type == "segmentation" or (
-            self.dtype.kind in "ui" and self.dtype.itemsize >= 4
-        )
+        """Whether the values are object ids.
+
+        They are when the layer type says so, and when they are integers of 32 or 64 bits, which
+        images do not have.
+        """
+        wide_integers = self.dtype.kind in "ui" and self.dtype.itemsize >= 4
+        return self.layer_type == "segmentation" or wide_integers
 
     @property
     def czyx(self) -> NDArray[Any]:
@@ -66,36 +73,43 @@ class Chunk:
         return self.array if self.array.ndim == 4 else self.array[np.newaxis]
 
     def object_ids(self, name: str) -> NDArray[Any]:
-        """The ids of a segmentation, zyx, as a view. Raises ChunkMismatch, which calls it `name`, when it holds none."""
+        """The object ids of a segmentation, zyx, as a view; booleans become uint8.
+
+        name: of the chunk, for the error.
+        Raises ChunkMismatch unless the chunk holds integers or booleans in one channel.
+        """
         if self.dtype.kind not in "bui" or self.channels != 1:
-            has = f"{self.dtype} of {self.channels} channels"
+            actual = f"{self.dtype} of {self.channels} channels"
             raise ChunkMismatch(
-                f"{name!r} is {has}, and a segmentation is needed: whole numbers in one channel"
+                f"{name!r} is {actual}, and a segmentation is needed: whole numbers in one channel"
             )
         ids: NDArray[Any] = self.array if self.array.ndim == 3 else self.array[0]
         return ids.view("uint8") if ids.dtype == bool else ids
 
     def with_array(self, array: NDArray[Any], **changes: Any) -> Chunk:
-        """The same place with other values."""
+        """A chunk at the same position with another array, and other `changes` of its fields."""
         return replace(self, array=array, **changes)
 
     def cutout(self, bbox: BoundingBox) -> Chunk:
-        """The part inside `bbox`, as a view. Raises ChunkMismatch when the chunk does not cover it."""
+        """The voxels inside `bbox`, as a view.
+
+        Raises ChunkMismatch when the chunk does not cover the box.
+        """
         if not self.bbox.contains(bbox):
             raise ChunkMismatch(f"chunk {self.bbox} does not cover the box {bbox}")
         window = (Ellipsis, *bbox.slices(self.voxel_offset))
         return replace(self, array=self.array[window], voxel_offset=bbox.start)
 
     def as_dtype(self, dtype: DTypeLike) -> Chunk:
+        """The chunk with its values as `dtype`; see `convert`."""
         return self.with_array(convert(self.array, dtype))
 
 
 def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """`array` as `dtype`, saturating.
+    """`array` as `dtype`, of the same shape; values out of range become the nearest legal one.
 
-    Float to unsigned 8 bit maps [0, 1] to [0, 255], as the readers of probability maps expect, and unsigned 8 bit to
-    float maps back. Any other float to integer conversion rounds to the nearest value. Out of range values become
-    the nearest legal one; NaN becomes 0. Integers to integers keep their value or saturate.
+    Floats to uint8 map [0, 1] to [0, 255], as readers of probability maps expect, and uint8 to
+    floats maps back. Floats to other integers round to the nearest. NaN becomes 0 in integers.
     """
     target = np.dtype(dtype)
     if array.dtype == target:
@@ -103,12 +117,13 @@ def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     if array.dtype == np.float16 and target.kind in "ui":
         array = array.astype(np.float32)  # large integers are infinite in float16
     if target.kind in "ui" and array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # infinity saturates as well
+        with np.errstate(over="ignore"):  # an overflow to infinity saturates below
             scaled_up = array * array.dtype.type(255) if target == np.uint8 else array
         return _round_and_saturate(scaled_up, target)
     if target.kind in "ui" and array.dtype.kind in "ui":
-        low = max(np.iinfo(array.dtype).min, np.iinfo(target).min)
-        high = min(np.iinfo(array.dtype).max, np.iinfo(target).max)
+        source_limits, target_limits = np.iinfo(array.dtype), np.iinfo(target)
+        low = max(source_limits.min, target_limits.min)
+        high = min(source_limits.max, target_limits.max)
         clipped: NDArray[Any] = np.clip(array, low, high).astype(target)
         return clipped
     if target.kind == "f" and array.dtype == np.uint8:
@@ -131,7 +146,7 @@ def _round_and_saturate(array: NDArray[Any], target: np.dtype[Any]) -> NDArray[A
     if int(rounded.dtype.type(limits.max)) == limits.max:
         np.clip(rounded, limits.min, limits.max, out=rounded)
         return rounded.astype(target)
-    # A float cannot hold this type's largest value: cast what fits, then set what does not.
+    # The float type cannot hold the largest integer: cast the values that fit, then set the others.
     above, below = rounded >= float(limits.max), rounded < float(limits.min)
     rounded[above | below] = 0
     result: NDArray[Any] = rounded.astype(target)

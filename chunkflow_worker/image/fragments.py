@@ -1,4 +1,4 @@
-"""Fragments: what one box holds of an object's mesh or skeleton. The voxels they are made of, and their names in storage."""
+"""Fragments: what one box yields of an object's mesh or skeleton. Their voxels and names."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ if TYPE_CHECKING:
 
 
 def with_overlap(box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
-    """`box` and the first voxel of its neighbours behind it, where fragments of two boxes meet; inside `bounds`."""
+    """`box` grown by the first voxel of the next box on each axis, where their fragments meet.
+
+    bounds: the image, which limits the result; None when its size is not known.
+    """
     grown = BoundingBox(box.start, box.stop + 1)
     return grown if bounds is None else grown.clip(bounds) or grown
 
 
 def object_voxels(chunk: Chunk, box: BoundingBox | None, name: str) -> tuple[Chunk, BoundingBox]:
-    """What the fragments of a task's `box` are made of: its voxels with the overlap, and the box inside the image.
+    """The voxels that the fragments of a task's `box` are made of, and the box inside the image.
 
+    The voxels include the overlap with the next boxes.
+    box: None takes the whole chunk.
     name: of the chunk, for errors.
-    Raises ChunkMismatch unless it holds object ids of the whole box with its overlap.
+    Raises ChunkMismatch unless the chunk holds object ids of the whole box with its overlap.
     """
     chunk = chunk.with_array(chunk.object_ids(name))
-    known = chunk.bounds or chunk.bbox
-    own = chunk.bbox if box is None else box.clip(known)
-    if own is None or not chunk.bbox.contains(with_overlap(own, known)):
+    image = chunk.bounds or chunk.bbox
+    inside = chunk.bbox if box is None else box.clip(image)
+    if inside is None or not chunk.bbox.contains(with_overlap(inside, image)):
         raise ChunkMismatch(
-            f"{name!r} is {chunk.bbox}, and lacks voxels of the box {box or chunk.bbox} with the one behind it, in which "
-            "the objects of two boxes meet: load it without a fixed margin, and leave the margin on"
+            f"{name!r} is {chunk.bbox} and lacks voxels of the box {box or chunk.bbox} "
+            "or of the first voxels behind it, where the fragments of two boxes meet: "
+            "load it without a fixed margin, and do not crop the margin"
         )
-    voxels = chunk.cutout(with_overlap(own, known))
+    voxels = chunk.cutout(with_overlap(inside, image))
     if chunk.dtype.kind == "i" and int(voxels.array.min()) < 0:
         raise ChunkMismatch(f"{name!r} holds {voxels.array.min()}, and object ids are not negative")
-    return voxels, own
+    return voxels, inside
 
 
 def xyz_name(box: BoundingBox) -> str:
@@ -44,20 +50,26 @@ def xyz_name(box: BoundingBox) -> str:
     return "_".join(f"{a}-{b}" for a, b in zip(box.start[::-1], box.stop[::-1], strict=True))
 
 
-def by_object(names: Iterable[str], mark: str) -> dict[int, list[str]]:
-    """Names of fragments by their objects' ids, sorted. They begin with the id and `mark`, for example 42:0:..."""
-    pattern = re.compile(rf"(\d+){re.escape(mark)}.+", re.ASCII)
-    found: dict[int, list[str]] = {}
+def by_object(names: Iterable[str], separator: str) -> dict[int, list[str]]:
+    """Group names of fragments by object id, each group sorted; other names are left out.
+
+    separator: follows the id in a name, for example ``:0:`` in 42:0:...
+    """
+    pattern = re.compile(rf"(\d+){re.escape(separator)}.+", re.ASCII)
+    groups: dict[int, list[str]] = {}
     for name in sorted(names):
         match = pattern.match(name)
         if match:
-            found.setdefault(int(match[1]), []).append(name)
-    return found
+            groups.setdefault(int(match[1]), []).append(name)
+    return groups
 
 
 def parse_ids(text: str) -> list[int]:
-    """Object ids in a text, with commas, blanks or lines between them. Raises ValueError for anything else."""
+    """Read object ids separated by commas, spaces or line breaks.
+
+    Raises ValueError for any other text.
+    """
     words = re.split(r"[\s,;\[\]]+", text.strip(" \t\r\n,;[]"))
     if not all(re.fullmatch(r"\d+", word, re.ASCII) for word in words):
-        raise ValueError("takes object ids with commas between them, for example 42,43")
+        raise ValueError("takes object ids separated by commas, for example 42,43")
     return [int(word) for word in words]

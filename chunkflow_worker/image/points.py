@@ -1,4 +1,4 @@
-"""`Points`: places in an image."""
+"""`Points`: positions in an image."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from chunkflow_worker.image.chunk import VoxelSize
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Places of one kind.
+    """Positions of one kind.
 
-    array: shape (n, 3), one point a row, zyx, in voxels.
-    voxel_size: edge lengths of such a voxel in nanometres, zyx; ones when the points are in nanometres.
+    array: shape (n, 3), one point per row, zyx, in voxels; integers or floats.
+    voxel_size: edge lengths of a voxel in nanometres, zyx; ones when the points are in nanometres.
+    Raises ChunkMismatch for an array of another shape or type.
     """
 
     array: NDArray[Any]
     voxel_size: VoxelSize = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if self.array.ndim != 2 or self.array.shape[1] != 3 or self.array.dtype.kind not in "iuf":
-            raise ChunkMismatch(
-                f"points are numbers of shape (n, 3), not {self.array.dtype} of shape {self.array.shape}"
-            )
+        shape, dtype = self.array.shape, self.array.dtype
+        if len(shape) != 2 or shape[1] != 3 or dtype.kind not in "iuf":
+            raise ChunkMismatch(f"points are numbers of shape (n, 3), not {dtype} of shape {shape}")
 
     def __len__(self) -> int:
+        """Number of points."""
         return len(self.array)

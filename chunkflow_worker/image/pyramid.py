@@ -1,8 +1,8 @@
-"""Coarser versions of a chunk: the mean of an image's voxels, the most frequent id of a segmentation's."""
+"""Downsampling: the mean of an image's voxels, the most frequent id of a segmentation's voxels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -13,29 +13,30 @@ from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk, VoxelSize
 
-_Pool = Callable[[list[NDArray[Any]]], NDArray[Any]]
 
+def downsample(chunk: Chunk, factor: Vec3) -> Chunk:
+    """`chunk` with voxels `factor` times as large; its dtype and number of channels stay.
 
-def coarser(chunk: Chunk, factor: Vec3) -> Chunk:
-    """`chunk` with voxels `factor` times as large. A coarse voxel i covers the voxels from i * factor to (i + 1) * factor.
+    A coarse voxel i covers the fine voxels from i * factor to (i + 1) * factor. Where the image
+    ends, a coarse voxel is made of the fine voxels that exist.
 
-    A segmentation, and any integers of 32 bits or more, take the most frequent id, of several the first in zyx order. Other
-    values are averaged; integers round to the nearest, halves to the even one. Where the image ends, a coarse voxel is made
-    of those voxels that are there. Shape and bounds shrink with it, dtype and channels stay.
+    A segmentation, and any integers of 32 bits or more, take the most frequent id; of equally
+    frequent ids the first one in zyx order. Other values are averaged, and integers round to the
+    nearest, halves to the even one.
 
-    Raises ChunkMismatch when the chunk's edge cuts a coarse voxel inside the image, or when a segmentation holds fractions.
+    Raises ChunkMismatch when a face of the chunk cuts a coarse voxel inside the image, and when a
+    segmentation does not hold integers.
     """
-    _refuse_cut(chunk, factor)
-    box = chunk.bbox.coarse(factor)
+    _check_edges(chunk, factor)
+    box = chunk.bbox.downsample(factor)
     array = np.empty((chunk.channels, *box.size), chunk.dtype)
     pool = most_frequent if _holds_ids(chunk) else mean
-    for parts in product(*map(_parts, chunk.bbox.start, chunk.bbox.stop, factor)):
-        source, target = (
-            tuple(slices) for slices in zip(*((p.fine, p.coarse) for p in parts), strict=True)
-        )
-        array[(..., *target)] = pool(
-            _strided(chunk.czyx[(..., *source)], Vec3(*(p.step for p in parts)))
-        )
+    axes = map(_segments, chunk.bbox.start, chunk.bbox.stop, factor)
+    for segments in product(*axes):
+        fine: tuple[Any, ...] = (..., *(segment.fine for segment in segments))
+        coarse: tuple[Any, ...] = (..., *(segment.coarse for segment in segments))
+        steps = Vec3(*(segment.step for segment in segments))
+        array[coarse] = pool(_strided(chunk.czyx[fine], steps))
     z, y, x = (size * n for size, n in zip(chunk.voxel_size, factor, strict=True))
     voxel_size: VoxelSize = (z, y, x)
     return Chunk(
@@ -43,40 +44,46 @@ def coarser(chunk: Chunk, factor: Vec3) -> Chunk:
         box.start,
         voxel_size,
         chunk.layer_type,
-        None if chunk.bounds is None else chunk.bounds.coarse(factor),
+        None if chunk.bounds is None else chunk.bounds.downsample(factor),
     )
 
 
-def mean(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """Voxel by voxel the mean of arrays of one shape and type."""
-    dtype = parts[0].dtype
-    exact = (
-        np.float32
-        if dtype.itemsize == 1 or dtype == np.float16
-        else np.float64
-        if dtype.kind in "ui"
-        else dtype
-    )
-    total = parts[0].astype(exact)
-    for part in parts[1:]:
-        total += part
-    total /= len(parts)
-    return (np.rint(total, out=total) if dtype.kind in "ui" else total).astype(dtype, copy=False)
+def mean(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """The mean of arrays of one shape and dtype, voxel by voxel, in that dtype."""
+    dtype = arrays[0].dtype
+    total = arrays[0].astype(_type_for_sums(dtype))
+    for array in arrays[1:]:
+        total += array
+    total /= len(arrays)
+    if dtype.kind in "ui":
+        np.rint(total, out=total)
+    return total.astype(dtype, copy=False)
 
 
-def most_frequent(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """Voxel by voxel the value that most of the arrays have, of several the first."""
-    result = parts[0].copy()
-    mixed = np.zeros(result.shape, bool)
-    for part in parts[1:]:
-        mixed |= part != result
-    values = np.stack([part[mixed] for part in parts])  # objects are large: few voxels are mixed
-    best, most = values[0], np.zeros(values.shape[1], int)
-    for i, value in enumerate(values):
-        count = np.count_nonzero(values[i:] == value, axis=0)
-        best = np.where(count > most, value, best)
-        np.maximum(most, count, out=most)
-    result[mixed] = best
+def _type_for_sums(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A float type that holds a sum of a few values of `dtype` exactly enough for their mean."""
+    if dtype.itemsize == 1 or dtype == np.float16:
+        return np.dtype(np.float32)
+    return np.dtype(np.float64) if dtype.kind in "ui" else dtype
+
+
+def most_frequent(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """The most frequent value of arrays of one shape and dtype, voxel by voxel.
+
+    Of equally frequent values the one that comes first in the list.
+    """
+    result = arrays[0].copy()
+    differs = np.zeros(result.shape, bool)
+    for array in arrays[1:]:
+        differs |= array != result
+    # Objects are large, so only few voxels have different values to count.
+    candidates = np.stack([array[differs] for array in arrays])
+    best, highest = candidates[0], np.zeros(candidates.shape[1], int)
+    for i, candidate in enumerate(candidates):
+        count = np.count_nonzero(candidates[i:] == candidate, axis=0)
+        best = np.where(count > highest, candidate, best)
+        np.maximum(highest, count, out=highest)
+    result[differs] = best
     return result
 
 
@@ -86,34 +93,43 @@ def _holds_ids(chunk: Chunk) -> bool:
     return chunk.is_segmentation or chunk.dtype == bool
 
 
-def _refuse_cut(chunk: Chunk, factor: Vec3) -> None:
-    bounds = chunk.bounds or chunk.bbox
-    whole = chunk.bbox.coarse(factor).scaled(factor).clip(bounds)
+def _check_edges(chunk: Chunk, factor: Vec3) -> None:
+    whole = chunk.bbox.downsample(factor).upsample(factor).clip(chunk.bounds or chunk.bbox)
     if whole != chunk.bbox:
+        multiples = f"multiples of {list(factor)}"
         raise ChunkMismatch(
-            f"chunk {chunk.bbox} cuts voxels that are {list(factor)} times as large: away from the image's border, it must start "
-            f"and stop at multiples of {list(factor)}, for example {whole}"
+            f"chunk {chunk.bbox} cuts voxels that are {list(factor)} times as large: except at the "
+            f"image's border, it must start and stop at {multiples}, for example {whole}"
         )
 
 
-class _Part(NamedTuple):
-    """A part of an axis where every coarse voxel has `step` fine ones, as slices of the chunk's array and of the coarse one."""
+class _Segment(NamedTuple):
+    """A segment of one axis in which every coarse voxel covers `step` fine voxels.
+
+    fine, coarse: its slices of the fine and of the coarse array.
+    """
 
     fine: slice
     coarse: slice
     step: int
 
 
-def _parts(start: int, stop: int, factor: int) -> Iterator[_Part]:
-    """The incomplete coarse voxel at the start of an axis, the whole ones, and the incomplete one at its end, if there are."""
-    first, last = -(-start // factor) * factor, stop // factor * factor
-    edges = sorted({start, min(first, stop), max(last, start), stop})
+def _segments(start: int, stop: int, factor: int) -> Iterator[_Segment]:
+    """Segments of the axis from `start` to `stop`.
+
+    They are an incomplete coarse voxel at the start, the complete ones, and an incomplete one at
+    the end; those that do not exist are left out.
+    """
+    first_whole, last_whole = -(-start // factor) * factor, stop // factor * factor
+    edges = sorted({start, min(first_whole, stop), max(last_whole, start), stop})
+    coarse_start = start // factor
     for low, high in pairwise(edges):
-        coarse = slice(low // factor - start // factor, -(-high // factor) - start // factor)
-        yield _Part(slice(low - start, high - start), coarse, min(factor, high - low))
+        coarse = slice(low // factor - coarse_start, -(-high // factor) - coarse_start)
+        yield _Segment(slice(low - start, high - start), coarse, min(factor, high - low))
 
 
 def _strided(czyx: NDArray[Any], step: Vec3) -> list[NDArray[Any]]:
+    """Views of every step-th voxel: one for each position of a fine voxel in a coarse one, zyx."""
     return [
         czyx[:, z :: step.z, y :: step.y, x :: step.x] for z, y, x in product(*map(range, step))
     ]

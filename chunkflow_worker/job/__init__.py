@@ -1,0 +1,14 @@
+"""What do producer and worker agree on?
+
+grid.py         the boxes of a job, cut from a region
+output.py       whether these boxes fit the blocks of the volumes that the job writes
+message.py      what travels on the queue: one JSON message for each box
+sqs.py          the calls to SQS
+inbox.py        receives messages, and refuses those that are malformed
+delivery.py     one receive of a message, and the arithmetic of its attempts
+lease.py        keeps a message hidden while its task runs, and settles it afterwards
+ledger.py       one record for each task: what is done, what failed and why
+in_order.py     runs work in threads and yields the results in the order of the items
+local_aws.py    an AWS on this machine, for laptops, tests and the demo
+stub_sqs.py     SQS in memory, for tests
+"""

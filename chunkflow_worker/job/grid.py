@@ -1,4 +1,7 @@
-"""`Grid`: cuts a region of interest into the boxes of a job. Pure; the options are those of ``generate-tasks``."""
+"""`Grid`: cuts a region of interest into the boxes of a job.
+
+It reads no storage: the caller gives the bounds of the volume.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 @dataclass(frozen=True)
 class Boxes(Sequence[BoundingBox]):
-    """The boxes of a job in z, y, x order, made when asked for, so that a million cost nothing.
+    """The boxes of a job in z, y, x order. Each box is made on demand, so a million use no memory.
 
     start: first voxel of the first box. chunk_size: size of a box. grid_size: boxes per axis.
-    stop: where the last boxes of each axis are cut off; None keeps them whole.
+    stop: where the last box of each axis is cut; None keeps it at full size.
     first, last: the part of the list that belongs to the job, half-open.
     """
 
@@ -40,14 +43,24 @@ class Boxes(Sequence[BoundingBox]):
         return (self._box(i) for i in range(self.first, self.last))
 
     def __contains__(self, box: object) -> bool:
-        if not isinstance(box, BoundingBox):
-            return False
-        offset = box.start - self.start
-        z, y, x = offset // self.chunk_size
-        if any(not 0 <= n < count for n, count in zip((z, y, x), self.grid_size, strict=True)):
-            return False
-        index = (z * self.grid_size.y + y) * self.grid_size.x + x
-        return self.first <= index < self.last and self._box(index) == box
+        return isinstance(box, BoundingBox) and self.index_of(box) is not None
+
+    def index_of(self, box: BoundingBox) -> int | None:
+        """The index of a box in the list, from 0; None when the list does not have it.
+
+        The time does not depend on the length of the list.
+        """
+        index = 0
+        for axis, count in enumerate(self.grid_size):
+            size = self.chunk_size[axis]
+            place, rest = divmod(box.start[axis] - self.start[axis], size)
+            stop = box.start[axis] + size
+            if self.stop is not None:
+                stop = min(stop, self.stop[axis])
+            if rest or not 0 <= place < count or box.stop[axis] != stop:
+                return None
+            index = index * count + place
+        return index - self.first if self.first <= index < self.last else None
 
     def _box(self, index: int) -> BoundingBox:
         zy, x = divmod(index, self.grid_size.x)
@@ -60,16 +73,18 @@ class Grid(Options):
     """A region of interest and how to cut it."""
 
     volume_path: str | None = field(
-        None, flag="-v", help="Volume whose bounds are the region, unless given below."
+        None,
+        flag="-v",
+        help="Volume whose bounds are the region, unless the options below give one.",
     )
     mip: int | None = field(
         None, flag="-m", help="Mip level of the volume; the boxes are in voxels of this level."
     )
     roi_start: Vec3 | None = field(None, flag="-s", help="First voxel of the region.")
-    roi_stop: Vec3 | None = field(None, flag="-r", help="Voxel behind the last one of the region.")
+    roi_stop: Vec3 | None = field(None, flag="-r", help="Voxel after the last voxel of the region.")
     roi_size: Vec3 | None = field(None, flag="-z", help="Size of the region, instead of its stop.")
     chunk_size: Vec3 | None = field(
-        None, flag="-c", help="Size of a box; the whole region when not given."
+        None, flag="-c", help="Size of a box; by default, the whole region."
     )
     bounding_box: str | None = field(
         None,
@@ -82,25 +97,25 @@ class Grid(Options):
     respect_chunk_size: bool = field(
         True,
         off="--respect-stop",
-        help="Keep the last boxes of an axis whole, or cut them at the region's stop.",
+        help="Keep the last box of each axis at full size, or cut it at the region's stop.",
     )
     aligned_block_size: Vec3 | None = field(
         None,
         flag="-a",
-        help="Grow the region outwards to multiples of this block size, so that writers never share a file.",
+        help="Grow the region to multiples of this block size, so that writers never share a file.",
     )
-    task_index_start: int = field(0, flag="-i", help="First task of the list to take.")
+    task_index_start: int = field(0, flag="-i", help="Index of the first task, from 0.")
     task_index_stop: int | None = field(
-        None, flag="-p", help="Task behind the last one to take; all when not given."
+        None, flag="-p", help="Index after the last task; by default, the number of boxes."
     )
 
     def boxes(self, bounds: BoundingBox | None = None) -> Boxes:
         """Cut the region.
 
-        bounds: the volume's box at the same mip; needed when `volume_path` is given.
-        Raises ConfigError with all the faults of the options.
+        bounds: the bounds of the volume at `mip`; needed when `volume_path` is given.
+        Raises ConfigError with all faults of the options.
         """
-        faults = [*self._faults()]
+        faults = list(self._faults())
         if faults:
             raise ConfigError("grid", faults)
         origin = bounds.start if bounds else Vec3(0, 0, 0)
@@ -109,13 +124,11 @@ class Grid(Options):
             raise ConfigError.one(
                 "grid",
                 "region",
-                f"{region} lies outside the volume",
-                f"at this mip the volume is {bounds}",
+                f"{region} is outside the volume",
+                f"choose a region inside the volume, which is {bounds} at this mip",
             )
-        block = self.aligned_block_size
-        if block:
-            low, high = region.start - origin, region.stop - origin
-            region = BoundingBox(origin + low // block * block, origin + -(-high // block) * block)
+        if self.aligned_block_size:
+            region = _aligned(region, origin, self.aligned_block_size)
         size = self.chunk_size or region.size
         fitting = -(-region.size // size)
         grid = self.grid_size or fitting
@@ -128,8 +141,8 @@ class Grid(Options):
             raise ConfigError.one(
                 "grid",
                 "task_index_start",
-                f"{self.task_index_start} leaves no task",
-                f"the grid has {count} boxes",
+                f"{self.task_index_start} leaves no task, because the tasks stop at index {last}",
+                f"the grid has {count} boxes; indices count from 0",
             )
         return Boxes(region.start, size, grid, stop, self.task_index_start, last)
 
@@ -159,7 +172,7 @@ class Grid(Options):
                 "grid",
                 "region",
                 f"starts at {tuple(start)} and stops at {tuple(stop)}",
-                "each axis must start before it stops",
+                "on each axis, the start must be below the stop",
             )
         return BoundingBox(start, stop)
 
@@ -168,10 +181,10 @@ class Grid(Options):
             value = getattr(self, name)
             if value is not None and min(value) < 1:
                 yield Fault(
-                    name, f"{list(value)} has a number below 1", "sizes are whole numbers from 1 on"
+                    name, f"{list(value)} has a number below 1", "give whole numbers of at least 1"
                 )
         if self.roi_stop and self.roi_size:
-            yield Fault("roi_size", "stands beside roi_stop", "give one of the two")
+            yield Fault("roi_size", "is given together with roi_stop", "give only one of the two")
         if self.bounding_box:
             try:
                 BoundingBox.parse(self.bounding_box)
@@ -179,7 +192,9 @@ class Grid(Options):
                 yield Fault("bounding_box", str(error))
             for name in ("roi_start", "roi_stop", "roi_size"):
                 if getattr(self, name):
-                    yield Fault(name, "stands beside bounding_box", "give the region in one way")
+                    yield Fault(
+                        name, "is given together with bounding_box", "give the region in one way"
+                    )
         if self.grid_size and not (self.chunk_size or self.bounding_box):
             yield Fault("grid_size", "needs a chunk size", "give chunk_size too")
         block, size = self.aligned_block_size, self.chunk_size
@@ -188,7 +203,7 @@ class Grid(Options):
             yield Fault(
                 "chunk_size",
                 f"{list(size)} is not a multiple of the block size {list(block)}",
-                f"for example {list(multiples)}",
+                f"give a multiple, for example {list(multiples)}",
             )
         if self.task_index_start < 0:
             yield Fault(
@@ -198,5 +213,12 @@ class Grid(Options):
             yield Fault(
                 "task_index_stop",
                 f"{self.task_index_stop} leaves no task",
-                "give a number from 1 on",
+                "give a number of at least 1",
             )
+
+
+def _aligned(region: BoundingBox, origin: Vec3, block: Vec3) -> BoundingBox:
+    """The smallest box of whole blocks around `region`. A block starts at `origin`."""
+    start, stop = region.start - origin, region.stop - origin
+    stop_rounded_up = -(-stop // block) * block
+    return BoundingBox(origin + start // block * block, origin + stop_rounded_up)

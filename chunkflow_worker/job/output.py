@@ -12,7 +12,7 @@ from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Boxes
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.precomputed import Level
+    from chunkflow_worker.storage.precomputed_info import Level
 
 _OTHER_BOXES = {"adjust-bbox", "downsample", "plugin"}
 """Operators behind which the box that is written need not be the task's."""
@@ -45,7 +45,7 @@ def output_blocks(operators: Iterable[Mapping[str, Any]]) -> Vec3:
 
 def _outputs(operators: Iterable[Mapping[str, Any]]) -> Iterator[Level]:
     """Levels of precomputed volumes that tasks' boxes are written to, of those that are there."""
-    from chunkflow_worker.storage.precomputed import volume_level
+    from chunkflow_worker.storage.precomputed_info import volume_level
 
     for operator in operators:
         if operator["op"] in _OTHER_BOXES:

@@ -1,0 +1,8 @@
+"""What is this machine, and when does it go away?
+
+cpu.py        number, name and instruction sets of the processors
+memory.py     memory in use, and the limit of the cgroup
+gpus.py       the GPUs of the machine, and the devices that a list such as 0,1 selects
+spot.py       the interruption notice of an EC2 spot instance
+signals.py    the signals that stop a process
+"""

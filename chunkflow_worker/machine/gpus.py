@@ -1,4 +1,4 @@
-"""The GPUs that a list of devices names."""
+"""The GPUs of this machine, and the devices that a list such as ``0,1`` selects."""
 
 from __future__ import annotations
 
@@ -9,22 +9,39 @@ from typing import NamedTuple
 
 from chunkflow_worker.errors import ConfigError, Fault
 
+_VARIABLE = "CHUNKFLOW_DEVICES"
 _DEVICE = re.compile(r"0|[1-9]\d*|GPU-[0-9A-Fa-f-]+|MIG-[\w/-]+", re.ASCII)
-_LEGAL = "legal: numbers or UUIDs as nvidia-smi -L prints them, with commas between (0,1 or GPU-8f6a...,MIG-31c2...), or all"
-
-_NO_GPU = "without a GPU leave it out; where there are some and no nvidia-smi, name them: 0,1"
+_LEGAL = (
+    "legal: numbers or UUIDs as nvidia-smi -L prints them, separated by commas "
+    "(0,1 or GPU-8f6a...,MIG-31c2...), or all"
+)
+_NO_GPU = "without a GPU, leave it out; with GPUs but without nvidia-smi, name them: 0,1"
 
 
 class Gpu(NamedTuple):
-    """A GPU as nvidia-smi lists it, with the UUIDs of the instances (MIG) that it is cut into."""
+    """A GPU as nvidia-smi lists it.
+
+    instances: UUIDs of the MIG instances that it is divided into; empty for a whole GPU.
+    """
 
     number: str
     uuid: str
     instances: list[str]
 
 
-def listed_gpus(listing: str) -> list[Gpu]:
-    """What `nvidia-smi -L` printed."""
+def list_gpus() -> list[Gpu]:
+    """The GPUs of this machine; an empty list when nvidia-smi is missing or fails."""
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return parse_listing(listing)
+
+
+def parse_listing(listing: str) -> list[Gpu]:
+    """Read the output of `nvidia-smi -L`."""
     gpus: list[Gpu] = []
     for line in listing.splitlines():
         if gpu := re.match(r"GPU (\d+):.*\(UUID: (\S+)\)", line):
@@ -35,50 +52,44 @@ def listed_gpus(listing: str) -> list[Gpu]:
 
 
 def parse_devices(text: str, gpus: Sequence[Gpu]) -> list[str]:
-    """The devices that a list names, each a value for CUDA_VISIBLE_DEVICES; ConfigError with all the faults.
+    """The devices that `text` selects, each a value for CUDA_VISIBLE_DEVICES.
 
-    Whether a device exists is checked where nvidia-smi lists some: a worker that sees no GPU would run on the CPU.
+    gpus: those of this machine. A device must be one of them, because a worker that sees no GPU
+        would run on the CPU; an empty list skips this check.
+    Raises ConfigError, which lists every fault.
     """
     if text.strip() == "all":
         if not gpus:
-            raise ConfigError.one(
-                "settings", "CHUNKFLOW_DEVICES", "all: nvidia-smi -L lists no GPU here", _NO_GPU
-            )
+            problem = "all: nvidia-smi -L lists no GPU here"
+            raise ConfigError.one("settings", _VARIABLE, problem, _NO_GPU)
         return [device for gpu in gpus for device in gpu.instances or [gpu.number]]
+
+    present = ", ".join(f"{gpu.number} ({gpu.uuid})" for gpu in gpus)
     faults: list[Fault] = []
-    devices: dict[str, str] = {}  # by their UUID where it is known
-
-    def refuse(problem: str, cure: str) -> None:
-        faults.append(Fault("CHUNKFLOW_DEVICES", problem, cure))
-
-    for i, entry in enumerate(text.split(","), 1):
+    devices: dict[str, str] = {}  # by UUID when it is known, so that one GPU has one key
+    for position, entry in enumerate(text.split(","), 1):
         device = entry.strip()
-        if not _DEVICE.fullmatch(device):
-            refuse(
-                f"entry {i} of {text!r} is empty" if not device else f"{device!r} is no device",
-                _LEGAL,
-            )
-            continue
-        key = _identity(device, gpus)
-        if gpus and key is None:
-            refuse(
-                f"{device} is not here",
-                f"nvidia-smi -L lists {', '.join(f'{g.number} ({g.uuid})' for g in gpus)}",
-            )
-        elif (key or device.lower()) in devices:
-            refuse(
-                f"{device} is named twice",
-                "name each GPU once; two workers on one would share its memory",
-            )
+        uuid = _find_uuid(device, gpus)
+        key = uuid or device.lower()
+        if not device:
+            faults.append(Fault(_VARIABLE, f"entry {position} of {text!r} is empty", _LEGAL))
+        elif not _DEVICE.fullmatch(device):
+            faults.append(Fault(_VARIABLE, f"{device!r} is no device", _LEGAL))
+        elif gpus and uuid is None:
+            cure = f"nvidia-smi -L lists {present}"
+            faults.append(Fault(_VARIABLE, f"{device} is not on this machine", cure))
+        elif key in devices:
+            cure = "name each GPU once; two workers on one GPU would share its memory"
+            faults.append(Fault(_VARIABLE, f"{device} is named twice", cure))
         else:
-            devices[key or device.lower()] = device
+            devices[key] = device
     if faults:
         raise ConfigError("settings", faults)
     return list(devices.values())
 
 
-def _identity(device: str, gpus: Sequence[Gpu]) -> str | None:
-    """UUID of the listed device that a number, a UUID or the beginning of one names."""
+def _find_uuid(device: str, gpus: Sequence[Gpu]) -> str | None:
+    """UUID of the GPU or instance that a number, a UUID or the beginning of a UUID names."""
     for gpu in gpus:
         if device == gpu.number:
             return gpu.uuid
@@ -86,14 +97,3 @@ def _identity(device: str, gpus: Sequence[Gpu]) -> str | None:
             if uuid.lower().startswith(device.lower()):
                 return uuid
     return None
-
-
-def ask_nvidia_smi() -> list[Gpu]:
-    """The GPUs of this machine; none where nvidia-smi is missing or fails."""
-    try:
-        listing = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return listed_gpus(listing)

@@ -1,60 +1,61 @@
-"""What memory this process and its children hold, and what they may hold."""
+"""Memory that this process and its children use, and the limit that their cgroup sets."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # cgroup v1 says so with a number near 2**63
+_LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of cgroup v2 and v1
+_UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2**63 for no limit
 
 
 def resident_bytes() -> int:
-    """Resident set of this process and all below it; 0 where the system does not tell."""
+    """Resident memory of this process and all its descendants; 0 on systems without /proc."""
+    page = os.sysconf("SC_PAGE_SIZE")
     total, waiting = 0, [os.getpid()]
     while waiting:
-        pid = waiting.pop()
+        process = _PROC / str(waiting.pop())
         try:
-            total += int((_PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf(
-                "SC_PAGE_SIZE"
-            )
-            for children in (_PROC / str(pid) / "task").glob("*/children"):
+            resident_pages = (process / "statm").read_text().split()[1]
+            total += int(resident_pages) * page
+            for children in (process / "task").glob("*/children"):
                 waiting.extend(map(int, children.read_text().split()))
         except (OSError, IndexError, ValueError):
-            continue  # it ended meanwhile
+            continue  # the process has ended
     return total
 
 
 def cgroup_limit(proc: Path = _PROC, root: Path = _CGROUP) -> int | None:
-    """The smallest memory limit of the cgroups (v2 or v1) that this process is in; None when there is none."""
+    """The smallest memory limit, in bytes, of this process's cgroups (v2 or v1); None for no limit.
+
+    proc, root: where the proc and the cgroup file systems are mounted.
+    """
     folders = {root, root / "memory"}
     try:
         for line in (proc / "self" / "cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            top = (
-                root
-                if not controllers
-                else root / "memory"
-                if "memory" in controllers.split(",")
-                else None
-            )
-            if top is not None:
-                inside = top / path.lstrip("/")
-                folders.update(
-                    folder for folder in (inside, *inside.parents) if folder.is_relative_to(root)
-                )
+            folders.update(_cgroup_folders(line, root))
     except (OSError, ValueError):
         pass
-    limits = [
-        limit
-        for folder in folders
-        for name in ("memory.max", "memory.limit_in_bytes")
-        if (limit := _read(folder / name))
-    ]
-    return min(limits, default=None)
+    limits = (_read_limit(folder / name) for folder in folders for name in _LIMIT_FILES)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _read(file: Path) -> int | None:
+def _cgroup_folders(line: str, root: Path) -> Iterator[Path]:
+    """The folders of the cgroup that a line of /proc/self/cgroup names, and of its parents."""
+    _, controllers, path = line.split(":", 2)
+    if not controllers:  # cgroup v2
+        mount = root
+    elif "memory" in controllers.split(","):
+        mount = root / "memory"
+    else:
+        return
+    folder = mount / path.lstrip("/")
+    yield from (part for part in (folder, *folder.parents) if part.is_relative_to(root))
+
+
+def _read_limit(file: Path) -> int | None:
     try:
         limit = int(file.read_text())
     except (OSError, ValueError):  # absent, or the word max

@@ -1,4 +1,4 @@
-"""The signals on which a worker, or a supervisor of workers, stops."""
+"""The signals that stop a worker or a supervisor of workers."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 def active_stop_signals() -> list[signal.Signals]:
-    """Those that this process was not started to ignore, as nohup does."""
+    """The stop signals that this process does not ignore; nohup, for example, ignores SIGHUP."""
     return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""Waits for the notice that EC2 gives before it takes a spot machine away (IMDSv2)."""
+"""Waits for the interruption notice of an EC2 spot instance (instance metadata, IMDSv2)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,66 @@ POLL_SECONDS = 5.0
 _TOKEN_SECONDS = 21_600
 
 
-class _NoMetadata(Exception):
-    """The metadata service isn't there, or not for us."""
-
-
-def await_notice(
+def wait_for_notice(
     notify: Callable[[str], None],
     stop: threading.Event,
     poll_seconds: float = POLL_SECONDS,
     timeout: float = 1.0,
 ) -> None:
-    """Call `notify` once with what will happen and when; returns then, or when stopped, or at once where no service is.
+    """Call `notify` once with what will happen and when, for example "terminate at 2026-...".
 
-    A recommendation to rebalance is no notice: the machine may stay.
+    Returns after that, when `stop` is set, or at once when there is no metadata service.
+    A rebalance recommendation is not a notice, because the instance may stay.
+
+    timeout: seconds to wait for each answer of the metadata service.
     """
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return
-    base = (os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS).rstrip("/")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def ask(method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
-        request = urllib.request.Request(f"{base}/latest/{path}", method=method, headers=headers)
+    service = _MetadataService(timeout)
+    try:
+        service.renew_token()
+    except _NoMetadata:
+        return
+    while not stop.is_set():
         try:
-            with opener.open(request, timeout=timeout) as answer:
+            status, text = service.get("meta-data/spot/instance-action")
+            if status == 200:
+                notify(_describe(text))
+                return
+            if status == 401:
+                service.renew_token()
+        except _NoMetadata:
+            pass  # the service has answered before, so this failure is temporary
+        stop.wait(poll_seconds)
+
+
+class _NoMetadata(Exception):
+    """The metadata service does not answer, or refuses this machine."""
+
+
+class _MetadataService:
+    def __init__(self, timeout: float):
+        address = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS
+        self._base, self._timeout = address.rstrip("/"), timeout
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy
+        self._token = ""
+
+    def renew_token(self) -> None:
+        lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_SECONDS)}
+        status, text = self._request("PUT", "api/token", lifetime)
+        if status != 200:
+            raise _NoMetadata(f"status {status}")
+        self._token = text
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of the answer."""
+        return self._request("GET", path, {"X-aws-ec2-metadata-token": self._token})
+
+    def _request(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        url = f"{self._base}/latest/{path}"
+        request = urllib.request.Request(url, method=method, headers=headers)
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
                 return answer.status, answer.read(10_000).decode(errors="replace")
         except urllib.error.HTTPError as error:
             with error:
@@ -44,34 +81,8 @@ def await_notice(
         except (OSError, ValueError) as error:
             raise _NoMetadata(str(error)) from None
 
-    def new_token() -> str:
-        status, text = ask(
-            "PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_SECONDS)}
-        )
-        if status != 200:
-            raise _NoMetadata(f"status {status}")
-        return text
 
-    try:
-        token = new_token()
-    except _NoMetadata:
-        return
-    while not stop.is_set():
-        try:
-            status, text = ask(
-                "GET", "meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token}
-            )
-            if status == 200:
-                notify(_told(text))
-                return
-            if status == 401:
-                token = new_token()
-        except _NoMetadata:
-            pass  # it was there before
-        stop.wait(poll_seconds)
-
-
-def _told(text: str) -> str:
+def _describe(text: str) -> str:
     try:
         notice = json.loads(text)
         return f"{notice['action']} at {notice['time']}"

@@ -64,7 +64,7 @@ class CreateInfo(Operator):
         return ()
 
     def creates(self) -> tuple[str, ...]:
-        from chunkflow_worker.storage.files import normal_path
+        from chunkflow_worker.storage.path import normal_path
 
         return (normal_path(self.volume_path),)
 
@@ -78,7 +78,7 @@ class CreateInfo(Operator):
             yield lambda task: self._create(run, task)
 
     def _create(self, run: Run, task: Task | None) -> None:
-        from chunkflow_worker.storage.precomputed import create_volume
+        from chunkflow_worker.storage.precomputed_info import create_volume
 
         chunk = (
             task.chunk(self.input_chunk_name)

@@ -41,18 +41,18 @@ class Downsample(Operator):
         return self.factor
 
     def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
-        whole = box.coarse(self.factor).scaled(self.factor)
+        whole = box.downsample(self.factor).upsample(self.factor)
         return whole if bounds is None else whole.clip(bounds) or whole
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.pyramid import coarser
+        from chunkflow_worker.image.pyramid import downsample
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             task.voxel_size = (
                 task.voxel_size or chunk.voxel_size
             )  # the task's box counts the voxels as they were
-            task.values[self.output_chunk_name] = coarser(chunk, self.factor)
+            task.values[self.output_chunk_name] = downsample(chunk, self.factor)
 
         yield step

@@ -76,9 +76,10 @@ class DownsampleUpload(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.pyramid import coarser
+        from chunkflow_worker.image.pyramid import downsample
         from chunkflow_worker.pipeline.saving import inside, write_verified
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume, read_info
+        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed_info import read_info
 
         last = len(read_info(self.volume_path)["scales"]) - 1
         if self.stop_mip > last + 1:
@@ -99,7 +100,7 @@ class DownsampleUpload(Operator):
             self._refuse_shared_blocks(chunk.bbox, mip, levels)
             pyramid = {mip: chunk}
             for n in range(mip + 1, self.stop_mip):
-                pyramid[n] = coarser(pyramid[n - 1], self.factor)
+                pyramid[n] = downsample(pyramid[n - 1], self.factor)
             parts = {n: inside(pyramid[n], volume, task) for n, volume in levels.items()}
             if run.dry_run:
                 return
@@ -164,7 +165,7 @@ class DownsampleUpload(Operator):
         factors = {n: self.factor.power(n - mip) for n in levels}
         blocks = [volume.block_size * factors[n] for n, volume in levels.items()]
         for n, volume in levels.items():
-            part = box.coarse(factors[n]).clip(volume.bounds) or volume.bounds
+            part = box.downsample(factors[n]).clip(volume.bounds) or volume.bounds
             try:
                 check_aligned(volume, part)
             except BoxNotAligned:

@@ -13,7 +13,8 @@ from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError, DataMissing
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.files import Files, normal_path
+from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.path import normal_path
 
 
 class MaskOutObjects(Operator):

@@ -133,10 +133,10 @@ class Mesh(Operator):
         """The folder to write to, and the size of a voxel where it is not the chunk's."""
         if self.mip is None:
             return self.output_path, self.voxel_size
-        from chunkflow_worker.storage.mesh import name_mesh_folder
+        from chunkflow_worker.storage.mesh import fragment_folder
 
         name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"  # igneous's name, which CloudVolume reads
-        folder, voxel_size = name_mesh_folder(
+        folder, voxel_size = fragment_folder(
             self.output_path, self.mip, name, write=not run.dry_run
         )
         return folder, self.voxel_size or voxel_size

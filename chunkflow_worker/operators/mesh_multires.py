@@ -52,11 +52,11 @@ class MeshMultires(Operator):
         from chunkflow_worker.image.fragments import by_object
         from chunkflow_worker.storage import multires
         from chunkflow_worker.storage.files import Files
-        from chunkflow_worker.storage.mesh import MULTIRES, mesh_folder, point_to_meshes
+        from chunkflow_worker.storage.mesh import MULTIRES_SUFFIX, mesh_folder, set_mesh_folder
 
         zmesh = needs("zmesh", extra="segmentation")
-        fragments = mesh_folder(self.volume_path).removesuffix(MULTIRES)
-        source, target = Files(fragments), Files(self.output_path or fragments + MULTIRES)
+        fragments = mesh_folder(self.volume_path).removesuffix(MULTIRES_SUFFIX)
+        source, target = Files(fragments), Files(self.output_path or fragments + MULTIRES_SUFFIX)
         info = target.get_json("info")
         if info is not None and info != multires.INFO:
             raise ConfigError.one(
@@ -78,7 +78,7 @@ class MeshMultires(Operator):
             for done, (object_id, names) in enumerate(found.items(), 1):
                 whole = _joined(zmesh, source, names, task)
                 index, pieces = multires.encode(
-                    multires.levels_of(whole, self.levels, self.reduction)
+                    multires.make_levels(whole, self.levels, self.reduction)
                 )
                 if not run.dry_run:
                     target.put(str(object_id), pieces, "application/octet-stream")
@@ -86,7 +86,7 @@ class MeshMultires(Operator):
                     task.bytes_written += len(index) + len(pieces)
                 task.progress(f"{done} of {len(found)} meshes")
             if not run.dry_run and self.output_path is None:
-                point_to_meshes(self.volume_path, target.path)
+                set_mesh_folder(self.volume_path, target.path)
 
         yield step
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
-from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
 from chunkflow_worker.pipeline.task import Task
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from chunkflow_worker.image.chunk import VoxelSize
-
-_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
-_NANOMETRE = (1.0, 1.0, 1.0)
 
 
 class Napari(Operator):
@@ -53,70 +42,14 @@ class Napari(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        # Qt ends the whole process when it finds no screen.
-        if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
-            problem = "there is none to open a window on: DISPLAY and WAYLAND_DISPLAY are not set"
-            raise ConfigError.one(
-                self.label,
-                "screen",
-                problem,
-                "use the operator neuroglancer, whose page needs none here",
-            )
-        napari = needs("napari", extra="napari")
+        from chunkflow_worker.view.napari import check_screen, show
+
+        check_screen()
+        needs("napari", extra="napari")
 
         def step(task: Task) -> None:
             values = {name: task.value(name) for name in self.reads()}
-            viewer = napari.Viewer(title=f"{', '.join(values)} of {task.bbox or 'the task'}")
-            for name, value in values.items():
-                _show(viewer, name, value, self.voxel_size)
-            napari.run()
+            title = f"{', '.join(values)} of {task.bbox or 'the task'}"
+            show(values, title, self.voxel_size)
 
         yield step
-
-
-def _show(viewer: Any, name: str, value: Any, voxel_size: VoxelSize | None) -> None:
-    """Add the layers of one value. Raises ChunkMismatch when it can't be shown."""
-    import numpy as np
-
-    from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.image.points import Points
-    from chunkflow_worker.image.synapses import Synapses
-
-    if isinstance(value, Chunk):
-        size = voxel_size or value.voxel_size
-        place = {
-            "name": name,
-            "scale": size,
-            "translate": tuple(np.multiply(value.voxel_offset, size).tolist()),
-        }
-        if value.is_segmentation:
-            viewer.add_labels(value.object_ids(name), **place)
-        else:
-            viewer.add_image(
-                value.array, channel_axis=0 if value.array.ndim == 4 else None, **place
-            )
-    elif isinstance(value, Synapses):
-        size = voxel_size or value.voxel_size or _NANOMETRE
-        _show_vectors(viewer, f"{name} to post", value.pre[value.parents], value.post, size)
-        viewer.add_points(value.pre, name=name, scale=size)
-    elif isinstance(value, Points):
-        viewer.add_points(value.array, name=name, scale=voxel_size or value.voxel_size)
-    elif isinstance(value, Mapping) and all(
-        hasattr(skeleton, "vertices") for skeleton in value.values()
-    ):
-        ends = [skeleton.vertices[skeleton.edges][..., ::-1] for skeleton in value.values()]
-        starts, stops = np.concatenate([np.zeros((0, 2, 3)), *ends]).swapaxes(0, 1)
-        _show_vectors(viewer, name, starts, stops, _NANOMETRE)
-    else:
-        raise ChunkMismatch(
-            f"{name!r} is a {type(value).__name__}; napari shows chunks, synapses, points and skeletons"
-        )
-
-
-def _show_vectors(
-    viewer: Any, name: str, starts: NDArray[Any], ends: NDArray[Any], size: VoxelSize
-) -> None:
-    """Lines from places to places, shape (n, 3), zyx, in voxels of that size."""
-    import numpy as np
-
-    viewer.add_vectors(np.stack([starts, ends - starts], axis=1), name=name, scale=size)

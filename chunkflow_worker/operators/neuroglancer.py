@@ -50,11 +50,11 @@ class Neuroglancer(Operator):
         import click
 
         needs("neuroglancer", extra="view")
-        from chunkflow_worker.view.neuroglancer import served
+        from chunkflow_worker.view.neuroglancer import serve
 
         def step(task: Task) -> None:
             values = {name: task.value(name) for name in self.reads()}
-            with served(values, self.voxel_size, self.port or 0) as viewer:
+            with serve(values, self.voxel_size, self.port or 0) as viewer:
                 click.echo(
                     f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}"
                 )

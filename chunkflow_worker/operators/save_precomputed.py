@@ -66,7 +66,7 @@ class SavePrecomputed(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.pipeline.saving import inside, refuse_other_voxels, write_verified
-        from chunkflow_worker.storage.files import normal_path
+        from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
         if self.create_thumbnail:

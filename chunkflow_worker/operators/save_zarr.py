@@ -120,7 +120,8 @@ class SaveZarr(Operator):
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
         """The level to write; made when there is none, or None in a dry run."""
-        from chunkflow_worker.storage.zarr import create_zarr, open_zarr
+        from chunkflow_worker.storage.zarr import open_zarr
+        from chunkflow_worker.storage.zarr_create import create_zarr
         from chunkflow_worker.storage.zarr_metadata import level_name
 
         order: Literal["xyz", "zyx"] = "xyz" if self.order == "xyz" else "zyx"
@@ -149,7 +150,7 @@ class SaveZarr(Operator):
         )
 
     def _bare_array(self, order: Literal["xyz", "zyx"]) -> ZarrVolume | None:
-        from chunkflow_worker.storage.files import normal_path
+        from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.zarr import open_zarr
 
         found = open_zarr(self.store, driver=self.driver, order=order)

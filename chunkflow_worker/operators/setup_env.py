@@ -184,7 +184,7 @@ class SetupEnv(TaskSource):
     @property
     def _region(self) -> BoundingBox:
         """The output volume at the output's mip, rounded as the info file does it."""
-        return self._volume.coarse(Vec3(1, 2, 2).power(self.mip))
+        return self._volume.downsample(Vec3(1, 2, 2).power(self.mip))
 
     def tasks(self) -> Iterator[Task]:
         yield from (Task(bbox=box) for box in self._boxes(self._fit.size))
@@ -198,7 +198,7 @@ class SetupEnv(TaskSource):
         import click
 
         from chunkflow_worker.inference.fit import block_size
-        from chunkflow_worker.storage.precomputed import create_volume
+        from chunkflow_worker.storage.precomputed_info import create_volume
 
         fit = self._fit
         block = block_size(fit.size)

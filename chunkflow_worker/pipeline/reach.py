@@ -50,7 +50,7 @@ def voxel_sizes(operators: tuple[Operator, ...]) -> Iterator[Vec3]:
 
 def _output_bounds(operator: Operator, bounds: BoundingBox, factor: Vec3) -> BoundingBox:
     """Its `output_bounds`, where it reads voxels `factor` times larger than those that are counted."""
-    reach = operator.output_bounds(bounds.coarse(factor)).scaled(factor)
+    reach = operator.output_bounds(bounds.downsample(factor)).upsample(factor)
     return reach.clip(bounds) or reach
 
 
@@ -59,6 +59,6 @@ def _context(
 ) -> BoundingBox:
     """Its `context`, where it reads voxels `factor` times larger than those that are counted."""
     if bounds is None:
-        return operator.context(box.coarse(factor), None).scaled(factor)
-    needed = operator.context(box.coarse(factor), bounds.coarse(factor)).scaled(factor)
+        return operator.context(box.downsample(factor), None).upsample(factor)
+    needed = operator.context(box.downsample(factor), bounds.downsample(factor)).upsample(factor)
     return needed.clip(bounds) or needed

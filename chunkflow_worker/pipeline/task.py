@@ -126,7 +126,7 @@ class Task:
         whole = all(
             n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
         )
-        return self.bbox.coarse(factor) if whole else None
+        return self.bbox.downsample(factor) if whole else None
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without the margins that it still has around the task's box."""

@@ -1,15 +1,17 @@
-"""CloudWatch metrics, sent in batches from a thread of their own; CloudWatch being away never fails or slows a task.
+"""CloudWatch metrics, sent in batches by a thread of their own.
 
-Namespace as configured; dimensions job, compute_device, and operator where it is one.
+An outage of CloudWatch never fails or delays a task. The namespace is configured; the dimensions
+are job and compute_device, and operator for the times of operators.
 
-    OperatorSeconds    Seconds         of each operator of a finished task
-    TaskSeconds        Seconds         of a finished task
-    Voxels             Count           of a finished task
-    VoxelsPerSecond    Count/Second    of a finished task
+    OperatorSeconds    Seconds         each operator of a finished task
+    TaskSeconds        Seconds         a finished task
+    Voxels             Count           a finished task
+    VoxelsPerSecond    Count/Second    a finished task
     TasksSucceeded, TasksSkipped, TasksFailed, TasksRetried    Count
-        failed: no other attempt will be made; retried: an attempt failed and another will be made
+        failed: the last attempt failed; retried: an attempt failed and another one follows
 
-Times of operators are sent when their task is done, so that the sums equal those of the ledger.
+The times of operators are sent when their task is finished, so that their sums equal those of the
+ledger.
 """
 
 from __future__ import annotations
@@ -27,47 +29,56 @@ from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
-_BATCH = 500  # CloudWatch takes 1,000 values and 1 MB a request
-_BUFFER = 50_000
+_BATCH = 500  # values per request; CloudWatch takes 1,000 and 1 MB
+_BUFFER = 50_000  # values that wait to be sent
 
 
 class CloudWatch:
-    """A subscriber. `close` sends what is left, for a bounded time."""
+    """A subscriber that sends metrics. Call `close` at the end.
+
+    client: of boto3 for CloudWatch; see `make_client`.
+    interval_seconds: pause between two batches.
+    """
 
     def __init__(self, client: Any, namespace: str, interval_seconds: float = 5.0):
         self._client, self._namespace, self._interval = client, namespace, interval_seconds
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_BUFFER)
         self._closing = threading.Event()
         self._outage = Outage("CloudWatch")
-        self.dropped = self._sending = 0
-        self._thread = threading.Thread(target=self._send_on, name="cloudwatch", daemon=True)
+        self._sending = 0  # values in the request that is on its way
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._send_all, name="cloudwatch", daemon=True)
         self._thread.start()
 
     def __call__(self, event: Event) -> None:
-        for datum in _data_of(event):
-            try:
-                self._waiting.put_nowait(datum)
-            except queue.Full:
-                self.dropped += 1
+        for value in _values(event):
+            self._put(value)
 
     def close(self, seconds: float = 3.0) -> None:
-        """Send what is waiting; gives up after `seconds`."""
+        """Send the values that wait; gives up after `seconds` and logs how many are lost."""
         self._closing.set()
         self._thread.join(seconds)
-        left = self._waiting.qsize() + self.dropped + self._sending
-        if left:
-            log.warning("%d metric values were not sent to CloudWatch", left)
+        unsent = self._waiting.qsize() + self.dropped + self._sending
+        if unsent:
+            log.warning("%d metric values were not sent to CloudWatch", unsent)
 
-    def _send_on(self) -> None:
-        while True:
-            last = self._closing.wait(self._interval)
-            while batch := list(islice(self._drain(), _BATCH)):
+    def _put(self, value: dict[str, Any]) -> None:
+        try:
+            self._waiting.put_nowait(value)
+        except queue.Full:
+            self.dropped += 1
+
+    def _send_all(self) -> None:
+        """Send in intervals, until `close` is called."""
+        last_round = False
+        while not last_round:
+            last_round = self._closing.wait(self._interval)
+            while batch := list(islice(self._take(), _BATCH)):
                 if not self._send(batch):
                     break
-            if last:
-                return
 
-    def _drain(self) -> Iterator[dict[str, Any]]:
+    def _take(self) -> Iterator[dict[str, Any]]:
+        """Take values out of the queue until it is empty."""
         while True:
             try:
                 yield self._waiting.get_nowait()
@@ -75,16 +86,14 @@ class CloudWatch:
                 return
 
     def _send(self, batch: list[dict[str, Any]]) -> bool:
+        """Send a batch, or put it back; returns whether it was sent."""
         self._sending = len(batch)
         try:
             self._client.put_metric_data(Namespace=self._namespace, MetricData=batch)
         except Exception as error:
             self._outage.failed(error)
-            for datum in batch:
-                try:
-                    self._waiting.put_nowait(datum)
-                except queue.Full:
-                    self.dropped += 1
+            for value in batch:
+                self._put(value)
             return False
         finally:
             self._sending = 0
@@ -93,35 +102,36 @@ class CloudWatch:
 
 
 def make_client(region: str) -> Any:
-    """A CloudWatch client; endpoint and credentials come from the environment."""
+    """A CloudWatch client of boto3; endpoint and credentials come from the environment."""
     import boto3
     from botocore.config import Config
 
-    config = Config(
-        connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2, "mode": "standard"}
-    )
+    retries = {"total_max_attempts": 2, "mode": "standard"}
+    config = Config(connect_timeout=3, read_timeout=10, retries=retries)
     return boto3.client("cloudwatch", region_name=region, config=config)
 
 
-def _data_of(event: Event) -> Iterator[dict[str, Any]]:
+def _values(event: Event) -> Iterator[dict[str, Any]]:
     if isinstance(event, TaskFinished):
-        place = {"job": event.job, "compute_device": event.device or "none"}
+        dimensions = _dimensions(event)
         for name, seconds in event.operators.items():
-            yield _datum("OperatorSeconds", seconds, "Seconds", place | {"operator": name})
-        yield _datum("TaskSeconds", event.seconds, "Seconds", place)
-        yield _datum("Voxels", event.voxels, "Count", place)
-        yield _datum(
-            "VoxelsPerSecond", event.voxels / max(event.seconds, 1e-9), "Count/Second", place
-        )
-        yield _datum(
-            "TasksSkipped" if event.state == "skipped" else "TasksSucceeded", 1, "Count", place
-        )
+            yield _value("OperatorSeconds", seconds, "Seconds", dimensions | {"operator": name})
+        yield _value("TaskSeconds", event.seconds, "Seconds", dimensions)
+        yield _value("Voxels", event.voxels, "Count", dimensions)
+        speed = event.voxels / max(event.seconds, 1e-9)
+        yield _value("VoxelsPerSecond", speed, "Count/Second", dimensions)
+        outcome = "TasksSkipped" if event.state == "skipped" else "TasksSucceeded"
+        yield _value(outcome, 1, "Count", dimensions)
     elif isinstance(event, TaskFailed):
-        place = {"job": event.job, "compute_device": event.device or "none"}
-        yield _datum("TasksFailed" if event.final else "TasksRetried", 1, "Count", place)
+        outcome = "TasksFailed" if event.final else "TasksRetried"
+        yield _value(outcome, 1, "Count", _dimensions(event))
 
 
-def _datum(name: str, value: float, unit: str, dimensions: dict[str, str]) -> dict[str, Any]:
+def _dimensions(event: TaskFinished | TaskFailed) -> dict[str, str]:
+    return {"job": event.job, "compute_device": event.device or "none"}
+
+
+def _value(name: str, value: float, unit: str, dimensions: dict[str, str]) -> dict[str, Any]:
     return {
         "MetricName": name,
         "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items()],

@@ -1,4 +1,7 @@
-"""What happens to tasks, as frozen records. Metrics, logs, progress bars and tests subscribe to them."""
+"""What happens to tasks, as frozen records that subscribers receive.
+
+Metrics, logs, progress bars and tests are subscribers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from chunkflow_worker.image.bbox import BoundingBox
 
 @dataclass(frozen=True)
 class TaskStarted:
+    """An attempt has begun. attempt: counts from 1."""
+
     job: str
     bbox: BoundingBox
     attempt: int
@@ -18,6 +23,8 @@ class TaskStarted:
 
 @dataclass(frozen=True)
 class OperatorFinished:
+    """An operator has finished its step of a task. bbox: None for a task without a box."""
+
     name: str
     bbox: BoundingBox | None
     seconds: float
@@ -25,7 +32,13 @@ class OperatorFinished:
 
 @dataclass(frozen=True)
 class TaskFinished:
-    """A task whose output is verified and recorded. `operators`: seconds by operator name."""
+    """The output of a task is verified and its record is written.
+
+    seconds: of the whole task.
+    voxels: of its output.
+    operators: seconds by name of the operator.
+    device: what computed; empty when not known.
+    """
 
     job: str
     bbox: BoundingBox
@@ -38,7 +51,7 @@ class TaskFinished:
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """An attempt that failed; `final` when no other will be made."""
+    """An attempt has failed. final: whether it was the last one."""
 
     job: str
     bbox: BoundingBox
@@ -53,5 +66,6 @@ Subscriber = Callable[[Event], None]
 
 
 def publish(event: Event, subscribers: tuple[Subscriber, ...]) -> None:
+    """Pass `event` to all subscribers, one after the other, in the caller's thread."""
     for subscriber in subscribers:
         subscriber(event)

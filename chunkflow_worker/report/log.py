@@ -1,4 +1,4 @@
-"""One line in the log for each task."""
+"""A subscriber that writes what happens to tasks to the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("chunkflow_worker.tasks")
 
 
 def log_events(event: Event) -> None:
-    """A subscriber that writes to the log."""
+    """Write one line per event."""
     match event:
         case TaskStarted():
             log.info("started %s of job %s, attempt %d", event.bbox, event.job, event.attempt)

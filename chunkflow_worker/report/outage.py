@@ -1,4 +1,4 @@
-"""`Outage`: says once in the log that a service is away, and once that it is back."""
+"""`Outage`: one log line when a service fails, and one when it answers again."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ log = logging.getLogger(__name__)
 
 
 class Outage:
-    """Of one service; may be told from several threads. `what` names it in the log."""
+    """The state of one service. Several threads may report to it.
 
-    def __init__(self, what: str):
-        self._what = what
+    service: its name in the log.
+    """
+
+    def __init__(self, service: str):
+        self._service = service
         self._lock = threading.Lock()
         self._since: float | None = None
 
     @property
     def is_on(self) -> bool:
+        """Whether the last report was a failure."""
         return self._since is not None
 
     def failed(self, error: object) -> None:
+        """Report a request that failed; only the first one of an outage is logged."""
         with self._lock:
             begins = self._since is None
             if begins:
                 self._since = monotonic()
         if begins:
-            log.warning(
-                "%s does not answer, trying on: %s: %s", self._what, type(error).__name__, error
-            )
+            kind = type(error).__name__
+            log.warning("%s does not answer, retrying: %s: %s", self._service, kind, error)
 
     def answered(self) -> None:
+        """Report a request that succeeded; only the first one after an outage is logged."""
         if self._since is None:
             return
         with self._lock:
             since, self._since = self._since, None
         if since is not None:
-            log.warning("%s answers again, after %.0f s", self._what, monotonic() - since)
+            log.warning("%s answers again, after %.0f s", self._service, monotonic() - since)

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr: a bar on a terminal, else a line now and then."""
+"""The progress of long work on stderr: a bar on a terminal, else a line from time to time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ LINE_SECONDS = 10
 
 @contextmanager
 def progress(total: int | None, doing: str, plain: bool = False) -> Iterator[Update]:
-    """Yields a function that shows how many are done and a note: a bar on a terminal, else a line now and then.
+    """Yields a function that shows how many items are done, and a note.
 
-    total: None when it is not known. plain: lines on a terminal too, where something else writes to it.
+    total: number of items; None when it is not known.
+    doing: what is done with them, for example "sent".
+    plain: write lines on a terminal too, because something else writes to it.
     """
     if sys.stderr.isatty() and not plain:
         with _bar(total, doing) as update:
@@ -35,13 +37,12 @@ def _bar(total: int | None, doing: str) -> Iterator[Update]:
         TextColumn,
     )
 
-    note = TextColumn("{task.fields[note]}", markup=False)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TaskProgressColumn(),
-        note,
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(doing, total=total, note="")
@@ -53,40 +54,41 @@ def _bar(total: int | None, doing: str) -> Iterator[Update]:
 
 
 def _lines(total: int | None, doing: str) -> Update:
-    """A line at the start, at the end, and whenever ten seconds or a tenth of the whole have passed."""
+    """Writes a line at the start and the end, after ten seconds, and after a tenth of the items."""
     shown_done, shown_at = -1, -float("inf")
 
     def update(done: int, note: str) -> None:
         nonlocal shown_done, shown_at
         now = monotonic()
-        far = total is not None and (
-            done == total != shown_done or (done - shown_done) * 10 >= total
-        )
-        if far or now - shown_at >= LINE_SECONDS:
-            shown_done, shown_at = done, now
-            count = (
-                f"{doing} {done} of {total} ({done / total:.0%})" if total else f"{doing} {done}"
-            )
-            sys.stderr.write(", ".join(filter(None, [count, note])) + "\n")
+        if now - shown_at < LINE_SECONDS and not _is_far(done, shown_done, total):
+            return
+        shown_done, shown_at = done, now
+        count = f"{doing} {done} of {total} ({done / total:.0%})" if total else f"{doing} {done}"
+        sys.stderr.write(f"{count}, {note}\n" if note else f"{count}\n")
 
     return update
 
 
+def _is_far(done: int, shown: int, total: int | None) -> bool:
+    """Whether a tenth of the items, or the last of them, were done since a line was shown."""
+    if total is None:
+        return False
+    return (done - shown) * 10 >= total or done == total != shown
+
+
 def boxes_text(count: int) -> str:
+    """For example "1 box" or "12 boxes"."""
     return f"{count} box" if count == 1 else f"{count} boxes"
 
 
 def duration_text(seconds: float | None) -> str:
+    """For example "2 d 7 h", "1 h 02 min", "1 min 01 s" or "59 s"; "unknown" for None."""
     if seconds is None:
         return "unknown"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:
         return f"{hours // 24} d {hours % 24} h"
-    return (
-        f"{hours} h {minutes:02} min"
-        if hours
-        else f"{minutes} min {rest:02} s"
-        if minutes
-        else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""Takes credentials out of texts that libraries made, before they reach a log or a record."""
+"""Hides credentials in texts of libraries before they reach a log or a record."""
 
 from __future__ import annotations
 
@@ -8,43 +8,46 @@ import re
 from urllib.parse import quote
 
 _HIDDEN = "***"
-_OWN = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
-_SHORTEST_OWN = 12  # a shorter one is a stand-in such as "local" or "test", which would be found in ordinary words
-_PATTERNS = [
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), _HIDDEN),
-    (
-        re.compile(
-            r"(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|X-Goog-(?:Signature|Credential)"
-            r"|aws_secret_access_key|aws_session_token|SecretAccessKey|SessionToken|access_token|refresh_token|client_secret"
-            r"|password|passwd)['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+"
-        ),
-        rf"\1{_HIDDEN}",
-    ),
-    (
-        re.compile(r"(?i)(Authorization['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\r\n]*)"),
-        rf"\1{_HIDDEN}",
-    ),
-    (re.compile(r"(?i)\b(Bearer\s+)[\w.~+/=-]{8,}"), rf"\1{_HIDDEN}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s@'\"]+@"), rf"\1{_HIDDEN}@"),
+_OWN_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+# Shorter values are placeholders such as "local" or "test", which are also ordinary words.
+_SHORTEST_SECRET = 12
+
+_ACCESS_KEY = r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
+_NAMED_SECRET = (
+    r"(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature"
+    r"|X-Goog-(?:Signature|Credential)|aws_secret_access_key|aws_session_token|SecretAccessKey"
+    r"|SessionToken|access_token|refresh_token|client_secret|password|passwd)"
+    r"['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}]+"
+)
+_AUTHORIZATION = r"(?i)(Authorization['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\r\n]*)"
+_BEARER = r"(?i)\b(Bearer\s+)[\w.~+/=-]{8,}"
+_URL_PASSWORD = r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s@'\"]+@"
+_REPLACEMENTS = [
+    (re.compile(_ACCESS_KEY), _HIDDEN),
+    (re.compile(_NAMED_SECRET), rf"\1{_HIDDEN}"),
+    (re.compile(_AUTHORIZATION), rf"\1{_HIDDEN}"),
+    (re.compile(_BEARER), rf"\1{_HIDDEN}"),
+    (re.compile(_URL_PASSWORD), rf"\1{_HIDDEN}@"),
 ]
 
 
 def scrub(text: str) -> str:
-    """The text with keys, signatures, tokens, passwords and Authorization headers hidden.
+    """Hide keys, signatures, tokens, passwords and Authorization headers in `text`.
 
-    The values of this process's own AWS variables are hidden wherever they stand, others where their names tell them.
+    The values of this process's own AWS variables are hidden everywhere. Other secrets are
+    recognized by their form, or by the name before them.
     """
-    for secret in filter(None, map(os.environ.get, _OWN)):
-        if len(secret) >= _SHORTEST_OWN:
+    for secret in filter(None, map(os.environ.get, _OWN_SECRETS)):
+        if len(secret) >= _SHORTEST_SECRET:
             for form in (secret, quote(secret, safe=""), quote(secret)):
                 text = text.replace(form, _HIDDEN)
-    for pattern, replacement in _PATTERNS:
+    for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     return text
 
 
 class ScrubFilter(logging.Filter):
-    """For handlers: hides credentials in messages and tracebacks."""
+    """A filter for log handlers that hides credentials in messages and tracebacks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = scrub(record.getMessage()), None

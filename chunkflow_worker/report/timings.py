@@ -1,4 +1,4 @@
-"""Tables of what tasks took, operator by operator, for people."""
+"""Tables of seconds and speed by operator, for people."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 
 _WHOLE = "whole task"
+_FILE_WIDTH = 120  # columns of a table that does not go to a terminal
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What a task took. timer: seconds by operator. voxels: of its output; 0 when not known."""
+    """The times of one task.
+
+    timer: seconds by name of the operator.
+    voxels: of the task's output; 0 when not known.
+    """
 
     timer: Mapping[str, float]
     voxels: int = 0
@@ -29,19 +34,24 @@ class _Row:
             self.voxels += voxels
             self.voxel_seconds += seconds
 
-    def cells(self, busy: float) -> list[str]:
+    def cells(self, all_seconds: float) -> list[str]:
         total = sum(self.seconds)
-        figures = [f"{n:.2f}" for n in (total, fmean(self.seconds), median(self.seconds))]
-        speed = f"{self.voxels / 1e6 / self.voxel_seconds:.3g}" if self.voxel_seconds > 0 else ""
-        return [str(len(self.seconds)), *figures, f"{total / busy:.0%}" if busy else "", speed]
+        figures = (total, fmean(self.seconds), median(self.seconds))
+        share = f"{total / all_seconds:.0%}" if all_seconds else ""
+        speed = ""
+        if self.voxel_seconds > 0:
+            speed = f"{self.voxels / 1e6 / self.voxel_seconds:.3g}"
+        return [str(len(self.seconds)), *(f"{n:.2f}" for n in figures), share, speed]
 
 
 def print_timings(
     tasks: Iterable[Timing], title: str | None = None, *, stderr: bool = False
 ) -> None:
-    """Print a table: each operator's tasks, seconds and Mvoxel/s while it ran, and those of whole tasks.
+    """Print a table with a row for each operator and one for whole tasks.
 
-    Tasks may be of different chains: an operator's figures are those of the tasks that ran it.
+    Its columns are the number of tasks, their seconds (total, mean, median), the share of all
+    seconds, and Mvoxel/s while the operator ran. Tasks may come from different chains: the figures
+    of an operator cover the tasks that ran it.
     """
     from rich.console import Console
     from rich.table import Table
@@ -56,9 +66,11 @@ def print_timings(
     table.add_column("operator")
     for heading in ("tasks", "seconds", "mean", "median", "share", "Mvoxel/s"):
         table.add_column(heading, justify="right")
-    for name, row in {**rows, _WHOLE: whole}.items() if whole.seconds else ():
-        table.add_row(name, *row.cells(sum(whole.seconds)))
+    if whole.seconds:
+        all_seconds = sum(whole.seconds)
+        for name, row in {**rows, _WHOLE: whole}.items():
+            table.add_row(name, *row.cells(all_seconds))
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
-        console.width = 120  # a file has no width to keep to
+        console.width = _FILE_WIDTH
     console.print(table)

@@ -1,0 +1,15 @@
+"""How does a worker process take messages, run their tasks, and settle them?
+
+app.py          settings, pipeline, queue and worker become one Celery application
+transport.py    kombu's SQS transport, which receives through the poller
+poller.py       receives messages in a thread of its own, and outlives every fault of SQS
+worker.py       runs the tasks of the process, settles their messages, and stops
+in_hand.py      the tasks in hand, with their leases
+guard.py        watches the poll loop, time and memory, and ends the process when it must
+handler.py      one delivery in, one box done
+attempt.py      one try of a task, and the record that follows from it
+jobs.py         which boxes belong to a job
+patience.py     waits while storage is away
+health.py       the state of the worker in a small file, for probes
+supervise.py    one worker process for each GPU, started again when it dies
+"""

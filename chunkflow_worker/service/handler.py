@@ -15,7 +15,7 @@ from chunkflow_worker.errors import (
     PermanentError,
     PipelineMismatch,
     Preempted,
-    StorageAway,
+    StorageOutage,
 )
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Ledger, Record
@@ -77,7 +77,7 @@ class Handler:
             publish(TaskStarted(message.job, message.box, attempt.number), self.subscribers)
             try:
                 record = self._outlast(lambda: self._run(attempt, delivery, check), check_waiting)
-            except (Preempted, LeaseLost, StorageAway):
+            except (Preempted, LeaseLost, StorageOutage):
                 raise
             except Exception as error:
                 is_final = isinstance(error, PermanentError) or delivery.is_last(self.max_attempts)

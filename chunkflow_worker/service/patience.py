@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TypeVar
 
-from chunkflow_worker.errors import StorageAway, StorageFull, StorageUnavailable
+from chunkflow_worker.errors import StorageFull, StorageOutage, StorageUnavailable
 from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.storage.files import Files
 
@@ -49,7 +49,7 @@ class Patience:
         """Do the work, and retry it after an outage.
 
         check_waiting: called every moment while the work waits; raises when it must end.
-        Raises StorageAway when storage did not answer for `hold_seconds`, StorageUnavailable when
+        Raises StorageOutage when storage did not answer for `hold_seconds`, StorageUnavailable when
         only this work fails.
         """
         first, pause, answers = 0.0, _FIRST_PAUSE, False
@@ -68,7 +68,7 @@ class Patience:
                 while away is not None:
                     self._outage.failed(error)
                     if monotonic() - first >= self._hold_seconds:
-                        raise StorageAway(str(error)) from error
+                        raise StorageOutage(str(error)) from error
                     self._wait(pause, now, check_waiting)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
                     away = None if isinstance(error, StorageFull) else self._probe(now)

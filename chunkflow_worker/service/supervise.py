@@ -14,7 +14,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from chunkflow_worker.config.settings import Settings
-from chunkflow_worker.machine.gpus import ask_nvidia_smi, parse_devices
+from chunkflow_worker.machine.gpus import list_gpus, parse_devices
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 
 log = logging.getLogger("chunkflow_worker.supervise")
@@ -34,7 +34,7 @@ def supervise(devices: str, command: Sequence[str]) -> int:
     )
     is_named = "worker_name" in settings.model_fields_set
     base = settings.worker_name if is_named else socket.gethostname()
-    gpus = ask_nvidia_smi()
+    gpus = list_gpus()
     children = [Child(device, base, command) for device in parse_devices(devices, gpus)]
     if not gpus:
         log.warning("nvidia-smi lists no GPU: a worker that finds none computes on the CPU")

@@ -18,14 +18,14 @@ from chunkflow_worker.errors import (
     PipelineMismatch,
     Preempted,
     RetryableError,
-    StorageAway,
+    StorageOutage,
 )
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, make_client
 from chunkflow_worker.machine.cpu import cpu_name
-from chunkflow_worker.machine.spot import await_notice
+from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
@@ -107,7 +107,7 @@ class Worker:
         if self.settings.spot_notice:
             notice = (self._interrupted, self._stopping)
             threading.Thread(
-                target=await_notice, args=notice, name="spot-notice", daemon=True
+                target=wait_for_notice, args=notice, name="spot-notice", daemon=True
             ).start()
 
     def run(self, delivery: Delivery) -> None:
@@ -212,7 +212,7 @@ class Worker:
         lease, delivery = held.lease, held.delivery
         is_last = delivery.is_last(self.queue.max_receives)
         try:
-            if isinstance(error, (Preempted, StorageAway)):
+            if isinstance(error, (Preempted, StorageOutage)):
                 lease.give_back()
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)

@@ -1,4 +1,4 @@
-"""`Flags`: files named by a box, in a folder or in object storage, whose being there says something of the box's task."""
+"""`Flags`: files named by a box whose existence says something about the box's task."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from chunkflow_worker.storage.files import Files
 
 @dataclass(frozen=True)
 class Flags:
-    """Files named `<prefix><box><suffix>`.
+    """Files named `<prefix><box><suffix>`, in a local folder or in object storage.
 
-    prefix: folder, or address such as s3://bucket/folder, and the begin of the name.
-    adjust_size: voxels by which the box in the name is larger than the task's, on each side; smaller when negative.
+    prefix: a folder, or an address such as s3://bucket/folder, and the beginning of the name.
+    adjust_size: voxels by which the box in the name is larger on each side than the task's box;
+        negative makes it smaller.
+    Methods raise ConfigError when there is no box to name the file.
     """
 
     prefix: str
@@ -22,25 +24,27 @@ class Flags:
     adjust_size: int = 0
 
     def size(self, box: BoundingBox | None) -> int | None:
-        """Bytes of a box's file; None when there is none. Raises StorageUnavailable."""
+        """Size in bytes of the box's file; None when it is absent. Raises StorageUnavailable."""
         files, name = self._place(box)
         return files.size(name)
 
     def mark(self, box: BoundingBox | None) -> None:
-        """Make an empty file for a box, unless there is one already, whatever it holds. Raises StorageUnavailable."""
+        """Write an empty file for the box. A file that exists is left as it is.
+
+        Raises StorageUnavailable.
+        """
         files, name = self._place(box)
         if files.size(name) is None:
             files.put(name, b"", "application/octet-stream")
 
     def name(self, box: BoundingBox | None) -> str:
-        """The whole name of a box's file. Raises ConfigError when there is no box, or nothing left of it."""
+        """The full name of the box's file."""
         if box is None:
-            cure = "give the chain boxes, for example by generate-tasks"
             raise ConfigError.one(
                 "prefix",
                 repr(self.prefix),
-                "is to be completed by a box, and there is no box",
-                cure,
+                "needs a box to complete it, and there is no box",
+                "give the chain boxes, for example by generate-tasks",
             )
         try:
             return f"{self.prefix}{box.grow(self.adjust_size)}{self.suffix}"
@@ -52,4 +56,4 @@ class Flags:
 
     def _place(self, box: BoundingBox | None) -> tuple[Files, str]:
         folder, slash, name = self.name(box).rpartition("/")
-        return Files(folder or (slash or ".")), name
+        return Files(folder or slash or "."), name

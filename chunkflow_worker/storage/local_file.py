@@ -1,4 +1,4 @@
-"""Files on this machine: their names, reading them with clear errors, and writing them whole or not at all."""
+"""Files on this machine: their names, clear errors when one is read, and writes of whole files."""
 
 from __future__ import annotations
 
@@ -22,57 +22,55 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def local_name(name: str) -> str:
-    """Check an option that names a local file, whose ~ is the home. Raises ValueError for an address with a protocol."""
+    """Check an option that names a local file, as a pydantic validator, and expand ``~``.
+
+    Raises ValueError for an address with a protocol.
+    """
     if "://" in name:
         raise ValueError("takes a path on this machine, without a protocol")
-    # A shell leaves the tilde of --file-name=~/em.h5 to us.
+    # A shell does not expand the tilde of --file-name=~/em.h5.
     return f"{Path.home()}{name[1:]}" if name == "~" or name.startswith("~/") else name
 
 
 def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
     """The file of one task.
 
-    A name without any of the `endings` is a prefix: the box as text and the first ending are appended.
-    Raises ConfigError when it is a prefix and there is no box.
+    name: a file when it has one of the `endings`; otherwise a prefix, to which the box and the
+        first ending are appended.
+    Raises ConfigError for a prefix without a box.
     """
     if name.lower().endswith(endings):
         return Path(name)
     if box is None:
         cure = f"end it with {endings[0]}, or give the chain boxes, for example by generate-tasks"
-        raise ConfigError.one(
-            "file_name",
-            repr(name),
-            "is a prefix to be completed by a box, and there is no box",
-            cure,
-        )
+        problem = "is a prefix that needs a box to complete it, and there is no box"
+        raise ConfigError.one("file_name", repr(name), problem, cure)
     return Path(f"{name}{box}{endings[0]}")
 
 
 def file_to_read(name: str, box: BoundingBox | None, *endings: str) -> Path:
-    """The same, of a file to read: one that is there by that very name is meant, whatever its ending."""
+    """The file `name` when it exists, whatever its ending; otherwise the same as `task_file`."""
     return Path(name) if Path(name).is_file() else task_file(name, box, *endings)
 
 
 def in_folder(name: str) -> str:
-    """`name`; that of a folder gets its slash, so that a box's name lies in it."""
+    """`name` as a prefix of files: that of a folder gets a slash at the end."""
     return f"{name}/" if Path(name).is_dir() and not name.endswith("/") else name
 
 
 def storage_error(text: str, cause: BaseException) -> StorageUnavailable:
-    """The error for what a system or a library said of storage."""
-    return (
-        StorageFull(text)
-        if isinstance(cause, OSError) and cause.errno in _FULL
-        else StorageUnavailable(text)
-    )
+    """StorageFull when `cause` says that the disk is full or read-only, else StorageUnavailable."""
+    full = isinstance(cause, OSError) and cause.errno in _FULL
+    return StorageFull(text) if full else StorageUnavailable(text)
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Say clearly what is wrong with a file while a library reads it.
+    """Report clearly what is wrong with a file while a library reads it.
 
-    kind: what the file should be, for example HDF5.
-    Raises DataMissing when it is absent or damaged, StorageUnavailable when the system could not read it.
+    kind: the format of the file, for example HDF5.
+    Raises DataMissing when it is absent or damaged, StorageUnavailable when the system fails to
+    read it.
     """
     try:
         yield
@@ -82,17 +80,17 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise DataMissing(f"there is no file {path}") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
-            raise StorageUnavailable(
-                f"{path} cannot be read: {os.strerror(error.errno)}"
-            ) from error
+            reason = os.strerror(error.errno)
+            raise StorageUnavailable(f"{path} cannot be read: {reason}") from error
         raise DataMissing(f"{path} cannot be read as {kind}: {error}") from error
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A path to write to; what was written appears as `path` when the block ends, and nothing does when it raises.
+    """Yields a path to write to, which becomes `path` when the block ends.
 
-    Raises StorageUnavailable when the system could not write.
+    When the block raises, `path` does not change and the partial file is deleted.
+    Raises StorageUnavailable when the system fails to write.
     """
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
@@ -110,12 +108,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:  # says mkdir of a file that stands there
+    except FileExistsError:  # the error of mkdir when a file has this name
         raise NotADirectoryError(errno.ENOTDIR, "a file") from None
 
 
 class OneBoxPerFile:
-    """Refuses to write the same file for two boxes, which would leave only the last of them."""
+    """Refuses to write one file for two boxes, because only the last of them would remain.
+
+    cure: what the user should do about it.
+    """
 
     def __init__(self, cure: str):
         self.cure = cure
@@ -125,27 +126,20 @@ class OneBoxPerFile:
     def named_by(cls, option: str, name: str, *endings: str, workers: bool) -> OneBoxPerFile:
         """For the files that `task_file` names.
 
-        workers: each of them sees some of the boxes only, so that one file for all is refused at once. Raises ConfigError.
+        option: that holds `name`.
+        workers: whether workers write the files. Each of them sees only some of the boxes, so one
+            file for all boxes is refused at once.
+        Raises ConfigError.
         """
-        files = cls(
-            f"leave {endings[0]} off {option}: as a prefix it names another file for each box"
-        )
+        cure = f"leave {endings[0]} off {option}: as a prefix it names another file for each box"
         if workers and name.lower().endswith(endings):
-            raise ConfigError.one(
-                option,
-                repr(name),
-                "is one file, and workers would overwrite it with each box",
-                files.cure,
-            )
-        return files
+            problem = "is one file, and workers would overwrite it with each box"
+            raise ConfigError.one(option, repr(name), problem, cure)
+        return cls(cure)
 
     def claim(self, path: Path, box: BoundingBox) -> None:
-        """Raises ConfigError when `path` was claimed for another box."""
+        """Reserve `path` for a box. Raises ConfigError when another box has reserved it."""
         first = self._boxes.setdefault(str(path), box)
         if first != box:
-            raise ConfigError.one(
-                str(path),
-                f"box {box}",
-                f"would overwrite what was written for box {first}",
-                self.cure,
-            )
+            problem = f"would overwrite what was written for box {first}"
+            raise ConfigError.one(str(path), f"box {box}", problem, self.cure)

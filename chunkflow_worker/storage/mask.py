@@ -1,4 +1,4 @@
-"""`CoarseMask`: the part of a coarser mask volume that belongs to a box of voxels."""
+"""`CoarseMask`: the part of a mask volume that covers a box of smaller voxels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from chunkflow_worker.storage.volume import Volume
 
 @dataclass(frozen=True)
 class CoarseMask:
-    """Whether the mask is non-zero (zero, when inverse), in its own voxels.
+    """Whether a mask is set, in the mask's own voxels.
 
-    Box and mask are matched by voxel size: neither the box's edges nor the ratio of the voxel sizes need to fit. A voxel
-    takes the mask at its centre. Outside the mask's volume counts as zero.
+    Box and mask are matched by voxel size: the box's faces may cut voxels of the mask, and the
+    ratio of the voxel sizes may be a fraction. A voxel takes the mask at its centre. The mask is
+    zero outside its volume.
+
+    values: whether the mask is non-zero, or zero when it is inverse; shape zyx.
+    first: position in the mask's volume of the first of these values.
+    ratios: edge length of a mask voxel divided by that of a voxel of the box, zyx.
     """
 
     values: NDArray[np.bool_]
@@ -30,56 +35,53 @@ class CoarseMask:
     def read(
         cls, volume: Volume, box: BoundingBox, voxel_size: VoxelSize, inverse: bool = False
     ) -> CoarseMask:
-        """Read what covers `box`, whose voxels are of `voxel_size` nanometres, zyx.
+        """Read the part of the mask that covers `box`.
 
-        Raises ChunkMismatch when the mask is finer than these, or has several channels.
+        voxel_size: of the box's voxels, in nanometres, zyx.
+        Raises ChunkMismatch when the mask has smaller voxels or several channels.
         """
-        z, y, x = (
-            _ratio(fine, coarse) for fine, coarse in zip(voxel_size, volume.voxel_size, strict=True)
-        )
-        ratios = (z, y, x)
-        first = Vec3(*(int(_index(b, r)) for b, r in zip(box.start, ratios, strict=True)))
-        last = Vec3(*(int(_index(b - 1, r)) for b, r in zip(box.stop, ratios, strict=True)))
-        needed = BoundingBox(first, last + 1)
-        inside = needed.clip(volume.bounds)
-        values = np.zeros(needed.size, bool)
+        z, y, x = map(_ratio, voxel_size, volume.voxel_size)
+        covering = _covering(box, (z, y, x))
+        values = np.zeros(covering.size, bool)
+        inside = covering.clip(volume.bounds)
         if inside is not None:
             stored = volume.read(inside)
             if stored.ndim == 4:
                 raise ChunkMismatch(
                     f"mask {volume.path} has {volume.channels} channels, and a mask has one"
                 )
-            values[inside.slices(first)] = stored != 0
-        return cls(~values if inverse else values, first, ratios)
+            values[inside.slices(covering.start)] = stored != 0
+        return cls(~values if inverse else values, covering.start, (z, y, x))
 
     def at(self, box: BoundingBox) -> NDArray[np.bool_]:
-        """The mask at each voxel of the box, zyx."""
+        """The mask at each voxel of the box, zyx. The box must lie in the one that was read."""
         z, y, x = (
-            _index(np.arange(a, b), r) - f
-            for a, b, r, f in zip(box.start, box.stop, self.ratios, self.first, strict=True)
+            _index(np.arange(start, stop), ratio) - first
+            for start, stop, ratio, first in zip(
+                box.start, box.stop, self.ratios, self.first, strict=True
+            )
         )
         result: NDArray[np.bool_] = self.values[np.ix_(z, y, x)]
         return result
 
     def any(self, box: BoundingBox) -> bool:
-        """Whether the mask is set at any voxel of the box."""
-        first = (
-            int(_index(a, r)) - f
-            for a, r, f in zip(box.start, self.ratios, self.first, strict=True)
-        )
-        last = (
-            int(_index(b - 1, r)) - f
-            for b, r, f in zip(box.stop, self.ratios, self.first, strict=True)
-        )
-        return bool(
-            self.values[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))].any()
-        )
+        """Whether the mask is set at any voxel of the box, which must lie in the one read."""
+        window = _covering(box, self.ratios).slices(self.first)
+        return bool(self.values[window].any())
+
+
+def _covering(box: BoundingBox, ratios: tuple[float, float, float]) -> BoundingBox:
+    """The voxels of the mask that hold the centre of a voxel of the box."""
+    first = map(_index, box.start, ratios)
+    last = map(_index, box.stop - 1, ratios)
+    return BoundingBox(Vec3(*map(int, first)), Vec3(*map(int, last)) + 1)
 
 
 def _ratio(fine: float, coarse: float) -> float:
     if coarse < fine * (1 - 1e-6):
         raise ChunkMismatch(
-            f"the mask's voxels of {coarse} nm are finer than the chunk's of {fine} nm: take a coarser mip"
+            f"the mask's voxels of {coarse} nm are finer than the chunk's of {fine} nm: "
+            "take a coarser mip"
         )
     ratio = coarse / fine
     # Voxel sizes such as 7.16 and 114.56 nm differ from whole ratios by rounding only.
@@ -87,5 +89,5 @@ def _ratio(fine: float, coarse: float) -> float:
 
 
 def _index(position: Any, ratio: float) -> Any:
-    """Index of the coarse voxel that holds the centre of a fine one, along one axis."""
+    """Index of the coarse voxel that holds the centre of a fine voxel, along one axis."""
     return np.floor((position + 0.5) / ratio).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Meshes of precomputed volumes: where they lie, and reading them by CloudVolume."""
+"""Meshes of precomputed volumes: the folder that holds them, and reading them by CloudVolume."""
 
 from __future__ import annotations
 
@@ -7,95 +7,103 @@ from typing import Any
 
 from chunkflow_worker.errors import ConfigError, DataMissing
 from chunkflow_worker.image.chunk import VoxelSize
-from chunkflow_worker.storage.files import Files, normal_path, prepare_environment, storage_errors
-from chunkflow_worker.storage.precomputed import read_info
+from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
+from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.precomputed_info import read_scale
 
-MULTIRES = "_multires"
-"""End of the name of a folder of meshes of several resolutions, which lies beside that of their fragments."""
+MULTIRES_SUFFIX = "_multires"
+"""A folder of meshes in several resolutions has the name of its folder of fragments and this."""
 
 
 def mesh_folder(path: str) -> str:
-    """The folder of meshes that a volume's info names; `path` itself when there is no volume.
+    """The folder of meshes that a volume's info names; `path` itself when it is no volume.
 
-    Raises ConfigError when the volume names none.
+    Raises ConfigError when the info names no folder, and StorageUnavailable.
     """
     info = Files(path).get_json("info")
-    if not isinstance(info, dict) or not info.get("scales"):
+    if not _is_volume(info):
         return normal_path(path)
     if not info.get("mesh"):
-        raise ConfigError.one(
-            normal_path(path),
-            "info",
-            "names no folder of meshes",
-            "make them with: chunkflow mesh --mip",
-        )
+        cure = "make them with: chunkflow mesh --mip"
+        raise ConfigError.one(normal_path(path), "info", "names no folder of meshes", cure)
     return f"{normal_path(path)}/{info['mesh']}"
 
 
-def name_mesh_folder(path: str, mip: int, folder: str, write: bool) -> tuple[str, VoxelSize]:
-    """The folder of fragments of a volume, with `folder` as its name when it has none yet, and the size of a voxel of the mip.
+def fragment_folder(path: str, mip: int, default: str, write: bool) -> tuple[str, VoxelSize]:
+    """The folder for the mesh fragments of a volume, and the voxel size of a mip level.
 
-    write: put the name in the volume's info.
+    default: name of the folder when the volume's info names none.
+    write: store that name in the info.
+    Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
     """
-    info = read_info(path)
-    if not 0 <= mip < len(info["scales"]):
-        raise ConfigError.one(
-            normal_path(path),
-            "mip",
-            f"{mip} does not exist",
-            f"it has mips 0 to {len(info['scales']) - 1}",
-        )
+    info, scale = read_scale(path, mip)
     if not info.get("mesh"):
-        info["mesh"] = folder
+        info["mesh"] = default
         if write:
             Files(path).put_json("info", info)
-    z, y, x = (float(n) for n in info["scales"][mip]["resolution"][::-1])
-    return f"{normal_path(path)}/{info['mesh'].removesuffix(MULTIRES)}", (z, y, x)
+    z, y, x = (float(n) for n in scale["resolution"][::-1])
+    return f"{normal_path(path)}/{info['mesh'].removesuffix(MULTIRES_SUFFIX)}", (z, y, x)
 
 
-def point_to_meshes(path: str, folder: str) -> None:
-    """Let the info of the volume at `path` name a folder of meshes below it; nothing when there is no volume."""
+def set_mesh_folder(path: str, folder: str) -> None:
+    """Make the info of a volume name `folder`, which lies below it; does nothing without a volume.
+
+    Raises StorageUnavailable.
+    """
     info = Files(path).get_json("info")
     name = folder.removeprefix(f"{normal_path(path)}/")
-    if isinstance(info, dict) and info.get("scales") and info.get("mesh") != name:
+    if _is_volume(info) and info.get("mesh") != name:
         Files(path).put_json("info", info | {"mesh": name})
 
 
+def _is_volume(info: Any) -> bool:
+    return isinstance(info, dict) and bool(info.get("scales"))
+
+
 class MeshSource:
-    """Reads the meshes of a volume, or of a folder of meshes, in any of Neuroglancer's formats."""
+    """Reads meshes in any of Neuroglancer's formats.
+
+    path: a volume, or a folder of meshes.
+    Raises ConfigError when a volume names no folder of meshes, and StorageUnavailable.
+    """
 
     def __init__(self, path: str):
-        prepare_environment()
-        from cloudvolume import CloudVolume
-
         self.path = mesh_folder(path)
-        root, info = normal_path(path), None
-        if (
-            self.path == root
-        ):  # CloudVolume reads meshes of volumes only: take the folder for that of a volume around it
-            root, _, folder = root.rpartition("/")
-            size = (1, 1, 1)
-            info = CloudVolume.create_new_info(
-                1, "segmentation", "uint64", "raw", size, (0, 0, 0), size, mesh=folder
-            )
+        volume, info = normal_path(path), None
+        if self.path == volume:
+            # CloudVolume reads meshes of volumes only, so invent one around the folder.
+            volume, _, folder = volume.rpartition("/")
+            info = _info_of_any_volume(folder)
         with storage_errors(self.path):
-            self._volume = CloudVolume(
-                root, info=info, progress=False, cache=False
-            )  # its meshes hold it weakly
+            self._volume = cloud_volume(volume, info=info, cache=False)
+            # The meshes hold their volume by a weak reference.
             self._source = self._volume.mesh
 
     def read(self, object_id: int) -> Any:
-        """The mesh of an object: vertices x, y, z in nanometres, faces, to_ply() and to_obj(). Raises DataMissing."""
+        """The mesh of an object: vertices x, y, z in nanometres, faces, to_ply() and to_obj().
+
+        Raises DataMissing when there is no whole mesh, and StorageUnavailable.
+        """
         try:
             with storage_errors(self.path):
                 found = self._source.get(object_id)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            cure = "manifests are made by: chunkflow mesh-manifest"
             raise DataMissing(
-                f"{self.path} has no whole mesh of object {object_id}: {reason}; {cure}"
+                f"{self.path} has no whole mesh of object {object_id}: {reason}; "
+                "manifests are made by: chunkflow mesh-manifest"
             ) from error
         mesh = found[object_id] if isinstance(found, dict) else found
         if len(mesh.faces) == 0:
             raise DataMissing(f"{self.path} has an empty mesh of object {object_id}")
         return mesh
+
+
+def _info_of_any_volume(mesh_folder: str) -> Any:
+    from cloudvolume import CloudVolume
+
+    size = (1, 1, 1)
+    return CloudVolume.create_new_info(
+        1, "segmentation", "uint64", "raw", size, (0, 0, 0), size, mesh=mesh_folder
+    )

@@ -1,4 +1,4 @@
-"""`Volume`: what operators ask of a stored image."""
+"""`Volume`: the interface of a stored image, and what every such image has: blocks, checksums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 
 
 class Blocks(Protocol):
-    """Where the blocks of a stored image lie."""
+    """The grid of blocks of a stored image; it starts where the bounds start."""
 
     @property
     def path(self) -> str: ...
@@ -27,7 +27,10 @@ class Blocks(Protocol):
 
 
 class Volume(Blocks, Protocol):
-    """One mip level of a stored image. Arrays are zyx, or czyx for several channels; methods may run in many threads."""
+    """One mip level of a stored image. Several threads may call its methods.
+
+    Arrays are zyx, or czyx for several channels.
+    """
 
     @property
     def voxel_size(self) -> VoxelSize: ...
@@ -39,44 +42,52 @@ class Volume(Blocks, Protocol):
     def layer_type(self) -> LayerType: ...
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
-        """Voxels of a box inside the bounds. Raises DataMissing, BlockDamaged or StorageUnavailable."""
+        """Read the voxels of a box inside the bounds.
+
+        Raises BoxOutsideVolume, DataMissing, BlockDamaged or StorageUnavailable.
+        """
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
-        """Write whole blocks. Raises BoxNotAligned or StorageUnavailable."""
+        """Write a box of whole blocks.
+
+        Raises BoxNotAligned, ChunkMismatch or StorageUnavailable.
+        """
 
     def missing(self, bbox: BoundingBox) -> list[str]:
-        """Names of the blocks inside the box that are not stored."""
+        """Names of the blocks inside the box that are not stored. Raises StorageUnavailable."""
 
 
-def blocks_of(volume: Volume, bbox: BoundingBox) -> Iterator[BoundingBox]:
-    """The blocks that a box of whole blocks is made of, cut off where the volume ends."""
-    first, size, stop = volume.bounds.start, volume.block_size, volume.bounds.stop
+def blocks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:
+    """The blocks that the box touches, z slowest; those at the end of the volume are cut off."""
+    first, size, end = volume.bounds.start, volume.block_size, volume.bounds.stop
     low, high = (bbox.start - first) // size, -(-(bbox.stop - first) // size)
     for place in product(*map(range, low, high)):
         start = first + Vec3.of(place) * size
-        yield BoundingBox(start, (start + size).min(stop))
+        yield BoundingBox(start, (start + size).min(end))
 
 
 def checksum(array: NDArray[Any]) -> str:
-    """CRC-32 of an array's bytes in C order, eight hexadecimal digits."""
+    """CRC-32 of the array's bytes in C order, as eight hexadecimal digits."""
     return f"{zlib.crc32(np.ascontiguousarray(array).data.cast('B')):08x}"
 
 
 def check_aligned(volume: Blocks, bbox: BoundingBox) -> None:
-    """Raises BoxNotAligned unless the box is made of whole blocks, or ends where the volume ends.
+    """Raise BoxNotAligned unless the box consists of whole blocks, or ends where the volume ends.
 
-    A block that two boxes share would be written by two workers at once, and one would undo the other's part.
+    Two workers would write a block that two boxes share, and one would undo the part of the other.
     """
-    first, block, bounds = volume.bounds.start, volume.block_size, volume.bounds
-    starts_well = not any((bbox.start - first) % block)
-    stops_well = all(
-        stop == end or (stop - origin) % size == 0
-        for stop, end, origin, size in zip(bbox.stop, bounds.stop, first, block, strict=True)
+    first, block, end = volume.bounds.start, volume.block_size, volume.bounds.stop
+    start, stop = bbox.start - first, bbox.stop - first
+    starts_at_block = not any(start % block)
+    stops_at_block = all(
+        rest == 0 or last == volume_end
+        for rest, last, volume_end in zip(stop % block, bbox.stop, end, strict=True)
     )
-    if not (starts_well and stops_well):
-        low = first + (bbox.start - first) // block * block
-        high = (first + -(-(bbox.stop - first) // block) * block).min(bounds.stop)
+    if not (starts_at_block and stops_at_block):
+        low = first + start // block * block
+        high = (first + -(-stop // block) * block).min(end)
         raise BoxNotAligned(
-            f"box {bbox} would share blocks of {list(block)} voxels with its neighbours in {volume.path}; "
-            f"the nearest box of whole blocks is {BoundingBox(low, high)} (chunk sizes must be multiples of the block size)"
+            f"box {bbox} would share blocks of {list(block)} voxels with its neighbours in "
+            f"{volume.path}; the nearest box of whole blocks is {BoundingBox(low, high)} "
+            "(chunk sizes must be multiples of the block size)"
         )

@@ -1,4 +1,4 @@
-"""Folders of a Zarr or N5 store, by tensorstore: small JSON objects in them, and what it says when something fails."""
+"""Folders of a Zarr or N5 store, by tensorstore: small JSON objects in them, errors translated."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from typing import Any
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import BlockDamaged, DataMissing, StorageFull, StorageUnavailable
 
+_DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
+
 
 def read_json(place: str, name: str) -> tuple[Any, bytes]:
-    """Content of a small object, None when it is absent or not JSON, and its generation for `write_json`."""
+    """Read a small object: its content and its generation, which `write_json` takes.
+
+    The content is None when the object is absent or not JSON. Raises StorageUnavailable.
+    """
     with store_errors(place):
-        answer = (
-            tensorstore()
-            .KvStore.open(kvstore(place), context=context())
-            .result()
-            .read(name)
-            .result()
-        )
+        answer = _open(place).read(name).result()
     try:
         content = json.loads(answer.value) if answer.state == "value" else None
     except ValueError:
@@ -31,54 +30,39 @@ def read_json(place: str, name: str) -> tuple[Any, bytes]:
 
 
 def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
-    """Write a small object unless it has changed since it was of that generation; whether it was written."""
+    """Write a small object unless it has changed since `generation`.
+
+    Returns whether it was written. Raises StorageUnavailable.
+    """
+    text = json.dumps(content, indent=1).encode()
     with store_errors(place):
-        store = tensorstore().KvStore.open(kvstore(place), context=context()).result()
-        stamp = store.write(
-            name, json.dumps(content, indent=1).encode(), if_equal=generation
-        ).result()
+        stamp = _open(place).write(name, text, if_equal=generation).result()
     return bool(stamp.generation)
 
 
 def write_if_absent(place: str, name: str, content: Any) -> None:
-    """Write a small object unless there is one."""
-    found, generation = read_json(place, name)
-    if found is None:
+    """Write a small object unless it exists. Raises StorageUnavailable."""
+    existing, generation = read_json(place, name)
+    if existing is None:
         write_json(place, name, content, generation)
 
 
-def kvstore(place: str) -> dict[str, Any]:
-    """tensorstore's name of a folder."""
-    protocol, _, rest = place.partition("://")
-    if protocol == "file":
-        return {"driver": "file", "path": f"{rest}/"}
-    if protocol == "mem":
-        return {"driver": "memory", "path": f"{rest}/"}
-    if protocol in ("http", "https"):
-        return {"driver": "http", "base_url": f"{place}/"}
-    bucket, _, key = rest.partition("/")
-    spec: dict[str, Any] = {
-        "driver": {"s3": "s3", "gs": "gcs"}[protocol],
-        "bucket": bucket,
-        "path": f"{key}/",
-    }
-    if protocol == "s3":
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        spec |= {"endpoint": endpoint} if endpoint else {}
-        spec |= {"aws_region": region} if region else {}
-        if (
-            "AWS_ACCESS_KEY_ID" in os.environ
-        ):  # else its library complains of files that nobody needs
-            spec["aws_credentials"] = {"type": "environment"}
-    return spec
+def open_array(place: str, driver: str, *, create: bool = False, **options: Any) -> Any:
+    """The tensorstore of the array in a folder.
+
+    create: create the array when it does not exist.
+    options: further members of tensorstore's spec.
+    """
+    spec = {"driver": driver, "kvstore": _kvstore(place), **options}
+    return tensorstore().open(spec, open=True, create=create, context=_context()).result()
 
 
 @contextmanager
 def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
-    """Translate what tensorstore says to StorageUnavailable, BlockDamaged or DataMissing.
+    """Translate errors of tensorstore to StorageUnavailable, BlockDamaged or DataMissing.
 
-    reading: voxels are read, where what is not found is a block that is missing.
+    subject: what is read or written, for the message.
+    reading: whether voxels are read; NOT_FOUND then means a missing block.
     """
     try:
         yield
@@ -90,22 +74,58 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         NotImplementedError,
         PermissionError,
     ) as error:
+        # The rest describes the request and the lines of tensorstore's source.
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
+        message = f"{subject}: {text}"
         if status == "NOT_FOUND" and reading:
-            raise DataMissing(f"{subject}: {text}") from error
-        if status in ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE"):
-            raise BlockDamaged(f"{subject}: {text}") from error
+            raise DataMissing(message) from error
+        if status in _DAMAGED:
+            raise BlockDamaged(message) from error
         full = "No space left" in text or "Read-only file system" in text or "quota" in text.lower()
-        raise (StorageFull if full else StorageUnavailable)(f"{subject}: {text}") from error
+        raise (StorageFull if full else StorageUnavailable)(message) from error
 
 
 def tensorstore() -> Any:
-    """The library. Raises ConfigError where it is not installed."""
+    """The library. Raises ConfigError when it is not installed."""
     return needs("tensorstore", extra="zarr")
 
 
+def _open(place: str) -> Any:
+    """The key-value store of a folder."""
+    return tensorstore().KvStore.open(_kvstore(place), context=_context()).result()
+
+
 @lru_cache
-def context() -> Any:
-    """Shared by all that is opened here, so that memory volumes of one path are one."""
+def _context() -> Any:
+    """Shared by everything that is opened here, so that a path in memory is one volume."""
     return tensorstore().Context()
+
+
+def _kvstore(place: str) -> dict[str, Any]:
+    """What tensorstore calls a folder."""
+    protocol, _, rest = place.partition("://")
+    if protocol == "file":
+        return {"driver": "file", "path": f"{rest}/"}
+    if protocol == "mem":
+        return {"driver": "memory", "path": f"{rest}/"}
+    if protocol in ("http", "https"):
+        return {"driver": "http", "base_url": f"{place}/"}
+    bucket, _, key = rest.partition("/")
+    folder = {"bucket": bucket, "path": f"{key}/"}
+    return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}
+
+
+def _aws() -> dict[str, Any]:
+    """Endpoint, region and credentials of S3 from the standard variables."""
+    options: dict[str, Any] = {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if endpoint:
+        options["endpoint"] = endpoint
+    if region:
+        options["aws_region"] = region
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        # Otherwise tensorstore logs complaints about profile files, which may be absent.
+        options["aws_credentials"] = {"type": "environment"}
+    return options

@@ -1,0 +1,7 @@
+"""How can people look at the values of a task?
+
+neuroglancer.py    a Neuroglancer page on this machine
+napari.py          a window of napari
+microviewer.py     the page of CloudVolume's viewer, for one chunk and a segmentation over it
+values.py          the kinds of values that Neuroglancer and napari show
+"""

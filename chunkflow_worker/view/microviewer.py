@@ -1,4 +1,4 @@
-"""The viewer of CloudVolume, microviewer: a page on this machine that shows a chunk section by section."""
+"""microviewer, CloudVolume's viewer: a page on this machine that shows a chunk by sections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.chunk import VoxelSize
 
 PORT = 8080
 
@@ -16,19 +17,21 @@ PORT = 8080
 def show(
     image: NDArray[Any] | None,
     segmentation: NDArray[Any] | None,
-    voxel_size: tuple[float, float, float],
+    voxel_size: VoxelSize,
     offset: Vec3,
     port: int = PORT,
 ) -> None:
-    """Serve the page on 127.0.0.1, open a browser, and return when the user ends it with Ctrl-C.
+    """Serve the page on 127.0.0.1, open a browser, and return when the user presses Ctrl-C.
 
-    image, segmentation: zyx, or czyx of which the first channel is shown (uint8 of 3 channels in colour); at least one
-        of them, of the same size. voxel_size: nanometres, zyx, shown in whole numbers. offset: global position, zyx.
+    image, segmentation: at least one of them; zyx, or czyx of which the first channel is shown.
+        An image of three uint8 channels is shown in colour. Both have the same size.
+    voxel_size: in nanometres, zyx; the page shows whole numbers.
+    offset: global position of the first voxel, zyx.
     Raises ConfigError when the port is taken.
     """
     import microviewer  # type: ignore[import-untyped]
 
-    place = {
+    options = {
         "resolution": voxel_size[::-1],
         "offset": offset[::-1],
         "hostname": "127.0.0.1",
@@ -36,30 +39,27 @@ def show(
     }
     try:
         if image is not None and segmentation is not None:
-            microviewer.hyperview(_grey(image), _ids(segmentation), **place)
+            microviewer.hyperview(_image(image), _segmentation(segmentation), **options)
         elif image is not None:
-            microviewer.view(_grey(image), **place)
+            microviewer.view(_image(image), **options)
         elif segmentation is not None:
-            microviewer.view(_ids(segmentation), seg=True, **place)
+            microviewer.view(_segmentation(segmentation), seg=True, **options)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise ConfigError.one(
-            "view", f"port {port}", "is taken on this machine", "close the other viewer"
-        ) from None
+        problem = "is taken on this machine"
+        raise ConfigError.one("view", f"port {port}", problem, "close the other viewer") from None
 
 
-def _grey(array: NDArray[Any]) -> NDArray[Any]:
-    """xyz or xyzc, in a type that the page can show: signed integers and half floats become float32."""
-    shown = (
-        array.astype("float32") if array.dtype.kind == "i" or array.dtype == "float16" else array
-    )
-    return shown.T
+def _image(array: NDArray[Any]) -> NDArray[Any]:
+    """xyz or xyzc; signed integers and half floats, which the page cannot show, become float32."""
+    if array.dtype.kind == "i" or array.dtype == "float16":
+        array = array.astype("float32")
+    return array.T
 
 
-def _ids(array: NDArray[Any]) -> NDArray[Any]:
+def _segmentation(array: NDArray[Any]) -> NDArray[Any]:
     """xyz, unsigned."""
-    shown = (
-        array.astype(array.dtype.name.replace("int", "uint")) if array.dtype.kind == "i" else array
-    )
-    return shown.T
+    if array.dtype.kind == "i":
+        array = array.astype(array.dtype.name.replace("int", "uint"))
+    return array.T

@@ -1,4 +1,4 @@
-"""Neuroglancer on this machine: a page that shows the values of a task as its layers."""
+"""Neuroglancer: a page on this machine that shows the values of a task as its layers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.chunk import Chunk, VoxelSize
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
+from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown
 
 HOST = "127.0.0.1"
 
@@ -23,7 +24,7 @@ void main() {
   emitGrayscale(normalized());
 }
 """
-# What lies below stays visible where the probability is low.
+# Transparent where the probability is low, so that the layers below remain visible.
 PROBABILITY = """#uicontrol vec3 color color(default="#ff8000")
 #uicontrol invlerp probability
 void main() {
@@ -37,29 +38,34 @@ void main() {
   emitRGB(vec3(red(), green(), blue()));
 }
 """
-_MOST_SAMPLES = 1_000_000
-_NANOMETRE = (1.0, 1.0, 1.0)
+# Names of the axis of channels in Neuroglancer's notation.
+_ONE_CHANNEL_AT_A_TIME = "c'"
+_ALL_CHANNELS_IN_SHADER = "c^"
+_MAX_SAMPLES = 1_000_000  # voxels from which the contrast is computed
 
 
 @contextmanager
-def served(
+def serve(
     values: Mapping[str, Any], voxel_size: VoxelSize | None = None, port: int = 0
 ) -> Iterator[Any]:
-    """Serve the page on 127.0.0.1 while the block runs; yields neuroglancer's viewer, which knows its address and state.
+    """Serve the page on 127.0.0.1 until the block ends.
 
-    values: by the name of their layer: a Chunk, Synapses, Points, or skeletons of osteoid by object id.
+    Yields neuroglancer's viewer, which has the address and the state of the page.
+
+    values: by the name of their layer: a Chunk, Synapses, Points, or skeletons of osteoid by
+        object id. The first lies lowest.
     voxel_size: of the chunks, points and synapses in nanometres, zyx; their own when None.
-    port: a free one when 0.
+    port: 0 takes a free one.
     Raises ConfigError when the port can't be used, and ChunkMismatch when a value can't be shown.
     """
     neuroglancer = needs("neuroglancer", extra="view")
     layers = {name: _layer(neuroglancer, name, value, voxel_size) for name, value in values.items()}
-    _refuse_taken(port)
+    _check_port(port)
     neuroglancer.set_server_bind_address(HOST, port)
     viewer = neuroglancer.Viewer(allow_credentials=False)
     try:
         with viewer.txn() as state:
-            _set_place(neuroglancer, state, list(values.values()), voxel_size)
+            _set_position(neuroglancer, state, values, voxel_size)
             for name, layer in layers.items():
                 state.layers.append(name=name, layer=layer)
         yield viewer
@@ -67,31 +73,26 @@ def served(
         neuroglancer.stop()
 
 
-def _refuse_taken(port: int) -> None:
-    """Neuroglancer's own try to take a port leaves a socket open when it fails."""
+def _check_port(port: int) -> None:
+    """Raise ConfigError when the port is taken; Neuroglancer's own attempt leaves a socket open."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            cure = "leave it out to take a free one"
-            raise ConfigError.one(
-                "neuroglancer", f"port {port}", f"can't be used: {error.strerror}", cure
-            ) from None
+            problem, cure = f"can't be used: {error.strerror}", "leave it out to take a free one"
+            raise ConfigError.one("neuroglancer", f"port {port}", problem, cure) from None
 
 
-def _set_place(
-    neuroglancer: Any, state: Any, values: list[Any], voxel_size: VoxelSize | None
+def _set_position(
+    neuroglancer: Any, state: Any, values: Mapping[str, Any], voxel_size: VoxelSize | None
 ) -> None:
-    """Let the page count in the voxels of the first chunk, and begin in its middle."""
-    for chunk in values:
-        if isinstance(chunk, Chunk):
-            state.dimensions = _space(neuroglancer, voxel_size or chunk.voxel_size)
-            state.position = [
-                (a + b) / 2
-                for a, b in zip(chunk.bbox.start[::-1], chunk.bbox.stop[::-1], strict=True)
-            ]
-            return
+    """Let the page count in voxels of the first chunk, and start at its centre."""
+    chunk = next((value for value in values.values() if isinstance(value, Chunk)), None)
+    if chunk is not None:
+        start, stop = chunk.bbox.start[::-1], chunk.bbox.stop[::-1]
+        state.dimensions = _space(neuroglancer, voxel_size or chunk.voxel_size)
+        state.position = [(a + b) / 2 for a, b in zip(start, stop, strict=True)]
 
 
 def _layer(neuroglancer: Any, name: str, value: Any, voxel_size: VoxelSize | None) -> Any:
@@ -99,38 +100,27 @@ def _layer(neuroglancer: Any, name: str, value: Any, voxel_size: VoxelSize | Non
         make = _segmentation if value.is_segmentation else _image
         return make(neuroglancer, name, value, voxel_size or value.voxel_size)
     if isinstance(value, Synapses):
-        return _synapses(neuroglancer, value, voxel_size or value.voxel_size or _NANOMETRE)
+        return _synapses(neuroglancer, value, voxel_size or value.voxel_size or NANOMETRE)
     if isinstance(value, Points):
-        size = voxel_size or value.voxel_size
-        points = [
-            neuroglancer.PointAnnotation(id=str(i), point=p)
-            for i, p in enumerate(_xyz(value.array))
-        ]
-        return neuroglancer.LocalAnnotationLayer(_space(neuroglancer, size), annotations=points)
-    if isinstance(value, Mapping) and all(
-        hasattr(skeleton, "vertices") for skeleton in value.values()
-    ):
+        return _points(neuroglancer, value, voxel_size or value.voxel_size)
+    if is_skeletons(value):
         return _skeletons(neuroglancer, value)
-    raise ChunkMismatch(
-        f"{name!r} is a {type(value).__name__}; the page shows chunks, synapses, points and skeletons"
-    )
+    raise not_shown(name, value, "the page")
 
 
 def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) -> Any:
-    """Three channels are red, green and blue; other numbers of them are shown one at a time."""
+    """Three channels are red, green and blue; of other numbers, one channel is shown at a time."""
     kind, array = chunk.dtype.kind, chunk.array
     if kind not in "buif":
         raise ChunkMismatch(f"{name!r} holds {chunk.dtype}, and the page shows numbers")
-    in_unit_range = kind == "f" and array.size and array.min() >= 0 and array.max() <= 1
-    limits = [0, 1] if in_unit_range else _contrast(array)
-    controls: tuple[str, ...]
+    is_probability = kind == "f" and array.size and array.min() >= 0 and array.max() <= 1
+    limits = [0, 1] if is_probability else _contrast(array)
+    channel = _ONE_CHANNEL_AT_A_TIME if chunk.channels > 1 else ""
+    shader, controls = GREY, ["normalized"]
     if chunk.channels == 3:
-        channel, shader, controls = "c^", RGB, ("red", "green", "blue")
-    else:
-        channel = "c'" if chunk.channels > 1 else ""
-        shader, controls = (
-            (PROBABILITY, ("probability",)) if in_unit_range else (GREY, ("normalized",))
-        )
+        channel, shader, controls = _ALL_CHANNELS_IN_SHADER, RGB, ["red", "green", "blue"]
+    elif is_probability:
+        shader, controls = PROBABILITY, ["probability"]
     if kind == "b":
         array = array.view(np.uint8)
     elif kind == "f":
@@ -141,11 +131,10 @@ def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) ->
         shader_controls={control: {"range": limits} for control in controls},
         opacity=0.5 if chunk.channels == 3 else 1,
     )
-    if channel == "c'":  # the page would begin with the channel in the middle
-        layer.local_dimensions = neuroglancer.CoordinateSpace(
-            names=[channel], units=[""], scales=[1]
-        )
-        layer.local_position = [0]
+    if channel == _ONE_CHANNEL_AT_A_TIME:
+        # Start with the first channel; the page would start with the one in the middle.
+        dimensions = neuroglancer.CoordinateSpace(names=[channel], units=[""], scales=[1])
+        layer.local_dimensions, layer.local_position = dimensions, [0]
     return layer
 
 
@@ -158,8 +147,8 @@ def _segmentation(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelS
 
 
 def _contrast(array: NDArray[Any]) -> list[float]:
-    """Grey values that become black and white: the first and the last percent lie outside. For a sample of the voxels."""
-    sample = array.reshape(-1)[:: array.size // _MOST_SAMPLES + 1]
+    """The values shown as black and white: the first and the last percentile of a sample."""
+    sample = array.reshape(-1)[:: array.size // _MAX_SAMPLES + 1]
     sample = sample[np.isfinite(sample)].astype(np.float64)
     low, high = np.percentile(sample, [1, 99]).tolist() if sample.size else (0.0, 1.0)
     if array.dtype.kind != "f":
@@ -175,39 +164,46 @@ def _volume(
     volume_type: str,
     channel: str = "",
 ) -> Any:
-    """channel: name of the axis of channels, in Neuroglancer's notation: c^ for the shader, c' for one at a time."""
+    """array: the values to show, at the position of `chunk`. channel: name of the axis, if any."""
     shown = array if channel or array.ndim == 3 else array[0]
+    offset = [*chunk.voxel_offset[::-1], *([0] if channel else [])]
+    space = _space(neuroglancer, voxel_size, channel)
     return neuroglancer.LocalVolume(
-        shown.transpose(),
-        _space(neuroglancer, voxel_size, channel),
-        volume_type=volume_type,
-        voxel_offset=[*chunk.voxel_offset[::-1], *([0] if channel else [])],
+        shown.transpose(), space, volume_type=volume_type, voxel_offset=offset
     )
+
+
+def _points(neuroglancer: Any, points: Points, voxel_size: VoxelSize) -> Any:
+    annotations = [
+        neuroglancer.PointAnnotation(id=str(i), point=point)
+        for i, point in enumerate(_centres(points.array))
+    ]
+    space = _space(neuroglancer, voxel_size)
+    return neuroglancer.LocalAnnotationLayer(space, annotations=annotations)
 
 
 def _synapses(neuroglancer: Any, synapses: Synapses, voxel_size: VoxelSize) -> Any:
     """A point at each presynaptic site, and a line from it to each of its postsynaptic sites."""
-    pre, post = _xyz(synapses.pre), _xyz(synapses.post)
+    pre, post = _centres(synapses.pre), _centres(synapses.post)
     points = [neuroglancer.PointAnnotation(id=f"pre {i}", point=p) for i, p in enumerate(pre)]
-    ends = enumerate(zip(synapses.parents.tolist(), post, strict=True))
     lines = [
         neuroglancer.LineAnnotation(id=f"post {i}", point_a=pre[parent], point_b=p)
-        for i, (parent, p) in ends
+        for i, (parent, p) in enumerate(zip(synapses.parents.tolist(), post, strict=True))
     ]
-    return neuroglancer.LocalAnnotationLayer(
-        _space(neuroglancer, voxel_size), annotations=[*points, *lines]
-    )
+    space = _space(neuroglancer, voxel_size)
+    return neuroglancer.LocalAnnotationLayer(space, annotations=[*points, *lines])
 
 
 def _skeletons(neuroglancer: Any, skeletons: Mapping[int, Any]) -> Any:
     class Source(neuroglancer.skeleton.SkeletonSource):  # type: ignore[misc]
         def get_skeleton(self, object_id: int) -> Any:
-            found = skeletons.get(object_id)
-            return found and neuroglancer.skeleton.Skeleton(found.vertices, found.edges)
+            skeleton = skeletons.get(object_id)
+            if skeleton is None:
+                return None
+            return neuroglancer.skeleton.Skeleton(skeleton.vertices, skeleton.edges)
 
-    return neuroglancer.SegmentationLayer(
-        source=Source(_space(neuroglancer, _NANOMETRE)), segments=list(skeletons)
-    )
+    source = Source(_space(neuroglancer, NANOMETRE))
+    return neuroglancer.SegmentationLayer(source=source, segments=list(skeletons))
 
 
 def _space(neuroglancer: Any, voxel_size: VoxelSize, channel: str = "") -> Any:
@@ -217,7 +213,7 @@ def _space(neuroglancer: Any, voxel_size: VoxelSize, channel: str = "") -> Any:
     return neuroglancer.CoordinateSpace(names=names, units=units, scales=scales)
 
 
-def _xyz(zyx: NDArray[Any]) -> list[list[float]]:
-    """Middles of voxels; the page takes whole numbers for their corners."""
-    middles: list[list[float]] = (zyx[:, ::-1] + 0.5).tolist()
-    return middles
+def _centres(zyx: NDArray[Any]) -> list[list[float]]:
+    """Centres of voxels, xyz; for the page, whole numbers are the corners of voxels."""
+    centres: list[list[float]] = (zyx[:, ::-1] + 0.5).tolist()
+    return centres

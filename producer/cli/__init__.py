@@ -1,4 +1,17 @@
-"""``chunkflow-producer``: cuts a region into boxes, sends one message per box, and tells how far they are."""
+"""``chunkflow-producer``: what does the user want?
+
+queue         creates or deletes a queue
+enqueue       plans a job and sends its tasks
+status        shows the status of a job
+failures      shows the dead letters, grouped by cause
+redrive       sends dead letters back
+verify        checks the output of a job
+options       the options that several commands have
+send_boxes    sends messages and shows a progress bar, for ``enqueue`` and ``verify``
+status_table  a status as text, for ``status``
+
+The modules of commands import what is heavy inside functions, so that ``--help`` stays fast.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +24,7 @@ from producer.cli import enqueue, failures, queue, redrive, status, verify
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="chunkflow-worker")
 def cli() -> None:
-    """Send the tasks of a job to SQS, and see how far they are.
+    """Send the tasks of a job to SQS, and see what workers do with them.
 
     Region, endpoint and credentials come from the standard AWS variables, profiles and roles.
     """
@@ -29,7 +42,10 @@ for _command in (
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    """Run a command, and print errors in one place.
+
+    Returns the exit status: 0 success, 1 failure, 2 a mistake of the user, 130 an interrupt.
+    """
     try:
         return int(cli.main(args, prog_name="chunkflow-producer", standalone_mode=False) or 0)
     except click.ClickException as error:

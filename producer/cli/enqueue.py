@@ -1,9 +1,10 @@
-"""``enqueue``"""
+"""``chunkflow-producer enqueue``"""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,32 +12,32 @@ import click
 
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.job.grid import Grid
-from producer.cli.options import ledger_option, pipeline_option, queue_option, sqs_client
+from producer.cli.options import ledger_option, no_ledger, pipeline_option, queue_option, sqs_client
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import Plan
+    from producer.plan.pipeline_file import PipelineFile
 
 
 @click.command()
 @queue_option
-@click.option(
-    "--job", help="Name of the job; the pipeline file's name and the time when not given."
-)
+@click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option
 @ledger_option
 @click.option(
     "--skip-done",
     is_flag=True,
-    help="Leave out boxes that the ledger knows as done by this pipeline, if the blocks that they wrote are still there.",
+    help="Leave out the boxes that the ledger has as done by this pipeline, if their blocks are "
+    "still in storage.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
     default=8,
     show_default=True,
-    help="Requests at the same time.",
+    help="Number of requests at the same time.",
 )
 @click.pass_context
 def enqueue(
@@ -53,93 +54,131 @@ def enqueue(
 ) -> None:
     """Cut a region into boxes and send one message per box.
 
-    The region may also stand in the pipeline file, under `tasks:` as `op: generate-tasks`; the options given here take
-    its place. The queue must exist. The job is recorded in the ledger before anything is sent.
+    The region may also be in the pipeline file, under `tasks:` with `op: generate-tasks`. The
+    options given here replace those in the file. The queue must exist. The job is recorded in the
+    ledger before the first message is sent.
     """
     from chunkflow_worker.job.ledger import Ledger
-    from chunkflow_worker.job.output import refusal
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
     from producer.send.queue import check_name
 
     check_name(queue)
     file = PipelineFile.load(pipeline) if pipeline else None
-    plan = make_plan(queue, job, given_options(ctx, grid), file)
-    path = ledger or (file.ledger_path if file else None)
-    if skip_done and not path:
-        raise click.UsageError("--skip-done needs a ledger: give --ledger or --pipeline")
-    records = Ledger(path) if path else None
-    first, last = plan.boxes[0], plan.boxes[-1]
-    click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
-    why = refusal(plan.boxes, file.operators) if file else None
-    if why:
-        click.echo(f"note: workers are likely to refuse these boxes: {why}", err=True)
-    todo = _undone(records, plan, threads) if skip_done and records else None
-    count = len(plan.boxes) if todo is None else len(todo)
+    plan = make_plan(queue, job, Grid.model_validate(given_options(ctx, grid)), file)
+    ledger = ledger or (file.ledger_path if file else None)
+    if skip_done and not ledger:
+        raise no_ledger("--skip-done")
+    records = Ledger(ledger) if ledger else None
+    _show_plan(plan, file)
+    undone = _find_undone(records, plan, threads) if records and skip_done else None
     if dry_run:
-        skipped = "" if todo is None else f", {len(plan.boxes) - count} of them done before"
-        click.echo(
-            f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}\nfirst {first}\nlast  {last}\nnothing was sent"
-        )
+        _show_dry_run(plan, undone)
         return
-    _send(plan, records, todo, threads)
-    size = "x".join(str(n) for n in plan.boxes.chunk_size)
-    command = f"chunkflow-producer status --queue {queue}" + (
-        f" --ledger {shlex.quote(path)}" if path else ""
-    )
-    of = "" if todo is None else f" of {len(plan.boxes)}"
-    click.echo(
-        f"enqueued {count}{of} tasks of job {plan.record.job} to queue {queue} (boxes {size}), status: {command}"
-    )
+    _send(plan, records, undone, threads)
+    _show_enqueued(plan, undone, ledger)
 
 
 enqueue.params.extend(click_options(Grid))
 
 
-def _undone(ledger: Ledger, plan: Plan, threads: int) -> dict[str, bool]:
-    """The boxes that are yet to be done, and whether one has a record that does not hold any more."""
+@dataclass(frozen=True)
+class _Undone:
+    """The boxes that --skip-done does not leave out.
+
+    wrong: those of them that are recorded as done, although their output is not right.
+    """
+
+    boxes: list[str]
+    wrong: list[str]
+
+
+def _find_undone(ledger: Ledger, plan: Plan, threads: int) -> _Undone:
     from chunkflow_worker.report.progress import progress
     from producer.look.verify import Verifier, verify
 
-    todo: dict[str, bool] = {}
-    with progress(len(plan.boxes), "looked at") as show:
-        for i, problems in enumerate(
-            verify(ledger, plan.boxes, Verifier(plan.record.pipeline, quick=True), threads), 1
-        ):
-            todo.update({problem.box: problem.recorded for problem in problems})
-            show(i, f"{len(todo)} to do")
-    return todo
+    boxes, wrong = [], []
+    verifier = Verifier(plan.record.pipeline, quick=True)
+    with progress(len(plan.boxes), "checked") as show:
+        for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
+            if problems:
+                boxes.append(problems[0].box)
+            if any(problem.contradicts_record for problem in problems):
+                wrong.append(problems[0].box)
+            show(count, f"{len(boxes)} to do")
+    return _Undone(boxes, wrong)
 
 
-def _send(plan: Plan, ledger: Ledger | None, todo: dict[str, bool] | None, threads: int) -> None:
+def _send(plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int) -> None:
     from chunkflow_worker.job.sqs import find_queue
-    from producer.cli.sending import send_boxes
-    from producer.plan.job import record_job, some_are_done
+    from producer.cli.send_boxes import send_boxes
+    from producer.plan.record import record_job
 
     client, job = sqs_client(threads), plan.record
     target = find_queue(client, job.queue)
     if ledger:
         is_new = record_job(ledger, job)
-        if todo is None and is_new and some_are_done(ledger, plan.boxes):
-            click.echo(
-                f"note: boxes of this job have records in {ledger.path} already and count as done; "
-                "add --skip-done to leave them out, or give it another --ledger to count this run alone",
-                err=True,
-            )
-        elif todo is None and not is_new and plan.boxes.first == 0:
-            click.echo(
-                f"note: job {job.job} was enqueued before; its boxes are sent once more, those that wait and those that are done "
-                "too; --skip-done leaves out the latter",
-                err=True,
-            )
-        for box in (box for box, recorded in (todo or {}).items() if recorded):
-            ledger.remove(box)
+        if undone is None:
+            _note_doubled_work(plan, ledger, is_new)
+        else:
+            for box in undone.wrong:
+                ledger.remove(box)
+    boxes: Iterable[object] = plan.boxes if undone is None else undone.boxes
 
-    def rest(done: int) -> str:
-        how = f"--task-index-start {plan.boxes.first + done}" if todo is None else "--skip-done"
-        return f"for the rest, repeat the command with --job {job.job} {how}"
+    def how_to_resume(sent: int) -> str:
+        start = plan.boxes.first + sent
+        rest = f"--task-index-start {start}" if undone is None else "--skip-done"
+        return f"to send the rest, repeat the command with --job {job.job} {rest}"
 
-    boxes: Iterable[object] = plan.boxes if todo is None else todo
-    send_boxes(
-        client, target, job, boxes, len(plan.boxes) if todo is None else len(todo), rest, threads
+    send_boxes(client, target, job, boxes, _count(plan, undone), how_to_resume, threads)
+
+
+def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
+    """Warn when boxes will be sent that the ledger has as done."""
+    from producer.look.job import some_are_done
+
+    job = plan.record.job
+    if is_new and some_are_done(ledger, plan.boxes):
+        click.echo(
+            f"note: {ledger.path} has records of boxes of this job, which count as done; add "
+            "--skip-done to leave them out, or use another --ledger to count only this run",
+            err=True,
+        )
+    elif not is_new and plan.boxes.first == 0:
+        click.echo(
+            f"note: job {job} was enqueued before; all its boxes are sent again, even if they are "
+            "waiting or done; add --skip-done to leave out those that are done",
+            err=True,
+        )
+
+
+def _show_plan(plan: Plan, pipeline: PipelineFile | None) -> None:
+    from chunkflow_worker.job.output import refusal
+
+    first, last = plan.boxes[0], plan.boxes[-1]
+    click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    why = refusal(plan.boxes, pipeline.operators) if pipeline else None
+    if why:
+        click.echo(f"note: workers will refuse these boxes: {why}", err=True)
+
+
+def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:
+    done = len(plan.boxes) - _count(plan, undone)
+    skipped = "" if undone is None else f", {done} of them already done"
+    click.echo(f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}")
+    click.echo(f"first {plan.boxes[0]}\nlast  {plan.boxes[-1]}\nnothing was sent")
+
+
+def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> None:
+    job, count = plan.record, _count(plan, undone)
+    of_all = "" if undone is None else f" of {len(plan.boxes)}"
+    size = "x".join(map(str, plan.boxes.chunk_size))
+    place = f" --ledger {shlex.quote(ledger)}" if ledger else ""
+    click.echo(
+        f"enqueued {count}{of_all} tasks of job {job.job} to queue {job.queue} (boxes {size}), "
+        f"status: chunkflow-producer status --queue {job.queue}{place}"
     )
+
+
+def _count(plan: Plan, undone: _Undone | None) -> int:
+    return len(plan.boxes) if undone is None else len(undone.boxes)

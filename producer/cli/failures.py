@@ -1,27 +1,28 @@
-"""``failures``"""
+"""``chunkflow-producer failures``"""
 
 from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from producer.cli.options import (
-    find_ledger,
     ledger_option,
+    open_ledger,
     pipeline_option,
     queue_option,
     sqs_client,
 )
 
 if TYPE_CHECKING:
-    from producer.look.failures import Cause
+    from producer.look.failures import Cause, Failure
 
-_BOXES = 5  # shown of each cause
+_BOXES = 5  # shown per cause
 
 
 @click.command()
@@ -32,43 +33,45 @@ _BOXES = 5  # shown of each cause
 def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: bool) -> None:
     """List the dead letters, grouped by cause.
 
-    Each cause is told with the error, the attempts, the worker, and what it logged. The dead letters stay where they are;
-    while they are looked at, for a moment, others do not see them. Each cause comes with the command that reproduces it
-    here, and the one that sends its boxes back to the queue.
+    Shows the error, the number of attempts, the worker and its log. For each cause, it prints a
+    command that reproduces the failure on this machine, and a command that sends the tasks back to
+    the queue. The dead letters stay in the dead-letter queue. Others cannot see them while this
+    command reads them.
     """
     from chunkflow_worker.job.sqs import find_queue
     from producer.look.dead_letters import dead_letters
-    from producer.look.failures import causes, reproduce_command
+    from producer.look.failures import causes
 
-    records = find_ledger(pipeline, ledger)
+    records = open_ledger(pipeline, ledger)
     client = sqs_client()
     with dead_letters(client, find_queue(client, queue)) as letters:
-        found = causes(letters, records)
+        by_cause = causes(letters, records)
     if as_json:
-        commands = {
-            failure.box: reproduce_command(failure.box, pipeline)
-            for cause in found
-            for failure in cause.failures
-            if failure.box
-        }
-        click.echo(
-            json.dumps(
-                {
-                    "queue": queue,
-                    "causes": [asdict(cause) for cause in found],
-                    "reproduce": commands,
-                }
-            )
-        )
+        click.echo(json.dumps(asdict(_report(queue, by_cause, pipeline))))
         return
-    count = sum(len(cause.failures) for cause in found)
-    click.echo(
-        f"dead letters of queue {queue}: {count}" + (f", causes: {len(found)}" if found else "")
-    )
-    for number, cause in enumerate(found, 1):
+    count = sum(len(cause.failures) for cause in by_cause)
+    of_causes = f", causes: {len(by_cause)}" if by_cause else ""
+    click.echo(f"dead letters of queue {queue}: {count}{of_causes}")
+    for number, cause in enumerate(by_cause, 1):
         _show(number, cause, queue, pipeline, ledger)
-    if not records and found:
+    if by_cause and not records:
         click.echo("\ngive --ledger or --pipeline to see their errors", err=True)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What --json prints. reproduce: a command for each box."""
+
+    queue: str
+    causes: Sequence[Cause]
+    reproduce: dict[str, str]
+
+
+def _report(queue: str, causes: Sequence[Cause], pipeline: Path | None) -> _Report:
+    from producer.look.failures import reproduce_command
+
+    boxes = (failure.box for cause in causes for failure in cause.failures if failure.box)
+    return _Report(queue, causes, {box: reproduce_command(box, pipeline) for box in boxes})
 
 
 def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> None:
@@ -77,27 +80,31 @@ def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: 
 
     click.echo(f"\n{number}. {boxes_text(len(cause.failures))}: {cause.text}")
     for failure in cause.failures[:_BOXES]:
-        told = [failure.box, f"job {failure.job}" if failure.job else ""]
-        if failure.attempts:
-            told += [f"{failure.attempts} attempts", f"worker {failure.worker}", failure.finished]
-        click.echo("   " + ", ".join(filter(None, told or [failure.error])))
+        click.echo(f"   {_line(failure)}")
     if len(cause.failures) > _BOXES:
         click.echo(f"   and {len(cause.failures) - _BOXES} more; --json lists all")
     first = cause.failures[0]
     if not first.box:
-        click.echo(f"   {first.error}")
         return
     if first.error:
-        click.echo(f"   the error of {first.box}: {first.error}")
+        click.echo(f"   error of {first.box}: {first.error}")
     for line in first.log:
         click.echo(f"   | {line}")
-    place = "".join(
-        f" --{name} {shlex.quote(str(p))}"
-        for name, p in (("pipeline", pipeline), ("ledger", ledger))
-        if p
-    )
     click.echo(f"   reproduce:  {reproduce_command(first.box, pipeline)}")
     if first.error:
-        click.echo(
-            f"   send back:  chunkflow-producer redrive --queue {queue}{place} --cause {shlex.quote(cause.text)}"
-        )
+        click.echo(f"   send back:  {_redrive_command(cause, queue, pipeline, ledger)}")
+
+
+def _line(failure: Failure) -> str:
+    if not failure.box:
+        return failure.error
+    parts = [failure.box, f"job {failure.job}"]
+    if failure.attempts:
+        parts += [f"{failure.attempts} attempts", f"worker {failure.worker}", failure.finished]
+    return ", ".join(filter(None, parts))
+
+
+def _redrive_command(cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> str:
+    options = {"queue": queue, "pipeline": pipeline, "ledger": ledger, "cause": cause.text}
+    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    return " ".join(["chunkflow-producer redrive", *given])

@@ -1,4 +1,4 @@
-"""The options that commands share, and what they lead to."""
+"""The options that several commands have, and what the commands open with them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,19 @@ ledger_option = click.option(
     "--ledger",
     envvar="CHUNKFLOW_LEDGER",
     show_envvar=True,
-    help="Where task records go; `log` below the pipeline's last saved volume when not given.",
+    help="Path of the ledger, where task records are; by default, `log` below the last volume that "
+    "the pipeline saves.",
+)
+job_option = click.option(
+    "--job", help="Name of the job; by default, the latest job in the ledger."
 )
 
 
-def find_ledger(pipeline: Path | None, path: str | None) -> Ledger | None:
+def open_ledger(pipeline: Path | None, path: str | None) -> Ledger | None:
+    """The ledger at `path`, or else that of the pipeline file; None when neither is given.
+
+    Raises ConfigError when the pipeline file cannot be read.
+    """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.pipeline_file import PipelineFile
 
@@ -40,7 +48,26 @@ def find_ledger(pipeline: Path | None, path: str | None) -> Ledger | None:
     return Ledger(path) if path else None
 
 
+def require_ledger(pipeline: Path | None, path: str | None, needed_by: str) -> Ledger:
+    """Like `open_ledger`, but raises UsageError when there is no ledger.
+
+    needed_by: the command or the options that need a ledger, for the message.
+    """
+    ledger = open_ledger(pipeline, path)
+    if ledger is None:
+        raise no_ledger(needed_by)
+    return ledger
+
+
+def no_ledger(needed_by: str) -> click.UsageError:
+    return click.UsageError(f"{needed_by} needs a ledger: give --ledger or --pipeline")
+
+
 def sqs_client(connections: int = 10) -> Any:
+    """A client of SQS. connections: how many threads can use it at the same time.
+
+    Raises ConfigError when the settings or the environment are wrong.
+    """
     from chunkflow_worker.config.settings import Settings
     from chunkflow_worker.job.sqs import make_client
 

@@ -1,4 +1,4 @@
-"""``queue``"""
+"""``chunkflow-producer queue``"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from producer.cli.options import sqs_client
 
 @click.group()
 def queue() -> None:
-    """Make or delete the queue of a job, with its dead letters."""
+    """Create or delete the queue of a job and its dead-letter queue."""
 
 
 @queue.command("create")
@@ -19,44 +19,53 @@ def queue() -> None:
     type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
-    help="Attempts at a task.",
+    help="Attempts per task, before its message goes to the dead-letter queue.",
 )
 @click.option(
     "--visibility",
     type=click.IntRange(1, 43200),
     default=60,
     show_default=True,
-    help="Seconds after which a message that a dead worker held is seen by others; workers renew it.",
+    help="Visibility timeout in seconds. Workers renew it while a task runs; when a worker dies, "
+    "its message becomes visible again after this time.",
 )
 @click.option(
     "--retention-days",
     type=click.IntRange(1, 14),
     default=14,
     show_default=True,
-    help="Days that messages are kept.",
+    help="Days for which the queue keeps messages.",
 )
 def create(name: str, max_receives: int, visibility: int, retention_days: int) -> None:
-    """Make the queue NAME and NAME-dead for its dead letters. What exists is brought to these options."""
+    """Create the queue NAME and its dead-letter queue NAME-dead.
+
+    If they exist, their attributes are changed to these options.
+    """
     from producer.send.queue import create_queue
 
-    for made in create_queue(sqs_client(), name, max_receives, visibility, retention_days):
-        click.echo(
-            f"{made.url} {'created' if made.created else 'changed' if made.changed else 'was there already'}"
-        )
-        for attribute, (before, after) in made.changed.items():
+    for result in create_queue(sqs_client(), name, max_receives, visibility, retention_days):
+        if result.created:
+            state = "created"
+        elif result.changed:
+            state = "changed"
+        else:
+            state = "already exists"
+        click.echo(f"{result.url} {state}")
+        for attribute, (before, after) in result.changed.items():
             click.echo(f"  {attribute}: {before} -> {after}")
 
 
 @queue.command("delete")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Needed: the messages in them are lost.")
+@click.option("--yes", is_flag=True, help="Confirm that all messages will be lost. Required.")
 def delete(name: str, yes: bool) -> None:
-    """Delete the queue NAME and its dead letters NAME-dead."""
+    """Delete the queue NAME and its dead-letter queue NAME-dead."""
     from producer.send.queue import delete_queue
 
     if not yes:
         raise click.UsageError(
-            f"all messages in {name} and its dead letters will be lost: add --yes"
+            f"all messages in {name} and in its dead-letter queue will be lost: "
+            "add --yes to confirm"
         )
     deleted = delete_queue(sqs_client(), name)
     click.echo(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")

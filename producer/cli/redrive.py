@@ -1,4 +1,4 @@
-"""``redrive``"""
+"""``chunkflow-producer redrive``"""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from producer.cli.options import (
-    find_ledger,
     ledger_option,
+    open_ledger,
     pipeline_option,
     queue_option,
+    require_ledger,
     sqs_client,
 )
 
@@ -21,20 +22,22 @@ from producer.cli.options import (
 @ledger_option
 @click.option(
     "--cause",
-    help="Only boxes whose error text holds this, with its numbers or with # in their place.",
+    help="Only tasks whose error contains this text. It may have # for numbers and <box> for "
+    "boxes, as in the output of `failures`.",
 )
-@click.option("--box", help="Only this box, z0-z1_y0-y1_x0-x1.")
+@click.option("--box", help="Only the task of this box, z0-z1_y0-y1_x0-x1.")
 def redrive(
     queue: str, pipeline: Path | None, ledger: str | None, cause: str | None, box: str | None
 ) -> None:
     """Send dead letters back to the queue.
 
-    All, or those of a cause or a box. Their attempts start at 0 again. Messages that no worker can run stay where they are,
-    and are told. Causes are read from the ledger.
+    Without --cause and --box, all of them are sent. Their attempts are counted from 0 again.
+    Messages that no worker can run stay in the dead-letter queue, and are reported. The ledger is
+    needed only for --cause.
     """
     from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.job.sqs import find_queue
-    from producer.repair.redrive import choice
+    from producer.repair.redrive import matcher
     from producer.repair.redrive import redrive as send_back
 
     if box is not None:
@@ -42,14 +45,14 @@ def redrive(
             box = str(BoundingBox.parse(box))
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--box") from None
-    records = find_ledger(pipeline, ledger)
-    if cause is not None and records is None:
-        raise click.UsageError("--cause needs a ledger: give --ledger or --pipeline")
+    if cause is None:
+        records = open_ledger(pipeline, ledger)
+    else:
+        records = require_ledger(pipeline, ledger, needed_by="--cause")
     client = sqs_client()
     target = find_queue(client, queue)
-    result = send_back(client, target, choice(records, cause, box))
+    result = send_back(client, target, matcher(records, cause, box))
     for problem in result.malformed:
-        click.echo(f"left where it is, no worker can run it: {problem}", err=True)
-    click.echo(
-        f"sent {result.sent} dead letters back to queue {target.name}, left {result.left + len(result.malformed)}"
-    )
+        click.echo(f"not sent, because no worker can run it: {problem}", err=True)
+    left = result.left + len(result.malformed)
+    click.echo(f"sent {result.sent} dead letters back to queue {target.name}, left {left}")

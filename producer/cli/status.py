@@ -1,4 +1,4 @@
-"""``status``"""
+"""``chunkflow-producer status``"""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chunkflow_worker.errors import ConfigError
 from producer.cli.options import (
-    find_ledger,
+    job_option,
     ledger_option,
+    open_ledger,
     pipeline_option,
     queue_option,
+    require_ledger,
     sqs_client,
 )
 
 if TYPE_CHECKING:
+    from chunkflow_worker.job.ledger import Ledger
     from producer.look.status import JobStatus
 
 
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 @queue_option
 @pipeline_option
 @ledger_option
-@click.option("--job", help="Name of the job; the latest in the ledger when not given.")
-@click.option("--watch", is_flag=True, help="Ask again and again until the job has ended.")
+@job_option
+@click.option("--watch", is_flag=True, help="Repeat until the job has ended.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0),
     default=60,
     show_default=True,
-    help="Seconds for which the queue must look empty before an unfinished job is given up.",
+    help="Seconds for which the queue must look empty before an unfinished job counts as ended.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; one line per poll with --watch.")
 @click.pass_context
@@ -59,32 +61,40 @@ def status(
     settle: float,
     as_json: bool,
 ) -> None:
-    """Tell how far a job is.
+    """Show the status of a job.
 
-    That is how many tasks wait, are in flight, done, failed, missing or dead. What SQS says of a queue is approximate, and
-    counts the messages of all its jobs. Done and failed come from the ledger and are exact; boxes that an earlier job with
-    the same ledger has done count too. The rate is that of the time in which the later half of the done tasks finished, by
-    a sample of 100 records; with --watch that of the last ten minutes.
+    Shows how many tasks are waiting, in flight, done, failed, missing and dead. SQS counts the
+    messages of all jobs in the queue, and only approximately. The numbers of done and failed tasks
+    come from the ledger and are exact. Boxes count as done also when an earlier job with the same
+    ledger did them. The rate covers the time in which the later half of the done tasks finished; it
+    is estimated from 100 records. With --watch, it covers the last ten minutes.
 
-    With --watch the exit status is 0 when all boxes are done, and 1 when the queue stays empty before that: the rest
-    lies in the dead letters.
+    With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
+    before that: the remaining tasks are among the dead letters.
     """
     from chunkflow_worker.job.sqs import find_queue
+    from producer.cli.status_table import show_table
+    from producer.look.job import no_job
     from producer.look.status import SAMPLE, job_status
-    from producer.look.status import watch as watched
-    from producer.look.table import show_table
+    from producer.look.watch import watch as watch_job
 
-    records = find_ledger(pipeline, ledger)
-    if records is None and (job or watch):
-        raise click.UsageError("--job and --watch need a ledger: give --ledger or --pipeline")
+    records: Ledger | None
+    if job or watch:
+        records = require_ledger(pipeline, ledger, needed_by="--watch" if watch else "--job")
+    else:
+        records = open_ledger(pipeline, ledger)
     client = sqs_client()
     target = find_queue(client, queue)
 
     def poll(sample: int) -> JobStatus:
-        return job_status(client, target, records, job, sample=sample)
+        polled = job_status(client, target, records, job, sample=sample)
+        if watch and records and polled.total is None:
+            raise no_job(records)
+        return polled
 
     if watch:
-        ctx.exit(0 if _watch(watched(poll, lambda: sleep(interval), settle), as_json) else 1)
+        statuses = watch_job(poll, lambda: sleep(interval), settle)
+        ctx.exit(0 if _follow(statuses, as_json) else 1)
     now = poll(SAMPLE)
     if as_json:
         click.echo(_as_json(now))
@@ -92,39 +102,35 @@ def status(
         show_table(now)
 
 
-def _watch(statuses: Iterator[JobStatus], as_json: bool) -> bool:
-    """Show every status; True when the job is done at the end."""
+def _follow(statuses: Iterator[JobStatus], as_json: bool) -> bool:
+    """Show every status. Returns True when all boxes of the job are done at the end."""
     from chunkflow_worker.report.progress import progress
-    from producer.look.table import note_of
+    from producer.cli.status_table import progress_note
 
     last = next(statuses)
-    total = last.total
-    if total is None:
-        raise ConfigError.one(
-            "watch",
-            "job",
-            "there is none in the ledger",
-            "is this the ledger that the job was enqueued with?",
-        )
-    with nullcontext() if as_json else progress(total, "done") as show:
+    with nullcontext() if as_json else progress(last.total, "done") as show:
         for status in chain([last], statuses):
             last = status
             if show:
-                show(status.done, note_of(status))
+                show(status.done, progress_note(status))
             else:
                 click.echo(_as_json(status))
-    if last.complete and not as_json:
-        click.echo(f"all {total} tasks of job {last.job} are done")
-    elif not last.complete:
-        click.echo(
-            f"the queue is empty, and {total - last.done} of {total} tasks of job {last.job} are not done; {last.dead} messages "
-            f"lie in the dead letters, and {last.failed} boxes have a record of their failure",
-            err=True,
-        )
+    if not last.complete:
+        _explain_end(last)
+    elif not as_json:
+        click.echo(f"all {last.total} tasks of job {last.job} are done")
     return last.complete
 
 
-def _as_json(status: JobStatus) -> str:
-    return json.dumps(
-        asdict(status) | {"percent": status.percent, "eta_seconds": status.eta_seconds}
+def _explain_end(status: JobStatus) -> None:
+    left = (status.total or 0) - status.done
+    click.echo(
+        f"the queue is empty, but {left} of {status.total} tasks of job {status.job} are not done; "
+        f"dead letters: {status.dead}, boxes with a record of failure: {status.failed}",
+        err=True,
     )
+
+
+def _as_json(status: JobStatus) -> str:
+    estimates = {"percent": status.percent, "eta_seconds": status.eta_seconds}
+    return json.dumps(asdict(status) | estimates)

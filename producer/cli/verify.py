@@ -1,4 +1,4 @@
-"""``verify``"""
+"""``chunkflow-producer verify``"""
 
 from __future__ import annotations
 
@@ -7,52 +7,60 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import find_ledger, ledger_option, pipeline_option, sqs_client
+from producer.cli.options import (
+    job_option,
+    ledger_option,
+    pipeline_option,
+    require_ledger,
+    sqs_client,
+)
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger
-    from producer.look.verify import Problem, Verifier
+    from producer.look.problem import Problem
+    from producer.look.verify import Verifier
+    from producer.repair.resend import Resend
 
-_EXAMPLES = 10  # shown of each kind of problem
+_EXAMPLES = 10  # shown per kind of problem
 
 
 @click.command()
 @pipeline_option
 @ledger_option
-@click.option("--job", help="Name of the job; the latest in the ledger when not given.")
+@job_option
 @click.option(
     "--quick",
     is_flag=True,
-    help="Look only whether blocks are there, and not older than their task; read none.",
+    help="Check only that the blocks exist and are not older than their task; read none of them.",
 )
 @click.option(
     "--allow-zeros",
     is_flag=True,
-    help="Zeros that a task itself wrote are right, as they are in masks and thresholds.",
+    help="Accept zero blocks that a task itself wrote, for example in masks and thresholds.",
 )
 @click.option(
     "--enqueue",
     is_flag=True,
-    help="Send just the boxes that are not right to --queue; their records are removed.",
+    help="Send only the boxes with a problem to --queue, and remove their records.",
 )
 @click.option(
     "--queue",
     envvar="CHUNKFLOW_QUEUE",
     show_envvar=True,
-    help="Name of the SQS queue; that of the job when not given.",
+    help="Name of the SQS queue; by default, the queue of the job.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
-    help="Boxes checked at the same time; as many are held in memory.",
+    help="Number of boxes that are checked, and held in memory, at the same time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every problem.")
 @click.pass_context
@@ -69,120 +77,138 @@ def verify(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Read the output of a job, and tell what is not right.
+    """Read the output of a job and report what is wrong.
 
-    Blocks may be missing, damaged, NaN, wrongly zero, or not what their task wrote. Workers record a checksum of what they
-    store; verify reads it back and compares. Blocks of an image that are zero where the job's input is not are told too.
-    Exit status 0 when all is right, or when all that is not was enqueued; else 1.
+    Finds blocks that are missing, damaged, NaN, zero by mistake, or different from what their task
+    wrote. Workers record a checksum of the voxels that they store; verify reads the voxels back and
+    compares. In images, it also reports blocks that are zero where the input of the job is not.
+
+    The exit status is 0 when nothing is wrong, or when all boxes with a problem were enqueued.
+    Otherwise it is 1.
     """
-    from producer.look.job import find_job
+    from producer.look.job import require_job
     from producer.look.verify import Verifier, input_of
     from producer.plan.pipeline_file import PipelineFile
 
-    records = find_ledger(pipeline, ledger)
-    if records is None:
-        raise click.UsageError("verify needs a ledger: give --ledger or --pipeline")
-    record = find_job(records, job)
-    verifier = Verifier(
-        record.pipeline,
-        input_of(PipelineFile.load(pipeline) if pipeline else None, record),
-        quick=quick,
-        allow_zeros=allow_zeros,
-    )
-    with redirect_stdout(io.StringIO()):  # CloudVolume prints what it can't decode
-        problems = list(_look(records, record, verifier, threads, as_json))
-    enqueued = (
-        _enqueue(records, record, queue or record.queue, problems) if enqueue and problems else 0
-    )
+    records = require_ledger(pipeline, ledger, needed_by="verify")
+    record = require_job(records, job)
+    source = input_of(PipelineFile.load(pipeline) if pipeline else None, record)
+    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros)
+    with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
+        problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
+    enqueued = 0
+    if enqueue and problems:
+        enqueued = _enqueue(records, record, queue or record.queue, problems)
     wrong = len({problem.box for problem in problems})
     if as_json:
-        summary = {"job": record.job, "boxes": record.tasks, "wrong": wrong, "enqueued": enqueued}
-        click.echo(json.dumps(summary | {"problems": [asdict(problem) for problem in problems]}))
+        report = _Report(record.job, record.tasks, wrong, enqueued, problems)
+        click.echo(json.dumps(asdict(report)))
     else:
-        _show(record, problems, "looked at" if quick else "read", allow_zeros)
+        _show(record, problems, "exist" if quick else "were read", allow_zeros)
     ctx.exit(0 if enqueued == wrong else 1)
 
 
-def _look(
-    ledger: Ledger, job: JobRecord, verifier: Verifier, threads: int, quiet: bool
+@dataclass(frozen=True)
+class _Report:
+    """What --json prints. boxes, wrong, enqueued: numbers of boxes."""
+
+    job: str
+    boxes: int
+    wrong: int
+    enqueued: int
+    problems: list[Problem]
+
+
+def _find_problems(
+    ledger: Ledger, job: JobRecord, verifier: Verifier, threads: int, *, quiet: bool
 ) -> Iterator[Problem]:
     from chunkflow_worker.report.progress import progress
-    from producer.look.verify import verify as look
+    from producer.look.verify import verify
 
     boxes, wrong = job.boxes(), 0
     with nullcontext() if quiet else progress(len(boxes), "verified") as show:
-        for i, problems in enumerate(look(ledger, boxes, verifier, threads), 1):
+        for count, problems in enumerate(verify(ledger, boxes, verifier, threads), 1):
             wrong += bool(problems)
             if show:
-                show(i, f"{wrong} wrong" if wrong else "")
+                show(count, f"{wrong} wrong" if wrong else "")
             yield from problems
 
 
 def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]) -> int:
-    """Send the boxes that have a problem, except those whose message is still somewhere; returns their number."""
+    """Send the boxes with a problem, except those that may still have a message.
+
+    Returns the number of boxes that were sent.
+    """
     from chunkflow_worker.job.sqs import find_queue
-    from producer.cli.sending import send_boxes
+    from producer.cli.send_boxes import send_boxes
     from producer.look.status import job_status
+    from producer.repair.resend import choose_boxes
 
     client = sqs_client()
     target = find_queue(client, queue)
-    status = job_status(client, target)
-    kinds = {problem.box: problem.kind for problem in problems}
-    again = [box for box, kind in kinds.items() if kind not in ("no-record", "failed")]
-    for box in again:
+    resend = choose_boxes(problems, job_status(client, target))
+    for box in resend.wrong:
         ledger.remove(box)
-    lost = [box for box, kind in kinds.items() if kind in ("no-record", "failed")]
-    if lost and not status.idle:
-        click.echo(
-            f"{len(lost)} boxes without a success are left to the messages that wait in queue {queue}",
-            err=True,
-        )
-    elif lost and status.dead:
-        click.echo(
-            f"{len(lost)} boxes without a success are not sent, dead letters wait: chunkflow-producer redrive --queue {queue}",
-            err=True,
-        )
-    else:
-        again += lost
+    _explain_withheld(resend, queue)
+    count = len(resend.boxes)
     send_boxes(
-        client, target, job, again, len(again), lambda done: "for the rest, repeat the command"
+        client,
+        target,
+        job,
+        resend.boxes,
+        count,
+        how_to_resume=lambda sent: "to send the rest, repeat the command",
     )
-    click.echo(f"enqueued {len(again)} tasks of job {job.job} to queue {queue}", err=True)
-    return len(again)
+    click.echo(f"enqueued {count} tasks of job {job.job} to queue {queue}", err=True)
+    return count
 
 
-def _show(job: JobRecord, problems: list[Problem], looked: str, allow_zeros: bool) -> None:
+def _explain_withheld(resend: Resend, queue: str) -> None:
+    if not resend.withheld:
+        return
+    if resend.found_in == "queue":
+        reason = f"queue {queue} still has messages, which may be for them"
+    else:
+        reason = (
+            f"queue {queue} has dead letters, which may be for them; "
+            f"send those back with: chunkflow-producer redrive --queue {queue}"
+        )
+    click.echo(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
+
+
+def _show(job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bool) -> None:
     from chunkflow_worker.report.progress import boxes_text
-    from producer.look.verify import KINDS
+    from producer.look.problem import KINDS
 
     if not problems:
         click.echo(
-            f"all {job.tasks} boxes of job {job.job} are done, and their blocks {looked}: nothing is wrong"
+            f"all {job.tasks} boxes of job {job.job} are done, and all their blocks {checked}: "
+            "nothing is wrong"
         )
         return
     wrong = len({problem.box for problem in problems})
-    click.echo(f"{wrong} of {job.tasks} boxes of job {job.job} are not right")
+    click.echo(f"{wrong} of {job.tasks} boxes of job {job.job} have a problem")
     boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
     for kind, meaning in KINDS.items():
-        found = [problem for problem in problems if problem.kind == kind]
-        if not found:
-            continue
-        click.echo(f"\n{kind}, in {boxes_text(boxes[kind])}: {meaning}")
-        for problem in found[:_EXAMPLES]:
-            click.echo(
-                f"  {problem.box}"
-                + "".join(f"  {part}" for part in (_where(problem), problem.detail) if part)
-            )
-        if len(found) > _EXAMPLES:
-            click.echo(f"  and {len(found) - _EXAMPLES} more; --json tells all")
+        if boxes[kind]:
+            of_kind = [problem for problem in problems if problem.kind == kind]
+            _show_kind(f"{kind}, in {boxes_text(boxes[kind])}: {meaning}", of_kind)
     if boxes["zero"] and not allow_zeros:
         click.echo("\nif zeros are right in this output (masks, thresholds), add --allow-zeros")
 
 
-def _where(problem: Problem) -> str:
-    if not problem.volume:
-        return ""
-    count = len(problem.blocks)
-    return problem.volume + (
-        f": {problem.blocks[0]}" + (f" and {count - 1} more" if count > 1 else "") if count else ""
-    )
+def _show_kind(title: str, problems: list[Problem]) -> None:
+    click.echo(f"\n{title}")
+    for problem in problems[:_EXAMPLES]:
+        parts = [problem.box, _place(problem), problem.detail]
+        click.echo("  " + "  ".join(filter(None, parts)))
+    if len(problems) > _EXAMPLES:
+        click.echo(f"  and {len(problems) - _EXAMPLES} more; --json lists all")
+
+
+def _place(problem: Problem) -> str:
+    """The volume, its first bad block, and how many more there are."""
+    if not problem.blocks:
+        return problem.volume
+    more = f" and {len(problem.blocks) - 1} more" if len(problem.blocks) > 1 else ""
+    return f"{problem.volume}: {problem.blocks[0]}{more}"

@@ -1,41 +1,38 @@
-"""How far a job is: the queue's numbers, the ledger's, and what follows from them. Prints nothing."""
+"""`JobStatus`: what the queue and the ledger say about a job."""
 
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.errors import RetryableError
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.sqs import Queue, sqs_errors
-from producer.look.job import choose_job
+from producer.look.job import find_job
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import Ledger
 
-SAMPLE = 100  # records read for a rate
-RATE_SECONDS = 600  # a watch measures its rate over the last so many seconds
-MAX_FAILED_POLLS = 5
+SAMPLE = 100  # records that are read to estimate a rate
 
 _COUNTS = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """The state of a queue and of one job in its ledger.
+    """The state of a queue, and of one job in its ledger.
 
-    waiting, in_flight, delayed: messages in the queue. dead: messages in its dead-letter queue. SQS says these only
-        approximately, and they count the messages of all jobs.
-    done, failed: boxes of the job with a record of success, and those whose last attempt failed and may be tried again.
-    missing: boxes of the job with no record at all. twice: boxes that the job did to the end more than once, as far as
-        the ledger knows.
-    job, total: the job and the number of its boxes; None when no ledger knows a job.
-    rate: tasks done per second; None when it is not known.
+    waiting, in_flight, delayed: messages in the queue. dead: messages in its dead-letter queue.
+        SQS reports these numbers approximately, and they count the messages of all jobs.
+    job, total: the name of the job and the number of its boxes; None without a job in a ledger.
+    done: boxes of the job with a record of success.
+    failed: boxes of the job that are not done and whose last attempt failed; it may be tried again.
+    missing: boxes of the job without any record.
+    twice: boxes that the job completed more than once, as far as the ledger knows.
+    rate: tasks done per second; None when it is unknown.
     """
 
     queue: str
@@ -58,16 +55,17 @@ class JobStatus:
 
     @property
     def idle(self) -> bool:
-        """Nothing is in the queue that a worker could do."""
+        """The queue holds no message that a worker could run, now or later."""
         return self.waiting + self.in_flight + self.delayed == 0
 
     @property
     def percent(self) -> float | None:
+        """The share of the boxes that are done, from 0 to 100; None without a job."""
         return min(100.0, 100 * self.done / self.total) if self.total else None
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until the job is done, at the present rate."""
+        """Seconds until the job is done at the present rate; None when they are unknown."""
         if self.total is None or not (self.rate or self.complete):
             return None
         return (self.total - self.done) / self.rate if self.rate else 0.0
@@ -81,129 +79,68 @@ def job_status(
     *,
     sample: int = SAMPLE,
 ) -> JobStatus:
-    """Ask queue and ledger once.
+    """Ask the queue and the ledger once.
 
-    job: name of a job; the latest in the ledger when not given. sample: records to read for the rate; 0 for no rate.
+    job: the name of a job; the latest job in the ledger when not given.
+    sample: number of records to read for the rate; 0 for no rate.
     Raises ConfigError when the ledger has no such job, QueueUnavailable and StorageUnavailable.
     """
     with sqs_errors(f"queue {queue.name}"):
-        waiting, in_flight, delayed = _counts(client, queue.url)
-        dead = sum(_counts(client, queue.dead_letter_url))
+        waiting, in_flight, delayed = _message_counts(client, queue.url)
+        dead = sum(_message_counts(client, queue.dead_letter_url))
     status = JobStatus(queue.name, waiting, in_flight, delayed, dead)
-    record = choose_job(ledger, job) if ledger else None
+    record = find_job(ledger, job) if ledger else None
     if ledger is None or record is None:
         return status
-    place = _places(record.boxes())
-    done_boxes, failed_boxes, twice_boxes = ledger.listing()
-    done = [name for name in done_boxes if place(name) is not None]
-    failed = sum(place(name) is not None for name in failed_boxes)
+    boxes = record.boxes()
+    done, failed, twice = (_boxes_of_job(boxes, names) for names in ledger.listing())
     return replace(
         status,
         job=record.job,
         done=len(done),
-        failed=failed,
-        missing=max(0, record.tasks - len(done) - failed),
-        twice=sum(place(name) is not None for name in twice_boxes),
+        failed=len(failed),
+        missing=max(0, record.tasks - len(done) - len(failed)),
+        twice=len(twice),
         total=record.tasks,
         rate=_sampled_rate(ledger, done, sample) if len(done) < record.tasks else None,
     )
 
 
-def watch(
-    poll: Callable[[int], JobStatus],
-    pause: Callable[[], None],
-    settle_seconds: float = 60,
-    clock: Callable[[], float] = monotonic,
-) -> Iterator[JobStatus]:
-    """The status of every poll until the job has ended: all its boxes are done, or the queue stays empty.
-
-    poll: asks once, reading the given number of records. pause: waits between two polls. settle_seconds: how long the
-        queue must look empty before an unfinished job is given up, since SQS counts only approximately.
-    Raises what `poll` raises, RetryableError only after some polls in a row.
-    """
-    measured: deque[tuple[float, int]] = deque()
-    sampled, idle_since, failures, began = None, None, 0, clock()
-    while True:
-        try:
-            status = poll(0 if measured else SAMPLE)
-        except RetryableError:
-            failures += 1
-            if failures == MAX_FAILED_POLLS:
-                raise
-            pause()
-            continue
-        failures, now = 0, clock()
-        if not measured:
-            sampled = status.rate
-        measured.append((now, status.done))
-        while now - measured[0][0] > RATE_SECONDS:
-            measured.popleft()
-        finished = status.done - measured[0][1]
-        if finished > 0:
-            status = replace(status, rate=finished / (now - measured[0][0]))
-        elif now - began < RATE_SECONDS:
-            status = replace(status, rate=sampled)
-        yield status
-        if not status.idle:
-            idle_since = None
-        elif idle_since is None:
-            idle_since = now
-        if status.complete or (idle_since is not None and now - idle_since >= settle_seconds):
-            return
-        pause()
-
-
-def _counts(client: Any, url: str) -> list[int]:
+def _message_counts(client: Any, url: str) -> list[int]:
     attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
     return [int(attributes[name]) for name in _COUNTS]
 
 
-def _places(boxes: Boxes) -> Callable[[str], int | None]:
-    """Tells from a box's text where it stands in a job, or None. Needs memory for the axes only, not for every box."""
-    axes = []
-    for axis in range(3):
-        starts = [
-            boxes.start[axis] + i * boxes.chunk_size[axis] for i in range(boxes.grid_size[axis])
-        ]
-        stops = [start + boxes.chunk_size[axis] for start in starts]
-        if boxes.stop is not None:
-            stops = [min(stop, boxes.stop[axis]) for stop in stops]
-        axes.append(
-            {
-                f"{start}-{stop}": i
-                for i, (start, stop) in enumerate(zip(starts, stops, strict=True))
-            }
-        )
+def _boxes_of_job(boxes: Boxes, names: Iterable[str]) -> list[str]:
+    """The names that are boxes of the job. A ledger may have other boxes, and other files."""
 
-    def place(name: str) -> int | None:
-        ranges = name.split("_")
-        if len(ranges) != 3:
-            return None
-        z, y, x = (axis.get(text) for axis, text in zip(axes, ranges, strict=True))
-        if z is None or y is None or x is None:
-            return None
-        index = (z * boxes.grid_size.y + y) * boxes.grid_size.x + x
-        return index - boxes.first if boxes.first <= index < boxes.last else None
+    def is_box_of_job(name: str) -> bool:
+        try:
+            return BoundingBox.parse(name) in boxes
+        except ValueError:
+            return False
 
-    return place
+    return [name for name in names if is_box_of_job(name)]
 
 
 def _sampled_rate(ledger: Ledger, done: list[str], sample: int) -> float | None:
-    """Tasks per second over the time in which the later half of the done tasks finished.
+    """Tasks per second, over the time in which the later half of the done tasks finished.
 
-    Reads a bounded number of records, however many there are: half of all tasks finished after the median of a sample.
+    The median of a sample of finish times is close to the median of all of them, so the number of
+    records to read does not grow with the job.
     """
     chosen = random.sample(done, min(sample, len(done)))
-    times = sorted(_times(record.finished for record in ledger.records(chosen)))
+    times = sorted(_timestamps(record.finished for record in ledger.records(chosen)))
     if len(times) < 2:
         return None
     median = (len(times) - 1) // 2
-    later = len(done) * (len(times) - 1 - median) / len(times)
+    later_in_sample = len(times) - 1 - median
+    later = len(done) * later_in_sample / len(times)
     seconds = datetime.now(UTC).timestamp() - times[median]
     return later / seconds if seconds > 0 else None
 
 
-def _times(texts: Iterable[str]) -> Iterator[float]:
+def _timestamps(texts: Iterable[str]) -> Iterator[float]:
     for text in texts:
         try:
             yield datetime.fromisoformat(text).timestamp()

@@ -1,21 +1,21 @@
-"""Looks at every block that the records of a job say was stored."""
+"""`verify`: compares the output in storage with the records of the tasks that wrote it."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import BlockDamaged, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes
+from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from producer.look.problem import Kind, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,41 +24,13 @@ if TYPE_CHECKING:
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
     from producer.plan.pipeline_file import PipelineFile
 
-Kind = Literal["no-record", "failed", "missing", "damaged", "nan", "zero", "stale"]
-
-KINDS: dict[Kind, str] = {
-    "no-record": "not done: no record",
-    "failed": "not done: the last attempt failed",
-    "missing": "blocks that are not stored",
-    "damaged": "blocks that are cut short or can't be decoded",
-    "nan": "voxels that are NaN",
-    "zero": "blocks that are zero where the input is not",
-    "stale": "not what the task wrote: of an earlier run or another pipeline, or changed since",
-}
-
-CLOCKS_APART = timedelta(seconds=60)  # of a worker and the storage, at most
-_BATCH = 100  # records read at once
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the output of a box. blocks: their names below `volume`; none when it is about the whole box."""
-
-    box: str
-    kind: Kind
-    volume: str = ""
-    blocks: tuple[str, ...] = ()
-    detail: str = ""
-
-    @property
-    def recorded(self) -> bool:
-        """The box has a record of success, which the problem belies."""
-        return self.kind not in ("no-record", "failed")
+CLOCKS_APART = timedelta(seconds=60)  # the largest difference between a worker's and storage's
+_BATCH = 100  # records that are read at once
 
 
 @dataclass(frozen=True)
 class Source:
-    """The image that a job read. Where it is zero, its output may be."""
+    """The image that a job read. Where it is zero, the output may be zero too."""
 
     volume: str
     mip: int = 0
@@ -74,11 +46,12 @@ def input_of(pipeline: PipelineFile | None, job: JobRecord) -> Source | None:
 
 
 class Verifier:
-    """Checks the output of tasks by their records; may be used from several threads.
+    """Checks the output of tasks by their records. Several threads may use it.
 
-    pipeline: digest that the records must have; empty for any. source: the input; without it, no block counts as wrongly zero.
-    quick: look only whether blocks are there, and older than their task; read none.
-    allow_zeros: blocks that a task itself wrote as zeros are right.
+    pipeline: the digest that the records must have; any digest when empty.
+    source: the input of the job; without it, no zero block is reported.
+    quick: check only that blocks exist and are not older than their task; read no voxels.
+    allow_zeros: do not report zero blocks that a task itself wrote as zero.
     """
 
     def __init__(
@@ -89,90 +62,80 @@ class Verifier:
         quick: bool = False,
         allow_zeros: bool = False,
     ):
-        self._pipeline, self._source, self._quick, self._allow_zeros = (
-            pipeline,
-            source,
-            quick,
-            allow_zeros,
-        )
+        self._pipeline, self._source = pipeline, source
+        self._quick, self._allow_zeros = quick, allow_zeros
         self._volumes: dict[tuple[str, int, bool], PrecomputedVolume] = {}
         self._lock = threading.Lock()
 
     def check(self, record: Record) -> list[Problem]:
-        """What is wrong with a task that is done. Raises StorageUnavailable, and ConfigError when a volume is gone."""
-        if self._pipeline and record.pipeline and record.pipeline != self._pipeline:
-            return [
-                Problem(
-                    record.bbox,
-                    "stale",
-                    detail=f"done by job {record.job} with another pipeline, {record.pipeline}",
-                )
-            ]
-        found = self._by_times if self._quick else self._by_voxels
-        return [problem for written in record.written for problem in found(record, written)]
+        """What is wrong with the output of a task that is recorded as done.
 
-    def _by_times(self, record: Record, written: Written) -> Iterator[Problem]:
+        Raises StorageUnavailable, and ConfigError when a volume does not exist.
+        """
+        if self._pipeline and record.pipeline and record.pipeline != self._pipeline:
+            detail = f"done by job {record.job} with another pipeline, {record.pipeline}"
+            return [Problem(record.bbox, "stale", detail=detail)]
+        check = self._check_times if self._quick else self._check_voxels
+        return [problem for written in record.written for problem in check(record, written)]
+
+    def _check_times(self, record: Record, written: Written) -> Iterator[Problem]:
         volume = self._volume(written.volume, written.mip)
-        times = volume.stored(BoundingBox.parse(written.bbox))
+        times = volume.block_times(BoundingBox.parse(written.bbox))
         missing = tuple(name for name, time in times.items() if time is None)
-        old = _older(times, record)
+        old = _older_than_task(times, record)
         if missing:
             yield Problem(record.bbox, "missing", volume.path, missing)
         if old:
             yield Problem(record.bbox, "stale", volume.path, old, "older than their task")
 
-    def _by_voxels(self, record: Record, written: Written) -> Iterator[Problem]:
+    def _check_voxels(self, record: Record, written: Written) -> Iterator[Problem]:
+        volume = self._volume(written.volume, written.mip)
+        box = BoundingBox.parse(written.bbox)
+        bad, unchanged = self._bad_blocks(volume, box, written)
+        for kind, blocks in bad.items():
+            names = tuple(map(volume.block_name, blocks))
+            detail = "as the task wrote them" if unchanged else ""
+            yield Problem(record.bbox, kind, volume.path, names, detail)
+        if written.nan:
+            detail = f"{written.nan} voxels were NaN before they became integers"
+            yield Problem(record.bbox, "nan", volume.path, detail=detail)
+        if unchanged or bad:
+            return
+        times = volume.block_times(box)
+        if written.crc32:
+            names, detail = _stored_outside_task(times, record), "other voxels than the task wrote"
+            yield Problem(record.bbox, "stale", volume.path, names, detail)
+        elif old := _older_than_task(times, record):
+            yield Problem(record.bbox, "stale", volume.path, old, "older than their task")
+
+    def _bad_blocks(
+        self, volume: PrecomputedVolume, box: BoundingBox, written: Written
+    ) -> tuple[dict[Kind, list[BoundingBox]], bool]:
+        """The bad blocks by kind, and whether all voxels are those that the task wrote."""
         from chunkflow_worker.storage.volume import blocks_of, checksum
 
-        volume, box = self._volume(written.volume, written.mip), BoundingBox.parse(written.bbox)
+        bad: dict[Kind, list[BoundingBox]] = {}
         blocks = list(blocks_of(volume, box))
         arrays: Iterable[tuple[BoundingBox, NDArray[Any]]]
-        bad: dict[Kind, list[BoundingBox]] = {}
-        genuine = False
+        unchanged = False
         try:
-            whole = volume.read(box)
+            voxels = volume.read(box)
         except (DataMissing, BlockDamaged):
-            arrays = _readable(volume, blocks, bad)
+            arrays = _read_each(volume, blocks, bad)
         else:
-            arrays = ((block, whole[(..., *block.slices(box.start))]) for block in blocks)
-            genuine = checksum(whole) == written.crc32
+            arrays = ((block, voxels[(..., *block.slices(box.start))]) for block in blocks)
+            unchanged = checksum(voxels) == written.crc32
+        zeros_are_right = (unchanged and self._allow_zeros) or volume.layer_type != "image"
         for block, array in arrays:
             if not array.any():
-                if (
-                    volume.layer_type == "image"
-                    and not (genuine and self._allow_zeros)
-                    and self._has_input(volume, block)
-                ):
+                if not zeros_are_right and self._has_input(volume, block):
                     bad.setdefault("zero", []).append(block)
             elif _has_nan(array):
                 bad.setdefault("nan", []).append(block)
-        for kind, places in bad.items():
-            detail = "as the task wrote them" if genuine else ""
-            yield Problem(
-                record.bbox, kind, volume.path, tuple(map(volume.block_name, places)), detail
-            )
-        if written.nan:
-            yield Problem(
-                record.bbox,
-                "nan",
-                volume.path,
-                detail=f"{written.nan} voxels were NaN before they became integers",
-            )
-        if genuine or bad:
-            return
-        times = volume.stored(box)
-        if written.crc32:
-            yield Problem(
-                record.bbox,
-                "stale",
-                volume.path,
-                _outside(times, record),
-                "other voxels than the task wrote",
-            )
-        elif old := _older(times, record):
-            yield Problem(record.bbox, "stale", volume.path, old, "older than their task")
+        return bad, unchanged
 
     def _has_input(self, volume: PrecomputedVolume, block: BoundingBox) -> bool:
+        """True when the input of the job is not zero everywhere in the place of the block."""
         if self._source is None:
             return False
         source = self._volume(self._source.volume, self._source.mip, fill_missing=True)
@@ -195,42 +158,38 @@ class Verifier:
 def verify(
     ledger: Ledger, boxes: Boxes, verifier: Verifier, threads: int = 4
 ) -> Iterator[list[Problem]]:
-    """The problems of every box, in order. Holds the voxels of `threads` boxes at most."""
+    """Yield the problems of every box, in the order of the boxes.
+
+    Holds the voxels of at most `threads` boxes in memory. Raises StorageUnavailable, and
+    ConfigError when a volume does not exist.
+    """
     done, failed, _ = ledger.listing()
-    waiting: deque[Future[list[Problem]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
+
+    def check(task: tuple[str, Record | None]) -> list[Problem]:
+        box, record = task
+        if record is not None:
+            return verifier.check(record)
+        return [Problem(box, "failed" if box in failed else "no-record")]
+
+    tasks = _with_records(ledger, boxes, done)
+    return in_order(check, tasks, threads, window=2 * threads, name="verify")
+
+
+def _with_records(
+    ledger: Ledger, boxes: Boxes, done: set[str]
+) -> Iterator[tuple[str, Record | None]]:
+    """Every box, with its record of success."""
     names = map(str, boxes)
-    try:
-        while batch := list(islice(names, _BATCH)):
-            records = {
-                record.bbox: record
-                for record in ledger.records(name for name in batch if name in done)
-            }
-            for name in batch:
-                if name in records:
-                    waiting.append(pool.submit(verifier.check, records[name]))
-                else:
-                    waiting.append(
-                        _known([Problem(name, "failed" if name in failed else "no-record")])
-                    )
-                while len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    while batch := list(islice(names, _BATCH)):
+        records = {r.bbox: r for r in ledger.records(name for name in batch if name in done)}
+        for name in batch:
+            yield name, records.get(name)
 
 
-def _known(problems: list[Problem]) -> Future[list[Problem]]:
-    future: Future[list[Problem]] = Future()
-    future.set_result(problems)
-    return future
-
-
-def _readable(
+def _read_each(
     volume: PrecomputedVolume, blocks: Iterable[BoundingBox], bad: dict[Kind, list[BoundingBox]]
 ) -> Iterator[tuple[BoundingBox, NDArray[Any]]]:
-    """The blocks that can be read; the others are put where they belong."""
+    """Yield the blocks that can be read, and add the others to `bad`."""
     for block in blocks:
         try:
             yield block, volume.read(block)
@@ -246,22 +205,20 @@ def _has_nan(array: NDArray[np.generic]) -> bool:
     return count_nan(array) > 0
 
 
-def _older(times: dict[str, datetime | None], record: Record) -> tuple[str, ...]:
-    """Blocks that are surely older than their task."""
+def _older_than_task(times: dict[str, datetime | None], record: Record) -> tuple[str, ...]:
+    """Blocks that are older than their task, even if the clocks differ."""
     if not record.started:
         return ()
     started = datetime.fromisoformat(record.started) - CLOCKS_APART
     return tuple(name for name, time in times.items() if time is not None and time < started)
 
 
-def _outside(times: dict[str, datetime | None], record: Record) -> tuple[str, ...]:
-    """Blocks that were not stored while their task ran; none when the clocks do not tell."""
+def _stored_outside_task(times: dict[str, datetime | None], record: Record) -> tuple[str, ...]:
+    """Blocks that were not stored while their task ran; none when the record has no times."""
     if not (record.started and record.finished):
         return ()
-    started, finished = (
-        datetime.fromisoformat(record.started),
-        datetime.fromisoformat(record.finished),
-    )
+    started = datetime.fromisoformat(record.started)
+    finished = datetime.fromisoformat(record.finished)
     return tuple(
         name for name, time in times.items() if time is not None and not started <= time <= finished
     )

@@ -1,4 +1,4 @@
-"""`PipelineFile`: what a producer takes from a pipeline file."""
+"""`PipelineFile`: the parts of a pipeline file that a producer needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _LOCAL = ("op", "name", "use_https")  # keys of generate-tasks that say nothing 
 
 @dataclass(frozen=True)
 class PipelineFile:
-    """What a producer takes from a pipeline file; the operators' options are the workers' to check."""
+    """The parts of a pipeline file that a producer needs.
+
+    operators: the chain, with options that only the workers check.
+    tasks: options of the grid, not checked yet.
+    """
 
     path: Path
     operators: list[dict[str, Any]]
@@ -24,7 +28,7 @@ class PipelineFile:
 
     @classmethod
     def load(cls, path: Path) -> PipelineFile:
-        """Read a YAML file. Raises ConfigError."""
+        """Read a YAML file. Raises ConfigError when it cannot be read or has no operators."""
         content = read_yaml(path)
         operators = content.get("operators") if isinstance(content, dict) else None
         if not (
@@ -35,7 +39,7 @@ class PipelineFile:
             raise ConfigError.one(
                 str(path),
                 "operators",
-                "is missing, empty or no list of operators",
+                "is missing, empty, or not a list of operators",
                 "write `operators:` and below it a list of `- op: <name>` with options",
             )
         tasks = content.get("tasks") or {}
@@ -50,8 +54,10 @@ class PipelineFile:
 
     @property
     def digest(self) -> str:
+        """Digest of the chain, as workers compute it."""
         return pipeline_digest(self.operators)
 
     @property
     def ledger_path(self) -> str | None:
+        """Where the workers write the ledger by default; None when the chain saves no volume."""
         return default_path(self.operators)

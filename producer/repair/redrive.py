@@ -1,4 +1,4 @@
-"""Sends dead letters back to the queue."""
+"""`redrive`: sends dead letters back to the queue."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.job.message import encode
+from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.job.sqs import Queue, move, sqs_errors
-from producer.look.dead_letters import DeadLetter, cause_of, dead_letters
+from producer.look.dead_letters import dead_letters
+from producer.look.failures import cause_of
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
@@ -16,50 +17,58 @@ if TYPE_CHECKING:
 
 @dataclass
 class Redriven:
-    """What a pass over the dead letters did. malformed: why those that no worker can run were left where they are."""
+    """The result of `redrive`.
+
+    sent: messages that were sent back. left: task messages that stay in the dead-letter queue.
+    malformed: what is wrong with each message that no worker can run; they stay there too.
+    """
 
     sent: int = 0
     left: int = 0
     malformed: list[str] = field(default_factory=list)
 
 
-def redrive(client: Any, queue: Queue, chosen: Callable[[DeadLetter], bool]) -> Redriven:
-    """Send the chosen dead letters back to the queue, as if never tried; all others stay.
+def redrive(client: Any, queue: Queue, chosen: Callable[[TaskMessage], bool]) -> Redriven:
+    """Send the chosen dead letters back to the queue, with no attempts spent; leave the others.
 
-    Each is sent before it is deleted: cut in between, it is there twice, and never lost. Raises QueueUnavailable.
+    Each message is sent before it is deleted. After a crash in between, the queue has it twice, but
+    none is lost. Raises QueueUnavailable.
     """
     result = Redriven()
     sent: set[str] = set()
     with dead_letters(client, queue) as letters:
         for letter in letters:
-            if letter.message is None:
+            delivery = letter.delivery
+            if delivery is None:
                 result.malformed.append(letter.problem)
-            elif letter.task_id in sent or not chosen(
-                letter
-            ):  # a worker may fail a task again while this pass goes on
+                continue
+            # A worker may fail a task again while this pass goes on; it is sent only once.
+            if delivery.task_id in sent or not chosen(delivery.message):
                 result.left += 1
-            else:
-                body = encode(
-                    letter.message.model_copy(update={"attempts": 0}), queue.name, letter.task_id
-                )
-                with sqs_errors(f"queue {queue.name}"):
-                    move(client, body, queue.dead_letter_url, letter.receipt, queue.url)
-                sent.add(letter.task_id)
-                result.sent += 1
+                continue
+            body = delivery.fresh(queue.name)
+            with sqs_errors(f"queue {queue.name}"):
+                move(client, body, queue.dead_letter_url, delivery.receipt, queue.url)
+            sent.add(delivery.task_id)
+            result.sent += 1
     return result
 
 
-def choice(
+def matcher(
     ledger: Ledger | None, cause: str | None, box: str | None
-) -> Callable[[DeadLetter], bool]:
-    """Tells the dead letters of a box, or of a cause: a part of the error text, or of the text without its numbers."""
+) -> Callable[[TaskMessage], bool]:
+    """A function that chooses the messages of a cause, of a box, or both; all when both are None.
 
-    def chosen(letter: DeadLetter) -> bool:
-        if letter.message is None or (box is not None and letter.message.bbox != box):
+    cause: part of the error text in the ledger, or of the text without boxes and numbers.
+    The function raises StorageUnavailable when it cannot read the ledger.
+    """
+
+    def matches(message: TaskMessage) -> bool:
+        if box is not None and message.bbox != box:
             return False
         if cause is None:
             return True
-        record = ledger.read(letter.message.bbox) if ledger else None
+        record = ledger.read(message.bbox) if ledger else None
         return record is not None and (cause in record.error or cause in cause_of(record.error))
 
-    return chosen
+    return matches

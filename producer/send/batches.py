@@ -1,28 +1,39 @@
-"""Sends messages, ten to a request."""
+"""`send`: sends messages in batches of ten, in several threads."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
+from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.sqs import QueueUnavailable, sqs_errors
 
 BATCH_ENTRIES = 10
-BATCH_BYTES = 240_000  # 256 KiB was SQS's limit for years, and still is in some places
+BATCH_BYTES = 240_000  # SQS allowed 256 KiB for years, and some services like SQS still do
 ATTEMPTS = 5
-WINDOW = 4  # batches on their way, per thread
+WINDOW = 4  # batches in flight, per thread
 
 
 class SendingFailed(QueueUnavailable):
-    """Not all messages were sent. `first_unsent`: index of the first of them; later ones may have been sent."""
+    """Not all messages were sent.
+
+    first_unsent: the smallest index that was not sent. Later messages may have been sent.
+    """
 
     def __init__(self, sent: int, first_unsent: int, problem: str):
         self.first_unsent = first_unsent
         super().__init__(f"{sent} messages were sent, then: {problem}")
+
+
+class Batch(NamedTuple):
+    """Messages that go into one request. first: index of the first."""
+
+    first: int
+    bodies: list[str]
 
 
 def send(
@@ -34,87 +45,86 @@ def send(
     pause: float = 0.5,
     sent: Callable[[int], None] = lambda count: None,
 ) -> int:
-    """Send all `bodies`, taking them as they are needed; returns their number.
+    """Send all messages and return their number. Each body is taken only shortly before it is sent.
 
-    pause: seconds before entries that failed are sent again; doubles each time.
-    sent: called with the number of bodies from the first on that are all sent.
-    Raises SendingFailed when entries still fail after some attempts.
+    pause: seconds before entries that failed are sent again; doubles with each attempt.
+    sent: is called with a growing number n, when the first n messages have all been sent.
+    Raises SendingFailed when entries still fail after 5 attempts.
     """
-    count, broken = 0, None
+    count = 0
+    failure: _Outcome | None = None
     stop = threading.Event()
-    waiting: deque[Future[_Outcome]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
 
-    def submit(batch: tuple[int, list[str]]) -> Future[_Outcome]:
-        return pool.submit(_send_batch, client, url, *batch, pause, stop)
+    def send_batch(batch: Batch) -> _Outcome:
+        return _send_batch(client, url, batch, pause, stop)
 
-    try:
-        for outcome in _in_order(map(submit, pack(bodies)), waiting, threads * WINDOW):
+    batches = takewhile(lambda _: not stop.is_set(), pack(bodies))
+    outcomes = in_order(
+        send_batch, batches, threads, window=threads * WINDOW, stop=stop, name="send"
+    )
+    with closing(outcomes):
+        for outcome in outcomes:
             count += outcome.sent
-            if outcome.unsent is not None:
-                broken = outcome
-                break
-            sent(count)
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    if broken is not None and broken.unsent is not None:
-        count += sum(future.result().sent for future in waiting if not future.cancelled())
-        raise SendingFailed(count, broken.unsent, broken.problem)
+            if failure is not None:
+                continue  # batches that were in flight when one failed; they count too
+            if outcome.first_unsent is None:
+                sent(count)
+            else:
+                failure = outcome
+                stop.set()
+    if failure is not None and failure.first_unsent is not None:
+        raise SendingFailed(count, failure.first_unsent, failure.problem)
     return count
-
-
-def pack(bodies: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Bodies in batches that SQS takes, each with the index of its first body."""
-    first, batch, size = 0, list[str](), 0
-    for body in bodies:
-        length = len(body.encode())
-        if batch and (len(batch) == BATCH_ENTRIES or size + length > BATCH_BYTES):
-            yield first, batch
-            first, batch, size = first + len(batch), [], 0
-        batch.append(body)
-        size += length
-    if batch:
-        yield first, batch
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of a batch. `unsent`: smallest index that was not sent."""
+    """What happened to a batch. first_unsent: the smallest index that was not sent."""
 
     sent: int
-    unsent: int | None = None
+    first_unsent: int | None = None
     problem: str = ""
 
 
-def _in_order(
-    started: Iterator[Future[_Outcome]], waiting: deque[Future[_Outcome]], window: int
-) -> Iterator[_Outcome]:
-    """The outcomes in order of the batches, of which no more than `window` are on their way at a time."""
-    for future in started:
-        waiting.append(future)
-        if len(waiting) == window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def pack(bodies: Iterable[str]) -> Iterator[Batch]:
+    """Group bodies into batches that SQS accepts: at most 10 entries and 240,000 bytes."""
+    first, batch, size = 0, list[str](), 0
+    for body in bodies:
+        length = len(body.encode())
+        if batch and (len(batch) == BATCH_ENTRIES or size + length > BATCH_BYTES):
+            yield Batch(first, batch)
+            first, batch, size = first + len(batch), [], 0
+        batch.append(body)
+        size += length
+    if batch:
+        yield Batch(first, batch)
 
 
 def _send_batch(
-    client: Any, url: str, first: int, batch: list[str], pause: float, stop: threading.Event
+    client: Any, url: str, batch: Batch, pause: float, stop: threading.Event
 ) -> _Outcome:
-    left, problem = dict(enumerate(batch)), ""
+    unsent, problem = dict(enumerate(batch.bodies)), ""
     for attempt in range(ATTEMPTS):
-        if attempt and stop.wait(pause * 2 ** (attempt - 1)):
+        wait = pause * 2 ** (attempt - 1) if attempt else 0
+        if stop.wait(wait):
             break
         try:
-            with sqs_errors("sending"):
-                entries = [{"Id": str(i), "MessageBody": body} for i, body in left.items()]
-                failed = client.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
+            refused = _send_entries(client, url, unsent)
         except QueueUnavailable as error:
             problem = str(error)
             continue
-        if not failed:
-            return _Outcome(len(batch))
-        left = {int(entry["Id"]): left[int(entry["Id"])] for entry in failed}
-        problem = f"SQS refused {len(failed)} messages of a batch: {failed[0].get('Code')}: {failed[0].get('Message', '')}"
-    return _Outcome(len(batch) - len(left), first + min(left), problem)
+        if not refused:
+            return _Outcome(len(batch.bodies))
+        unsent = {int(entry["Id"]): unsent[int(entry["Id"])] for entry in refused}
+        reason = f"{refused[0].get('Code')}: {refused[0].get('Message', '')}"
+        problem = f"SQS refused {len(refused)} messages of a batch: {reason}"
+    return _Outcome(len(batch.bodies) - len(unsent), batch.first + min(unsent), problem)
+
+
+def _send_entries(client: Any, url: str, bodies: dict[int, str]) -> list[dict[str, Any]]:
+    """Send one request. Returns the entries that SQS refused. Raises QueueUnavailable."""
+    entries = [{"Id": str(i), "MessageBody": body} for i, body in bodies.items()]
+    with sqs_errors("sending"):
+        answer = client.send_message_batch(QueueUrl=url, Entries=entries)
+        refused: list[dict[str, Any]] = answer.get("Failed", [])
+        return refused

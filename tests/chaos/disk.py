@@ -77,7 +77,7 @@ def run(
             service.wait_done(spoil_at, 120, LOOK)
             spoil()
             service.wait(
-                lambda: "does not answer, trying on" in service.logs(), f"{case} told", 180, LOOK
+                lambda: "does not answer, retrying" in service.logs(), f"{case} told", 180, LOOK
             )
             done_then = len(service.ledger.boxes()[0])
             threading.Event().wait(seconds)
@@ -96,7 +96,7 @@ def run(
             ]
         finally:
             service.close()
-    told = next(line for line in lines if "does not answer, trying on" in line).split(
+    told = next(line for line in lines if "does not answer, retrying" in line).split(
         " WARNING ", 1
     )[1]
     attempts = max(record.attempts for record in records)

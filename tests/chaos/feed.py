@@ -7,10 +7,12 @@ from typing import Any
 
 import boto3
 
+from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import find_queue
-from producer.plan.job import make_plan, record_job
+from producer.plan.job import make_plan
 from producer.plan.pipeline_file import PipelineFile
+from producer.plan.record import record_job
 from tests.support.service import BLOCK, Service
 
 
@@ -26,8 +28,8 @@ class Feed:
     def __init__(
         self, service: Service, chance: random.Random, waiting: int = 2, twice: float = 0.08
     ):
-        options = {"volume_path": service.path("in"), "chunk_size": BLOCK}
-        plan = make_plan(service.queue, "job", options, PipelineFile.load(service.pipeline))
+        grid = Grid(volume_path=service.path("in"), chunk_size=BLOCK)
+        plan = make_plan(service.queue, "job", grid, PipelineFile.load(service.pipeline))
         record_job(service.ledger, plan.record)
         self._client: Any = boto3.client("sqs")
         self._queue, self._waiting = find_queue(self._client, service.queue), waiting

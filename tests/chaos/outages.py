@@ -115,7 +115,7 @@ def run(
     told = Counter(
         line.split(" WARNING ", 1)[1].split(" does not", 1)[0]
         for line in lines
-        if "does not answer, trying on" in line
+        if "does not answer, retrying" in line
     )
     cloudwatch = told.pop("CloudWatch", 0)
     warnings = sum(" WARNING " in line or " ERROR " in line for line in lines)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from chunkflow_worker.cli.worker import cli
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import create_volume
+from chunkflow_worker.storage.precomputed_info import create_volume
 
 NET = {
     "op": "inference",

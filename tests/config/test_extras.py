@@ -1,4 +1,4 @@
-"""Optional libraries."""
+"""Optional libraries: every operator that needs one names the extra to install."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def test_needs_returns_the_module() -> None:
     assert needs("json", extra="files") is json
 
 
-def test_an_absent_library_is_told_with_the_extra_that_brings_it() -> None:
-    with pytest.raises(
-        ConfigError,
-        match=r'nosuchlibrary: .*not installed\n +pip install "chunkflow-worker\[files\]"',
-    ):
+def test_a_missing_library_is_reported_with_the_extra_that_installs_it() -> None:
+    text = r'nosuchlibrary: .*not installed\n +pip install "chunkflow-worker\[files\]"'
+    with pytest.raises(ConfigError, match=text):
         needs("nosuchlibrary.part", extra="files")
 
 
-def test_a_library_that_lacks_one_of_its_own_is_not_called_absent(tmp_path, monkeypatch) -> None:
+def test_a_library_whose_own_dependency_is_missing_is_not_called_missing(
+    tmp_path, monkeypatch
+) -> None:
     (tmp_path / "brokenlibrary.py").write_text("import nosuchlibrary\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="nosuchlibrary"):
@@ -41,7 +41,8 @@ def test_a_library_that_lacks_one_of_its_own_is_not_called_absent(tmp_path, monk
 SOURCE = Path(chunkflow_worker.__file__).parent
 PYPROJECT = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text())["project"]
 
-# An operator with its least options, and the libraries that it can't open without. Files are named that do not exist.
+# Each operator with its required options, and the libraries that it can't open without.
+# The files do not exist.
 NEEDING = {
     "aggregate-skeleton-fragments": ({"fragments_path": "mem://x"}, "kimimaro osteoid"),
     "connected-components": ({}, "cc3d"),
@@ -85,29 +86,31 @@ CASES += [
 
 
 def block(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    """As if it were not installed."""
+    """Make `library` look as if it were not installed."""
     for name in [n for n in sys.modules if n.partition(".")[0] == library] + [library]:
         monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.mark.parametrize(("name", "options", "library"), CASES)
-def test_an_operator_whose_library_is_absent_says_which_extra_to_install(
+def test_an_operator_whose_library_is_missing_says_which_extra_to_install(
     name, options, library, monkeypatch, tmp_path
 ) -> None:
-    """In one line, when the chain is opened: before the first task."""
+    """In one line, when the chain is opened, which is before the first task."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DISPLAY", ":0")  # napari asks for a screen first
+    monkeypatch.setenv("DISPLAY", ":0")  # napari checks for a screen first
     (tmp_path / "net.py").write_text("")
     (tmp_path / "n.onnx").write_text("")
     operator = find_operator(name)(**options)
     block(monkeypatch, library)
-    with pytest.raises(ConfigError) as told, operator.open(Run(needed_box=lambda box, bounds: box)):
+    run = Run(needed_box=lambda box, bounds: box)
+    with pytest.raises(ConfigError) as refused, operator.open(run):
         pass
-    (fault,) = told.value.faults
+    (fault,) = refused.value.faults
     assert fault.place == library
     (extra,) = re.fullmatch(r'pip install "chunkflow-worker\[(\w+)\]"', fault.cure).groups()
     assert library in providers(extra)
-    assert not [path for path in tmp_path.iterdir() if path.name not in ("net.py", "n.onnx")]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"net.py", "n.onnx"}, "nothing was written"
 
 
 def test_every_operator_that_uses_an_optional_library_is_in_that_test() -> None:
@@ -119,8 +122,8 @@ def test_every_operator_that_uses_an_optional_library_is_in_that_test() -> None:
     assert using <= set(NEEDING)
 
 
-def test_extras_bring_the_libraries_that_they_are_named_for() -> None:
-    asked = {}
+def test_each_extra_installs_the_libraries_that_name_it() -> None:
+    extras = {}
     for path in SOURCE.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if (
@@ -128,72 +131,48 @@ def test_extras_bring_the_libraries_that_they_are_named_for() -> None:
                 and getattr(call.func, "id", "") == "needs"
                 and isinstance(call.args[0], ast.Constant)
             ):
-                asked[call.args[0].value.partition(".")[0]] = call.keywords[0].value.value
-    assert {"h5py", "torch", "zmesh", "tensorstore", "scipy"} <= set(asked)
-    assert {
-        library: extra for library, extra in asked.items() if library not in providers(extra)
-    } == {}
+                library = call.args[0].value.partition(".")[0]
+                extras[library] = call.keywords[0].value.value
+    assert {"h5py", "torch", "zmesh", "tensorstore", "scipy"} <= set(extras)
+    wrong = {name: extra for name, extra in extras.items() if name not in providers(extra)}
+    assert wrong == {}
 
 
-def test_only_libraries_of_the_core_are_imported_without_asking() -> None:
-    """What is imported directly comes with the core, or beside a library that was asked for."""
-    core = {
-        "boto3",
-        "botocore",
-        "celery",
-        "click",
-        "cloudfiles",
-        "cloudvolume",
-        "deflate",
-        "DracoPy",
-        "google",
-        "kombu",
-        "microviewer",
-    }
-    core |= {
-        "numpy",
-        "pydantic",
-        "pydantic_core",
-        "pydantic_settings",
-        "requests",
-        "rich",
-        "vine",
-        "yaml",
-    }
-    asked_for = {
-        "h5py": "load_synapses.py",
-        "zmesh": "multires.py",
-        "moto": "local_aws.py",
-        "pznet": "pznet.py",
-    }
+# Libraries that are installed with the package, without any extra.
+CORE = """
+boto3 botocore celery click cloudfiles cloudvolume deflate DracoPy google kombu microviewer
+numpy pydantic pydantic_core pydantic_settings requests rich vine yaml
+"""
+# Files that import an optional library directly, after `needs` or with an error of their own.
+CHECKED_BEFORE = {
+    "h5py": "load_synapses.py",
+    "zmesh": "multires.py",
+    "moto": "local_aws.py",
+    "pznet": "pznet.py",
+}
+
+
+def test_only_libraries_of_the_core_are_imported_without_needs() -> None:
+    always_there = {*CORE.split(), *sys.stdlib_module_names, "chunkflow_worker"}
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            found = [n.name for n in node.names] if isinstance(node, ast.Import) else []
-            found += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            roots = (
-                {name.partition(".")[0] for name in found}
-                - core
-                - sys.stdlib_module_names
-                - {"chunkflow_worker"}
-            )
-            assert not [root for root in roots if asked_for.get(root) != path.name], path
+            names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            optional = {name.partition(".")[0] for name in names} - always_there
+            assert not [name for name in optional if CHECKED_BEFORE.get(name) != path.name], path
 
 
 @cache
 def providers(extra: str) -> set[str]:
-    """Names of the modules that an extra brings by itself."""
-    brought = {
-        re.split(r"[\[<>=]", line)[0].lower() for line in PYPROJECT["optional-dependencies"][extra]
-    }
-    named = {
+    """Names of the modules that an extra installs itself."""
+    requirements = PYPROJECT["optional-dependencies"][extra]
+    packages = {re.split(r"[\[<>=]", line)[0].lower() for line in requirements}
+    modules = {
         module
         for module, names in packages_distributions().items()
-        if brought & {n.lower() for n in names}
+        if packages & {name.lower() for name in names}
     }
-    named |= brought  # napari need not be installed
-    # CloudVolume's extras bring these.
-    return named | (
-        {"fpzip", "compresso", "crackle", "imagecodecs", "pyspng"}
-        if "cloud-volume" in brought
-        else set()
-    )
+    modules |= packages  # napari may not be installed here
+    if "cloud-volume" in packages:  # its own extras install these
+        modules |= {"fpzip", "compresso", "crackle", "imagecodecs", "pyspng"}
+    return modules

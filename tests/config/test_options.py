@@ -24,7 +24,7 @@ class Sample(Options):
 
 
 def run(*args: str) -> tuple[dict[str, Any], str]:
-    """What the command line gives, and what it prints."""
+    """The options that the command line passes on, and its output."""
     given: dict[str, Any] = {}
 
     @click.pass_context
@@ -63,7 +63,7 @@ def test_options_of_all_kinds() -> None:
     )
 
 
-def test_help_shows_names_defaults_and_sentences() -> None:
+def test_help_shows_names_types_and_sentences() -> None:
     _, output = run("--help")
     for text in (
         "-v, --path TEXT",
@@ -78,28 +78,24 @@ def test_help_shows_names_defaults_and_sentences() -> None:
         assert text in output
 
 
-def test_a_required_option_is_asked_for() -> None:
+def test_a_missing_required_option_is_reported() -> None:
     assert "Missing option '-v' / '--path'" in run()[1]
 
 
 def test_skipped_fields_have_no_option() -> None:
-    assert [o.name for o in click_options(Sample, frozenset({"size", "whole", "fast"}))] == [
-        "path",
-        "mode",
-        "limits",
-        "count",
-        "clip",
-    ]
+    options = click_options(Sample, frozenset({"size", "whole", "fast"}))
+    assert [option.name for option in options] == ["path", "mode", "limits", "count", "clip"]
 
 
-def test_an_unknown_name_is_answered_with_the_likely_one() -> None:
+def test_an_unknown_name_is_reported_with_a_similar_one() -> None:
     (fault,) = faults(path="p", cuont=3)
     assert fault.place == "here.cuont"
     assert fault.cure.startswith("did you mean 'count'? known: path, size")
 
 
-def test_all_faults_are_named() -> None:
-    found = {f.place: str(f) for f in faults(size=[1, 2], mode="c", count=0, limits="x")}
+def test_all_faults_are_reported() -> None:
+    wrong = {"size": [1, 2], "mode": "c", "count": 0, "limits": "x"}
+    found = {fault.place: str(fault) for fault in faults(**wrong)}
     assert set(found) == {"here.path", "here.size", "here.mode", "here.count", "here.limits"}
     assert "is required" in found["here.path"]
     assert "takes three whole numbers, z y x" in found["here.size"]
@@ -122,6 +118,5 @@ def test_options_are_frozen_and_have_a_schema() -> None:
     schema = Sample.model_json_schema()
     assert schema["required"] == ["path"]
     assert schema["properties"]["count"]["minimum"] == 1
-    assert Sample.model_validate(
-        Sample(path="p", size=Vec3(1, 2, 3)).model_dump(mode="json")
-    ).size == Vec3(1, 2, 3)
+    dumped = Sample(path="p", size=Vec3(1, 2, 3)).model_dump(mode="json")
+    assert Sample.model_validate(dumped).size == Vec3(1, 2, 3)

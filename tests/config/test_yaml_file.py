@@ -23,7 +23,10 @@ def faults(tmp_path: Path, content: bytes) -> list[str]:
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "as written on Windows"])
 def test_text_is_utf_8_whatever_the_locale(tmp_path: Path, mark: bytes) -> None:
     (tmp_path / "a.yaml").write_bytes(mark + "path: file://größe/日本".encode())
-    code = "from pathlib import Path; from chunkflow_worker.config.yaml_file import read_yaml; print(ascii(read_yaml(Path('a.yaml'))))"
+    code = (
+        "from pathlib import Path; from chunkflow_worker.config.yaml_file import read_yaml; "
+        "print(ascii(read_yaml(Path('a.yaml'))))"
+    )
     posix = os.environ | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -49,23 +52,23 @@ def test_text_is_utf_8_whatever_the_locale(tmp_path: Path, mark: bytes) -> None:
         (b"{[1]: 2}", "line 1, column 2: is not YAML: found unhashable key"),
     ],
 )
-def test_what_is_not_yaml_is_told_with_its_place(
+def test_text_that_is_not_yaml_is_reported_with_its_place(
     tmp_path: Path, content: bytes, fault: str
 ) -> None:
     (found,) = faults(tmp_path, content)
     assert found.startswith(fault)
 
 
-def test_keys_that_stand_twice_are_all_told(tmp_path: Path) -> None:
+def test_all_keys_that_are_set_twice_are_reported(tmp_path: Path) -> None:
     text = b"a:\n- b: 1\n  b: 2\n- c: {d: 1, d: 2}\na: 3\n"
     assert faults(tmp_path, text) == [
-        "line 5: the key 'a' stands in line 1 already",
-        "line 3: the key 'b' stands in line 2 already",
-        "line 4: the key 'd' stands in line 4 already",
+        "line 5: the key 'a' is already in line 1",
+        "line 3: the key 'b' is already in line 2",
+        "line 4: the key 'd' is already in line 4",
     ]
 
 
-def test_what_is_taken_over_from_elsewhere_may_be_replaced(tmp_path: Path) -> None:
+def test_a_merged_key_may_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(
         "a: &a {b: 1, c: 2}\nd: &d {<<: *a, c: 3}\ne: {<<: *d, <<: *a, b: 4}\nf: [*a, *a]\n"
@@ -73,6 +76,6 @@ def test_what_is_taken_over_from_elsewhere_may_be_replaced(tmp_path: Path) -> No
     assert read_yaml(path)["e"] == {"b": 4, "c": 2}
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="file: cannot be read: No such file or directory"):
         read_yaml(tmp_path / "absent.yaml")

@@ -9,7 +9,8 @@ import sample
 from em_volume import make_volume
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, volume_bounds
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import volume_bounds
 
 
 def test_the_sample_is_made_once(

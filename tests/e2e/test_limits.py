@@ -83,7 +83,7 @@ def test_hung_task_fails_to_be_tried_again_and_the_worker_ends(service: Service)
     hold(service, tasks=2, max_receives=2)
     worker = service.start_worker(in_flight=1, task_time_limit=2)
     assert worker.wait(40) == 71
-    assert "over the limit of 2 s" in service.logs()
+    assert "exceeds the limit of 2 s" in service.logs()
     (failure,) = service.records()
     assert (failure.state, failure.attempts, failure.final) == ("failed", 1, False)
     assert "ended after 2 s" in failure.error
@@ -123,7 +123,7 @@ def test_a_spot_notice_drains_a_worker(service: Service) -> None:
         metadata.notice = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'
         assert worker.wait(20) == 0
     assert (
-        "EC2 takes this spot machine away (terminate at 2026-01-01T00:02:00Z): draining"
+        "EC2 will take this spot machine away (terminate at 2026-01-01T00:02:00Z): draining"
         in service.logs()
     )
     assert receives(service) == {FIRST: (0, 1)}

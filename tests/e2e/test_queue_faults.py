@@ -103,7 +103,7 @@ def test_outage_of_all_of_sqs_while_a_task_ends(worker: Worker) -> None:
     other = send_one(service)
     service.wait(lambda: service.ledger.is_done(other), "a further task done", 60)
     assert process.poll() is None
-    assert service.logs().count("does not answer, trying on") < 12, (
+    assert service.logs().count("does not answer, retrying") < 12, (
         "said once for an outage, not in a flood"
     )
 

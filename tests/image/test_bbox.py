@@ -89,15 +89,15 @@ def test_split_covers_without_overlap(box: BoundingBox, size: Vec3) -> None:
 
 
 @given(boxes, st.builds(Vec3, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)))
-def test_coarse_is_the_smallest_box_of_coarse_voxels_that_covers_it(
+def test_downsample_gives_the_smallest_box_of_large_voxels_that_covers_it(
     box: BoundingBox, factor: Vec3
 ) -> None:
-    coarse = box.coarse(factor)
-    assert coarse.scaled(factor).contains(box)
+    coarse = box.downsample(factor)
+    assert coarse.upsample(factor).contains(box)
     for axis in range(3):
         assert coarse.start[axis] * factor[axis] > box.start[axis] - factor[axis]
         assert coarse.stop[axis] * factor[axis] < box.stop[axis] + factor[axis]
-    assert box.scaled(factor).coarse(factor) == box
+    assert box.upsample(factor).downsample(factor) == box
 
 
 def test_slices_are_relative_to_an_origin() -> None:

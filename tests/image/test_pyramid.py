@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.image.pyramid import coarser
+from chunkflow_worker.image.pyramid import downsample
 
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=4, max_side=7)
 FACTORS = st.builds(Vec3, st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
@@ -21,18 +21,23 @@ OFFSETS = st.builds(Vec3, st.integers(-9, 9), st.integers(-9, 9), st.integers(-9
 
 
 def covered(chunk: Chunk, factor: Vec3) -> dict[tuple[int, ...], list]:
-    """For each channel and global position of a coarse voxel, the fine ones in it in zyx order; one voxel at a time."""
-    found: dict[tuple[int, ...], list] = {}
+    """Values of the fine voxels in zyx order, by channel and global position of a coarse voxel.
+
+    An independent computation, one voxel at a time.
+    """
+    values: dict[tuple[int, ...], list] = {}
     for channel in range(chunk.channels):
         for place in product(*map(range, chunk.array.shape[-3:])):
             coarse = [
                 (p + o) // f for p, o, f in zip(place, chunk.voxel_offset, factor, strict=True)
             ]
-            found.setdefault((channel, *coarse), []).append(chunk.czyx[(channel, *place)].item())
-    return found
+            value = chunk.czyx[(channel, *place)].item()
+            values.setdefault((channel, *coarse), []).append(value)
+    return values
 
 
-def made(chunk: Chunk) -> dict[tuple[int, ...], object]:
+def voxels_of(chunk: Chunk) -> dict[tuple[int, ...], object]:
+    """Its values by channel and global position."""
     places = np.ndindex(chunk.czyx.shape)
     return {
         (c, *(Vec3(z, y, x) + chunk.voxel_offset)): chunk.czyx[c, z, y, x].item()
@@ -48,13 +53,13 @@ def made(chunk: Chunk) -> dict[tuple[int, ...], object]:
     factor=FACTORS,
     offset=OFFSETS,
 )
-def test_integers_become_the_nearest_to_their_mean_and_halves_the_even_one(
+def test_integers_become_their_mean_rounded_with_halves_to_even(
     array, factor: Vec3, offset: Vec3
 ) -> None:
     chunk = Chunk(array, offset)
-    result = coarser(chunk, factor)
+    result = downsample(chunk, factor)
     # round() of a fraction is exact, and rounds halves to even.
-    assert made(result) == {
+    assert voxels_of(result) == {
         at: round(Fraction(sum(v), len(v))) for at, v in covered(chunk, factor).items()
     }
     assert result.dtype == array.dtype
@@ -69,13 +74,13 @@ def test_integers_become_the_nearest_to_their_mean_and_halves_the_even_one(
     factor=FACTORS,
     offset=OFFSETS,
 )
-def test_ids_become_the_most_frequent_and_of_several_the_first(
+def test_ids_become_the_most_frequent_one_and_of_equals_the_first(
     array, factor: Vec3, offset: Vec3
 ) -> None:
     chunk = Chunk(array, offset, layer_type="segmentation")
-    result = coarser(chunk, factor)
-    # Counter.most_common keeps the order of first sight among equals.
-    assert made(result) == {
+    result = downsample(chunk, factor)
+    # Counter.most_common keeps the order of insertion among equal counts.
+    assert voxels_of(result) == {
         at: Counter(v).most_common(1)[0][0] for at, v in covered(chunk, factor).items()
     }
     assert result.dtype == array.dtype
@@ -84,19 +89,19 @@ def test_ids_become_the_most_frequent_and_of_several_the_first(
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_fractions_are_averaged_per_channel(dtype: type) -> None:
     array = np.random.default_rng(1).random((3, 6, 7, 8)).astype(dtype)
-    result = coarser(Chunk(array), Vec3(1, 2, 2))
+    result = downsample(Chunk(array), Vec3(1, 2, 2))
     expected = {
         at: float(np.mean(np.float64(v))) for at, v in covered(Chunk(array), Vec3(1, 2, 2)).items()
     }
-    assert made(result) == pytest.approx(expected, rel=2 * float(np.finfo(dtype).eps))
+    assert voxels_of(result) == pytest.approx(expected, rel=2 * float(np.finfo(dtype).eps))
     assert result.dtype == dtype
     assert result.array.shape == (3, 6, 4, 4)
 
 
-def test_place_and_voxel_size_follow_an_anisotropic_factor() -> None:
+def test_position_and_voxel_size_follow_an_anisotropic_factor() -> None:
     bounds = BoundingBox.parse("2-9_-6-20_4-31")
     chunk = Chunk(np.zeros((7, 6, 4), np.uint8), Vec3(2, -6, 4), (40.0, 8.0, 4.0), "image", bounds)
-    result = coarser(chunk, Vec3(1, 3, 2))
+    result = downsample(chunk, Vec3(1, 3, 2))
     assert (result.bbox, result.voxel_size) == (
         BoundingBox.parse("2-9_-2-0_2-4"),
         (40.0, 24.0, 8.0),
@@ -106,26 +111,28 @@ def test_place_and_voxel_size_follow_an_anisotropic_factor() -> None:
 
 def test_a_factor_of_one_changes_nothing() -> None:
     array = np.random.default_rng(0).integers(0, 9, (3, 4, 5), np.uint8)
-    assert np.array_equal(coarser(Chunk(array), Vec3(1, 1, 1)).array, array)
+    assert np.array_equal(downsample(Chunk(array), Vec3(1, 1, 1)).array, array)
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.int64, bool])
 def test_large_integers_hold_ids_whatever_their_layer_type(dtype: type) -> None:
     values = np.array([[[0, 1], [1, 1]]], dtype)
-    assert coarser(Chunk(values), Vec3(1, 2, 2)).array.tolist() == [[[1]]]
+    assert downsample(Chunk(values), Vec3(1, 2, 2)).array.tolist() == [[[1]]]
 
 
 def test_a_chunk_that_cuts_a_coarse_voxel_inside_the_image_is_refused() -> None:
-    """Its neighbour would hold another part of that voxel, and both would be wrong."""
+    """Its neighbour would hold another part of that voxel, and both results would be wrong."""
     bounds = BoundingBox.parse("0-9_0-9_0-9")
     chunk = Chunk(np.zeros((9, 9, 5), np.uint8), Vec3(0, 0, 0), bounds=bounds)
     with pytest.raises(ChunkMismatch, match=r"multiples of \[2, 2, 2\], for example 0-9_0-9_0-6"):
-        coarser(chunk, Vec3(2, 2, 2))
-    assert coarser(chunk, Vec3(2, 2, 1)).array.shape == (5, 5, 5)
+        downsample(chunk, Vec3(2, 2, 2))
+    assert downsample(chunk, Vec3(2, 2, 1)).array.shape == (5, 5, 5)
     with pytest.raises(ChunkMismatch, match="cuts voxels"):
-        coarser(Chunk(np.zeros((9, 9, 4), np.uint8), Vec3(0, 0, 5), bounds=bounds), Vec3(2, 2, 2))
+        downsample(
+            Chunk(np.zeros((9, 9, 4), np.uint8), Vec3(0, 0, 5), bounds=bounds), Vec3(2, 2, 2)
+        )
 
 
 def test_a_segmentation_of_fractions_is_refused() -> None:
     with pytest.raises(ChunkMismatch, match="whole numbers, and this one is float32"):
-        coarser(Chunk(np.zeros((2, 2, 2), np.float32), layer_type="segmentation"), Vec3(2, 2, 2))
+        downsample(Chunk(np.zeros((2, 2, 2), np.float32), layer_type="segmentation"), Vec3(2, 2, 2))

@@ -102,9 +102,36 @@ def test_boxes_are_a_sequence() -> None:
     assert boxes[1:3] == [boxes[1], boxes[2]]
     assert boxes[3] in boxes
     assert BoundingBox.parse("0-2_0-2_1-3") not in boxes
+    text: object = "0-2_0-2_0-2"
+    assert text not in boxes
     for outside in (8, -9):
         with pytest.raises(IndexError):
             boxes[outside]
+
+
+@given(vectors, sizes, chunks, st.booleans(), st.data())
+def test_the_index_of_a_box_is_its_place_in_the_list(
+    start: Vec3, size: Vec3, chunk: Vec3, whole: bool, data: st.DataObject
+) -> None:
+    grid = Grid(roi_start=start, roi_size=size, chunk_size=chunk, respect_chunk_size=whole)
+    boxes = list(grid.boxes())
+    first = data.draw(st.integers(0, len(boxes) - 1))
+    last = data.draw(st.integers(first + 1, len(boxes)))
+    part = grid.model_copy(update={"task_index_start": first, "task_index_stop": last}).boxes()
+    places = [part.index_of(box) for box in boxes]
+    assert places == [None] * first + list(range(last - first)) + [None] * (len(boxes) - last)
+
+
+@given(regions, regions, chunks, st.booleans())
+def test_a_box_that_is_not_in_the_list_has_no_index(
+    region: BoundingBox, other: BoundingBox, chunk: Vec3, whole: bool
+) -> None:
+    boxes = Grid(
+        roi_start=region.start, roi_stop=region.stop, chunk_size=chunk, respect_chunk_size=whole
+    ).boxes()
+    near = [other.shift(box.start - other.start) for box in boxes]
+    for box in [other, *near, *(box.shift((0, 1, 0)) for box in boxes)]:
+        assert (boxes.index_of(box) is None) == (box not in list(boxes))
 
 
 def test_a_million_boxes_cost_nothing_before_they_are_asked_for() -> None:
@@ -130,7 +157,8 @@ def test_regions_of_a_volume(options: dict[str, Any], boxes: int) -> None:
 
 
 def test_without_a_volume_the_stop_and_both_indices_count() -> None:
-    """Named defect of the peer: without a volume --roi-stop was overwritten, and --task-index-stop alone was ignored."""
+    """Named defect of the peer, without a volume: it overwrote --roi-stop, and ignored
+    --task-index-stop unless --task-index-start was given too."""
     options: dict[str, Any] = {"chunk_size": (10, 10, 10), "roi_stop": (100, 100, 100)}
     assert len(Grid(**options).boxes()) == 1000
     assert len(Grid(**options, task_index_stop=7).boxes()) == 7
@@ -158,7 +186,7 @@ def test_faults_name_the_option(options: dict[str, Any], place: str) -> None:
     assert place in [fault.place for fault in caught.value.faults]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(ConfigError, match="3 faults"):
         Grid(
             chunk_size=(0, 1, 1), roi_stop=(1, 1, 1), roi_size=(1, 1, 1), task_index_start=-1

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, default_path
 from chunkflow_worker.storage.files import Files
@@ -95,6 +96,13 @@ def test_jobs_come_oldest_first(ledger: Ledger) -> None:
     ledger.write_job(JobRecord(job="b", queue="q", tasks=2, enqueued="2026-04-01"))
     assert [(job.job, job.tasks) for job in ledger.jobs()] == [("a", 1), ("c", 1), ("b", 2)]
     assert ledger.boxes() == (set(), set())
+
+
+@pytest.mark.parametrize("change", [{"grid": {"unknown": 1}}, {"bounds": "nonsense"}, {"grid": {}}])
+def test_a_job_record_that_cannot_be_read_is_reported(change: dict[str, Any]) -> None:
+    job = JobRecord.model_validate({"job": "j", "queue": "q", "tasks": 1} | change)
+    with pytest.raises(ConfigError):
+        job.boxes()
 
 
 @pytest.mark.parametrize(

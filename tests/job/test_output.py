@@ -11,6 +11,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
 
+
 @pytest.mark.parametrize("respect", [True, False])
 def test_membership_is_that_of_the_list(respect: bool) -> None:
     grid = Grid.model_validate(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,10 +11,37 @@ from chunkflow_worker.machine.memory import cgroup_limit, resident_bytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_resident_memory_grows_with_what_is_held() -> None:
+def test_resident_memory_grows_with_an_array() -> None:
     before = resident_bytes()
     held = np.ones(50_000_000, np.uint8)
     assert resident_bytes() - before > 0.9 * held.nbytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_children_and_their_children_counts() -> None:
+    hold = "a = bytearray(b'x') * 40_000_000; print(flush=True); input()"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    before = resident_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        during = resident_bytes()
+        child.communicate(b"\n")
+    assert during - before > 40_000_000
+
+
+def test_the_smallest_limit_of_all_levels_applies(tmp_path: Path) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("3:cpu:/x\n4:memory:/a/b\n0::/c\n")
+    limits = {"memory/a/b": 3000, "memory/a": 2000, "memory": 5000, "c": 4000, "x": 1}
+    for folder, limit in limits.items():
+        place = tmp_path / "cgroup" / folder
+        place.mkdir(parents=True, exist_ok=True)
+        name = "memory.max" if folder == "c" else "memory.limit_in_bytes"
+        (place / name).write_text(f"{limit}\n")
+    assert cgroup_limit(tmp_path, tmp_path / "cgroup") == 2000, "x limits no memory"
 
 
 @pytest.mark.parametrize(
@@ -26,7 +54,7 @@ def test_resident_memory_grows_with_what_is_held() -> None:
         ("4:memory:/", "memory/memory.limit_in_bytes", "9223372036854771712", None),
     ],
 )
-def test_the_limit_is_that_of_the_cgroup(
+def test_the_limit_is_read_from_the_cgroup(
     tmp_path: Path, line: str, file: str, text: str, limit: int | None
 ) -> None:
     (tmp_path / "proc" / "self").mkdir(parents=True)
@@ -37,5 +65,5 @@ def test_the_limit_is_that_of_the_cgroup(
     assert cgroup_limit(tmp_path / "proc", tmp_path / "cgroup") == limit
 
 
-def test_no_cgroup_is_no_limit(tmp_path: Path) -> None:
+def test_without_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
     assert cgroup_limit(tmp_path, tmp_path) is None

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import create_volume
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_operators_before_and_behind_it_get_the_voxels_around_their_box(
         for task in run_tiles(size, chain):
             assert task.bbox is not None
             chunk = task.chunk_to_save("chunk")
-            assert chunk.bbox == task.bbox.coarse(Vec3(2, 2, 2))
+            assert chunk.bbox == task.bbox.downsample(Vec3(2, 2, 2))
             assert (
                 np.abs(chunk.array - expected[chunk.bbox.slices()]).max() <= 1
             )  # a half may round either way
@@ -142,7 +142,7 @@ def test_the_fine_chunk_goes_on_beside_it(volumes: tuple[str, str]) -> None:
     for task in run_tiles(Vec3(16, 16, 16), [load, small, smooth]):
         assert task.bbox is not None
         fine, coarse = task.chunk_to_save("chunk"), task.chunk_to_save("small")
-        assert (fine.bbox, coarse.bbox) == (task.bbox, task.bbox.coarse(Vec3(2, 2, 2)))
+        assert (fine.bbox, coarse.bbox) == (task.bbox, task.bbox.downsample(Vec3(2, 2, 2)))
         assert np.abs(fine.array - expected[fine.bbox.slices()]).max() <= 1
         assert np.array_equal(coarse.array, SMALL[coarse.bbox.slices()])
 

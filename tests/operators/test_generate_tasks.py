@@ -32,7 +32,7 @@ def test_bounds_are_read_through_a_public_link(monkeypatch: pytest.MonkeyPatch) 
         asked.append(path)
         return BoundingBox.parse("0-8_0-16_0-16")
 
-    monkeypatch.setattr("chunkflow_worker.storage.precomputed.volume_bounds", bounds)
+    monkeypatch.setattr("chunkflow_worker.storage.precomputed_info.volume_bounds", bounds)
     for public in (True, False):
         list(
             GenerateTasks(

@@ -157,7 +157,7 @@ def test_load_reads_yaml_and_names_the_file_in_errors(tmp_path: Path) -> None:
 def test_a_chain_that_says_an_option_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("operators:\n- op: create-chunk\n  op: threshold\n")
-    with pytest.raises(ConfigError, match="line 3: the key 'op' stands in line 2 already"):
+    with pytest.raises(ConfigError, match="line 3: the key 'op' is already in line 2"):
         Pipeline.load(path)
 
 

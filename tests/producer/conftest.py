@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, find_queue, make_client
 from producer.send.queue import create_queue
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the shell of the tests says of queues and ledgers does not count."""
+    """Hide the queue, pipeline and ledger that the shell of the tests may have set."""
     for name in ("CHUNKFLOW_QUEUE", "CHUNKFLOW_PIPELINE", "CHUNKFLOW_LEDGER"):
         monkeypatch.delenv(name, raising=False)
 
@@ -51,22 +51,3 @@ def take_all(client: Any) -> Callable[[str], list[str]]:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     return Ledger(str(tmp_path / "log"))
-
-
-@pytest.fixture
-def write_record(ledger: Ledger) -> Callable[..., None]:
-    """Writes what a worker would write of a box."""
-
-    def write(bbox: str, state: str = "done", finished: str = "") -> None:
-        fields = {
-            "bbox": bbox,
-            "job": "j",
-            "task_id": "1",
-            "state": state,
-            "attempts": 1,
-            "worker": "w",
-            "finished": finished,
-        }
-        ledger.write(Record.model_validate(fields))
-
-    return write

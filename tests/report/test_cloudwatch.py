@@ -20,24 +20,25 @@ DONE = TaskFinished("job", BOX, "done", 2.0, 64, {"load": 0.5, "net": 1.25}, "GP
 class Client:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
-        self.away = False
-        self.asked = threading.Event()
+        self.fails = False
+        self.called = threading.Event()
 
     def put_metric_data(self, **request: Any) -> None:
-        self.asked.set()
-        if self.away:
+        self.called.set()
+        if self.fails:
             raise EndpointConnectionError(endpoint_url="http://127.0.0.1")
         self.requests.append(request)
 
     def sent(self) -> list[tuple[str, float, dict[str, str]]]:
-        data = [d for r in self.requests for d in r["MetricData"]]
+        """Name, value and dimensions of all metric values, in their order."""
         return [
-            (d["MetricName"], d["Value"], {x["Name"]: x["Value"] for x in d["Dimensions"]})
-            for d in data
+            (v["MetricName"], v["Value"], {d["Name"]: d["Value"] for d in v["Dimensions"]})
+            for request in self.requests
+            for v in request["MetricData"]
         ]
 
 
-def test_a_finished_task_gives_all_its_metrics_with_their_dimensions() -> None:
+def test_a_finished_task_sends_all_its_metrics_with_their_dimensions() -> None:
     client = Client()
     metrics = CloudWatch(client, "name", interval_seconds=0.01)
     metrics(DONE)
@@ -55,7 +56,7 @@ def test_a_finished_task_gives_all_its_metrics_with_their_dimensions() -> None:
     assert all(r["Namespace"] == "name" for r in client.requests)
 
 
-def test_skipped_failed_and_retried_are_counted_apart() -> None:
+def test_skipped_failed_and_retried_tasks_are_counted_separately() -> None:
     client = Client()
     metrics = CloudWatch(client, "name", interval_seconds=0.01)
     metrics(TaskFinished("job", BOX, "skipped", 1.0, 64, {}, ""))
@@ -63,50 +64,43 @@ def test_skipped_failed_and_retried_are_counted_apart() -> None:
     metrics(TaskFailed("job", BOX, 2, True, "away", ""))
     metrics.close()
     names = Counter(name for name, _, _ in client.sent())
-    assert (
-        names["TasksSkipped"],
-        names["TasksRetried"],
-        names["TasksFailed"],
-        names["TasksSucceeded"],
-    ) == (1, 1, 1, 0)
+    counts = [names[f"Tasks{end}"] for end in ("Skipped", "Retried", "Failed", "Succeeded")]
+    assert counts == [1, 1, 1, 0]
 
 
-def test_the_page_tells_each_metric_with_its_unit() -> None:
+def test_the_documentation_names_each_metric_with_its_unit() -> None:
     client = Client()
     metrics = CloudWatch(client, "name", interval_seconds=0.01)
-    for event in (
-        DONE,
-        replace(DONE, state="skipped"),
-        *(TaskFailed("job", BOX, 1, final, "why", "") for final in (True, False)),
-    ):
-        metrics(event)
+    metrics(DONE)
+    metrics(replace(DONE, state="skipped"))
+    for final in (True, False):
+        metrics(TaskFailed("job", BOX, 1, final, "why", ""))
     metrics.close()
     sent = {d["MetricName"]: d["Unit"] for r in client.requests for d in r["MetricData"]}
-    page = (
-        (ROOT / "docs" / "service.md").read_text().partition("## Metrics")[2].partition("\n## ")[0]
-    )
-    rows = re.findall(r"^\| (`.*`) \| (\S+) \|", page, re.MULTILINE)
-    assert {name: unit for names, unit in rows for name in re.findall(r"`(\w+)`", names)} == sent
+    page = (ROOT / "docs" / "service.md").read_text()
+    section = page.partition("## Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*`) \| (\S+) \|", section, re.MULTILINE)
+    named = {name: unit for names, unit in rows for name in re.findall(r"`(\w+)`", names)}
+    assert named == sent
 
 
-def test_nothing_is_lost_while_cloudwatch_is_away() -> None:
+def test_no_value_is_lost_in_an_outage_of_cloudwatch() -> None:
     client = Client()
-    client.away = True
+    client.fails = True
     metrics = CloudWatch(client, "name", interval_seconds=0.01)
     for _ in range(300):
         metrics(DONE)
-    assert client.asked.wait(5)
-    client.away = False
+    assert client.called.wait(5)
+    client.fails = False
     metrics.close()
     assert len(client.sent()) == 1800
-    assert max(len(r["MetricData"]) for r in client.requests) <= 1000, (
-        "CloudWatch's limit of values a request"
-    )
+    largest = max(len(r["MetricData"]) for r in client.requests)
+    assert largest <= 1000, "CloudWatch's limit of values per request"
 
 
-def test_closing_is_bounded_and_says_what_was_not_sent(caplog: Any) -> None:
+def test_closing_logs_how_many_values_were_not_sent(caplog: Any) -> None:
     client = Client()
-    client.away = True
+    client.fails = True
     metrics = CloudWatch(client, "name", interval_seconds=0.01)
     metrics(DONE)
     metrics.close(seconds=5)
@@ -114,12 +108,17 @@ def test_closing_is_bounded_and_says_what_was_not_sent(caplog: Any) -> None:
     assert caplog.text.count("does not answer") == 1
 
 
-def test_what_a_hanging_request_carries_counts_as_not_sent(caplog: Any) -> None:
-    client, hangs = Client(), threading.Event()
-    client.put_metric_data = lambda **request: (client.asked.set(), hangs.wait(20))  # type: ignore[method-assign]
+def test_values_of_a_request_that_hangs_count_as_not_sent(caplog: Any) -> None:
+    client, done = Client(), threading.Event()
+
+    def hang(**request: Any) -> None:
+        client.called.set()
+        done.wait(20)
+
+    client.put_metric_data = hang  # type: ignore[method-assign]
     metrics = CloudWatch(client, "name", interval_seconds=0.01)
     metrics(DONE)
-    assert client.asked.wait(10)
+    assert client.called.wait(10)
     metrics.close(seconds=0.1)
-    hangs.set()
+    done.set()
     assert "6 metric values were not sent" in caplog.text

@@ -11,9 +11,9 @@ from chunkflow_worker.report.excerpt import LINES, log_excerpt, traceback_lines
 log = logging.getLogger("somebody's library")
 
 
-def test_the_last_lines_of_this_thread_are_kept_and_nothing_after_the_block() -> None:
+def test_the_last_lines_of_this_thread_are_kept_until_the_block_ends() -> None:
     with log_excerpt() as lines:
-        other = threading.Thread(target=log.warning, args=("of another task",))
+        other = threading.Thread(target=log.warning, args=("from another thread",))
         other.start()
         other.join()
         for i in range(LINES + 5):
@@ -50,5 +50,5 @@ def test_unexpected_errors_have_a_traceback() -> None:
 @pytest.mark.parametrize(
     "error", [RetryableError("on purpose"), raised_from(ConfigError.one("a", "b", "c"))]
 )
-def test_errors_on_purpose_have_none(error: Exception) -> None:
+def test_errors_that_are_raised_on_purpose_have_none(error: Exception) -> None:
     assert traceback_lines(error) == []

@@ -5,7 +5,7 @@ import pytest
 from chunkflow_worker.report.outage import Outage
 
 
-def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage("SQS")
     outage.answered()
     for _ in range(5):
@@ -15,6 +15,6 @@ def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
     outage.answered()
     assert not outage.is_on
     assert [r.getMessage() for r in caplog.records] == [
-        "SQS does not answer, trying on: OSError: gone",
+        "SQS does not answer, retrying: OSError: gone",
         "SQS answers again, after 0 s",
     ]

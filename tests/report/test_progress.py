@@ -5,14 +5,16 @@ import sys
 
 import pytest
 
-from chunkflow_worker.report.progress import duration_text, progress
+from chunkflow_worker.report.progress import boxes_text, duration_text, progress
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_without_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_there_is_a_line_for_each_tenth(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with progress(1000, "sent") as show:
         for done in range(1001):
             show(done, "some note")
@@ -22,7 +24,7 @@ def test_without_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[st
     assert 10 <= len(shown) <= 12
 
 
-def test_without_a_terminal_a_line_after_ten_seconds(
+def test_without_a_terminal_there_is_a_line_after_ten_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(100))
@@ -33,7 +35,7 @@ def test_without_a_terminal_a_line_after_ten_seconds(
     assert lines(capsys) == ["done 1 of 1000 (0%)"] * 3
 
 
-def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -46,6 +48,13 @@ def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         show(20, "3 min [left]")
     for text in ("sent", "20/20", "100%", "3 min [left]", "━"):
         assert text in terminal.getvalue()
+
+
+def test_a_total_that_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(None, "read") as show:
+        show(3, "")
+        show(4, "so soon that no line is due")
+    assert lines(capsys) == ["read 3"]
 
 
 @pytest.mark.parametrize(
@@ -61,3 +70,7 @@ def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_one_box_and_several_boxes() -> None:
+    assert [boxes_text(n) for n in (0, 1, 2)] == ["0 boxes", "1 box", "2 boxes"]

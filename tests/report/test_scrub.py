@@ -13,7 +13,8 @@ SECRET = "wJalrXUtnFEMI/K7MDENG"
 @pytest.mark.parametrize(
     "text",
     [
-        f"https://b.s3.amazonaws.com/k?X-Amz-Credential=a%2F{SECRET}&X-Amz-Signature={SECRET}&X-Amz-Expires=5",
+        f"https://b.s3.amazonaws.com/k?X-Amz-Credential=a%2F{SECRET}&X-Amz-Expires=5",
+        f"https://b.s3.amazonaws.com/k?X-Amz-Signature={SECRET}&X-Amz-Expires=5",
         f"?X-Amz-Security-Token={SECRET}",
         f"{{'Authorization': 'AWS4-HMAC-SHA256 Credential=x, Signature={SECRET}'}}",
         f"Authorization: Basic {SECRET}",
@@ -29,10 +30,10 @@ def test_credentials_are_hidden(text: str) -> None:
     assert "***" in scrub(text)
 
 
-def test_access_keys_are_hidden_and_all_else_is_kept() -> None:
+def test_access_keys_are_hidden_and_all_other_text_is_kept() -> None:
     assert scrub("key AKIAIOSFODNN7EXAMPLE is bad") == "key *** is bad"
     assert scrub("ASIAIOSFODNN7EXAMPLE") == "***"
-    plain = "load on 0-4_0-4_0-8: s3://bucket/em: OSError: connection to http://127.0.0.1:5000/ failed, 3 left"
+    plain = "load on 0-4_0-4_0-8: s3://bucket/em: OSError: http://127.0.0.1:5000/ failed, 3 left"
     assert scrub(plain) == plain
 
 
@@ -50,13 +51,11 @@ def test_log_lines_and_tracebacks_are_scrubbed() -> None:
     assert SECRET not in stream.getvalue()
 
 
-def test_the_process_s_own_secrets_are_hidden_wherever_they_stand(
+def test_the_secrets_of_this_process_are_hidden_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "local")
-    assert (
-        scrub(f"no luck with {SECRET}, nor with wJalrXUtnFEMI%2FK7MDENG")
-        == "no luck with ***, nor with ***"
-    )
+    text = f"no luck with {SECRET}, nor with wJalrXUtnFEMI%2FK7MDENG"
+    assert scrub(text) == "no luck with ***, nor with ***"
     assert scrub("the local disk") == "the local disk"

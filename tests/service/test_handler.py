@@ -15,8 +15,8 @@ from chunkflow_worker.errors import (
     PipelineMismatch,
     Preempted,
     RetryableError,
-    StorageAway,
     StorageFull,
+    StorageOutage,
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
@@ -196,7 +196,7 @@ def test_an_outage_that_goes_on_is_no_failure(
     handler: Handler, chain: Chain, seen: list[Any], tmp_path: Path
 ) -> None:
     chain.error = StorageFull("out: no space left")
-    with pytest.raises(StorageAway, match="no space left"):
+    with pytest.raises(StorageOutage, match="no space left"):
         replace(handler, patience=Patience(str(tmp_path), [], hold_seconds=0)).handle(delivery())
     assert handler.ledger.boxes() == (set(), set())
     assert [type(e) for e in seen] == [TaskStarted]

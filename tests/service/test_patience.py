@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow_worker.errors import Preempted, StorageAway, StorageFull, StorageUnavailable
+from chunkflow_worker.errors import Preempted, StorageFull, StorageOutage, StorageUnavailable
 from chunkflow_worker.service import patience as module
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.storage.files import Files
@@ -60,7 +60,7 @@ def test_an_outage_is_waited_out_and_told_once(
     assert patience.outlast(storage.work, nothing) == "done"
     assert (storage.tries, storage.asked) == (2, 5)
     first, last = (record.getMessage() for record in caplog.records)
-    assert first == "storage does not answer, trying on: StorageUnavailable: in: away"
+    assert first == "storage does not answer, retrying: StorageUnavailable: in: away"
     assert last.startswith("storage answers again, after")
     assert not list((tmp_path / "log").iterdir()), "the probe leaves nothing"
 
@@ -71,14 +71,14 @@ def test_work_that_fails_though_storage_answers_fails_for_good_after_a_second_tr
     storage.errors = [StorageUnavailable("block 7: damaged")] * 5
     with pytest.raises(StorageUnavailable, match="block 7") as caught:
         patience.outlast(storage.work, nothing)
-    assert not isinstance(caught.value, StorageAway)
+    assert not isinstance(caught.value, StorageOutage)
     assert storage.tries == 2
     assert not caplog.records, "no outage"
 
 
 def test_an_endless_outage_ends_the_wait_at_no_cost(storage: Storage, tmp_path: Path) -> None:
     storage.errors, storage.away = [StorageUnavailable("away")], 10**9
-    with pytest.raises(StorageAway, match="away"):
+    with pytest.raises(StorageOutage, match="away"):
         Patience(str(tmp_path), [], hold_seconds=0.1).outlast(storage.work, nothing)
     assert storage.tries == 1, "while storage is away, the work isn't tried"
 

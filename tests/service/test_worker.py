@@ -20,8 +20,8 @@ from chunkflow_worker.errors import (
     OutOfMemory,
     Preempted,
     RetryableError,
-    StorageAway,
     StorageFull,
+    StorageOutage,
     TaskTooLong,
 )
 from chunkflow_worker.job.delivery import Delivery
@@ -246,7 +246,7 @@ def test_what_can_never_succeed_is_a_dead_letter_at_once(
     assert len(sqs.bodies(queue.dead_letter_url)) == 1
 
 
-@pytest.mark.parametrize("error", [Preempted("stop"), StorageAway("away for long")])
+@pytest.mark.parametrize("error", [Preempted("stop"), StorageOutage("away for long")])
 def test_what_is_not_the_fault_of_the_task_costs_it_no_attempt(
     make_worker: Callable[..., Worker],
     sqs: StubSqs,
@@ -399,11 +399,11 @@ def test_a_spot_notice_drains_the_worker(
 ) -> None:
     told = threading.Event()
 
-    def await_notice(notify: Callable[[str], None], stop: threading.Event) -> None:
+    def wait_for_notice(notify: Callable[[str], None], stop: threading.Event) -> None:
         notify("terminate at noon")
         told.set()
 
-    monkeypatch.setattr(module, "await_notice", await_notice)
+    monkeypatch.setattr(module, "wait_for_notice", wait_for_notice)
     make_worker(spot_notice=True)
     assert told.wait(10)
     assert process.stops_asked_for == 1

@@ -22,7 +22,7 @@ def test_a_flag_is_an_empty_file_named_by_its_box(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["done_", "sub/", "./sub/done_", ""])
-def test_prefixes_are_relative_to_where_one_is(
+def test_prefixes_are_relative_to_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -55,7 +55,7 @@ def test_flags_in_object_storage_are_seen_by_all_workers(
         Flags("s3://no-such-bucket-at-all/x").mark(BOX)
 
 
-def test_what_has_no_name_is_refused() -> None:
+def test_without_a_box_there_is_no_name() -> None:
     with pytest.raises(ConfigError, match="there is no box"):
         Flags("a").size(None)
     with pytest.raises(ConfigError, match="leaves nothing of a box"):

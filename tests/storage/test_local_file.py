@@ -1,4 +1,4 @@
-"""Names of local files, and writing them whole."""
+"""Local files: their names, errors when one is read, and writes of whole files."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
+from chunkflow_worker.errors import (
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+    StorageFull,
+    StorageUnavailable,
+)
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Run, find_operator
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
     file_to_read,
+    in_folder,
     local_name,
     reading,
+    storage_error,
     task_file,
 )
 
@@ -38,19 +46,24 @@ def test_a_name_without_the_ending_is_completed_by_the_box(name: str, file: str)
     assert task_file(name, BOX, ".tif", ".tiff") == Path(file)
 
 
-def test_a_file_that_is_there_is_read_whatever_its_ending(tmp_path: Path) -> None:
+def test_a_file_that_exists_is_read_whatever_its_ending(tmp_path: Path) -> None:
     """Named by the peer's tutorial: load-h5 --file-name sample_A.hdf."""
     file = tmp_path / "sample_A.hdf"
     named = Path(f"{file}{BOX}.h5")
     assert file_to_read(str(file), BOX, ".h5") == named
     file.touch()
     assert file_to_read(str(file), BOX, ".h5") == file_to_read(str(file), None, ".h5") == file
-    assert task_file(str(file), BOX, ".h5") == named  # what is written goes by its ending alone
+    assert task_file(str(file), BOX, ".h5") == named  # a file to write depends on its ending only
 
 
 def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     assert local_name("~/em.h5") == "/home/ada/em.h5"
+
+
+def test_a_folder_as_a_prefix_gets_a_slash(tmp_path: Path) -> None:
+    assert in_folder(str(tmp_path)) == in_folder(f"{tmp_path}/") == f"{tmp_path}/"
+    assert in_folder(f"{tmp_path}/em_") == f"{tmp_path}/em_"
 
 
 def test_a_prefix_without_a_box_is_refused() -> None:
@@ -59,7 +72,7 @@ def test_a_prefix_without_a_box_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["s3://bucket/a.h5", "file:///a.h5"])
-def test_an_address_is_no_local_name(name: str) -> None:
+def test_an_address_is_not_a_local_name(name: str) -> None:
     with pytest.raises(ValueError, match="without a protocol"):
         local_name(name)
 
@@ -88,7 +101,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_worth_another_try(tmp_path: Path) -> None:
+def test_a_full_disk_is_retryable(tmp_path: Path) -> None:
     def fill() -> None:
         with atomic_file(tmp_path / "a") as part:
             part.write_text("half")
@@ -99,7 +112,7 @@ def test_a_full_disk_is_worth_another_try(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_parent_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with (
         pytest.raises(StorageUnavailable, match="a/b cannot be written: Not a directory"),
@@ -109,7 +122,7 @@ def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "told", "text"),
+    ("raised", "reported", "text"),
     [
         (FileNotFoundError(errno.ENOENT, "x"), DataMissing, "there is no file a.h5"),
         (IsADirectoryError(errno.EISDIR, "x"), DataMissing, "there is no file a.h5"),
@@ -120,10 +133,10 @@ def test_a_parent_that_is_a_file_is_told(tmp_path: Path) -> None:
         (MemoryError("full"), MemoryError, "^full$"),
     ],
 )
-def test_what_a_library_raises_is_told_by_its_fate(
-    raised: Exception, told: type[Exception], text: str
+def test_errors_of_a_library_are_translated(
+    raised: Exception, reported: type[Exception], text: str
 ) -> None:
-    with pytest.raises(told, match=text), reading(Path("a.h5"), "HDF5"):
+    with pytest.raises(reported, match=text), reading(Path("a.h5"), "HDF5"):
         raise raised
 
 
@@ -148,13 +161,25 @@ def test_one_file_is_not_written_for_two_boxes() -> None:
     ],
 )
 def test_workers_refuse_one_file_for_all_boxes(name: str, options: dict[str, str]) -> None:
-    """Each would write its own boxes there, and know nothing of the others."""
+    """Each of them would overwrite the boxes of the others."""
     ((option, value),) = options.items()
     run = Run(needed_box=lambda box, bounds: box, recorded=True)
-    with pytest.raises(
-        ConfigError,
-        match=f"(?s){option}.*'{value}'.*workers would overwrite it.*as a prefix it names",
-    ):
+    text = f"(?s){option}.*'{value}'.*workers would overwrite it.*as a prefix it names"
+    with pytest.raises(ConfigError, match=text):
         find_operator(name)(**options).open(run).__enter__()
     with find_operator(name)(**{option: "prefix_"}).open(run):
         pass
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (OSError(errno.ENOSPC, "x"), StorageFull),
+        (OSError(errno.EDQUOT, "x"), StorageFull),
+        (OSError(errno.EROFS, "x"), StorageFull),
+        (OSError(errno.EIO, "x"), StorageUnavailable),
+        (ValueError("x"), StorageUnavailable),
+    ],
+)
+def test_a_full_or_read_only_disk_has_its_own_error(cause: Exception, kind: type) -> None:
+    assert type(storage_error("text", cause)) is kind

@@ -21,7 +21,8 @@ from chunkflow_worker.cli import chunkflow
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import create_volume
 from producer.cli import main as run_producer
 from tests.support.commands import run_command
 from tests.support.forked import AnyWorker, ForkedWorker

@@ -17,7 +17,8 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.patience import Patience
-from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import create_volume
 from tests.support.flaky_volume import FlakyVolume
 
 BOX = BoundingBox.parse("0-16_0-32_0-32")

@@ -21,7 +21,7 @@ from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
-from chunkflow_worker.view.neuroglancer import GREY, PROBABILITY, RGB, served
+from chunkflow_worker.view.neuroglancer import GREY, PROBABILITY, RGB, serve
 
 Draw = Callable[[Any, int, int], np.ndarray]
 OFFSET, VOXEL_SIZE = Vec3(-10, 100, 1000), (40.0, 8.0, 4.0)
@@ -50,22 +50,20 @@ def source_of(viewer: Any, name: str) -> dict[str, Any]:
 
 
 def shown(viewer: Any, name: str) -> tuple[dict[str, Any], np.ndarray]:
-    """What the page learns of a volume and reads from it, channels last."""
+    """The info of a volume that the page reads, and its data, channels last."""
     token = source_of(viewer, name)["url"].removeprefix("python://volume/")
     info = json.loads(get(viewer, f"/neuroglancer/info/{token}"))
-    first, last, scale = (
-        ",".join(map(str, n))
-        for n in ([0] * len(info["shape"]), info["shape"], [1] * len(info["shape"]))
-    )
+    axes = len(info["shape"])
+    first, last, scale = (",".join(map(str, n)) for n in ([0] * axes, info["shape"], [1] * axes))
     data = get(viewer, f"/neuroglancer/{info['encoding']}/{token}/{scale}/{first}/{last}")
     info["voxelOffset"] = [int(n) for n in info["voxelOffset"]]  # 64 bit numbers travel as text
     return info, np.load(io.BytesIO(zlib.decompress(data)))
 
 
-def test_an_image_is_served_with_place_size_and_contrast() -> None:
+def test_an_image_is_served_with_position_size_and_contrast() -> None:
     array = np.clip(RANDOM.normal(1000, 100, (20, 30, 40)), 0, 65535).astype(np.uint16)
     array[0, 0, 0] = 65535  # a hot pixel must not make everything else dark
-    with served({"em": chunk(array)}) as viewer:
+    with serve({"em": chunk(array)}) as viewer:
         state, layer = viewer.state.to_json(), layer_of(viewer, "em")
         info, data = shown(viewer, "em")
     assert state["dimensions"] == {"x": [4e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}
@@ -86,7 +84,7 @@ def test_a_segmentation_lies_over_an_image_of_another_voxel_size() -> None:
         "em": Chunk(BYTES, voxel_size=(80.0, 16.0, 8.0)),
         "objects": chunk(ids, layer_type="segmentation"),
     }
-    with served(values) as viewer:
+    with serve(values) as viewer:
         assert [layer["name"] for layer in viewer.state.to_json()["layers"]] == ["em", "objects"]
         assert layer_of(viewer, "objects")["type"] == "segmentation"
         info, data = shown(viewer, "objects")
@@ -124,7 +122,7 @@ def test_a_segmentation_lies_over_an_image_of_another_voxel_size() -> None:
     ],
 )
 def test_each_kind_of_image_has_its_shader(array, shader, controls, channels) -> None:
-    with served({"a": chunk(array)}) as viewer:
+    with serve({"a": chunk(array)}) as viewer:
         layer = layer_of(viewer, "a")
         info, data = shown(viewer, "a")
     assert layer["shader"] == shader
@@ -153,7 +151,7 @@ def test_each_kind_of_image_has_its_shader(array, shader, controls, channels) ->
 )
 def test_types_become_those_that_the_page_knows(dtype, kind, served_as) -> None:
     array = (BYTES // 50).astype(dtype)
-    with served({"a": chunk(array)}) as viewer:
+    with serve({"a": chunk(array)}) as viewer:
         info, data = shown(viewer, "a")
     assert (info["volumeType"], info["dataType"], data.dtype) == (kind, served_as, served_as)
     assert np.array_equal(data.transpose(), array)
@@ -161,7 +159,7 @@ def test_types_become_those_that_the_page_knows(dtype, kind, served_as) -> None:
 
 def test_a_given_voxel_size_holds_for_all() -> None:
     values = {"em": chunk(BYTES), "p": Points(np.zeros((1, 3)), (5.0, 5.0, 5.0))}
-    with served(values, voxel_size=(30.0, 7.5, 2.0)) as viewer:
+    with serve(values, voxel_size=(30.0, 7.5, 2.0)) as viewer:
         dimensions = viewer.state.to_json()["dimensions"]
         assert {name: pytest.approx(scale) for name, (scale, _) in dimensions.items()} == {
             "x": 2e-9,
@@ -178,7 +176,7 @@ def test_points_and_synapses_are_annotations_in_the_middle_of_their_voxels() -> 
         np.array([[1, 2, 9], [4, 5, 0], [4, 5, 9]], np.int32),
     )
     synapses = Synapses(pre, post, np.array([0, 1, 1], np.int32), voxel_size=VOXEL_SIZE)
-    with served({"s": synapses, "p": Points(np.array([[1.0, 2.0, 3.5]]), VOXEL_SIZE)}) as viewer:
+    with serve({"s": synapses, "p": Points(np.array([[1.0, 2.0, 3.5]]), VOXEL_SIZE)}) as viewer:
         layer, points, source = layer_of(viewer, "s"), layer_of(viewer, "p"), source_of(viewer, "s")
     assert layer["type"] == points["type"] == "annotation"
     dimensions = {"x": [4e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}
@@ -198,9 +196,7 @@ def test_points_and_synapses_are_annotations_in_the_middle_of_their_voxels() -> 
 
 def test_skeletons_are_served_by_object_in_nanometres() -> None:
     vertices = np.array([[10, 20, 30], [40, 20, 30], [40, 50, 30]], np.float32)
-    with served(
-        {"skels": {7: Skeleton(vertices, np.array([[0, 1], [1, 2]], np.uint32))}}
-    ) as viewer:
+    with serve({"skels": {7: Skeleton(vertices, np.array([[0, 1], [1, 2]], np.uint32))}}) as viewer:
         layer = layer_of(viewer, "skels")
         key = source_of(viewer, "skels")["url"].removeprefix("python://skeleton/")
         encoded = get(viewer, f"/neuroglancer/skeleton/{key}/7")
@@ -228,13 +224,13 @@ def test_skeletons_are_served_by_object_in_nanometres() -> None:
         (chunk(np.ones((1, 1, 1), np.complex64)), "'a' holds complex64"),
     ],
 )
-def test_what_the_page_can_t_show_is_refused(value, text) -> None:
-    with pytest.raises(ChunkMismatch, match=text), served({"a": value}):
+def test_values_that_the_page_cannot_show_are_refused(value, text) -> None:
+    with pytest.raises(ChunkMismatch, match=text), serve({"a": value}):
         pass
 
 
-def test_the_page_is_on_this_machine_alone_and_gone_afterwards_though_a_browser_listens() -> None:
-    with served({"a": chunk(BYTES)}) as viewer:
+def test_only_this_machine_reaches_the_page_and_it_ends_while_a_browser_listens() -> None:
+    with serve({"a": chunk(BYTES)}) as viewer:
         address = viewer.get_viewer_url()
         assert address.startswith("http://127.0.0.1:")
         assert b"<html" in get(viewer, f"/v/{viewer.token}/").lower()
@@ -250,16 +246,16 @@ def test_the_page_is_on_this_machine_alone_and_gone_afterwards_though_a_browser_
         urlopen(address, timeout=20)
 
 
-def test_a_port_can_be_chosen_and_one_in_use_is_told() -> None:
+def test_a_port_can_be_chosen_and_one_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
             pytest.raises(ConfigError, match=f"port {port}: can't be used: Address already in use"),
-            served({}, port=port),
+            serve({}, port=port),
         ):
             pass
     for _ in range(2):
-        with served({"a": chunk(BYTES)}, port=port) as viewer:
+        with serve({"a": chunk(BYTES)}, port=port) as viewer:
             assert viewer.get_viewer_url().startswith(f"http://127.0.0.1:{port}/v/")
             get(viewer, f"/v/{viewer.token}/")
 
@@ -268,7 +264,7 @@ WIDTH, HEIGHT = 600, 500
 
 
 def picture(viewer: Any, drawn: Draw) -> np.ndarray:
-    """What Chromium draws of the section in the middle, one pixel for each 4 nm."""
+    """The section in the middle as Chromium draws it, one pixel for each 4 nm."""
     with viewer.txn() as state:
         state.layout, state.cross_section_scale, state.cross_section_background_color = (
             "xy",
@@ -284,10 +280,10 @@ def test_the_page_shows_image_and_segmentation(drawn: Draw) -> None:
     array = ((x * 3 + y * 5 + z * 7) % 200 + 20).astype(np.uint8)
     ids = np.zeros(array.shape, np.uint32)
     ids[:, 10:50, 20:60], ids[:, 60:90, 80:140] = 7, 2**31 + 5
-    with served({"em": chunk(array), "objects": chunk(ids, layer_type="segmentation")}) as viewer:
+    with serve({"em": chunk(array), "objects": chunk(ids, layer_type="segmentation")}) as viewer:
         [low, high] = layer_of(viewer, "em")["shaderControls"]["normalized"]["range"]
         shown = picture(viewer, drawn)
-    # The chunk's middle lies in that of the picture; y is drawn at 2 pixels a voxel, since it is 8 nm and x 4 nm.
+    # Chunk and picture have the same centre. A voxel is 8 nm in y, and so 2 pixels, and 4 nm in x.
     shown = shown[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 80 : WIDTH // 2 + 80]
     grey = np.clip((array[16].astype(float) - low) / (high - low), 0, 1).repeat(2, axis=0) * 255
     objects = ids[16].repeat(2, axis=0)
@@ -299,12 +295,12 @@ def test_the_page_shows_image_and_segmentation(drawn: Draw) -> None:
         colour = 2 * shown[inside] - grey[inside, np.newaxis]  # it covers the image by half
         assert colour.std(axis=0).max() < 2, "one object has one colour"
         colours.append(colour.mean(axis=0))
-    assert all(np.ptp(colour) > 60 for colour in colours), "which is none of grey"
-    assert np.abs(colours[0] - colours[1]).max() > 60, "and not that of another object"
+    assert all(np.ptp(colour) > 60 for colour in colours), "and it is not grey"
+    assert np.abs(colours[0] - colours[1]).max() > 60, "each object has its own"
 
 
 def test_the_page_shows_maps_synapses_and_skeletons(drawn: Draw) -> None:
-    """Four tiles of one section: each kind has its colours, so its shader compiles and its place is right."""
+    """Four tiles of one section: each has its colours, so its shader compiles and it lies right."""
     y, x = np.mgrid[:50, :100] / np.array([49, 99]).reshape(2, 1, 1)
     maps = {
         (0, 0): x,
@@ -324,7 +320,7 @@ def test_the_page_shows_maps_synapses_and_skeletons(drawn: Draw) -> None:
     values["synapses"] = Synapses(pre, post, parent, voxel_size=VOXEL_SIZE)
     nodes = np.array([[80.5, 80.5, 2.5], [20.5, 80.5, 2.5]], np.float32) * VOXEL_SIZE[::-1]
     values["skels"] = {3: Skeleton(nodes.astype(np.float32), np.array([[0, 1]], np.uint32))}
-    with served(values) as viewer:
+    with serve(values) as viewer:
         shown = picture(viewer, drawn)
     shown = shown[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 100 : WIDTH // 2 + 100]
     shown = (shown[::2] + shown[1::2]) // 2  # y is drawn at 2 pixels a voxel

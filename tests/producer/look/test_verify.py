@@ -1,301 +1,251 @@
-"""`verify`, `enqueue --skip-done`: jobs are done by the worker's own handler, then spoilt."""
-
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
-import yaml
 
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Ledger, Record
-from chunkflow_worker.job.message import open_envelope
-from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.image.chunk import LayerType
+from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
 from chunkflow_worker.storage.precomputed import PrecomputedVolume, create_volume
-from producer.cli import main
+from chunkflow_worker.storage.volume import checksum
+from producer.look.problem import Problem
+from producer.look.verify import Source, Verifier, input_of, verify
+from producer.plan.pipeline_file import PipelineFile
+from tests.support.damage import fill, truncate
+from tests.support.records import task_record
 
-BOX = BoundingBox.parse("0-8_0-16_0-32")
+BOX = BoundingBox.parse("0-4_0-8_0-16")
 BLOCK = Vec3(4, 8, 8)
-CHUNK = ["-c", "8", "16", "16"]
-FIRST, SECOND = "0-8_0-16_0-16", "0-8_0-16_16-32"
-Take = Callable[[str], list[str]]
-Spoil = Callable[[Path], None]
+LEFT, RIGHT = "1_1_1/0-8_0-8_0-4", "1_1_1/8-16_0-8_0-4"
 
 
-@dataclass
-class Job:
-    """A job of two boxes, each of 16 blocks of float32."""
+class Output:
+    """A volume of two blocks of ones, the record of the task that wrote it, and its input."""
 
-    root: str
-    queue: Queue
-    pipeline: Path
-    take: Take
+    def __init__(self, folder: Path, layer_type: LayerType = "image"):
+        self.path, self.source = f"file://{folder}/out", f"file://{folder}/in"
+        self.folder = folder / "out"
+        shape: dict[str, Any] = {"bounds": BOX, "voxel_size": (1, 1, 1), "block_size": BLOCK}
+        create_volume(self.source, dtype="uint8", **shape)
+        PrecomputedVolume(self.source).write(BOX, np.ones(BOX.size, np.uint8))
+        dtype = "float32" if layer_type == "image" else "uint32"
+        create_volume(self.path, dtype=dtype, layer_type=layer_type, **shape)
+        self.write(1)
 
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(f"{self.root}/out/log")
+    def write(self, value: float) -> None:
+        """Write all voxels, as a task does that runs now."""
+        volume = PrecomputedVolume(self.path)
+        array = np.full(BOX.size, value, volume.dtype)
+        volume.write(BOX, array)
+        now = datetime.now(UTC)
+        self.started, self.finished = now - timedelta(seconds=5), now + timedelta(seconds=5)
+        self.written = Written(self.path, 0, str(BOX), checksum(array))
 
-    def write_pipeline(self, *middle: dict[str, Any]) -> None:
-        load = {"op": "load-precomputed", "volume_path": f"{self.root}/in"}
-        save = {"op": "save-precomputed", "volume_path": f"{self.root}/out"}
-        self.pipeline.write_text(yaml.safe_dump({"operators": [load, *middle, save]}))
-
-    def enqueue(self, *options: str, job: str = "j") -> int:
-        line = [
-            "enqueue",
-            "--queue",
-            self.queue.name,
-            "--job",
-            job,
-            "--pipeline",
-            str(self.pipeline),
-            "-v",
-            f"{self.root}/in",
-        ]
-        return main([*line, *CHUNK, *options])
-
-    def work(self) -> list[str]:
-        """Do what lies in the queue; returns the boxes."""
-        pipeline = Pipeline.load(self.pipeline)
-        tasks = [open_envelope(body, self.queue.name) for body in self.take(self.queue.url)]
-        with pipeline.open(recorded=True) as chain:
-            handler = Handler(chain, pipeline.digest, self.ledger, "worker", 3)
-            for message, task_id in tasks:
-                handler.handle(message.model_dump(), task_id, 1)
-        return sorted(message.bbox for message, _ in tasks)
-
-    def verify(self, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
-        capsys.readouterr()
-        status = main(["verify", "--pipeline", str(self.pipeline), "--json", *options])
-        report: dict[str, Any] = json.loads(capsys.readouterr().out)
-        assert (status == 0) == (report["wrong"] == report["enqueued"])
-        return report
-
-    @property
-    def blocks(self) -> Path:
-        return Path(self.root.removeprefix("file://"), "out", "8_8_40")
-
-
-@pytest.fixture(params=["file"])
-def job(
-    request: pytest.FixtureRequest, tmp_path: Path, queue: Queue, take_all: Take, unique_name: str
-) -> Job:
-    root = f"file://{tmp_path}"
-    if request.param == "s3":
-        boto3.client("s3").create_bucket(Bucket=unique_name)
-        root = f"s3://{unique_name}"
-    for name, dtype in (("in", "uint8"), ("out", "float32")):
-        create_volume(
-            f"{root}/{name}", bounds=BOX, voxel_size=(40, 8, 8), block_size=BLOCK, dtype=dtype
+    def record(self, **written: Any) -> Record:
+        return task_record(
+            str(BOX),
+            pipeline="digest",
+            started=self.started.isoformat(),
+            finished=self.finished.isoformat(),
+            written=[replace(self.written, **written)],
         )
-    noise = np.random.default_rng(0).integers(1, 255, BOX.size, np.uint8)
-    noise[:4, :8, 24:] = 0
-    PrecomputedVolume(f"{root}/in").write(BOX, noise)
-    made = Job(root, queue, tmp_path / "chain.yaml", take_all)
-    made.write_pipeline()
-    assert made.enqueue() == 0
-    assert made.work() == [FIRST, SECOND]
-    return made
+
+    def check(self, *, quick: bool = False, allow_zeros: bool = False) -> list[Problem]:
+        verifier = Verifier("digest", Source(self.source), quick=quick, allow_zeros=allow_zeros)
+        return verifier.check(self.record())
+
+    def block(self, name: str) -> Path:
+        return self.folder / f"{name}.gz"
 
 
-@pytest.mark.parametrize("job", ["file", "s3"], indirect=True)
-@pytest.mark.parametrize("options", [[], ["--quick"]])
-def test_what_is_right_passes(
-    job: Job, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert job.verify(capsys, *options) == {
-        "job": "j",
-        "boxes": 2,
-        "wrong": 0,
-        "enqueued": 0,
-        "problems": [],
-    }
-    assert main(["verify", "--pipeline", str(job.pipeline), *options]) == 0
-    assert "all 2 boxes of job j are done" in capsys.readouterr().out
+@pytest.fixture
+def output(tmp_path: Path) -> Output:
+    return Output(tmp_path)
 
 
-def rewrite(block: Path, change: Callable[[bytearray], None]) -> None:
-    voxels = bytearray(gzip.decompress(block.read_bytes()))
-    change(voxels)
-    block.write_bytes(gzip.compress(voxels))
-
-
-def fill(value: float, count: int) -> Spoil:
-    def change(voxels: bytearray) -> None:
-        voxels[: 4 * count] = np.full(count, value, np.float32).tobytes()
-
-    return lambda block: rewrite(block, change)
-
-
-def truncate(share: float, inside: bool = False) -> Spoil:
-    def cut(block: Path) -> None:
-        if inside:
-            rewrite(block, lambda voxels: voxels.__delitem__(slice(int(len(voxels) * share), None)))
-        else:
-            block.write_bytes(block.read_bytes()[: int(block.stat().st_size * share)])
-
-    return cut
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_the_task_wrote_is_right(output: Output, quick: bool) -> None:
+    assert output.check(quick=quick) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "spoil"),
+    ("kind", "damage"),
     [
         ("missing", Path.unlink),
-        ("damaged", truncate(0)),
-        ("damaged", truncate(0.01)),
         ("damaged", truncate(0.5)),
-        ("damaged", truncate(0.5, inside=True)),
         ("nan", fill(np.nan, 1)),
         ("zero", fill(0, 256)),
-        ("stale", fill(0.5, 1)),
     ],
-    ids=["deleted", "empty", "two-bytes", "half", "fewer-voxels", "nan", "zeroed", "changed"],
 )
-def test_each_damage_is_found_and_its_box_alone_done_again(
-    job: Job, kind: str, spoil: Spoil, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = PrecomputedVolume(f"{job.root}/out").read(BOX)
-    spoil(job.blocks / "16-24_8-16_4-8.gz")
-    (problem,) = job.verify(capsys)["problems"]
-    assert (problem["box"], problem["kind"]) == (SECOND, kind)
-    assert problem["blocks"] == ["8_8_40/16-24_8-16_4-8"]
-    report = job.verify(capsys, "--enqueue")
-    assert report["enqueued"] == 1
-    assert not job.ledger.is_done(SECOND)
-    assert job.work() == [SECOND]
-    assert job.verify(capsys)["problems"] == []
-    assert np.array_equal(PrecomputedVolume(f"{job.root}/out").read(BOX), before)
+def test_a_bad_block_is_named(output: Output, kind: Any, damage: Callable[[Path], None]) -> None:
+    damage(output.block(RIGHT))
+    assert output.check() == [Problem(str(BOX), kind, output.path, (RIGHT,))]
 
 
-@pytest.mark.parametrize("with_times", [True, False])
-def test_a_block_of_an_earlier_run_is_stale(
-    job: Job, with_times: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    name = "0-8_0-8_0-4.gz"
-    shutil.copy2(job.blocks / name, tmp_path / name)
-    job.write_pipeline({"op": "threshold", "threshold": 100.0})
-    assert job.enqueue(job="second") == 0
-    assert job.work() == [FIRST, SECOND]
-    (shutil.copy2 if with_times else shutil.copyfile)(tmp_path / name, job.blocks / name)
-    (problem,) = [p for p in job.verify(capsys, "--allow-zeros")["problems"] if p["kind"] != "zero"]
-    assert (problem["box"], problem["kind"]) == (FIRST, "stale")
-    assert problem["blocks"] in ([f"8_8_40/{name[:-3]}"], [])
-
-
-def test_boxes_of_another_pipeline_are_stale(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    job.write_pipeline({"op": "threshold", "threshold": 100.0})
-    assert job.enqueue("--task-index-start", "1", job="second") == 0
-    (problem,) = job.verify(capsys)["problems"]
-    assert (problem["box"], problem["kind"]) == (SECOND, "stale")
-    assert "another pipeline" in problem["detail"]
-
-
-def test_old_blocks_and_absent_ones_are_found_without_reading(
-    job: Job, capsys: pytest.CaptureFixture[str]
-) -> None:
-    os.utime(job.blocks / "0-8_0-8_0-4.gz", (1e9, 1e9))
-    (job.blocks / "16-24_8-16_4-8.gz").unlink()
-    found = [(p["box"], p["kind"], p["blocks"]) for p in job.verify(capsys, "--quick")["problems"]]
-    assert found == [
-        (FIRST, "stale", ["8_8_40/0-8_0-8_0-4"]),
-        (SECOND, "missing", ["8_8_40/16-24_8-16_4-8"]),
+def test_each_kind_of_bad_block_is_a_problem(output: Output) -> None:
+    output.block(LEFT).unlink()
+    fill(np.nan, 3)(output.block(RIGHT))
+    assert output.check() == [
+        Problem(str(BOX), "missing", output.path, (LEFT,)),
+        Problem(str(BOX), "nan", output.path, (RIGHT,)),
     ]
 
 
-def test_zeros_that_a_task_wrote_may_be_allowed(
-    job: Job, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job.write_pipeline({"op": "threshold", "threshold": 255.0})
-    assert job.enqueue(job="second") == 0
-    job.work()
-    report = job.verify(capsys)
-    assert sum(len(p["blocks"]) for p in report["problems"]) == 15, "the input of one block is zero"
-    assert {(p["kind"], p["detail"]) for p in report["problems"]} == {
-        ("zero", "as the task wrote them")
-    }
-    assert job.verify(capsys, "--allow-zeros")["problems"] == []
-    fill(0, 256)(job.blocks / "0-8_0-8_0-4.gz")
-    assert job.verify(capsys, "--allow-zeros")["problems"] == [], "zero it was, and zero it is"
+def test_other_voxels_than_the_task_wrote_are_stale(output: Output) -> None:
+    fill(0.5, 1)(output.block(RIGHT))
+    detail = "other voxels than the task wrote"
+    assert output.check() == [Problem(str(BOX), "stale", output.path, (), detail)]
+    an_hour_ago = datetime.now().timestamp() - 3600
+    os.utime(output.block(RIGHT), (an_hour_ago, an_hour_ago))
+    assert output.check() == [Problem(str(BOX), "stale", output.path, (RIGHT,), detail)]
 
 
-def test_not_a_number_that_became_an_integer_is_remembered(
-    job: Job, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = job.ledger.read(FIRST)
-    assert record is not None
-    (written,) = record.written
-    spoilt = record.model_copy(
-        update={"written": [written.__class__(**(vars(written) | {"nan": 3}))]}
-    )
-    job.ledger.write(spoilt)
-    (problem,) = job.verify(capsys)["problems"]
-    assert (problem["kind"], problem["detail"]) == (
-        "nan",
-        "3 voxels were NaN before they became integers",
-    )
-
-
-def test_boxes_that_are_not_done_are_told_and_sent_when_nothing_waits(
-    job: Job, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for box in (FIRST, SECOND):
-        job.ledger.remove(box)
-    failed = {
-        "bbox": SECOND,
-        "job": "j",
-        "task_id": "1",
-        "state": "failed",
-        "attempts": 1,
-        "worker": "w",
-        "error": "away",
-    }
-    job.ledger.write(Record.model_validate(failed))
-    report = job.verify(capsys, "--enqueue")
-    assert [(p["box"], p["kind"]) for p in report["problems"]] == [
-        (FIRST, "no-record"),
-        (SECOND, "failed"),
+def test_without_a_checksum_only_old_blocks_are_stale(output: Output) -> None:
+    fill(0.5, 1)(output.block(RIGHT))
+    record = output.record(crc32="")
+    verifier = Verifier()
+    assert verifier.check(record) == []
+    before_the_task = output.started.timestamp()
+    os.utime(output.block(RIGHT), (before_the_task - 50,) * 2)
+    assert verifier.check(record) == [], "clocks may be a minute apart"
+    os.utime(output.block(RIGHT), (before_the_task - 70,) * 2)
+    assert verifier.check(record) == [
+        Problem(str(BOX), "stale", output.path, (RIGHT,), "older than their task")
     ]
-    assert report["enqueued"] == 2
-    assert job.verify(capsys, "--enqueue")["enqueued"] == 0, "their messages wait"
-    assert job.work() == [FIRST, SECOND]
-    assert job.verify(capsys)["problems"] == []
 
 
-def test_skip_done_sends_what_is_not_done_or_lost_its_blocks(
-    job: Job, capsys: pytest.CaptureFixture[str]
+def test_a_quick_check_finds_missing_and_old_blocks_and_reads_none(output: Output) -> None:
+    output.block(LEFT).unlink()
+    fill(0.5, 1)(output.block(RIGHT))
+    missing = Problem(str(BOX), "missing", output.path, (LEFT,))
+    assert output.check(quick=True) == [missing]
+    os.utime(output.block(RIGHT), (1e9, 1e9))
+    old = Problem(str(BOX), "stale", output.path, (RIGHT,), "older than their task")
+    assert output.check(quick=True) == [missing, old]
+
+
+def test_zeros_of_the_task_are_reported_unless_they_are_allowed(output: Output) -> None:
+    output.write(0)
+    detail = "as the task wrote them"
+    assert output.check() == [Problem(str(BOX), "zero", output.path, (LEFT, RIGHT), detail)]
+    assert output.check(allow_zeros=True) == []
+
+
+def test_zeros_that_the_task_did_not_write_are_never_allowed(output: Output) -> None:
+    fill(0, 256)(output.block(LEFT))
+    assert [problem.kind for problem in output.check(allow_zeros=True)] == ["zero"]
+
+
+def test_the_output_may_be_zero_where_the_input_is(output: Output) -> None:
+    output.write(0)
+    half = np.ones(BOX.size, np.uint8)
+    half[:, :, 8:] = 0
+    PrecomputedVolume(output.source).write(BOX, half)
+    assert [problem.blocks for problem in output.check()] == [(LEFT,)]
+    assert Verifier("digest").check(output.record()) == [], "without an input, zeros are right"
+
+
+def test_a_segmentation_may_be_zero(tmp_path: Path) -> None:
+    output = Output(tmp_path, layer_type="segmentation")
+    output.write(0)
+    assert output.check() == []
+
+
+def test_the_input_may_have_larger_voxels(output: Output, tmp_path: Path) -> None:
+    coarse = f"file://{tmp_path}/coarse"
+    bounds = BoundingBox.parse("0-2_0-4_0-8")
+    create_volume(
+        coarse, bounds=bounds, voxel_size=(2, 2, 2), block_size=Vec3(2, 4, 4), dtype="uint8"
+    )
+    half = np.ones(bounds.size, np.uint8)
+    half[:, :, 4:] = 0
+    PrecomputedVolume(coarse).write(bounds, half)
+    output.write(0)
+    (problem,) = Verifier("", Source(coarse)).check(output.record())
+    assert problem.blocks == (LEFT,)
+
+
+def test_nan_that_became_an_integer_is_a_problem(output: Output) -> None:
+    (problem,) = Verifier().check(output.record(nan=3))
+    assert (problem.kind, problem.blocks) == ("nan", ())
+    assert problem.detail == "3 voxels were NaN before they became integers"
+
+
+def test_a_record_of_another_pipeline_is_stale(output: Output) -> None:
+    (problem,) = Verifier("other").check(output.record())
+    assert (problem.kind, problem.volume) == ("stale", "")
+    assert problem.detail == "done by job j with another pipeline, digest"
+    assert Verifier("").check(output.record()) == []
+    unknown = output.record().model_copy(update={"pipeline": ""})
+    assert Verifier("other").check(unknown) == []
+
+
+def test_a_task_that_wrote_no_volume_is_right() -> None:
+    assert Verifier().check(task_record(str(BOX))) == []
+
+
+def test_a_volume_that_does_not_exist_is_an_error(output: Output, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        Verifier().check(output.record(volume=f"file://{tmp_path}/absent"))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_box_of_a_job_has_its_problems_in_order(
+    output: Output, ledger: Ledger, threads: int
 ) -> None:
-    """Named defect of the peer: enqueueing again doubled every task."""
-    assert job.enqueue("--skip-done", job="again") == 0
-    assert "enqueued 0 of 2 tasks of job again" in capsys.readouterr().out
-    assert job.work() == []
-    (job.blocks / "16-24_8-16_4-8.gz").unlink()
-    assert job.enqueue("--skip-done", "--dry-run", job="again") == 0
-    assert "2 tasks of job again, 1 of them done before" in capsys.readouterr().out
-    assert job.ledger.is_done(SECOND)
-    assert job.enqueue("--skip-done", job="again") == 0
-    assert "enqueued 1 of 2 tasks of job again" in capsys.readouterr().out
-    assert not job.ledger.is_done(SECOND)
-    assert job.work() == [SECOND]
-    job.write_pipeline({"op": "threshold", "threshold": 100.0})
-    assert job.enqueue("--skip-done", job="other") == 0
-    assert job.work() == [FIRST, SECOND], "another pipeline did them"
+    boxes = Grid(chunk_size=BOX.size, grid_size=(50, 2, 3)).boxes()
+    ledger.write(output.record())
+    fill(np.nan, 1)(output.block(LEFT))
+    ledger.write(task_record(str(boxes[1])))
+    ledger.write(task_record(str(boxes[299]), "failed"))
+    results = list(verify(ledger, boxes, Verifier("digest"), threads))
+    assert [[problem.kind for problem in problems] for problems in results] == [
+        ["nan"],
+        [],
+        *[["no-record"]] * 297,
+        ["failed"],
+    ]
+    assert [problems[0].box for problems in results if problems] == [
+        str(box) for i, box in enumerate(boxes) if i != 1
+    ]
 
 
-def test_needs_a_ledger_with_a_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify"]) == 2
-    assert "needs a ledger" in capsys.readouterr().err
-    assert main(["verify", "--ledger", str(tmp_path)]) == 2
-    assert "knows no job" in capsys.readouterr().err
-    assert main(["enqueue", "--queue", "q", *CHUNK, "--skip-done"]) == 2
-    assert "--skip-done needs a ledger" in capsys.readouterr().err
+def test_an_error_ends_the_verification(output: Output, ledger: Ledger, tmp_path: Path) -> None:
+    boxes = Grid(chunk_size=BOX.size, grid_size=(1, 1, 1)).boxes()
+    ledger.write(output.record(volume=f"file://{tmp_path}/absent"))
+    with pytest.raises(ConfigError):
+        list(verify(ledger, boxes, Verifier()))
+
+
+def pipeline_with(*operators: dict[str, Any]) -> PipelineFile:
+    return PipelineFile(Path("chain.yaml"), list(operators), {})
+
+
+LOAD = {"op": "load-precomputed", "volume_path": "s3://b/in"}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "grid", "source"),
+    [
+        (pipeline_with(LOAD, {"op": "inference"}), {}, Source("s3://b/in")),
+        (pipeline_with(LOAD | {"mip": 2}, LOAD), {}, Source("s3://b/in", 2)),
+        (pipeline_with(LOAD), {"volume_path": "s3://b/other"}, Source("s3://b/in")),
+        (pipeline_with({"op": "load-h5"}), {}, None),
+        (None, {"volume_path": "s3://b/v", "mip": 1}, Source("s3://b/v", 1)),
+        (None, {}, None),
+    ],
+)
+def test_the_input_is_the_first_volume_loaded_or_the_one_that_was_cut(
+    pipeline: PipelineFile | None, grid: dict[str, Any], source: Source | None
+) -> None:
+    job = JobRecord(job="j", queue="q", tasks=1, grid=grid)
+    assert input_of(pipeline, job) == source

@@ -1,4 +1,4 @@
-"""Sends boxes of a job, with a bar; used by ``enqueue`` and ``verify``."""
+"""`send_boxes`: sends one message per box, and shows a progress bar."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ if TYPE_CHECKING:
 
 def send_boxes(
     client: Any,
-    target: Queue,
+    queue: Queue,
     job: JobRecord,
     boxes: Iterable[object],
     total: int,
-    rest: Callable[[int], str],
+    how_to_resume: Callable[[int], str],
     threads: int = 8,
 ) -> None:
-    """Send one message per box. rest: how to send the rest, when only the first so many were sent. Raises SendingFailed."""
+    """Send one message per box.
+
+    total: the number of boxes, for the progress bar.
+    how_to_resume: returns the text to print when only the first n messages were sent.
+    Raises SendingFailed.
+    """
     from chunkflow_worker.job.message import TaskMessage, encode
     from chunkflow_worker.report.progress import duration_text, progress
     from producer.send.batches import SendingFailed, send
 
     bodies = (
-        encode(TaskMessage(job=job.job, bbox=str(box), pipeline=job.pipeline), target.name)
+        encode(TaskMessage(job=job.job, bbox=str(box), pipeline=job.pipeline), queue.name)
         for box in boxes
     )
     began, done = monotonic(), 0
@@ -38,12 +43,13 @@ def send_boxes(
             def sent(count: int) -> None:
                 nonlocal done
                 done = count
-                show(done, f"{duration_text((monotonic() - began) * (total - done) / done)} left")
+                seconds_left = (monotonic() - began) * (total - done) / done
+                show(done, f"{duration_text(seconds_left)} left")
 
-            send(client, target.url, bodies, threads=threads, sent=sent)
+            send(client, queue.url, bodies, threads=threads, sent=sent)
     except SendingFailed as error:
         done = error.first_unsent
         raise
     finally:
         if done < total:
-            click.echo(rest(done), err=True)
+            click.echo(how_to_resume(done), err=True)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from producer.cli.status_table import progress_note, rate_text, show_table
 from producer.look.status import JobStatus
-from producer.look.table import note_of, rate_text, show_table
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,9 +30,9 @@ def test_the_table_of_a_queue_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_note_beside_a_bar() -> None:
-    assert note_of(JobStatus("q", 3, 2, 0, 0, "j", 50, 0, 100)) == "3 waiting, 2 in flight"
+    assert progress_note(JobStatus("q", 3, 2, 0, 0, "j", 50, 0, 100)) == "3 waiting, 2 in flight"
     assert (
-        note_of(JobStatus("q", 3, 2, 0, 4, "j", 50, 1, 100, 2))
+        progress_note(JobStatus("q", 3, 2, 0, 4, "j", 50, 1, 100, 2))
         == "3 waiting, 2 in flight, 1 failed, 4 dead, 2.0/s, 25 s left"
     )
 

@@ -1,0 +1,58 @@
+"""Encodings of precomputed volumes: the types that they support, and the libraries they need."""
+
+from __future__ import annotations
+
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.errors import ConfigError
+
+LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
+
+# The types that Neuroglancer and similar programs read. CloudVolume would write others too.
+_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+# Encodings that support only some of them.
+_ENCODING_DTYPES = {
+    "jpeg": ("uint8",),
+    "fpzip": ("float32",),
+    "kempressed": ("float32",),
+    "compressed_segmentation": ("uint32", "uint64"),
+}
+_JPEG_CHANNELS = (1, 3)
+# Encodings whose library does not come with CloudVolume.
+_LIBRARIES = {
+    "compresso": "compresso",
+    "crackle": "crackle",
+    "fpzip": "fpzip",
+    "kempressed": "fpzip",
+    "jxl": "imagecodecs",
+    "png": "pyspng",
+}
+
+
+def check_readable(path: str, encoding: str) -> None:
+    """Raise ConfigError when blocks of the encoding can't be read on this machine.
+
+    path: of the volume, for the error.
+    """
+    if encoding == "npz_uint8":
+        problem = "npz_uint8 can be written by CloudVolume, and read by nothing"
+        raise ConfigError.one(path, "encoding", problem, "for example npz")
+    if encoding in _LIBRARIES:
+        needs(_LIBRARIES[encoding], extra="codecs")
+
+
+def check_type(path: str, encoding: str, dtype: str, channels: int) -> None:
+    """Raise ConfigError when the format or the encoding does not support a type.
+
+    path: of the volume, for the error.
+    """
+    if dtype not in _DTYPES:
+        legal = f"legal: {', '.join(_DTYPES)}"
+        raise ConfigError.one(path, "data_type", f"the format has no {dtype}", legal)
+    dtypes = _ENCODING_DTYPES.get(encoding, _DTYPES)
+    too_many_channels = encoding == "jpeg" and channels not in _JPEG_CHANNELS
+    if dtype not in dtypes or too_many_channels:
+        problem = f"{encoding} does not take {channels} channels of {dtype}"
+        legal = f"it takes {' and '.join(dtypes)}"
+        if encoding == "jpeg":
+            legal += " of 1 or 3 channels"
+        raise ConfigError.one(path, "encoding", problem, legal)

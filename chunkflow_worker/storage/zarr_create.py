@@ -1,0 +1,171 @@
+"""`create_zarr`: a new array in a group, with the metadata of OME-Zarr.
+
+Several workers may create the same array at once. Each step is a write that fails when another
+worker was faster, and all of them write the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chunkflow_worker.errors import BlockDamaged, ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.zarr import ZarrVolume, open_zarr
+from chunkflow_worker.storage.zarr_metadata import (
+    ARRAY_FILE,
+    GROUP_FILE,
+    NOT_IN_N5,
+    SPATIAL,
+    Driver,
+    Geometry,
+    Order,
+    array_metadata,
+    is_array,
+    level_name,
+    new_axes,
+)
+from chunkflow_worker.storage.zarr_store import (
+    open_array,
+    read_json,
+    store_errors,
+    write_if_absent,
+    write_json,
+)
+
+
+def create_zarr(
+    path: str,
+    mip: int = 0,
+    *,
+    driver: Driver,
+    bounds: BoundingBox,
+    voxel_size: VoxelSize,
+    block_size: Vec3,
+    dtype: str,
+    channels: int = 0,
+    layer_type: LayerType = "image",
+    order: Order = "zyx",
+) -> ZarrVolume:
+    """Create the array of one mip level in a group and list it in the group; no voxels yet.
+
+    bounds, voxel_size: of this level; nanometres, zyx.
+    channels: 0 for an array without an axis for channels.
+    order: of the spatial axes; N5 always has xyz.
+    Raises ConfigError when another array exists there or the format does not support the type,
+    and StorageUnavailable.
+    """
+    root, name = normal_path(path), level_name(driver, mip)
+    if driver == "n5" and dtype in NOT_IN_N5:
+        cure = "give another one, or choose Zarr"
+        raise ConfigError.one(root, "dtype", f"N5 has no {dtype}", cure)
+    for kind, file in ARRAY_FILE.items():
+        if kind != driver and is_array(read_json(f"{root}/{name}", file)[0], kind):
+            raise _another(root, name, f"it is of the format {kind}")
+
+    axes = new_axes(driver, channels, order)
+    scale = dict(zip(SPATIAL, voxel_size, strict=True))
+    start = dict(zip(SPATIAL, bounds.start, strict=True))
+    geometry = Geometry(axes, scale, {axis: scale[axis] * start[axis] for axis in SPATIAL})
+    sizes = {"c": channels, **dict(zip(SPATIAL, bounds.size, strict=True))}
+    blocks = {"c": 1, **dict(zip(SPATIAL, block_size.min(bounds.size), strict=True))}
+    shape, chunks = [sizes[axis] for axis in axes], [blocks[axis] for axis in axes]
+    metadata = array_metadata(driver, geometry, shape, chunks, np.dtype(dtype), layer_type)
+
+    _create_group(root, driver)
+    if driver != "n5":
+        _list_in_group(root, driver, name, geometry, layer_type)
+    if driver == "zarr":
+        write_if_absent(f"{root}/{name}", ".zattrs", {"_ARRAY_DIMENSIONS": list(axes)})
+    try:
+        with store_errors(root):
+            open_array(f"{root}/{name}", driver, create=True, metadata=metadata)
+    except BlockDamaged as error:  # an array with other metadata exists
+        raise _another(root, name, str(error).removeprefix(f"{root}: ")) from None
+    return _open_created(root, name, driver, bounds, voxel_size)
+
+
+def _open_created(
+    root: str, name: str, driver: Driver, bounds: BoundingBox, voxel_size: VoxelSize
+) -> ZarrVolume:
+    volume = open_zarr(root, name, driver=driver)
+    if volume is None:
+        raise _another(root, name, "it can't be opened")
+    if (volume.bounds, volume.voxel_size) != (bounds, voxel_size):
+        raise _another(root, name, f"it is {volume.bounds} of {volume.voxel_size} nm")
+    return volume
+
+
+def _create_group(root: str, driver: Driver) -> None:
+    if driver == "n5":
+        write_if_absent(root, "attributes.json", {"n5": "4.0.0"})
+    elif driver == "zarr":
+        write_if_absent(root, ".zgroup", {"zarr_format": 2})
+
+
+def _list_in_group(
+    root: str, driver: Driver, name: str, geometry: Geometry, layer_type: LayerType
+) -> None:
+    """Add an array to the multiscales of a Zarr group, which others may change at the same time."""
+    added = False
+    while not added:
+        content, generation = read_json(root, GROUP_FILE[driver])
+        group: dict[str, Any] = content if isinstance(content, dict) else {}
+        if driver == "zarr3":
+            group = {"zarr_format": 3, "node_type": "group"} | group
+        if group.get("node_type") == "array":
+            raise _another(root, "", "it is an array itself")
+        attributes = group.setdefault("attributes", {}) if driver == "zarr3" else group
+        if not _add_dataset(attributes, root, driver, name, geometry):
+            return
+        attributes.setdefault("layer_type", layer_type)
+        added = write_json(root, GROUP_FILE[driver], group, generation)
+
+
+def _add_dataset(
+    attributes: dict[str, Any], root: str, driver: Driver, name: str, geometry: Geometry
+) -> bool:
+    """Add an array to the multiscales in a group's attributes; returns False when it is listed.
+
+    Raises ConfigError when the group has other axes, or lists another array by this name.
+    """
+    axes = [_ome_axis(axis) for axis in geometry.axes]
+    scale = {"type": "scale", "scale": geometry.scales}
+    translation = {"type": "translation", "translation": geometry.translations}
+    dataset = {"path": name, "coordinateTransformations": [scale, translation]}
+
+    ome, version = attributes, {"version": "0.4"}
+    if driver == "zarr3":  # OME-Zarr 0.5 keeps its version beside the multiscales
+        ome, version = attributes.setdefault("ome", {"version": "0.5"}), {}
+    new = {**version, "name": root.rsplit("/", 1)[-1], "axes": axes, "datasets": []}
+    multiscale = ome.setdefault("multiscales", [new])[0]
+    if multiscale["axes"] != axes:
+        raise _another(root, name, f"its axes are {multiscale['axes']}")
+    for existing in multiscale["datasets"]:
+        if existing["path"] == name:
+            if existing != dataset:
+                raise _another(root, name, f"it is listed as {existing}")
+            return False
+    # The finest comes first.
+    multiscale["datasets"] = sorted([*multiscale["datasets"], dataset], key=_spatial_scale)
+    return True
+
+
+def _ome_axis(axis: str) -> dict[str, str]:
+    if axis == "c":
+        return {"name": axis, "type": "channel"}
+    return {"name": axis, "type": "space", "unit": "nanometer"}
+
+
+def _spatial_scale(dataset: dict[str, Any]) -> list[float]:
+    scale: list[float] = dataset["coordinateTransformations"][0]["scale"]
+    return scale[-3:]
+
+
+def _another(root: str, name: str, what: str) -> ConfigError:
+    where = f"array {name}" if name else "store"
+    problem = f"another one lies here already: {what}"
+    return ConfigError.one(root, where, problem, "choose another path, or delete it first")

@@ -1,0 +1,58 @@
+"""A status as text: a table, and the note beside a progress bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from chunkflow_worker.report.progress import duration_text
+
+if TYPE_CHECKING:
+    from producer.look.status import JobStatus
+
+
+def show_table(status: JobStatus) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_row("waiting", str(status.waiting), "in the queue, approximately")
+    table.add_row("in flight", str(status.in_flight), "with workers, approximately")
+    table.add_row("delayed", str(status.delayed), "approximately")
+    table.add_row("dead letters", str(status.dead), "of all jobs, approximately")
+    if status.total is not None:
+        table.add_row("done", str(status.done), f"of {status.total}, {status.percent:.1f}%")
+        table.add_row("failed", str(status.failed), "not done, the last attempt failed")
+        table.add_row("missing", str(status.missing), "no record yet")
+        table.add_row("twice", str(status.twice), "done more than once by this job, counted once")
+        table.add_row("rate", rate_text(status.rate), "")
+        table.add_row("left", duration_text(status.eta_seconds), "")
+    job = f"job {status.job}" if status.job else "no job in a ledger"
+    click.echo(f"queue {status.queue}, {job}")
+    Console(highlight=False).print(table)
+
+
+def progress_note(status: JobStatus) -> str:
+    """The numbers beside a progress bar."""
+    parts = [f"{status.waiting} waiting", f"{status.in_flight} in flight"]
+    if status.failed:
+        parts.append(f"{status.failed} failed")
+    if status.dead:
+        parts.append(f"{status.dead} dead")
+    if status.eta_seconds is not None:
+        parts += [rate_text(status.rate), f"{duration_text(status.eta_seconds)} left"]
+    return ", ".join(parts)
+
+
+def rate_text(rate: float | None) -> str:
+    """Tasks per second, or per minute or hour when they are fewer than one."""
+    if not rate:
+        return "unknown"
+    for factor, unit in ((1, "s"), (60, "min")):
+        if rate * factor >= 1:
+            return f"{rate * factor:.1f}/{unit}"
+    return f"{rate * 3600:.1f}/h"

@@ -1,0 +1,38 @@
+"""`Problem`: one thing that is wrong with the output of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["no-record", "failed", "missing", "damaged", "nan", "zero", "stale"]
+
+KINDS: dict[Kind, str] = {
+    "no-record": "not done: there is no record",
+    "failed": "not done: the last attempt failed",
+    "missing": "blocks that are not in storage",
+    "damaged": "blocks that are truncated or cannot be decoded",
+    "nan": "voxels that are NaN",
+    "zero": "blocks that are zero where the input is not",
+    "stale": "not what the task wrote: from an earlier run or another pipeline, or changed since",
+}
+"""What each kind means, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the output of a task.
+
+    blocks: the names of blocks below `volume`; empty when the problem concerns the whole box.
+    """
+
+    box: str
+    kind: Kind
+    volume: str = ""
+    blocks: tuple[str, ...] = ()
+    detail: str = ""
+
+    @property
+    def contradicts_record(self) -> bool:
+        """The ledger has the box as done, but its output is not right."""
+        return self.kind not in ("no-record", "failed")

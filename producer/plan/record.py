@@ -1,0 +1,52 @@
+"""`record_job`: writes the record of a job to the ledger before the job is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.ledger import JobRecord, Ledger
+
+
+def record_job(ledger: Ledger, record: JobRecord) -> bool:
+    """Write the record of a job that will be sent now. Returns False when the ledger has the job.
+
+    The parts of a job may be sent one after another: they have the same grid, but other task
+    indices. The record then covers all parts that were sent.
+    Raises ConfigError when the ledger has a job of this name with another grid or pipeline, or with
+    a part that does not adjoin this one. Raises StorageUnavailable.
+    """
+    known = next((job for job in ledger.jobs() if job.job == record.job), None)
+    ledger.write_job(record if known is None else _joined(known, record))
+    return known is None
+
+
+def _joined(known: JobRecord, new: JobRecord) -> JobRecord:
+    if _without_part(known) != _without_part(new):
+        raise _name_taken(new.job, "is in the ledger with another grid or pipeline")
+    known_first, known_last = _part(known)
+    first, last = _part(new)
+    if first > known_last or last < known_first:
+        raise _name_taken(
+            new.job,
+            f"is in the ledger with tasks {known_first} to {known_last}; "
+            f"tasks {first} to {last} do not adjoin them",
+        )
+    first, last = min(first, known_first), max(last, known_last)
+    grid = new.grid | {"task_index_start": first, "task_index_stop": last}
+    began = known.began or known.enqueued
+    return new.model_copy(update={"tasks": last - first, "grid": grid, "began": began})
+
+
+def _part(record: JobRecord) -> tuple[int, int]:
+    """The first task index and the one after the last."""
+    return record.grid.get("task_index_start", 0), record.grid.get("task_index_stop", record.tasks)
+
+
+def _without_part(record: JobRecord) -> tuple[Any, ...]:
+    grid = {k: v for k, v in record.grid.items() if not k.startswith("task_index_")}
+    return record.pipeline, record.bounds, grid
+
+
+def _name_taken(job: str, problem: str) -> ConfigError:
+    return ConfigError.one("job", job, problem, "choose another --job")

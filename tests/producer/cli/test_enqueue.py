@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.message import open_envelope, pipeline_digest
+from chunkflow_worker.job.sqs import Queue
+from producer.cli import main
+from producer.send.batches import SendingFailed
+from tests.support.finished_job import FIRST, SECOND, FinishedJob
+from tests.support.records import task_record
+
+GRID = ["-c", "2", "2", "2", "-z", "4", "4", "4"]
+
+
+def write_info(folder: Path, size: tuple[int, int, int], offset: tuple[int, int, int]) -> None:
+    """The info file of a volume; size and offset are xyz, and a block is as large as `size`."""
+    scale = {"size": size, "voxel_offset": offset, "chunk_sizes": [size], "resolution": [1, 1, 1]}
+    (folder / "info").write_text(json.dumps({"scales": [scale]}))
+
+
+def test_a_job_is_enqueued(
+    queue: Queue,
+    pipeline: Path,
+    take_all: Callable[[str], list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = ["--queue", queue.name, "--job", "j", "--pipeline", str(pipeline)]
+    assert main(["enqueue", *place, "--roi-start", "-2", "0", "0"]) == 0
+    output = capsys.readouterr()
+    line, command = output.out.strip().split(", status: ")
+    assert line == f"enqueued 8 tasks of job j to queue {queue.name} (boxes 2x2x2)"
+    assert "8 tasks, from -2-0_0-2_0-2 to 0-2_2-4_2-4" in output.err
+    assert "sent 8 of 8 (100%)" in output.err
+    (job,) = Ledger(str(tmp_path / "log")).jobs()
+    assert (job.job, job.tasks, job.queue) == ("j", 8, queue.name)
+    messages = [open_envelope(body, queue.name)[0] for body in take_all(queue.url)]
+    digest = pipeline_digest(
+        [{"op": "create-chunk"}, {"op": "save-precomputed", "volume_path": f"{tmp_path}/"}]
+    )
+    assert {message.bbox for message in messages} == {
+        f"{z}_{y}_{x}" for z in ("-2-0", "0-2") for y in ("0-2", "2-4") for x in ("0-2", "2-4")
+    }
+    assert {(message.job, message.pipeline) for message in messages} == {("j", digest)}
+    assert main([*shlex.split(command)[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"] == 8
+
+
+def test_the_region_may_be_a_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_info(tmp_path, (40, 30, 20), (5, 0, -10))
+    grid = ["-v", str(tmp_path), "-m", "0", "-c", "10", "10", "10"]
+    assert main(["enqueue", "--queue", "q", *grid, "--dry-run"]) == 0
+    assert "24 tasks, from -10-0_0-10_5-15 to 0-10_20-30_35-45" in capsys.readouterr().err
+
+
+def test_the_user_is_warned_of_boxes_that_workers_will_refuse(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_info(tmp_path, (4, 4, 4), (0, 0, 0))
+    line = ["enqueue", "--queue", "q", "--pipeline", str(pipeline), "--dry-run"]
+    assert main(line) == 0
+    assert (
+        "note: workers will refuse these boxes: box 0-2_0-2_0-2 would share blocks"
+        in capsys.readouterr().err
+    )
+    assert main([*line, "-c", "4", "4", "4"]) == 0
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_dry_run_needs_no_queue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    place = ["--queue", "q", "--job", "j", "--ledger", str(tmp_path / "log")]
+    grid = ["-b", "-4-0_0-2_0-2", "-c", "2", "2", "2"]
+    assert main(["enqueue", *place, *grid, "--dry-run"]) == 0
+    assert capsys.readouterr().out == (
+        "2 tasks of job j\nfirst -4--2_0-2_0-2\nlast  -2-0_0-2_0-2\nnothing was sent\n"
+    )
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_missing_queue_is_not_created(
+    client: Any, unique_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["enqueue", "--queue", unique_name, *GRID, "--ledger", str(tmp_path / "log")]) == 2
+    error = capsys.readouterr().err
+    assert "there is no such queue" in error
+    assert f"chunkflow-producer queue create {unique_name}" in error
+    assert "QueueUrls" not in client.list_queues(QueueNamePrefix=unique_name)
+    assert not (tmp_path / "log").exists()
+
+
+def test_another_job_of_the_same_name_is_refused(
+    queue: Queue,
+    take_all: Callable[[str], list[str]],
+    ledger: Ledger,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path]
+    assert main([*line, *GRID]) == 0
+    assert len(take_all(queue.url)) == 8
+    assert main([*line, *GRID, "--respect-stop"]) == 2
+    assert "choose another --job" in capsys.readouterr().err
+    assert take_all(queue.url) == []
+
+
+def test_the_user_is_warned_of_boxes_that_are_done(
+    queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.write(task_record("0-2_0-2_0-2"))
+    assert main(["enqueue", "--queue", queue.name, "--ledger", ledger.path, *GRID]) == 0
+    assert "count as done" in capsys.readouterr().err
+
+
+def test_the_user_is_warned_when_a_job_is_sent_again(
+    queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *GRID]
+    note = "note: job j was enqueued before"
+    assert main([*line, "--task-index-stop", "3"]) == 0
+    assert main([*line, "--task-index-start", "3"]) == 0
+    assert note not in capsys.readouterr().err
+    assert main(line) == 0
+    assert note in capsys.readouterr().err
+
+
+def test_the_job_is_recorded_before_it_is_sent_and_can_be_resumed(
+    queue: Queue,
+    ledger: Ledger,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def send(client: Any, url: str, bodies: Iterator[str], **_: Any) -> None:
+        assert [job.job for job in ledger.jobs()] == ["j"]
+        raise SendingFailed(6, 3, "SQS is tired")
+
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *GRID]
+    with monkeypatch.context() as patched:
+        patched.setattr("producer.send.batches.send", send)
+        assert main([*line, "-i", "2"]) == 1
+    error = capsys.readouterr().err
+    assert "error: 6 messages were sent, then: SQS is tired" in error
+    assert "to send the rest, repeat the command with --job j --task-index-start 5" in error
+    assert main([*line, "-i", "5"]) == 0
+    assert [job.tasks for job in ledger.jobs()] == [6]
+
+
+def test_an_interrupt_ends_quietly_and_says_how_to_resume(
+    queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(*_: Any, sent: Callable[[int], None], **__: Any) -> None:
+        sent(4)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("producer.send.batches.send", send)
+    assert main(["enqueue", "--queue", queue.name, "--job", "j", *GRID]) == 130
+    error = capsys.readouterr().err
+    assert "--job j --task-index-start 4" in error
+    assert "Traceback" not in error
+
+
+def test_skip_done_sends_what_is_not_done_or_lost_its_blocks(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named defect of the peer: enqueueing again doubled every task."""
+    job = finished_job
+    assert job.enqueue("--skip-done", job="again") == 0
+    assert "enqueued 0 of 2 tasks of job again" in capsys.readouterr().out
+    assert job.work() == []
+    (job.blocks / "16-24_8-16_4-8.gz").unlink()
+    assert job.enqueue("--skip-done", "--dry-run", job="again") == 0
+    assert "2 tasks of job again, 1 of them already done" in capsys.readouterr().out
+    assert job.ledger.is_done(SECOND)
+    assert job.enqueue("--skip-done", job="again") == 0
+    assert "enqueued 1 of 2 tasks of job again" in capsys.readouterr().out
+    assert not job.ledger.is_done(SECOND)
+    assert job.work() == [SECOND]
+    job.write_pipeline({"op": "threshold", "threshold": 100.0})
+    assert job.enqueue("--skip-done", job="other") == 0
+    assert job.work() == [FIRST, SECOND], "another pipeline did them"

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkflow_worker.errors import DataMissing
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.message import TaskMessage, encode
+from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.storage.precomputed import create_volume
+from producer.cli import main
+from producer.look.failures import DONE, MALFORMED, UNRECORDED
+from tests.support.records import task_record
+
+MISSING = [f"{z}-{z + 2}_0-2_0-2" for z in (-2, 0, 4)]
+LARGE, KILLED, LATE = "10-12_0-2_0-2", "12-14_0-2_0-2", "14-16_0-2_0-2"
+
+
+@pytest.fixture
+def dead(client: Any, queue: Queue, ledger: Ledger) -> None:
+    """Seven dead letters of five causes."""
+    for box in (*MISSING, LARGE, KILLED, LATE):
+        body = encode(TaskMessage(job="j", bbox=box), queue.name)
+        client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
+    client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="no task")
+    errors = {
+        box: f"load-precomputed on {box}: {i} blocks are missing" for i, box in enumerate(MISSING)
+    }
+    log = ["12:00 INFO loading", "12:01 WARNING slow"]
+    for box, error in (errors | {LARGE: "inference: out of memory"}).items():
+        record = task_record(box, "failed", error=error, attempts=3, worker="w-7", log=log)
+        ledger.write(record)
+    ledger.write(task_record(LATE))
+
+
+def command_after(label: str, text: str) -> list[str]:
+    line = next(line for line in text.splitlines() if f"{label}:" in line)
+    return shlex.split(line.split(":  ", 1)[1])
+
+
+def test_json_has_every_dead_letter_grouped_by_cause(
+    dead: None, queue: Queue, ledger: Ledger, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["failures", "--queue", queue.name, "--ledger", ledger.path]
+    assert main([*line, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["queue"] == queue.name
+    boxes = {
+        cause["text"]: [failure["box"] for failure in cause["failures"]]
+        for cause in report["causes"]
+    }
+    assert boxes == {
+        "load-precomputed on <box>: # blocks are missing": sorted(MISSING),
+        "inference: out of memory": [LARGE],
+        UNRECORDED: [KILLED],
+        DONE: [LATE],
+        MALFORMED: [""],
+    }
+    assert report["causes"][0]["text"].startswith("load-precomputed"), "the most frequent first"
+    (large,) = next(
+        cause["failures"]
+        for cause in report["causes"]
+        if cause["text"] == "inference: out of memory"
+    )
+    assert (large["worker"], large["attempts"], large["log"][1]) == ("w-7", 3, "12:01 WARNING slow")
+    assert set(report["reproduce"]) == {*MISSING, LARGE, KILLED, LATE}
+    assert main([*line, "--json"]) == 0, "they are still there, and visible"
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_each_cause_is_shown_with_what_to_do(
+    dead: None, queue: Queue, ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["failures", "--queue", queue.name, "--ledger", ledger.path]) == 0
+    text = capsys.readouterr().out
+    assert f"dead letters of queue {queue.name}: 7, causes: 5" in text
+    assert "1. 3 boxes: load-precomputed on <box>: # blocks are missing" in text
+    assert "   | 12:01 WARNING slow" in text
+    assert main(command_after("send back", text)[1:]) == 0
+    assert "sent 3 dead letters back" in capsys.readouterr().out
+
+
+def test_all_malformed_messages_are_shown(
+    client: Any, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = {
+        client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="no task")["MessageId"]
+        for _ in range(2)
+    }
+    assert main(["failures", "--queue", queue.name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"1. 2 boxes: {MALFORMED}" in lines
+    assert {line.split(":")[0].strip() for line in lines[3:]} == ids
+
+
+def test_only_some_boxes_of_a_cause_are_shown(
+    client: Any, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for z in range(7):
+        body = encode(TaskMessage(job="j", bbox=f"{z}-{z + 1}_0-1_0-1"), queue.name)
+        client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
+    assert main(["failures", "--queue", queue.name]) == 0
+    text = capsys.readouterr().out
+    assert "   4-5_0-1_0-1, job j" in text
+    assert "   5-6_0-1_0-1, job j" not in text
+    assert "   and 2 more; --json lists all" in text
+
+
+def test_a_queue_without_dead_letters(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["failures", "--queue", queue.name]) == 0
+    output = capsys.readouterr()
+    assert output.out == f"dead letters of queue {queue.name}: 0\n"
+    assert output.err == ""
+
+
+def test_a_failure_is_reproduced_by_the_printed_command(
+    client: Any, queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = MISSING[0]
+    create_volume(
+        f"{tmp_path}/in",
+        bounds=BoundingBox.parse(box),
+        voxel_size=(1, 1, 1),
+        block_size=Vec3(2, 2, 2),
+        dtype="uint8",
+    )
+    chain = tmp_path / "chain of mine.yaml"
+    load = f"{{op: load-precomputed, volume_path: {tmp_path}/in}}"
+    save = f"{{op: save-h5, file_name: {tmp_path}/out_}}"
+    chain.write_text(f"operators:\n- {load}\n- {save}\n")
+    message = TaskMessage(job="j", bbox=box)
+    body = encode(message, queue.name)
+    client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
+    ledger = Ledger(str(tmp_path / "log"))
+    pipeline = Pipeline.load(chain)
+    with pipeline.open(recorded=True) as opened, pytest.raises(DataMissing):
+        Handler(opened, pipeline.digest, ledger, "w", 3).handle(Delivery(message, "1"))
+    place = ["--pipeline", str(chain), "--ledger", ledger.path]
+    assert main(["failures", "--queue", queue.name, *place]) == 0
+    program, *arguments = command_after("reproduce", capsys.readouterr().out)
+    assert program == "chunkflow"
+    code = "from chunkflow_worker.cli.chunkflow import main; main()"
+    run = [sys.executable, "-c", code, *arguments]
+    again = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    failure = ledger.read(box)
+    assert failure is not None
+    assert again.returncode == 1
+    assert failure.error in again.stderr
+
+
+def test_without_a_ledger_only_boxes_are_shown(
+    dead: None, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["failures", "--queue", queue.name]) == 0
+    output = capsys.readouterr()
+    assert LARGE in output.out
+    assert "give --ledger or --pipeline" in output.err

@@ -1,0 +1,237 @@
+"""`verify` on a job that the worker's own handler did and that is then damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from producer.cli import main
+from tests.support.damage import Damage, fill, truncate
+from tests.support.finished_job import BOUNDS, FIRST, SECOND, FinishedJob
+from tests.support.records import task_record
+
+THRESHOLD = {"op": "threshold", "threshold": 100.0}
+
+
+def report_of(
+    job: FinishedJob, capsys: pytest.CaptureFixture[str], *options: str
+) -> dict[str, Any]:
+    """What `verify --json` prints."""
+    capsys.readouterr()
+    status = main(["verify", "--pipeline", str(job.pipeline), "--json", *options])
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (status == 0) == (report["wrong"] == report["enqueued"])
+    return report
+
+
+@pytest.mark.parametrize("finished_job", ["file", "s3"], indirect=True)
+@pytest.mark.parametrize(
+    ("options", "checked"), [([], "were read"), (["--quick"], "exist")], ids=["read", "quick"]
+)
+def test_what_is_right_passes(
+    finished_job: FinishedJob,
+    options: list[str],
+    checked: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert report_of(finished_job, capsys, *options) == {
+        "job": "j",
+        "boxes": 2,
+        "wrong": 0,
+        "enqueued": 0,
+        "problems": [],
+    }
+    assert main(["verify", "--pipeline", str(finished_job.pipeline), *options]) == 0
+    assert capsys.readouterr().out == (
+        f"all 2 boxes of job j are done, and all their blocks {checked}: nothing is wrong\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("missing", Path.unlink),
+        ("damaged", truncate(0)),
+        ("damaged", truncate(0.01)),
+        ("damaged", truncate(0.5)),
+        ("damaged", truncate(0.5, inside=True)),
+        ("nan", fill(np.nan, 1)),
+        ("zero", fill(0, 256)),
+        ("stale", fill(0.5, 1)),
+    ],
+    ids=["deleted", "empty", "two-bytes", "half", "fewer-voxels", "nan", "zeroed", "changed"],
+)
+def test_each_damage_is_found_and_only_its_box_is_done_again(
+    finished_job: FinishedJob, kind: str, damage: Damage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = PrecomputedVolume(f"{finished_job.root}/out").read(BOUNDS)
+    damage(finished_job.blocks / "16-24_8-16_4-8.gz")
+    (problem,) = report_of(finished_job, capsys)["problems"]
+    assert (problem["box"], problem["kind"]) == (SECOND, kind)
+    assert problem["blocks"] == ["8_8_40/16-24_8-16_4-8"]
+    assert report_of(finished_job, capsys, "--enqueue")["enqueued"] == 1
+    assert not finished_job.ledger.is_done(SECOND)
+    assert finished_job.work() == [SECOND]
+    assert report_of(finished_job, capsys)["problems"] == []
+    assert np.array_equal(PrecomputedVolume(f"{finished_job.root}/out").read(BOUNDS), before)
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+def test_a_block_of_an_earlier_run_is_stale(
+    finished_job: FinishedJob, with_times: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "0-8_0-8_0-4.gz"
+    shutil.copy2(finished_job.blocks / name, tmp_path / name)
+    finished_job.write_pipeline(THRESHOLD)
+    assert finished_job.enqueue(job="second") == 0
+    assert finished_job.work() == [FIRST, SECOND]
+    (shutil.copy2 if with_times else shutil.copyfile)(tmp_path / name, finished_job.blocks / name)
+    problems = report_of(finished_job, capsys, "--allow-zeros")["problems"]
+    (problem,) = [problem for problem in problems if problem["kind"] != "zero"]
+    assert (problem["box"], problem["kind"]) == (FIRST, "stale")
+    assert problem["blocks"] in ([f"8_8_40/{name[:-3]}"], [])
+
+
+def test_boxes_of_another_pipeline_are_stale(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_job.write_pipeline(THRESHOLD)
+    assert finished_job.enqueue("--task-index-start", "1", job="second") == 0
+    (problem,) = report_of(finished_job, capsys)["problems"]
+    assert (problem["box"], problem["kind"]) == (SECOND, "stale")
+    assert "another pipeline" in problem["detail"]
+
+
+def test_old_and_missing_blocks_are_found_without_reading(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime(finished_job.blocks / "0-8_0-8_0-4.gz", (1e9, 1e9))
+    (finished_job.blocks / "16-24_8-16_4-8.gz").unlink()
+    problems = report_of(finished_job, capsys, "--quick")["problems"]
+    assert [(p["box"], p["kind"], p["blocks"]) for p in problems] == [
+        (FIRST, "stale", ["8_8_40/0-8_0-8_0-4"]),
+        (SECOND, "missing", ["8_8_40/16-24_8-16_4-8"]),
+    ]
+
+
+def test_zeros_that_a_task_wrote_may_be_allowed(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_job.write_pipeline({"op": "threshold", "threshold": 255.0})
+    assert finished_job.enqueue(job="second") == 0
+    finished_job.work()
+    report = report_of(finished_job, capsys)
+    assert sum(len(p["blocks"]) for p in report["problems"]) == 15, "the input of one block is zero"
+    assert {(p["kind"], p["detail"]) for p in report["problems"]} == {
+        ("zero", "as the task wrote them")
+    }
+    assert report_of(finished_job, capsys, "--allow-zeros")["problems"] == []
+    fill(0, 256)(finished_job.blocks / "0-8_0-8_0-4.gz")
+    assert report_of(finished_job, capsys, "--allow-zeros")["problems"] == [], "it was zero before"
+
+
+def test_nan_that_became_an_integer_is_remembered(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = finished_job.ledger.read(FIRST)
+    assert record is not None
+    (written,) = record.written
+    changed = record.model_copy(update={"written": [replace(written, nan=3)]})
+    finished_job.ledger.write(changed)
+    (problem,) = report_of(finished_job, capsys)["problems"]
+    assert (problem["kind"], problem["detail"]) == (
+        "nan",
+        "3 voxels were NaN before they became integers",
+    )
+
+
+def test_boxes_that_are_not_done_are_reported_and_sent_when_no_message_waits(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for box in (FIRST, SECOND):
+        finished_job.ledger.remove(box)
+    finished_job.ledger.write(task_record(SECOND, "failed", error="away"))
+    report = report_of(finished_job, capsys, "--enqueue")
+    assert [(p["box"], p["kind"]) for p in report["problems"]] == [
+        (FIRST, "no-record"),
+        (SECOND, "failed"),
+    ]
+    assert report["enqueued"] == 2
+    assert report_of(finished_job, capsys, "--enqueue")["enqueued"] == 0, "their messages wait"
+    assert finished_job.work() == [FIRST, SECOND]
+    assert report_of(finished_job, capsys)["problems"] == []
+
+
+def test_boxes_that_are_not_sent_are_explained(
+    finished_job: FinishedJob, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_job.ledger.remove(FIRST)
+    line = ["verify", "--pipeline", str(finished_job.pipeline), "--enqueue"]
+    name, urls = finished_job.queue.name, finished_job.queue
+    client.send_message(QueueUrl=urls.dead_letter_url, MessageBody="dead")
+    assert main(line) == 1
+    error = capsys.readouterr().err
+    assert "unfinished boxes that were not sent: 1; " in error
+    assert f"queue {name} has dead letters, which may be for them; " in error
+    assert f"send those back with: chunkflow-producer redrive --queue {name}" in error
+    client.send_message(QueueUrl=urls.url, MessageBody="waiting")
+    assert main(line) == 1
+    assert f"queue {name} still has messages, which may be for them" in capsys.readouterr().err
+
+
+def test_problems_are_shown_by_kind_with_examples(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("16-24_8-16_4-8.gz", "24-32_8-16_4-8.gz"):
+        (finished_job.blocks / name).unlink()
+    finished_job.ledger.remove(FIRST)
+    fill(0, 256)(finished_job.blocks / "16-24_0-8_0-4.gz")
+    capsys.readouterr()
+    assert main(["verify", "--pipeline", str(finished_job.pipeline)]) == 1
+    volume = f"{finished_job.root}/out"
+    assert capsys.readouterr().out.splitlines() == [
+        "2 of 2 boxes of job j have a problem",
+        "",
+        "no-record, in 1 box: not done: there is no record",
+        f"  {FIRST}",
+        "",
+        "missing, in 1 box: blocks that are not in storage",
+        f"  {SECOND}  {volume}: 8_8_40/16-24_8-16_4-8 and 1 more",
+        "",
+        "zero, in 1 box: blocks that are zero where the input is not",
+        f"  {SECOND}  {volume}: 8_8_40/16-24_0-8_0-4",
+        "",
+        "if zeros are right in this output (masks, thresholds), add --allow-zeros",
+    ]
+
+
+def test_many_problems_are_not_all_shown(
+    queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ["-c", "1", "1", "1", "-z", "1", "1", "12"]
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *grid]
+    assert main(line) == 0
+    capsys.readouterr()
+    assert main(["verify", "--ledger", ledger.path]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "no-record, in 12 boxes: not done: there is no record" in lines
+    assert "  0-1_0-1_9-10" in lines
+    assert "  0-1_0-1_10-11" not in lines
+    assert lines[-1] == "  and 2 more; --json lists all"
+
+
+def test_it_needs_a_ledger_with_a_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify"]) == 2
+    assert "verify needs a ledger: give --ledger or --pipeline" in capsys.readouterr().err
+    assert main(["verify", "--ledger", str(tmp_path)]) == 2
+    assert "has no job" in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""Arrays of tensorstore as volumes; tests/operators has arrays of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+import zarr
+
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    BoxNotAligned,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+)
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.storage.zarr import ZarrVolume, open_zarr
+from chunkflow_worker.storage.zarr_create import create_zarr
+from chunkflow_worker.storage.zarr_metadata import Driver
+from tests.storage.sample import BLOCK, BOUNDS, noise
+
+VOXEL_SIZE = (40.0, 8.0, 7.16)
+Make = Callable[..., ZarrVolume]
+
+
+@pytest.fixture(params=["file", "mem", "s3"])
+def root(
+    request: pytest.FixtureRequest, tmp_path: Path, aws: dict[str, str], unique_name: str
+) -> str:
+    """The path of a store on a local disk, in memory or in S3."""
+    if request.param == "file":
+        return f"file://{tmp_path}/em"
+    if request.param == "s3":
+        boto3.client("s3").create_bucket(Bucket=unique_name)
+    return f"{request.param}://{unique_name}/em"
+
+
+def make(
+    path: str, driver: Driver = "zarr3", dtype: str = "uint8", channels: int = 0
+) -> ZarrVolume:
+    return create_zarr(
+        path,
+        driver=driver,
+        bounds=BOUNDS,
+        voxel_size=VOXEL_SIZE,
+        block_size=BLOCK,
+        dtype=dtype,
+        channels=channels,
+    )
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+@pytest.mark.parametrize(("dtype", "channels"), [("uint8", 0), ("float32", 3), ("uint64", 1)])
+def test_what_is_written_is_read_back(root: str, driver: Driver, dtype: str, channels: int) -> None:
+    array = noise(BOUNDS, max(channels, 1), dtype)
+    make(root, driver, dtype, channels).write(BOUNDS, array)
+    volume = open_zarr(root)
+    assert volume is not None
+    assert volume.path == f"{root}/{'s0' if driver == 'n5' else '0'}"
+    assert (volume.bounds, volume.block_size, volume.voxel_size) == (BOUNDS, BLOCK, VOXEL_SIZE)
+    assert (volume.dtype, volume.channels) == (dtype, max(channels, 1))
+    assert np.array_equal(volume.read(BOUNDS), array)
+    part = BoundingBox.parse("0-5_20-49_31-33")
+    assert np.array_equal(volume.read(part), array[(..., *part.slices(BOUNDS.start))])
+
+
+def test_missing_blocks_are_an_error_unless_filled(root: str) -> None:
+    volume = make(root)
+    first = BoundingBox.sized(BOUNDS.start, BLOCK)
+    volume.write(first, np.zeros(first.size, np.uint8))
+    assert volume.missing(first) == [], "zeros are stored"
+    missing = volume.missing(BOUNDS)
+    assert len(missing) == 3 * 3 * 3 - 1
+    # As a grid of whole blocks; the last one of an axis ends where the volume ends.
+    assert (missing[0], missing[-1]) == ("-3-5_10-26_32-64", "13-17_42-50_64-70")
+    text = "lacks 26 blocks of box -3-17_10-50_0-70, for example -3-5_10-26_32-64"
+    with pytest.raises(DataMissing, match=text):
+        volume.read(BOUNDS)
+    filled = open_zarr(root, fill_missing=True)
+    assert filled is not None
+    assert not filled.read(BOUNDS).any()
+
+
+def test_boxes_and_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    volume = make(f"file://{tmp_path}/em")
+    with pytest.raises(BoxNotAligned, match="nearest box of whole blocks is -3-5_10-26_0-32"):
+        volume.write(box := BoundingBox.parse("-3-5_10-26_0-31"), noise(box))
+    outside = BOUNDS.shift((8, 0, 0))
+    with pytest.raises(BoxOutsideVolume, match=f"box {outside} is not inside"):
+        volume.write(outside, noise(outside))
+    with pytest.raises(BoxOutsideVolume):
+        volume.read(outside)
+    with pytest.raises(ChunkMismatch, match=r"takes 1 channels of \[20, 40, 70\], and got \[2, "):
+        volume.write(BOUNDS, noise(BOUNDS, 2))
+    assert len(volume.missing(BOUNDS)) == 27, "nothing was written"
+
+
+@pytest.mark.parametrize("axes", [("t", "z", "y", "x"), ("y", "t", "x", "z"), ("x", "y", "z", "t")])
+def test_axes_of_one_voxel_are_dropped_and_the_others_turned(
+    tmp_path: Path, axes: tuple[str, ...]
+) -> None:
+    array = noise(BoundingBox.parse("0-4_0-5_0-6"))
+    stored = array[..., np.newaxis].transpose(["zyxt".index(axis) for axis in axes])
+    made = zarr.create_array(
+        f"{tmp_path}/a", shape=stored.shape, dtype="u1", dimension_names=axes, zarr_format=3
+    )
+    made[:] = stored
+    volume = open_zarr(f"{tmp_path}/a")
+    assert volume is not None
+    assert np.array_equal(volume.read(volume.bounds), array)
+
+
+@pytest.mark.parametrize(
+    ("axes", "dtype", "text"),
+    [
+        (("t", "z", "y", "x"), "u1", r"has axes \['t', 'z', 'y', 'x'\] of \[2, 3, 4, 5\] voxels"),
+        (("c", "z", "y", "w"), "u1", "a chunk has z, y, x and at most channels"),
+        (("c", "z", "y", "x"), "c8", "holds complex64, and a chunk is numbers"),
+    ],
+)
+def test_an_array_that_is_no_chunk_is_refused(
+    tmp_path: Path, axes: tuple[str, ...], dtype: str, text: str
+) -> None:
+    zarr.create_array(
+        f"{tmp_path}/a", shape=(2, 3, 4, 5), dtype=dtype, dimension_names=axes, zarr_format=3
+    )
+    with pytest.raises(ChunkMismatch, match=text):
+        open_zarr(f"{tmp_path}/a")
+
+
+def test_an_array_is_found_by_its_name_its_format_or_as_the_finest(tmp_path: Path) -> None:
+    for mip in (1, 0):
+        create_zarr(
+            f"{tmp_path}/em",
+            mip,
+            driver="zarr3",
+            bounds=BOUNDS,
+            voxel_size=(40.0, 8.0 * 2**mip, 8.0 * 2**mip),
+            block_size=BLOCK,
+            dtype="uint8",
+            layer_type="segmentation",
+        )
+    finest, coarse = open_zarr(f"{tmp_path}/em"), open_zarr(f"{tmp_path}/em", "1")
+    itself = open_zarr(f"{tmp_path}/em/1")
+    assert finest is not None
+    assert coarse is not None
+    assert itself is not None
+    assert (finest.path, coarse.path) == (f"file://{tmp_path}/em/0", f"file://{tmp_path}/em/1")
+    assert (finest.voxel_size, coarse.voxel_size) == ((40, 8, 8), (40, 16, 16))
+    assert (finest.layer_type, itself.layer_type) == ("segmentation", "image")
+    assert open_zarr(f"{tmp_path}/em", "2") is None
+    assert open_zarr(f"{tmp_path}/em", driver="n5") is None
+    assert open_zarr(f"{tmp_path}/none") is None
+
+
+def test_a_given_voxel_size_keeps_the_first_voxel(tmp_path: Path) -> None:
+    make(f"file://{tmp_path}/em")
+    volume = open_zarr(f"{tmp_path}/em", voxel_size=(10.0, 20.0, 30.0))
+    assert volume is not None
+    assert (volume.voxel_size, volume.bounds) == ((10.0, 20.0, 30.0), BOUNDS)
+
+
+def test_damaged_blocks_and_metadata_have_errors_of_their_own(tmp_path: Path) -> None:
+    volume = make(f"file://{tmp_path}/em")
+    volume.write(BOUNDS, noise(BOUNDS))
+    block = tmp_path / "em" / "0" / "c" / "0" / "0" / "0"
+    block.write_bytes(block.read_bytes()[:20])
+    with pytest.raises(BlockDamaged, match="em/0: "):
+        volume.read(BoundingBox.sized(BOUNDS.start, Vec3(1, 1, 1)))
+    file = tmp_path / "em" / "0" / "zarr.json"
+    file.write_text(file.read_text().replace("blosc", "magic"))
+    with pytest.raises(ConfigError, match=r"em/0: zarr.json: can't be used: .*magic"):
+        open_zarr(f"{tmp_path}/em")

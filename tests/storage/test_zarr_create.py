@@ -1,0 +1,131 @@
+"""New arrays and their groups; tests/operators/test_save_zarr.py validates them as OME-Zarr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import boto3
+import pytest
+
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.storage.zarr import ZarrVolume
+from chunkflow_worker.storage.zarr_create import create_zarr
+from chunkflow_worker.storage.zarr_metadata import Driver
+from chunkflow_worker.storage.zarr_store import read_json
+
+BOUNDS = BoundingBox.parse("-4-8_0-40_0-40")
+
+
+def create(path: object, mip: int = 0, **changes: Any) -> ZarrVolume:
+    options: dict[str, Any] = {
+        "driver": "zarr3",
+        "bounds": BOUNDS,
+        "voxel_size": (40.0, 8.0 * 2**mip, 8.0 * 2**mip),
+        "block_size": Vec3(4, 16, 16),
+        "dtype": "uint8",
+    }
+    return create_zarr(str(path), mip, **(options | changes))
+
+
+def datasets(path: Path, driver: Driver) -> list[dict[str, Any]]:
+    if driver == "zarr":
+        return json.loads((path / ".zattrs").read_text())["multiscales"][0]["datasets"]
+    attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+    return attributes["ome"]["multiscales"][0]["datasets"]
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_levels_are_listed_in_the_group_the_finest_first(tmp_path: Path, driver: Driver) -> None:
+    for mip in (2, 0, 1, 1):
+        create(tmp_path, mip, driver=driver)
+    listed = datasets(tmp_path, driver)
+    assert [dataset["path"] for dataset in listed] == ["0", "1", "2"]
+    scale, translation = listed[1]["coordinateTransformations"]
+    assert scale == {"type": "scale", "scale": [40, 16, 16]}
+    assert translation == {"type": "translation", "translation": [-160, 0, 0]}
+
+
+def test_other_attributes_of_the_group_are_kept(tmp_path: Path) -> None:
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {"by": "ada", "layer_type": "x"}}
+    (tmp_path / "zarr.json").write_text(json.dumps(group))
+    create(tmp_path, layer_type="segmentation")
+    attributes = json.loads((tmp_path / "zarr.json").read_text())["attributes"]
+    assert (attributes["by"], attributes["layer_type"]) == ("ada", "x")
+    assert len(datasets(tmp_path, "zarr3")) == 1
+
+
+def test_blocks_are_no_larger_than_the_array(tmp_path: Path) -> None:
+    assert create(tmp_path, block_size=Vec3(64, 64, 16)).block_size == Vec3(12, 40, 16)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+@pytest.mark.parametrize("protocol", ["file", "mem", "s3"])
+def test_workers_may_create_levels_at_the_same_time(
+    tmp_path: Path, aws: dict[str, str], unique_name: str, driver: Driver, protocol: str
+) -> None:
+    path = f"{protocol}://{tmp_path if protocol == 'file' else unique_name}/em"
+    if protocol == "s3":
+        boto3.client("s3").create_bucket(Bucket=unique_name)
+    together, volumes = Barrier(8), {}
+
+    def work(i: int) -> None:
+        together.wait(20)
+        volumes[i] = create(path, i % 4, driver=driver)
+
+    threads = [Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(volumes) == list(range(8)), "none of them failed"
+    if driver != "n5":
+        content, _ = read_json(path, ".zattrs" if driver == "zarr" else "zarr.json")
+        attributes = content if driver == "zarr" else content["attributes"]["ome"]
+        [scales] = attributes["multiscales"]
+        assert [dataset["path"] for dataset in scales["datasets"]] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"driver": "zarr"}, "array 0: another one lies here already: it is of the format zarr3"),
+        ({"dtype": "uint16"}, "array 0: another one lies here already: .*data_type"),
+        ({"order": "xyz"}, "array 0: another one lies here already: its axes are"),
+        ({"voxel_size": (40.0, 9.0, 9.0)}, "another one lies here already: it is listed as"),
+        ({"bounds": BOUNDS.shift((4, 0, 0))}, "another one lies here already: it is listed as"),
+        ({"block_size": Vec3(4, 8, 8)}, "another one lies here already: .*chunk"),
+    ],
+)
+def test_another_array_is_refused(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    create(tmp_path)
+    files = sorted(str(file) for file in tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=f"{text}(.|\n)*choose another path, or delete it first"):
+        create(tmp_path, **changes)
+    assert sorted(str(file) for file in tmp_path.rglob("*")) == files
+    create(tmp_path)
+
+
+def test_another_n5_array_is_refused(tmp_path: Path) -> None:
+    create(tmp_path, driver="n5")
+    with pytest.raises(
+        ConfigError, match=r"s0: another one lies here already: .*offset"
+    ) as refused:
+        create(tmp_path, driver="n5", bounds=BOUNDS.shift((4, 0, 0)))
+    assert "tensorstore_spec" not in str(refused.value)
+
+
+def test_an_array_is_no_group(tmp_path: Path) -> None:
+    create(tmp_path)
+    with pytest.raises(ConfigError, match="store: another one lies here already: it is an array"):
+        create(tmp_path / "0")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float16"])
+def test_types_that_n5_does_not_support_are_refused(tmp_path: Path, dtype: str) -> None:
+    with pytest.raises(ConfigError, match=f"dtype: N5 has no {dtype}\n.*choose Zarr"):
+        create(tmp_path / "em", driver="n5", dtype=dtype)
+    assert not (tmp_path / "em").exists()
