@@ -1,4 +1,4 @@
-"""A read or write that fails costs its task an attempt, and the next one leaves the same bytes as a calm run."""
+"""A failed read or write costs its task an attempt; the next attempt leaves the right bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 import chunkflow_worker.storage.precomputed as precomputed
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.patience import Patience
@@ -22,7 +24,7 @@ from chunkflow_worker.storage.precomputed_info import create_volume
 from tests.support.flaky_volume import FlakyVolume
 
 BOX = BoundingBox.parse("0-16_0-32_0-32")
-MESSAGE = {"v": 1, "job": "job", "bbox": str(BOX)}
+MESSAGE = TaskMessage(job="job", bbox=str(BOX))
 
 
 class Rig:
@@ -69,7 +71,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     "failing", [{"reads": [1]}, {"writes": [1]}, {"writes": [1], "halfway": False}]
 )
 def test_a_second_attempt_gives_the_bytes_of_a_calm_run(rig: Rig, failing: dict[str, Any]) -> None:
-    rig.handler().handle(MESSAGE, "id-1", 1)
+    rig.handler().handle(Delivery(MESSAGE, "id-1"))
     calm = rig.blocks()
     assert len(calm) == 8
     for file in (rig.folder / "out").glob("*/*_*_*"):
@@ -78,11 +80,11 @@ def test_a_second_attempt_gives_the_bytes_of_a_calm_run(rig: Rig, failing: dict[
 
     handler = rig.handler(**failing)
     with pytest.raises(StorageUnavailable, match="made to fail at"):
-        handler.handle(MESSAGE, "id-2", 1)
+        handler.handle(Delivery(MESSAGE, "id-2"))
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.final) == ("failed", False)
-    handler.handle(MESSAGE, "id-2", 2)
+    handler.handle(Delivery(MESSAGE, "id-2", receives=2))
     assert rig.blocks() == calm
     record = handler.ledger.read(BOX)
     assert record is not None
@@ -94,7 +96,7 @@ def test_a_second_attempt_gives_the_bytes_of_a_calm_run(rig: Rig, failing: dict[
 
 def test_a_patient_worker_spends_no_attempt_on_a_single_failure(rig: Rig) -> None:
     handler = rig.handler(patient=True, writes=[1])
-    handler.handle(MESSAGE, "id-1", 1)
+    handler.handle(Delivery(MESSAGE, "id-1"))
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.attempts, record.bytes_written) == ("done", 1, BOX.voxels)
@@ -102,9 +104,9 @@ def test_a_patient_worker_spends_no_attempt_on_a_single_failure(rig: Rig) -> Non
 
 def test_a_box_that_always_fails_is_recorded_as_its_own_fault(rig: Rig) -> None:
     handler = rig.handler(patient=True, reads=range(100))
-    for attempt in (1, 2, 3):
+    for receives in (1, 2, 3):
         with pytest.raises(StorageUnavailable):
-            handler.handle(MESSAGE, "id-1", attempt)
+            handler.handle(Delivery(MESSAGE, "id-1", receives))
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.attempts, record.final) == ("failed", 3, True)
