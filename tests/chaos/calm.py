@@ -1,29 +1,28 @@
-"""The output of a run that nobody disturbs, to compare others with."""
+"""The output of an undisturbed run, to compare other runs with."""
 
 from __future__ import annotations
 
 import boto3
 
-from chunkflow_worker.image.bbox import Vec3
 from tests.support.service import BLOCK, Service
 
 
 def place_on_s3(service: Service, bucket: str) -> None:
-    """Let the volumes and the ledger lie in a new bucket of the local AWS."""
+    """Keep the volumes and the ledger in a new bucket of the local AWS."""
     boto3.client("s3").create_bucket(Bucket=bucket)
     service.place = f"s3://{bucket}"
 
 
-def calm_run(service: Service, chunk: Vec3 = BLOCK) -> None:
-    """Run the service's chain on the same boxes, in one process without queue and faults.
+def calm_run(service: Service) -> None:
+    """Run the service's chain on the same boxes, in one process, without queue and faults.
 
     It writes to `whole`.
     """
-    service.run_in_one_box("--chunk-size", *map(str, chunk))
+    service.run_in_one_box("--chunk-size", *map(str, BLOCK))
 
 
 def blocks(service: Service, name: str) -> dict[str, bytes]:
-    """The stored blocks of a volume's finest mip, by their names, decompressed."""
+    """The stored blocks of a volume's finest mip, decompressed, by their names."""
     from cloudfiles import CloudFiles
 
     folder = CloudFiles(f"{service.path(name)}/8_8_40", progress=False)

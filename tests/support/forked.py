@@ -35,7 +35,7 @@ _FORKS.set_forkserver_preload(
 
 
 class ForkedWorker:
-    """A process of `chunkflow-worker run`, with the methods of `subprocess.Popen` that tests use."""
+    """A process of `chunkflow-worker run`, with the methods of `subprocess.Popen`."""
 
     def __init__(self, environment: Mapping[str, str], log: Path):
         """environment: all its variables, settings among them. log: the file of its output."""
@@ -86,7 +86,7 @@ def _work(environment: Mapping[str, str], log: Path) -> None:
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
     sys.argv = ["celery", "--quiet", "--app", "chunkflow_worker", "worker"]
-    # A test run in the background may have been started to ignore some signals.
+    # The tests may run in the background, and ignore some signals then.
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

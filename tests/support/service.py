@@ -31,7 +31,7 @@ from tests.support.paths import PLUGIN_PACKAGE
 BLOCK = Vec3(16, 64, 64)
 
 
-# A test run in the background may have been started to ignore some signals, which workers would take over.
+# The tests may run in the background, and ignore some signals then. Workers must not inherit that.
 _RUN = """
 import signal
 from chunkflow_worker.cli.worker import main
@@ -193,6 +193,11 @@ class Service:
         return "\n".join(
             f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.root.glob("worker-*.log"))
         )
+
+    def lines(self) -> list[str]:
+        """All lines of the workers' logs."""
+        logs = sorted(self.root.glob("worker-*.log"))
+        return [line for log in logs for line in log.read_text().splitlines()]
 
     def read(self, name: str) -> np.ndarray:
         volume = PrecomputedVolume(self.path(name))

@@ -1,4 +1,7 @@
-"""Operators of another package, found by their entry points: they let a test hold or fail a task in a worker process."""
+"""Operators of another package, found by their entry points.
+
+By them, a test holds a task in a worker process, lets it fail, or lets it take memory.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Hold(Operator):
-    """Note the start of each task in a file, then hold it until a file named `go` or `go-<box>` is there, or for some time."""
+    """Hold each task until a file named `go` or `go-<box>` exists, or for some time.
+
+    The start of each task is written to the file `starts`.
+    """
 
     op: Literal["hold"] = "hold"
     folder: str = field(help="Folder of the files `starts` and `go`.")
     seconds: float = field(60.0, help="Longest time to hold a task.")
     opening: bool = field(
-        False, help="Take that long to open already, after a note in the file `opening`."
+        False, help="Hold the opening, too, after a file named `opening` was made."
     )
 
     @contextmanager
@@ -45,38 +51,36 @@ class Hold(Operator):
 
 
 class Fail(Operator):
-    """Fail on one box, or on those listed in a file, for good or for this time."""
+    """Fail on one box, or on the boxes listed in a file."""
 
     op: Literal["fail"] = "fail"
     box: str = field("", help="The box to fail on.")
-    file: str = field("", help="File of boxes to fail on, one a line, read anew for each task.")
-    permanent: bool = field(False, help="No use in trying again.")
-    leave: bool = field(False, help="Ask the process to exit, as a user's code might.")
+    file: str = field("", help="File of boxes to fail on, one per line, read for each task.")
+    permanent: bool = field(False, help="Trying again does not help.")
+    leave: bool = field(False, help="Ask the process to exit, as code of a user might.")
     words: str = field("made to fail", help="Text of the error.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:
-            if str(task.bbox) in (
-                [self.box] if not self.file else Path(self.file).read_text().splitlines()
-            ):
-                if self.leave:
-                    sys.exit("made to leave")
-                raise (
-                    PermanentError(f"{self.words} for good")
-                    if self.permanent
-                    else OSError(self.words)
-                )
+            boxes = Path(self.file).read_text().splitlines() if self.file else [self.box]
+            if str(task.bbox) not in boxes:
+                return
+            if self.leave:
+                sys.exit("made to leave")
+            if self.permanent:
+                raise PermanentError(f"{self.words} for good")
+            raise OSError(self.words)
 
         yield step
 
 
 class Hoard(Operator):
-    """On one box, take memory until the process ends or the given size is held for a moment."""
+    """On one box, take more and more memory, up to a size that is then held for a moment."""
 
     op: Literal["hoard"] = "hoard"
     box: str = field(help="The box to hoard on.")
-    megabytes: int = field(help="How much to take.")
+    megabytes: int = field(help="Memory to take.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
