@@ -1,16 +1,18 @@
-# The images of the service: worker-cpu, worker-gpu, producer, and local-aws, the AWS of laptops and tests.
+# The images of the service: worker-cpu, worker-gpu, producer, and local-aws for laptops and tests.
 #
-#     docker build --target worker-cpu --tag chunkflow-worker:0.1.0-cpu .        (all four: make images)
+#     docker build --target worker-cpu --tag chunkflow-worker:0.1.0-cpu .
 #
-# Needs BuildKit (DOCKER_BUILDKIT=1 before Docker 23). Behind a proxy or with an index of your own, hand pip's settings to
-# the build as a secret, which no layer keeps: --secret id=pip.conf,src=pip.conf
+# `make images` builds all but worker-gpu; `make image-gpu` builds that one.
+#
+# Needs BuildKit (set DOCKER_BUILDKIT=1 before Docker 23). For a proxy or your own index, pass pip's
+# settings to the build as a secret, which no layer keeps: --secret id=pip.conf,src=pip.conf
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
-# ---------------------------------------------------------------- packages: what changes seldom
+# ---------------------------------------------------------------- packages: they rarely change
 
 FROM ${PYTHON_IMAGE} AS venv
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_ONLY_BINARY=:all: PIP_REQUIRE_HASHES=1
-# pip stays out of the images: the one of the base image installs into the environment.
+# The environment has no pip of its own: the pip of the base image installs into it.
 RUN python -m venv --without-pip /opt/venv
 WORKDIR /build
 
@@ -30,7 +32,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,targ
     python -m pip --python /opt/venv/bin/python install -r core.txt -r worker.txt
 
 FROM worker-packages AS worker-cpu-packages
-# PyPI's torch for x86-64 is the CUDA build; the smaller one is PyTorch's own to give. Its hash is locked like all others.
+# On PyPI, torch for x86-64 is the CUDA build. The smaller CPU build is on PyTorch's own index. Its hash is
+# locked like all others.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY deploy/requirements/torch-cpu.txt ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
@@ -42,7 +45,7 @@ COPY deploy/requirements/torch-gpu.txt ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/venv/bin/python install -r core.txt -r worker.txt -r torch-gpu.txt
 
-# ---------------------------------------------------------------- code: what changes often, one small layer
+# ---------------------------------------------------------------- code: it often changes, in one small layer
 
 FROM venv AS code
 COPY deploy/requirements/build.txt ./
@@ -59,13 +62,13 @@ RUN /opt/build/bin/hatchling build -t wheel -d dist \
 FROM ${PYTHON_IMAGE} AS base
 ARG PYTHON_IMAGE
 LABEL org.opencontainers.image.licenses="Apache-2.0" org.opencontainers.image.base.name="${PYTHON_IMAGE}"
-# tini hands signals on to the one process that it starts, and reaps what that leaves behind.
+# tini forwards signals to the process that it starts, and reaps its orphaned children.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin chunkflow
-# Nothing is written but below /tmp, so that the root file system can be read-only.
+# Only /tmp is written to, so the root file system can be read-only.
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /job
 
@@ -80,7 +83,7 @@ ARG VERSION=0.1.0
 ARG REVISION
 LABEL org.opencontainers.image.title="chunkflow-producer" org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.description="Sends the boxes of a job to SQS, tells its state, verifies its output"
+    org.opencontainers.image.description="Sends the boxes of a job to SQS, shows its status, verifies its output"
 
 FROM base AS local-aws
 COPY --from=local-aws-packages /opt/venv /opt/venv
@@ -95,7 +98,7 @@ ARG VERSION=0.1.0
 ARG REVISION
 LABEL org.opencontainers.image.title="chunkflow-local-aws" org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.description="SQS, S3 and CloudWatch in memory, for laptops and tests; anybody who reaches it may use it"
+    org.opencontainers.image.description="SQS, S3 and CloudWatch in memory, for laptops and tests; without authentication"
 
 FROM base AS worker
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["chunkflow-worker", "health"]
@@ -115,7 +118,7 @@ LABEL org.opencontainers.image.title="chunkflow-worker" org.opencontainers.image
 FROM worker AS worker-gpu
 COPY --from=worker-gpu-packages /opt/venv /opt/venv
 COPY --from=code /opt/venv /opt/venv
-# What the NVIDIA container toolkit brings in: CUDA, and nvidia-smi, which CHUNKFLOW_DEVICES=all asks.
+# The NVIDIA container toolkit adds CUDA, and nvidia-smi, which CHUNKFLOW_DEVICES=all calls.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
 ARG VERSION=0.1.0

@@ -1,17 +1,18 @@
-# `make demo` and `make test` set up everything they need in .venv; Python 3.11 or newer is all that must be there.
+# `make demo` and `make test` install everything they need in .venv. They only need Python 3.11 or newer.
 
 PYTHON ?= python3
-# The release of torch that demo and tests are run with here; any from 2.4 on is allowed, for example TORCH=torch.
+# The torch release for demo and tests. Any release from 2.4 on works; TORCH=torch takes the newest.
 TORCH ?= torch==2.13.0
-# Your own volume for the demo: make demo IMAGE=path.h5
+# Your own image for the demo: make demo IMAGE=path.h5
 IMAGE ?=
-# Scenarios and options of make chaos, for example CHAOS="kills --seeds 2"
+# Scenarios and options for make chaos, for example CHAOS="kills --seeds 2"
 CHAOS ?=
 
-# The command for containers, and options for its builds, for example DOCKER_BUILD_ARGS="--secret id=pip.conf,src=pip.conf"
+# The command for containers, and options for its builds, for example
+# DOCKER_BUILD_ARGS="--secret id=pip.conf,src=pip.conf"
 DOCKER ?= docker
 DOCKER_BUILD_ARGS ?=
-# Options of uv for the locks, for example LOCK=--upgrade
+# Options for uv in make lock, for example LOCK=--upgrade
 LOCK ?=
 
 BIN := .venv/bin
@@ -46,28 +47,29 @@ format: .venv/dev.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The pages that follow from the code, and the site in site/; a warning fails it.
+# Writes the generated pages, and builds the site in site/. Any warning fails it.
 docs: .venv/dev.installed
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Beside chunkflow and MONAI, each in an environment of its own; figures go to benchmarks/RESULTS.md.
+# Compares with chunkflow and MONAI, each in its own environment. Writes benchmarks/RESULTS.md.
 bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.blending
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.zarr_io
 
-# Workers are killed, messages repeated, connections cut, ...; figures go to docs/reliability.md.
+# Kills workers, repeats messages, cuts connections... Writes the figures to docs/reliability.md.
 chaos: .venv/dev.installed
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-# Known vulnerabilities of what is installed. Asks PyPI's advisory service; what it can't tell fails the command.
+# Looks for known vulnerabilities in the installed packages, with PyPI's advisory service. Fails if it
+# cannot check a package.
 audit: .venv/dev.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --strict --skip-editable
 
-# What the images install, with hashes: deploy/requirements/*.txt.
+# Locks what the images install, with hashes: deploy/requirements/*.txt.
 lock: .venv/dev.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
 	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/requirements/lock.sh $(LOCK)
@@ -77,11 +79,11 @@ images:
 	$(BUILD) --target local-aws --tag chunkflow-local-aws:$(VERSION) .
 	$(BUILD) --target worker-cpu --tag chunkflow-worker:$(VERSION)-cpu .
 
-# Apart: it downloads gigabytes of CUDA.
+# Separate, because it downloads gigabytes of CUDA.
 image-gpu:
 	$(BUILD) --target worker-gpu --tag chunkflow-worker:$(VERSION)-gpu .
 
-# Builds the images, runs a job with compose, stops and kills its workers meanwhile. Needs Docker.
+# Builds the images and runs a job with compose, while it stops and kills workers. Needs Docker.
 e2e-docker:
 	DOCKER="$(DOCKER)" DOCKER_BUILD_ARGS="$(DOCKER_BUILD_ARGS)" $(PYTHON) -m tests.deploy.e2e_docker
 
@@ -89,15 +91,15 @@ clean:
 	rm -rf .venv benchmarks/.envs build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, but this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
 
 .venv/demo.installed: pyproject.toml | .venv/bin/python
-	@echo "Installing into .venv; the first time it takes minutes"
+	@echo "Installing into .venv; the first time this takes some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[all]"
 	@touch $@
 
 .venv/dev.installed: pyproject.toml | .venv/bin/python
-	@echo "Installing into .venv; the first time it takes minutes"
+	@echo "Installing into .venv; the first time this takes some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
 	@touch $@ .venv/demo.installed

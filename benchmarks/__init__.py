@@ -1,11 +1,14 @@
-"""Ours beside its peers, on the same patches, in turn, on one machine: `make bench`, figures in RESULTS.md.
+"""Benchmarks against other programs: same patches, one machine, each program in turn.
 
-inference.py, blending.py, memory.py    one question each
-job.py            what is computed: the chunk, the patches, the net (also read by the runners)
-race.py           starts the programs and lets them run in turn
+`make bench` runs them and writes the figures to RESULTS.md.
+
+inference.py, blending.py, memory.py, zarr_io.py    one question each
+job.py            what is computed: the chunk, the patches, the net; runners read it too
+race.py           starts the programs and runs them in turn
 runners/          one process per program
-agreement.py      whether they computed the same
-environment.py    a peer's own environment, and the description of the machine
+agreement.py      checks that the programs computed the same
+environment.py    the environment of each other program, and the description of the machine
 table.py          medians, ratios, and the sections of RESULTS.md
-net.py            the net that all run
+net.py            the net that all programs run
+tiny_net.py       a net that costs next to nothing
 """

@@ -1,4 +1,4 @@
-"""Whether programs computed the same."""
+"""Checks that the programs computed the same."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import numpy as np
 from benchmarks.race import Program, Result
 
 TOLERANCE = 1e-5
-_ALIKE = ("ours_runner", "chunkflow_runner")  # these weight patches alike
+_COMPARABLE = ("ours_runner", "chunkflow_runner")  # these weight patches in the same way
 
 
 def keeping_output(programs: Sequence[Program], folder: Path) -> list[Program]:
-    """The programs, of which those whose values can be compared leave their first result in the folder."""
-    jobs = [
-        replace(p.job, output=str(folder / f"{i}.npy") if p.module in _ALIKE else "")
-        for i, p in enumerate(programs)
-    ]
-    return [replace(program, job=job) for program, job in zip(programs, jobs, strict=True)]
+    """Return the programs; those with comparable values save their first result in the folder."""
+    kept = []
+    for i, program in enumerate(programs):
+        output = str(folder / f"{i}.npy") if program.module in _COMPARABLE else ""
+        kept.append(replace(program, job=replace(program.job, output=output)))
+    return kept
 
 
 def differences(results: Sequence[Result], must_agree: bool = True) -> str:
-    """How far outputs are from the first's; ends the benchmark when chunkflow's is not within the tolerance."""
+    """Return a sentence with the largest difference of each output from the first one.
+
+    With `must_agree`, raises SystemExit when chunkflow's output differs by more than TOLERANCE.
+    """
     first, *others = [r for r in results if r.program.job.output]
     expected = np.load(first.program.job.output, mmap_mode="r")
     found = []
@@ -36,9 +39,11 @@ def differences(results: Sequence[Result], must_agree: bool = True) -> str:
             )
         most = max(float(np.abs(a - b).max()) for a, b in zip(values, expected, strict=True))
         found.append(f"{label} {most:.1e}")
-        # not (a <= b), so that NaN fails
-        if must_agree and other.program.module == "chunkflow_runner" and not most <= TOLERANCE:
+        agrees = most <= TOLERANCE  # False for NaN
+        if must_agree and other.program.module == "chunkflow_runner" and not agrees:
             raise SystemExit(
-                f"{label} and {first.program.label} differ by {most:.1e}: they don't compute the same"
+                f"{label} and {first.program.label} differ by {most:.1e}: "
+                "they do not compute the same"
             )
-    return f"Largest difference from `{first.program.label}`, outputs being in [0, 1]: {', '.join(found)}."
+    found_text = ", ".join(found)
+    return f"Largest difference from `{first.program.label}`, outputs in [0, 1]: {found_text}."

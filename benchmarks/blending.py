@@ -1,4 +1,7 @@
-"""What does everything around the net cost? No net at all: patches are cut, weighted, added up and divided."""
+"""What does everything around the net cost?
+
+There is no net: patches are cut, weighted, summed and divided.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,9 @@ def main() -> None:
         compared = differences(results)
     table = speed_table(results, ["ours"], patches=False)
     text = (
-        f"Chunk 84x832x832 uint8, patch 20x256x256, overlap 4x64x64: {job.patches} patches, 3 channels of float32, framework "
-        f"identity, on the CPU; {rounds(repeats)}; Mvoxel of input.\n\n{table}\n\n{compared}"
+        "Chunk 84x832x832 uint8, patch 20x256x256, overlap 4x64x64: "
+        f"{job.patches} patches, 3 channels of float32, framework identity, on the CPU; "
+        f"{rounds(repeats)}; Mvoxel of input.\n\n{table}\n\n{compared}"
     )
     record("Blending alone", text, results)
 

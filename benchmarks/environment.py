@@ -1,4 +1,4 @@
-"""Where programs run: a peer's own environment, and the description of the machine."""
+"""Where programs run: an environment for each other program, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ _FLAGS = (
     "amx_bf16",
     "amx_fp16",
 )
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
 def python_with(name: str, *requirements: str) -> Path:
-    """The Python of a virtual environment that holds just these; made when it is absent or holds others.
+    """Return the Python of a virtual environment with exactly these requirements.
 
-    torch is of the release that ours runs with, so that programs differ in nothing but themselves.
+    The environment is made if it does not exist or has other requirements. It gets the same torch
+    release as this environment, so that only the programs differ.
     """
     wanted = "\n".join([f"torch=={torch_release()}", *requirements])
     folder = _ENVIRONMENTS / name
     python, installed = folder / "bin" / "python", folder / "requirements.txt"
     if not installed.exists() or installed.read_text() != wanted:
-        print(
-            f"installing {', '.join(wanted.split())} in {folder.relative_to(ROOT)}", file=sys.stderr
-        )
+        names = ", ".join(wanted.split())
+        print(f"installing {names} in {folder.relative_to(ROOT)}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *wanted.split()], check=True)
@@ -50,26 +51,26 @@ def torch_release() -> str:
 
 
 def gpu() -> str:
-    """Name of the first GPU that torch can use, else empty."""
+    """Return the name of the first GPU that torch can use; empty if there is none."""
     import torch
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
 
 
 def device() -> str:
-    """What results are kept by: the GPU's name, else the CPU's and how many cores of it there are."""
+    """Return the key of results: the name of the GPU, or of the CPU with its number of cores."""
     return gpu() or f"{cpu_name()}, {cpu_count()} cores"
 
 
 def describe() -> str:
-    """The machine, our code and the day, in a line."""
+    """Return one line: the machine, the commit of our code, and the date."""
     flags = cpu_flags()
-    known = [name for name in _FLAGS if name in flags]
-    lacking = [name for name in ("avx512_bf16", "amx_bf16") if name not in flags]
+    known = " ".join(name for name in _FLAGS if name in flags)
+    missing = ", ".join(f"no {name}" for name in _BFLOAT16 if name not in flags)
+    features = "; ".join(filter(None, [known, missing]))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    described = f"{cpu_name()} ({' '.join(known)}{'; no ' if known and lacking else ''}{', no '.join(lacking)})"
     parts = [
-        described,
+        f"{cpu_name()} ({features})",
         f"{cpu_count()} cores",
         f"{memory:.0f} GB",
         gpu() or "no GPU",
@@ -81,12 +82,13 @@ def describe() -> str:
 
 
 def _commit() -> str:
-    """The last commit that changed the worker, and whether it was changed since."""
-    git, code = ["git", "-C", str(ROOT)], ["--", "chunkflow_worker"]
-    last = subprocess.run(
-        [*git, "log", "-1", "--format=%h", *code], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", *code], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    """Return the last commit that changed the worker, and whether there are uncommitted changes."""
+    last = _git("log", "-1", "--format=%h")
+    changed = _git("status", "--porcelain")
     return f"{last or 'an unknown commit'}{' with changes' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments, "--", "chunkflow_worker"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

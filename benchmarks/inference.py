@@ -1,4 +1,7 @@
-"""How fast is inference, beside chunkflow, MONAI and the net alone? On the GPU where there is one, else on the CPU."""
+"""How fast is inference, compared with chunkflow, MONAI and the net alone?
+
+Runs on the GPU if there is one, else on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,18 @@ from benchmarks.table import record, rounds, speed_table
 
 TITLE = "Inference with a net of 0.8 M parameters"
 _STRICT = "float32"
+_NOTES = (
+    "MONAI runs one patch at a time and weights patches with a Gaussian. Its weights differ from "
+    "ours, so its values are not compared. The net alone runs the patches and discards the "
+    "output: `plain` as torch runs it by default, `our engine` as ours runs it."
+)
 
 
 def programs(job: Job, on_gpu: bool) -> list[Program]:
-    """In the order in which they take turns.
+    """Return the programs in the order in which they take turns.
 
-    On a GPU torch convolves in TF32 unless told not to, and the peers don't tell it: theirs compares with our tf32.
+    On a GPU, torch convolves in TF32 by default. The other programs keep that default: compare them
+    with our tf32.
     """
     strict = [_STRICT, "tf32"] if on_gpu else [_STRICT]
     found = [ours(f"ours, {p}", replace(job, precision=p)) for p in [*strict, "auto"]]
@@ -39,7 +48,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     on_gpu = bool(gpu())
-    # A GPU is given more patches, and so many that the last of each axis must be moved inward, as in real tasks.
+    # A GPU gets more patches. Their number makes the last patch of each axis move inward, as in
+    # real tasks.
     job = Job(
         (112, 1152, 1152) if on_gpu else (36, 448, 448),
         model=NET,
@@ -55,10 +65,9 @@ def main() -> None:
     ]
     table = speed_table(results, ours_plain)
     text = (
-        f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: {job.patches} patches in every "
-        f"program, {job.channels} channels of float32; {rounds(repeats)}.\n\n{table}\n\n{compared}\n"
-        "MONAI weights patches with a Gaussian, one patch at a time; its weights are others, so its values are not compared. "
-        "The net alone runs the patches and drops what comes out: `plain` as torch does it by default, `our engine` as ours does."
+        f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: "
+        f"{job.patches} patches in every program, {job.channels} channels of float32; "
+        f"{rounds(repeats)}.\n\n{table}\n\n{compared}\n{_NOTES}"
     )
     record(TITLE, text, results)
 

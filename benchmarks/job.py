@@ -1,4 +1,7 @@
-"""What all programs of a benchmark compute. Imports nothing but numpy, since peers' environments read it too."""
+"""What all programs of a benchmark compute.
+
+Imports only numpy, because the environments of other programs import it too.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,13 @@ Size = tuple[int, int, int]
 class Job:
     """Sizes are zyx.
 
-    model: Python file with `InstantiatedModel`; no net, the identity, when empty.
-    acceleration: of ours.
-    precision: of ours, and of the net as our engine runs it; `plain` is the net as torch runs it by default.
-    dtype: of the output of ours.
-    warm_up: what runs once before anything is timed.
-    output: file for the first run's result, for comparing programs; none when empty.
+    model: Python file with `InstantiatedModel`; empty for the identity, without a net.
+    acceleration: that of our program.
+    precision: that of our program, and of the net that our engine runs; `plain` is the net as torch
+        runs it by default.
+    dtype: of our program's output.
+    warm_up: what runs once before the timed runs.
+    output: file for the result of the first run, to compare programs; empty for none.
     """
 
     chunk: Size
@@ -48,10 +52,11 @@ class Job:
 
     @property
     def fits(self) -> bool:
-        """Whether whole patches fill the chunk, so that none must be moved inward at its end.
+        """Whether whole patches fill the chunk, so that no patch must be moved inward.
 
-        Then both ours and chunkflow run as their command lines do unless told otherwise: the overlap at the chunk's rim is
-        cut off. Where they do not fit chunkflow needs --mask-output-chunk, and ours gets it too. The patches are the same.
+        If they fit, our program and chunkflow run with the defaults of their command lines: they
+        crop the overlap at the edge of the chunk. If not, chunkflow needs --mask-output-chunk, and
+        our program gets it too. The patches are the same.
         """
         return all(
             (c - p) % (p - o) == 0
@@ -59,7 +64,7 @@ class Job:
         )
 
     def windows(self) -> Iterator[tuple[slice, slice, slice]]:
-        """The patches: at the stride from the chunk's start; the last of an axis ends at the chunk's end."""
+        """Yield the patches: one per stride; the last one of an axis ends where the chunk ends."""
         axes = []
         for chunk, patch, overlap in zip(self.chunk, self.patch, self.overlap, strict=True):
             starts = range(0, chunk - overlap, patch - overlap)
@@ -68,7 +73,7 @@ class Job:
         yield from itertools.product(z, y, x)
 
     def image(self, size: Size | None = None) -> NDArray[np.uint8]:
-        """The same noise for all; no voxel is zero, since some programs leave out patches of zeros."""
+        """Return noise, the same for all. No voxel is zero: some programs skip patches of zeros."""
         return np.random.default_rng(5).integers(1, 256, size or self.chunk, np.uint8)
 
     def dump(self) -> str:

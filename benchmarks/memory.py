@@ -1,4 +1,4 @@
-"""How much memory does a chunk take at most, and does `chunkflow-worker check` say so beforehand?"""
+"""How much memory does a chunk need at most, and does `chunkflow-worker check` predict it?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.table import markdown, record
 
 
 def stated_peak(job: Job) -> float | None:
-    """GB that `chunkflow-worker check` states for this chunk; None when it states none."""
+    """Return the GB that `chunkflow-worker check` predicts for this chunk; None if it does not."""
     operators = [
         {"op": "create-chunk", "size": list(job.chunk)},
         operator(job).model_dump(mode="json", exclude_defaults=True) | {"op": "inference"},
@@ -43,7 +43,7 @@ def stated_peak(job: Job) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--repeats", type=int, default=1, help="fresh processes of each; the largest peak counts"
+        "--repeats", type=int, default=1, help="processes per program; the largest peak counts"
     )
     repeats = parser.parse_args().repeats
     job = Job((112, 1152, 1152), warm_up="none")
@@ -60,18 +60,14 @@ def main() -> None:
         results += runs
         stated = stated_peak(program.job) if program.module == "ours_runner" else None
         peak = max(run.peak for run in runs)
-        rows.append(
-            [
-                program.label,
-                f"{peak / 1e9:.2f}",
-                f"{stated:.2f}" if stated is not None else "not stated",
-            ]
-        )
+        predicted = "not stated" if stated is None else f"{stated:.2f}"
+        rows.append([program.label, f"{peak / 1e9:.2f}", predicted])
     table = markdown(["Program", "peak, GB", "`check` states, GB"], rows)
     text = (
-        f"Chunk 112x1152x1152 uint8 ({job.voxels / 1e9:.2f} GB), 3 output channels (uint8 0.45 GB, float32 1.78 GB), patch "
-        "20x256x256, overlap 4x64x64, one process each. Peak of resident memory, chunk and output included, above what the "
-        f"process held once libraries and net were loaded.\n\n{table}"
+        f"Chunk 112x1152x1152 uint8 ({job.voxels / 1e9:.2f} GB), 3 output channels (uint8 0.45 GB, "
+        "float32 1.78 GB), patch 20x256x256, overlap 4x64x64, one process each. The peak is "
+        "resident memory, with chunk and output, minus what the process used after it had loaded "
+        f"its libraries and the net.\n\n{table}"
     )
     record("Memory", text, results)
 

@@ -1,5 +1,6 @@
-"""The net that all benchmarks run: a 3D residual symmetric U-Net (Lee et al. 2017, arXiv:1706.00120) of 0.8 M parameters.
+"""The net that all benchmarks run: a 3D residual symmetric U-Net with 0.8 M parameters.
 
+See Lee et al. 2017, arXiv:1706.00120.
 Its weights are random but fixed, so every program computes the same function.
 """
 
@@ -22,7 +23,7 @@ class Conv(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """An anisotropic convolution, then two isotropic ones around which the value is added."""
+    """An anisotropic convolution, then two isotropic ones with a residual connection."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -39,7 +40,7 @@ class Residual(nn.Module):
 
 
 class Up(nn.Module):
-    """Twice as wide along y and x, projected to the skip connection's channels and added to it."""
+    """Upsample by 2 along y and x, project to the channels of the skip connection, and add it."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -52,7 +53,10 @@ class Up(nn.Module):
 
 
 class RSUNet(nn.Module):
-    """Input (n, 1, z, y, x) float32 in [0, 1]; output (n, 3, z, y, x) in [0, 1]; y and x divide by 8."""
+    """Input (n, 1, z, y, x) float32 in [0, 1]; output (n, 3, z, y, x) float32 in [0, 1].
+
+    y and x must be multiples of 8.
+    """
 
     def __init__(self, inputs: int = 1, outputs: int = 3):
         super().__init__()
@@ -79,7 +83,7 @@ class RSUNet(nn.Module):
 
 
 def make_net() -> RSUNet:
-    """The net with its fixed weights; batch norm statistics as after training, not those of a fresh layer."""
+    """Return the net with its fixed weights, and batch norm statistics as after training."""
     generator = torch.Generator().manual_seed(7)
     with torch.random.fork_rng():
         torch.manual_seed(7)

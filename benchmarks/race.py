@@ -1,4 +1,7 @@
-"""Programs that run in turn: each is loaded and warm before the first run, and only one runs at a time."""
+"""Runs programs in turn.
+
+Each program is loaded and warm before the first run, and only one runs at a time.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,12 @@ from chunkflow_worker.machine.cpu import cpu_count
 
 @dataclass(frozen=True)
 class Program:
-    """module: below `benchmarks.runners`. python: of the environment that it runs in."""
+    """One program of a benchmark.
+
+    label: its name in tables.
+    module: its runner, a module of `benchmarks.runners`.
+    python: the interpreter of its environment.
+    """
 
     label: str
     module: str
@@ -31,8 +39,13 @@ class Program:
 
 @dataclass
 class Result:
-    """seconds: of each run. cpu_seconds: of all its threads, which other work on the machine hardly changes.
-    peak: bytes above those that the process held before the image was made, at most.
+    """What one program measured.
+
+    facts: what the program reports about itself, for example its precision.
+    versions: of its packages.
+    seconds: of each run.
+    cpu_seconds: of each run, all threads together. Other work on the machine hardly changes them.
+    peak: largest resident memory, in bytes, minus that before the image was made.
     """
 
     program: Program
@@ -62,7 +75,7 @@ def monai(job: Job) -> Program:
 
 
 def race(programs: Sequence[Program], repeats: int) -> list[Result]:
-    """Results of the programs, in the order given."""
+    """Run all programs `repeats` times, in turn; return their results in the same order."""
     with ExitStack() as stack:
         runners = [stack.enter_context(_Runner(program)) for program in programs]
         ready = [(runner, runner.ready()) for runner in runners]
@@ -72,15 +85,13 @@ def race(programs: Sequence[Program], repeats: int) -> list[Result]:
                 result.seconds.append(answer["seconds"])
                 result.cpu_seconds.append(answer["cpu_seconds"])
                 result.peak = max(result.peak, answer["peak"])
-                print(
-                    f"{i + 1}/{repeats}  {result.program.label}: {answer['seconds']:.2f} s",
-                    file=sys.stderr,
-                )
+                turn = f"{i + 1}/{repeats}  {result.program.label}"
+                print(f"{turn}: {answer['seconds']:.2f} s", file=sys.stderr)
     return [result for _, result in ready]
 
 
 class _Runner:
-    """A program's process; not started before `ready`, so that no other program's warm-up is disturbed."""
+    """The process of a program. It starts in `ready`, so that programs warm up in turn."""
 
     def __init__(self, program: Program):
         self._program = program
@@ -105,7 +116,7 @@ class _Runner:
             self._process.wait()
 
     def ready(self) -> Result:
-        """Start it and wait until it is warm."""
+        """Start the process and wait until it is warm."""
         print(f"starting {self._program.label}", file=sys.stderr)
         self._process = subprocess.Popen(
             [

@@ -11,27 +11,31 @@ from benchmarks.environment import describe, device
 from benchmarks.race import Result
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-_HEAD = "# Speed and memory\n\nWritten by `make bench`; each run replaces the tables of its own device.\n"
+_HEAD = """# Speed and memory
+
+`make bench` writes this page. Each run replaces the tables of its own device. "Ours" is
+chunkflow-worker. A ratio is the median, over the rounds, of a program's time divided by ours.
+"""
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are figures."""
+    """Return a table. The first column is text, the others are figures."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def speed_table(results: Sequence[Result], references: Sequence[str], patches: bool = True) -> str:
-    """Medians; and for each reference the median, over the rounds, of a program's seconds divided by the reference's.
+    """Return the medians of each program, and its ratios to the programs of `references`.
 
-    CPU seconds are those of all threads: on a machine with other work they tell more than the clock does.
+    A ratio is the median, over the rounds, of the program's seconds divided by the reference's. CPU
+    seconds are those of all threads. They mean more than the clock if the machine has other work.
     """
     by_label = {result.program.label: result for result in results}
     known = [by_label[label] for label in references if label in by_label]
-    head = ["Program", *(["s/patch"] if patches else ["s"]), "fastest to slowest", "Mvoxel/s"]
-    head += ["CPU s/patch" if patches else "CPU s"]
-    head += [
-        f"{kind} / {reference.program.label}" for reference in known for kind in ("time", "CPU")
-    ]
+    unit = "s/patch" if patches else "s"
+    head = ["Program", unit, "fastest to slowest", "Mvoxel/s", f"CPU {unit}"]
+    for reference in known:
+        head += [f"time / {reference.program.label}", f"CPU / {reference.program.label}"]
     rows = []
     for result in results:
         job = result.program.job
@@ -55,25 +59,19 @@ def _ratio(found: Sequence[float], reference: Sequence[float]) -> str:
 
 
 def rounds(repeats: int) -> str:
-    return (
-        f"median of {repeats} rounds"
-        if repeats > 1
-        else "one round, which can't tell programs apart that are close"
-    )
+    if repeats > 1:
+        return f"median of {repeats} rounds"
+    return "one round, which cannot separate programs of similar speed"
 
 
 def named(result: Result) -> str:
-    """Its label, with what `auto` came to."""
-    chosen = result.facts.get("precision", "")
-    return (
-        f"{result.program.label}: {chosen}"
-        if chosen and "auto" in result.program.label
-        else result.program.label
-    )
+    """Return the label of a result; for `auto`, with the precision that was chosen."""
+    label, chosen = result.program.label, result.facts.get("precision", "")
+    return f"{label}: {chosen}" if chosen and "auto" in label else label
 
 
 def versions(results: Sequence[Result]) -> str:
-    """Each version that took part, once."""
+    """Return each package version that took part, once."""
     found = {
         f"{name} {number}"
         for result in results
@@ -84,16 +82,19 @@ def versions(results: Sequence[Result]) -> str:
 
 
 def record(title: str, text: str, results: Sequence[Result]) -> None:
-    """Print a section for this device, and put it in place of the one that RESULTS.md holds."""
-    body = f"{text}\n\n{'; '.join(filter(None, [describe(), versions(results)]))}."
+    """Print a section for this device, and replace that section in RESULTS.md."""
+    origin = "; ".join(filter(None, [describe(), versions(results)]))
+    body = f"{text}\n\n{origin}."
     print(f"\n{title}\n\n{body}")
-    RESULTS.write_text(
-        replaced(RESULTS.read_text() if RESULTS.exists() else "", title, device(), body)
-    )
+    old = RESULTS.read_text() if RESULTS.exists() else ""
+    RESULTS.write_text(replaced(old, title, device(), body))
 
 
 def replaced(document: str, title: str, name: str, body: str) -> str:
-    """The document with `body` as the part `### name` of the section `## title`; all others stay as they are."""
+    """Return the document with `body` as the part `### name` of the section `## title`.
+
+    All other parts stay unchanged.
+    """
     sections: dict[str, dict[str, str]] = {}
     for section in re.split(r"^## ", document, flags=re.MULTILINE)[1:]:
         heading, _, rest = section.partition("\n")

@@ -1,4 +1,4 @@
-"""One convolution: a net that costs next to nothing, so that what is measured is everything around it."""
+"""One convolution. It costs next to nothing, so a benchmark measures everything around the net."""
 
 import torch
 from torch import nn

@@ -1,4 +1,7 @@
-"""Which library should read and write Zarr: zarr-python or tensorstore? The same boxes of the same image on this disk."""
+"""Which library should read and write Zarr: zarr-python or tensorstore?
+
+Both read and write the same boxes of the same image on this disk.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.table import markdown, record, rounds
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.api import BoundingBox, Run, Task, Vec3
 from chunkflow_worker.operators.create_chunk import CreateChunk
 from chunkflow_worker.storage.zarr import open_zarr
 from chunkflow_worker.storage.zarr_create import create_zarr
@@ -23,10 +26,23 @@ from chunkflow_worker.storage.zarr_create import create_zarr
 BOUNDS = BoundingBox.sized((0, 0, 0), (128, 1024, 1024))
 BLOCK = Vec3(64, 128, 128)
 BOX = Vec3(64, 512, 512)
-MARGIN = 32  # what a filter or a net asks for around a box
+MARGIN = 32  # voxels that a filter or a net needs around a box
 
-# How a library reads and writes a box of the array in a folder. Each opens it once, as an operator does.
-Access = tuple[Callable[[BoundingBox], Any], Callable[[BoundingBox, Any], None]]
+BOXES = list(BOUNDS.split(BOX))
+STEPS = {
+    "write": BOXES,
+    "read": BOXES,
+    f"read with {MARGIN} around": [box.grow(MARGIN).clip(BOUNDS) or box for box in BOXES],
+}
+"""What is timed, and on which boxes."""
+
+Times = tuple[float, float]
+"""Seconds, and CPU seconds of all threads."""
+
+Read = Callable[[BoundingBox], Any]
+Write = Callable[[BoundingBox, Any], None]
+Access = tuple[Read, Write]
+"""How a library reads and writes a box of the array in a folder. The array is opened once."""
 
 
 def zarr_python(path: Path) -> Access:
@@ -75,62 +91,64 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     image = voxels()
-    boxes = list(BOUNDS.split(BOX))
-    grown = [box.grow(MARGIN).clip(BOUNDS) or box for box in boxes]
     rows = []
     for driver, name in (("zarr", "Zarr 2"), ("zarr3", "Zarr 3")):
-        found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        times: dict[tuple[str, str], list[Times]] = {}
         for first in range(repeats):
-            for library in islice(
-                cycle(LIBRARIES), first, first + len(LIBRARIES)
-            ):  # none is always the first
-                with tempfile.TemporaryDirectory() as folder:
-                    create_zarr(
-                        f"file://{folder}",
-                        driver=driver,
-                        bounds=BOUNDS,
-                        voxel_size=(40, 8, 8),
-                        block_size=BLOCK,
-                        dtype="uint8",
-                    )
-                    read, write = LIBRARIES[library](Path(folder) / "0")
-                    steps = {
-                        "write": lambda write=write: [
-                            write(box, image[box.slices((0, 0, 0))]) for box in boxes
-                        ],
-                        "read": lambda read=read: [read(box) for box in boxes],
-                        f"read with {MARGIN} around": lambda read=read: [
-                            read(box) for box in grown
-                        ],
-                    }
-                    for step, run in steps.items():
-                        wall, cpu = perf_counter(), process_time()
-                        run()
-                        found.setdefault((step, library), []).append(
-                            (perf_counter() - wall, process_time() - cpu)
-                        )
-                    assert np.array_equal(read(BOUNDS), image)
-        for step in dict.fromkeys(step for step, _ in found):
-            size = sum(box.voxels for box in (grown if "around" in step else boxes)) / 1e6
+            # The libraries take turns in being the first.
+            for library in islice(cycle(LIBRARIES), first, first + len(LIBRARIES)):
+                for step, found in timed(library, driver, image).items():
+                    times.setdefault((step, library), []).append(found)
+        for step in STEPS:
             for library in LIBRARIES:
-                seconds, cpu_seconds = zip(*found[step, library], strict=True)
-                speeds = [
-                    f"{size / median(seconds):.0f}",
-                    f"{size / max(seconds):.0f} to {size / min(seconds):.0f}",
-                ]
-                rows.append(
-                    [
-                        f"{name}, {step}: {library}",
-                        *speeds,
-                        f"{median(cpu_seconds) / size * 1e3:.2f}",
-                    ]
-                )
+                rows.append([f"{name}, {step}: {library}", *figures(step, times[step, library])])
     table = markdown(["Program", "Mvoxel/s", "slowest to fastest", "CPU ms/Mvoxel"], rows)
     text = (
-        f"An image of {_text(BOUNDS.size)} uint8 in blocks of {_text(BLOCK)}, blosc with zstd, on a local disk, in boxes of "
-        f"{_text(BOX)}; {rounds(repeats)}. zarr-python {version('zarr')}, tensorstore {version('tensorstore')}.\n\n{table}"
+        f"An image of {_text(BOUNDS.size)} uint8 in blocks of {_text(BLOCK)}, blosc with zstd, "
+        f"on a local disk, in boxes of {_text(BOX)}; {rounds(repeats)}. "
+        f"zarr-python {version('zarr')}, tensorstore {version('tensorstore')}.\n\n{table}"
     )
     record("Zarr: zarr-python and tensorstore", text, [])
+
+
+def timed(library: str, driver: str, image: Any) -> dict[str, Times]:
+    """Write the image to a new array and read it back, box by box; return the times."""
+    with tempfile.TemporaryDirectory() as folder:
+        create_zarr(
+            f"file://{folder}",
+            driver=driver,
+            bounds=BOUNDS,
+            voxel_size=(40, 8, 8),
+            block_size=BLOCK,
+            dtype="uint8",
+        )
+        read, write = LIBRARIES[library](Path(folder) / "0")
+
+        def work(step: str, box: BoundingBox) -> None:
+            if step == "write":
+                write(box, image[box.slices((0, 0, 0))])
+            else:
+                read(box)
+
+        times = {}
+        for step, boxes in STEPS.items():
+            wall, cpu = perf_counter(), process_time()
+            for box in boxes:
+                work(step, box)
+            times[step] = perf_counter() - wall, process_time() - cpu
+        assert np.array_equal(read(BOUNDS), image)
+        return times
+
+
+def figures(step: str, times: list[Times]) -> list[str]:
+    """Return speed, slowest to fastest, and CPU time of one step, as text."""
+    size = sum(box.voxels for box in STEPS[step]) / 1e6
+    seconds, cpu_seconds = zip(*times, strict=True)
+    return [
+        f"{size / median(seconds):.0f}",
+        f"{size / max(seconds):.0f} to {size / min(seconds):.0f}",
+        f"{median(cpu_seconds) / size * 1e3:.2f}",
+    ]
 
 
 def _text(size: Vec3) -> str:
@@ -138,10 +156,7 @@ def _text(size: Vec3) -> str:
 
 
 def voxels() -> Any:
-    """Waves with some noise, which compress as electron micrographs do."""
-    from chunkflow_worker.pipeline.operator import Run
-    from chunkflow_worker.pipeline.task import Task
-
+    """Return waves with noise. They compress as well as electron micrographs do."""
     task = Task(bbox=BOUNDS)
     with CreateChunk().open(Run(needed_box=lambda box, bounds: box)) as step:
         step(task)

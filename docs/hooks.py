@@ -1,4 +1,4 @@
-"""What MkDocs does beside reading docs/: it makes the pages that follow from the code, and takes in those of the repository."""
+"""Hooks of MkDocs: they add the generated pages, and the pages that lie outside docs/."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ REPOSITORY_PAGES = {
 }
 COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
 
-# Where links of the repository lead on the site: operators have a page each, other pages have moved, and code is not there.
+# Links in the repository, and where they lead on the site. There each operator has its own page,
+# other pages have moved, and code is not included.
 LINKS = {
     r"\boperators\.md#([\w-]+)\)": r"operators/\1.md)",
     r"\boperators\.md\)": "operators/index.md)",
@@ -44,6 +45,7 @@ PICTURE = re.compile(r'<img [^>]*src="architecture\.svg"[^>]*>')
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the operators, by group, in front of the reference."""
     groups: list[Any] = [
         {group: [f"operators/{name}.md" for name in names]}
         for group, names in grouped_operators().items()
@@ -56,6 +58,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that docs/ does not contain."""
     for place, text in _pages():
         files.append(File.generated(config, place, content=text))
     return files
@@ -63,8 +66,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _pages() -> Iterator[tuple[str, str]]:
     yield "operators/index.md", operators_index()
-    for name in (name for names in grouped_operators().values() for name in names):
-        yield f"operators/{name}.md", operator_page(name)
+    for names in grouped_operators().values():
+        for name in names:
+            yield f"operators/{name}.md", operator_page(name)
     for name, command in COMMANDS.items():
         yield f"commands/{name}.md", command_page(name, command)
     for place, source in REPOSITORY_PAGES.items():
@@ -74,6 +78,7 @@ def _pages() -> Iterator[tuple[str, str]]:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Rewrite the links of a page for the site."""
     if page.file.src_uri.startswith("rooms/"):
         return markdown  # made for the site
     for link, replacement in LINKS.items():

@@ -2,11 +2,12 @@
 
 Read the rooms in this order:
 
-plan    which boxes a job has
-send    how its tasks reach the queue
-look    what the workers did with them
-repair  which tasks are done again
-cli     the commands of ``chunkflow-producer``
+plan/          which boxes a job has
+send/          how its tasks reach the queue
+look/          what the workers did with them
+repair/        which tasks are done again
+cli/           the commands of ``chunkflow-producer``
+__main__.py    ``python -m producer``
 
 The producer imports only the light part of the worker, so that its commands start fast.
 """

@@ -1,1 +1,4 @@
-"""One process per program: it loads everything, warms up, and then runs once for each line "go" on its input."""
+"""One process per program.
+
+It loads everything, warms up, and then runs once for each line "go" on its standard input.
+"""

@@ -1,4 +1,4 @@
-"""The same patches through the same net and nothing else: as it is (`plain`), or as our engine runs it (a precision)."""
+"""Only the net, on the same patches: as torch runs it (`plain`) or as our engine runs it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _engine(job: Job) -> tuple[Load, dict[str, str]]:
 
 
 def _windows(job: Job, image: NDArray[Any]) -> Windows:
-    """Those of the chunk; of the single patch that warms up, itself."""
+    """Return the patches of the image; the image of the warm-up is itself one patch."""
     whole = (slice(None), slice(None), slice(None))
     return list(job.windows()) if image.shape == job.chunk else [whole]
 

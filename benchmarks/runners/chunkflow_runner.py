@@ -1,11 +1,14 @@
 """chunkflow 1.2.0 as released, through the class behind its `inference` command.
 
-What it takes to make it run, all of it here, nothing in the package:
-- Weights: it loads a weight file even for a model file that needs none, so those of the net are written to one.
-- GPU: it leaves a model of the form `InstantiatedModel` on the CPU and sends patches to the GPU, which fails; the model is
-  moved there.
-- Training mode: it never calls `eval()`; the benchmarks' net is in that mode already.
-- cv2, which it imports and does not declare, is imported by its command line alone, which is not used.
+It needs some help to run. All of it is in this file; the package is unchanged.
+
+- Weights: it loads a weight file even if the model needs none. So the net's weights are written to
+  a file.
+- GPU: it leaves a model in the form `InstantiatedModel` on the CPU and sends patches to the GPU,
+  which fails. So the model is moved to the GPU.
+- Training mode: it never calls `eval()`. The net of the benchmarks is already in evaluation mode.
+- cv2: only its command line imports cv2, which the package does not declare. So the command line is
+  not used.
 """
 
 from __future__ import annotations

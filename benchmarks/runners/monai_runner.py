@@ -1,6 +1,6 @@
-"""MONAI's sliding_window_inference: Gaussian weights, one patch at a time, everything on the device.
+"""MONAI's sliding_window_inference: Gaussian weights, one patch at a time, all on the device.
 
-Its weights are others than ours, so where patches overlap its values differ by design and are not compared.
+Its weights differ from ours. So where patches overlap its values differ too, and are not compared.
 """
 
 from __future__ import annotations

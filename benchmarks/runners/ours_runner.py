@@ -1,4 +1,4 @@
-"""The operator `inference`, opened and called on a chunk as a chain does it."""
+"""The operator `inference`, opened and called on a chunk as in a chain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def operator(job: Job) -> Inference:
 
 
 def engine(job: Job) -> Any:
-    """What the operator computes patches with; the one place here that looks inside it."""
+    """Return the engine of the operator. Only this function uses private parts of the operator."""
     return operator(job)._engine()
 
 

@@ -1,4 +1,4 @@
-"""The protocol of a runner: JSON lines on the output; a line "go" on the input starts one run."""
+"""The protocol of a runner: a line "go" on the input starts one run; the output is JSON lines."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from numpy.typing import NDArray
 from benchmarks.job import Job
 
 Run = Callable[[], Any]
-"""One timed run; what it returns is the result, or None where there is none to compare."""
+"""One timed run. It returns the result, or None if there is nothing to compare."""
 
 Load = Callable[[NDArray[np.uint8]], Run]
-"""Takes the image, and does what is not timed."""
+"""Takes the image, does what is not timed, and returns the run."""
 
 
 def serve(start: Callable[[Job], tuple[Load, dict[str, str]]], packages: Iterable[str]) -> None:
-    """Be a runner. `start` loads libraries and nets, and returns how to load an image, and what to report beside times."""
+    """Run the protocol until the input ends.
+
+    `start` loads libraries and nets. It returns a function that loads an image, and the facts to
+    report.
+    """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # programs print to the standard output, which is the protocol's
+    os.dup2(2, 1)  # what programs print must not disturb the protocol on the standard output
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)
@@ -62,7 +66,7 @@ def _version(package: str) -> str:
 
 
 def _status(key: str) -> int:
-    """A figure of this process in bytes, as Linux tells it; 0 elsewhere."""
+    """Return a value of /proc/self/status, in bytes; 0 on other systems than Linux."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -71,9 +75,8 @@ def _status(key: str) -> int:
 
 
 def _forget_peak() -> int:
-    """Resident bytes now, from which the peak counts anew."""
-    with suppress(
-        OSError
-    ):  # then the peak of the start-up counts too, which can only make the figure larger
+    """Reset the peak of resident memory; return the resident memory now, in bytes."""
+    # If the reset fails, the peak of the start-up counts too: the figure can only be too large.
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")

@@ -1,8 +1,19 @@
-"""ConvNet inference on chunks larger than a patch.
+"""How does a ConvNet run on a chunk that is larger than its patch?
 
-lattice.py    where the patches of a box lie (pure)
-blend.py      how overlapping patches are weighted (pure)
-engine.py     what computes a patch: the protocol, and the identity engine
-torch_engine.py, universal_engine.py    further engines
-blending.py   patches through an engine, blended slab by slab on its device
+lattice.py       where the patches of a box lie
+patching.py      the options of a lattice, and the image that the patches read
+weights.py       how much each voxel of a patch counts in the mean
+blending.py      the patches of a box run by an engine, and blended on its device
+augment.py       the mean over orientations of a patch
+engine.py        what an engine is asked to run, and what it does
+host_engine.py   the base of engines that take and return numpy arrays
+net_shapes.py    what goes into a net and comes out of it, checked
+model_file.py    a user's Python file, imported
+arrays.py        arrays in the memory of the device that blends patches
+host_arrays.py   the same in the host's memory, with numpy
+plan.py          what inference will need: patches, utilization, memory
+fit.py           the best box whose memory stays below a limit
+sizing.py        the box size of a job
+engines/         one file per engine
+torch_net/       how a net of PyTorch is loaded, made fast, and run
 """

@@ -1,4 +1,4 @@
-"""`Arrays`: the memory of the device in which patches are computed and blended."""
+"""`Arrays`: arrays in the memory of the device that computes and blends patches."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from numpy.typing import NDArray
 
 
 class Arrays(Protocol):
-    """The memory of a device. Its arrays are indexed, and changed in place, as numpy's are."""
+    """The memory of a device. Its arrays can be indexed and changed in place like numpy's."""
 
     def put(self, array: NDArray[Any]) -> Any:
-        """Bring an array to the device; one that is there already is not copied."""
+        """The array on the device; not copied when it is already there."""
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
-        """An array of zeros, float32."""
+        """A new array of zeros, float32."""
 
     def unit_range(self, array: Any) -> Any:
-        """Integers divided by their type's largest value, floats as they are; as float32."""
+        """The array as float32. Integers are divided by the largest value of their type."""
 
     def channels(self, array: Any, which: list[int]) -> Any:
-        """These channels of an array czyx; a view where it has one channel only."""
+        """The channels `which` of an array czyx; a view if the array has only one channel."""
 
     def share(self, result: NDArray[Any]) -> Any | None:
-        """`result` as an array of the device, when it can be blended into as it is; else None."""
+        """`result` as an array of the device that uses the same memory; None if impossible."""
 
     def place(self, values: Any, mean: Any) -> None:
-        """Copy the first patch at a place, czyx, into the mean."""
+        """Copy a patch, czyx, into the mean, where no other patch was before."""
 
     def blend(self, mean: Any, total: Any, values: Any | None, weights: Any) -> None:
-        """Take one patch into a weighted mean, in place.
+        """Add a patch to a weighted mean, in place. All arrays are float32.
 
-        mean: czyx, of the patches so far. total: zyx, the sum of their weights. values: the patch, czyx; None for zeros.
+        mean: czyx, of the patches so far.
+        total: zyx, the sum of their weights.
+        values: the patch, czyx; None for zeros.
         weights: of the patch, zyx.
 
-        The mean moves towards the value by the patch's share of all weights: mean += (value - mean) x weight / total. So the
-        weights of all patches sum to one, and patches that agree at a voxel give their value to the last bit.
+        The mean moves towards the values by the patch's share of the total weight:
+        mean += (values - mean) * weights / total. So the shares of all patches sum to one, and
+        patches that agree on a voxel keep its value exactly.
         """
 
     def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
-        """Start to bring `slab` into `out` on the host, converted as `chunk.convert` does; the result waits for its end.
+        """Start copying `slab` to `out` on the host, converted as `chunk.convert` does.
 
-        `slab` may be changed at once.
+        Returns a function that waits until `out` is complete. `slab` may be changed at once.
         """

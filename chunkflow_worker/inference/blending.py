@@ -1,4 +1,4 @@
-"""Patches through an engine, blended slab by slab on its device."""
+"""`infer`: the patches of a box run by an engine, and blended slab by slab on its device."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ from chunkflow_worker.inference.lattice import Lattice
 
 @dataclass
 class Batch:
-    """How many patches run at once; None until the engine has chosen. Halved when the device's memory does not hold them."""
+    """How many patches run at once.
+
+    size: None until the engine has chosen; halved when the memory of the device is too small.
+    """
 
     size: int | None = None
 
 
 @dataclass(frozen=True)
 class Blended:
-    """array: czyx. run, skipped: number of patches that went through the net, and that were known to be zero."""
+    """The result for a box.
+
+    array: czyx.
+    run: number of patches that the net ran on.
+    skipped: number of patches known to be zero without running the net.
+    """
 
     array: NDArray[Any]
     run: int
@@ -43,41 +51,37 @@ def infer(
     wanted: Callable[[BoundingBox], bool] = lambda patch: True,
     progress: Callable[[int], None] = lambda patches: None,
 ) -> Blended:
-    """Output of the net over `lattice.box`, blended.
+    """The blended output of the net for `lattice.box`.
 
     image: czyx; its first voxel lies at `origin`; covers `lattice.input_box`.
     weights: of an output patch, zyx, float32, on the engine's device.
-    dtype: of the result; conversion saturates, and maps [0, 1] to [0, 255] for uint8.
-    wanted: whether the output of a patch in that box is needed. One that is not gives zeros and is not run, as one whose
-        input is all zero.
-    progress: called with the number of patches done, after each.
+    dtype: of the result. Conversion saturates; for uint8 it maps [0, 1] to [0, 255].
+    wanted: whether the output of a patch, in that box, is needed. If not, the patch gives zeros and
+        is not run. The same holds for a patch whose input is all zero.
+    progress: called after each patch with the number of patches done.
 
-    The device holds the image and a slab as high as a patch; its finished sections leave while the next patches run.
+    The device holds the image, and a slab that is as high as a patch. Finished sections of the slab
+    are sent to the host while the next patches run. Raises OutOfMemory and ModelError.
     """
     data = engine.arrays.put(image)
     canvas = _Canvas(lattice, weights, engine, dtype)
-    if batch.size is None:  # now that image and slabs have taken their share of the memory
+    if batch.size is None:  # after image and slab, whose memory is not free for batches
         batch.size = engine.batch_size((image.shape[0], *lattice.shape.input))
     counts = {True: 0, False: 0}
 
     def inputs() -> Iterator[tuple[Vec3, Any | None]]:
         for position in lattice.patches():
-            window = (
-                slice(None),
-                *BoundingBox.sized(position - lattice.shape.crop, lattice.shape.input).slices(
-                    origin
-                ),
-            )
+            read = BoundingBox.sized(position - lattice.shape.crop, lattice.shape.input)
+            window = (slice(None), *read.slices(origin))
             needed = wanted(BoundingBox.sized(position, lattice.shape.output))
             lit = needed and any(section.any() for section in image[window].swapaxes(0, 1))
             counts[lit] += 1
             yield position, data[window] if lit else None
 
     tops = [*lattice.starts[0][1:], lattice.box.stop.z]
+    layers = groupby(_predicted(inputs(), engine, batch), key=lambda item: item[0].z)
     done = count(1)
-    for top, (_, patches) in zip(
-        tops, groupby(_predicted(inputs(), engine, batch), key=lambda item: item[0].z), strict=True
-    ):
+    for top, (_, patches) in zip(tops, layers, strict=True):
         for position, values in patches:
             canvas.add(position, values)
             progress(next(done))
@@ -86,23 +90,21 @@ def infer(
 
 
 class _Canvas:
-    """The result, and on the device the slab of it that patches are being added to: as high as a patch.
+    """The result on the host, and the slab of it on the device to which patches are being added.
 
-    Where device and host share the memory of the result, patches are added to it as it is, and the slab holds the sum of
-    weights alone.
+    The slab is as high as a patch. If the device can use the memory of the result, patches are
+    added to the result itself, and the slab holds only the sum of weights.
     """
 
     def __init__(self, lattice: Lattice, weights: Any, engine: Engine, dtype: DTypeLike):
         self._lattice, self._weights, self._arrays = lattice, weights, engine.arrays
         size, height = lattice.box.size, lattice.shape.output.z
         self._result = np.zeros((engine.channels, *size), dtype)
-        whole = self._arrays.share(self._result)
-        self._shared = whole is not None
-        self._mean = (
-            self._arrays.zeros((engine.channels, height, size.y, size.x))
-            if whole is None
-            else whole
-        )
+        mean = self._arrays.share(self._result)
+        self._shared = mean is not None
+        if mean is None:
+            mean = self._arrays.zeros((engine.channels, height, size.y, size.x))
+        self._mean = mean
         self._total = self._arrays.zeros((height, size.y, size.x))
         self._bottom = lattice.starts[0][0]
         self._arrived: Callable[[], None] = lambda: None
@@ -129,7 +131,7 @@ class _Canvas:
                 self._arrays.place(kept, mean)
 
     def finish(self, top: int) -> None:
-        """No later patch reaches below section `top`: let what lies there leave, and move the slab up."""
+        """Send the sections below `top`, which no later patch reaches, and move the slab up."""
         box, bottom = self._lattice.box, self._bottom
         first, last = max(box.start.z, bottom), min(top, box.stop.z)
         if not self._shared:
@@ -144,7 +146,7 @@ class _Canvas:
         self._bottom = top
 
     def result(self) -> NDArray[Any]:
-        """The whole result, once all that was sent has arrived."""
+        """The whole result, after waiting for all that was sent."""
         self._arrived()
         return self._result
 
@@ -152,7 +154,7 @@ class _Canvas:
 def _predicted(
     inputs: Iterator[tuple[Vec3, Any | None]], engine: Engine, batch: Batch
 ) -> Iterator[tuple[Vec3, Any | None]]:
-    """Outputs of patches, in their order, computed in batches; None stays None."""
+    """Outputs of patches, in order, computed in batches. Patches that are None stay None."""
     waiting: list[tuple[Vec3, Any | None]] = []
     lit: list[Any] = []
     for position, patch in inputs:
@@ -168,6 +170,7 @@ def _predicted(
 
 
 def _predict(patches: list[Any], engine: Engine, batch: Batch) -> Iterator[Any]:
+    """Outputs of patches. Halves the batch if memory runs out; raises OutOfMemory at one patch."""
     done = 0
     while done < len(patches):
         part = patches[done : done + (batch.size or 1)]
@@ -183,9 +186,9 @@ def _predict(patches: list[Any], engine: Engine, batch: Batch) -> Iterator[Any]:
 
 
 def _split(box: BoundingBox, reached: Vec3) -> tuple[list[BoundingBox], BoundingBox | None]:
-    """The parts of a patch's box that earlier patches may have written to, and the part that they have not.
+    """The parts of a patch's box that earlier patches may have written to, and the remaining part.
 
-    reached: on each axis, where the patch before this one ends.
+    reached: where the patch before this one ends, on each axis.
     """
     start, stop = box.start, box.stop
     edge = reached.max(start).min(stop)
@@ -203,7 +206,7 @@ def _split(box: BoundingBox, reached: Vec3) -> tuple[list[BoundingBox], Bounding
 
 
 def _advance(slab: Any, done: int) -> None:
-    """Move a slab up by `done` sections, in place: what later patches still add to, then zeros."""
+    """Remove the first `done` sections of a slab, in place; zeros follow at its end."""
     height = slab.shape[-3]
     kept = max(0, height - done)
     for z in range(kept):

@@ -1,4 +1,4 @@
-"""The box that a worker's memory takes: how many patches along each axis. Pure."""
+"""`fit_box`: the best box whose memory stays below a limit. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from chunkflow_worker.inference.lattice import PatchShape
 
 @dataclass(frozen=True)
 class Fit:
-    """patches: along each axis. size: of the box in voxels. kept: share of the voxels under its patches that it keeps."""
+    """A box for inference.
+
+    patches: their number along each axis.
+    size: of the box in voxels.
+    kept: share of the voxels under its patches that the box keeps.
+    """
 
     patches: Vec3
     size: Vec3
@@ -28,19 +33,24 @@ def fit_box(
     limit: int,
     needed: Callable[[Vec3], int],
 ) -> Fit | None:
-    """The box that keeps most of what is computed for it, of those the largest; None when none fits.
+    """The box that keeps the largest share of what is computed for it; the larger of equal ones.
 
-    margin: voxels computed around the box and cut off, smaller than an output patch. extent: of the volume, which the box
-        need not exceed. unit: what the size is a multiple of. limit: bytes. needed: bytes for a box of a size.
-    Boxes are as wide as they are high, as far as the volume allows.
+    margin: voxels that are computed around the box and cut off; smaller than an output patch.
+    extent: of the volume. The box need not be larger.
+    unit: the size is a multiple of it.
+    limit: bytes.
+    needed: the bytes for a box of a size.
+
+    Boxes are as wide as they are high, as far as the volume allows. Returns None if no box fits.
     """
     first = Vec3(*(next(_sizes(shape, margin, extent, unit, axis))[1] for axis in range(3)))
 
     def fitting(axis: int) -> list[tuple[int, int]]:
+        """Patches and sizes along one axis that fit if the box is smallest along the others."""
+
         def fits(pair: tuple[int, int]) -> bool:
-            return (
-                needed(Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first)))) <= limit
-            )
+            size = Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first)))
+            return needed(size) <= limit
 
         return list(takewhile(fits, _sizes(shape, margin, extent, unit, axis)))
 
@@ -58,15 +68,15 @@ def fit_box(
     return best
 
 
-def block_size(size: Vec3, wished: Vec3 = Vec3(32, 128, 128)) -> Vec3:
-    """The block nearest to the one `wished` of which a box of `size` holds a whole number."""
-    return Vec3(*(_nearest_divisor(n, wish) for n, wish in zip(size, wished, strict=True)))
+def block_size(size: Vec3, wanted: Vec3 = Vec3(32, 128, 128)) -> Vec3:
+    """The block closest to `wanted` that divides a box of `size` into whole blocks."""
+    return Vec3(*(_nearest_divisor(n, w) for n, w in zip(size, wanted, strict=True)))
 
 
 def _sizes(
     shape: PatchShape, margin: Vec3, extent: Vec3, unit: Vec3, axis: int
 ) -> Iterator[tuple[int, int]]:
-    """Numbers of patches along an axis and the most voxels that they yield, until the volume is covered."""
+    """Numbers of patches along an axis and the sizes that they yield, up to that of the volume."""
     spare, last = shape.overlap[axis] - 2 * margin[axis], 0
     for patches in count(1):
         size = (patches * shape.stride[axis] + spare) // unit[axis] * unit[axis]
@@ -78,9 +88,10 @@ def _sizes(
 
 
 def _largest(sizes: list[tuple[int, int]], most: int) -> tuple[int, int]:
+    """The largest size that is not above `most`; the smallest if all are above."""
     return sizes[max(bisect_right(sizes, most, key=lambda pair: pair[1]) - 1, 0)]
 
 
-def _nearest_divisor(number: int, wish: int) -> int:
+def _nearest_divisor(number: int, wanted: int) -> int:
     divisors = (n for n in range(1, number + 1) if number % n == 0)
-    return min(divisors, key=lambda n: max(n / wish, wish / n))
+    return min(divisors, key=lambda n: max(n / wanted, wanted / n))

@@ -1,4 +1,4 @@
-"""Blending in the host's memory, with numpy."""
+"""`HostArrays`: patches blended in the host's memory, with numpy."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _local = threading.local()
 class HostArrays:
     """`Arrays` in the host's memory.
 
-    It works section by section, since a section of a patch fits the processor's cache, and on all processors: numpy lets
-    go of Python's lock on arrays of this size.
+    Works section by section, since a section of a patch fits the processor's cache, and on all
+    processors: numpy releases Python's global lock on arrays of this size.
     """
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -34,14 +34,19 @@ class HostArrays:
         return unit_range(array)
 
     def channels(self, array: NDArray[Any], which: list[int]) -> NDArray[Any]:
-        return (
-            np.broadcast_to(array, (len(which), *array.shape[1:]))
-            if len(array) == 1
-            else array[which]
-        )
+        if len(array) > 1:
+            return array[which]
+        return np.broadcast_to(array, (len(which), *array.shape[1:]))
 
     def share(self, result: NDArray[Any]) -> NDArray[Any] | None:
         return result if result.dtype == np.float32 else None
+
+    def place(self, values: NDArray[Any], mean: NDArray[Any]) -> None:
+        def sections(first: int, last: int) -> None:
+            for z in range(first, last):
+                mean[:, z] = values[:, z]
+
+        _on_all_processors(sections, values.shape[1])
 
     def blend(
         self,
@@ -67,13 +72,6 @@ class HostArrays:
 
         _on_all_processors(sections, len(weights))
 
-    def place(self, values: NDArray[Any], mean: NDArray[Any]) -> None:
-        def sections(first: int, last: int) -> None:
-            for z in range(first, last):
-                mean[:, z] = values[:, z]
-
-        _on_all_processors(sections, values.shape[1])
-
     def send(self, slab: NDArray[Any], out: NDArray[Any]) -> Callable[[], None]:
         def sections(first: int, last: int) -> None:
             for z in range(first, last):
@@ -85,17 +83,16 @@ class HostArrays:
 
 
 def unit_range(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Integers divided by their type's largest value; floats as they are; as float32."""
-    if array.dtype.kind in "ui":
-        scaled: NDArray[np.float32] = np.divide(
-            array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32
-        )
-        return scaled
-    return array.astype(np.float32, copy=False)
+    """The array as float32. Integers are divided by the largest value of their type."""
+    if array.dtype.kind not in "ui":
+        return array.astype(np.float32, copy=False)
+    largest = np.float32(np.iinfo(array.dtype).max)
+    scaled: NDArray[np.float32] = np.divide(array, largest, dtype=np.float32)
+    return scaled
 
 
 def _scratch(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Two arrays of that shape, the same memory for every call in a thread."""
+    """Two arrays of that shape. Each thread uses the same memory for every call."""
     size = 2 * int(np.prod(shape))
     if getattr(_local, "scratch", np.empty(0)).size < size:
         _local.scratch = np.empty(size, np.float32)
@@ -104,7 +101,7 @@ def _scratch(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _on_all_processors(work: Callable[[int, int], None], count: int) -> None:
-    """Call `work(first, last)` on parts of `range(count)`, side by side."""
+    """Call `work(first, last)` on parts of `range(count)` in parallel, and wait for all."""
     parts = min(cpu_count(), count)
     edges = [count * i // parts for i in range(parts + 1)]
     for _ in _threads().map(work, edges[:-1], edges[1:]):

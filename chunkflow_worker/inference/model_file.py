@@ -1,4 +1,4 @@
-"""Importing a Python model file of the user's."""
+"""`load_source`: import a user's Python file, which defines a net."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from chunkflow_worker.errors import ConfigError, ModelError
 
 
 def load_source(path: str) -> ModuleType:
-    """Import a model file by its path. Raises ConfigError when it is absent, ModelError when it fails."""
+    """Import a Python file by its path; its name may have any suffix.
+
+    Raises ConfigError if it is not a file, and ModelError if importing it fails.
+    """
     if not Path(path).is_file():
         raise ConfigError.one(
-            "inference",
+            "net",
             "convnet_model",
             f"{path} is not a file",
             "give the path of a Python model file",
         )
-    # Any suffix will do: a spec made from the location alone wants .py.
+    # Without an explicit loader, the file would need the suffix .py.
     loader = SourceFileLoader(f"chunkflow_model_{abs(hash(path))}", path)
     spec = spec_from_loader(loader.name, loader)
     assert spec is not None
     module = module_from_spec(spec)
-    sys.modules[loader.name] = module  # dataclasses and pickles look themselves up there
+    sys.modules[loader.name] = module  # dataclasses and pickle look a class's module up here
     try:
         loader.exec_module(module)
     except Exception as error:

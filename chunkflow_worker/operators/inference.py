@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +13,10 @@ from pydantic import model_validator
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.inference.engine import Acceleration, EngineSpec, Precision
+from chunkflow_worker.inference.engines import device_name, frameworks, open_engine
+from chunkflow_worker.inference.lattice import LatticeKind, PatchShape
+from chunkflow_worker.inference.patching import Border, Patching
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
@@ -20,22 +25,30 @@ if TYPE_CHECKING:
 
     from chunkflow_worker.image.chunk import Chunk
     from chunkflow_worker.inference.engine import Engine
-    from chunkflow_worker.inference.lattice import Lattice, LatticeKind, PatchShape
+    from chunkflow_worker.inference.lattice import Lattice
     from chunkflow_worker.inference.plan import Memory
+
+    Framework = str
+else:
+    Framework = Literal[tuple(frameworks())]
+
+_ENGINES = "; ".join(f"{f.name}: {f.summary}" for f in frameworks().values())
 
 
 class Inference(Operator):
     """Run a ConvNet over a chunk in overlapping patches and blend them.
 
-    The output is a map, czyx. Integer input is scaled to [0, 1] by its type's largest value; float input is taken as
-    it is. What the net needs around the task's box is read by itself. Where the box is not known (a lone file), the output
-    is smaller than the chunk by the overlap on each side, as in chunkflow 1.2.0, unless --mask-output-chunk.
+    The output is a map, czyx. Integer input is scaled to [0, 1] by the largest value of its type;
+    float input is not scaled. The operator itself reads what the net needs around the task's box.
+    If the box is not known (a single file), the output is smaller than the chunk by the overlap on
+    each side, as in chunkflow 1.2.0, unless --mask-output-chunk is given.
 
-    Patches whose input is all zero, or whose output lies where the mask is zero, are not run and give zeros; the task's record
-    counts them. It also names the device and the precision that were used.
+    Patches whose input is all zero, or whose output lies where the mask is zero, are not run and
+    give zeros. The record of the task counts them, and names the device and the precision.
 
-    Differs from chunkflow 1.2.0: nets run in evaluation mode, in batches, on the GPU if there is one; flips of --augment are
-    undone right; outputs may have any value; an output patch smaller than the input patch works with --mask-output-chunk.
+    Differs from chunkflow 1.2.0: nets run in evaluation mode, in batches, and on a GPU if there is
+    one; --augment undoes its flips correctly; outputs may have any value; an output patch that is
+    smaller than the input patch works with --mask-output-chunk.
     """
 
     group: ClassVar[str] = "Inference"
@@ -49,213 +62,163 @@ class Inference(Operator):
     convnet_model: str | None = field(
         None,
         flag="-m",
-        help="The net: a Python file, or one of TorchScript, torch.export, ONNX or PZNet with its weights.",
+        help="File that defines the net, of a kind that the framework reads.",
     )
     convnet_weight_path: str | None = field(
-        None, flag="-w", help="File with the trained weights, for a Python file."
+        None, flag="-w", help="File with the trained weights, for a net in a Python file."
     )
     trust_weights: bool = field(
         False,
-        help="Let the weights' file run code: only for pickles of whole objects that you trust.",
+        help="Let the file with the weights run code; only for pickles of objects that you trust.",
     )
     input_patch_size: Vec3 = field(flag="-s", help="Size of the patch that the net takes.")
     output_patch_size: Vec3 | None = field(
         None,
         flag="-z",
-        help="Size of the patch that the net returns, or of the middle to keep of it; the input's when not given.",
+        help="Size of the patch that the net returns, or of the middle part to keep of it; "
+        "default: the input patch size.",
     )
     output_patch_overlap: Vec3 = field(
         Vec3(4, 64, 64), flag="-v", help="Overlap of neighbouring output patches."
     )
     output_crop_margin: Vec3 | None = field(
         None,
-        help="Voxels computed around the output and cut off; the overlap when not given, 0 with --mask-output-chunk.",
+        help="Voxels computed around the output and cut off; "
+        "default: the overlap, or 0 with --mask-output-chunk.",
     )
     patch_num: Vec3 | None = field(
         None,
         flag="-n",
-        help="Kept for old command lines: the number of patches follows from the box.",
+        help="Accepted for compatibility with chunkflow 1.2.0; has no effect. "
+        "The number of patches follows from the box.",
     )
-    num_input_channels: int = field(1, ge=1, help="Channels that the net takes.")
+    num_input_channels: int = field(1, ge=1, help="Number of channels that the net takes.")
     num_output_channels: int = field(
-        3, flag="-c", ge=1, help="Channels to keep of what the net returns."
+        3, flag="-c", ge=1, help="Number of channels to keep of those that the net returns."
     )
     dtype: Literal["float32", "float16", "uint8"] = field(
         "float32",
         flag="-d",
-        help="Type of the output; uint8 maps [0, 1] to [0, 255], saturating, on the device.",
+        help="Type of the output; uint8 maps [0, 1] to [0, 255] and saturates, on the device.",
     )
-    framework: Literal["universal", "identity", "pytorch", "onnx", "pznet"] = field(
-        "universal",
-        flag="-f",
-        help="What computes: a PatchInferencer file, nothing (returns its input), or a library.",
+    framework: Framework = field(
+        "universal", flag="-f", help=f"The engine that runs the net. {_ENGINES}."
     )
-    precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] = field(
+    precision: Precision = field(
         "auto",
-        help="Of the net's arithmetic, with pytorch; auto takes what the device does fast without harm.",
+        help="Precision of the net's arithmetic, with pytorch; "
+        "auto takes what the device computes fast, or float32 if the net needs it.",
     )
-    acceleration: Literal["none", "compile", "graph"] = field(
+    acceleration: Acceleration = field(
         "none",
-        help="With pytorch: torch.compile, which takes minutes at the start, or one CUDA graph on GPUs.",
+        help="With pytorch: compile uses torch.compile, which takes minutes at the start; "
+        "graph uses one CUDA graph on GPUs.",
     )
     batch_size: int | None = field(
         None,
         flag="-b",
         ge=1,
-        help="Patches computed at once; chosen from the free memory when not given.",
+        help="Patches computed at once; default: chosen from the free memory.",
     )
     bump: Literal["wu", "zung", "linear"] = field(
-        "wu", help="Function that weights a patch's voxels in the blending."
+        "wu", help="Function that weights the voxels of a patch for blending."
     )
-    lattice: Literal["chunk", "global"] = field(
+    lattice: LatticeKind = field(
         "chunk",
-        help="Where patches lie: from the box's start (cheapest), or anchored globally (no seams between boxes).",
+        help="Where patches lie: chunk starts at the box and needs the fewest patches; "
+        "global is anchored at the origin, so there are no seams between boxes.",
     )
-    border: Literal["inward", "reflect", "zeros"] = field(
+    border: Border = field(
         "inward",
-        help="At the image's border: move patches inward, or extend the image by reflection or zeros.",
+        help="At the image's border: move patches inward, or extend the image by reflection or by "
+        "zeros.",
     )
     mask_output_chunk: bool = field(
-        False, help="Compute nothing around the output: any chunk size, whole output."
+        False,
+        help="Compute no voxels around the output: any chunk size works, and the output is whole.",
     )
     mask_myelin_threshold: float | None = field(
         None,
         flag="-y",
-        help="The last channel is a myelin map: zero the others where it is above this, and drop it.",
+        help="The last channel is a myelin map: set the others to zero where it is above this "
+        "value, and drop it.",
     )
     mask_volume_path: str | None = field(
         None, help="Precomputed volume; patches whose output lies where it is zero are not run."
     )
     mask_mip: int = field(5, ge=0, help="Mip level of the mask.")
-    mask_inverse: bool = field(False, help="Run the patches where the mask is zero, instead.")
+    mask_inverse: bool = field(False, help="Run the patches where the mask is zero instead.")
     augment: bool = field(
-        False, help="Average over flips of y and x and their transposition: eight times the work."
+        False,
+        help="Average over flips of y and x and their transposition; takes eight times as long.",
     )
-    augment_z: bool = field(False, help="Average over flips of z as well: twice the work again.")
+    augment_z: bool = field(
+        False, help="With --augment: average over flips of z as well; takes twice as long again."
+    )
     affinity_offsets: str | None = field(
         None,
-        help="For augment: the first output channels are affinities; z,y,x from a voxel to its partner for each, for example "
-        "'0,0,-1 0,-1,0 -1,0,0', which is xyz for short; zyx is the reverse.",
+        help="With --augment, if the first output channels are affinities: for each, z,y,x from a "
+        "voxel to its partner, for example '0,0,-1 0,-1,0 -1,0,0'. "
+        "xyz is short for these, and zyx for the reverse order.",
     )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> Inference:
-        output = self.output_patch_size or self.input_patch_size
-        if min(self.input_patch_size) < 1 or min(output) < 1:
-            raise ValueError("patch sizes are whole numbers from 1 on")
-        if not output.fits_in(self.input_patch_size) or any((self.input_patch_size - output) % 2):
+    def _options_fit(self) -> Inference:
+        shape = self._shape
+        if min(shape.input) < 1 or min(shape.output) < 1:
+            raise ValueError("patch sizes must be at least 1 on each axis")
+        shape.check_sizes()
+        shape.check_within_output("output_patch_overlap", shape.overlap)
+        if frameworks()[self.framework].needs_model and not self.convnet_model:
             raise ValueError(
-                f"output patch {list(output)} must be centred in input patch {list(self.input_patch_size)}: "
-                "smaller by an even number on each axis"
+                f"framework {self.framework} needs convnet_model, the file that defines the net"
             )
-        if min(self.output_patch_overlap) < 0 or not all(
-            o < s for o, s in zip(self.output_patch_overlap, output, strict=True)
-        ):
-            raise ValueError(
-                f"output_patch_overlap {list(self.output_patch_overlap)} must be at least 0 and smaller than the output "
-                f"patch {list(output)} on each axis"
-            )
-        if self.framework != "identity" and not self.convnet_model:
-            raise ValueError(
-                f"framework {self.framework} needs convnet_model, the Python file that defines the net"
-            )
-        if self.augment and (
-            self.input_patch_size.y != self.input_patch_size.x or output.y != output.x
-        ):
+        if self.augment and (shape.input.y != shape.input.x or shape.output.y != shape.output.x):
             raise ValueError("augment transposes y and x: the patch must be as wide as it is high")
         if self.augment_z and not self.augment:
-            raise ValueError("augment_z belongs to augment: give both")
-        self._check_offsets()
+            raise ValueError("augment_z has an effect only with augment: give both")
+        if self.affinity_offsets is not None:
+            from chunkflow_worker.inference.augment import check_offsets
+
+            check_offsets(self._offsets, self.num_output_channels, self.augment_z)
         return self
-
-    def _check_offsets(self) -> None:
-        from chunkflow_worker.inference.augment import orientations, sources
-
-        offsets = self._offsets
-        if len(offsets) > self.num_output_channels:
-            raise ValueError(
-                f"affinity_offsets has {len(offsets)} channels, and num_output_channels is {self.num_output_channels}"
-            )
-        if len(set(offsets)) < len(offsets):
-            raise ValueError(f"affinity_offsets names an offset twice: {self.affinity_offsets}")
-        for orientation in orientations(self.augment_z):
-            try:
-                sources(orientation, offsets)
-            except KeyError as error:
-                missing = list(error.args[0])
-                raise ValueError(
-                    f"affinity_offsets: {missing} has no partner under the transposition: name that too"
-                ) from None
-
-    @property
-    def _offsets(self) -> tuple[Vec3, ...]:
-        known = {"xyz": "0,0,-1 0,-1,0 -1,0,0", "zyx": "-1,0,0 0,-1,0 0,0,-1"}
-        text = self.affinity_offsets or ""
-        try:
-            return tuple(
-                Vec3.of(int(n) for n in part.split(",")) for part in known.get(text, text).split()
-            )
-        except (ValueError, TypeError):
-            raise ValueError(
-                f"affinity_offsets: {text!r} is not a list of z,y,x such as '0,0,-1 0,-1,0 -1,0,0'"
-            ) from None
 
     @property
     def _shape(self) -> PatchShape:
-        from chunkflow_worker.inference.lattice import PatchShape
-
-        return PatchShape(
-            self.input_patch_size,
-            self.output_patch_size or self.input_patch_size,
-            self.output_patch_overlap,
-        )
+        output = self.output_patch_size or self.input_patch_size
+        return PatchShape(self.input_patch_size, output, self.output_patch_overlap)
 
     @property
-    def _rim(self) -> Vec3:
-        if self.output_crop_margin is not None:
-            return self.output_crop_margin
-        return Vec3(0, 0, 0) if self.mask_output_chunk else self.output_patch_overlap
+    def _patching(self) -> Patching:
+        margin = self.output_crop_margin
+        if margin is None:
+            margin = Vec3(0, 0, 0) if self.mask_output_chunk else self.output_patch_overlap
+        return Patching(self.lattice, self._shape, margin, self.border)
+
+    @property
+    def _offsets(self) -> tuple[Vec3, ...]:
+        from chunkflow_worker.inference.augment import parse_offsets
+
+        return parse_offsets(self.affinity_offsets or "")
+
+    @property
+    def _computed_dtype(self) -> str:
+        """Type of what is blended: thresholds on the myelin map are for the net's own values."""
+        return self.dtype if self.mask_myelin_threshold is None else "float32"
 
     def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
-        inside = box if bounds is None else box.clip(bounds) or box
-        needed = self._lattice(inside, bounds).input_box
-        return needed if bounds is None else needed.clip(bounds) or needed
+        return self._patching.input_box(box, bounds)
 
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
-        crop = self._shape.crop
-        if self.border != "inward" or not all(
-            2 * c < n for c, n in zip(crop, bounds.size, strict=True)
-        ):
-            return bounds
-        return bounds.grow(-crop)
+        return self._patching.output_bounds(bounds)
 
     def plan(self, size: Vec3, image_type: str, unit: Vec3) -> list[str]:
-        from chunkflow_worker.inference.plan import better_sizes, price
+        from chunkflow_worker.inference.plan import plan_lines
 
-        shape = self._shape
-        lines: list[str] = []
-        kinds: tuple[LatticeKind, ...] = ("chunk", "global")
-        for kind in kinds:
-            cost = price(kind, size, shape, self._rim)
-            used = " (used here)" if kind == self.lattice else ""
-            lines.append(
-                f"{kind} lattice{used}: {cost.patches:.4g} patches per task, voxel utilization {cost.utilization:.0%} "
-                f"({size.product / 1e6:.4g} Mvoxel out of {cost.patches * shape.output.product / 1e6:.4g})"
-            )
-        sizes = [
-            f"{list(s)} {cost.utilization:.0%}"
-            for s, cost in better_sizes(self.lattice, size, shape, self._rim, unit)
-        ]
-        lines.append("nearby chunk sizes that do better: " + (", ".join(sizes) or "none"))
         needed = self._memory(size, image_type)
-        lines.append(
-            f"memory of a task {needed.total / 1e9:.2f} GB: image {needed.image / 1e9:.2f} ({image_type}), "
-            f"output {needed.output / 1e9:.2f}, slabs {needed.slabs / 1e9:.2f}, patch {needed.patch / 1e9:.2f}; "
-            f"of each further one in flight {max(needed.image, needed.output) / 1e9:.2f}"
-        )
-        return lines
+        return list(plan_lines(self._patching, size, unit, needed, image_type))
 
     def task_bytes(self, size: Vec3, image_type: str) -> int:
         return self._memory(size, image_type).total
@@ -263,9 +226,9 @@ class Inference(Operator):
     def _memory(self, size: Vec3, image_type: str) -> Memory:
         from chunkflow_worker.inference.plan import memory
 
-        lattice = self._lattice(BoundingBox.sized((0, 0, 0), size), None)
-        dtype = self.dtype if self.mask_myelin_threshold is None else "float32"
-        return memory(lattice, self.num_input_channels, self.num_output_channels, image_type, dtype)
+        lattice = self._patching.lattice(BoundingBox.sized((0, 0, 0), size))
+        channels = self.num_input_channels, self.num_output_channels
+        return memory(lattice, *channels, image_type, self._computed_dtype)
 
     def rehearsal(self) -> Task:
         import numpy as np
@@ -279,126 +242,75 @@ class Inference(Operator):
         return Task(bbox=chunk.bbox.grow(-shape.crop), values={self.input_chunk_name: chunk})
 
     def device(self) -> str:
-        from chunkflow_worker.machine.cpu import cpu_name
-
-        if self.framework != "pytorch":
-            return cpu_name()
-        from chunkflow_worker.inference.engines.torch import device_name
-
-        return device_name()
+        return device_name(self.framework)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
-        from chunkflow_worker.image.chunk import convert
         from chunkflow_worker.inference.blending import Batch, infer
         from chunkflow_worker.inference.weights import patch_weights
 
-        engine = self._engine()
+        patching, engine = self._patching, self._engine()
         weights = engine.arrays.put(patch_weights(self._shape.output, self.bump).astype(np.float32))
         batch, device = Batch(self.batch_size), Lock()
         mask = self._mask()
-        # Thresholds on the myelin channel are for the net's own values.
-        dtype = "float32" if self.mask_myelin_threshold is not None else self.dtype
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            if chunk.channels != self.num_input_channels:
-                name, takes = self.input_chunk_name, self.num_input_channels
-                raise ChunkMismatch(
-                    f"{name!r} has {chunk.channels} channels, and the net takes {takes}: see --num-input-channels"
-                )
+            self._check_channels(chunk)
             task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)
-            image, lattice = self._prepare(chunk, box)
+            image, lattice = patching.cut(chunk, box)
             wanted = mask(lattice, chunk)
-            tell = lambda done: task.progress(f"patch {done} of {lattice.count}")  # noqa: E731
-            # One task at a time has the device, and its memory; the others load and save meanwhile.
+
+            def show_progress(done: int) -> None:
+                task.progress(f"patch {done} of {lattice.count}")
+
+            place = image, lattice.input_box.start, lattice, weights
+            dtype = self._computed_dtype
+            blend = partial(infer, *place, engine, batch, dtype, wanted, show_progress)
+            # One task at a time uses the device and its memory. The others load and save meanwhile.
             with task.waiting_for(device):
-                blended = infer(
-                    image,
-                    lattice.input_box.start,
-                    lattice,
-                    weights,
-                    engine,
-                    batch,
-                    dtype,
-                    wanted,
-                    tell,
-                )
+                blended = blend()
                 if engine.overflowed():
                     task.precision = engine.precision
-                    blended = infer(
-                        image,
-                        lattice.input_box.start,
-                        lattice,
-                        weights,
-                        engine,
-                        batch,
-                        dtype,
-                        wanted,
-                        tell,
-                    )
+                    blended = blend()
             task.patches += blended.run
             task.patches_skipped += blended.skipped
-            array = blended.array
-            if self.mask_myelin_threshold is not None:
-                array = convert(array[:-1] * (array[-1:] <= self.mask_myelin_threshold), self.dtype)
             bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
             task.values[self.output_chunk_name] = chunk.with_array(
-                array, voxel_offset=box.start, layer_type="image", bounds=bounds
+                self._without_myelin(blended.array),
+                voxel_offset=box.start,
+                layer_type="image",
+                bounds=bounds,
             )
 
         yield step
 
     def _engine(self) -> Engine:
-        engine = self._single_engine()
-        if self.augment:
-            from chunkflow_worker.inference.augment import Augmented
-
-            return Augmented(engine, self.augment_z, self._offsets)
-        return engine
-
-    def _single_engine(self) -> Engine:
-        channels, shape, model, weights = (
-            self.num_output_channels,
-            self._shape,
-            str(self.convnet_model),
-            self.convnet_weight_path,
+        engine = open_engine(
+            self.framework,
+            EngineSpec(
+                input_size=self._shape.input,
+                output_size=self._shape.output,
+                channels=self.num_output_channels,
+                input_channels=self.num_input_channels,
+                model_path=self.convnet_model or "",
+                weight_path=self.convnet_weight_path,
+                trust_weights=self.trust_weights,
+                precision=self.precision,
+                acceleration=self.acceleration,
+            ),
         )
-        if self.framework == "identity":
-            from chunkflow_worker.inference.engines.identity import IdentityEngine
+        if not self.augment:
+            return engine
+        from chunkflow_worker.inference.augment import Augmented
 
-            return IdentityEngine(channels, shape.crop)
-        if self.framework == "universal":
-            from chunkflow_worker.inference.engines.universal import UniversalEngine
-
-            return UniversalEngine(model, weights, channels, shape.output)
-        if self.framework == "onnx":
-            from chunkflow_worker.inference.engines.onnx import OnnxEngine
-
-            return OnnxEngine(model, channels, shape.input, shape.output, self.num_input_channels)
-        if self.framework == "pznet":
-            from chunkflow_worker.inference.engines.pznet import PznetEngine
-
-            return PznetEngine(model, channels, shape.input, shape.output, self.num_input_channels)
-        from chunkflow_worker.inference.engines.torch import TorchEngine
-
-        return TorchEngine(
-            model,
-            weights,
-            channels,
-            shape.input,
-            shape.output,
-            input_channels=self.num_input_channels,
-            precision=self.precision,
-            acceleration=self.acceleration,
-            trust_weights=self.trust_weights,
-        )
+        return Augmented(engine, self.augment_z, self._offsets)
 
     def _mask(self) -> Callable[[Lattice, Chunk], Callable[[BoundingBox], bool]]:
-        """Makes the test whether a patch is wanted, for the lattice of one task."""
+        """Makes, for the lattice of a task, a function that says whether a patch is wanted."""
         if self.mask_volume_path is None:
             return lambda lattice, chunk: lambda patch: True
         from chunkflow_worker.storage.mask import CoarseMask
@@ -409,51 +321,28 @@ class Inference(Operator):
             CoarseMask.read(volume, lattice.covered, chunk.voxel_size, self.mask_inverse).any
         )
 
-    def _lattice(self, box: BoundingBox, bounds: BoundingBox | None) -> Lattice:
-        from chunkflow_worker.inference.lattice import make_lattice
-
-        return make_lattice(
-            self.lattice, box, self._shape, bounds if self.border == "inward" else None, self._rim
-        )
+    def _check_channels(self, chunk: Chunk) -> None:
+        if chunk.channels != self.num_input_channels:
+            raise ChunkMismatch(
+                f"{self.input_chunk_name!r} has {chunk.channels} channels, and the net takes "
+                f"{self.num_input_channels}: see --num-input-channels"
+            )
 
     def _output_box(self, task: Task, run: Run, chunk: Chunk) -> BoundingBox:
-        """The box to compute: what the task needs, or, where no box is known, the chunk without its rim."""
+        """The box to compute: what the task needs; the chunk without its rim if no box is known."""
         asked = task.box_of(chunk)
         if asked is None:
-            cut = self._shape.crop + self._rim
-            if not all(2 * c < n for c, n in zip(cut, chunk.bbox.size, strict=True)):
-                raise ChunkMismatch(
-                    f"cutting {list(cut)} voxels from each side of {list(chunk.bbox.size)} leaves nothing: give a larger chunk"
-                    + (", or mask_output_chunk to keep its rim" if any(self._rim) else "")
-                )
-            return chunk.bbox.grow(-cut)
+            return self._patching.without_rim(chunk.bbox)
         needed = run.needed_box(asked, self.output_bounds(chunk.bounds) if chunk.bounds else None)
         box = needed.clip(chunk.bbox)
         if box is None:
             raise ChunkMismatch(f"chunk {chunk.bbox} has no voxel of the box {needed} to compute")
         return box
 
-    def _prepare(self, chunk: Chunk, box: BoundingBox) -> tuple[NDArray[Any], Lattice]:
-        """The patches' positions, and the image that they read: cut from the chunk, or extended over its border."""
-        import numpy as np
+    def _without_myelin(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The output, czyx: zero where the last channel is above the myelin threshold."""
+        if self.mask_myelin_threshold is None:
+            return array
+        from chunkflow_worker.image.chunk import convert
 
-        bounds = chunk.bounds or chunk.bbox
-        lattice = self._lattice(box, bounds)
-        wanted = lattice.input_box
-        if not chunk.bbox.contains(wanted):
-            # Less context was read than is there (an explicit margin, or none): the chunk's edge counts as the border.
-            lattice = self._lattice(box, chunk.bbox)
-            wanted = lattice.input_box
-        available = wanted.clip(chunk.bbox)
-        if available is None:
-            raise ChunkMismatch(
-                f"chunk {chunk.bbox} has no voxel of {wanted}, which the patches read"
-            )
-        image = chunk.cutout(available).czyx
-        if available == wanted:
-            return image, lattice
-        before, after = available.start - wanted.start, wanted.stop - available.stop
-        widths = [(0, 0), *zip(before, after, strict=True)]
-        return np.pad(
-            image, widths, mode="reflect" if self.border == "reflect" else "constant"
-        ), lattice
+        return convert(array[:-1] * (array[-1:] <= self.mask_myelin_threshold), self.dtype)

@@ -1,10 +1,13 @@
-"""A made-up electron microscopy volume with known membranes, for the demo and for training its net.
+"""A synthetic electron microscopy volume with known membranes.
 
-Neurites are strings of Voronoi cells in a warped space. On their cytoplasm lie mitochondria, vesicle clusters, synaptic
-densities and tubules of the endoplasmic reticulum, all as dark as the membranes, so that no threshold finds these.
+The demo uses it, and the training of the demo's net.
 
-Axes are zyx. Lengths are in voxels of a section, unless a name says otherwise; one section is as thick as `THICKNESS`
-of them. The first voxel lies at global position 0 0 0.
+Neurites are strings of Voronoi cells in a warped space. They contain mitochondria, vesicle
+clusters, synaptic densities and tubules of the endoplasmic reticulum. All of these are as dark as
+the membranes, so no threshold finds the membranes.
+
+Axes are zyx. Lengths are in voxels of a section unless a name says otherwise. One section is as
+thick as `THICKNESS` of these voxels. The first voxel is at the global position 0 0 0.
 """
 
 from __future__ import annotations
@@ -21,16 +24,10 @@ SPACING = 33.0
 SLAB = 8
 TILE = 32
 
-CYTOPLASM, MEMBRANE, MATRIX, CRISTA, RIM, VESICLE, TUBULE, DENSITY = (
-    174.0,
-    68.0,
-    114.0,
-    72.0,
-    62.0,
-    64.0,
-    96.0,
-    80.0,
-)
+# Grey values.
+CYTOPLASM, MEMBRANE = 174.0, 68.0
+MATRIX, CRISTA, RIM = 114.0, 72.0, 62.0  # of a mitochondrion
+VESICLE, TUBULE, DENSITY = 64.0, 96.0, 80.0
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -40,7 +37,10 @@ Lattice = tuple[Floats, NDArray[np.int64], Floats]
 
 
 def make_volume(shape_zyx: Shape, seed: int) -> tuple[NDArray[np.uint8], Mask]:
-    """The image (uint8, zyx) and its true membranes (bool, zyx, two to three voxels thick in a section)."""
+    """Return the image (uint8, zyx) and its true membranes (bool, zyx).
+
+    Membranes are two to three voxels thick in a section. The same seed gives the same volume.
+    """
     shape = tuple(int(n) for n in shape_zyx)
     rng = np.random.default_rng(seed)
     labels = _neurites(shape, rng)
@@ -56,9 +56,9 @@ def make_volume(shape_zyx: Shape, seed: int) -> tuple[NDArray[np.uint8], Mask]:
 
 
 class Noise:
-    """Smooth random field of mean 0 and deviation 1, made a few sections at a time.
+    """A smooth random field, mean 0 and standard deviation 1, computed a few sections at a time.
 
-    wavelength: distance between its random values along z, in sections, and along y and x.
+    wavelength: distance between the random values along z (in sections), y and x (in voxels).
     """
 
     def __init__(
@@ -74,7 +74,10 @@ class Noise:
 
 
 def _spline_basis(size: int, wavelength: float) -> Floats:
-    """Matrix (size, knots) that interpolates random values by cubic B-splines and keeps their deviation."""
+    """Return a matrix (size, knots) that interpolates random values with cubic B-splines.
+
+    It keeps the standard deviation of the values.
+    """
     knot, t = np.divmod(np.arange(size) / wavelength, 1)
     weights = (
         np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3])
@@ -106,7 +109,7 @@ def _blur(image: Floats, sigma: float) -> Floats:
 
 
 def _dilate(mask: Mask, steps: int) -> Mask:
-    """Grow a mask within its sections, alternately by 4 and by 8 neighbours."""
+    """Grow a mask within its sections, alternately to 4 and to 8 neighbours."""
     for step in range(steps):
         grown = mask.copy()
         grown[..., 1:, :] |= mask[..., :-1, :]
@@ -122,7 +125,7 @@ def _dilate(mask: Mask, steps: int) -> Mask:
 
 
 def _neurites(shape: Shape, rng: np.random.Generator) -> Labels:
-    """The cell of each voxel: int32, zyx."""
+    """Return the cell of each voxel: int32, zyx."""
     lattice = _seeds(shape, rng)
     warps = [(Noise(shape, (12, 44, 44), rng), Noise(shape, (5, 17, 17), rng)) for _ in range(3)]
     drift = rng.normal(0, 0.7, (3, shape[0])).astype(np.float32)
@@ -146,7 +149,7 @@ def _neurites(shape: Shape, rng: np.random.Generator) -> Labels:
 
 
 def _cells_at(points: Floats, lattice: Lattice) -> NDArray[np.int64]:
-    """The cell of the seed nearest to each point, by squared distance less the seed's bulge."""
+    """Return the cell of the nearest seed of each point: least squared distance minus the bulge."""
     low, high = points.min(0), points.max(0)
     middle, half = (low + high) / 2, (high - low) / 2
     first, last = np.maximum(0, low // SPACING - 1).astype(int), (high // SPACING + 6).astype(int)
@@ -163,7 +166,7 @@ def _cells_at(points: Floats, lattice: Lattice) -> NDArray[np.int64]:
 
 
 def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
-    """Seeds on a jittered lattice that is larger than the volume; the cell that each belongs to; the cell's bulge."""
+    """Return seeds on a jittered lattice larger than the volume, with their cells and bulges."""
     extent = np.array([shape[0] * THICKNESS, shape[1], shape[2]])
     lattice = np.ceil(extent / SPACING).astype(int) + 4
     index = np.stack(np.meshgrid(*(np.arange(n) for n in lattice), indexing="ij"), -1).reshape(
@@ -176,9 +179,8 @@ def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
         along = rng.normal(0, (1.5, 1, 1))
         along /= np.linalg.norm(along)
         offset = seeds - through
-        cells[
-            np.linalg.norm(offset - np.outer(offset @ along, along), axis=1) < rng.uniform(35, 60)
-        ] = trunk
+        from_axis = np.linalg.norm(offset - np.outer(offset @ along, along), axis=1)
+        cells[from_axis < rng.uniform(35, 60)] = trunk
     steps = np.array([s for s in product((-1, 0, 1), repeat=3) if any(s)])
     strides = np.array([lattice[1] * lattice[2], lattice[2], 1])
     label = cells.max() + 1
@@ -193,17 +195,12 @@ def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
             free = legal[cells[legal] < 0]
             if not len(free):
                 break
-            turn = (
-                (seeds[free] - seeds[here])
-                @ way
-                / np.linalg.norm(seeds[free] - seeds[here], axis=1)
-            )
+            to_free = seeds[free] - seeds[here]
+            turn = to_free @ way / np.linalg.norm(to_free, axis=1)
             there = free[turn.argmax()]
-            way = (
-                0.6 * way / np.linalg.norm(way)
-                + 0.4 * (seeds[there] - seeds[here]) / SPACING
-                + rng.normal(0, 0.15, 3)
-            )
+            last_step = (seeds[there] - seeds[here]) / SPACING
+            straight = way / np.linalg.norm(way)
+            way = 0.6 * straight + 0.4 * last_step + rng.normal(0, 0.15, 3)
             here = there
         label += 1
     bulge = rng.normal(0, 0.22 * SPACING**2, label)[cells]
@@ -215,7 +212,7 @@ def _seeds(shape: Shape, rng: np.random.Generator) -> Lattice:
 
 
 def _membranes(labels: Labels, rng: np.random.Generator) -> Mask:
-    """Voxels beside another cell of the same section, thickened by one voxel in some places."""
+    """Return the voxels that touch another cell in their section, in places one voxel thicker."""
     edge = np.zeros(labels.shape, bool)
     for axis in (1, 2):
         a = labels.swapaxes(axis, 1)
@@ -235,7 +232,7 @@ def _membranes(labels: Labels, rng: np.random.Generator) -> Mask:
 
 
 def _cytoplasm(labels: Labels, rng: np.random.Generator) -> Floats:
-    """Grey of the cells with their texture and their reticulum: float32."""
+    """Return the grey values of the cells, with texture and reticulum: float32."""
     shape = labels.shape
     of_cell = rng.normal(CYTOPLASM, 9, labels.max() + 1).astype(np.float32)
     has_tubules = rng.random(labels.max() + 1) < 0.5
@@ -308,21 +305,16 @@ def _add_synapses(grey: Floats, labels: Labels, membranes: Mask, rng: np.random.
         disc = z**2 + y**2 + x**2 < rng.uniform(14, 24) ** 2
         cleft = _dilate(edge & _dilate(near == before, 3) & _dilate(near == after, 3), 1)
         grey[box][disc & _dilate(cleft, 4) & (near == after)] = DENSITY
-        room = (
-            (near == before) & ~_dilate(edge, 3) & (z**2 + y**2 + x**2 < rng.uniform(26, 44) ** 2)
-        )
+        around = z**2 + y**2 + x**2 < rng.uniform(26, 44) ** 2
+        room = (near == before) & ~_dilate(edge, 3) & around
         places = np.argwhere(room)
         if len(places):
-            _add_vesicles(
-                grey[box],
-                places[rng.permutation(len(places))[:600]],
-                room,
-                int(rng.integers(30, 120)),
-            )
+            some = places[rng.permutation(len(places))[:600]]
+            _add_vesicles(grey[box], some, room, int(rng.integers(30, 120)))
 
 
 def _add_vesicles(part: Floats, places: NDArray[np.int64], room: Mask, count: int) -> None:
-    """Dark rings of five voxels around a light middle, one section thick, that do not touch."""
+    """Draw dark rings with a light middle: five voxels wide, one section thick, never touching."""
     y, x = np.mgrid[-3:4, -3:4]
     distance = np.hypot(y, x)
     free = room.copy()
@@ -339,24 +331,24 @@ def _add_vesicles(part: Floats, places: NDArray[np.int64], room: Mask, count: in
 def _window(
     shape: Shape, middle: NDArray[np.int64], reach: float | NDArray[np.float64]
 ) -> tuple[tuple[slice, ...], list[Floats]]:
-    """The part of the volume within `reach` (of one or of each axis) of a voxel, and its positions from there: z, y, x."""
+    """Return the part of the volume within `reach` of a voxel, and its positions relative to it.
+
+    reach: one length for all axes, or one for each.
+    """
     reaches = (np.broadcast_to(reach, 3) / (THICKNESS, 1, 1)).astype(int) + 1
     box = tuple(
         slice(max(0, m - r), min(n, m + r + 1))
         for m, r, n in zip(middle, reaches, shape, strict=True)
     )
-    at = np.ogrid[box]
-    return box, [
-        (a - m).astype(np.float32) * s
-        for a, m, s in zip(at, middle, (THICKNESS, 1, 1), strict=True)
-    ]
+    axes = zip(np.ogrid[box], middle, (THICKNESS, 1, 1), strict=True)
+    return box, [(axis - m).astype(np.float32) * step for axis, m, step in axes]
 
 
 # ---------------------------------------------------------------- membranes, and the microscope
 
 
 def _add_membranes(grey: Floats, membranes: Mask, rng: np.random.Generator) -> None:
-    """Draw the membranes, of varying darkness, with a shade where they run obliquely into the next sections."""
+    """Draw the membranes, with varying darkness, and a shade where the next sections have them."""
     fade = Noise(grey.shape, (3, 22, 22), rng)
     for slab in _slabs(grey.shape):
         cover = 0.78 + 0.12 * np.clip(fade[slab], -2, 1.5)
@@ -369,18 +361,17 @@ def _add_membranes(grey: Floats, membranes: Mask, rng: np.random.Generator) -> N
 
 
 def _photograph(grey: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Focus, uneven light, brightness and contrast of each section, shot and detector noise: uint8."""
+    """Return the image of a microscope: uint8.
+
+    Each section has its own focus, light, brightness and contrast, and shot and detector noise.
+    """
     shape = grey.shape
     light = Noise(shape, (3, 200, 200), rng)
     image = np.empty(shape, np.uint8)
     for z in range(shape[0]):
         section = _blur(grey[z], rng.uniform(0.75, 1.05))
-        section = (
-            128
-            + (section - 128) * rng.normal(0.95, 0.06)
-            + rng.normal(0, 7)
-            + 5 * light[z : z + 1][0]
-        )
+        contrast, brightness = rng.normal(0.95, 0.06), rng.normal(0, 7)
+        section = 128 + (section - 128) * contrast + brightness + 5 * light[z : z + 1][0]
         noise = rng.standard_normal(section.shape, dtype=np.float32)
         section += noise * (4 + 0.85 * np.sqrt(np.maximum(section, 0)))
         image[z] = np.clip(np.rint(section), 0, 255)

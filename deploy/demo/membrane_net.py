@@ -1,10 +1,16 @@
-"""The demo's ConvNet: a small 3D residual U-Net that finds membranes. Such a file is what users bring: it has `load_model`.
+"""The demo's ConvNet: a small 3D residual U-Net that finds membranes.
 
-Input (n, 1, z, y, x) float32, grey / 255. Output of the same shape, float32: the probability of membrane, 0 to 1.
+Users bring a file like this one. `inference` calls its function `load_model`.
 
-Sections are thicker than voxels are wide, so half of the kernels are 1x3x3, half are 3x3x3, and all the pooling stays within
-a section. Inside, the sections stand in the batch, (n z, channels, y, x), and a 3x3x3 kernel is a 3x3 kernel over the channels
-of three neighbouring sections: the same sum, but on a CPU torch computes it several times faster than a Conv3d of batch 1.
+Input (n, 1, z, y, x) float32, grey values / 255. Output of the same shape, float32: the probability
+of membrane, 0 to 1.
+
+Sections are thicker than voxels are wide. So half of the kernels are 1x3x3, half are 3x3x3, and
+pooling stays within a section.
+
+Inside the net, sections are part of the batch: (n z, channels, y, x). A 3x3x3 kernel is a 3x3
+kernel over the channels of three neighbouring sections. The sum is the same, but on a CPU torch
+computes it several times faster than a Conv3d with batch size 1.
 """
 
 from __future__ import annotations
@@ -20,14 +26,17 @@ WIDTHS = (8, 16, 24, 32)
 
 
 def load_model(weight_path: str | Path) -> nn.Module:
-    """The net with its trained weights, on the CPU and in evaluation mode."""
+    """Return the net with its trained weights, on the CPU and in evaluation mode."""
     net = MembraneNet()
     net.load_state_dict(torch.load(weight_path, map_location="cpu", weights_only=True))
     return net.eval()
 
 
 class MembraneNet(nn.Module):
-    """U-Net of four levels, joined by sums. Once trained, its batch norms are constant: no patch changes another's result."""
+    """A U-Net of four levels, joined by sums.
+
+    After training its batch norms are constant, so patches of a batch do not affect each other.
+    """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS):
         super().__init__()
@@ -43,7 +52,7 @@ class MembraneNet(nn.Module):
         return torch.sigmoid(self.logits(image))
 
     def logits(self, image: Tensor) -> Tensor:
-        """The output before the sigmoid, for the training: (n, 1, z, y, x)."""
+        """Return the output before the sigmoid, for training: (n, 1, z, y, x)."""
         n, _, z, y, x = image.shape
         here = self.down[0](self.first(image.reshape(n * z, 1, y, x) - 0.6), z)
         sides = []
@@ -52,14 +61,13 @@ class MembraneNet(nn.Module):
             here = block(widen(functional.max_pool2d(here, 2)), z)
         for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True):
             side = sides.pop()
-            here = block(
-                side + functional.interpolate(narrow(here), size=side.shape[2:], mode="nearest"), z
-            )
+            larger = functional.interpolate(narrow(here), size=side.shape[2:], mode="nearest")
+            here = block(side + larger, z)
         return self.last(here).reshape(n, 1, z, y, x)
 
 
 class Residual(nn.Module):
-    """What enters, plus a 1x3x3 and then a 3x3x3 convolution of it. `z`: sections of an image."""
+    """Add to the input a 1x3x3 and then a 3x3x3 convolution of it. `z`: sections of an image."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -71,7 +79,7 @@ class Residual(nn.Module):
 
 
 def _with_neighbours(here: Tensor, z: int) -> Tensor:
-    """Channels of the section before, of each section, and of the one after; zeros beyond the ends."""
+    """Return the channels of each section and its two neighbours; zeros beyond the ends."""
     stack = here.reshape(-1, z, *here.shape[1:])
     padded = functional.pad(stack, (0, 0, 0, 0, 0, 0, 1, 1))
     return torch.cat([padded[:, :-2], stack, padded[:, 2:]], 2).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Draw what the demo made: one section of the input beside the output, and beside the truth where it is known."""
+"""Draw the demo's result: one section of the input, the output, and the truth if it is known."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ PAPER, INK, FAINT = (18, 18, 22), (240, 238, 232), (165, 162, 155)
 WARM = ((255, 236, 160), (255, 170, 40), (240, 80, 20))
 MAP = ((4, 4, 14), (70, 16, 100), (190, 55, 75), (248, 140, 20), (252, 250, 170))
 
+ROUND_NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
 Pixels = NDArray[np.uint8]
 
 
@@ -26,9 +28,11 @@ def write_picture(
     truth: NDArray[np.bool_] | None,
     path_png: str | Path,
 ) -> None:
-    """Write a PNG of the middle section.
+    """Write a PNG of the middle section. Raises ValueError if the shapes differ.
 
-    image_zyx: uint8. probability_zyx: 0 to 1, of the same shape. truth: bool, of the same shape, or None.
+    image_zyx: uint8.
+    probability_zyx: 0 to 1, of the same shape.
+    truth: bool, of the same shape; None if it is not known.
     """
     for name, array in (("probability", probability_zyx), ("truth", truth)):
         if array is not None and array.shape != image_zyx.shape:
@@ -44,11 +48,9 @@ def write_picture(
     foot = f"section z = {z} of {depth}, {height} x {width} voxels"
     if truth is not None:
         panels["truth"] = _colour(truth[z].astype(np.float32), ((0, 0, 0), (255, 255, 255)))
-        result = score(probability_zyx, truth)
+        scores = score(probability_zyx, truth).items()
         foot += "      all sections, probability above 0.5:  "
-        foot += "   ".join(
-            f"{key.replace('f1', 'F1')} {value:.2f}" for key, value in result.items()
-        )
+        foot += "   ".join(f"{key.replace('f1', 'F1')} {value:.2f}" for key, value in scores)
     scale = PANEL / width
     size = (PANEL, max(1, round(height * scale)))
     sheet = Image.new("RGB", (GAP + len(panels) * (size[0] + GAP), HEAD + size[1] + FOOT), PAPER)
@@ -69,20 +71,17 @@ def _overlay(grey: Pixels, probability: NDArray[np.float32]) -> Pixels:
 
 
 def _colour(values: NDArray[np.float32], ramp: tuple[tuple[int, int, int], ...]) -> Pixels:
-    """Colours, yxc, of values from 0 to 1."""
+    """Return the colours (yxc, uint8) of values from 0 to 1."""
     at = np.linspace(0, 1, len(ramp))
-    return np.stack([np.interp(values, at, channel) for channel in np.transpose(ramp)], -1).astype(
-        np.uint8
-    )
+    channels = [np.interp(values, at, channel) for channel in np.transpose(ramp)]
+    return np.stack(channels, -1).astype(np.uint8)
 
 
 def _draw_scale_bar(
     draw: ImageDraw.ImageDraw, left: float, bottom: float, scale: float, width: int
 ) -> None:
-    """A bar of a round number of voxels, at most a third of the panel wide."""
-    voxels = max(
-        n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if n <= max(1, width / 3)
-    )
+    """Draw a bar for a round number of voxels, at most a third of the panel wide."""
+    voxels = max(n for n in ROUND_NUMBERS if n <= max(1, width / 3))
     text, font = f"{voxels} voxels", _font(16)
     bar, label = voxels * scale, draw.textlength(text, font)
     x, y, wide = left + 12, bottom - 46, max(bar, label) + 20
@@ -94,7 +93,7 @@ def _draw_scale_bar(
 def _draw_legend(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, right: float, middle: float
 ) -> None:
-    """The colours of the probability map, from 0 to 1."""
+    """Draw the colours of the probability map, from 0 to 1."""
     ramp = _colour(np.tile(np.linspace(0, 1, 90, dtype=np.float32), (10, 1)), MAP)
     draw.text((right, middle), "1", FAINT, _font(15), anchor="rm")
     sheet.paste(Image.fromarray(ramp), (round(right) - 106, round(middle) - 5))

@@ -1,9 +1,9 @@
-"""The whole service on one machine: a local AWS, a volume, a queue, two workers, and a look at what they made.
+"""Run the whole service on this machine: a local AWS, a volume, a queue, and two workers.
 
-    python deploy/demo/run.py                    a made-up volume with known truth
-    python deploy/demo/run.py --image em.h5      your own: uint8 grey, zyx
+    python deploy/demo/run.py                    a synthetic volume with known membranes
+    python deploy/demo/run.py --image em.h5      your own image: uint8, zyx
 
-It uses the commands that you would use, and stops whatever it started, also on Ctrl-C.
+The demo uses the same commands as you would. It stops everything that it started, also on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ from rich.table import Table
 from sample import SEED, SHAPE, write_volumes
 from score import best_threshold, score
 
-from chunkflow_worker.errors import ChunkflowError, ConfigError
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.api import BoundingBox, ConfigError, Task, Vec3
+from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.local_aws import local_aws
 from chunkflow_worker.operators.load_h5 import LoadH5
 from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 HERE = Path(__file__).parent
@@ -71,7 +70,7 @@ def main() -> int:
 
 
 class Demo:
-    """One run; everything that it leaves behind lies in `folder`."""
+    """One run. Everything that remains after it is in `folder`."""
 
     def __init__(self, folder: Path, image: Path | None):
         self.folder, self.image_file = folder, image
@@ -89,20 +88,9 @@ class Demo:
         _producer("queue", "create", QUEUE)
         with _workers(self.folder, self.pipeline) as workers:
             started = monotonic()
-            size = [str(n) for n in CHUNK]
-            _producer(
-                "enqueue",
-                "--queue",
-                QUEUE,
-                "--job",
-                JOB,
-                "--pipeline",
-                str(self.pipeline),
-                "-v",
-                IMAGE,
-                "-c",
-                *size,
-            )
+            options = ["--queue", QUEUE, "--job", JOB, "--pipeline", str(self.pipeline)]
+            boxes = ["--volume-path", IMAGE, "--chunk-size", *map(str, CHUNK)]
+            _producer("enqueue", *options, *boxes)
             if not self._wait(workers):
                 return 1
             seconds = monotonic() - started
@@ -110,7 +98,7 @@ class Demo:
         return 0
 
     def _make_volumes(self) -> tuple[BoundingBox, np.ndarray | None]:
-        """Write the image to the local S3, and an empty volume for the membranes beside the picture."""
+        """Write the image to the local S3, and make an empty volume for the membranes on disk."""
         image, truth, offset, voxel_size = self._image()
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         box = write_volumes(image, IMAGE, self.output, offset, voxel_size)
@@ -121,15 +109,10 @@ class Demo:
         if self.image_file is None:
             image, truth = make_volume(SHAPE, SEED)
             return image, truth, Vec3(0, 0, 0), VOXEL_SIZE_NM
+        dataset = _grey_image(self.image_file)
+        load = LoadH5(file_name=str(self.image_file.absolute()), dataset_path=dataset)
         task = Task()
-        with Pipeline(
-            (
-                LoadH5(
-                    file_name=str(self.image_file.absolute()),
-                    dataset_path=_grey_image(self.image_file),
-                ),
-            )
-        ).open() as chain:
+        with Pipeline((load,)).open() as chain:
             chain.run(task)
         chunk = task.chunk("chunk")
         return chunk.array, None, chunk.voxel_offset, chunk.voxel_size
@@ -146,28 +129,18 @@ class Demo:
         }
         load = {"op": "load-precomputed", "volume_path": IMAGE}
         save = {"op": "save-precomputed", "volume_path": self.output}
-        self.pipeline.write_text(
-            yaml.safe_dump(
-                {"operators": [load, inference, save]}, sort_keys=False, default_flow_style=None
-            )
-        )
+        chain = {"operators": [load, inference, save]}
+        text = yaml.safe_dump(chain, sort_keys=False, default_flow_style=None)
+        self.pipeline.write_text(text)
 
     def _wait(self, workers: list[subprocess.Popen[bytes]]) -> bool:
-        """Show the progress until the ledger says that all is done. False when that will not happen."""
-        watching = [
-            "--queue",
-            QUEUE,
-            "--pipeline",
-            str(self.pipeline),
-            "--watch",
-            "--interval",
-            "1",
-        ]
-        watch = subprocess.Popen([sys.executable, "-m", "producer", "status", *watching])
+        """Show the progress until the job is done. Return False if the job failed."""
+        options = ["--queue", QUEUE, "--pipeline", str(self.pipeline), "--watch", "--interval", "1"]
+        watch = subprocess.Popen([sys.executable, "-m", "producer", "status", *options])
         try:
             while watch.poll() is None:
                 if all(worker.poll() is not None for worker in workers):
-                    say("the workers have ended; the end of a log:")
+                    say("all workers have exited; the end of one log:")
                     say((self.folder / "worker-0.log").read_text()[-2000:], markup=False)
                     return False
                 try:
@@ -187,61 +160,52 @@ class Demo:
         table = Table(title="What the service did", title_justify="left", show_header=False)
         table.add_column()
         table.add_column(justify="right")
-        table.add_row("tasks done, says the ledger", str(len(done)))
-        table.add_row("tasks done, says CloudWatch", f"{_metric('TasksSucceeded', began)['']:.0f}")
+        table.add_row("tasks done, in the ledger", str(len(done)))
+        table.add_row("tasks done, in CloudWatch", f"{_metric('TasksSucceeded', began)['']:.0f}")
         for operator, spent in _metric("OperatorSeconds", began).items():
             table.add_row(f"{operator}, seconds in all tasks", f"{spent:.1f}")
         table.add_row("seconds, from enqueuing to the end", f"{seconds:.1f}")
         table.add_row("voxels per second", f"{box.voxels / seconds:,.0f}")
+        image, probability = self._read(box)
         if truth is not None:
-            image, probability = self._read(box)
-            found, plain = score(probability, truth), best_threshold(image, truth)[1]
-            table.add_row(
-                "membranes found: F1, precision, recall",
-                "  ".join(f"{v:.3f}" for v in found.values()),
-            )
+            scores = "  ".join(f"{value:.3f}" for value in score(probability, truth).values())
+            table.add_row("membranes found: F1, precision, recall", scores)
+            plain = best_threshold(image, truth)[1]
             table.add_row("F1 of the best plain threshold", f"{plain['f1']:.3f}")
         say(table)
         picture = self.folder / "picture.png"
-        write_picture(*self._read(box), truth, picture)
+        write_picture(image, probability, truth, picture)
         say(f"output  {self.output}\nledger  {self.output}/log\npicture {picture}", soft_wrap=True)
 
     def _read(self, box: BoundingBox) -> tuple[np.ndarray, np.ndarray]:
-        return PrecomputedVolume(IMAGE).read(box), PrecomputedVolume(self.output).read(box).astype(
-            np.float32
-        ) / 255
+        """Return the image (uint8) and the probability of membrane (float32, 0 to 1)."""
+        image = PrecomputedVolume(IMAGE).read(box)
+        membranes = PrecomputedVolume(self.output).read(box)
+        return image, membranes.astype(np.float32) / 255
 
 
 @contextmanager
 def _workers(folder: Path, pipeline: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Two worker processes; they are stopped when the block ends, and send their last metrics then."""
+    """Start two worker processes; stop them when the block ends, which sends their last metrics."""
     threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
     environment = os.environ | {
         "OMP_NUM_THREADS": threads,
         "CHUNKFLOW_GRACE_SECONDS": "2",
         "CHUNKFLOW_POLL_SECONDS": "2",
     }
-    command = [
-        str(Path(sys.executable).with_name("chunkflow-worker")),
-        "run",
-        "--pipeline",
-        str(pipeline),
-        "--queue",
-        QUEUE,
-    ]
-    started = []
+    program = str(Path(sys.executable).with_name("chunkflow-worker"))
+    command = [program, "run", "--pipeline", str(pipeline), "--queue", QUEUE]
+    started: list[subprocess.Popen[bytes]] = []
     try:
         for i in range(WORKERS):
             with (folder / f"worker-{i}.log").open("wb") as log:
-                # A session of its own: Ctrl-C reaches this process alone, which then stops them in order.
+                # In its own session Ctrl-C does not reach it; this process stops the workers.
                 worker = subprocess.Popen(
                     command, env=environment, stdout=log, stderr=log, start_new_session=True
                 )
             started.append(worker)
-        say(
-            f"started {WORKERS} workers, processes {', '.join(str(w.pid) for w in started)}, logs in {folder}",
-            soft_wrap=True,
-        )
+        pids = ", ".join(str(worker.pid) for worker in started)
+        say(f"started {WORKERS} workers, processes {pids}, logs in {folder}", soft_wrap=True)
         yield started
     finally:
         for worker in started:
@@ -255,7 +219,7 @@ def _workers(folder: Path, pipeline: Path) -> Iterator[list[subprocess.Popen[byt
 
 
 def _grey_image(path: Path) -> str:
-    """Name of the first uint8 image, zyx, of an HDF5 file."""
+    """Return the name of the first uint8 image (zyx) of an HDF5 file. Raises ConfigError."""
     found: dict[str, str] = {}
 
     def look(name: str, item: object) -> None:
@@ -272,7 +236,7 @@ def _grey_image(path: Path) -> str:
     if "" not in found:
         held = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "nothing"
         raise ConfigError.one(
-            "IMAGE", str(path), f"holds {held}", "the demo takes a grey image: uint8, zyx"
+            "IMAGE", str(path), f"contains {held}", "the demo needs a grey image: uint8, zyx"
         )
     return found[""]
 
@@ -286,7 +250,7 @@ def _producer(*arguments: str) -> None:
 
 
 def _metric(name: str, began: datetime) -> dict[str, float]:
-    """Sums of a metric of this job, by operator ("" where it has none), read back from CloudWatch."""
+    """Return the sums of a metric of this job in CloudWatch, by operator ("" if it has none)."""
     cloudwatch: Any = boto3.client("cloudwatch")
     sums: dict[str, float] = {}
     span = {
@@ -294,31 +258,23 @@ def _metric(name: str, began: datetime) -> dict[str, float]:
         "EndTime": datetime.now(UTC) + timedelta(minutes=1),
         "Period": 86_400,
     }
+    metric = {"Namespace": "chunkflow", "MetricName": name}
+    pages = cloudwatch.get_paginator("list_metrics").paginate(**metric)
+    # The local AWS lists a metric once per value.
     kinds = {
-        tuple((d["Name"], d["Value"]) for d in m["Dimensions"])
-        for m in _all_metrics(cloudwatch, name)
+        tuple((dimension["Name"], dimension["Value"]) for dimension in found["Dimensions"])
+        for page in pages
+        for found in page["Metrics"]
     }
     for kind in kinds:
-        dimensions = [{"Name": k, "Value": v} for k, v in kind]
+        dimensions = [{"Name": key, "Value": value} for key, value in kind]
         answer = cloudwatch.get_metric_statistics(
-            Namespace="chunkflow",
-            MetricName=name,
-            Dimensions=dimensions,
-            Statistics=["Sum"],
-            **span,
+            **metric, Dimensions=dimensions, Statistics=["Sum"], **span
         )
         operator = dict(kind).get("operator", "")
-        sums[operator] = sums.get(operator, 0.0) + sum(
-            point["Sum"] for point in answer["Datapoints"]
-        )
+        total = sum(point["Sum"] for point in answer["Datapoints"])
+        sums[operator] = sums.get(operator, 0.0) + total
     return dict(sorted(sums.items()))
-
-
-def _all_metrics(cloudwatch: Any, name: str) -> Iterator[dict[str, Any]]:
-    for page in cloudwatch.get_paginator("list_metrics").paginate(
-        Namespace="chunkflow", MetricName=name
-    ):
-        yield from page["Metrics"]
 
 
 if __name__ == "__main__":

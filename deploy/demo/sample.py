@@ -1,6 +1,9 @@
-"""A made-up image with known membranes, and the empty volume for what a job finds, in the S3 of this environment.
+"""Make the volumes that deploy/demo/pipeline.yaml reads and writes.
 
-python deploy/demo/sample.py        what deploy/demo/pipeline.yaml reads and writes
+    python deploy/demo/sample.py
+
+They are a synthetic image and an empty volume for its membranes. They go to S3, as the environment
+configures it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import numpy as np
 from em_volume import VOXEL_SIZE_NM, make_volume
 from numpy.typing import NDArray
 
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.api import BoundingBox, Vec3
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume
@@ -28,7 +31,7 @@ def write_volumes(
     offset: Vec3 = Vec3(0, 0, 0),
     voxel_size: tuple[float, float, float] = VOXEL_SIZE_NM,
 ) -> BoundingBox:
-    """Write an image (uint8, zyx), then an empty volume beside it; returns their bounds."""
+    """Write an image (uint8, zyx), make an empty volume of the same size; return their bounds."""
     box = BoundingBox.sized(offset, image.shape)
     create_volume(image_path, bounds=box, voxel_size=voxel_size, block_size=BLOCK, dtype="uint8")
     PrecomputedVolume(image_path).write(box, image)
@@ -40,13 +43,12 @@ def main() -> int:
     image_path, output_path = f"s3://{BUCKET}/em", f"s3://{BUCKET}/membranes"
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     if Files(output_path).get_json("info"):
-        print(f"{image_path} and {output_path} are there already")
+        print(f"{image_path} and {output_path} already exist")
         return 0
     image, _ = make_volume(SHAPE, SEED)
     box = write_volumes(image, image_path, output_path)
-    print(
-        f"image of {' x '.join(map(str, box.size))} voxels in {image_path}, empty volume in {output_path}"
-    )
+    size = " x ".join(map(str, box.size))
+    print(f"image of {size} voxels in {image_path}, empty volume in {output_path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How well a map of probabilities finds the true membranes, voxel by voxel."""
+"""Scores of a probability map against the true membranes, voxel by voxel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Score = dict[str, float]
 def score(
     probability: NDArray[np.floating], truth: NDArray[np.bool_], threshold: float = 0.5
 ) -> Score:
-    """F1, precision and recall, 0 to 1, of the voxels above `threshold`. Both arrays are zyx and of the same shape."""
+    """Return F1, precision and recall (0 to 1) of the voxels above `threshold`.
+
+    Both arrays are zyx. Raises ValueError if their shapes differ.
+    """
     if probability.shape != truth.shape:
         raise ValueError(f"probability has shape {probability.shape}, truth {truth.shape}")
     found = probability > threshold
@@ -19,7 +22,10 @@ def score(
 
 
 def best_threshold(image: NDArray[np.uint8], truth: NDArray[np.bool_]) -> tuple[int, Score]:
-    """What membranes would be without a net: all voxels below one grey value, the one that gives the highest F1."""
+    """Return the grey value with the highest F1, if all darker voxels are membrane; and its scores.
+
+    This is the best result without a net.
+    """
     found = np.cumsum(np.bincount(image.ravel(), minlength=256))
     right = np.cumsum(np.bincount(image[truth], minlength=256))
     scores = [_score(int(r), int(f), int(right[-1])) for r, f in zip(right, found, strict=True)]

@@ -1,9 +1,13 @@
-"""Train the demo's net on made-up volumes: `python deploy/demo/train.py`. Writes membrane_weights.pt beside this file.
+"""Train the demo's net on synthetic volumes, and write membrane_weights.pt beside this file.
 
-Made from the volumes of seeds 101 to 106, the shipped weights reach, on seed 201 that they never saw: F1 0.882, precision
-0.853, recall 0.913 at probability 0.5. The best plain threshold there reaches F1 0.583.
+    python deploy/demo/train.py
 
-Takes about ten minutes on two cores. The same seeds on the same machine with the same versions give the same weights.
+The shipped weights were trained on the volumes of seeds 101 to 106. On the held-out seed 201, at
+probability 0.5, they reach F1 0.882, precision 0.853 and recall 0.913. The best plain threshold
+reaches F1 0.583 there.
+
+Training takes about ten minutes on two cores. The same seeds on the same machine with the same
+versions give the same weights.
 """
 
 from __future__ import annotations
@@ -44,14 +48,13 @@ def main() -> None:
     began = time.monotonic()
     net = train(options.steps)
     torch.save(net.state_dict(), options.output)
-    print(
-        f"wrote {options.output}, {options.output.stat().st_size / 1e3:.0f} kB, after {time.monotonic() - began:.0f} s"
-    )
+    kilobytes, seconds = options.output.stat().st_size / 1e3, time.monotonic() - began
+    print(f"wrote {options.output}, {kilobytes:.0f} kB, after {seconds:.0f} s")
     report(options.output)
 
 
 def train(steps: int, seed: int = 0) -> MembraneNet:
-    """A net after `steps` batches of patches cut and altered at random."""
+    """Return a net trained on `steps` batches of random patches, randomly altered."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     volumes = [make_volume(SHAPE, s) for s in TRAIN_SEEDS]
@@ -79,24 +82,22 @@ def train(steps: int, seed: int = 0) -> MembraneNet:
 
 
 def report(weight_path: Path) -> None:
-    """Print the scores of the weights and of the best plain threshold on the volume that the net never saw."""
+    """Print the scores of the weights, and of the best plain threshold, on the held-out volume."""
     image, truth = make_volume(HELD_OUT_SHAPE, HELD_OUT_SEED)
     net = load_model(weight_path)
     with torch.inference_mode():
         probability = net(torch.from_numpy(image[None, None] / np.float32(255)))[0, 0].numpy()
     grey, plain = best_threshold(image, truth)
     print(f"held-out seed {HELD_OUT_SEED}, {truth.mean():.1%} of the voxels are membrane")
-    for name, result in (
-        ("the net, above 0.5", score(probability, truth)),
-        (f"grey below {grey}", plain),
-    ):
+    results = {"the net, above 0.5": score(probability, truth), f"grey below {grey}": plain}
+    for name, result in results.items():
         print(f"  {name:18s}  " + "  ".join(f"{key} {value:.3f}" for key, value in result.items()))
 
 
 def _patch(
     image: NDArray[np.uint8], truth: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A random part of a volume, mirrored, turned, and photographed under another light."""
+    """Return a random part of a volume: mirrored, transposed, in another light."""
     start = [rng.integers(n - p + 1) for n, p in zip(image.shape, PATCH, strict=True)]
     box = tuple(slice(s, s + p) for s, p in zip(start, PATCH, strict=True))
     grey, mask = image[box] / np.float32(255), truth[box].astype(np.float32)
@@ -113,7 +114,7 @@ def _patch(
 
 
 def _loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross entropy plus one minus the soft F1."""
+    """Return the cross entropy plus one minus the soft F1."""
     probability = torch.sigmoid(logits)
     f1 = 2 * (probability * truth).sum() / (probability.sum() + truth.sum())
     return functional.binary_cross_entropy_with_logits(logits, truth) + 1 - f1

@@ -1,9 +1,14 @@
-"""Segment an affinity map by watershed and agglomeration, with waterz. Needs `pip install "chunkflow-worker[plugins]"`.
+"""Segment an affinity map by watershed and agglomeration, with waterz.
 
-    chunkflow ... plugin -f examples/plugins/agglomerate -i affs -o seg -a "threshold=0.7" save-precomputed -i seg ...
+Needs `pip install "chunkflow-worker[plugins]"`.
 
-Channels are affinities along x, y and z, each to the voxel before; those of z, y and x with flip_channel=False. Ids are those of
-a box alone, and objects that leave the box are cut there: take boxes as large as your memory allows, or the whole volume.
+    chunkflow ... plugin -f examples/plugins/agglomerate -i affs -o seg -a "threshold=0.7" \\
+        save-precomputed -i seg ...
+
+The channels are affinities along x, y and z, each to the voxel before. With flip_channel=False
+their order is z, y, x. Each box is segmented by itself: its ids mean nothing in other boxes, and
+an object that leaves the box is cut there. Use boxes as large as your memory allows, or the whole
+volume.
 """
 
 from __future__ import annotations
@@ -11,8 +16,7 @@ from __future__ import annotations
 import numpy as np
 from waterz import agglomerate
 
-from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.api import Chunk, ChunkMismatch, convert
 
 MEAN_AFFINITY = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
 
@@ -26,23 +30,28 @@ def execute(
     scoring_function: str = MEAN_AFFINITY,
     flip_channel: bool = True,
 ) -> Chunk:
-    """fragments: to agglomerate, instead of those of a watershed. threshold: of the score up to which regions are merged.
+    """Return a segmentation (uint64) of the box of the affinities.
 
-    aff_threshold_low, aff_threshold_high: voxels are never joined by an affinity below, and always above. scoring_function: of
-    waterz; others than its mean and its quantiles are compiled when they are first used, which needs a C++ compiler.
+    fragments: regions to merge; by default a watershed makes them.
+    threshold: regions are merged up to this score.
+    aff_threshold_low, aff_threshold_high: an affinity below the first never joins two voxels; one
+        above the second always does.
+    scoring_function: a scoring function of waterz. waterz compiles it on first use, which needs a
+        C++ compiler, unless it is the mean or a quantile.
+    flip_channel: the channels are x, y, z, not z, y, x.
     """
     if affinities.channels != 3:
         raise ChunkMismatch(
-            f"agglomerate takes affinities of 3 channels, and got {affinities.channels}"
+            f"agglomerate needs 3 channels of affinities, not {affinities.channels}"
         )
-    array = convert(affinities.array[::-1] if flip_channel else affinities.array, np.float32)
     if fragments is not None and fragments.bbox != affinities.bbox:
         raise ChunkMismatch(
-            f"fragments {fragments.bbox} and affinities {affinities.bbox} are not of the same box"
+            f"fragments {fragments.bbox} and affinities {affinities.bbox} cover different boxes"
         )
+    array = affinities.array[::-1] if flip_channel else affinities.array
     ids = None if fragments is None else fragments.object_ids("fragments").astype(np.uint64)
     segmentations = agglomerate(
-        np.ascontiguousarray(array),
+        np.ascontiguousarray(convert(array, np.float32)),
         [threshold],
         fragments=ids,
         aff_threshold_low=aff_threshold_low,

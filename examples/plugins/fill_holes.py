@@ -1,8 +1,10 @@
-"""Fill the holes of objects: background that one object encloses. Needs `pip install "chunkflow-worker[segmentation]"`.
+"""Fill the holes of objects. A hole is background that one object encloses.
+
+Needs `pip install "chunkflow-worker[segmentation]"`.
 
     chunkflow ... plugin -f examples/plugins/fill_holes -i seg -o seg ...
 
-What reaches the chunk's border is no hole, nor is background between several objects.
+Background that reaches the border of the chunk, or that lies between several objects, is no hole.
 """
 
 from __future__ import annotations
@@ -13,31 +15,31 @@ import cc3d
 import fastremap
 import numpy as np
 
-from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.api import Chunk
 
 
 def execute(segmentation: Chunk) -> Chunk:
+    """Return the segmentation with each hole filled with the id of its object."""
     ids = segmentation.object_ids("segmentation")
     empty = ids == 0
     holes, count = cc3d.connected_components(empty, connectivity=6, return_N=True)
-    objects, renumbered = fastremap.renumber(ids, in_place=False)  # 1, 2, ...; 0 stays
+    objects, renumbered = fastremap.renumber(ids, in_place=False)  # 1, 2, ...; 0 stays 0
     id_of = {small: large for large, small in renumbered.items()}
 
-    # Background and objects as regions of one kind: 1 to count, and above.
+    # One array of regions: background regions are 1 to count, objects are above count.
     regions = np.where(empty, holes, objects.astype(np.uint64) + np.uint64(count))
-    around = defaultdict(set)
+    neighbours = defaultdict(set)
     for pair in cc3d.contacts(regions, connectivity=6):
         hole, other = sorted(pair)
         if hole <= count < other:
-            around[hole].add(id_of[other - count])
+            neighbours[hole].add(id_of[other - count])
 
-    open_to_the_border = {
+    at_border = {
         int(n) for axis in range(3) for end in (0, -1) for n in np.unique(holes.take(end, axis))
     }
     fill = np.zeros(count + 1, ids.dtype)
-    for hole, objects_around in around.items():
-        if hole not in open_to_the_border and len(objects_around) == 1:
-            fill[hole] = objects_around.pop()
-    return segmentation.with_array(
-        np.where(empty, fill[holes], ids).reshape(segmentation.array.shape)
-    )
+    for hole, around in neighbours.items():
+        if hole not in at_border and len(around) == 1:
+            fill[hole] = around.pop()
+    filled = np.where(empty, fill[holes], ids)
+    return segmentation.with_array(filled.reshape(segmentation.array.shape))

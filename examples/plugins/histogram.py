@@ -1,9 +1,9 @@
-"""Count the greys of each box, and write them to a folder as one JSON file per box.
+"""Count the grey values of each box, and write them to a folder as one JSON file per box.
 
     chunkflow ... plugin -f examples/plugins/histogram -i chunk -a "folder=/tmp/greys"
 
-The files of boxes that do not overlap add up. It counts the chunk as it is: put it last in a chain, where no operator has asked
-for more voxels than the box.
+The counts of boxes that do not overlap can be added up. The whole chunk is counted, with the
+margins that later operators asked for. So put this plugin last in a chain.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.storage.local_file import atomic_file
+from chunkflow_worker.api import Chunk, atomic_file
 
 
 def execute(chunk: Chunk, folder: str, bins: int = 256, low: float = 0, high: float = 256) -> None:
-    """bins: of equal width, from `low` to `high`; values outside are not counted, but those equal to `high` are in the last."""
+    """Write `folder/BOX.json`.
+
+    bins: number of bins of equal width, from `low` to `high`. Values outside are not counted; a
+        value equal to `high` belongs to the last bin.
+    """
     counts, edges = np.histogram(chunk.array, bins, (low, high))
     content = {
         "bbox": str(chunk.bbox),

@@ -1,22 +1,26 @@
-"""Map values linearly from one range to another; what lies outside saturates.
+"""Map values linearly from one range to another. Values outside the range saturate.
 
-chunkflow ... plugin -f examples/plugins/rescale -i chunk -o chunk -a "low=30;high=200" ...           # stretch greys
-chunkflow ... plugin -f examples/plugins/rescale -i chunk -o chunk -a "new_low=255;new_high=0" ...    # invert
-chunkflow ... plugin -f examples/plugins/rescale -i chunk -o chunk -a "low=-1;high=1;new_high=1" ...  # -1 to 1 becomes 0 to 1
+    chunkflow ... plugin -f examples/plugins/rescale -i chunk -o chunk -a ARGS ...
+
+Some ARGS:
+
+    "low=30;high=200"             stretch the greys from 30 to 200
+    "new_low=255;new_high=0"      invert
+    "low=-1;high=1;new_high=1"    map -1 to 1 onto 0 to 1
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.api import Chunk
 
 
 def execute(
     chunk: Chunk, low: float = 0, high: float = 255, new_low: float = 0, new_high: float = 255
 ) -> Chunk:
-    """The type stays; whole numbers round to the nearest."""
+    """Return the rescaled chunk, of the same type. Integers are rounded to the nearest."""
     array = np.interp(chunk.array, (low, high), (new_low, new_high))
-    return chunk.with_array(
-        (np.rint(array) if chunk.dtype.kind in "ui" else array).astype(chunk.dtype)
-    )
+    if chunk.dtype.kind in "ui":
+        array = np.rint(array)
+    return chunk.with_array(array.astype(chunk.dtype))

@@ -1,17 +1,19 @@
-"""Turn a chunk of axes x, y, z into one of z, y, x, or the other way round, with its place and voxel size.
+"""Turn a chunk with the axes x, y, z into one with z, y, x, or the other way round.
 
-    chunkflow load-h5 -f made_elsewhere.h5 plugin -f examples/plugins/transpose -i chunk -o chunk save-h5 -f zyx.h5
+    chunkflow load-h5 -f made_elsewhere.h5 \\
+        plugin -f examples/plugins/transpose -i chunk -o chunk save-h5 -f zyx.h5
 
-For whole images: where boxes are cut, the task's box is not turned with the chunk.
+The chunk's offset and voxel size are turned too, but the task's box is not. So use it on whole
+images, not on the boxes of a volume.
 """
 
 from __future__ import annotations
 
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.api import BoundingBox, Chunk, Vec3
 
 
 def execute(chunk: Chunk) -> Chunk:
+    """Return the chunk with its spatial axes reversed; channels stay first."""
     bounds = chunk.bounds and BoundingBox(
         Vec3.of(chunk.bounds.start[::-1]), Vec3.of(chunk.bounds.stop[::-1])
     )

@@ -1,44 +1,46 @@
 """``chunkflow-producer``: what does the user want?
 
-queue         creates or deletes a queue
-enqueue       plans a job and sends its tasks
-status        shows the status of a job
-failures      shows the dead letters, grouped by cause
-redrive       sends dead letters back
-verify        checks the output of a job
-options       the options that several commands have
-send_boxes    sends messages and shows a progress bar, for ``enqueue`` and ``verify``
-status_table  a status as text, for ``status``
-
-The modules of commands import what is heavy inside functions, so that ``--help`` stays fast.
+commands/          one file for each command
+options.py         the options that several commands have
+send_boxes.py      sends messages and shows a progress bar, for ``enqueue`` and ``verify``
+status_table.py    a status as text, for ``status``
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
 import click
 
 from chunkflow_worker.errors import ChunkflowError, ConfigError
-from producer.cli import enqueue, failures, queue, redrive, status, verify
+
+_FOLDER = Path(__file__).parent / "commands"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group whose commands are the files of the folder `commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        files = (path.stem for path in _FOLDER.glob("*.py"))
+        return sorted(stem.replace("_", "-") for stem in files if not stem.startswith("_"))
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        stem = name.replace("-", "_")
+        module = import_module(f"producer.cli.commands.{stem}")
+        command: click.Command = getattr(module, stem)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="chunkflow-worker")
 def cli() -> None:
     """Send the tasks of a job to SQS, and see what workers do with them.
 
     Region, endpoint and credentials come from the standard AWS variables, profiles and roles.
     """
-
-
-for _command in (
-    enqueue.enqueue,
-    failures.failures,
-    queue.queue,
-    status.status,
-    redrive.redrive,
-    verify.verify,
-):
-    cli.add_command(_command)
 
 
 def main(args: list[str] | None = None) -> int:

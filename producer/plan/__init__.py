@@ -1,6 +1,6 @@
 """What will be done?
 
-pipeline_file  the parts of a pipeline file that a producer needs
-job            a job before it is sent: its boxes and its record
-record         the record of a job, written to the ledger before the job is sent
+pipeline_file.py    the parts of a pipeline file that a producer needs
+job.py              a job before it is sent: its boxes and its record
+record.py           the record of a job, written to the ledger before the job is sent
 """

@@ -1,5 +1,5 @@
 """Which tasks are done again?
 
-redrive  sends dead letters back to the queue
-resend   chooses the boxes of a verified job that get a new message
+redrive.py    sends dead letters back to the queue
+resend.py     chooses the boxes of a verified job that get a new message
 """

@@ -1,5 +1,5 @@
 """How do the tasks reach the queue?
 
-queue    creates and deletes a queue together with its dead-letter queue
-batches  sends messages in batches of ten
+queue.py      creates and deletes a queue together with its dead-letter queue
+batches.py    sends messages in batches of ten
 """

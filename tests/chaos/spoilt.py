@@ -18,8 +18,8 @@ import numpy as np
 from chunkflow_worker.image.bbox import Vec3
 from producer.cli import main
 from tests.chaos.report import Report, broken
-from tests.support.commands import run_command
 from tests.support.forked import AnyWorker
+from tests.support.run_command import run_command
 from tests.support.service import BLOCK, Service
 
 GRID = Vec3(3, 5, 5)

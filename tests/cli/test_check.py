@@ -46,7 +46,7 @@ def test_patches_utilization_and_memory_of_a_chunk(tmp_path: Path) -> None:
     )
     assert "chunk lattice (used here): 252 patches per task, voxel utilization 45%" in text
     assert re.search(r"global lattice: \d+ patches per task, voxel utilization \d+%", text)
-    assert re.search(r"nearby chunk sizes that do better: \[\d+, \d+, \d+\] \d+%", text)
+    assert re.search(r"nearby chunk sizes with a better utilization: \[\d+, \d+, \d+\] \d+%", text)
     voxels, sections = 112 * 1152 * 1152, 20 * 1152 * 1152
     patch = 20 * 256 * 256 * 4 * (1 + 2 * 3 + 2)
     assert peak(text) == pytest.approx(

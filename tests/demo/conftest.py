@@ -1,4 +1,4 @@
-"""The demo is no package: its folder goes on the path, as it does for `python deploy/demo/train.py`."""
+"""Puts the folder of the demo on the path, because the demo is no package."""
 
 from __future__ import annotations
 

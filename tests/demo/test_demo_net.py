@@ -1,4 +1,4 @@
-"""The shipped net: small, loads safely, and finds the membranes that no threshold finds."""
+"""The shipped net is small, loads safely, and finds membranes that no threshold finds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_net_finds_membranes_far_better_than_any_threshold(probability, volume):
     assert found["f1"] > plain["f1"] + 0.15
 
 
-def test_patches_of_a_batch_do_not_change_each_other(net):
+def test_patches_of_a_batch_do_not_affect_each_other(net):
     patches = torch.rand(2, 1, 4, 40, 36, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         together, alone = net(patches), torch.cat([net(patches[:1]), net(patches[1:])])

@@ -1,4 +1,4 @@
-"""The picture: opens, has the expected size, and shows something in every panel."""
+"""The picture has the expected size, and shows something in every panel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_panels_stand_side_by_side(tmp_path, truth, panels):
         left = GAP + i * (PANEL + GAP)
         assert pixels[HEAD:-FOOT, left : left + PANEL].std() > 20
         assert (pixels[:HEAD, left : left + PANEL] > 100).any(), "the panel has no title"
-    assert (pixels[-FOOT:] > 100).any(), "the foot line is missing"
+    assert (pixels[-FOOT:] > 100).any(), "the line at the bottom is missing"
 
 
 def test_shapes_must_agree(tmp_path):

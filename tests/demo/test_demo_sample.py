@@ -1,4 +1,4 @@
-"""The volumes of docker-compose.yml's job."""
+"""The volumes of the sample job in docker-compose.yml."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import sample
 from em_volume import make_volume
 
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.api import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import volume_bounds
 
@@ -29,6 +29,6 @@ def test_the_sample_is_made_once(
     assert volume_bounds(f"s3://{unique_name}/membranes") == box
     boto3.client("s3").delete_object(Bucket=unique_name, Key="em/info")
     assert sample.main() == 0
-    assert "there already" in capsys.readouterr().out
-    with pytest.raises(boto3.client("s3").exceptions.NoSuchKey):  # nothing was made again
+    assert "already exist" in capsys.readouterr().out
+    with pytest.raises(boto3.client("s3").exceptions.NoSuchKey):  # the image was not made again
         boto3.client("s3").get_object(Bucket=unique_name, Key="em/info")

@@ -1,4 +1,4 @@
-"""The score by hand on few voxels."""
+"""The scores of a few voxels, computed by hand."""
 
 from __future__ import annotations
 

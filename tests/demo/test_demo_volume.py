@@ -1,4 +1,4 @@
-"""The made-up volume: the same for a seed, another for another seed, and membranes where cells meet."""
+"""The synthetic volume: a seed always gives the same volume, with membranes where cells meet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of Docker and Compose, as `make e2e-docker` uses them."""
+"""The commands of Docker and Compose that `make e2e-docker` uses."""
 
 from __future__ import annotations
 
@@ -20,20 +20,15 @@ DOCKER = shlex.split(os.environ.get("DOCKER", "docker"))
 
 @contextmanager
 def the_stack() -> Iterator[Callable[..., str]]:
-    """Runs compose's commands; whatever happens, all is down when the block ends."""
+    """Yield a function that runs commands of compose. When the block ends, everything is down."""
     command = shlex.split(os.environ.get("COMPOSE", "")) or compose_command()
-    files = [
-        "--file",
-        "docker-compose.yml",
-        "--file",
-        "tests/deploy/compose.loopback.yml",
-        "--env-file",
-        "tests/deploy/e2e.env",
-    ]
-    prefix = [*command, "--project-name", PROJECT, *files]
-    # What the shell sets would take the place of the file's settings.
+    files = ["--file=docker-compose.yml", "--file=tests/deploy/compose.loopback.yml"]
+    prefix = [*command, "--project-name", PROJECT, *files, "--env-file=tests/deploy/e2e.env"]
+    # Variables of the shell would override those of the file.
     environment = {
-        k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("DOCKER_")
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME") or name.startswith("DOCKER_")
     }
     print(f"{' '.join(command)}: {run([*command, 'version', '--short'])}")
 
@@ -71,19 +66,17 @@ def run(command: list[str], environment: dict[str, str] | None = None, limit: fl
         check=False,
     )
     if done.returncode:
-        said = done.stdout[-4000:] + done.stderr[-4000:]
-        raise SystemExit(f"{shlex.join(command)}\nended with status {done.returncode}\n{said}")
+        output = done.stdout[-4000:] + done.stderr[-4000:]
+        raise SystemExit(f"{shlex.join(command)}\nexited with status {done.returncode}\n{output}")
     return done.stdout.strip()
 
 
 def containers(service: str = "") -> list[str]:
-    of = (
-        f"label=com.docker.compose.project={PROJECT}",
-        f"label=com.docker.compose.service={service}",
-    )
-    return docker(
-        "ps", "--all", "--quiet", *(f"--filter={label}" for label in (of if service else of[:1]))
-    ).split()
+    """Return the ids of the containers of a service; of all services if none is given."""
+    filters = [f"--filter=label=com.docker.compose.project={PROJECT}"]
+    if service:
+        filters.append(f"--filter=label=com.docker.compose.service={service}")
+    return docker("ps", "--all", "--quiet", *filters).split()
 
 
 def inspect(container: str) -> dict[str, Any]:
@@ -91,6 +84,7 @@ def inspect(container: str) -> dict[str, Any]:
 
 
 def pids(container: str) -> list[int]:
+    """Return the processes of a container, as numbered on this machine."""
     if not inspect(container)["State"]["Running"]:
         return []
     return [int(line.split()[0]) for line in docker("top", container, "-o", "pid").splitlines()[1:]]
@@ -108,18 +102,20 @@ def logs(container: str) -> str:
 
 
 def in_container(container: str, code: str) -> str:
+    """Run Python code in a container; return what it prints."""
     lines = code.strip("\n").splitlines()
     indent = len(lines[0]) - len(lines[0].lstrip())
     return docker("exec", container, "python", "-c", "\n".join(line[indent:] for line in lines))
 
 
 def until(seconds: float, what: str, find: Callable[[], Any]) -> Any:
+    """Wait until `find` returns a true value, and return it. Raises SystemExit after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := find():
             return found
         time.sleep(0.3)
-    raise SystemExit(f"waited {seconds:.0f} s in vain until {what}")
+    raise SystemExit(f"after {seconds:.0f} s it is still not true that {what}")
 
 
 def say(what: str, seconds: float) -> None:

@@ -1,7 +1,8 @@
-"""Builds the images, runs the compose file's job to its end, and meanwhile stops and kills its workers: `make e2e-docker`.
+"""Build the images and run the sample job with compose, while workers are stopped and killed.
 
-Needs Docker with BuildKit and Compose, 1.29 or 2.x, on Linux; nothing of Python but its library. DOCKER and COMPOSE name
-other commands than `docker` and `docker compose`. All traffic stays on loopbacks, but for the packages of the build.
+`make e2e-docker` runs this script. It needs Linux, Docker with BuildKit, Compose 1.29 or 2.x, and
+Python with its standard library only. The variables DOCKER and COMPOSE replace the commands
+`docker` and `docker compose`. All traffic stays on loopback devices, except the build's packages.
 """
 
 from __future__ import annotations
@@ -39,21 +40,15 @@ def main() -> int:
         say("local AWS, queue, sample and a worker started", time.monotonic() - began)
         (worker,) = containers("worker")
         check_hardened(worker)
-        until(
-            120,
-            "the worker is healthy",
-            lambda: inspect(worker)["State"]["Health"]["Status"] == "healthy",
-        )
+        until(120, "the worker is healthy", lambda: health(worker) == "healthy")
         began = time.monotonic()
         compose("run", "--rm", "producer", "enqueue")
         stop_one(worker)
         compose("up", "--detach", "--no-build", "--scale", "worker=3")
         kill_two()
         status = until(420, "all tasks are done", lambda: all_done(compose))
-        say(
-            f"job of {TASKS} tasks, with a worker stopped, one killed and one that crashed",
-            time.monotonic() - began,
-        )
+        seconds = time.monotonic() - began
+        say(f"job of {TASKS} tasks, with one worker stopped, one killed and one crashed", seconds)
         assert (status["failed"], status["missing"], status["dead"]) == (0, 0, 0), status
         print(compose("run", "--rm", "producer", "verify").splitlines()[-1])
         processes = [pid for container in containers() for pid in pids(container)]
@@ -61,15 +56,23 @@ def main() -> int:
         compose("down")
         say("compose down", time.monotonic() - began)
         check_gone(processes)
-    print("all is well")
+    print("all checks passed")
     return 0
 
 
+def health(container: str) -> str:
+    """Return Docker's word for the health of a container."""
+    return str(inspect(container)["State"]["Health"]["Status"])
+
+
 def check_hardened(worker: str) -> None:
-    """Not root, nothing writable but /tmp, no capabilities; tini is process 1, and no settings of the build are left."""
-    told = inspect(worker)
-    assert told["HostConfig"]["ReadonlyRootfs"]
-    assert told["Config"]["User"] == "10001:10001"
+    """Check that the worker is not root, has no capabilities and can write to /tmp only.
+
+    Also: tini is process 1, and the image contains no pip settings of the build.
+    """
+    container = inspect(worker)
+    assert container["HostConfig"]["ReadonlyRootfs"]
+    assert container["Config"]["User"] == "10001:10001"
     state = in_container(
         worker,
         """
@@ -82,47 +85,48 @@ def check_hardened(worker: str) -> None:
                 return False
         status = pathlib.Path("/proc/self/status").read_text()
         capabilities = {line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
-        print(os.getuid(), pathlib.Path("/proc/1/comm").read_text().strip(), capabilities == {"0" * 16},
-              *map(writable, ("/", "/opt/venv", "/job", "/tmp")), pathlib.Path("/etc/pip.conf").exists())
+        first = pathlib.Path("/proc/1/comm").read_text().strip()
+        print(os.getuid(), first, capabilities == {"0" * 16})
+        print(*map(writable, ("/", "/opt/venv", "/job", "/tmp")))
+        print(pathlib.Path("/etc/pip.conf").exists())
         """,
     )
-    assert state.split() == ["10001", "tini", "True", "False", "False", "False", "True", "False"], (
-        state
-    )
+    process, folders, settings = state.splitlines()
+    assert process == "10001 tini True"
+    assert folders == "False False False True"
+    assert settings == "False"
 
 
 def stop_one(worker: str) -> None:
-    """SIGTERM in the middle of a task: exit status 0 within the time, and the task can be had at once, no attempt spent."""
+    """Stop a worker in the middle of a task.
+
+    The worker must exit with status 0 in time. The task is visible at once and loses no attempt.
+    """
     seen = logs(worker).count(" INFO started ")
-    until(120, "a task is at its beginning", lambda: logs(worker).count(" INFO started ") > seen)
-    box = box_in_hand(worker)
+    until(120, "a task has started", lambda: logs(worker).count(" INFO started ") > seen)
+    box = current_box(worker)
     began = time.monotonic()
     docker("stop", "--time", str(STOP_SECONDS), worker)
     seconds = time.monotonic() - began
     messages = receives()
-    state = inspect(worker)["State"]
-    assert state["ExitCode"] == 0, (
-        f"a worker that was stopped ended with status {state['ExitCode']}"
-    )
+    status = inspect(worker)["State"]["ExitCode"]
+    assert status == 0, f"a worker that was stopped exited with status {status}"
     assert seconds < STOP_SECONDS
-    assert len(messages) == TASKS - logs(worker).count(" INFO done "), (
-        f"messages are hidden: {messages}"
+    done = logs(worker).count(" INFO done ")
+    assert len(messages) == TASKS - done, f"messages are hidden: {messages}"
+    received, attempts = messages[box]
+    assert (received, attempts) == (1, 0), (
+        f"received {received} times, {attempts} attempts before: the stop cost an attempt"
     )
-    assert messages[box] == [1, 0], (
-        f"received {messages[box][0]} times, {messages[box][1]} attempts before: the stop cost one"
-    )
-    say(
-        f"docker stop in the middle of {box}: exit status 0, its message is back, no attempt was spent",
-        seconds,
-    )
+    say(f"docker stop during {box}: status 0, its message is back, no attempt lost", seconds)
 
 
 def kill_two() -> None:
-    """SIGKILL to a container, which stays dead, and to the worker inside another, which starts again."""
-    workers = until(120, "three workers have a task in hand", lambda: busy(3))
+    """Kill a container, which stays dead, and the worker inside another, which is restarted."""
+    workers = until(120, "three workers are working on a task", lambda: busy(3))
     dead, crashed = list(workers)[:2]
     docker("kill", dead)
-    before = inspect(crashed)["RestartCount"]
+    before = restarts(crashed)
     in_container(
         crashed,
         """
@@ -131,22 +135,24 @@ def kill_two() -> None:
         os.kill(int(worker), signal.SIGKILL)
         """,
     )
-    until(30, "the crashed worker started again", lambda: inspect(crashed)["RestartCount"] > before)
+    until(30, "the crashed worker has restarted", lambda: restarts(crashed) > before)
     assert inspect(dead)["State"]["ExitCode"] == 137
-    print(
-        f"killed with task {workers[dead]} and {workers[crashed]} in hand; the second started again"
-    )
+    print(f"killed during {workers[dead]} and {workers[crashed]}; the second was restarted")
+
+
+def restarts(container: str) -> int:
+    return int(inspect(container)["RestartCount"])
 
 
 def busy(count: int) -> dict[str, str] | None:
-    """The tasks of all running workers, when there are `count` and each has one."""
+    """Return the tasks of all running workers, if `count` workers have one; else None."""
     running = [c for c in containers("worker") if inspect(c)["State"]["Running"]]
-    tasks = {container: box for container in running if (box := box_in_hand(container))}
+    tasks = {container: box for container in running if (box := current_box(container))}
     return tasks if len(tasks) == count else None
 
 
-def box_in_hand(worker: str) -> str:
-    """The box that a worker, of one task at a time, is at; empty when none."""
+def current_box(worker: str) -> str:
+    """Return the box that a worker is working on, one task at a time; empty if none."""
     box = ""
     for line in logs(worker).splitlines():
         words = line.split(" INFO ", 1)[-1].split()
@@ -156,9 +162,12 @@ def box_in_hand(worker: str) -> str:
 
 
 def receives() -> dict[str, list[int]]:
-    """Boxes of the messages that can be had now: how often each was received, this time included, and attempts spent before."""
+    """Return the boxes of the visible messages.
+
+    Each has two numbers: how often it was received, this time included, and its earlier attempts.
+    """
     (aws,) = containers("aws")
-    told = in_container(
+    printed = in_container(
         aws,
         """
         import json, boto3
@@ -166,37 +175,39 @@ def receives() -> dict[str, list[int]]:
         sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url="http://127.0.0.1:5000",
                            aws_access_key_id="local", aws_secret_access_key="local")
         url = sqs.get_queue_url(QueueName="chunkflow")["QueueUrl"]
+        request = {"QueueUrl": url, "MaxNumberOfMessages": 10, "AttributeNames": ["All"]}
         found, held = {}, []
-        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"]).get("Messages"):
+        while messages := sqs.receive_message(**request).get("Messages"):
             for message in messages:
                 task, _ = open_envelope(message["Body"], "chunkflow")
-                found[task.bbox] = [int(message["Attributes"]["ApproximateReceiveCount"]), task.attempts]
+                received = int(message["Attributes"]["ApproximateReceiveCount"])
+                found[task.bbox] = [received, task.attempts]
                 held.append(message["ReceiptHandle"])
         for handle in held:
             sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
         print(json.dumps(found))
         """,
     )
-    return dict(json.loads(told))
+    return dict(json.loads(printed))
 
 
 def all_done(compose: Callable[..., str]) -> dict[str, Any] | None:
-    status = json.loads(
-        compose("run", "--rm", "--no-deps", "producer", "status", "--json").splitlines()[-1]
-    )
+    """Return the status of the job if all its tasks are done; else None."""
+    printed = compose("run", "--rm", "--no-deps", "producer", "status", "--json")
+    status = json.loads(printed.splitlines()[-1])
     return status if status["done"] == status["total"] == TASKS else None
 
 
 def check_gone(processes: list[int]) -> None:
+    """Check that no container, volume, network or process of the stack remains."""
     assert processes
-    assert not containers(), "containers are left"
+    assert not containers(), "containers remain"
     for kind in ("volume", "network"):
-        left = docker(
-            kind, "ls", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"
-        )
-        assert not left, f"a {kind} is left: {left}"
+        ours = f"label=com.docker.compose.project={PROJECT}"
+        remaining = docker(kind, "ls", "--quiet", "--filter", ours)
+        assert not remaining, f"a {kind} remains: {remaining}"
     alive = [pid for pid in processes if Path(f"/proc/{pid}").exists()]
-    assert not alive, f"processes {alive} are left"
+    assert not alive, f"processes {alive} remain"
 
 
 if __name__ == "__main__":

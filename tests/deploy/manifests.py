@@ -1,4 +1,4 @@
-"""The manifests of deploy/kubernetes as kubectl makes them, and the containers in them."""
+"""The manifests of deploy/kubernetes, as kubectl builds them, and their containers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ Manifest = dict[str, Any]
 
 
 def render(overlay: str, folder: Path = FOLDER) -> list[Manifest]:
-    """All objects of an overlay. Skips the test where there is neither kubectl nor kustomize, unless in CI."""
+    """Return all objects of an overlay.
+
+    Without kubectl and kustomize the test is skipped; in CI it fails.
+    """
     return _build(folder / "kubernetes" / "overlays" / overlay)
 
 
@@ -45,31 +48,29 @@ def _build(folder: Path) -> list[Manifest]:
 
 
 def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
-    """The one object of that kind and name; of a generated name the part before the hash."""
-    (found,) = [
-        m
-        for m in manifests
-        if m["kind"] == kind
-        and name in (m["metadata"]["name"], m["metadata"]["name"].rsplit("-", 1)[0])
-    ]
+    """Return the one object of that kind and name. A generated name may end with a hash."""
+
+    def matches(manifest: Manifest) -> bool:
+        full_name = manifest["metadata"]["name"]
+        return manifest["kind"] == kind and name in (full_name, full_name.rsplit("-", 1)[0])
+
+    (found,) = filter(matches, manifests)
     return found
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """What stands as the `spec` of pods, by the name of what makes them."""
+    """Return the `spec` of the pods, by the name of the object that creates them."""
     found = {}
     for manifest in manifests:
         spec = manifest.get("spec", {})
-        template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get(
-            "template"
-        )
-        if template:
+        job = spec.get("jobTemplate", {}).get("spec", {})
+        if template := spec.get("template") or job.get("template"):
             found[manifest["metadata"]["name"]] = template["spec"]
     return found
 
 
 def containers(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """All containers, by `pod/container`."""
+    """Return all containers, by `pod/container`."""
     return {
         f"{name}/{container['name']}": container
         for name, pod in pods(manifests).items()
@@ -78,22 +79,21 @@ def containers(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 
 def environment(manifests: list[Manifest], container: Manifest) -> dict[str, str]:
-    """The variables that a container gets."""
+    """Return the environment variables of a container."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        found |= find(manifests, "ConfigMap", source["configMapRef"]["name"].rsplit("-", 1)[0])[
-            "data"
-        ]
+        name = source["configMapRef"]["name"].rsplit("-", 1)[0]
+        found |= find(manifests, "ConfigMap", name)["data"]
     return found | {variable["name"]: variable["value"] for variable in container.get("env", [])}
 
 
 def unknown_variables(manifests: list[Manifest], known: set[str]) -> set[str]:
-    """CHUNKFLOW_ variables, in ConfigMaps or in containers, that are no settings."""
+    """Return the CHUNKFLOW_ variables in ConfigMaps and containers that are no settings."""
     return {name for name in _names(manifests) if name.startswith(PREFIX)} - known
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Keys of mappings, and what is called `name`, at any depth."""
+    """Yield the keys of all mappings, and the values of the key `name`, at any depth."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
@@ -106,6 +106,6 @@ def _names(value: Any) -> Iterator[str]:
 
 
 def memory(quantity: str) -> int:
-    """Bytes of a quantity such as 2Gi."""
+    """Return the bytes of a quantity such as 2Gi."""
     units = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
     return int(quantity[:-2]) * units[quantity[-2:]]

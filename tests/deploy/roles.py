@@ -1,6 +1,6 @@
-"""The local AWS asks for permission: it lets a role do what its policies allow, and notes what of that is used.
+"""Permissions in the local AWS: a role may do what its policies allow, and its use is recorded.
 
-moto has a check of its own, which knows neither the conditions nor the finer rules of S3 that matter here.
+moto has its own check, but without the conditions and the details of S3 that matter here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SAME = {
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """An action, and a resource (or a pattern of such)."""
+    """An action and a resource; the resource may be a pattern."""
 
     action: str
     resource: str
@@ -39,25 +39,31 @@ class Right:
 
 @dataclass
 class Guard:
-    """What each role may do, has used of that, and was refused. A role's name is cut down to `WorkerRole` or the like."""
+    """Checks requests against the policies of their roles.
+
+    granted: what each role may do, by the short name of the role, for example `WorkerRole`.
+    used: what each role has done.
+    refused: requests that were not allowed, with their role.
+    """
 
     granted: dict[str, set[Right]] = field(default_factory=dict)
     used: dict[str, set[Right]] = field(default_factory=dict)
     refused: list[tuple[str, Right]] = field(default_factory=list)
 
     def check(self, request: Any, resource: str) -> None:
-        """Raises what AWS answers when the role that signed the request may not do it."""
-        found = re.search(
+        """Raise the error of AWS if the role that signed the request may not do it."""
+        signature = re.search(
             r"Credential=(\w+)/\d+/[\w-]+/(\w+)/", request.headers.get("Authorization", "")
         )
-        if found is None:
+        if signature is None:
             if request._get_action() != "AssumeRoleWithWebIdentity":
                 self.refused.append(("nobody", Right(request._get_action(), resource)))
             return
+        key, service = signature.groups()
         roles = [
-            r.role_arn
-            for r in sts_backends[ACCOUNT]["aws"].assumed_roles
-            if r.access_key_id == found[1]
+            assumed.role_arn
+            for assumed in sts_backends[ACCOUNT]["aws"].assumed_roles
+            if assumed.access_key_id == key
         ]
         if not roles:
             return  # the test itself
@@ -65,33 +71,24 @@ class Guard:
         name = role.split("-")[-2]
         statements = list(_statements(role))
         self.granted[name] = {
-            Right(a, r)
-            for s in statements
-            for a in _list(s["Action"])
-            for r in _list(s["Resource"])
+            Right(action, pattern)
+            for statement in statements
+            for action in _list(statement["Action"])
+            for pattern in _list(statement["Resource"])
         }
-        for right, context in _needed(request, found[2], resource):
-            matching = [
-                Right(right.action, pattern)
-                for s in statements
-                if right.action in _list(s["Action"])
-                and s.get("Condition", {}).get("StringEquals", context) == context
-                for pattern in _list(s["Resource"])
-                if fnmatchcase(right.resource, pattern)
-            ]
+        for right, context in _needed(request, service, resource):
+            matching = _matching(statements, right, context)
             if not matching:
                 self.refused.append((name, right))
-                raise (
-                    S3AccessDeniedError()
-                    if found[2] == "s3"
-                    else AccessDeniedError(user_arn=role, action=right.action)
-                )
+                if service == "s3":
+                    raise S3AccessDeniedError()
+                raise AccessDeniedError(user_arn=role, action=right.action)
             self.used.setdefault(name, set()).update(matching)
 
 
 @contextmanager
 def guarded() -> Iterator[Guard]:
-    """Until the block ends, who comes with a role is held to its policies. Others are the test, and may do anything."""
+    """Check the requests of roles until the block ends. The test itself may do everything."""
     guard = Guard()
 
     def ask(request: Any, kind: type, resource: str = "*") -> None:
@@ -102,7 +99,7 @@ def guarded() -> Iterator[Guard]:
 
 
 def _needed(request: Any, service: str, resource: str) -> Iterator[tuple[Right, dict[str, str]]]:
-    """The rights that AWS asks for on a request, each with what conditions may look at."""
+    """Yield the permissions that AWS checks for a request, with the values for conditions."""
     service = {"monitoring": "cloudwatch"}.get(service, service)
     action = f"{service}:{request._get_action()}"
     action = _SAME.get(action, action)
@@ -111,7 +108,7 @@ def _needed(request: Any, service: str, resource: str) -> Iterator[tuple[Right, 
     )
     if action == "sqs:GetQueueUrl":
         resource = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{request._get_param('QueueName')}"
-    if action == "s3:DeleteObject" and "/" not in resource:  # of many at once
+    if action == "s3:DeleteObject" and "/" not in resource:  # many objects in one request
         for key in re.findall(r"<Key>([^<]*)</Key>", request.body.decode()):
             yield Right(action, f"{resource}/{key}"), {}
         return
@@ -120,9 +117,23 @@ def _needed(request: Any, service: str, resource: str) -> Iterator[tuple[Right, 
         if action == "s3:PutObject" and "x-amz-acl" in request.headers:
             yield Right("s3:PutObjectAcl", resource), {}
         bucket, _, key = resource.removeprefix("arn:aws:s3:::").partition("/")
-        # Of an object that is absent, S3 tells so only to those who may list.
+        # S3 says that an object does not exist only to roles that may list the bucket.
         if action == "s3:GetObject" and s3_backends[ACCOUNT]["aws"].get_object(bucket, key) is None:
             yield Right("s3:ListBucket", f"arn:aws:s3:::{bucket}"), {}
+
+
+def _matching(
+    statements: list[dict[str, Any]], right: Right, context: dict[str, str]
+) -> list[Right]:
+    """Return the granted permissions that allow a request."""
+    return [
+        Right(right.action, pattern)
+        for statement in statements
+        if right.action in _list(statement["Action"])
+        if statement.get("Condition", {}).get("StringEquals", context) == context
+        for pattern in _list(statement["Resource"])
+        if fnmatchcase(right.resource, pattern)
+    ]
 
 
 def _statements(role: str) -> Iterator[dict[str, Any]]:
@@ -130,14 +141,10 @@ def _statements(role: str) -> Iterator[dict[str, Any]]:
     for policy in iam.list_attached_role_policies(role)[0]:
         document = next(v.document for v in policy.versions if v.is_default)
         for statement in json.loads(document)["Statement"]:
-            assert (
-                statement["Effect"],
-                statement.get("NotAction"),
-                statement.get("NotResource"),
-            ) == ("Allow", None, None)
-            assert not any("*" in action for action in _list(statement["Action"])), (
-                "each action is named"
-            )
+            assert statement["Effect"] == "Allow"
+            assert not {"NotAction", "NotResource"} & statement.keys()
+            actions = _list(statement["Action"])
+            assert not any("*" in action for action in actions), "each action is named"
             yield statement
 
 

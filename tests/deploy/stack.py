@@ -1,4 +1,4 @@
-"""deploy/aws in the local AWS, whose CloudFormation is taught the two kinds of alarm that it does not know."""
+"""The stack of deploy/aws in the local AWS, which is extended by the two kinds of alarm."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from moto.core.common_models import CloudFormationModel
 from tests.support.paths import ROOT
 
 TEMPLATE = ROOT / "deploy" / "aws" / "chunkflow.yaml"
-_NUMBERS = ("Period", "EvaluationPeriods")
+_NUMBERS = {"Period": int, "EvaluationPeriods": int, "Threshold": float}
 
 
 class Stack:
-    """A stack that was made. queue: its name; values: its outputs; ids: of its resources, by their names in the template."""
+    """A stack that was created.
+
+    queue: name of its queue.
+    values: its outputs.
+    ids: physical ids of its resources, by their names in the template.
+    """
 
     def __init__(self, name: str):
         client = boto3.client("cloudformation")
@@ -32,10 +37,9 @@ class Stack:
         self.ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources}
 
     def dashboard(self) -> dict[str, Any]:
-        body = boto3.client("cloudwatch").get_dashboard(DashboardName=self.values["DashboardName"])[
-            "DashboardBody"
-        ]
-        found: dict[str, Any] = json.loads(body)
+        cloudwatch = boto3.client("cloudwatch")
+        answer = cloudwatch.get_dashboard(DashboardName=self.values["DashboardName"])
+        found: dict[str, Any] = json.loads(answer["DashboardBody"])
         return found
 
     def alarm(self, name: str) -> dict[str, Any]:
@@ -44,14 +48,14 @@ class Stack:
         return dict(alarm)
 
     def policy(self, name: str) -> dict[str, Any]:
-        """A policy's document."""
+        """Return the document of a policy."""
         version = boto3.client("iam").get_policy_version(PolicyArn=self.ids[name], VersionId="v1")
         return dict(version["PolicyVersion"]["Document"])
 
 
 def deploy(**parameters: Any) -> Stack:
-    """The template as a stack of the local AWS, with names of its own unless told otherwise."""
-    _teach()
+    """Create the template as a stack in the local AWS. The queue gets a new name by default."""
+    _register_alarms()
     name = f"s-{uuid.uuid4().hex[:8]}"
     given = {
         "QueueName": name,
@@ -64,7 +68,8 @@ def deploy(**parameters: Any) -> Stack:
         StackName=name,
         TemplateBody=TEMPLATE.read_text(),
         Parameters=[
-            {"ParameterKey": k, "ParameterValue": str(v)} for k, v in (given | parameters).items()
+            {"ParameterKey": key, "ParameterValue": str(value)}
+            for key, value in (given | parameters).items()
         ],
         Capabilities=["CAPABILITY_IAM"],
     )
@@ -72,9 +77,9 @@ def deploy(**parameters: Any) -> Stack:
 
 
 class _Alarm(CloudFormationModel):
-    """Puts the properties, resolved, to CloudWatch's own interface, whose names and types they bear."""
+    """Creates the alarm through the CloudWatch API, which has the same names as the template."""
 
-    __module__ = "tests.cloudwatch"  # moto takes the name of the service from there
+    __module__ = "tests.cloudwatch"  # moto reads the name of the service from it
 
     def __init__(self, name: str):
         self.name = name
@@ -102,13 +107,11 @@ class _Alarm(CloudFormationModel):
     def create_from_cloudformation_json(
         cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any
     ) -> _Alarm:
-        properties = cloudformation_json["Properties"]
-        cls.put(
-            {
-                k: float(v) if k == "Threshold" else int(v) if k in _NUMBERS else v
-                for k, v in properties.items()
-            }
-        )
+        properties = dict(cloudformation_json["Properties"])
+        for name, kind in _NUMBERS.items():
+            if name in properties:
+                properties[name] = kind(properties[name])
+        cls.put(properties)
         return cls(properties["AlarmName"])
 
     @classmethod
@@ -117,7 +120,7 @@ class _Alarm(CloudFormationModel):
 
 
 class _CompositeAlarm(_Alarm):
-    """moto can keep and tell such alarms, and does not take the request to put one."""
+    """moto can store and describe composite alarms, but has no request that creates one."""
 
     __module__ = _Alarm.__module__
 
@@ -147,8 +150,8 @@ class _CompositeAlarm(_Alarm):
         )
 
 
-def _teach() -> None:
-    """Let the local CloudFormation know the alarms."""
+def _register_alarms() -> None:
+    """Add the alarms to the local CloudFormation."""
     for model in (_Alarm, _CompositeAlarm):
         parsing.get_model_map()[model.cloudformation_type()] = model
         parsing.get_name_type_map()[model.cloudformation_type()] = model.cloudformation_name_type()

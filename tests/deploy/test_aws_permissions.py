@@ -1,4 +1,4 @@
-"""A job by processes that have the roles of the stack and nothing else, from the first message to the last repair."""
+"""A whole job, from the first message to the last repair, with the roles of the stack."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ ABSENT, FAILING, HEALTHY = "0-16_0-64_64-128", "0-16_64-128_0-64", "0-16_64-128_
 
 
 class RoleService(Service):
-    """Input and output lie in buckets of their own, and each process comes with the token of its service account."""
+    """A service with separate buckets for input and output.
+
+    Each process has only the token of its service account.
+    """
 
     def __init__(self, root: Path, stack: Stack, environment: dict[str, str]):
         super().__init__(root, stack.queue, environment)
@@ -42,7 +45,7 @@ class RoleService(Service):
         return f"s3://{self.queue}-{'in' if name == 'in' else 'out'}/{name}"
 
     def come_as(self, name: str) -> None:
-        """Processes started from now on find this role, as in a pod, and no keys."""
+        """Give this role, and no keys, to the processes that start from now on, as in a pod."""
         for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             self.environment.pop(variable, None)
         self.environment |= {
@@ -54,13 +57,13 @@ class RoleService(Service):
         return self.producer(*arguments, "--pipeline", str(self.pipeline))
 
     def producer(self, *arguments: str) -> str:
-        """Run a producer that has its role; returns what it printed."""
+        """Run a producer with its role; return what it printed."""
         done = self._producer_process(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def refused(self, *arguments: str) -> str:
-        """Run a producer that cannot do what it is asked; returns its error."""
+        """Run a producer that must fail; return its error message."""
         done = self._producer_process(*arguments)
         assert done.returncode == 2, done.stderr
         return done.stderr
@@ -73,7 +76,7 @@ class RoleService(Service):
         )
 
     def work_until(self, done: int, dead: int = 0) -> None:
-        """Workers do what there is."""
+        """Run a worker until the queue has no more work."""
         self.come_as("worker")
         worker = self.start_worker(metrics_namespace=self.queue)
         self.wait(
@@ -113,7 +116,7 @@ def service(tmp_path: Path, aws: dict[str, str]) -> Iterator[RoleService]:
 
 
 @pytest.mark.timeout(600)
-def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(
+def test_a_job_needs_exactly_the_permissions_of_its_roles(
     service: RoleService, guard: Guard
 ) -> None:
     service.volumes(Vec3(16, 128, 128))
@@ -121,34 +124,25 @@ def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(
     failing.write_text(FAILING)
     service.chain({"op": "hold", "folder": str(service.root)}, {"op": "fail", "file": str(failing)})
     lost = take_away(service, "in", "64-128_0-64_0-16")
-    nowhere = service.refused(
-        "enqueue",
-        "--queue",
-        service.queue,
-        "-v",
-        f"{service.path('in')}/nowhere",
-        "-c",
-        "16",
-        "64",
-        "64",
-    )
-    assert "Forbidden" not in nowhere, "what is absent is told as such"
+    enqueue, size = ["enqueue", "--queue", service.queue], ["-c", "16", "64", "64"]
+    error = service.refused(*enqueue, "-v", f"{service.path('in')}/nowhere", *size)
+    assert "Forbidden" not in error, "the error says that the volume does not exist"
     service.enqueue()
 
-    service.come_as("worker")  # stopped in the middle: it gives its task back
+    service.come_as("worker")  # is stopped during a task, and gives it back
     stopped = service.start_worker(metrics_namespace=service.queue)
     service.wait(lambda: service.starts(), "a task to start")
     stopped.terminate()
     assert stopped.wait(20) == 0, service.logs()
     assert "gave 1 unfinished tasks back" in service.logs()
 
-    service.go()  # one box lacks its input, one fails whenever it is tried
+    service.go()  # the input of one box is missing, another box always fails
     service.work_until(done=2, dead=2)
     service.produce("status", "--queue", service.queue)
-    told = service.produce("failures", "--queue", service.queue)
-    assert "made to fail" in told
-    assert "AccessDenied" not in told
-    assert "Forbidden" not in told
+    failures = service.produce("failures", "--queue", service.queue)
+    assert "made to fail" in failures
+    assert "AccessDenied" not in failures
+    assert "Forbidden" not in failures
 
     put_back(service, lost)
     failing.write_text("")
@@ -159,26 +153,13 @@ def test_a_job_takes_the_permissions_of_its_roles_and_all_of_them(
     service.produce("verify", "--enqueue")
     service.work_until(done=4)
     service.produce("verify")
-    service.produce(
-        "enqueue",
-        "--queue",
-        service.queue,
-        "-v",
-        service.path("in"),
-        "-c",
-        "16",
-        "64",
-        "64",
-        "--skip-done",
-    )
+    service.produce(*enqueue, "-v", service.path("in"), *size, "--skip-done")
     assert np.array_equal(service.output(), service.input())
 
     assert guard.refused == []
     assert set(guard.granted) == {"WorkerRole", "ProducerRole"}
     unused = {name: sorted(rights - guard.used[name]) for name, rights in guard.granted.items()}
-    assert unused == {"WorkerRole": [], "ProducerRole": []}, (
-        "and no right is there that nothing uses"
-    )
+    assert unused == {"WorkerRole": [], "ProducerRole": []}, "every permission is used"
 
 
 def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -> None:
@@ -225,7 +206,7 @@ def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -
 
 
 def clients(service: RoleService, role: str) -> Callable[[str], Any]:
-    """Makes clients that come with the role."""
+    """Return a function that makes clients with the role."""
     answer = boto3.client("sts").assume_role_with_web_identity(
         RoleArn=service.roles[role],
         RoleSessionName="test",
@@ -237,7 +218,7 @@ def clients(service: RoleService, role: str) -> Callable[[str], Any]:
 
 
 def take_away(service: RoleService, volume: str, block: str) -> tuple[str, str, bytes, str]:
-    """Delete a block, named as xyz, and return all that was of it."""
+    """Delete a block, named in xyz; return its bucket, key, content and encoding."""
     bucket, s3 = f"{service.queue}-{volume}", boto3.client("s3")
     (key,) = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"] if block in o["Key"]]
     found = s3.get_object(Bucket=bucket, Key=key)

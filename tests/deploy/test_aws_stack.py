@@ -1,4 +1,7 @@
-"""The template makes what `queue create` makes, and alarms and a dashboard that name what is really sent."""
+"""The template makes the same queue as `queue create`.
+
+Its alarms and dashboard use metrics that workers really send.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 
 def sent_metrics() -> dict[str, set[str]]:
-    """Every metric that workers send, with its dimensions."""
+    """Return every metric that workers send, with its dimensions."""
     requests: list[dict[str, Any]] = []
 
     class Client:
@@ -56,7 +59,7 @@ def expressions(dashboard: dict[str, Any]) -> list[str]:
 
 def parameter(name: str) -> Any:
     class Loader(yaml.SafeLoader):
-        """Takes CloudFormation's tags for what they stand before."""
+        """A loader that ignores the tags of CloudFormation."""
 
     Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
     return yaml.load(TEMPLATE.read_text(), Loader)["Parameters"][name]["Default"]
@@ -72,9 +75,8 @@ def test_the_queue_is_the_one_that_queue_create_makes() -> None:
     stack = deploy()
     client = make_client("us-east-1")
     made, dead = create_queue(client, stack.queue)
-    assert (made.created, made.changed, dead.created, dead.changed) == (False, {}, False, {}), (
-        "nothing is left to change"
-    )
+    for found in (made, dead):
+        assert (found.created, found.changed) == (False, {}), "nothing is left to change"
     queue = find_queue(client, stack.queue)
     for url, name in ((queue.url, "QueueUrl"), (queue.dead_letter_url, "DeadLettersUrl")):
         assert urlsplit(url).path == urlsplit(stack.values[name]).path
@@ -100,27 +102,18 @@ def test_parameters_reach_the_queue_and_their_defaults_are_those_of_queue_create
 def test_alarms_watch_the_dead_letters_and_the_oldest_message() -> None:
     stack = deploy(OldestMessageSeconds=4711, AlarmTopic="arn:aws:sns:us-east-1:123456789012:mail")
     dead, old = stack.alarm("DeadLetterAlarm"), stack.alarm("OldMessageAlarm")
-    assert (dead["Namespace"], dead["MetricName"], dead["Threshold"]) == (
-        "AWS/SQS",
-        "ApproximateNumberOfMessagesVisible",
-        0,
-    )
+    assert (dead["MetricName"], dead["Threshold"]) == ("ApproximateNumberOfMessagesVisible", 0)
     assert dead["Dimensions"] == [{"Name": "QueueName", "Value": f"{stack.queue}-dead"}]
-    assert (old["Namespace"], old["MetricName"], old["Threshold"]) == (
-        "AWS/SQS",
-        "ApproximateAgeOfOldestMessage",
-        4711,
-    )
+    assert (old["MetricName"], old["Threshold"]) == ("ApproximateAgeOfOldestMessage", 4711)
     assert old["Dimensions"] == [{"Name": "QueueName", "Value": stack.queue}]
     for alarm in (dead, old):
-        assert (alarm["ComparisonOperator"], alarm["Statistic"]) == (
-            "GreaterThanThreshold",
-            "Maximum",
-        )
+        assert alarm["Namespace"] == "AWS/SQS"
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        assert alarm["Statistic"] == "Maximum"
         assert alarm["TreatMissingData"] == "notBreaching", "an idle queue sends nothing"
     for name in ("DeadLetterAlarm", "OldMessageAlarm", "NoProgressAlarm"):
         assert stack.alarm(name)["AlarmActions"] == ["arn:aws:sns:us-east-1:123456789012:mail"]
-    assert parameter("OldestMessageSeconds") < 14 * 86400, "while there is time to do something"
+    assert parameter("OldestMessageSeconds") < 14 * 86400, "there is still time to act"
 
 
 def test_no_progress_is_work_that_is_there_while_nothing_is_finished() -> None:
@@ -166,14 +159,14 @@ def test_the_dashboard_shows_what_workers_send_and_nothing_that_they_do_not() ->
         )
         assert found, expression
         shown[found[2]] = set(found[1].split(","))
-    assert shown.items() <= sent.items(), "by name and dimensions, of which a search must name all"
-    assert sent.keys() - shown.keys() == {"TaskSeconds"}, (
-        "which is the sum of what its operators took"
-    )
+    assert shown.items() <= sent.items(), "a search must name all dimensions"
+    # TaskSeconds is the sum of the seconds of the operators.
+    assert sent.keys() - shown.keys() == {"TaskSeconds"}
     rates = [e for e in expressions(dashboard) if '"Voxels"' in e or '"TasksSucceeded"' in e]
-    assert all(e.startswith("SUM(SEARCH(") and e.endswith(" / 60") for e in rates), (
-        "a second's part of a minute's sum"
-    )
+    assert len(rates) == 2
+    for rate in rates:
+        assert rate.startswith("SUM(SEARCH(")
+        assert rate.endswith(" / 60"), "per second, from the sum of a minute"
     (stacked,) = [w for w in dashboard["widgets"] if "OperatorSeconds" in json.dumps(w)]
     assert stacked["properties"]["stacked"]
     assert "${PROP('Dim.operator')}" in stacked["properties"]["metrics"][0][0]["label"]
@@ -210,8 +203,9 @@ def test_the_dashboard_shows_depth_and_age_of_the_queue_and_the_alarms() -> None
 @pytest.mark.parametrize("job", ["", "first"])
 def test_a_stack_is_for_all_jobs_or_for_one(job: str) -> None:
     stack = deploy(Job=job)
-    for expression in expressions(stack.dashboard()):
-        assert (' job="first"' in expression) == bool(job)
+    found = [' job="first"' in expression for expression in expressions(stack.dashboard())]
+    assert found
+    assert set(found) == {bool(job)}
     (finished,) = stack.alarm("NothingFinishedAlarm")["Metrics"]
     assert ("WHERE job = 'first'" in finished["Expression"]) == bool(job)
 
@@ -249,7 +243,7 @@ def test_a_volume_may_be_the_whole_of_a_bucket() -> None:
     assert not fnmatchcase("arn:aws:s3:::out/8_8_40/0-64_0-64_0-16", producer["KeepTheLedger"])
 
 
-def test_buckets_may_be_encrypted_with_a_key_of_ones_own() -> None:
+def test_buckets_may_be_encrypted_with_your_own_key() -> None:
     assert "EncryptionPolicy" not in deploy().ids
     key = "arn:aws:kms:us-east-1:123456789012:key/1"
     stack = deploy(EncryptionKey=key)
@@ -281,7 +275,7 @@ def test_machines_take_the_roles_where_no_provider_is_given() -> None:
 
 
 def scaler() -> str:
-    """A role as KEDA's operator has it."""
+    """Return the name of a role like that of KEDA's operator."""
     iam = boto3.client("iam")
     name = "keda-operator"
     if name not in {role["RoleName"] for role in iam.list_roles()["Roles"]}:

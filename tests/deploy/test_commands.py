@@ -1,125 +1,81 @@
-"""The commands, options and variables that pages, images, compose file and manifests name are those of the code."""
+"""What pages, images, compose file and manifests start and set exists in the code."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 
-from chunkflow_worker.cli.chunkflow import cli as chunkflow
-from chunkflow_worker.cli.worker import cli as worker
 from chunkflow_worker.config.settings import Settings, variable_names
-from producer.cli import cli as producer
 from tests.deploy.manifests import OVERLAYS, containers, render
+from tests.support.commands import PAGES, command_lines, unknown
 from tests.support.paths import ROOT
 
-PROGRAMS: dict[str, click.Group] = {
-    "chunkflow": chunkflow,
-    "chunkflow-worker": worker,
-    "chunkflow-producer": producer,
-}
-# Tutorials are run.
-PAGES = [
-    page
-    for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "deploy/**/*.md")
-    for page in ROOT.glob(pattern)
-]
-OTHERS = [ROOT / name for name in ("Dockerfile", "docker-compose.yml", ".env.example")]
-OTHERS += [
+FILES = [ROOT / name for name in ("Dockerfile", "docker-compose.yml", ".env.example")]
+FILES += [
     file for ending in ("*.yaml", "*.env", "*.py") for file in (ROOT / "deploy").rglob(ending)
 ]
+NO_SETTINGS = {"CHUNKFLOW_TEST_DATA", "CHUNKFLOW_PLUGIN_DIR"}
+"""Variables of the tests and of an operator."""
+
 ENTRYPOINTS = {
     "chunkflow-worker": ["chunkflow-worker"],
     "chunkflow-producer": ["chunkflow-producer"],
     "chunkflow-local-aws": [],
 }
-NO_SETTINGS = {"CHUNKFLOW_TEST_DATA", "CHUNKFLOW_PLUGIN_DIR"}
 
 
-def unknown(words: list[str]) -> list[str]:
-    """Of a command line, what its program does not have; of a program that is none of ours, nothing."""
-    if words[:1] == ["tini"]:
-        words = words[2:]
-    if not words or words[0] not in PROGRAMS:
-        return []
-    program = command = PROGRAMS[words[0]]
-    rest, found = iter(words[1:]), []
-    with click.Context(program) as context:
-        for word in rest:
-            group = program if program.chain else command
-            if re.match(r"--?[a-z]", word):
-                name, _, value = word.partition("=")
-                option = next(
-                    (
-                        p
-                        for p in command.get_params(context)
-                        if name in (*p.opts, *p.secondary_opts)
-                    ),
-                    None,
-                )
-                if option is None:
-                    found.append(f"{command.name} {name}")
-                elif not value and not getattr(option, "is_flag", False):
-                    _ = [next(rest, "") for _ in range(option.nargs)]
-            elif isinstance(group, click.Group) and (inner := group.get_command(context, word)):
-                command = inner
-            elif isinstance(command, click.Group) and not command.chain:
-                found.append(f"{command.name} {word}")
-    return found
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
-def told(path: Path) -> Iterator[list[str]]:
-    """The command lines in a file: of a page those in its code, of others those in comments and texts."""
-    text = re.sub(r"\\\n\s*", "", path.read_text())
-    text = re.sub(r"docker compose run --rm( --no-deps)? producer ", "chunkflow-producer ", text)
-    code, comments = (
-        r"(?:^|`) *(chunkflow(?:-worker|-producer)? [^`\n]+)",
-        r"\b(chunkflow-(?:worker|producer) .+)",
-    )
-    for line in re.findall(code if path.suffix == ".md" else comments, text, re.MULTILINE):
-        yield [
-            word.strip("`'\".,:()") or word for word in re.split(r" (?:[|&>]|#)|;", line)[0].split()
-        ]
+def given_values() -> list[tuple[str, str, str]]:
+    """File, variable and value of each setting that a file sets: CHUNKFLOW_X=value."""
+    return [
+        (name_of(path), name, value)
+        for path in [*PAGES, *FILES]
+        for name, value in re.findall(r"\b(CHUNKFLOW_[A-Z_]+)=([\w./-]+)", path.read_text())
+        if name not in NO_SETTINGS
+    ]
 
 
-def test_what_is_not_there_is_found() -> None:
-    assert unknown(["chunkflow-producer", "status", "--watch", "--queue=q", "x"]) == []
-    assert unknown(["chunkflow-producer", "state", "--watch"]) == ["cli state", "cli --watch"]
-    assert unknown(["tini", "--", "chunkflow-worker", "health", "--alive"]) == ["health --alive"]
-    assert unknown(
-        ["chunkflow", "create-chunk", "--size", "1", "1", "1", "threshold", "-q", "mask"]
-    ) == ["threshold -q"]
-    assert unknown(["python", "-q"]) == []
+def test_a_name_that_does_not_exist_is_found() -> None:
+    for line, wrong in {
+        "chunkflow-producer status --watch --queue=q": [],
+        "chunkflow-producer state --watch": ["cli state", "cli --watch"],
+        "tini -- chunkflow-worker health --alive": ["health --alive"],
+        "chunkflow create-chunk --size 1 1 1 threshold -q x mask": ["threshold -q", "cli x"],
+        "chunkflow ... create-chnk": ["cli create-chnk"],
+        "python -q": [],
+    }.items():
+        assert unknown(line.split()) == wrong, line
 
 
-@pytest.mark.parametrize("path", [*PAGES, *OTHERS], ids=lambda path: str(path.relative_to(ROOT)))
-def test_commands_and_variables_that_are_told_exist(path: Path) -> None:
-    assert [wrong for line in told(path) for wrong in unknown(line)] == []
-    known = {
-        name for field in Settings.model_fields for name in variable_names(field)
-    } | NO_SETTINGS
-    assert set(re.findall(r"\bCHUNKFLOW_[A-Z]+(?:_[A-Z]+)*\b", path.read_text())) <= known
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_commands_in_a_file_exist(path: Path) -> None:
+    assert [wrong for line in command_lines(path) for wrong in unknown(line)] == []
 
 
-@pytest.mark.parametrize("path", [*PAGES, *OTHERS], ids=lambda path: str(path.relative_to(ROOT)))
-def test_values_that_are_told_are_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in re.findall(r"\b(CHUNKFLOW_[A-Z_]+)=([\w./-]+)", path.read_text()):
-        if name not in NO_SETTINGS:
-            monkeypatch.setenv(name, value)
-            Settings.load()
+def test_files_name_commands() -> None:
+    assert sum(bool(list(command_lines(path))) for path in FILES) >= 5
 
 
-def test_pages_tell_commands() -> None:
-    lines = [line for page in PAGES for line in told(page)]
-    assert {line[0] for line in lines} == set(PROGRAMS)
-    assert {" ".join(line[:2]) for line in lines} >= {
-        f"chunkflow-producer {name}" for name in producer.commands
-    }
+@pytest.mark.parametrize("path", [*PAGES, *FILES], ids=name_of)
+def test_variables_in_a_file_exist(path: Path) -> None:
+    known = {name for field in Settings.model_fields for name in variable_names(field)}
+    named = re.findall(r"\bCHUNKFLOW_[A-Z]+(?:_[A-Z]+)*\b", path.read_text())
+    assert set(named) <= known | NO_SETTINGS
+
+
+@pytest.mark.parametrize(("file", "name", "value"), given_values())
+def test_values_in_a_file_are_legal(
+    file: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    Settings.load()
 
 
 def test_images_start_commands_that_exist() -> None:

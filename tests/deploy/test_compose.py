@@ -1,4 +1,4 @@
-"""docker-compose.yml and .env.example fit the settings of the code, the Dockerfile and the demo."""
+"""docker-compose.yml and .env.example agree with the settings, the Dockerfile and the demo."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 WORKERS = ("worker", "worker-gpu")
 KNOWN = {name for field in Settings.model_fields for name in variable_names(field)}
 OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OMP_NUM_THREADS"}
-"""Variables that containers get and that are not ours: boto3 and torch read them."""
+"""Variables that boto3 and torch read."""
 
 NOT_PASSED = {"CHUNKFLOW_HEALTH_FOLDER", "CHUNKFLOW_WORKER_NAME", "CUDA_VISIBLE_DEVICES"}
-"""Settings that have no use in a container: /tmp is its own, its name is unique, and the profile gpu has CHUNKFLOW_DEVICES."""
+"""Settings that a container does not need.
+
+It has its own /tmp and a unique name, and the profile gpu sets CHUNKFLOW_DEVICES.
+"""
 
 
 def filled(value: Any, environment: dict[str, str] | None = None) -> Any:
-    """A value as compose reads it: ${NAME:-default} and ${NAME-default} replaced."""
+    """Return a value as compose reads it, with ${NAME:-default} and ${NAME-default} replaced."""
 
     def fill(found: re.Match[str]) -> str:
         name, kind, default = found.groups()
@@ -37,13 +40,15 @@ def filled(value: Any, environment: dict[str, str] | None = None) -> Any:
     return re.sub(r"\$\{(\w+)(:?-)([^}]*)\}", fill, value) if isinstance(value, str) else value
 
 
-def environment(service: str, told: dict[str, str] | None = None) -> dict[str, str]:
-    """What a container of a service gets when .env says `told`."""
-    given = SERVICES[service].get("environment", {})
-    found = {
-        k: (told or {}).get(k) if v is None else str(filled(v, told)) for k, v in given.items()
-    }
-    return {k: v for k, v in found.items() if v is not None}
+def environment(service: str, dotenv: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a service, if .env contains `dotenv`."""
+    found = {}
+    for name, value in SERVICES[service].get("environment", {}).items():
+        if value is not None:
+            found[name] = str(filled(value, dotenv))
+        elif name in (dotenv or {}):
+            found[name] = (dotenv or {})[name]
+    return found
 
 
 def passed(service: str) -> set[str]:
@@ -51,16 +56,17 @@ def passed(service: str) -> set[str]:
 
 
 def named(text: str) -> set[str]:
-    """Variables that a file in the form of .env names, also behind a #."""
+    """Return the variables that a file like .env sets, also in comments."""
     return set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", text, re.MULTILINE))
 
 
 def settings_of(
-    monkeypatch: pytest.MonkeyPatch, service: str, told: dict[str, str] | None = None
+    monkeypatch: pytest.MonkeyPatch, service: str, dotenv: dict[str, str] | None = None
 ) -> Settings:
+    """Return the settings of a service, if .env contains `dotenv`."""
     for name in KNOWN:
         monkeypatch.delenv(name, raising=False)
-    for name, value in environment(service, told).items():
+    for name, value in environment(service, dotenv).items():
         monkeypatch.setenv(name, value)
     return Settings.load()
 
@@ -75,36 +81,36 @@ def test_workers_get_every_setting() -> None:
     assert KNOWN - NOT_PASSED - passed("worker") == {"CHUNKFLOW_DEVICES"}
 
 
-def test_the_example_names_just_what_compose_reads() -> None:
+def test_the_example_has_exactly_the_variables_that_compose_reads() -> None:
     read = set(re.findall(r"\$\{(\w+)", TEXT))
     passed_on = {
-        k
-        for service in SERVICES
-        for k, v in SERVICES[service].get("environment", {}).items()
-        if v is None
+        name
+        for service in SERVICES.values()
+        for name, value in service.get("environment", {}).items()
+        if value is None
     }
     assert named((ROOT / ".env.example").read_text()) == read | passed_on
 
 
-def test_the_example_tells_the_defaults() -> None:
-    told = dict(
-        re.findall(r"^#([A-Z]\w*)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    )
+def test_the_example_contains_the_defaults() -> None:
+    example = (ROOT / ".env.example").read_text()
+    values = dict(re.findall(r"^#([A-Z]\w*)=(.+)$", example, re.MULTILINE))
     compose = {name: default for name, _, default in re.findall(r"\$\{(\w+)(:?-)([^}]*)\}", TEXT)}
     code = {
         name: str(info.default)
         for field, info in Settings.model_fields.items()
         for name in variable_names(field)
     }
-    assert told.pop("LOCAL_AWS") == "0", "the one line that is no default: it leads to AWS"
-    for name, value in told.items():
+    assert values.pop("LOCAL_AWS") == "0", "the only line that is no default: it selects real AWS"
+    assert len(values) > 10
+    for name, value in values.items():
         assert value.lower() == (compose.get(name) or code[name]).lower(), name
 
 
 def test_the_test_settings_exist() -> None:
-    assert named((ROOT / "tests/deploy/e2e.env").read_text()) <= named(
-        (ROOT / ".env.example").read_text()
-    )
+    used = named((ROOT / "tests/deploy/e2e.env").read_text())
+    assert used
+    assert used <= named((ROOT / ".env.example").read_text())
 
 
 @pytest.mark.parametrize("service", WORKERS)
@@ -116,20 +122,20 @@ def test_defaults_are_valid_and_the_stop_waits_for_the_grace(
     assert filled(SERVICES[service]["stop_grace_period"]) == f"{settings.grace_seconds + 15:.0f}s"
 
 
-def test_the_same_file_serves_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"LOCAL_AWS": "0", "AWS_REGION": "eu-west-1"}
-    told |= dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
-    settings = settings_of(monkeypatch, "worker", told)
+def test_the_same_file_works_with_real_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    dotenv = {"LOCAL_AWS": "0", "AWS_REGION": "eu-west-1"} | dict.fromkeys(empty, "")
+    settings = settings_of(monkeypatch, "worker", dotenv)
     assert (settings.endpoint_url, settings.region) == (None, "eu-west-1")
-    assert not environment("worker", told)["AWS_ACCESS_KEY_ID"], "so that the machine's role counts"
+    assert environment("worker", dotenv)["AWS_ACCESS_KEY_ID"] == "", "the machine's role is used"
     local = {
-        name for name, service in SERVICES.items() if filled(service.get("scale"), told) == "0"
+        name for name, service in SERVICES.items() if filled(service.get("scale"), dotenv) == "0"
     }
     assert local == {"aws", "queue", "sample"}
     awaited = {
         name for service in set(SERVICES) - local for name in SERVICES[service]["depends_on"]
     }
-    assert awaited <= local, "nothing waits for what is not started"
+    assert awaited <= local, "no service waits for one that is not started"
 
 
 def test_services_start_in_order() -> None:
@@ -137,27 +143,23 @@ def test_services_start_in_order() -> None:
     assert SERVICES["queue"]["depends_on"] == SERVICES["sample"]["depends_on"] == {"aws": ready}
     for service in (*WORKERS, "producer"):
         assert SERVICES[service]["depends_on"] == {"queue": done, "sample": done}
-    assert [name for name, service in SERVICES.items() if "profiles" not in service] == [
-        "aws",
-        "queue",
-        "sample",
-        "worker",
-    ]
+    started = [name for name, service in SERVICES.items() if "profiles" not in service]
+    assert started == ["aws", "queue", "sample", "worker"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_containers_have_no_privileges(service: str) -> None:
-    told = SERVICES[service]
-    assert told["read_only"] is True
-    assert told["tmpfs"] == ["/tmp"]
-    assert told["cap_drop"] == ["ALL"]
-    assert told["security_opt"] == ["no-new-privileges:true"]
-    assert all(volume.endswith(":ro") for volume in told.get("volumes", []))
-    assert not {"privileged", "user", "ports", "network_mode", "pid", "ipc"} & set(told)
+    options = SERVICES[service]
+    assert options["read_only"] is True
+    assert options["tmpfs"] == ["/tmp"]
+    assert options["cap_drop"] == ["ALL"]
+    assert options["security_opt"] == ["no-new-privileges:true"]
+    assert all(volume.endswith(":ro") for volume in options.get("volumes", []))
+    assert not {"privileged", "user", "ports", "network_mode", "pid", "ipc"} & set(options)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_images_are_built_here_and_bear_the_version(service: str) -> None:
+def test_images_are_built_here_and_have_the_version(service: str) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     image = filled(SERVICES[service]["image"])
     target = {
@@ -170,7 +172,7 @@ def test_images_are_built_here_and_bear_the_version(service: str) -> None:
         for s in SERVICES.values()
         if "build" in s and filled(s["image"]) == image
     ]
-    assert builds == [target], "one service builds it"
+    assert builds == [target], "exactly one service builds it"
 
 
 def test_the_profile_gpu_reserves_gpus_for_all_of_its_workers(
@@ -183,7 +185,7 @@ def test_the_profile_gpu_reserves_gpus_for_all_of_its_workers(
     assert settings_of(monkeypatch, "worker-gpu").devices == "all"
 
 
-def test_the_job_of_the_demo_is_whole() -> None:
+def test_the_sample_job_is_complete() -> None:
     path = ROOT / "deploy/demo/pipeline.yaml"
     assert filled(SERVICES["worker"]["volumes"][0]) == "./deploy/demo:/job:ro"
     assert environment("worker")["CHUNKFLOW_PIPELINE"] == "/job/pipeline.yaml"
@@ -195,7 +197,7 @@ def test_the_job_of_the_demo_is_whole() -> None:
     assert file.ledger_path == f"{save.volume_path}/log"  # type: ignore[attr-defined]
 
 
-def test_the_loopback_of_the_tests_holds_all_but_gpus() -> None:
+def test_the_loopback_of_the_tests_covers_all_services_but_gpus() -> None:
     override = yaml.safe_load((ROOT / "tests/deploy/compose.loopback.yml").read_text())["services"]
     assert set(override) == set(SERVICES) - {"worker-gpu"}
     assert override.pop("aws")["network_mode"] == "none"

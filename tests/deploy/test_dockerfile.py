@@ -1,4 +1,4 @@
-"""The Dockerfile by hadolint's rules, and by ours."""
+"""The Dockerfile follows the rules of hadolint, and our own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ TARGETS = ("producer", "local-aws", "worker-cpu", "worker-gpu")
 
 
 def stages() -> dict[str, tuple[str, list[str]]]:
-    """Of each stage its parent and its instructions, continued lines joined and comments left out."""
-    text = "\n".join(
-        line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")
-    )
+    """Return the parent and the instructions of each stage, without comments and line breaks."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#"))
     found: dict[str, tuple[str, list[str]]] = {}
     name = ""
     for line in filter(None, re.sub(r"\\\n\s*", "", text).splitlines()):
@@ -32,7 +31,7 @@ def stages() -> dict[str, tuple[str, list[str]]]:
 
 
 def instructions(stage: str) -> list[str]:
-    """Of a stage and those that it is built on."""
+    """Return the instructions of a stage and of the stages below it."""
     parent, own = stages()[stage]
     return (instructions(parent) if parent in stages() else []) + own
 
@@ -52,22 +51,18 @@ def test_hadolint_finds_nothing() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_images_run_without_root_and_under_tini(target: str) -> None:
     lines = instructions(target)
-    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"], (
-        "a number, which Kubernetes can check"
-    )
-    assert [line for line in lines if line.startswith("ENTRYPOINT ")][-1].startswith(
-        'ENTRYPOINT ["tini", "--"'
-    )
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER 10001:10001"], "Kubernetes can only check a number"
+    entrypoints = [line for line in lines if line.startswith("ENTRYPOINT ")]
+    assert entrypoints[-1].startswith('ENTRYPOINT ["tini", "--"')
     last_copy = max(i for i, line in enumerate(lines) if line.startswith(("COPY ", "RUN ")))
-    assert lines.index("USER 10001:10001") > last_copy, (
-        "nothing that the image holds is the user's to change"
-    )
+    assert lines.index(users[0]) > last_copy, "the user can change nothing in the image"
 
 
 @pytest.mark.parametrize(
     ("target", "command"), [("worker-cpu", "chunkflow-worker"), ("worker-gpu", "chunkflow-worker")]
 )
-def test_workers_tell_their_health(target: str, command: str) -> None:
+def test_workers_have_a_health_check(target: str, command: str) -> None:
     health = [line for line in instructions(target) if line.startswith("HEALTHCHECK ")]
     assert len(health) == 1
     assert health[0].endswith(f'CMD ["{command}", "health"]')
@@ -80,11 +75,9 @@ def test_code_comes_after_the_packages(target: str) -> None:
     assert "-packages " in copies[0]
     assert copies[1] == "COPY --from=code /opt/venv /opt/venv"
     packages = instructions(copies[0].split()[1].removeprefix("--from="))
-    assert all(
-        line.split()[1].startswith("deploy/requirements/")
-        for line in packages
-        if line.startswith("COPY ")
-    )
+    sources = [line.split()[1] for line in packages if line.startswith("COPY ")]
+    assert sources
+    assert all(source.startswith("deploy/requirements/") for source in sources)
 
 
 def test_packages_are_installed_by_hash_from_wheels() -> None:
@@ -92,38 +85,34 @@ def test_packages_are_installed_by_hash_from_wheels() -> None:
     assert "PIP_REQUIRE_HASHES=1" in venv
     assert "PIP_ONLY_BINARY=:all:" in venv
     installs = {
-        name: line
-        for name, (_, lines) in stages().items()
-        for line in lines
-        if " install -r " in line or " -r " in line
+        name: line for name, (_, lines) in stages().items() for line in lines if " -r " in line
     }
+    locks = {path.name for path in (ROOT / "deploy/requirements").glob("*.txt")}
     assert set(installs) == {name for name in stages() if name.endswith("-packages")} | {"code"}
     for name, line in installs.items():
-        assert set(re.findall(r"(\S+\.txt)", line)) <= {
-            path.name for path in (ROOT / "deploy/requirements").glob("*.txt")
-        }, name
-        assert "--mount=type=secret,id=pip.conf" in line, "settings of pip may hold a password"
+        files = set(re.findall(r"(\S+\.txt)", line))
+        assert files, name
+        assert files <= locks, name
+        assert "--mount=type=secret,id=pip.conf" in line, "pip settings may contain a password"
 
 
 def test_base_image_is_pinned_and_can_be_changed() -> None:
-    first = next(
-        line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG ")
-    )
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    first = next(line for line in lines if line.startswith("ARG "))
     assert re.fullmatch(r"ARG PYTHON_IMAGE=python:3\.\d+-slim-bookworm", first)
     assert {parent for parent, _ in stages().values()} - set(stages()) == {"${PYTHON_IMAGE}"}
 
 
-def test_nothing_is_fetched_past_the_package_managers() -> None:
+def test_only_package_managers_download() -> None:
     every = [line for _, lines in stages().values() for line in lines]
     assert not [line for line in every if line.startswith("ADD ")]
     assert not [line for line in every if re.search(r"\b(curl|wget|git)\b|:latest", line)]
-    for line in every:
-        if "apt-get install" in line:
-            assert "--no-install-recommends" in line
-            assert "rm -rf /var/lib/apt/lists/*" in line
+    (install,) = [line for line in every if "apt-get install" in line]
+    assert "--no-install-recommends" in install
+    assert "rm -rf /var/lib/apt/lists/*" in install
 
 
-def test_images_say_what_they_are() -> None:
+def test_images_have_labels() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     for target in TARGETS:
         lines = instructions(target)
@@ -133,12 +122,9 @@ def test_images_say_what_they_are() -> None:
         assert f"ARG VERSION={version}" in lines
 
 
-def test_context_holds_what_is_copied_and_no_more() -> None:
-    allowed = [
-        line
-        for line in (ROOT / ".dockerignore").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
+def test_the_build_context_is_what_is_copied() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = [line for line in lines if line and not line.startswith("#")]
     assert allowed[0] == "*"
     shown = {line[1:] for line in allowed if line.startswith("!")}
     copied = {

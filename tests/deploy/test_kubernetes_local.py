@@ -1,4 +1,7 @@
-"""The overlay `local`, run without a cluster: its containers as processes, with the variables and files that they would get."""
+"""The overlay `local` runs without a cluster.
+
+Its containers are processes, with the variables and files that Kubernetes would give them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ ENTRYPOINTS = {
 
 
 class Node:
-    """Starts containers of the overlay, with mounted ConfigMaps below `root`."""
+    """Starts containers of the overlay as processes, with their ConfigMaps below `root`."""
 
     def __init__(self, root: Path, aws: dict[str, str]):
         self.root, self.aws = root, aws
@@ -33,7 +36,7 @@ class Node:
         (root / "tmp").mkdir()
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        """The container `pod/container`; with another command in it, when that is given."""
+        """Start the container `pod/container`, or another command in it."""
         container = containers(self.manifests)[name]
         self._mount(name)
         image = container["image"].rpartition(":")[0].rsplit("/", 1)[-1]
@@ -72,11 +75,8 @@ class Node:
         volumes = {v["name"]: v for v in pods(self.manifests)[name.split("/")[0]]["volumes"]}
         for mount in containers(self.manifests)[name]["volumeMounts"]:
             if "configMap" in volumes[mount["name"]]:
-                data = find(
-                    self.manifests,
-                    "ConfigMap",
-                    volumes[mount["name"]]["configMap"]["name"].rsplit("-", 1)[0],
-                )["data"]
+                source = volumes[mount["name"]]["configMap"]["name"].rsplit("-", 1)[0]
+                data = find(self.manifests, "ConfigMap", source)["data"]
                 folder = Path(self._inside(mount["mountPath"]))
                 folder.mkdir(parents=True, exist_ok=True)
                 for file, content in data.items():
@@ -104,22 +104,19 @@ def test_the_sample_job_runs_to_its_end_and_the_worker_leaves_in_time(
         while node.run("worker/worker", *probes["startupProbe"]["exec"]["command"]) != 0:
             assert time.monotonic() < until, node.logs()
             assert worker.poll() is None, node.logs()
-        assert node.run("worker/worker", *probes["livenessProbe"]["exec"]["command"]) == 0, (
-            node.logs()
-        )
+        alive = node.run("worker/worker", *probes["livenessProbe"]["exec"]["command"])
+        assert alive == 0, node.logs()
         assert node.run("enqueue/producer") == 0, node.logs()
         ledger = Ledger("s3://sample/copy/log")
         until = time.monotonic() + 120
         while len(ledger.boxes()[0]) < 2 * 4 * 4:
             assert time.monotonic() < until, node.logs()
             time.sleep(0.2)
-        told = time.monotonic()
+        stopped = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0, node.logs()
-        assert (
-            time.monotonic() - told
-            < pods(node.manifests)["worker"]["terminationGracePeriodSeconds"]
-        )
+        grace = pods(node.manifests)["worker"]["terminationGracePeriodSeconds"]
+        assert time.monotonic() - stopped < grace
     finally:
         if worker.poll() is None:
             worker.kill()

@@ -1,4 +1,4 @@
-"""Manifests that Kubernetes and KEDA take, and that are as careful as they should be."""
+"""The manifests fit the schemas of Kubernetes and KEDA, and are secure."""
 
 from __future__ import annotations
 
@@ -24,21 +24,26 @@ from tests.deploy.manifests import (
 )
 
 VERSIONS = ("1.30", "1.33", kubernetes_validate.latest_version())
-GRACE_MARGIN = (
-    15  # seconds for the last poll, giving back and the last metrics, says docs/settings.md
-)
-# The scaler's parameters are not in KEDA's schema; these are those that its page on aws-sqs-queue knows.
+# Seconds for the last poll, for giving tasks back and for the last metrics: see docs/settings.md.
+GRACE_MARGIN = 15
+# The parameters of the scaler aws-sqs-queue: KEDA documents them, but its schema does not.
 SQS_SCALER = {
-    "queueURL", "queueURLFromEnv", "queueLength", "activationQueueLength", "awsRegion", "awsEndpoint", "scaleOnInFlight",
+    "queueURL",
+    "queueURLFromEnv",
+    "queueLength",
+    "activationQueueLength",
+    "awsRegion",
+    "awsEndpoint",
+    "scaleOnInFlight",
     "scaleOnDelayed",
-}  # fmt: skip
+}
 
 overlays = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 @cache
 def keda_schema(kind: str) -> dict[str, Any]:
-    """JSON Schema of KEDA's own definition, in which nothing may stand that it does not know."""
+    """Return the JSON Schema of KEDA's own definition, without additional properties."""
     from cloudcoil.models.keda import v1alpha1
 
     schema: dict[str, Any] = getattr(v1alpha1, kind).model_json_schema(by_alias=True)
@@ -74,7 +79,7 @@ def test_the_schemas_refuse_what_they_do_not_know() -> None:
 
 
 @overlays
-def test_pods_run_as_nobody_in_particular_and_may_do_nothing(overlay: str) -> None:
+def test_pods_are_not_root_and_have_no_privileges(overlay: str) -> None:
     manifests = render(overlay)
     for name, pod in pods(manifests).items():
         assert pod["securityContext"]["runAsNonRoot"], name
@@ -98,7 +103,7 @@ def test_pods_run_as_nobody_in_particular_and_may_do_nothing(overlay: str) -> No
 
 
 @overlays
-def test_images_bear_the_version_of_the_project(overlay: str) -> None:
+def test_images_have_the_version_of_the_project(overlay: str) -> None:
     version = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]["version"]
     for name, container in containers(render(overlay)).items():
         image, _, tag = container["image"].rpartition(":")
@@ -127,40 +132,33 @@ def test_services_have_probes_and_a_worker_those_of_its_health(overlay: str) -> 
             (container,) = manifest["spec"]["template"]["spec"]["containers"]
             assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
     worker = containers(manifests)["worker/worker"]
-    told = {
-        probe: worker[probe]["exec"]["command"]
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
-    }
-    assert told["livenessProbe"] == ["chunkflow-worker", "health", "--live"]
-    assert (
-        told["startupProbe"] == told["readinessProbe"] == ["chunkflow-worker", "health", "--ready"]
-    )
+    for probe, option in (
+        ("startupProbe", "--ready"),
+        ("livenessProbe", "--live"),
+        ("readinessProbe", "--ready"),
+    ):
+        assert worker[probe]["exec"]["command"] == ["chunkflow-worker", "health", option]
 
 
 @overlays
 def test_a_pod_lives_as_long_as_its_worker_drains(overlay: str) -> None:
     manifests = render(overlay)
-    grace = float(
-        environment(manifests, containers(manifests)["worker/worker"])["CHUNKFLOW_GRACE_SECONDS"]
-    )
+    variables = environment(manifests, containers(manifests)["worker/worker"])
+    grace = float(variables["CHUNKFLOW_GRACE_SECONDS"])
     assert pods(manifests)["worker"]["terminationGracePeriodSeconds"] == grace + GRACE_MARGIN
 
 
 def test_on_spot_machines_the_drain_ends_before_the_machine() -> None:
     manifests = render("aws-gpu-spot")
-    assert pods(manifests)["worker"]["terminationGracePeriodSeconds"] <= 120 - 10, (
-        "two minutes' notice, seen a moment later"
-    )
-    (worker,) = pods(manifests)["worker"]["containers"]
-    assert (
-        worker["resources"]["limits"]["nvidia.com/gpu"]
-        == worker["resources"]["requests"]["nvidia.com/gpu"]
-        == "1"
-    )
-    assert pods(manifests)["worker"]["nodeSelector"]["karpenter.sh/capacity-type"] == "spot"
-    assert {"nvidia.com/gpu", "spot"} == {
-        toleration["key"] for toleration in pods(manifests)["worker"]["tolerations"]
-    }
+    pod = pods(manifests)["worker"]
+    # The notice is two minutes, and is seen with some delay.
+    assert pod["terminationGracePeriodSeconds"] <= 120 - 10
+    (worker,) = pod["containers"]
+    for kind in ("limits", "requests"):
+        assert worker["resources"][kind]["nvidia.com/gpu"] == "1"
+    assert pod["nodeSelector"]["karpenter.sh/capacity-type"] == "spot"
+    tolerated = {toleration["key"] for toleration in pod["tolerations"]}
+    assert tolerated == {"nvidia.com/gpu", "spot"}
 
 
 def test_the_scaler_counts_messages_at_work_and_removes_no_pod_while_there_are_any() -> None:
@@ -177,20 +175,15 @@ def test_the_scaler_counts_messages_at_work_and_removes_no_pod_while_there_are_a
     assert re.fullmatch(
         rf"https://sqs\.{region}\.amazonaws\.com/\d{{12}}/{queue}", trigger["metadata"]["queueURL"]
     )
-    assert (scaled["minReplicaCount"], scaled["cooldownPeriod"] >= 300) == (0, True)
-    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"] == {
-        "selectPolicy": "Disabled"
-    }
+    assert scaled["minReplicaCount"] == 0
+    assert scaled["cooldownPeriod"] >= 300
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"] == {"selectPolicy": "Disabled"}
     assert scaled["scaleTargetRef"] == {"name": "worker"}
-    assert (
-        find(manifests, "TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"][
-            "podIdentity"
-        ]["provider"]
-        == "aws"
-    )
-    assert "replicas" not in find(manifests, "Deployment", "worker")["spec"], (
-        "applying it again would undo what KEDA did"
-    )
+    login = find(manifests, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    assert login["spec"]["podIdentity"]["provider"] == "aws"
+    # With `replicas`, applying the manifest again would reset the number that KEDA set.
+    assert "replicas" not in find(manifests, "Deployment", "worker")["spec"]
 
 
 def test_worker_and_producer_have_roles_of_their_own() -> None:
@@ -221,7 +214,7 @@ def test_the_budget_covers_the_workers(overlay: str) -> None:
     labels = find(manifests, "Deployment", "worker")["spec"]["template"]["metadata"]["labels"]
     assert budget["selector"]["matchLabels"].items() <= labels.items()
     assert budget["maxUnavailable"] == "25%", (
-        "in per cent it is rounded up, so that a lone pod may go as well"
+        "a percentage is rounded up, so one pod may be evicted"
     )
 
 
@@ -231,15 +224,11 @@ def test_pods_call_https_and_nobody_calls_them() -> None:
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     assert "ingress" not in policy
     dns, out = policy["egress"]
-    assert (
-        {port["port"] for port in dns["ports"]},
-        {port["protocol"] for port in dns["ports"]},
-    ) == ({53}, {"UDP", "TCP"})
-    assert "to" not in dns, "a cluster's DNS may be pods, or a cache on the machine"
+    assert {(port["port"], port["protocol"]) for port in dns["ports"]} == {(53, "UDP"), (53, "TCP")}
+    assert "to" not in dns, "DNS may be in pods, or in a cache on the machine"
     assert [port["port"] for port in out["ports"]] == [443]
-    assert "169.254.0.0/16" in out["to"][0]["ipBlock"]["except"], (
-        "the metadata, with the machine's own role"
-    )
+    # The metadata service would give pods the machine's role.
+    assert "169.254.0.0/16" in out["to"][0]["ipBlock"]["except"]
 
 
 def test_the_local_overlay_reaches_its_own_aws_and_nothing_else() -> None:
@@ -247,9 +236,9 @@ def test_the_local_overlay_reaches_its_own_aws_and_nothing_else() -> None:
     policy = find(manifests, "NetworkPolicy", "chunkflow")["spec"]
     dns, *others = policy["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
-    assert all(
-        "podSelector" in peer and "ipBlock" not in peer for rule in others for peer in rule["to"]
-    )
+    peers = [peer for rule in others for peer in rule["to"]]
+    assert peers
+    assert all("podSelector" in peer and "ipBlock" not in peer for peer in peers)
     (port,) = find(manifests, "Service", "aws")["spec"]["ports"]
     settings = find(manifests, "ConfigMap", "chunkflow-settings")["data"]
     assert settings["AWS_ENDPOINT_URL"] == f"http://aws:{port['port']}"
@@ -257,7 +246,7 @@ def test_the_local_overlay_reaches_its_own_aws_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_what_is_mounted_is_there(overlay: str) -> None:
+def test_mounted_config_maps_exist(overlay: str) -> None:
     manifests = render(overlay)
     maps = {m["metadata"]["name"]: m["data"] for m in manifests if m["kind"] == "ConfigMap"}
     for pod in pods(manifests).values():
@@ -265,14 +254,12 @@ def test_what_is_mounted_is_there(overlay: str) -> None:
     for name in ("worker/worker", "enqueue/producer"):
         variables = environment(manifests, containers(manifests)[name])
         assert variables["CHUNKFLOW_PIPELINE"] == "/etc/chunkflow/pipeline.yaml"
-        assert "/etc/chunkflow" in [
-            mount["mountPath"] for mount in containers(manifests)[name]["volumeMounts"]
-        ]
+        mounts = containers(manifests)[name]["volumeMounts"]
+        assert "/etc/chunkflow" in [mount["mountPath"] for mount in mounts]
     shipped = (FOLDER / "pipelines" / "membranes.yaml").read_text()
     if overlay == "aws-gpu-spot":
-        assert (
-            find(manifests, "ConfigMap", "chunkflow-pipeline")["data"]["pipeline.yaml"] == shipped
-        )
+        pipeline = find(manifests, "ConfigMap", "chunkflow-pipeline")["data"]["pipeline.yaml"]
+        assert pipeline == shipped
 
 
 def test_quantities_are_read() -> None:

@@ -1,4 +1,4 @@
-"""deploy/requirements/*.txt fit pyproject.toml, and each package in them has a hash."""
+"""The locks in deploy/requirements fit pyproject.toml, and each package in them has a hash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGES = {
         ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"],
     ),
 }
-"""Of each image the locks that it installs, and the extras of the project that they stand for."""
+"""The locks that each image installs, and the extras of the project that they cover."""
 
 LINUX = {
     **default_environment(),
@@ -41,31 +41,29 @@ LINUX |= {
 
 
 def entries(lock: str) -> list[str]:
-    """One per package, its hashes on the same line."""
+    """Return one line per package, with its hashes."""
     return re.sub(r"\s*\\\n\s*", " ", (FOLDER / f"{lock}.txt").read_text()).splitlines()
 
 
 def pins(lock: str) -> dict[str, str]:
-    """Package -> version, as an image takes them: Python 3.11 on Linux."""
+    """Return package -> version, as an image installs them: for Python 3.11 on Linux."""
     found: dict[str, str] = {}
     for entry in entries(lock):
         requirement = Requirement(entry.split(" --hash=")[0])
         if requirement.marker is None or requirement.marker.evaluate(LINUX):
             (pin,) = requirement.specifier
             assert pin.operator == "==", entry
-            assert (
-                found.setdefault(canonicalize_name(requirement.name), pin.version) == pin.version
-            ), entry
+            name = canonicalize_name(requirement.name)
+            assert found.setdefault(name, pin.version) == pin.version, entry
     return found
 
 
 def wanted(extras: list[str]) -> list[Requirement]:
+    """Return the requirements of the project with these extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [
-        Requirement(r)
-        for r in project["dependencies"]
-        + [r for e in extras for r in project["optional-dependencies"][e]]
-    ]
+    optional = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in optional[extra])]
+    return [Requirement(line) for line in lines]
 
 
 @pytest.mark.parametrize("lock", sorted(path.stem for path in FOLDER.glob("*.txt")))
@@ -84,15 +82,16 @@ def test_locks_satisfy_the_project(image: str) -> None:
     pinned = {name: version for lock in locks for name, version in pins(lock).items()}
     for requirement in wanted(extras):
         version = pinned.get(canonicalize_name(requirement.name))
-        assert version, f"{requirement} is in none of {locks}: make lock"
+        assert version, f"{requirement} is in none of {locks}: run make lock"
         assert requirement.specifier.contains(version, prereleases=True), (
-            f"{requirement}, and {version} is locked: make lock"
+            f"the lock has {version}, but pyproject.toml has {requirement}: run make lock"
         )
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_no_package_stands_in_two_locks_of_an_image(image: str) -> None:
+def test_no_package_is_in_two_locks_of_an_image(image: str) -> None:
     names = [name for lock in IMAGES[image][0] for name in pins(lock)]
+    assert names
     assert len(names) == len(set(names))
 
 
@@ -100,12 +99,11 @@ def test_the_producer_is_light() -> None:
     assert not {"torch", "moto", "onnxruntime", "scipy"} & set(pins("core"))
 
 
-def test_both_workers_take_the_same_torch() -> None:
+def test_both_workers_have_the_same_torch() -> None:
     cpu, gpu = pins("torch-cpu")["torch"], pins("torch-gpu")["torch"]
     assert cpu == f"{gpu}+cpu"
-    assert f"TORCH ?= torch=={gpu}\n" in (ROOT / "Makefile").read_text(), (
-        "the release that the tests run with"
-    )
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"TORCH ?= torch=={gpu}\n" in makefile, "the tests run with the same release"
 
 
 def test_the_images_are_those_of_the_dockerfile() -> None:

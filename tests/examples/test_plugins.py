@@ -1,8 +1,10 @@
-"""The plugins in examples/plugins, run by the operator."""
+"""The plugins in examples/plugins, run by the operator `plugin`."""
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -13,17 +15,24 @@ import mrcfile
 import numpy as np
 import pytest
 
-from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.api import (
+    BoundingBox,
+    BoxOutsideVolume,
+    Chunk,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+    Run,
+    Task,
+    Vec3,
+)
 from chunkflow_worker.operators.plugin import Plugin
-from chunkflow_worker.pipeline.operator import Run
-from chunkflow_worker.pipeline.task import Task
 from tests.support.paths import DATA, ROOT
 
 PLUGINS = ROOT / "examples" / "plugins"
 PINKY = DATA / "pinky100"
 RANDOM = np.random.default_rng(8)
+FACES = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 
 def example(
@@ -34,9 +43,32 @@ def example(
     )
 
 
+@pytest.fixture
+def apply(run_step) -> Callable[..., Chunk]:
+    """A function that runs a plugin on one chunk and returns the chunk that it makes."""
+
+    def run(name: str, chunk: Chunk, args: str | None = None) -> Chunk:
+        return run_step(example(name, args), chunk=chunk).chunk("chunk")
+
+    return run
+
+
 def test_every_example_is_tested_here() -> None:
-    tested = "agglomerate clahe detect_points fill_holes histogram load_mrc median_filter rescale transpose"
-    assert sorted(p.stem for p in PLUGINS.glob("*.py")) == tested.split()
+    code = Path(__file__).read_text()
+    examples = [path.stem for path in PLUGINS.glob("*.py")]
+    assert len(examples) == 9
+    assert [name for name in examples if f"def test_{name}" not in code] == []
+
+
+def test_examples_import_what_is_offered_to_authors() -> None:
+    modules = {
+        node.module
+        for path in PLUGINS.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+    }
+    ours = {module for module in modules if module and module.startswith("chunkflow_worker")}
+    assert ours == {"chunkflow_worker.api"}
 
 
 def test_every_example_is_on_the_page_of_plugins() -> None:
@@ -50,10 +82,10 @@ def test_every_example_is_on_the_page_of_plugins() -> None:
     [(None, (3, 1, 1)), ("size=(1,3,3)", (1, 3, 3)), ("size=(3,3,5);mode=reflect", (3, 3, 5))],
 )
 @pytest.mark.parametrize("shape", [(4, 5, 6), (2, 3, 4, 5)])
-def test_median_filter(run_step, args: str | None, size: tuple, shape: tuple) -> None:
+def test_median_filter(apply, args: str | None, size: tuple, shape: tuple) -> None:
     image = RANDOM.integers(0, 255, shape, np.uint8)
     chunk = Chunk(image.copy(), Vec3(4, 5, 6), (40.0, 8.0, 8.0))
-    result = run_step(example("median_filter", args), chunk=chunk).chunk("chunk")
+    result = apply("median_filter", chunk, args)
     assert (result.dtype, result.bbox, result.voxel_size) == (
         np.uint8,
         chunk.bbox,
@@ -68,7 +100,7 @@ def test_median_filter(run_step, args: str | None, size: tuple, shape: tuple) ->
     assert np.array_equal(chunk.array, image)
 
 
-def test_with_its_margin_the_median_does_not_show_where_boxes_are_cut(run_step) -> None:
+def test_median_filter_with_its_margin_does_not_show_where_boxes_are_cut(run_step) -> None:
     whole = Chunk(RANDOM.integers(0, 255, (6, 16, 16), np.uint8))
     operator = example("median_filter", "size=(3,5,5)", margin_size=Vec3(1, 2, 2))
     box = BoundingBox.parse("2-4_5-9_6-12")
@@ -81,16 +113,15 @@ def equalized(section: np.ndarray) -> np.ndarray:
     """Histogram equalization by its definition: a grey's rank among the voxels."""
     share = {grey: (section <= grey).mean() for grey in np.unique(section)}
     least = share[section.min()]
-    return np.array([255 * (share[g] - least) / (1 - least) for g in section.ravel()]).reshape(
-        section.shape
-    )
+    greys = [255 * (share[grey] - least) / (1 - least) for grey in section.ravel()]
+    return np.array(greys).reshape(section.shape)
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 2, 16, 16)])
-def test_clahe_with_one_tile_and_no_limit_is_histogram_equalization(run_step, shape: tuple) -> None:
+def test_clahe_with_one_tile_and_no_limit_is_histogram_equalization(apply, shape: tuple) -> None:
     image = (RANDOM.normal(100, 25, shape).clip(0, 255)).astype(np.uint8)
     chunk = Chunk(image.copy(), Vec3(1, 2, 3), (40.0, 8.0, 8.0))
-    result = run_step(example("clahe", "tile=16;clip_limit=1"), chunk=chunk).chunk("chunk")
+    result = apply("clahe", chunk, "tile=16;clip_limit=1")
     assert (result.dtype, result.bbox, result.voxel_size) == (
         np.uint8,
         chunk.bbox,
@@ -101,39 +132,30 @@ def test_clahe_with_one_tile_and_no_limit_is_histogram_equalization(run_step, sh
         np.testing.assert_allclose(new, equalized(old), atol=0.6)
 
 
-def test_clahe_raises_the_contrast_where_it_is_low_and_limits_it(run_step) -> None:
-    flat = RANDOM.integers(100, 110, (1, 64, 64)).astype(np.uint8)
-    image = np.concatenate(
-        [flat, RANDOM.integers(0, 256, (1, 64, 64)).astype(np.uint8)], axis=2
-    )  # faint beside strong
+def test_clahe_raises_the_contrast_where_it_is_low_and_limits_it(apply) -> None:
+    faint = RANDOM.integers(100, 110, (1, 64, 64)).astype(np.uint8)
+    strong = RANDOM.integers(0, 256, (1, 64, 64)).astype(np.uint8)
+    image = Chunk(np.concatenate([faint, strong], axis=2))
     spread = {}
     for limit in (0.005, 0.02, 1):
-        result = (
-            run_step(example("clahe", f"tile=32;clip_limit={limit}"), chunk=Chunk(image))
-            .chunk("chunk")
-            .array
-        )
+        result = apply("clahe", image, f"tile=32;clip_limit={limit}").array
         spread[limit] = result[0, :, :32].std()
-    assert flat.std() < spread[0.005] < spread[0.02] < spread[1]
-    assert spread[1] == pytest.approx(255 / 12**0.5, rel=0.1)  # of an even distribution
+    assert faint.std() < spread[0.005] < spread[0.02] < spread[1]
+    assert spread[1] == pytest.approx(255 / 12**0.5, rel=0.1), "that of an even distribution"
 
 
-def test_clahe_leaves_blank_sections_and_refuses_other_types(run_step) -> None:
+def test_clahe_leaves_blank_sections_and_refuses_other_types(apply) -> None:
     blank = np.full((2, 8, 8), 9, np.uint8)
-    assert np.array_equal(
-        run_step(example("clahe"), chunk=Chunk(blank)).chunk("chunk").array, blank
-    )
-    with pytest.raises(ChunkMismatch, match="clahe takes grey values of type uint8, not float32"):
-        run_step(example("clahe"), chunk=Chunk(blank.astype(np.float32)))
+    assert np.array_equal(apply("clahe", Chunk(blank)).array, blank)
+    with pytest.raises(ChunkMismatch, match="clahe needs a uint8 image, not float32"):
+        apply("clahe", Chunk(blank.astype(np.float32)))
 
 
 @pytest.mark.skipif(not PINKY.exists(), reason="pinky100 is not in CHUNKFLOW_TEST_DATA")
-def test_clahe_on_pinky100(run_step) -> None:
+def test_clahe_on_pinky100(apply) -> None:
     with h5py.File(PINKY / "sample1_input.h5") as h5:
         image = h5["main"][:2]
-    result = (
-        run_step(example("clahe", "tile=192;clip_limit=1"), chunk=Chunk(image)).chunk("chunk").array
-    )
+    result = apply("clahe", Chunk(image), "tile=192;clip_limit=1").array
     for old, new in zip(image, result, strict=True):
         np.testing.assert_allclose(new, equalized(old), atol=0.6)
 
@@ -173,7 +195,7 @@ def test_histogram_with_bins_of_its_own_and_without_a_folder(run_step, tmp_path:
 
 
 def affinities_of(ids: np.ndarray) -> np.ndarray:
-    """1 where a voxel and the one before it, along x, y and z, are of one object, else 0; by going through all voxels."""
+    """1 where a voxel and the one before it, along x, y and z, belong to one object; else 0."""
     found = np.zeros((3, *ids.shape), np.float32)
     for z, y, x in np.ndindex(*ids.shape):
         for channel, before in enumerate(((z, y, x - 1), (z, y - 1, x), (z - 1, y, x))):
@@ -192,7 +214,7 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
 
 @pytest.fixture
 def objects() -> np.ndarray:
-    """Slabs that only affinities along one axis tell apart."""
+    """Slabs; each pair of neighbours is separated along one axis only."""
     ids = np.zeros((6, 12, 12), np.uint64)
     ids[:, :6, :6], ids[:, :6, 6:], ids[:3, 6:], ids[3:, 6:] = 1, 2, 3, 4
     return ids
@@ -223,7 +245,7 @@ def test_agglomerate_finds_the_objects_of_their_affinities(
 
 
 def test_agglomerate_merges_fragments_up_to_the_threshold(run_step) -> None:
-    """By the mean affinity of the faces between fragments, 0.8 and 0.4, whose scores are 0.2 and 0.6."""
+    """The mean affinities between the fragments are 0.8 and 0.4: their scores are 0.2 and 0.6."""
     fragments = np.repeat(np.array([1, 2, 3], np.uint32), 4)[None, None, :] + np.zeros(
         (4, 4, 1), np.uint32
     )
@@ -242,16 +264,16 @@ def test_agglomerate_merges_fragments_up_to_the_threshold(run_step) -> None:
         made = task.chunk("seg").array
         assert len(np.unique(made)) == objects
         assert (made[..., :4] == made[..., 4:8]).all() == (objects < 3)
-    with pytest.raises(ChunkMismatch, match="3 channels, and got 1"):
+    with pytest.raises(ChunkMismatch, match="needs 3 channels of affinities, not 1"):
         run_step(operator, affs=Chunk(affinities[:1]), fragments=None)
     elsewhere = Chunk(fragments, Vec3(1, 0, 0), layer_type="segmentation")
-    with pytest.raises(ChunkMismatch, match="not of the same box"):
+    with pytest.raises(ChunkMismatch, match="cover different boxes"):
         run_step(operator, affs=Chunk(affinities), fragments=elsewhere)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fill_holes_fills_what_one_object_encloses(run_step, seed: int) -> None:
-    """Against flooding the background from the border, object by object."""
+def test_fill_holes_fills_what_one_object_encloses(apply, seed: int) -> None:
+    """Compared with a flood fill of each region of the background."""
     random = np.random.default_rng(seed)
     ids = random.choice([0, 7, 2**40], (7, 8, 9), p=[0.3, 0.5, 0.2]).astype(np.uint64)
     ids[2:5, 2:6, 2:7] = 7
@@ -261,14 +283,8 @@ def test_fill_holes_fills_what_one_object_encloses(run_step, seed: int) -> None:
     while todo:
         hole, border, around = [todo.pop()], False, set()
         for z, y, x in hole:
-            for n in (
-                (z - 1, y, x),
-                (z + 1, y, x),
-                (z, y - 1, x),
-                (z, y + 1, x),
-                (z, y, x - 1),
-                (z, y, x + 1),
-            ):
+            for dz, dy, dx in FACES:
+                n = (z + dz, y + dy, x + dx)
                 if not all(0 <= a < b for a, b in zip(n, ids.shape, strict=True)):
                     border = True
                 elif n in todo:
@@ -280,19 +296,17 @@ def test_fill_holes_fills_what_one_object_encloses(run_step, seed: int) -> None:
             for place in hole:
                 expected[place] = next(iter(around))
     chunk = Chunk(ids.copy(), Vec3(1, 2, 3), layer_type="segmentation")
-    result = run_step(example("fill_holes"), chunk=chunk).chunk("chunk")
+    result = apply("fill_holes", chunk)
     assert result.array[3, 3, 3] == 7
     assert np.array_equal(result.array, expected)
     assert np.array_equal(chunk.array, ids)
     assert (result.dtype, result.bbox, result.layer_type) == (ids.dtype, chunk.bbox, "segmentation")
 
 
-def test_fill_holes_of_nothing_and_of_one_object(run_step) -> None:
+def test_fill_holes_of_nothing_and_of_one_object(apply) -> None:
     for value in (0, 5):
         full = np.full((3, 3, 3), value, np.uint32)
-        assert np.array_equal(
-            run_step(example("fill_holes"), chunk=Chunk(full)).chunk("chunk").array, full
-        )
+        assert np.array_equal(apply("fill_holes", Chunk(full)).array, full)
 
 
 def peaks(array: np.ndarray, distance: int, threshold: float) -> list[tuple[int, ...]]:
@@ -340,35 +354,30 @@ def test_detect_points_makes_synapses_of_a_map_of_bytes(run_step) -> None:
     assert found.pre.tolist() == [[12, 2, 2], [12, 2, 6]]
     assert found.pre_confidence.tolist() == pytest.approx([1, 0.4])
     assert (len(found.post), found.voxel_size) == (0, (4.0, 4.0, 4.0))
-    with pytest.raises(ChunkMismatch, match="one channel, and got 2"):
+    with pytest.raises(ChunkMismatch, match="needs a map of 1 channel, not 2"):
         run_step(operator, chunk=Chunk(np.zeros((2, 1, 1, 1), np.uint8)))
 
 
-def test_rescale(run_step) -> None:
+def test_rescale(apply) -> None:
     greys = Chunk(np.array([[[0, 29, 30, 115, 200, 255]]], np.uint8))
-    assert run_step(example("rescale", "low=30;high=200"), chunk=greys).chunk(
-        "chunk"
-    ).array.tolist() == [[[0, 0, 0, 128, 255, 255]]]
-    inverse = (
-        run_step(example("rescale", "new_low=255;new_high=0"), chunk=greys).chunk("chunk").array
-    )
+    stretched = apply("rescale", greys, "low=30;high=200").array
+    assert stretched.tolist() == [[[0, 0, 0, 128, 255, 255]]]
+    inverse = apply("rescale", greys, "new_low=255;new_high=0").array
     assert inverse.tolist() == [[[255, 226, 225, 140, 55, 0]]]
     signed = Chunk(np.array([[[-2, -1, 0, 0.5, 1]]], np.float32))
-    made = (
-        run_step(example("rescale", "low=-1;high=1;new_high=1"), chunk=signed).chunk("chunk").array
-    )
+    made = apply("rescale", signed, "low=-1;high=1;new_high=1").array
     assert (made.dtype, made.tolist()) == (np.float32, [[[0, 0, 0.5, 0.75, 1]]])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 3, 4)])
-def test_transpose(run_step, shape: tuple) -> None:
+def test_transpose(apply, shape: tuple) -> None:
     chunk = Chunk(
         RANDOM.random(shape),
         Vec3(1, 2, 3),
         (4.0, 8.0, 40.0),
         bounds=BoundingBox.parse("0-9_1-8_2-7"),
     )
-    made = run_step(example("transpose"), chunk=chunk).chunk("chunk")
+    made = apply("transpose", chunk)
     assert (str(made.bbox), made.voxel_size, str(made.bounds)) == (
         "3-7_2-5_1-3",
         (40.0, 8.0, 4.0),
@@ -402,9 +411,7 @@ def test_load_mrc(run_step, tmp_path: Path, dtype: type) -> None:
         run_step(operator, bbox=BoundingBox.parse("6-7_0-1_0-1"))
 
 
-def test_load_mrc_of_bytes_that_pass_for_signed_and_of_another_file(
-    run_step, tmp_path: Path
-) -> None:
+def test_load_mrc_of_unsigned_bytes_and_of_a_file_that_is_no_mrc(run_step, tmp_path: Path) -> None:
     with mrcfile.new(tmp_path / "em.mrc", np.array([[[-128, -1, 0, 127]]], np.int8)):
         pass
     loads = {"file": str(PLUGINS / "load_mrc"), "input_names": "bbox", "output_names": "chunk"}

@@ -1,4 +1,4 @@
-"""Test-time augmentation, with nets whose answer is known under each transform."""
+"""Test-time augmentation, with nets whose output is known for each orientation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from pydantic import ValidationError
 from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.augment import Augmented, Orientation, orientations, sources
-from chunkflow_worker.inference.engine import HostEngine
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
+from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.operators.inference import Inference
 
-# Of a voxel whose partner lies outside the patch the nets below know nothing.
+# What the nets below return for a voxel whose partner lies outside the patch.
 UNKNOWN = -1000.0
 XYZ = (Vec3(0, 0, -1), Vec3(0, -1, 0), Vec3(-1, 0, 0))
 OFFSETS = {
@@ -62,12 +63,12 @@ OFFSETS = {
 
 
 def pair(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """What two voxels have in common: the same for (a, b) as for (b, a), and for no other pair."""
+    """A number for a pair of voxels: the same for (a, b) and (b, a), and no other pair."""
     return np.minimum(a, b) + 3 * np.abs(a - b)
 
 
 def affinities(image: np.ndarray, offsets: Sequence[Vec3], outside: float = UNKNOWN) -> np.ndarray:
-    """Voxel by voxel, what a perfect net would say; `outside` where the partner is not in the image."""
+    """What a perfect net returns, voxel by voxel; `outside` if the partner is not in the image."""
     result = np.full((len(offsets), *image.shape), outside, np.float32)
     for channel, offset in enumerate(offsets):
         for v in np.ndindex(*image.shape):
@@ -78,7 +79,7 @@ def affinities(image: np.ndarray, offsets: Sequence[Vec3], outside: float = UNKN
 
 
 class Perfect(HostEngine):
-    """Exact affinities of the patch, then undirected channels: the image, and 5."""
+    """Returns exact affinities of the patch, then undirected channels: the image, and 5."""
 
     def __init__(self, offsets: Sequence[Vec3], arrays: Any, undirected: int = 0, crop: int = 0):
         super().__init__(len(offsets) + undirected)
@@ -120,7 +121,7 @@ def augmented(
 @pytest.mark.parametrize("flip_z", [False, True])
 @pytest.mark.parametrize("undirected", [0, 1, 2])
 @pytest.mark.parametrize("name", OFFSETS)
-def test_exact_affinities_are_unchanged_wherever_a_partner_is_in_the_patch(
+def test_exact_affinities_are_unchanged_where_the_partner_is_in_the_patch(
     name: str, undirected: int, flip_z: bool, arrays: Any
 ) -> None:
     offsets = OFFSETS[name]
@@ -130,7 +131,7 @@ def test_exact_affinities_are_unchanged_wherever_a_partner_is_in_the_patch(
         expected = affinities(patch[0], offsets)
         known = expected != UNKNOWN
         assert np.abs(output[: len(offsets)] - expected)[known].max() < 1e-5
-        # Elsewhere the net's own answer stands: a partner outside the patch gives no number that is not one.
+        # Elsewhere the net's own output is kept; no orientation turns it into NaN.
         assert np.isfinite(output).all()
         assert np.array_equal(output[: len(offsets)][~known], expected[~known])
         for channel, truth in zip(
@@ -140,7 +141,7 @@ def test_exact_affinities_are_unchanged_wherever_a_partner_is_in_the_patch(
 
 
 def test_without_offsets_directed_channels_would_be_mixed() -> None:
-    """So the test above can fail."""
+    """This shows that the test above can fail."""
     patch = noise()
     expected = affinities(patch[0], XYZ)
     output = augmented(Perfect(XYZ, HostArrays()), [patch], False)[0]
@@ -149,7 +150,7 @@ def test_without_offsets_directed_channels_would_be_mixed() -> None:
 
 @pytest.mark.parametrize("flip_z", [False, True])
 def test_valid_convolutions_know_partners_outside_of_the_output(flip_z: bool) -> None:
-    """The net sees them in the input patch. Then every voxel is known, at the output's rim too."""
+    """The net sees them in the input patch, so every voxel of the output is known."""
     patch = noise((5, 8, 8))
     output = augmented(Perfect(XYZ, HostArrays(), crop=1), [patch], flip_z, XYZ)[0]
     expected = affinities(patch[0], XYZ)[:, 1:-1, 1:-1, 1:-1]
@@ -163,7 +164,7 @@ def test_valid_convolutions_know_partners_outside_of_the_output(flip_z: bool) ->
     st.booleans(),
     st.integers(0, 99),
 )
-def test_any_offsets_that_are_closed_under_the_orientations_work(
+def test_any_offsets_with_partners_under_all_orientations_work(
     given_offsets: list[Vec3], flip_z: bool, seed: int
 ) -> None:
     offsets: list[Vec3] = []
@@ -190,11 +191,11 @@ def test_turning_and_undoing_is_the_identity(flip_z: bool) -> None:
         for array in (patch, torch.from_numpy(patch)):
             assert np.array_equal(np.asarray(orientation.undo(orientation.turn(array))), patch)
         turned.add(orientation.turn(patch).tobytes())
-    assert len(turned) == len(found), "each is another one"
+    assert len(turned) == len(found), "all are different"
 
 
 def test_an_offset_is_turned_as_the_patch_is() -> None:
-    """A voxel and its partner are marked in a patch, which is turned; the offset between the marks must turn back."""
+    """The offset between two marked voxels of a turned patch is undone to the one before."""
     offset = Vec3(1, -2, 3)
     patch = np.zeros((1, 4, 9, 9))
     patch[0, 1, 4, 4], patch[0, 2, 2, 7] = 1, 2
@@ -212,7 +213,7 @@ def test_an_offset_is_turned_as_the_patch_is() -> None:
 
 
 class Biased(HostEngine):
-    """The image plus a bias that grows along an axis of the patch as it lies before the net."""
+    """Returns the image plus a bias that grows along an axis of the patch that the net gets."""
 
     def __init__(self, axis: int, arrays: Any):
         super().__init__(1)
@@ -249,14 +250,14 @@ def test_a_bias_along_z_stays_without_flips_of_z() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int64", "bool", "float16"])
 def test_images_of_any_type_are_turned(dtype: str, arrays: Any) -> None:
     patch = (noise() * 200 > 90).astype(dtype)
-    engine = IdentityEngine(1, Vec3(0, 0, 0))
+    engine = IdentityEngine(EngineSpec(Vec3(4, 6, 6), Vec3(4, 6, 6), channels=1))
     engine.arrays = arrays
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
     output = augmented(engine, [patch], True)[0]
     assert np.allclose(output * scale, patch.astype(float), rtol=1e-5)
 
 
-def test_it_is_the_engine_to_whom_it_may_concern() -> None:
+def test_it_has_the_attributes_of_its_engine() -> None:
     engine = Perfect(XYZ, HostArrays(), undirected=1)
     wrapped = Augmented(engine, True, XYZ)
     assert (
@@ -276,7 +277,7 @@ def test_it_is_the_engine_to_whom_it_may_concern() -> None:
     assert len(engine.shapes) == 16 * 3
 
 
-def test_want_of_memory_comes_through() -> None:
+def test_out_of_memory_is_passed_on() -> None:
     class Full(HostEngine):
         def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
             raise OutOfMemory("full")
@@ -324,13 +325,13 @@ def test_offsets_without_a_partner_under_flips_are_refused() -> None:
         ("0,0,a", "is not a list of z,y,x"),
     ],
 )
-def test_offsets_that_make_no_sense_are_refused(text: str, match: str) -> None:
+def test_illegal_offsets_are_refused(text: str, match: str) -> None:
     with pytest.raises(ValidationError, match=match):
         operator(affinity_offsets=text)
 
 
 @pytest.mark.parametrize("text", ["xyz", "zyx", "0,0,-1 0,-1,0 -1,0,0", "0,0,1 0,-1,0", None])
-def test_offsets_that_make_sense_are_taken(text: str | None) -> None:
+def test_legal_offsets_are_accepted(text: str | None) -> None:
     assert operator(affinity_offsets=text, augment_z=True).affinity_offsets == text
 
 
@@ -339,7 +340,7 @@ def test_offsets_that_make_sense_are_taken(text: str | None) -> None:
 def test_the_operators_affinities_are_those_of_the_image(
     tmp_path: Path, run_step: Any, framework: str, order: str
 ) -> None:
-    """A net that sees one voxel around its output makes exact affinities: whatever the patches, they are those of the image."""
+    """The net sees one voxel around its output, so its affinities do not depend on the patches."""
     from chunkflow_worker.image.chunk import Chunk
 
     axes = {"xyz": (4, 3, 2), "zyx": (2, 3, 4)}[order]
@@ -347,12 +348,15 @@ def test_the_operators_affinities_are_those_of_the_image(
         "def both(x, axis):\n"
         "    other = torch.roll(x, 1, axis)\n"
         "    return torch.minimum(x, other) + 3 * (x - other).abs()\n"
-        f"def run(x): return torch.cat([both(x, axis) for axis in {axes}] + [x], 1)[:, :, 1:-1, 1:-1, 1:-1]\n"
+        "def run(x):\n"
+        f"    channels = [both(x, axis) for axis in {axes}] + [x]\n"
+        "    return torch.cat(channels, 1)[:, :, 1:-1, 1:-1, 1:-1]\n"
     )
     tail = {
         "universal": "class PatchInferencer:\n    def __init__(self, w, m): pass\n"
         "    def __call__(self, p): return run(torch.from_numpy(p)).numpy()\n",
-        "pytorch": "class Net(torch.nn.Module):\n    def forward(self, x): return run(x)\nInstantiatedModel = Net()\n",
+        "pytorch": "class Net(torch.nn.Module):\n    def forward(self, x): return run(x)\n"
+        "InstantiatedModel = Net()\n",
     }
     model = tmp_path / "net.py"
     model.write_text("import torch\n" + body + tail[framework])

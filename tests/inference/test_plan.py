@@ -1,4 +1,4 @@
-"""What is said beforehand, against lattices that are counted and blending that is measured."""
+"""The plan, compared with counted lattices and with the measured memory of blending."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.blending import Batch, infer
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
-from chunkflow_worker.inference.lattice import PatchShape, make_lattice
-from chunkflow_worker.inference.plan import better_sizes, memory, price
+from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
+from chunkflow_worker.inference.patching import Patching
+from chunkflow_worker.inference.plan import Memory, better_sizes, memory, plan_lines, price
 from chunkflow_worker.inference.weights import patch_weights
 
 SHAPE = PatchShape(Vec3(20, 256, 256), Vec3(20, 256, 256), Vec3(4, 64, 64))
@@ -22,7 +24,7 @@ NONE = Vec3(0, 0, 0)
 
 
 def test_price_of_a_box_counted_by_hand() -> None:
-    """36x448x448 takes 2 patches per axis; with the overlap around it 3, the last of which is moved back."""
+    """36x448x448 takes 2 patches per axis; with the overlap around it 3, and the last is moved."""
     size = Vec3(36, 448, 448)
     bare, rimmed = price("chunk", size, SHAPE, NONE), price("chunk", size, SHAPE, SHAPE.overlap)
     assert (bare.patches, rimmed.patches) == (8, 27)
@@ -40,7 +42,7 @@ def test_global_price_is_the_mean_over_a_grid(size: int, patch: int, data: st.Da
 @pytest.mark.parametrize("kind", ["chunk", "global"])
 @pytest.mark.parametrize("margin", [NONE, SHAPE.overlap])
 @pytest.mark.parametrize("unit", [Vec3(1, 1, 1), Vec3(32, 128, 128)])
-def test_sizes_said_to_be_better_are(kind: str, margin: Vec3, unit: Vec3) -> None:
+def test_better_sizes_have_a_better_utilization(kind: str, margin: Vec3, unit: Vec3) -> None:
     size = Vec3(112, 1152, 1152)
     now, better = price(kind, size, SHAPE, margin), better_sizes(kind, size, SHAPE, margin, unit)
     assert 0 < len(better) <= 3
@@ -52,7 +54,7 @@ def test_sizes_said_to_be_better_are(kind: str, margin: Vec3, unit: Vec3) -> Non
         assert other % unit == NONE
 
 
-def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
+def test_a_size_that_whole_patches_fill_is_the_best_of_its_voxels() -> None:
     fitting = SHAPE.stride * 4 - SHAPE.overlap
     assert all(
         other.product > fitting.product
@@ -60,8 +62,8 @@ def test_a_size_into_which_patches_fit_whole_needs_no_other() -> None:
     )
 
 
-def test_no_better_size_is_listed_twice() -> None:
-    """A size along one axis may itself be one into which patches fit."""
+def test_better_sizes_have_no_duplicates() -> None:
+    """The size along one axis may already be one that whole patches fill."""
     size, shape = Vec3(32, 128, 128), PatchShape(*(Vec3(16, 64, 64),) * 2, Vec3(0, 16, 16))
     better = [other for other, _ in better_sizes("chunk", size, shape, NONE)]
     assert better
@@ -69,17 +71,17 @@ def test_no_better_size_is_listed_twice() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_memory_is_what_blending_takes(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numpy's own count of the bytes that it holds at most; the image is there before."""
-    monkeypatch.setattr(
-        "chunkflow_worker.inference.host_arrays.cpu_count", lambda: 2
-    )  # each has its scratch, small beside real slabs
+def test_memory_is_what_blending_uses(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak that tracemalloc counts for numpy, without the image, which exists before."""
+    # Each thread has scratch memory, which is small compared with real slabs.
+    monkeypatch.setattr("chunkflow_worker.inference.host_arrays.cpu_count", lambda: 2)
     shape = PatchShape(*(Vec3(8, 64, 64),) * 2, Vec3(2, 16, 16))
     box = BoundingBox.sized((0, 0, 0), (44, 400, 400))
     lattice = make_lattice("chunk", box, shape, box, NONE)
     image = np.random.default_rng(0).integers(1, 255, (1, *box.size), np.uint8)
-    engine, weights = IdentityEngine(3, NONE), patch_weights(shape.output).astype(np.float32)
-    engine.arrays = HostArrays()  # torch's memory is not in numpy's count
+    engine = IdentityEngine(EngineSpec(shape.input, shape.output, channels=3))
+    weights = patch_weights(shape.output).astype(np.float32)
+    engine.arrays = HostArrays()  # tracemalloc does not count torch's memory
     stated = memory(lattice, 1, 3, "uint8", dtype)
     assert stated.image == image.nbytes
     tracemalloc.start()
@@ -89,3 +91,32 @@ def test_memory_is_what_blending_takes(dtype: str, monkeypatch: pytest.MonkeyPat
     finally:
         tracemalloc.stop()
     assert peak == pytest.approx(stated.total - stated.image, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["chunk", "global"])
+def test_the_lines_for_people(kind: LatticeKind) -> None:
+    """4 x 4 x 4 patches fill a box of the size of a stride times 4, less the overlap, exactly."""
+    size = SHAPE.stride * 4 - SHAPE.overlap
+    needed = Memory(image=10**9, output=3 * 10**9, slabs=5 * 10**8, patch=10**7)
+    patching = Patching(kind, SHAPE, SHAPE.overlap)
+    chunk, global_, better, memory_ = plan_lines(patching, size, Vec3(1, 1, 1), needed, "uint8")
+    used = {"chunk": "", "global": ""} | {kind: " (used here)"}
+    assert chunk.startswith(f"chunk lattice{used['chunk']}: 64 patches per task, ")
+    assert global_.startswith(f"global lattice{used['global']}: ")
+    utilization = size.product / (64 * SHAPE.output.product)
+    assert f"voxel utilization {utilization:.0%} (" in chunk
+    sizes = better_sizes(kind, size, SHAPE, SHAPE.overlap)
+    assert better == "nearby chunk sizes with a better utilization: " + ", ".join(
+        f"{list(other)} {cost.utilization:.0%}" for other, cost in sizes
+    )
+    assert memory_ == (
+        "memory of a task 4.51 GB: image 1.00 (uint8), output 3.00, slabs 0.50, patch 0.01; "
+        "each further task in flight 3.00"
+    )
+
+
+def test_if_no_size_is_better_the_lines_say_none() -> None:
+    one = Vec3(1, 1, 1)
+    patching = Patching("chunk", PatchShape(one, one, NONE), NONE)
+    lines = list(plan_lines(patching, Vec3(8, 8, 8), one, Memory(0, 0, 0, 0), "uint8"))
+    assert "nearby chunk sizes with a better utilization: none" in lines

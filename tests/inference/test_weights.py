@@ -1,3 +1,5 @@
+"""The weights of a patch's voxels, for each bump."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +22,7 @@ def test_weights_are_positive_symmetric_and_highest_in_the_middle(bump: str, siz
 
 
 def test_wu_is_the_documented_function() -> None:
-    """An independent computation, voxel by voxel, in double precision."""
+    """Computed independently, voxel by voxel, in double precision."""
     n = (3, 4, 5)
     raw = np.empty(n)
     for index in np.ndindex(*n):

@@ -157,8 +157,9 @@ def test_regions_of_a_volume(options: dict[str, Any], boxes: int) -> None:
 
 
 def test_without_a_volume_the_stop_and_both_indices_count() -> None:
-    """Named defect of the peer, without a volume: it overwrote --roi-stop, and ignored
-    --task-index-stop unless --task-index-start was given too."""
+    """Named defect of the peer: without a volume, it overwrote --roi-stop, and it ignored
+    --task-index-stop alone.
+    """
     options: dict[str, Any] = {"chunk_size": (10, 10, 10), "roi_stop": (100, 100, 100)}
     assert len(Grid(**options).boxes()) == 1000
     assert len(Grid(**options, task_index_stop=7).boxes()) == 7

@@ -1,3 +1,5 @@
+"""The operator `inference`: outputs of known nets, its options, and its errors."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -46,7 +48,7 @@ def identity(**options: Any) -> Inference:
 
 
 def infer(operator: Inference, image: Chunk, box: BoundingBox | None) -> Chunk:
-    """Run on what the operator says it needs of the image, for a task's box."""
+    """Run for a task's box, on the part of the image that the operator needs for it."""
     chunk = image if box is None else image.with_array(image.array, bounds=image.bbox)
     if box is not None:
         chunk = chunk.cutout(operator.context(box, image.bbox))
@@ -84,14 +86,14 @@ def test_identity_returns_its_input_for_any_patch_overlap_box_and_offset(
     result = infer(operator, image, box)
     assert result.bbox == box
     assert result.array.dtype == np.float32
-    # Patches that agree give their value to the last bit, however they were cut.
+    # Patches that agree give exactly their value, however the image was cut.
     assert np.array_equal(result.array[0], image.cutout(box).array / np.float32(255))
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 15), st.integers(1, 15), st.integers(-9, 9))
 def test_global_output_does_not_depend_on_the_cut(cut_y: int, cut_x: int, offset: int) -> None:
-    """Equal to the last bit, which takes the same patches, weighted alike and added in the same order."""
+    """Exactly equal: the same patches, with the same weights, are added in the same order."""
     image = noise((6, 16, 16), (offset, -offset, 3 * offset))
     operator = identity(lattice="global")
     whole = infer(operator, image, image.bbox).array
@@ -108,7 +110,7 @@ def test_without_a_box_the_overlap_is_cut_off(run_step: RunStep) -> None:
 @pytest.mark.parametrize(
     ("options", "cut"), [({"mask_output_chunk": True}, 0), ({"output_crop_margin": (3, 3, 3)}, 3)]
 )
-def test_what_is_cut_off_can_be_chosen(
+def test_the_margin_that_is_cut_off_can_be_chosen(
     run_step: RunStep, options: dict[str, Any], cut: int
 ) -> None:
     image = noise((10, 21, 23))
@@ -120,7 +122,7 @@ def test_what_is_cut_off_can_be_chosen(
 def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(
     run_step: RunStep,
 ) -> None:
-    """Named defect of the peer: an output patch smaller than the input patch, with a chunk mask, ended in NaN."""
+    """Named defect of the peer: an output patch smaller than the input patch, with a chunk mask, ended in NaN."""  # noqa: E501
     operator = identity(
         input_patch_size=(6, 12, 12), output_patch_size=(4, 8, 8), mask_output_chunk=True
     )
@@ -129,16 +131,16 @@ def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(
     assert np.isfinite(result.array).all()
 
 
-def test_blending_agrees_with_the_peers_weights_in_the_interior(tmp_path: Path) -> None:
-    """Independent computation: the normalised bump of the peer, summed over a full lattice of patches."""
+def test_blending_is_that_of_chunkflow_in_the_interior(tmp_path: Path) -> None:
+    """Computed independently, with chunkflow's normalised bump over a full lattice of patches."""
     size, overlap = Vec3(4, 8, 8), Vec3(2, 4, 4)
     model = tmp_path / "net.py"
     model.write_text(
         "import torch\n"
         "class Rim(torch.nn.Module):\n"
         "    def forward(self, x):\n"
-        "        ramp = torch.arange(x[0].numel(), dtype=torch.float32, device=x.device).reshape(x[0].shape)\n"
-        "        return x + ramp / ramp.max()\n"
+        "        ramp = torch.arange(x[0].numel(), dtype=torch.float32, device=x.device)\n"
+        "        return x + (ramp / ramp.max()).reshape(x[0].shape)\n"
         "def load_model(path):\n    return Rim()\n"
     )
     image = noise((10, 20, 20), dtype="float32")
@@ -178,22 +180,24 @@ def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
     """Named defect of the peer: the shortcut for zeros skipped inference, and nobody was told."""
     model = tmp_path / "net.py"
     model.write_text(
-        "class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): raise SystemError\n"
+        "class PatchInferencer:\n    def __init__(self, w, m): pass\n"
+        "    def __call__(self, p): raise SystemError\n"
     )
     operator = identity(framework="universal", convnet_model=str(model), num_output_channels=2)
     task = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8)))
     result = task.chunk("chunk")
     assert task.patches == 0
-    assert task.patches_skipped > 0, "which its record tells"
+    assert task.patches_skipped > 0, "the record of the task has it"
     assert result.array.shape == (2, 4, 8, 8)
     assert not result.array.any()
 
 
 def test_patches_of_zeros_give_zeros_wherever_the_image_is_cut(tmp_path: Path) -> None:
-    """The net adds 1, but not to a patch that is all zero: so with the global lattice the cut must not show."""
+    """The net adds 1, but not to patches of zeros, which are the same for every cut."""
     model = tmp_path / "net.py"
     model.write_text(
-        "class PatchInferencer:\n    def __init__(self, w, m): pass\n    def __call__(self, p): return p + 1\n"
+        "class PatchInferencer:\n    def __init__(self, w, m): pass\n"
+        "    def __call__(self, p): return p + 1\n"
     )
     image = noise((6, 24, 24))
     image.array[:, :14, 3:] = 0
@@ -217,7 +221,7 @@ def test_images_of_any_type_reach_the_net(run_step: RunStep, dtype: str) -> None
     )
 
 
-def test_context_of_a_second_net_ends_where_the_first_can_reach(
+def test_the_context_of_a_second_net_is_what_the_first_can_produce(
     tmp_path: Path, run_step: RunStep
 ) -> None:
     shapes = {
@@ -230,7 +234,7 @@ def test_context_of_a_second_net_ends_where_the_first_can_reach(
     save = {"op": "save-h5", "file_name": str(tmp_path / "in.h5"), "input_name": "chunk"}
     with Pipeline.parse({"operators": [{"op": "create-chunk"}, save]}).open() as chain:
         chain.steps[1][3](Task(values={"chunk": image}))
-    box = BoundingBox.parse("2-18_4-36_4-36")  # all that two such nets can reach
+    box = BoundingBox.parse("2-18_4-36_4-36")  # all that two such nets can produce
     task = Task(bbox=box)
     with Pipeline.parse(
         {"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}
@@ -279,7 +283,7 @@ def test_outputs_of_any_range_are_kept(run_step: RunStep) -> None:
 
 @pytest.mark.parametrize("framework", ["pytorch", "universal"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
-def test_infinite_outputs_are_the_largest_there_are_also_where_patches_overlap(
+def test_infinite_outputs_become_the_largest_value_also_where_patches_overlap(
     tmp_path: Path, run_step: RunStep, framework: str, dtype: str
 ) -> None:
     model = tmp_path / "net.py"
@@ -359,8 +363,9 @@ def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_
 def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: Path) -> None:
     """Named defect of the peer: test-time augmentation flipped the batch and channel axes, and undid them in the wrong order.
 
-    The net adds its patch's own y ramp. Undone rightly, the mean over the eight orientations of a ramp is the constant 0.5.
-    """
+    The net adds a ramp along y of its patch. The mean of the ramp over the eight orientations, each
+    undone correctly, is the constant 0.5.
+    """  # noqa: E501
     model = tmp_path / "net.py"
     model.write_text(
         "import torch\n"
@@ -391,7 +396,7 @@ def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: P
         ),
     ],
 )
-def test_models_that_do_not_work_say_why(
+def test_the_error_of_a_model_that_does_not_work_is_quoted(
     run_step: RunStep, tmp_path: Path, content: str, error: type[Exception], text: str
 ) -> None:
     model = tmp_path / "net.py"
@@ -400,7 +405,7 @@ def test_models_that_do_not_work_say_why(
         run_step(identity(framework="pytorch", convnet_model=str(model)), chunk=noise((6, 12, 12)))
 
 
-def test_absent_files_are_told(run_step: RunStep, tmp_path: Path) -> None:
+def test_missing_files_are_reported(run_step: RunStep, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.py does not exist"):
         run_step(
             identity(framework="pytorch", convnet_model="nowhere.py"), chunk=noise((6, 12, 12))
@@ -412,7 +417,7 @@ def test_absent_files_are_told(run_step: RunStep, tmp_path: Path) -> None:
         run_step(operator, chunk=noise((6, 12, 12)))
 
 
-def test_wrong_number_of_channels_is_told(run_step: RunStep) -> None:
+def test_a_wrong_number_of_channels_is_reported(run_step: RunStep) -> None:
     with pytest.raises(ChunkMismatch, match="has 2 channels, and the net takes 1"):
         run_step(identity(), chunk=noise((2, 6, 12, 12)))
 
@@ -423,7 +428,7 @@ def test_wrong_number_of_channels_is_told(run_step: RunStep) -> None:
         ({"output_patch_size": (4, 8, 7)}, "smaller by an even number"),
         ({"output_patch_size": (4, 10, 8)}, "smaller by an even number"),
         ({"output_patch_overlap": (4, 2, 2)}, "smaller than the output patch"),
-        ({"input_patch_size": (0, 8, 8)}, "from 1 on"),
+        ({"input_patch_size": (0, 8, 8)}, "at least 1"),
         ({"framework": "pytorch"}, "needs convnet_model"),
         ({"augment": True, "input_patch_size": (4, 8, 10)}, "as wide as it is high"),
     ],

@@ -1,4 +1,4 @@
-"""What of an image is computed: cut into boxes, or masked. The answer for a voxel must not depend on it."""
+"""Images cut into boxes, or masked: the output of a voxel must not depend on it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ import torch
 from torch import nn
 torch.manual_seed(0)
 InstantiatedModel = nn.Sequential(
-    nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ELU(), nn.Conv3d(4, 2, 3, padding=1), nn.Sigmoid()
+    nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ELU(),
+    nn.Conv3d(4, 2, 3, padding=1), nn.Sigmoid(),
 )
 """
 
@@ -44,7 +45,7 @@ def inference(**options: Any) -> Inference:
 
 
 def run(operator: Inference, image: Chunk, boxes: list[BoundingBox]) -> tuple[list[Chunk], Task]:
-    """The outputs for these boxes, with what the operator reads of the image for each, and the last task."""
+    """The outputs for these boxes, each from the part of the image that it needs; the last task."""
     results, task = [], Task()
     with operator.open(Run(needed_box=lambda box, bounds: box)) as step:
         for box in boxes:
@@ -72,7 +73,7 @@ def pieces(image: Chunk, size: Vec3) -> list[BoundingBox]:
     st.integers(-9, 9),
     st.sampled_from([1, 2, 5]),
 )
-def test_identity_of_floats_is_the_image_to_the_last_bit_however_it_is_cut(
+def test_identity_of_floats_is_exactly_the_image_however_it_is_cut(
     z: int, y: int, x: int, at: int, batch: int
 ) -> None:
     image = floats((9, 18, 20), (at, -at, 3 * at))
@@ -90,7 +91,7 @@ def test_identity_of_floats_is_the_image_to_the_last_bit_however_it_is_cut(
 def test_a_net_gives_the_same_bytes_however_the_image_is_cut(
     tmp_path_factory: Any, precision: str, z: int, y: int, x: int, batch: int, at: int
 ) -> None:
-    """To within one step, since the net's own sums may depend on the batch."""
+    """To within one step, since sums inside the net may depend on the batch."""
     model = tmp_path_factory.mktemp("net") / "net.py"
     model.write_text(CONVOLUTIONS)
     image = Chunk(
@@ -119,7 +120,7 @@ def test_a_net_gives_the_same_bytes_however_the_image_is_cut(
 
 @pytest.fixture
 def mask(volume: MakeVolume) -> Callable[..., str]:
-    """Make a mask of voxels 1 x 4 x 4 times the image's, set within `lit`, in the mask's own voxels; its path."""
+    """Make a mask with voxels 1 x 4 x 4 times those of the image, set in `lit`; its path."""
 
     def make(lit: tuple[slice, slice, slice], size: tuple[int, int, int] = (12, 6, 8)) -> str:
         array = np.zeros(size, np.uint8)
@@ -130,7 +131,7 @@ def mask(volume: MakeVolume) -> Callable[..., str]:
 
 
 def counting(tmp_path: Path) -> dict[str, Any]:
-    """Options of a net that writes down each patch that it is given, and doubles it, plus a ramp."""
+    """Options of a net that logs its patches, doubles them, and adds a ramp."""
     model = tmp_path / "net.py"
     model.write_text(
         "import numpy as np\n"
@@ -156,7 +157,7 @@ LIT = (slice(0, 12), slice(1, 5), slice(1, 6))
 @pytest.mark.parametrize("lattice", ["chunk", "global"])
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_masked_in_voxels_are_as_without_the_mask_and_patches_outside_are_not_run(
+def test_a_mask_does_not_change_the_voxels_in_it_and_other_patches_are_not_run(
     tmp_path: Path, mask: Callable[..., str], lattice: str, inverse: bool, batch: int
 ) -> None:
     path, options = mask(LIT), counting(tmp_path) | {"lattice": lattice, "batch_size": batch}
@@ -171,7 +172,7 @@ def test_masked_in_voxels_are_as_without_the_mask_and_patches_outside_are_not_ru
     fine[:, 4:20, 4:24] = True
     fine = ~fine if inverse else fine
     assert np.array_equal(found.array[0][fine], whole.array[0][fine])
-    # An independent count: patches whose 4 x 8 x 8 output holds a voxel of the mask.
+    # Counted independently: patches whose 4 x 8 x 8 output has a voxel of the mask.
     shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 8, 8), Vec3(1, 2, 2))
     placed = make_lattice(lattice, image.bbox, shape, image.bbox, Vec3(0, 0, 0))
     wanted = [
@@ -193,7 +194,7 @@ def test_masked_in_voxels_are_as_without_the_mask_and_patches_outside_are_not_ru
 
 
 def test_counts_add_up_over_zeros_and_masks(mask: Callable[..., str], run_step: Any) -> None:
-    """3 x 4 patches in a layer, without overlap: the mask takes the middle row, of which one patch is dark."""
+    """3 x 4 patches without overlap: the mask is set in the middle row, and one patch is dark."""
     path = mask((slice(None), slice(2, 4), slice(None)))
     image = floats((4, 24, 32))
     image.array[:, 8:16, 8:16] = 0
@@ -214,7 +215,7 @@ def test_counts_of_two_nets_of_a_chain_add_up(run_step: Any) -> None:
 
 
 @pytest.mark.parametrize(("inverse", "patches"), [(False, 0), (True, 4)])
-def test_outside_of_the_masks_volume_counts_as_zero(
+def test_the_mask_is_zero_outside_of_its_volume(
     mask: Callable[..., str], run_step: Any, inverse: bool, patches: int
 ) -> None:
     path = mask((slice(None), slice(None), slice(None)))
@@ -229,10 +230,10 @@ def test_outside_of_the_masks_volume_counts_as_zero(
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(3, 12), st.integers(5, 24), st.integers(5, 32), st.booleans())
-def test_with_the_global_lattice_the_cut_does_not_show_under_a_mask(
+def test_with_the_global_lattice_the_result_under_a_mask_does_not_depend_on_the_cut(
     volume: MakeVolume, z: int, y: int, x: int, inverse: bool
 ) -> None:
-    """Unlike the chunk's, its patches are the same ones for every cut; so are those that the mask leaves out."""
+    """Its patches are the same for every cut, and so are those that the mask excludes."""
     array = np.zeros((12, 6, 8), np.uint8)
     array[LIT] = 1
     path = str(volume(f"mask-{z}-{y}-{x}-{inverse}", array, voxel_size=(40, 32, 32)).path)

@@ -1,3 +1,5 @@
+"""The operator `setup-env`: box sizes, the volume and the pipeline that it makes, its errors."""
+
 from __future__ import annotations
 
 import itertools
@@ -18,7 +20,6 @@ from chunkflow_worker.cli.worker import cli as worker_cli
 from chunkflow_worker.config.options import click_options
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.inference.fit import block_size, fit_box
 from chunkflow_worker.inference.lattice import PatchShape, make_lattice
 from chunkflow_worker.operators.inference import Inference
 from chunkflow_worker.operators.setup_env import SetupEnv
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def chunkflow(*arguments: Any, **options: Any) -> str:
-    """Run `chunkflow [arguments] setup-env [options]`; what it printed."""
+    """Run `chunkflow [arguments] setup-env [options]`. Returns what it printed."""
     words = [*arguments, "setup-env"]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
@@ -70,20 +71,20 @@ def filled(folder: Path, **net: Any) -> Path:
     return file
 
 
-def test_it_works_where_the_peer_always_raised_a_type_error(folder: Path) -> None:
+def test_it_writes_the_info_file_and_the_pipeline(folder: Path) -> None:
     """Named defect of the peer: setup-env always raised a TypeError."""
     output = chunkflow(**SMALL)
     assert (folder / "out" / "info").exists()
     assert "wrote the info file of out, and pipeline.yaml" in output
 
 
-def test_the_flag_that_the_peer_gave_twice_means_channels() -> None:
+def test_the_flag_that_chunkflow_used_twice_means_channels() -> None:
     options = {o.name: o for o in click_options(SetupEnv) if isinstance(o, click.Option)}
     assert "-c" in options["channel_num"].opts
     assert options["crop_chunk_margin"].opts == ["--crop-chunk-margin"]
 
 
-def test_the_info_is_what_was_asked_for(folder: Path) -> None:
+def test_the_info_file_has_the_options(folder: Path) -> None:
     output = chunkflow(**SMALL, channel_num=3, dtype="uint8", voxel_size=(30, 7.5, 6))
     volume = CloudVolume(f"file://{folder}/out", progress=False)
     assert (volume.num_channels, volume.dtype, volume.layer_type, len(volume.info["scales"])) == (
@@ -138,7 +139,7 @@ def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("mip", [0, 1])
-def test_the_chain_it_writes_fills_its_volume(folder: Path, mip: int) -> None:
+def test_the_written_pipeline_fills_its_volume(folder: Path, mip: int) -> None:
     bounds = BoundingBox.parse("-4-56_10-310_20-520")
     options = {
         "voxel_size": (40, 4, 4),
@@ -163,7 +164,8 @@ def test_the_chain_it_writes_fills_its_volume(folder: Path, mip: int) -> None:
 
 
 def test_operators_that_follow_get_the_boxes(folder: Path) -> None:
-    words = "setup-env --volume-start 0 0 0 -s 16 64 64 -l out -z 8 32 32 -x 5 -r 0.001 create-chunk -s 4 4 4 save-npy -f n-"
+    job = "setup-env --volume-start 0 0 0 -s 16 64 64 -l out -z 8 32 32 -x 5 -r 0.001"
+    words = f"{job} create-chunk -s 4 4 4 save-npy -f n-"
     done = CliRunner().invoke(cli, words.split(), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert (folder / "out" / "info").exists()
@@ -176,10 +178,10 @@ def test_a_dry_run_only_prints(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_what_is_there_stays_unless_told_otherwise(folder: Path) -> None:
+def test_existing_files_are_replaced_only_with_overwrite_info(folder: Path) -> None:
     chunkflow(**SMALL)
     before = (folder / "pipeline.yaml").read_text()
-    with pytest.raises(ConfigError, match=r"pipeline\.yaml: is there already"):
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: exists already"):
         chunkflow(**SMALL, dtype="uint8")
     (folder / "pipeline.yaml").unlink()
     for change in (
@@ -189,8 +191,8 @@ def test_what_is_there_stays_unless_told_otherwise(folder: Path) -> None:
     ):
         with pytest.raises(ConfigError, match="another volume lies here already"):
             chunkflow(**(SMALL | change))
-    assert not (folder / "pipeline.yaml").exists(), "a chain for a volume that was not made"
-    chunkflow(**SMALL)  # the same volume is left alone
+    assert not (folder / "pipeline.yaml").exists(), "no pipeline for a volume that was not made"
+    chunkflow(**SMALL)  # the same volume is not an error
     assert (folder / "pipeline.yaml").read_text() == before
     chunkflow(**SMALL, dtype="uint8", overwrite_info=True)
     assert CloudVolume(f"file://{folder}/out", progress=False).dtype == "uint8"
@@ -199,30 +201,31 @@ def test_what_is_there_stays_unless_told_otherwise(folder: Path) -> None:
     )
 
 
-def test_the_printed_commands_are_ones_that_the_producer_takes(folder: Path) -> None:
+def test_the_producer_accepts_the_printed_commands(folder: Path) -> None:
     from producer.cli import cli as producer_cli
 
     output = chunkflow(**SMALL, queue_name="my-queue", visibility_timeout=90)
     assert "chunkflow-producer queue create my-queue --visibility 90" in output
     command = next(line.split()[1:] for line in output.splitlines() if "enqueue" in line)
     assert command[:3] == ["enqueue", "--queue", "my-queue"]
-    told = CliRunner().invoke(producer_cli, [*command, "--dry-run"], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    assert f"{len(list(SetupEnv(**SMALL).tasks()))} tasks" in told.output
+    done = CliRunner().invoke(producer_cli, [*command, "--dry-run"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert f"{len(list(SetupEnv(**SMALL).tasks()))} tasks" in done.output
     assert "queue create out --visibility 60" in chunkflow(**SMALL, overwrite_info=True), (
-        "the layer's name is the queue's"
+        "the queue has the name of the layer"
     )
 
 
 def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path) -> None:
     half, full = SetupEnv(**SMALL, dtype="float16"), SetupEnv(**SMALL)
+    size = Vec3(64, 64, 64)
     chunkflow(**SMALL, dtype="float16", thumbnail=False)
     assert CloudVolume(f"file://{folder}/out", progress=False).dtype == "float32"
     _, inference, save = yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"]
     assert inference["dtype"] == "float16"
     assert "create_thumbnail" not in save
     assert (
-        half._needed(Vec3(64, 64, 64)) - full._needed(Vec3(64, 64, 64))
+        half._sizing.bytes_needed(size) - full._sizing.bytes_needed(size)
         == 64**3 * (2 - 4 + (2 + 4) - 4) + 8 * 64 * 64 * 4
     )
 
@@ -232,7 +235,7 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
     [
         ({"volume_stop": (9, 9, 99)}, "give one of the two"),
         ({"volume_size": None}, "give one of the two"),
-        ({"volume_size": None, "volume_stop": (0, 5, 99)}, "each axis must grow"),
+        ({"volume_size": None, "volume_stop": (0, 5, 99)}, "the stop must be larger"),
         ({"volume_size": (1, 0, 1)}, "above 0"),
         ({"input_patch_size": (9, 32, 32)}, "even number"),
         (
@@ -246,12 +249,12 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
         ({"encoding": "compressed_segmentation"}, "only object ids"),
     ],
 )
-def test_mistakes_are_told(change: dict[str, Any], text: str) -> None:
+def test_options_that_do_not_fit_are_refused(change: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         SetupEnv(**(SMALL | change))
 
 
-def test_too_little_memory_is_told_with_what_would_do(folder: Path) -> None:
+def test_too_little_memory_is_refused_with_the_memory_that_suffices(folder: Path) -> None:
     with pytest.raises(
         ConfigError,
         match=r"max_ram_size: 1e-05 GB is too little: the smallest box, \[4, 32, 32\], takes",
@@ -264,7 +267,7 @@ def test_too_little_memory_is_told_with_what_would_do(folder: Path) -> None:
 @settings(max_examples=40)
 @given(st.data())
 def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
-    """Against trying all the patches' numbers, with memory as the plan of the operator `inference` states it."""
+    """Compared with all numbers of patches; memory is that of the operator `inference`."""
 
     def triple(low: Vec3, high: Vec3) -> Vec3:
         return Vec3(*(data.draw(st.integers(a, b)) for a, b in zip(low, high, strict=True)))
@@ -276,14 +279,27 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(["uint8", "float32"]))
     memory = data.draw(st.floats(1e-5, 3e-4))
     operator = SetupEnv(
-        volume_start=(0, 0, 0), volume_size=extent, layer_path="x", output_patch_size=output, input_patch_size=output + crop * 2,
-        output_patch_overlap=overlap, crop_chunk_margin=margin, max_mip=max_mip, channel_num=channels, dtype=dtype,
+        volume_start=(0, 0, 0),
+        volume_size=extent,
+        layer_path="x",
+        output_patch_size=output,
+        input_patch_size=output + crop * 2,
+        output_patch_overlap=overlap,
+        crop_chunk_margin=margin,
+        max_mip=max_mip,
+        channel_num=channels,
+        dtype=dtype,
         max_ram_size=memory,
-    )  # fmt: skip
+    )
     net = Inference(
-        framework="identity", input_patch_size=output + crop * 2, output_patch_size=output, output_patch_overlap=overlap,
-        output_crop_margin=margin, num_output_channels=channels, dtype=dtype,
-    )  # fmt: skip
+        framework="identity",
+        input_patch_size=output + crop * 2,
+        output_patch_size=output,
+        output_patch_overlap=overlap,
+        output_crop_margin=margin,
+        num_output_channels=channels,
+        dtype=dtype,
+    )
     shape, unit, spare = (
         PatchShape(output + crop * 2, output, overlap),
         Vec3(1, 2**max_mip, 2**max_mip),
@@ -303,7 +319,7 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
     best, best_score = None, (0.0, 0)
     for z, y, x in itertools.product(*axes):
         size, patches = Vec3(z[1], y[1], x[1]), Vec3(z[0], y[0], x[0])
-        # as wide as high, as far as the sizes along the two axes allow
+        # Boxes are as wide as high, as far as the sizes along the two axes allow.
         if not any(
             all(
                 n == max((s for _, s in axis if s <= side), default=axis[0][1])
@@ -331,24 +347,16 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
     assert net.task_bytes(found.size, "uint8") < memory * 1e9
 
 
-def test_a_real_job_uses_the_memory_that_it_is_given() -> None:
-    """The patches of a common net for affinities, and a petavoxel."""
-    job = SetupEnv(volume_start=(0, 0, 0), volume_size=(6000, 250000, 400000), layer_path="x", output_patch_size=(18, 192, 192),
-                   channel_num=3, max_ram_size=30)  # fmt: skip
+def test_a_real_job_uses_most_of_its_memory() -> None:
+    """A petavoxel, with the patches of a common net for affinities."""
+    job = SetupEnv(
+        volume_start=(0, 0, 0),
+        volume_size=(6000, 250000, 400000),
+        layer_path="x",
+        output_patch_size=(18, 192, 192),
+        channel_num=3,
+        max_ram_size=30,
+    )
     fit = job._fit
     assert fit.size % Vec3(1, 256, 256) == Vec3(0, 0, 0)
-    assert 0.6 * 30e9 < job._needed(fit.size) <= 27e9
-
-
-@given(st.tuples(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 3000)))
-def test_blocks_divide_their_box(size: tuple[int, int, int]) -> None:
-    block = block_size(Vec3(*size))
-    assert not any(Vec3(*size) % block)
-    for n, got, wish in zip(size, block, (32, 128, 128), strict=True):
-        others = [d for d in range(1, n + 1) if n % d == 0]
-        assert all(abs(np.log(got / wish)) <= abs(np.log(d / wish)) + 1e-9 for d in others)
-
-
-def test_nothing_fits_in_no_memory() -> None:
-    one = Vec3(1, 1, 1)
-    assert fit_box(PatchShape(one, one, one - 1), one - 1, one, one, 10, lambda size: 11) is None
+    assert 0.6 * 30e9 < job._sizing.bytes_needed(fit.size) <= 27e9

@@ -1,3 +1,5 @@
+"""The pages name only what exists, and the site builds."""
+
 from __future__ import annotations
 
 import os
@@ -6,8 +8,86 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+import pytest
+import yaml
+
 from chunkflow_worker.pipeline.catalog import operator_names
+from chunkflow_worker.pipeline.operator import find_operator
+from producer.cli import cli as producer
+from tests.support.commands import PAGES, PROGRAMS, command_lines, unknown, unknown_words
 from tests.support.paths import PLUGIN_PACKAGE, ROOT
+
+TUTORIALS = ROOT / "docs" / "tutorials"
+"""They are run, by test_tutorials.py."""
+
+OTHERS = {
+    "CONTRIBUTING.md": "e2e-docker --directory --repeats --seeds",
+    "docs/operators.md": "not-empty",
+    "docs/reliability.md": "no-record -exec -name -prune",
+    "docs/service.md": "nvidia-smi",
+    "deploy/README.md": """
+        chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu --build-arg
+        --detach --http-put-response-hop-limit --no-deps --no-recreate --profile --rm""",
+    "deploy/aws/README.md": """
+        delete-stack describe-cluster has-work no-progress nothing-finished --stack-name""",
+    "deploy/kubernetes/README.md": "-k --replicas",
+}
+"""Options, and words with a hyphen, that a page rightly names and that are not ours."""
+
+MADE = {"benchmarks/.envs"}
+"""Folders that a command makes."""
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def test_a_name_that_does_not_exist_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`load-precomputd`, `status --wach=1`, load-x, `file://out`, `save-*`, `-t`\n")
+    assert unknown_words(page) == {"load-precomputd", "--wach"}
+    page.write_text(
+        "`chunkflow-producer state`\n```bash\nchunkflow treshold \\\n  save-h5 -z 1 # x\n```\n"
+    )
+    wrong = [name for line in command_lines(page) for name in unknown(line)]
+    assert sorted(wrong) == ["cli state", "cli treshold", "save-h5 -z"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_operators_commands_and_options_that_a_page_names_exist(page: Path) -> None:
+    assert unknown_words(page) == set(OTHERS.get(name_of(page), "").split())
+    if TUTORIALS not in page.parents:
+        assert [name for line in command_lines(page) for name in unknown(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    folders = "chunkflow_worker|producer|tests|docs|deploy|benchmarks|examples"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+    assert [file for file in named if not (ROOT / file).exists() and file not in MADE] == []
+
+
+def test_pages_show_every_program_and_every_command_of_the_producer() -> None:
+    lines = [line for page in PAGES for line in command_lines(page)]
+    assert {line[0] for line in lines} == set(PROGRAMS)
+    shown = {" ".join(line[:2]) for line in lines}
+    context = click.Context(producer)
+    assert {f"chunkflow-producer {name}" for name in producer.list_commands(context)} <= shown
+
+
+def test_the_readme_shows_a_chain_in_yaml_that_is_valid() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    operators = yaml.safe_load(block)["operators"]
+    assert len(operators) == 3
+    for operator in operators:
+        find_operator(operator["op"]).model_validate(operator)
+
+
+def test_the_readme_names_targets_of_make_that_exist() -> None:
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"make ([a-z0-9-]+)", (ROOT / "README.md").read_text())
+    assert {"demo", "test"} <= set(named) <= set(targets)
 
 
 def test_generated_pages_follow_the_code() -> None:
@@ -16,35 +96,36 @@ def test_generated_pages_follow_the_code() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_readme_names_only_operators_and_commands_that_exist() -> None:
-    text = (ROOT / "README.md").read_text()
-    for command in ("make demo", "make test"):
-        assert command in text
-    listed = {n for n in operator_names() if f"`{n}`" in text or f"{n} " in text}
-    assert listed, "the README shows a chain"
-
-
-def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The pages of the site, by name, with the operators of a package that is installed beside."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     path = os.pathsep.join([str(PLUGIN_PACKAGE), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    pages = {
-        page.relative_to(tmp_path).as_posix(): page.read_text() for page in tmp_path.rglob("*.html")
+    return {
+        page.relative_to(folder).as_posix(): page.read_text() for page in folder.rglob("*.html")
     }
-    assert {f"operators/{name}.html" for name in [*operator_names(), "hold"]} <= pages.keys()
-    assert "Longest time to hold a task." in pages["operators/hold.html"]
+
+
+def test_the_site_has_a_page_for_each_operator(site: dict[str, str]) -> None:
+    assert {f"operators/{name}.html" for name in [*operator_names(), "hold"]} <= site.keys()
+    assert "Longest time to hold a task." in site["operators/hold.html"]
     for part in (
         "Coming from chunkflow 1.2.0",
         "are an error, not zeros",
         "without credentials",
         "--use-credential",
     ):
-        assert part in pages["operators/load-precomputed.html"]
-    for name, text in pages.items():
+        assert part in site["operators/load-precomputed.html"]
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: dict[str, str]) -> None:
+    for name, text in site.items():
         loaded = re.findall(
             r'<(?:script|img|iframe)[^>]* src="([^"]+)|<link[^>]* href="([^"]+)|url\(([^)]+)\)',
             text,

@@ -40,7 +40,9 @@ def modules_loaded(code: str, *arguments: str) -> set[str]:
     ],
 )
 def test_help_loads_nothing_heavy(line: str) -> None:
-    """Named defect of the peer: --help failed for want of a library that was not declared, and took over 3 s."""
+    """Named defect of the peer: --help failed for want of a library that was not declared, and
+    took over 3 s.
+    """
     command, *arguments = line.split()
     assert modules_loaded(COMMANDS[command], *arguments).isdisjoint(HEAVY)
 

@@ -1,4 +1,8 @@
-"""The tutorials are run as they stand: files are written, commands run in one shell, and what shall be printed is looked for."""
+"""Runs the tutorials exactly as they are written.
+
+Their files are written, their commands run in one shell, and the lines that they promise must
+appear in the output.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,11 @@ _BLOCK = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
-# Readers install from an index; here everything needed is installed already, and the tutorial's package goes into a folder.
-_PIP = '#!/bin/sh\nexec {python} -m pip "$@" --quiet --no-index --no-deps --no-build-isolation --target "$PWD/site"\n'
+# Readers install from an index. Here everything is already installed, and the tutorial's own
+# package goes into a folder.
+_PIP = """#!/bin/sh
+exec {python} -m pip "$@" --quiet --no-index --no-deps --no-build-isolation --target "$PWD/site"
+"""
 
 
 @dataclass(frozen=True)
@@ -45,25 +52,26 @@ def test_tutorial(name: str, tmp_path: Path) -> None:
     commands = []
     for i, block in enumerate(page):
         if block.file:
-            commands.append(
-                f"mkdir -p $(dirname {block.file})\ncat > {block.file} <<'END OF {i}'\n{block.text}END OF {i}\n"
-            )
+            commands.append(f"mkdir -p $(dirname {block.file})")
+            commands.append(f"cat > {block.file} <<'END OF {i}'\n{block.text}END OF {i}")
         elif block.language == "bash":
             commands.append(block.text)
     output = run("set -euo pipefail\n" + "\n".join(commands), tmp_path)
-    promised = [
-        line for block in page if block.language == "text" for line in block.text.splitlines()
-    ]
-    assert promised, "a tutorial shows what comes out"
+    texts = [block.text for block in page if block.language == "text"]
+    promised = [line for text in texts for line in text.splitlines()]
+    assert promised, "a tutorial shows some output"
     printed = [line.rstrip() for line in output.splitlines()]
     for line in promised:
         assert any(fnmatchcase(found, _pattern(line)) for found in printed), (
-            f"{line!r} is not in what was printed:\n{output}"
+            f"{line!r} is not in the output:\n{output}"
         )
 
 
 def run(script: str, folder: Path) -> str:
-    """Run a script in an empty folder; returns what it and its background processes printed, which end with it."""
+    """Run a script in an empty folder; return its output and that of its background processes.
+
+    Background processes are killed when the script ends.
+    """
     tools = folder.with_name(f"{folder.name}-tools")
     tools.mkdir()
     (tools / "pip").write_text(_PIP.format(python=sys.executable))
@@ -99,7 +107,7 @@ def run(script: str, folder: Path) -> str:
 
 
 def _pattern(line: str) -> str:
-    """`...` in a line stands for anything."""
+    """Return the pattern of a line, in which `...` stands for any text."""
     return re.sub(r"[\[?*]", lambda special: f"[{special[0]}]", line).replace("...", "*")
 
 

@@ -1,4 +1,4 @@
-"""ConvNets of known answer, as model files of the kind users bring."""
+"""A ConvNet with known output, in a model file like those of users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Sevens(nn.Module):
-    """Output channels: the input, its double, and 7; in training mode it would return zeros."""
+    """Output channels: the input, its double, and 7. In training mode it returns zeros."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Nets of random steps, and what tells whether a changed net gives the same answer."""
+"""Nets of random steps, and a check that a changed net gives the same output."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SIZE = Vec3(4, 8, 8)
 WIDTH = 3
 
 
-def settled(net: nn.Module) -> nn.Module:
-    """In evaluation mode, with batch norms of running statistics that matter."""
+def in_eval_mode(net: nn.Module) -> nn.Module:
+    """The net in evaluation mode, with batch norms that change their input."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm3d):
             if module.running_mean is not None and module.running_var is not None:
@@ -28,7 +28,7 @@ def settled(net: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def assert_same_answer(net: nn.Module, changed: nn.Module, batch: int = 2) -> None:
+def assert_same_output(net: nn.Module, changed: nn.Module, batch: int = 2) -> None:
     patches = torch.randn(batch, 1, *SIZE)
     expected = net(patches.clone())
     found = changed(patches.clone())
@@ -47,7 +47,7 @@ ACTIVATIONS = {
 
 
 class Recipe(nn.Module):
-    """A net of random steps. Each takes values made before and makes one more; the answer is the sum of all that are left."""
+    """A net of random steps. Each makes a value of earlier ones; the output is the last two."""
 
     def __init__(self, steps: list[dict[str, Any]]):
         super().__init__()
@@ -79,7 +79,7 @@ class Recipe(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         values = [self.first(x)]
         for i, step in enumerate(self.steps):
-            # Most steps take what was made last, as layers do; some reach back.
+            # Most steps take the last value, as layers do; some take an earlier one.
             a, b = values[-1 - step["back"] % len(values)], values[-1 - step["other"] % len(values)]
             kind = step["kind"]
             if kind == "add":

@@ -24,9 +24,9 @@ from chunkflow_worker.job.sqs import Queue, find_queue
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume
 from producer.cli import main as run_producer
-from tests.support.commands import run_command
 from tests.support.forked import AnyWorker, ForkedWorker
 from tests.support.paths import PLUGIN_PACKAGE
+from tests.support.run_command import run_command
 
 BLOCK = Vec3(16, 64, 64)
 

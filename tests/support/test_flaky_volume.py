@@ -1,4 +1,4 @@
-"""A failed read or write costs its task an attempt; the next attempt leaves the right bytes."""
+"""A failed read or write costs an attempt; the next one leaves the bytes of a calm run."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     "failing", [{"reads": [1]}, {"writes": [1]}, {"writes": [1], "halfway": False}]
 )
 def test_a_second_attempt_gives_the_bytes_of_a_calm_run(rig: Rig, failing: dict[str, Any]) -> None:
-    rig.handler().handle(Delivery(MESSAGE, "id-1"))
+    rig.handler().handle(Delivery(MESSAGE, "id-1", 1))
     calm = rig.blocks()
     assert len(calm) == 8
     for file in (rig.folder / "out").glob("*/*_*_*"):
@@ -80,11 +80,11 @@ def test_a_second_attempt_gives_the_bytes_of_a_calm_run(rig: Rig, failing: dict[
 
     handler = rig.handler(**failing)
     with pytest.raises(StorageUnavailable, match="made to fail at"):
-        handler.handle(Delivery(MESSAGE, "id-2"))
+        handler.handle(Delivery(MESSAGE, "id-2", 1))
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.final) == ("failed", False)
-    handler.handle(Delivery(MESSAGE, "id-2", receives=2))
+    handler.handle(Delivery(MESSAGE, "id-2", 2))
     assert rig.blocks() == calm
     record = handler.ledger.read(BOX)
     assert record is not None
@@ -96,7 +96,7 @@ def test_a_second_attempt_gives_the_bytes_of_a_calm_run(rig: Rig, failing: dict[
 
 def test_a_patient_worker_spends_no_attempt_on_a_single_failure(rig: Rig) -> None:
     handler = rig.handler(patient=True, writes=[1])
-    handler.handle(Delivery(MESSAGE, "id-1"))
+    handler.handle(Delivery(MESSAGE, "id-1", 1))
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.attempts, record.bytes_written) == ("done", 1, BOX.voxels)
@@ -104,9 +104,9 @@ def test_a_patient_worker_spends_no_attempt_on_a_single_failure(rig: Rig) -> Non
 
 def test_a_box_that_always_fails_is_recorded_as_its_own_fault(rig: Rig) -> None:
     handler = rig.handler(patient=True, reads=range(100))
-    for receives in (1, 2, 3):
+    for attempt in (1, 2, 3):
         with pytest.raises(StorageUnavailable):
-            handler.handle(Delivery(MESSAGE, "id-1", receives))
+            handler.handle(Delivery(MESSAGE, "id-1", attempt))
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.attempts, record.final) == ("failed", 3, True)

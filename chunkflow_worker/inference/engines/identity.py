@@ -1,4 +1,4 @@
-"""The identity engine, for trying chains and for tests."""
+"""The identity engine: returns its input, to try a chain and for tests."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.inference.engine import HostEngine
+from chunkflow_worker.inference.engine import EngineClass, EngineSpec
+from chunkflow_worker.inference.host_engine import HostEngine
+
+FRAMEWORKS = {"identity": "returns its input, to try a chain"}
+NEEDS_MODEL = False
 
 
 class IdentityEngine(HostEngine):
-    """Returns the middle of the input patch, repeated over the output channels.
+    """Returns the middle of the input patch; its channels are repeated for the output's.
 
-    With torch installed its patches are blended by torch on the CPU, at about twice numpy's speed.
+    If torch is installed, torch blends the patches on the CPU, about twice as fast as numpy.
     """
 
-    def __init__(self, channels: int, crop: Vec3):
-        super().__init__(channels)
-        self._crop = crop
+    def __init__(self, spec: EngineSpec):
+        super().__init__(spec.channels)
+        self._crop = (spec.input_size - spec.output_size) // 2
         if find_spec("torch"):
             from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 
@@ -26,8 +29,11 @@ class IdentityEngine(HostEngine):
 
     def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
         z, y, x = (slice(c, -c or None) for c in self._crop)
-        inputs = (self.arrays.unit_range(patch[:, z, y, x]) for patch in patches)
+        inputs = [self.arrays.unit_range(patch[:, z, y, x]) for patch in patches]
         return [
             self.arrays.channels(patch, [c % len(patch) for c in range(self.channels)])
             for patch in inputs
         ]
+
+
+ENGINE: EngineClass = IdentityEngine

@@ -1,4 +1,4 @@
-"""The universal engine: a Python file of the user's whose class does everything for one patch."""
+"""The universal engine: a user's Python file, whose class does everything for one patch."""
 
 from __future__ import annotations
 
@@ -10,38 +10,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.errors import ModelError
-from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.inference.engine import HostEngine, checked
+from chunkflow_worker.inference.engine import EngineClass, EngineSpec
 from chunkflow_worker.inference.host_arrays import unit_range
+from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.model_file import load_source
+from chunkflow_worker.inference.net_shapes import checked_output
+
+FRAMEWORKS = {"universal": "the class PatchInferencer of a Python file"}
 
 
 class UniversalEngine(HostEngine):
-    """Calls ``PatchInferencer(weight_path, output_patch_mask)`` of the model file with one patch, nczyx, at a time.
+    """Calls ``PatchInferencer(weight_path, output_patch_mask)`` of the model file.
 
-    It returns the output patch, nczyx, already multiplied by the mask it was built with. Ours is all ones, since the
-    blending weights the patch itself. Its `compute_device`, where it has one, names the device.
+    It is called with one patch, nczyx, at a time, and returns the output patch, nczyx, multiplied
+    by the mask. The mask is all ones here, since blending multiplies by the weights itself. If it
+    has an attribute `compute_device`, that is the name of the device.
     """
 
-    def __init__(self, model_path: str, weight_path: str | None, channels: int, output_size: Vec3):
-        super().__init__(channels)
-        source = load_source(model_path)
+    def __init__(self, spec: EngineSpec):
+        super().__init__(spec.channels)
+        self._spec, path = spec, spec.model_path
+        source = load_source(path)
         if not hasattr(source, "PatchInferencer"):
-            raise ModelError(f"{model_path} does not define the class PatchInferencer")
+            raise ModelError(f"{path} does not define the class PatchInferencer")
+        mask = np.ones(spec.output_size, np.float32)
         try:
-            self._inferencer = source.PatchInferencer(weight_path, np.ones(output_size, np.float32))
+            self._inferencer = source.PatchInferencer(spec.weight_path, mask)
         except Exception as error:
             raise ModelError(
-                f"PatchInferencer of {model_path} can't be built: {type(error).__name__}: {error}"
+                f"PatchInferencer of {path} can't be built: {type(error).__name__}: {error}"
             ) from error
-        with suppress(Exception):  # as where it names a GPU that is not there
+        with suppress(Exception):  # some files ask for the name of a GPU, which raises without one
             self.device = str(self._inferencer.compute_device)
-        self._output_size = output_size
 
     def predict(self, patches: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
-        # A copy, which it may change: what is a float already lies in the image itself.
-        outputs = (self._inferencer(np.array(unit_range(patch)[np.newaxis])) for patch in patches)
-        return [
-            checked(output, self.channels, self._output_size, "PatchInferencer")[0]
-            for output in outputs
-        ]
+        return [self._run(patch) for patch in patches]
+
+    def _run(self, patch: NDArray[Any]) -> NDArray[np.float32]:
+        # Copied, because the file may change its input, and a float patch is a view of the image.
+        batch = np.array(unit_range(patch)[np.newaxis])
+        outputs = checked_output(self._inferencer(batch), self._spec, "PatchInferencer")
+        output: NDArray[np.float32] = outputs[0]
+        return output
+
+
+ENGINE: EngineClass = UniversalEngine

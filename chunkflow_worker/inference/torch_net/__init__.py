@@ -1,0 +1,14 @@
+"""How is a net of PyTorch loaded, made fast, and run on a device?
+
+load.py            a net from a Python file, TorchScript or torch.export, and its weights
+prepare.py         all that follows, put together: the net as it will run on its device
+trial.py           a batch of noise, to check that a changed net gives the same output
+precision.py       which number types a device computes fast
+streamline.py      batch norms folded into convolutions; memory reused
+layout.py          the order of axes in memory
+sections.py        layers that do not look along z, computed in 2D
+width.py           channels added to fill matrix instructions
+acceleration.py    torch.compile and CUDA graphs
+forward.py         one batch through the net, with pre_process and post_process
+arrays.py          blending on the net's device
+"""

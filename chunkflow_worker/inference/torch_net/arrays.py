@@ -1,4 +1,4 @@
-"""Blending on the device of a PyTorch net: the CPU or a GPU."""
+"""`TorchArrays`: patches blended on the device of a PyTorch net, a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _FLOAT16_MAX = float(np.finfo(np.float16).max)
 class TorchArrays:
     """`Arrays` as tensors of one device.
 
-    On a GPU everything runs behind the caller's back; a finished slab is converted there, travels through pinned memory on a
-    stream of its own, and is written to the result by a thread of its own, while the next patches are computed.
+    GPUs work asynchronously. A finished slab is converted on the GPU, copied through pinned memory
+    on its own stream, and written to the result by another thread, while the next patches are
+    computed.
     """
 
     def __init__(self, device: Any):
@@ -33,12 +34,12 @@ class TorchArrays:
     def put(self, array: NDArray[Any]) -> Any:
         native = np.asarray(array, array.dtype.newbyteorder("="))
         if min(native.strides, default=0) < 0 or not native.flags.writeable:
-            native = native.copy()
-        with self.guarded():
+            native = native.copy()  # torch accepts neither
+        with self._guarded():
             return self._torch.from_numpy(native).to(self._device)
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
-        with self.guarded():
+        with self._guarded():
             return self._torch.zeros(shape, dtype=self._torch.float32, device=self._device)
 
     def unit_range(self, array: Any) -> Any:
@@ -50,18 +51,17 @@ class TorchArrays:
         return array.expand(len(which), -1, -1, -1) if len(array) == 1 else array[which]
 
     def share(self, result: NDArray[Any]) -> Any | None:
-        return (
-            self._torch.from_numpy(result)
-            if result.dtype == np.float32 and not self._is_gpu
-            else None
-        )
+        if self._is_gpu or result.dtype != np.float32:
+            return None
+        return self._torch.from_numpy(result)
 
     def place(self, values: Any, mean: Any) -> None:
         mean.copy_(values)
 
     def blend(self, mean: Any, total: Any, values: Any | None, weights: Any) -> None:
         total.add_(weights)
-        mean.lerp_(mean.new_zeros(1).expand_as(mean) if values is None else values, weights / total)
+        target = mean.new_zeros(1).expand_as(mean) if values is None else values
+        mean.lerp_(target, weights / total)
 
     def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
         torch = self._torch
@@ -70,7 +70,7 @@ class TorchArrays:
                 for c in range(slab.shape[0]):
                     out[c, z] = self._converted(slab[c, z], out.dtype).numpy()
             return lambda: None
-        with self.guarded():
+        with self._guarded():
             converted = self._converted(slab, out.dtype).contiguous()
             pinned = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
         self._outward.wait_stream(torch.cuda.current_stream(self._device))
@@ -81,14 +81,12 @@ class TorchArrays:
 
         def write() -> None:
             sent.synchronize()
-            torch.from_numpy(out).copy_(
-                pinned
-            )  # by several threads, which numpy's copying does not have
+            torch.from_numpy(out).copy_(pinned)  # torch copies with several threads, numpy with one
 
         return self._writer.submit(write).result
 
     def _converted(self, array: Any, dtype: np.dtype[Any]) -> Any:
-        """As `chunk.convert` does, on the device."""
+        """A copy of the array, converted as `chunk.convert` does, on the device."""
         torch = self._torch
         if dtype == np.uint8:
             return array.mul(255).round_().nan_to_num_(0, 255, 0).clamp_(0, 255).to(torch.uint8)
@@ -96,19 +94,18 @@ class TorchArrays:
             return array.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).to(torch.float16)
         return array.clone()
 
-    def guarded(self) -> AbstractContextManager[None]:
+    def _guarded(self) -> AbstractContextManager[None]:
         return memory_guard(self._torch)
 
 
 @contextmanager
 def memory_guard(torch: Any) -> Iterator[None]:
-    """Turn what torch raises for want of memory, on any device, into OutOfMemory."""
+    """Raise OutOfMemory in place of the errors of torch about memory, on any device."""
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
-            error
-        ):
+        on_cpu = "can't allocate memory" in str(error)
+        if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

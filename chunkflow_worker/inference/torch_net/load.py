@@ -1,4 +1,4 @@
-"""Loading a PyTorch net: from a Python model file, TorchScript or torch.export."""
+"""`load_net`: a net of PyTorch from a Python file, TorchScript or torch.export."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.inference.model_file import load_source
 
-# Characters of what a library says went wrong.
+# Characters that are quoted from the error of a library.
 _LONGEST = 500
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net on the CPU in evaluation mode, and what its model file says about it.
+    """A net on the CPU, in evaluation mode, and what its file says about it.
 
-    module: callable with a float tensor nczyx. batch: the only batch size that it takes; None for any.
-    pre_process: ndarray nczyx -> net input. post_process: net output -> tensor nczyx.
-    editable: its graph may be rewritten for speed; exported programs are taken as they are.
+    module: callable with a float tensor nczyx.
+    pre_process: makes the net's input of an ndarray nczyx.
+    post_process: makes a tensor nczyx of the net's output.
+    batch: the only batch size that the net takes; None for any.
+    editable: whether its graph may be changed for speed; exported programs are not changed.
     """
 
     module: Any
@@ -35,21 +37,24 @@ class Net:
 
 
 def load_net(model_path: str, weight_path: str | None, trust_weights: bool = False) -> Net:
-    """Load a net.
+    """Load a net and its weights.
 
-    model_path: a Python file that defines ``load_model(weight_path) -> torch.nn.Module``, or holds a module
-        ``InstantiatedModel`` into which the weights are loaded, and may define ``pre_process`` and ``post_process``; or a file
-        of ``torch.jit.save`` or ``torch.export.save``, which holds its weights.
-    trust_weights: let the weights' file run code, as old pickles of whole objects need.
-    Raises ConfigError for what is absent, ModelError for what does not load.
+    model_path: one of
+        - a Python file that defines ``load_model(weight_path) -> torch.nn.Module``
+        - a Python file with a module ``InstantiatedModel``, into which the weights are loaded
+        - a file of ``torch.jit.save`` or ``torch.export.save``, which holds its weights
+        A Python file may also define ``pre_process`` and ``post_process``.
+    trust_weights: let the file with the weights run code, which pickles of whole objects need.
+
+    Raises ConfigError if a file does not exist, and ModelError if it does not load.
     """
     for name, path in (("convnet_model", model_path), ("convnet_weight_path", weight_path)):
         if path is not None and not Path(path).exists():
             raise ConfigError.one(
-                "inference",
+                "net",
                 name,
                 f"{path} does not exist",
-                "give the path of a file that this machine has",
+                "give the path of a file on this machine",
             )
     try:
         if not zipfile.is_zipfile(model_path):
@@ -59,16 +64,13 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
                 f"{model_path} holds its weights itself: leave out convnet_weight_path"
             )
         members = zipfile.ZipFile(model_path).namelist()
-        return (
-            _from_script(model_path)
-            if any("/code/" in name for name in members)
-            else _from_export(model_path)
-        )
+        is_script = any("/code/" in name for name in members)
+        return _from_script(model_path) if is_script else _from_export(model_path)
     except (ModelError, ConfigError):
         raise
     except Exception as error:
         used = f"{model_path} with {weight_path}" if weight_path else model_path
-        raise ModelError(f"loading {used} fails: {_told(error)}") from error
+        raise ModelError(f"loading {used} fails: {_one_line(error)}") from error
 
 
 def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) -> Net:
@@ -86,19 +88,18 @@ def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) 
         )
     if not isinstance(net, torch.nn.Module):
         raise ModelError(f"{model_path} gives a {type(net).__name__}, not a torch.nn.Module")
-    editable = not isinstance(net, torch.jit.ScriptModule)
     return Net(
         net.eval(),
         getattr(source, "pre_process", None),
         getattr(source, "post_process", None),
-        editable=editable,
+        editable=not isinstance(net, torch.jit.ScriptModule),
     )
 
 
 def _from_script(model_path: str) -> Net:
     torch = needs("torch", extra="torch")
     with warnings.catch_warnings():
-        # torch announces that it will drop TorchScript; until then these files run.
+        # torch plans to drop TorchScript; these files run until then.
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
         return Net(torch.jit.load(model_path, map_location="cpu").eval())
 
@@ -115,6 +116,7 @@ def _from_export(model_path: str) -> Net:
 
 
 def _weights(path: str, trusted: bool) -> Any:
+    """The content of a file of torch.save. Raises ModelError."""
     torch = needs("torch", extra="torch")
     try:
         return torch.load(path, map_location="cpu", weights_only=not trusted)
@@ -122,30 +124,33 @@ def _weights(path: str, trusted: bool) -> Any:
         refused = isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower()
         if trusted or not refused or not _is_saved(path):
             raise ModelError(
-                f"loading weights from {path} fails: {_told(error)}; give a file of torch.save"
+                f"loading weights from {path} fails: {_one_line(error)}; give a file of torch.save"
             ) from error
         raise ModelError(
-            f"{path} holds more than tensors, and loading it could run code: save the net's state_dict() instead, or give "
-            "--trust-weights if you trust the file"
+            f"{path} holds more than tensors, and loading it could run code: "
+            "save the net's state_dict() instead, or give --trust-weights if you trust the file"
         ) from error
 
 
 def _is_saved(path: str) -> bool:
-    """Whether a file begins as those of torch.save do: as a zip archive or, in the old format, as a pickle."""
+    """Whether a file begins like those of torch.save: a zip archive or, in older ones, a pickle."""
     with Path(path).open("rb") as file:
         return file.read(2).startswith((b"PK", b"\x80"))
 
 
-def _told(error: Exception) -> str:
-    """What a library says went wrong, in a line."""
-    text = " ".join(str(error).split()) or (
-        "a file is empty, or ends too early" if isinstance(error, EOFError) else ""
-    )
+def _one_line(error: Exception) -> str:
+    """Type and text of a library's error, in one line."""
+    text = " ".join(str(error).split())
+    if not text and isinstance(error, EOFError):
+        text = "a file is empty, or ends too early"
     return f"{type(error).__name__}: {text[:_LONGEST]}"
 
 
 def _state(saved: Any) -> Any:
-    """The state dict in what was saved: itself, or an entry of a checkpoint; without the prefix of DataParallel."""
+    """The state dict in what was saved: the whole of it, or an entry of a checkpoint.
+
+    Keys lose the prefix that DataParallel adds.
+    """
     if isinstance(saved, dict):
         saved = next(
             (saved[key] for key in ("state_dict", "model_state_dict") if key in saved), saved

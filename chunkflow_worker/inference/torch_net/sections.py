@@ -1,6 +1,7 @@
-"""Layers that do not look along z, run in 2D: section by section, which are a view where channels lie last.
+"""`in_sections`: layers that do not look along z, computed in 2D, section by section.
 
-Kernels for two dimensions are the better kept ones, above all those that resize and pool.
+Libraries have better kernels for two dimensions than for three, most of all for resizing and
+pooling. In the channels-last layout, the sections of a patch are a view.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ torch: Any = needs("torch", extra="torch")
 functional = torch.nn.functional
 
 Flat = Callable[[Any, Any], Any]
-"""What a layer, the first argument, does to sections, ncyx with channels last."""
+"""Applies a layer, the first argument, to sections: ncyx with channels last."""
 
 _FLAT_MODES = {"trilinear": "bilinear"}
 
 
 def in_sections(net: Any) -> Any:
-    """Replace layers that do not look along z, in place; what the net computes stays the same, to rounding.
+    """Replace layers that do not look along z, in place. The output stays the same, to rounding.
 
-    They take the 2D way when their input, nczyx, has its channels last, and their own otherwise.
+    They compute in 2D if their input, nczyx, has its channels last, and in 3D otherwise.
     """
     for path, layer in list(net.named_modules()):
-        flat = None if layer._forward_hooks or layer._forward_pre_hooks else _flat_form(layer)
+        hooked = layer._forward_hooks or layer._forward_pre_hooks
+        flat = None if hooked else _flat_form(layer)
         if path and flat is not None:
             parent, _, name = path.rpartition(".")
             setattr(net.get_submodule(parent), name, Sectionwise(layer, flat))
@@ -38,18 +40,19 @@ def in_sections(net: Any) -> Any:
 
 
 class Sectionwise(torch.nn.Module):  # type: ignore[misc]
-    """`flat` is given the layer, so that a copy of this module uses the copy of its layer."""
+    """A layer that computes section by section.
+
+    `flat` gets the layer as an argument, so that a copy of this module uses the copied layer.
+    """
 
     def __init__(self, layer: Any, flat: Flat):
         super().__init__()
         self.layer, self._flat = layer, flat
 
     def forward(self, x: Any) -> Any:
-        return (
-            _by_section(x, lambda part: self._flat(self.layer, part))
-            if _has_sections(x)
-            else self.layer(x)
-        )
+        if not _has_sections(x):
+            return self.layer(x)
+        return _by_section(x, lambda sections: self._flat(self.layer, sections))
 
 
 def _has_sections(x: Any) -> bool:
@@ -57,20 +60,17 @@ def _has_sections(x: Any) -> bool:
 
 
 def _by_section(x: Any, work: Callable[[Any], Any]) -> Any:
-    return (
-        work(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
-    )
+    """Apply `work` to the sections of x, nczyx, as a batch ncyx."""
+    sections = work(x.transpose(1, 2).flatten(0, 1))
+    return sections.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
 def _flat_form(layer: Any) -> Flat | None:
-    """The layer in 2D; None when it looks along z."""
+    """The layer in 2D; None if it looks along z."""
     nn, kind = torch.nn, type(layer)
     if kind is nn.Upsample:
-        return (
-            _upsample
-            if layer.scale_factor is not None and _along_z(layer.scale_factor) == 1
-            else None
-        )
+        factor = layer.scale_factor
+        return _upsample if factor is not None and _along_z(factor) == 1 else None
     if kind not in (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d):
         return None
     padding = 0 if isinstance(layer.padding, str) else _along_z(layer.padding)
@@ -90,25 +90,19 @@ def _convolve(layer: Any, sections: Any) -> Any:
 
 
 def _max_pool(layer: Any, sections: Any) -> Any:
-    sizes = [
-        _within(size) for size in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    ]
-    return functional.max_pool2d(sections, *sizes, ceil_mode=layer.ceil_mode)
+    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return functional.max_pool2d(sections, *map(_within, sizes), ceil_mode=layer.ceil_mode)
 
 
 def _average_pool(layer: Any, sections: Any) -> Any:
-    sizes = [_within(size) for size in (layer.kernel_size, layer.stride, layer.padding)]
-    return functional.avg_pool2d(
-        sections, *sizes, layer.ceil_mode, layer.count_include_pad, layer.divisor_override
-    )
+    sizes = (layer.kernel_size, layer.stride, layer.padding)
+    rest = (layer.ceil_mode, layer.count_include_pad, layer.divisor_override)
+    return functional.avg_pool2d(sections, *map(_within, sizes), *rest)
 
 
 def _upsample(layer: Any, sections: Any) -> Any:
-    rest = (
-        _FLAT_MODES.get(layer.mode, layer.mode),
-        layer.align_corners,
-        layer.recompute_scale_factor,
-    )
+    mode = _FLAT_MODES.get(layer.mode, layer.mode)
+    rest = (mode, layer.align_corners, layer.recompute_scale_factor)
     return functional.interpolate(sections, None, _within(layer.scale_factor), *rest)
 
 
@@ -121,21 +115,24 @@ def _interpolate(
     *rest: Any,
     **named: Any,
 ) -> Any:
-    """torch.nn.functional.interpolate, in sections when their number stays."""
+    """torch.nn.functional.interpolate, in 2D if the number of sections stays the same."""
     asked, same = (scale_factor, 1) if size is None else (size, x.shape[2])
     if not _has_sections(x) or _along_z(asked) != same:
         return functional.interpolate(x, size, scale_factor, mode, align_corners, *rest, **named)
     sizes = [None if value is None else _within(value) for value in (size, scale_factor)]
     flat_mode = _FLAT_MODES.get(mode, mode)
-    return _by_section(
-        x,
-        lambda part: functional.interpolate(part, *sizes, flat_mode, align_corners, *rest, **named),
-    )
+
+    def resize(sections: Any) -> Any:
+        return functional.interpolate(sections, *sizes, flat_mode, align_corners, *rest, **named)
+
+    return _by_section(x, resize)
 
 
 def _along_z(size: Any) -> Any:
+    """The part of a layer's size, which is one number or one per axis, along z."""
     return size if isinstance(size, int | float) else size[0]
 
 
 def _within(size: Any) -> Any:
+    """The part along y and x."""
     return size if isinstance(size, int | float) else tuple(size[1:])

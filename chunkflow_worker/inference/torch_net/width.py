@@ -1,7 +1,7 @@
-"""Nets as wide as matrix instructions are: channels that hold nothing fill their numbers up to a multiple.
+"""`widened`: unused channels added to a net, so that it fills matrix instructions.
 
-Tensor cores take 8 channels at a time, AMX 16; a net of 28 makes libraries copy each input into a wider one, or take
-slower ways.
+Tensor cores take 8 channels at a time, AMX 16. With 28 channels, libraries copy each input into a
+wider one, or use slower kernels.
 """
 
 from __future__ import annotations
@@ -13,50 +13,37 @@ from itertools import accumulate
 from typing import Any
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.inference.torch_net.speed import add_into
+from chunkflow_worker.inference.torch_net.streamline import add_into
 
 torch: Any = needs("torch", extra="torch")
 shape_prop: Any = needs("torch.fx.passes.shape_prop", extra="torch")
 nn, functional = torch.nn, torch.nn.functional
 
-# What treats each channel by itself, and alike: it may have channels more.
+# Modules and functions that treat all channels alike and apart, so that more channels do no harm.
+# fmt: off
 _MODULES = (
-    *(
-        nn.ELU,
-        nn.ReLU,
-        nn.LeakyReLU,
-        nn.SiLU,
-        nn.GELU,
-        nn.Sigmoid,
-        nn.Tanh,
-        nn.Identity,
-        nn.Dropout,
-        nn.Dropout3d,
-    ),
-    *(nn.MaxPool3d, nn.AvgPool3d, nn.Upsample),
+    nn.ELU, nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh,
+    nn.Identity, nn.Dropout, nn.Dropout3d,
+    nn.MaxPool3d, nn.AvgPool3d, nn.Upsample,
 )
 _FUNCTIONS = (
-    *(
-        operator.add,
-        operator.mul,
-        torch.add,
-        torch.mul,
-        add_into,
-        torch.relu,
-        torch.sigmoid,
-        torch.tanh,
-    ),
-    *(functional.elu, functional.relu, functional.leaky_relu, functional.silu, functional.gelu),
-    *(functional.interpolate, functional.max_pool3d, functional.avg_pool3d, functional.dropout),
+    operator.add, operator.mul, torch.add, torch.mul, add_into,
+    torch.relu, torch.sigmoid, torch.tanh,
+    functional.elu, functional.relu, functional.leaky_relu, functional.silu, functional.gelu,
+    functional.interpolate, functional.max_pool3d, functional.avg_pool3d, functional.dropout,
 )
+# fmt: on
 _CONVOLUTIONS = (nn.Conv3d, nn.ConvTranspose3d)
 
 
 def widened(graphed: Any, trial: Any, multiple: int) -> Any:
-    """A copy of a net whose convolutions give a multiple of channels, of which the added ones mean nothing.
+    """A copy of a net whose convolutions return a multiple of channels; the added ones are unused.
 
-    graphed: torch.fx.GraphModule. trial: an input for it, nczyx. Outputs of the net, and what meets an operation that is not
-    known here, keep their channels.
+    graphed: torch.fx.GraphModule.
+    trial: an input for it, nczyx.
+    multiple: what numbers of channels become multiples of.
+
+    The outputs of the net keep their channels. So do values that meet an operation not known here.
     """
     copied = deepcopy(graphed)
     shape_prop.ShapeProp(copied).propagate(trial.clone())
@@ -68,16 +55,17 @@ def widened(graphed: Any, trial: Any, multiple: int) -> Any:
 
 
 class _Plan:
-    """Which values of the graph have how many channels, and at which positions their own ones lie.
+    """How many channels each value of the graph gets, and at which positions its own ones are.
 
-    Values that an operation ties to each other, as a sum does, form a class: they have their channels at the same places.
+    Some operations tie values to each other: the two inputs of a sum must have their channels at
+    the same positions. Such values form a class.
     """
 
     def __init__(self, graphed: Any, multiple: int):
         nodes = list(graphed.graph.nodes)
         self._modules, self._multiple = dict(graphed.named_modules()), multiple
         self._calls = Counter(node.target for node in nodes if node.op == "call_module")
-        self._above: dict[Any, Any] = {}
+        self._above: dict[Any, Any] = {}  # leads from a value to the one that stands for its class
         fixed: list[Any] = []
         for node in nodes:
             fixed += self._tie(node)
@@ -89,32 +77,34 @@ class _Plan:
         self._positions: dict[Any, tuple[Any, int]] = {}
 
     def widen(self, node: Any) -> None:
-        """Give the module that a node calls the channels of the values around it."""
-        module = self._modules[node.target]
+        """Give the module that a node calls the channels of its input and output."""
         if self._is_convolution(node):
-            out, into = self._channels(node), self._channels(node.args[0])
-            transposed = isinstance(module, nn.ConvTranspose3d)
-            first, second = (into, out) if transposed else (out, into)
-            weight = module.weight.new_zeros((first[1], second[1], *module.kernel_size))
-            weight[first[0][:, None], second[0][None]] = module.weight
-            module.weight = nn.Parameter(weight, requires_grad=False)
-            if module.bias is not None:
-                module.bias = nn.Parameter(_spread(module.bias, out), requires_grad=False)
-            module.in_channels, module.out_channels = into[1], out[1]
-        elif type(module) is nn.BatchNorm3d:
-            channels = self._channels(node)
-            for name in ("weight", "bias", "running_mean", "running_var"):
-                value = getattr(module, name)
-                if value is not None:
-                    spread = _spread(value, channels, 1.0 if name == "running_var" else 0.0)
-                    setattr(
-                        module,
-                        name,
-                        nn.Parameter(spread, requires_grad=False)
-                        if name in ("weight", "bias")
-                        else spread,
-                    )
-            module.num_features = channels[1]
+            self._widen_convolution(node)
+        elif type(self._modules[node.target]) is nn.BatchNorm3d:
+            self._widen_batch_norm(node)
+
+    def _widen_convolution(self, node: Any) -> None:
+        module = self._modules[node.target]
+        out, into = self._channels(node), self._channels(node.args[0])
+        transposed = isinstance(module, nn.ConvTranspose3d)
+        first, second = (into, out) if transposed else (out, into)
+        weight = module.weight.new_zeros((first[1], second[1], *module.kernel_size))
+        weight[first[0][:, None], second[0][None]] = module.weight
+        module.weight = nn.Parameter(weight, requires_grad=False)
+        if module.bias is not None:
+            module.bias = nn.Parameter(_spread(module.bias, out), requires_grad=False)
+        module.in_channels, module.out_channels = into[1], out[1]
+
+    def _widen_batch_norm(self, node: Any) -> None:
+        module, channels = self._modules[node.target], self._channels(node)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            value = getattr(module, name)
+            if value is None:
+                continue
+            wide = _spread(value, channels, 1.0 if name == "running_var" else 0.0)
+            is_parameter = name in ("weight", "bias")
+            setattr(module, name, nn.Parameter(wide, requires_grad=False) if is_parameter else wide)
+        module.num_features = channels[1]
 
     def _is_convolution(self, node: Any) -> bool:
         module = self._module(node)
@@ -123,14 +113,17 @@ class _Plan:
         )
 
     def _module(self, node: Any) -> Any:
-        """The module that a node calls with one value, when nothing hooks into it."""
+        """The module that a node calls with one value; None if there is none, or it has hooks."""
         if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
             return None
         module = self._modules[node.target]
         return None if module._forward_hooks or module._forward_pre_hooks else module
 
     def _tie(self, node: Any) -> list[Any]:
-        """Tie the values that a node takes to the one that it makes; returns what must keep its channels because of it."""
+        """Put the inputs and the output of a node into one class.
+
+        Returns values that must keep their channels because of this node.
+        """
         if self._is_convolution(node) or _is_joint(node) or _asks_for_sizes(node):
             return []
         inputs = [value for value in node.all_input_nodes if "tensor_meta" in value.meta]
@@ -138,9 +131,9 @@ class _Plan:
         if not alike or not self._is_channelwise(node):
             return [node, *inputs]
         for value in inputs:
-            above, below = self._class(value), self._class(node)
-            if above is not below:
-                self._above[above] = below
+            of_input, of_output = self._class(value), self._class(node)
+            if of_input is not of_output:
+                self._above[of_input] = of_output
         return []
 
     def _is_channelwise(self, node: Any) -> bool:
@@ -150,7 +143,11 @@ class _Plan:
         return kind in _MODULES or (kind is nn.BatchNorm3d and self._calls[node.target] == 1)
 
     def _settled(self, fixed: set[Any]) -> set[Any]:
-        """Classes that keep their channels: also those made in two ways, and all that are joined to such a one."""
+        """All classes that must keep their channels.
+
+        Besides those given, these are classes whose values are made in different ways, and all that
+        are joined to a class that keeps its channels.
+        """
         for kind, makers in self._makers.items():
             if len(makers) > 1 and any(_is_joint(maker) for maker in makers):
                 fixed.add(kind)
@@ -163,37 +160,32 @@ class _Plan:
         return fixed
 
     def _channels(self, node: Any) -> tuple[Any, int]:
-        """Positions of a value's own channels, and the number of all."""
+        """Positions of a value's own channels, and the number of all its channels."""
         kind = self._class(node)
         if kind not in self._positions:
-            width, makers = _width(node) or 0, self._makers.get(kind, ())
-            if kind in self._fixed or not makers:
-                self._positions[kind] = torch.arange(width), width
-            elif _is_joint(makers[0]):
-                parts = [self._channels(part) for part in makers[0].args[0]]
-                starts = [0, *accumulate(total for _, total in parts)]
-                where = torch.cat(
-                    [
-                        positions + start
-                        for (positions, _), start in zip(parts, starts, strict=False)
-                    ]
-                )
-                self._positions[kind] = where, starts[-1]
-            else:
-                self._positions[kind] = (
-                    torch.arange(width),
-                    -(-width // self._multiple) * self._multiple,
-                )
+            self._positions[kind] = self._new_channels(node, kind)
         return self._positions[kind]
 
+    def _new_channels(self, node: Any, kind: Any) -> tuple[Any, int]:
+        width, makers = _width(node) or 0, self._makers.get(kind, ())
+        if kind in self._fixed or not makers:
+            return torch.arange(width), width
+        if _is_joint(makers[0]):
+            parts = [self._channels(part) for part in makers[0].args[0]]
+            *starts, total = accumulate((count for _, count in parts), initial=0)
+            shifted = [own + start for (own, _), start in zip(parts, starts, strict=True)]
+            return torch.cat(shifted), total
+        return torch.arange(width), -(-width // self._multiple) * self._multiple
+
     def _class(self, node: Any) -> Any:
+        """The value that stands for the class of a value."""
         while node in self._above:
             node = self._above[node]
         return node
 
 
 def _is_joint(node: Any) -> bool:
-    """Whether a node joins values along their channels."""
+    """Whether a node concatenates values along their channels."""
     dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     return (
         node.op == "call_function"
@@ -204,7 +196,7 @@ def _is_joint(node: Any) -> bool:
 
 
 def _asks_for_sizes(node: Any) -> bool:
-    """Whether a node is `value.shape` of which only z, y, x are used."""
+    """Whether a node is `value.shape`, and only the sizes along z, y, x are used."""
     if node.op != "call_function" or node.target is not getattr or node.args[1] != "shape":
         return False
     asked = [user.args[1] if user.target is operator.getitem else None for user in node.users]
@@ -215,13 +207,14 @@ def _asks_for_sizes(node: Any) -> bool:
 
 
 def _width(node: Any) -> int | None:
-    """Channels of a value nczyx; None for any other."""
+    """Number of channels of a value nczyx; None for other values."""
     shape: Any = getattr(node.meta.get("tensor_meta"), "shape", ())
     return int(shape[1]) if len(shape) == 5 else None
 
 
 def _spread(values: Any, channels: tuple[Any, int], fill: float = 0.0) -> Any:
-    where, total = channels
+    """One value per channel, at their positions; `fill` for the added channels."""
+    positions, total = channels
     spread = values.new_full((total,), fill)
-    spread[where] = values
+    spread[positions] = values
     return spread

@@ -1,4 +1,4 @@
-"""Nets of known answer in .onnx files, run by the real onnxruntime."""
+"""Nets with known output in .onnx files, run by the real onnxruntime."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.onnx import OnnxEngine
 from chunkflow_worker.operators.inference import Inference
 
@@ -22,11 +23,15 @@ SIZE = Vec3(4, 8, 8)
 Make = Callable[..., str]
 
 
+def engine_of(path: str, channels: int, output_size: Vec3 = SIZE, **options: Any) -> OnnxEngine:
+    return OnnxEngine(EngineSpec(SIZE, output_size, channels, model_path=path, **options))
+
+
 @pytest.fixture
 def net(tmp_path: Path) -> Make:
-    """Write a net whose first output channel is the input's first, and whose second is 3 times that, plus 1.
+    """Write a net. Its output channels are the input's first channel, and 3 times that plus 1.
 
-    crop: voxels that it cuts off y and x on each side, as valid convolutions do.
+    crop: voxels that it cuts off each side of y and x, like valid convolutions.
     """
 
     def make(
@@ -72,7 +77,7 @@ def noise(count: int, dtype: str = "float32", channels: int = 1) -> list[np.ndar
     )
 
 
-def answer(patch: np.ndarray) -> np.ndarray:
+def expected_output(patch: np.ndarray) -> np.ndarray:
     scaled = patch / np.iinfo(patch.dtype).max if patch.dtype.kind in "ui" else patch.astype(float)
     return np.concatenate([scaled[:1], 3 * scaled[:1] + 1])
 
@@ -89,10 +94,10 @@ def answer(patch: np.ndarray) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
+def test_any_number_of_patches_runs_with_any_batch_size_of_the_file(
     net: Make, shape: Any, batch: int, channels: int
 ) -> None:
-    engine = OnnxEngine(net(shape), channels, SIZE, SIZE)
+    engine = engine_of(net(shape), channels)
     assert engine.batch_size((1, *SIZE)) == batch
     assert engine.precision == "float32"
     for count in (1, 2, 3, 4, 7):
@@ -100,7 +105,7 @@ def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
         outputs = engine.predict(patches)
         assert len(outputs) == count
         for patch, output in zip(patches, outputs, strict=True):
-            assert np.allclose(output, answer(patch)[:channels], atol=1e-6)
+            assert np.allclose(output, expected_output(patch)[:channels], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -111,33 +116,33 @@ def test_any_number_of_patches_runs_whatever_batch_the_file_takes(
 def test_nets_of_any_precision_take_images_of_any_type(
     net: Make, kind: int, name: str, tolerance: float, dtype: str
 ) -> None:
-    engine = OnnxEngine(net(kind=kind), 2, SIZE, SIZE)
+    engine = engine_of(net(kind=kind), 2)
     assert engine.precision == name
     patches = noise(2, dtype)
     for patch, output in zip(patches, engine.predict(patches), strict=True):
         assert output.dtype == np.float32
-        assert np.allclose(output, answer(patch), atol=tolerance)
+        assert np.allclose(output, expected_output(patch), atol=tolerance)
 
 
 def test_the_first_output_is_taken(net: Make) -> None:
     patch = noise(1)
-    output = OnnxEngine(net(first="negative"), 2, SIZE, SIZE).predict(patch)[0]
-    assert np.allclose(output, -answer(patch[0]), atol=1e-6)
+    output = engine_of(net(first="negative"), 2).predict(patch)[0]
+    assert np.allclose(output, -expected_output(patch[0]), atol=1e-6)
 
 
 def test_several_input_channels(net: Make) -> None:
     patch = noise(1, channels=3)
-    output = OnnxEngine(net(("n", 3, *SIZE)), 2, SIZE, SIZE, input_channels=3).predict(patch)[0]
-    assert np.allclose(output, answer(patch[0]), atol=1e-6)
+    output = engine_of(net(("n", 3, *SIZE)), 2, input_channels=3).predict(patch)[0]
+    assert np.allclose(output, expected_output(patch[0]), atol=1e-6)
     with pytest.raises(ModelError, match="the options declare"):
-        OnnxEngine(net(("n", 3, *SIZE)), 2, SIZE, SIZE)
+        engine_of(net(("n", 3, *SIZE)), 2)
 
 
 def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
     path = net(("n", 1, "z", "y", "x"), crop=2)
     patch = noise(1)
-    output = OnnxEngine(path, 2, SIZE, Vec3(4, 4, 4)).predict(patch)[0]
-    assert np.allclose(output, answer(patch[0])[..., 2:6, 2:6], atol=1e-6)
+    output = engine_of(path, 2, Vec3(4, 4, 4)).predict(patch)[0]
+    assert np.allclose(output, expected_output(patch[0])[..., 2:6, 2:6], atol=1e-6)
     operator = Inference(
         framework="onnx",
         convnet_model=path,
@@ -150,7 +155,9 @@ def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
     image = Chunk(np.random.default_rng(3).integers(1, 255, (9, 18, 20), np.uint8))
     task = run_step(operator, chunk=image)
     result = task.chunk("chunk")
-    assert np.allclose(result.array, answer(image.cutout(result.bbox).array[np.newaxis]), atol=1e-5)
+    assert np.allclose(
+        result.array, expected_output(image.cutout(result.bbox).array[np.newaxis]), atol=1e-5
+    )
     assert (task.precision, task.patches > 0) == ("float32", True)
 
 
@@ -175,21 +182,21 @@ def test_a_net_of_another_shape_is_refused_when_it_is_loaded(
             path,
         )
     with pytest.raises(ModelError, match=r"takes input .* the options declare \[n, 1, 4, 8, 8\]"):
-        OnnxEngine(path, 1, SIZE, SIZE)
+        engine_of(path, 1)
 
 
 def test_more_channels_than_the_net_has_are_refused(net: Make) -> None:
     with pytest.raises(ModelError, match=r"returned shape \[1, 2, 4, 8, 8\].* at least 3 channels"):
-        OnnxEngine(net(), 3, SIZE, SIZE).predict(noise(1))
+        engine_of(net(), 3).predict(noise(1))
     with pytest.raises(ModelError, match=r"returned shape \[1, 2, 4, 6, 6\]"):
-        OnnxEngine(net(crop=1), 2, SIZE, SIZE).predict(noise(1))
+        engine_of(net(crop=1), 2).predict(noise(1))
 
 
-def test_inputs_that_are_no_single_image_are_refused(net: Make) -> None:
+def test_nets_with_two_inputs_are_refused(net: Make) -> None:
     with pytest.raises(
         ModelError, match=r"in: tensor.float., mask: tensor.float.*one floating point input"
     ):
-        OnnxEngine(net(inputs=2), 2, SIZE, SIZE)
+        engine_of(net(inputs=2), 2)
 
 
 def test_integer_inputs_are_refused(tmp_path: Path) -> None:
@@ -203,7 +210,7 @@ def test_integer_inputs_are_refused(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
     )
     with pytest.raises(ModelError, match="one floating point input"):
-        OnnxEngine(path, 1, SIZE, SIZE)
+        engine_of(path, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no net at all", b"\x08\x09" + b"\xff" * 40])
@@ -211,16 +218,16 @@ def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"loading .*net\.onnx fails"):
-        OnnxEngine(str(path), 1, SIZE, SIZE)
+        engine_of(str(path), 1)
 
 
-def test_absent_files_are_told(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a file"):
-        OnnxEngine(str(tmp_path / "net.onnx"), 1, SIZE, SIZE)
+        engine_of(str(tmp_path / "net.onnx"), 1)
 
 
-def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
-    """The file takes any size, and its own reshape does not."""
+def test_a_net_that_fails_at_run_time_is_reported(tmp_path: Path) -> None:
+    """The file accepts any size, but a reshape inside it does not."""
     info = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 1, "z", "y", "x"))
         for name in ("in", "out")
@@ -233,17 +240,18 @@ def test_a_net_that_fails_at_run_time_says_so(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
     )
     with pytest.raises(ModelError, match=r"the net fails on input \[1, 1, 4, 8, 8\] \(nczyx\)"):
-        OnnxEngine(path, 1, SIZE, SIZE).predict(noise(1))
+        engine_of(path, 1).predict(noise(1))
 
 
-def test_want_of_memory_halves_the_batch_and_is_no_fault_of_the_net(
+def test_out_of_memory_is_not_an_error_of_the_net(
     net: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OnnxEngine(net(), 2, SIZE, SIZE)
+    engine = engine_of(net(), 2)
 
     def run(*args: Any) -> Any:
         raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException(
-            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : BFCArena: Failed to allocate memory for requested buffer of size 9"
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : BFCArena: "
+            "Failed to allocate memory for requested buffer of size 9"
         )
 
     monkeypatch.setattr(engine, "_session", type("Session", (), {"run": run})())

@@ -1,6 +1,8 @@
-"""The PZNet engine against a contract double of `pznet.pznet`: nothing here ran against the real package, which is built by
-hand for each processor. The double keeps to what the package's users rely on, and is as unforgiving: one input shape, one
-type, whole rows, and an output buffer that the next call overwrites.
+"""The PZNet engine with a double of the package `pznet.pznet`.
+
+The real package is built by hand for each processor, and was not used here. The double behaves as
+users of the package rely on, and is as strict: it takes one input shape and one type, requires
+contiguous memory, and its next call overwrites the output.
 """
 
 from __future__ import annotations
@@ -16,14 +18,19 @@ import pytest
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.pznet import PznetEngine
 from chunkflow_worker.operators.inference import Inference
 
 SIZE = Vec3(4, 8, 8)
 
 
+def engine_of(path: str, channels: int, output_size: Vec3 = SIZE, **options: Any) -> PznetEngine:
+    return PznetEngine(EngineSpec(SIZE, output_size, channels, model_path=path, **options))
+
+
 class PZNet:
-    """Doubles its input, and gives its negative as a second channel. Ends the process, so to say, on a wrong shape."""
+    """Doubles its input; the second channel is the negative. A wrong shape ends the process."""
 
     in_shape: Any = (2, 1, 4, 8, 8)
     crop = 0
@@ -50,7 +57,7 @@ class PZNet:
 
 @pytest.fixture
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Path of a compiled net, with the package in place."""
+    """Path of a compiled net; the double is installed as the package."""
     package, inner = ModuleType("pznet"), ModuleType("pznet.pznet")
     inner.PZNet = PZNet  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pznet", package)
@@ -68,10 +75,8 @@ def noise(count: int, dtype: str = "float32") -> list[np.ndarray]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_patches_run_in_the_batches_that_the_net_was_compiled_for(
-    net: str, count: int, channels: int
-) -> None:
-    engine = PznetEngine(net, channels, SIZE, SIZE)
+def test_patches_run_in_the_batch_size_of_the_net(net: str, count: int, channels: int) -> None:
+    engine = engine_of(net, channels)
     assert engine.batch_size((1, *SIZE)) == 2
     patches = noise(count)
     outputs = engine.predict(patches)
@@ -84,15 +89,15 @@ def test_patches_run_in_the_batches_that_the_net_was_compiled_for(
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_images_of_integers_are_scaled_to_one(net: str, dtype: str) -> None:
     patches = noise(1, dtype)
-    output = PznetEngine(net, 1, SIZE, SIZE).predict(patches)[0]
+    output = engine_of(net, 1).predict(patches)[0]
     assert np.allclose(output, 2.0 * patches[0] / np.iinfo(dtype).max)
 
 
-def test_patches_cut_from_a_chunk_are_laid_out_as_the_net_needs_them(net: str) -> None:
+def test_patches_cut_from_a_chunk_are_made_contiguous(net: str) -> None:
     image = np.random.default_rng(2).random((1, 9, 20, 20), np.float32)
     window = image[:, 2:6, 5:13, 7:15]
     turned = window.swapaxes(-1, -2)[..., ::-1]
-    outputs = PznetEngine(net, 1, SIZE, SIZE).predict([window, turned])
+    outputs = engine_of(net, 1).predict([window, turned])
     assert np.array_equal(outputs[0], 2 * window)
     assert np.array_equal(outputs[1], 2 * turned)
 
@@ -105,25 +110,25 @@ def test_a_net_of_another_shape_is_refused_before_it_runs(
     with pytest.raises(
         ModelError, match=r"compiled for input .* the options declare \[n, 1, 4, 8, 8\]"
     ):
-        PznetEngine(net, 1, SIZE, SIZE)
+        engine_of(net, 1)
     assert PZNet.made[0].calls == 0
 
 
 def test_a_shape_may_be_an_array(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PZNet, "in_shape", np.array([1, 1, 4, 8, 8]))
     patch = noise(1)
-    assert np.array_equal(PznetEngine(net, 1, SIZE, SIZE).predict(patch)[0], 2 * patch[0])
+    assert np.array_equal(engine_of(net, 1).predict(patch)[0], 2 * patch[0])
 
 
 def test_valid_convolutions_return_the_middle(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PZNet, "crop", 1)
     patch = noise(1)
-    output = PznetEngine(net, 1, SIZE, Vec3(4, 6, 6)).predict(patch)[0]
+    output = engine_of(net, 1, Vec3(4, 6, 6)).predict(patch)[0]
     assert np.array_equal(output, 2 * patch[0][..., 1:7, 1:7])
     with pytest.raises(ModelError, match="the net returned shape"):
-        PznetEngine(net, 1, SIZE, SIZE).predict(patch)
+        engine_of(net, 1).predict(patch)
     with pytest.raises(ModelError, match="at least 3 channels"):
-        PznetEngine(net, 3, SIZE, Vec3(4, 6, 6)).predict(patch)
+        engine_of(net, 3, Vec3(4, 6, 6)).predict(patch)
 
 
 def test_it_runs_in_the_operator(net: str, run_step: Any) -> None:
@@ -142,7 +147,7 @@ def test_it_runs_in_the_operator(net: str, run_step: Any) -> None:
     assert task.precision == "float32"
 
 
-def test_an_absent_package_is_told_with_the_cure(
+def test_a_missing_package_is_reported_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pznet", None)
@@ -151,12 +156,12 @@ def test_an_absent_package_is_told_with_the_cure(
         ConfigError,
         match=r"(?s)needs the package pznet.*build it from github.com/supersergiy/znnphi_interface",
     ):
-        PznetEngine(str(tmp_path), 1, SIZE, SIZE)
+        engine_of(str(tmp_path), 1)
 
 
-def test_absent_and_broken_nets_are_told(net: str) -> None:
+def test_missing_and_broken_nets_are_reported(net: str) -> None:
     with pytest.raises(ConfigError, match="nowhere does not exist"):
-        PznetEngine(f"{net}/nowhere", 1, SIZE, SIZE)
+        engine_of(f"{net}/nowhere", 1)
     (Path(net) / "broken").touch()
     with pytest.raises(ModelError, match=r"fails: RuntimeError: no znet\.so"):
-        PznetEngine(net, 1, SIZE, SIZE)
+        engine_of(net, 1)

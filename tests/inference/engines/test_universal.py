@@ -1,4 +1,4 @@
-"""The universal engine: what users' PatchInferencer files do."""
+"""The universal engine: what the PatchInferencer files of users do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.universal import UniversalEngine
 from chunkflow_worker.machine.cpu import cpu_name
 
@@ -28,15 +29,15 @@ class PatchInferencer:
         {body}
         return patch * self.mask
 """)
-    return UniversalEngine(str(model), None, 1, SIZE)
+    return UniversalEngine(EngineSpec(SIZE, SIZE, channels=1, model_path=str(model)))
 
 
-def test_the_device_that_the_file_names_is_told(tmp_path: Path) -> None:
+def test_the_device_is_that_of_the_file(tmp_path: Path) -> None:
     assert engine_of(tmp_path, "return 'a TPU'", "pass").device == "a TPU"
 
 
-def test_a_file_that_names_a_gpu_runs_where_there_is_none(tmp_path: Path) -> None:
-    """Files of chunkflow's users ask torch for the GPU's name, which raises."""
+def test_a_file_that_names_a_gpu_runs_without_one(tmp_path: Path) -> None:
+    """Files of chunkflow users ask torch for the name of the GPU, which then raises."""
     engine = engine_of(
         tmp_path, "raise AssertionError('Torch not compiled with CUDA enabled')", "pass"
     )
@@ -46,7 +47,7 @@ def test_a_file_that_names_a_gpu_runs_where_there_is_none(tmp_path: Path) -> Non
 
 
 def test_a_file_may_change_its_input(tmp_path: Path) -> None:
-    """Patches of a float image overlap in the image itself, which other operators still need."""
+    """Patches of a float image are views of the image, which other operators still need."""
     engine = engine_of(tmp_path, "return ''", "patch *= 2")
     image = np.random.default_rng(0).random((1, *SIZE), np.float32)
     image.flags.writeable = False

@@ -1,4 +1,4 @@
-"""Loading nets and weights, in every format that PyTorch writes or wrote."""
+"""Nets and weights in all formats that PyTorch writes or has written."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import nn
 
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.inference.torch_net.load import load_net
 
@@ -36,7 +37,7 @@ def convolutions() -> nn.Module:
 
 
 def quietly(make: Callable[[], Any]) -> Any:
-    """Make a file in a format that torch calls deprecated."""
+    """Make a file in a deprecated format, without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return make()
@@ -62,12 +63,16 @@ def exported(path: Path, batch: int, dynamic: bool) -> str:
     return str(path)
 
 
-def answers(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
+def engine_of(path: str, size: Vec3 = SIZE, **options: Any) -> TorchEngine:
+    return TorchEngine(EngineSpec(size, size, channels=2, model_path=path, **options))
+
+
+def outputs(engine: TorchEngine, patches: list[np.ndarray]) -> np.ndarray:
     outputs = engine.predict([engine.arrays.put(patch) for patch in patches])
     return np.stack([output.cpu().numpy() for output in outputs])
 
 
-FREE = 8 if torch.cuda.is_available() else 1  # the batch size where a net takes any
+FREE = 8 if torch.cuda.is_available() else 1  # the batch size if the net takes any
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -85,8 +90,8 @@ FREE = 8 if torch.cuda.is_available() else 1  # the batch size where a net takes
 def test_exported_nets_run_without_a_python_file(
     tmp_path: Path, make: Callable[[Path], str], batch: int, precision: Any
 ) -> None:
-    """Whatever number of patches comes, a fixed batch size is kept to, and each patch gets its own answer."""
-    engine = TorchEngine(make(tmp_path / "net"), None, 2, SIZE, SIZE, precision=precision)
+    """A fixed batch size works for any number of patches, and each patch gets its own output."""
+    engine = engine_of(make(tmp_path / "net"), precision=precision)
     assert engine.precision == precision
     assert engine.batch_size((1, *SIZE)) == batch
     patches = list(np.random.default_rng(1).random((5, 1, *SIZE), np.float32))
@@ -94,21 +99,15 @@ def test_exported_nets_run_without_a_python_file(
         expected = convolutions()(torch.from_numpy(np.stack(patches))).numpy()
     for count in (1, 2, 3, 5):
         tolerance = 1e-5 if precision == "float32" else 0.03
-        assert np.abs(answers(engine, patches[:count]) - expected[:count]).max() < tolerance
+        assert np.abs(outputs(engine, patches[:count]) - expected[:count]).max() < tolerance
 
 
-def test_an_exported_net_of_another_patch_size_is_told(tmp_path: Path) -> None:
+def test_an_exported_net_of_another_patch_size_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"the net fails on a patch of \[1, 1, 4, 16, 16\]"):
-        TorchEngine(
-            exported(tmp_path / "net.pt2", 1, dynamic=False),
-            None,
-            2,
-            Vec3(4, 16, 16),
-            Vec3(4, 16, 16),
-        )
+        engine_of(exported(tmp_path / "net.pt2", 1, dynamic=False), Vec3(4, 16, 16))
 
 
-def test_weights_beside_a_file_that_holds_them_are_refused(tmp_path: Path) -> None:
+def test_weights_for_a_file_that_holds_its_own_are_refused(tmp_path: Path) -> None:
     weights = tmp_path / "w.pt"
     torch.save({}, weights)
     with pytest.raises(ModelError, match="holds its weights itself"):
@@ -124,8 +123,8 @@ def test_a_python_file_may_have_any_suffix(tmp_path: Path, name: str) -> None:
     assert net.editable
 
 
-def test_a_python_file_may_hold_dataclasses(tmp_path: Path) -> None:
-    """They look their module up by its name, which only a module that is known to Python has."""
+def test_a_python_file_may_define_dataclasses(tmp_path: Path) -> None:
+    """They look up their module by name, so it must be among the imported modules."""
     model = tmp_path / "net.py"
     model.write_text(
         "from __future__ import annotations\n"
@@ -136,7 +135,7 @@ def test_a_python_file_may_hold_dataclasses(tmp_path: Path) -> None:
     assert load_net(str(model), None).module.out_channels == 2
 
 
-def test_two_files_of_one_name_are_two_nets(tmp_path: Path) -> None:
+def test_two_files_with_the_same_name_are_two_nets(tmp_path: Path) -> None:
     for width in (1, 2):
         (tmp_path / str(width)).mkdir()
         (tmp_path / str(width) / "net.py").write_text(PLAIN.replace("(1, 2", f"(1, {width}"))
@@ -189,7 +188,7 @@ def test_weights_are_found_in_what_was_saved(
 
 
 def save_as_cuda(state: Any, path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool) -> None:
-    """Write what a machine with a GPU would have written: its storages are of torch.cuda's types and lie on cuda:0."""
+    """Write what a machine with a GPU writes: storages of torch.cuda's types, on cuda:0."""
     with monkeypatch.context() as patch:
         patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
         patch.setattr(torch, "FloatStorage", torch.cuda.FloatStorage)
@@ -205,7 +204,7 @@ def test_weights_saved_on_a_gpu_load_without_one_and_without_trust(
 ) -> None:
     """Named defect of the peer: weights that were saved on a GPU decided where the net ran.
 
-    Among them the format before torch 1.6, which is no zip file.
+    This includes the format before torch 1.6, which is not a zip file.
     """
     state = trained().state_dict()
     model, weights = model_and(
@@ -227,7 +226,7 @@ def test_a_pickle_of_a_whole_net_loads_only_with_trust(tmp_path: Path, zipped: b
     assert_loaded(load_net(model, weights, trust_weights=True).module)
 
 
-def test_an_empty_weight_file_is_told(tmp_path: Path) -> None:
+def test_an_empty_weight_file_is_reported(tmp_path: Path) -> None:
     model, weights = model_and(tmp_path, lambda path: path.write_bytes(b""))
     with pytest.raises(ModelError, match=r"w.pt fails: EOFError: \S+"):
         load_net(model, weights)
@@ -251,9 +250,7 @@ def test_code_in_weights_does_not_run(tmp_path: Path, zipped: bool) -> None:
     with pytest.raises(ModelError, match="--trust-weights"):
         load_net(model, weights)
     assert not target.exists()
-    with pytest.raises(
-        ModelError, match="loading"
-    ):  # the keys do not fit; the code ran, as was allowed
+    with pytest.raises(ModelError, match="loading"):  # the keys do not fit, but the code ran
         load_net(model, weights, trust_weights=True)
     assert target.exists()
 
@@ -269,7 +266,7 @@ def test_code_in_a_plain_pickle_does_not_run(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_weights_of_another_net_say_what_does_not_fit(tmp_path: Path) -> None:
+def test_weights_of_another_net_are_refused_with_the_keys(tmp_path: Path) -> None:
     model, weights = model_and(
         tmp_path, lambda path: torch.save({"weight": torch.zeros(2, 1, 3, 3, 3), "gain": 1}, path)
     )
@@ -282,7 +279,7 @@ def test_weights_of_another_net_say_what_does_not_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"no weights at all", b"hello", b"{}", b"PK\x03\x04 half a zip file"]
 )
-def test_files_that_hold_no_weights_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path, content: bytes) -> None:
     model, weights = model_and(tmp_path, lambda path: path.write_bytes(content) and None)
     with pytest.raises(
         ModelError, match=r"loading weights from .*w\.pt fails: .*; give a file of torch\.save"
@@ -290,13 +287,13 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path, content: bytes) 
         load_net(model, weights)
 
 
-def test_weights_as_the_model_are_refused(tmp_path: Path) -> None:
+def test_weights_given_as_the_model_are_refused(tmp_path: Path) -> None:
     _, weights = model_and(tmp_path, lambda path: torch.save(trained().state_dict(), path))
     with pytest.raises(ModelError, match=r"w\.pt"):
         load_net(weights, None)
 
 
-def test_absent_and_unfit_paths_are_told(tmp_path: Path) -> None:
+def test_missing_paths_and_folders_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         load_net(str(tmp_path / "none.py"), None)
     with pytest.raises(ConfigError, match="is not a file"):

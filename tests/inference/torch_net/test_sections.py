@@ -1,4 +1,4 @@
-"""Layers in 2D give what they give in 3D."""
+"""Layers computed in 2D give the same as in 3D."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from chunkflow_worker.inference.torch_net.layout import with_layout
 from chunkflow_worker.inference.torch_net.sections import Sectionwise, in_sections
-from chunkflow_worker.inference.torch_net.speed import streamlined, with_layout
-from tests.support.random_nets import STEP, Recipe, assert_same_answer, settled
+from chunkflow_worker.inference.torch_net.streamline import streamlined
+from tests.support.random_nets import STEP, Recipe, assert_same_output, in_eval_mode
 
 LAST = torch.channels_last_3d
 
@@ -52,7 +53,7 @@ def patches(batch: int = 2, channels: int = 3) -> torch.Tensor:
 )
 @pytest.mark.parametrize("batch", [1, 2])
 @torch.no_grad()
-def test_a_layer_in_2d_gives_what_it_gives_in_3d(layer: nn.Module, flat: bool, batch: int) -> None:
+def test_a_layer_in_2d_gives_the_same_as_in_3d(layer: nn.Module, flat: bool, batch: int) -> None:
     changed = in_sections(nn.Sequential(deepcopy(layer)))
     assert isinstance(changed[0], Sectionwise) == flat
     x = patches(batch)
@@ -92,7 +93,7 @@ def test_resizing_by_a_function(options: dict[str, Any]) -> None:
     assert torch.allclose(changed(x), Net()(x), atol=1e-6)
 
 
-def test_layers_with_hooks_are_left_alone() -> None:
+def test_layers_with_hooks_are_not_changed() -> None:
     net = nn.Sequential(nn.Conv3d(3, 5, (1, 3, 3)))
     net[0].register_forward_hook(lambda module, given, output: output * 2)
     assert isinstance(in_sections(net)[0], nn.Conv3d)
@@ -100,8 +101,8 @@ def test_layers_with_hooks_are_left_alone() -> None:
 
 @settings(max_examples=30)
 @given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3))
-def test_nets_in_sections_give_the_same_answer(steps: list[dict[str, Any]], seed: int) -> None:
+def test_nets_in_sections_give_the_same_output(steps: list[dict[str, Any]], seed: int) -> None:
     torch.manual_seed(seed)
-    net = settled(Recipe(steps))
+    net = in_eval_mode(Recipe(steps))
     changed = with_layout(in_sections(streamlined(net)), LAST)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)

@@ -1,4 +1,4 @@
-"""Channels that are added for the device's sake change no answer, and are added where they can be."""
+"""Added channels do not change the output, and are added wherever possible."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chunkflow_worker.inference.torch_net.speed import streamlined, with_layout
+from chunkflow_worker.inference.torch_net.layout import with_layout
+from chunkflow_worker.inference.torch_net.streamline import streamlined
 from chunkflow_worker.inference.torch_net.width import widened
-from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_answer, settled
+from tests.support.random_nets import SIZE, STEP, Recipe, assert_same_output, in_eval_mode
 
 TRIAL = torch.zeros(1, 1, *SIZE)
 
@@ -27,21 +28,21 @@ def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
 
 @settings(max_examples=60)
 @given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3), st.sampled_from([2, 8]))
-def test_widened_nets_give_the_same_answer(
+def test_widened_nets_give_the_same_output(
     steps: list[dict[str, Any]], seed: int, multiple: int
 ) -> None:
     torch.manual_seed(seed)
-    net = settled(Recipe(steps))
+    net = in_eval_mode(Recipe(steps))
     lean = streamlined(net)
     before = widths(lean)
     changed = widened(lean, TRIAL, multiple)
-    assert_same_answer(net, changed)
-    assert_same_answer(net, with_layout(changed, torch.channels_last_3d))
-    assert widths(lean) == before, "the net that was given stays as it was"
+    assert_same_output(net, changed)
+    assert_same_output(net, with_layout(changed, torch.channels_last_3d))
+    assert widths(lean) == before, "the given net is not changed"
 
 
 class UNet(nn.Module):
-    """Joined by sums, or along the channels; its sizes come from what it meets."""
+    """Its two branches are added, or concatenated along the channels."""
 
     def __init__(self, joined: bool):
         super().__init__()
@@ -64,9 +65,9 @@ class UNet(nn.Module):
 
 
 @pytest.mark.parametrize("joined", [True, False])
-def test_all_but_the_ends_are_widened(joined: bool) -> None:
+def test_all_channels_but_those_of_input_and_output_are_widened(joined: bool) -> None:
     torch.manual_seed(0)
-    net = settled(UNet(joined))
+    net = in_eval_mode(UNet(joined))
     changed = widened(streamlined(net), TRIAL, 8)
     both = 16 if joined else 8
     assert widths(changed) == {
@@ -76,10 +77,10 @@ def test_all_but_the_ends_are_widened(joined: bool) -> None:
         "0.merge": (both, 8),
         "0.leave": (8, 3),
     }
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
-def test_what_meets_an_unknown_operation_keeps_its_channels() -> None:
+def test_values_that_meet_an_unknown_operation_keep_their_channels() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -93,7 +94,7 @@ def test_what_meets_an_unknown_operation_keeps_its_channels() -> None:
     lean = streamlined(net)
     changed = widened(lean, TRIAL, 8)
     assert widths(changed) == widths(lean)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 def test_layers_with_hooks_keep_their_channels() -> None:
@@ -103,4 +104,4 @@ def test_layers_with_hooks_keep_their_channels() -> None:
     net[1].register_forward_hook(lambda module, given, output: output[:, [2, 1, 0]])
     changed = widened(streamlined(net), TRIAL, 8)
     assert widths(changed) == {"0.0": (1, 3), "0.2": (3, 8), "0.3": (8, 1)}
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)

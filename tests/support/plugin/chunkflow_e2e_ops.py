@@ -1,6 +1,6 @@
 """Operators of another package, found by their entry points.
 
-By them, a test holds a task in a worker process, lets it fail, or lets it take memory.
+With them a test can hold a task in a worker process, or make it fail.
 """
 
 from __future__ import annotations
@@ -13,23 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from chunkflow_worker.config.options import field
-from chunkflow_worker.errors import PermanentError
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.api import Operator, PermanentError, Run, Step, Task, field
 
 
 class Hold(Operator):
-    """Hold each task until a file named `go` or `go-<box>` exists, or for some time.
+    """Write the start of each task to a file, then wait.
 
-    The start of each task is written to the file `starts`.
+    The wait ends when a file named `go` or `go-<box>` exists, or when the time is over.
     """
 
     op: Literal["hold"] = "hold"
     folder: str = field(help="Folder of the files `starts` and `go`.")
     seconds: float = field(60.0, help="Longest time to hold a task.")
     opening: bool = field(
-        False, help="Hold the opening, too, after a file named `opening` was made."
+        False, help="Make the file `opening`, then take the same time to open the operator."
     )
 
     @contextmanager
@@ -51,13 +48,13 @@ class Hold(Operator):
 
 
 class Fail(Operator):
-    """Fail on one box, or on the boxes listed in a file."""
+    """Fail on one box, or on the boxes that a file lists."""
 
     op: Literal["fail"] = "fail"
     box: str = field("", help="The box to fail on.")
-    file: str = field("", help="File of boxes to fail on, one per line, read for each task.")
-    permanent: bool = field(False, help="Trying again does not help.")
-    leave: bool = field(False, help="Ask the process to exit, as code of a user might.")
+    file: str = field("", help="File of boxes to fail on, one per line; read for each task.")
+    permanent: bool = field(False, help="Fail with an error that no retry can mend.")
+    leave: bool = field(False, help="Call sys.exit, as a user's code might.")
     words: str = field("made to fail", help="Text of the error.")
 
     @contextmanager
@@ -76,11 +73,11 @@ class Fail(Operator):
 
 
 class Hoard(Operator):
-    """On one box, take more and more memory, up to a size that is then held for a moment."""
+    """On one box, allocate memory in steps, hold it for a moment, and release it."""
 
     op: Literal["hoard"] = "hoard"
-    box: str = field(help="The box to hoard on.")
-    megabytes: int = field(help="Memory to take.")
+    box: str = field(help="The box to allocate memory on.")
+    megabytes: int = field(help="How much memory to allocate.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -1,9 +1,9 @@
-"""A bucket with a made-up image, and an empty volume for the output. Nothing is done where they are there already."""
+"""Make a bucket with a synthetic image, and an empty volume for the output, unless it exists."""
 
 import boto3
 import numpy as np
 
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.api import BoundingBox
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume
 
@@ -20,6 +20,5 @@ if "sample" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
             block_size=(16, 64, 64),
             dtype="uint8",
         )
-    PrecomputedVolume("s3://sample/em").write(
-        BOX, np.random.default_rng(1).integers(1, 255, BOX.size, np.uint8)
-    )
+    image = np.random.default_rng(1).integers(1, 255, BOX.size, np.uint8)
+    PrecomputedVolume("s3://sample/em").write(BOX, image)

@@ -78,7 +78,7 @@ def test_a_watch_ends_with_0_when_all_is_done(
 ) -> None:
     left = iter(job.boxes)
     monkeypatch.setattr(
-        "producer.cli.status.sleep", lambda seconds: ledger.write(task_record(next(left)))
+        "producer.cli.commands.status.sleep", lambda seconds: ledger.write(task_record(next(left)))
     )
     assert main([*job.status, "--watch", *(["--json"] if as_json else [])]) == 0
     output = capsys.readouterr()

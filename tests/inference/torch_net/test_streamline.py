@@ -1,4 +1,4 @@
-"""What is done to a net for speed leaves its answer alone; and what can't be done to it leaves the net alone."""
+"""A streamlined net gives the same output; a net that can't be streamlined is not changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chunkflow_worker.inference.torch_net.speed import in_precision, streamlined, with_layout
-from tests.support.random_nets import SIZE, STEP, WIDTH, Recipe, assert_same_answer, settled
+from chunkflow_worker.inference.torch_net.layout import with_layout
+from chunkflow_worker.inference.torch_net.streamline import streamlined
+from tests.support.random_nets import SIZE, STEP, WIDTH, Recipe, assert_same_output, in_eval_mode
 
 
 def kinds(net: nn.Module) -> set[type[nn.Module]]:
@@ -21,23 +22,23 @@ def kinds(net: nn.Module) -> set[type[nn.Module]]:
 
 @settings(max_examples=60)
 @given(st.lists(STEP, min_size=1, max_size=9), st.integers(0, 3))
-def test_streamlined_nets_give_the_same_answer(steps: list[dict[str, Any]], seed: int) -> None:
-    """Nets of one's own that change a value in place while it is used elsewhere are included."""
+def test_streamlined_nets_give_the_same_output(steps: list[dict[str, Any]], seed: int) -> None:
+    """Also for nets that themselves change a value in place while it is used elsewhere."""
     torch.manual_seed(seed)
-    net = settled(Recipe(steps))
+    net = in_eval_mode(Recipe(steps))
     before = deepcopy(net.state_dict())
     changed = streamlined(net)
     assert isinstance(changed, torch.fx.GraphModule)
-    assert_same_answer(net, changed)
-    assert_same_answer(net, with_layout(changed, torch.channels_last_3d))
+    assert_same_output(net, changed)
+    assert_same_output(net, with_layout(changed, torch.channels_last_3d))
     after = net.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before), (
-        "the net that was given stays as it was"
+        "the given net is not changed"
     )
 
 
 def test_batch_norms_are_folded_and_activations_reuse_memory() -> None:
-    net = settled(
+    net = in_eval_mode(
         nn.Sequential(
             nn.Conv3d(1, WIDTH, 3, padding=1),
             nn.BatchNorm3d(WIDTH),
@@ -49,7 +50,7 @@ def test_batch_norms_are_folded_and_activations_reuse_memory() -> None:
     assert nn.BatchNorm3d not in kinds(changed)
     assert [module.inplace for module in changed.modules() if isinstance(module, nn.ELU)] == [True]
     assert [module.inplace for module in net.modules() if isinstance(module, nn.ELU)] == [False]
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 class Residual(nn.Module):
@@ -63,17 +64,17 @@ class Residual(nn.Module):
         return self.act(self.norm(self.b(kept)) + kept)
 
 
-def test_residual_sums_reuse_the_memory_of_the_layer_alone() -> None:
-    net = settled(Residual())
+def test_residual_sums_reuse_only_the_memory_of_the_layer() -> None:
+    net = in_eval_mode(Residual())
     changed = streamlined(net)
     assert nn.BatchNorm3d not in kinds(changed)
     assert "add_into" in changed.code
     assert changed.get_submodule("0.act").inplace
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
-class Unlike(nn.Module):
-    """Sums of values of unlike shapes, the smaller one first: over the batch, and over the patch."""
+class DifferentShapes(nn.Module):
+    """Sums of different shapes, the smaller one first: along the batch, and in the patch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,15 +92,15 @@ class Unlike(nn.Module):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_sums_of_unlike_shapes_stay_sums(batch: int) -> None:
-    net = settled(Unlike())
+def test_sums_of_different_shapes_are_not_changed(batch: int) -> None:
+    net = in_eval_mode(DifferentShapes())
     changed = streamlined(net)
     assert nn.BatchNorm3d not in kinds(changed)
-    assert_same_answer(net, changed, batch)
+    assert_same_output(net, changed, batch)
 
 
-def test_layers_with_hooks_are_left_alone() -> None:
-    net = settled(
+def test_layers_with_hooks_are_not_changed() -> None:
+    net = in_eval_mode(
         nn.Sequential(
             nn.Conv3d(1, WIDTH, 1), nn.BatchNorm3d(WIDTH), nn.ReLU(), nn.Conv3d(WIDTH, 1, 1)
         )
@@ -108,11 +109,11 @@ def test_layers_with_hooks_are_left_alone() -> None:
     net[3].register_forward_pre_hook(lambda module, given: (given[0] + 1,))
     changed = streamlined(net)
     assert nn.BatchNorm3d in kinds(changed)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
-def test_layers_that_insist_on_training_are_left_alone() -> None:
-    """As those of nets that keep their batch norms in training mode whatever they are told."""
+def test_layers_in_training_mode_are_not_changed() -> None:
+    """Some nets keep their batch norms in training mode, even after eval()."""
 
     class Stubborn(nn.Module):
         def __init__(self) -> None:
@@ -131,16 +132,16 @@ def test_layers_that_insist_on_training_are_left_alone() -> None:
     assert nn.BatchNorm3d in kinds(streamlined(net))
 
 
-def test_weights_of_two_layers_that_are_one_tensor_fold_apart() -> None:
+def test_two_layers_that_share_their_weights_are_folded_separately() -> None:
     net = nn.Sequential(
         nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1), nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1)
     )
     net[2].weight = net[0].weight
-    assert_same_answer(settled(net), streamlined(net))
+    assert_same_output(in_eval_mode(net), streamlined(net))
 
 
 class Shared(nn.Module):
-    """One convolution, called twice, before two batch norms; and two convolutions before one batch norm."""
+    """One convolution before two batch norms, and two convolutions before one batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,22 +152,22 @@ class Shared(nn.Module):
         return self.b(self.other(self.b(self.conv(self.a(self.conv(x))))))
 
 
-def test_layers_that_are_called_twice_are_left_alone() -> None:
-    net = settled(Shared())
+def test_layers_that_are_called_twice_are_not_changed() -> None:
+    net = in_eval_mode(Shared())
     changed = streamlined(net)
     assert sum(isinstance(module, nn.BatchNorm3d) for module in changed.modules()) == 2
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_norms_of_the_batch_itself_are_left_alone(affine: bool) -> None:
-    """Without running statistics they take those of each batch."""
+def test_batch_norms_without_running_statistics_are_not_changed(affine: bool) -> None:
+    """They use the statistics of each batch."""
     net = nn.Sequential(
         nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2, affine=affine, track_running_stats=False)
     ).eval()
     changed = streamlined(net)
     assert nn.BatchNorm3d in kinds(changed)
-    assert_same_answer(net, changed)
+    assert_same_output(net, changed)
 
 
 class Branching(nn.Module):
@@ -179,12 +180,12 @@ class Branching(nn.Module):
         return y if float(y.mean()) > 0 else -y
 
 
-def test_a_net_whose_graph_cant_be_read_is_returned_as_it_is() -> None:
-    net = settled(Branching())
+def test_a_net_whose_graph_cant_be_read_is_returned() -> None:
+    net = in_eval_mode(Branching())
     assert streamlined(net) is net
 
 
-def test_arguments_that_a_net_may_have_besides_are_left_to_their_defaults() -> None:
+def test_optional_arguments_of_a_net_keep_their_defaults() -> None:
     class Masked(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -196,31 +197,7 @@ def test_arguments_that_a_net_may_have_besides_are_left_to_their_defaults() -> N
             y = self.norm(self.conv(x)) * scale
             return y if mask is None else y * mask
 
-    net = settled(Masked())
+    net = in_eval_mode(Masked())
     changed = streamlined(net)
     assert nn.BatchNorm3d not in kinds(changed)
-    assert_same_answer(net, changed)
-
-
-def test_precision_is_set_on_all_that_floats() -> None:
-    net = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
-    assert {p.dtype for p in in_precision(deepcopy(net), "bfloat16").parameters()} == {
-        torch.bfloat16
-    }
-    assert {p.dtype for p in in_precision(deepcopy(net), "tf32").parameters()} == {torch.float32}
-
-
-def test_only_weights_of_3d_convolutions_are_laid_out() -> None:
-    net = nn.Sequential(
-        nn.Conv3d(2, 4, 3),
-        nn.ConvTranspose3d(4, 2, 3),
-        nn.Conv2d(2, 4, 3),
-        nn.Linear(2, 2),
-        nn.BatchNorm3d(4),
-    )
-    changed = with_layout(net, torch.channels_last_3d)
-    assert changed[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
-    assert changed[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
-    assert changed[2].weight.is_contiguous()
-    again = with_layout(changed, torch.contiguous_format)
-    assert again[0].weight.is_contiguous()
+    assert_same_output(net, changed)

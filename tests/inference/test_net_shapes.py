@@ -1,0 +1,111 @@
+"""Inputs and outputs of nets, checked against what the options declare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkflow_worker.errors import ModelError
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.engine import EngineSpec
+from chunkflow_worker.inference.net_shapes import (
+    LARGEST,
+    check_input,
+    check_output,
+    checked_output,
+    middle,
+)
+
+SPEC = EngineSpec(Vec3(4, 8, 10), Vec3(2, 4, 6), channels=2, input_channels=3)
+
+
+@pytest.mark.parametrize(
+    "taken", [(1, 3, 4, 8, 10), ("n", 3, 4, 8, 10), (None, "c", "z", None, 10), (7, 3, 4, 8, 10)]
+)
+def test_declared_and_free_input_sizes_are_accepted(taken: Any) -> None:
+    check_input("the net takes", taken, SPEC)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [(1, 1, 4, 8, 10), (1, 3, 4, 8, 8), ("n", 3, 10, 8, 4), (3, 4, 8, 10), (1, 1, 3, 4, 8, 10), ()],
+)
+def test_other_input_sizes_are_refused_with_both(taken: Any) -> None:
+    with pytest.raises(ModelError) as error:
+        check_input("net.onnx takes", taken, SPEC)
+    assert str(error.value) == (
+        f"net.onnx takes input {list(taken)} (nczyx); the options declare [n, 3, 4, 8, 10]"
+    )
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(0, 4)] * 3))
+def test_the_middle_has_the_same_margin_on_each_side(
+    output_size: tuple[int, int, int], crop: tuple[int, int, int]
+) -> None:
+    size = Vec3(*output_size)
+    whole = size + Vec3(*crop) * 2
+    positions = np.stack(np.indices(whole))[np.newaxis]
+    kept = middle(positions, whole, size)
+    assert kept.shape == (1, 3, *size)
+    assert tuple(kept[0, :, 0, 0, 0]) == crop
+    assert tuple(kept[0, :, -1, -1, -1]) == tuple(
+        n - c - 1 for n, c in zip(whole, crop, strict=True)
+    )
+
+
+def test_an_output_smaller_than_the_input_is_not_cut() -> None:
+    output = np.zeros((1, 2, 2, 4, 6))
+    assert middle(output, (4, 8, 10), Vec3(2, 4, 6)) is output
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 2, 4, 6), (5, 9, 2, 4, 6)])
+def test_outputs_with_the_declared_channels_or_more_are_accepted(shape: tuple[int, ...]) -> None:
+    check_output("the net", shape, SPEC)
+    check_output("the net", shape, SPEC, patches=5)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (5, 1, 2, 4, 6),
+        (5, 2, 4, 8, 10),
+        (2, 2, 4, 6),
+        (2, 4, 6),
+        (4, 2, 2, 4, 6),
+        (1, 5, 2, 2, 4, 6),
+    ],
+)
+def test_other_outputs_are_refused_with_both(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ModelError) as error:
+        check_output("the net", shape, SPEC, patches=5)
+    assert str(error.value) == (
+        f"the net returned shape {list(shape)} (n, channels, z, y, x); "
+        "the options declare at least 2 channels of [2, 4, 6]"
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8"])
+def test_a_checked_output_has_the_first_channels_as_float32(dtype: str) -> None:
+    output = (np.random.default_rng(0).random((2, 5, 2, 4, 6)) * 9).astype(dtype)
+    kept = checked_output(output, SPEC, "the net")
+    assert kept.dtype == np.float32
+    assert np.array_equal(kept, output[:, :2].astype(np.float32))
+
+
+def test_infinite_outputs_become_the_largest_float32_and_nan_stays() -> None:
+    output = np.zeros((1, 2, 2, 4, 6))
+    output[0, 0, 0, 0, :4] = np.inf, -np.inf, np.nan, LARGEST
+    with np.errstate(all="ignore"):
+        kept = checked_output(output, SPEC, "the net")
+    assert kept[0, 0, 0, 0, :2].tolist() == [LARGEST, -LARGEST]
+    assert np.isnan(kept[0, 0, 0, 0, 2])
+    assert kept[0, 0, 0, 0, 3] == LARGEST
+
+
+def test_a_list_is_checked_like_an_array() -> None:
+    with pytest.raises(ModelError, match=r"PatchInferencer returned shape \[3\]"):
+        checked_output([1, 2, 3], SPEC, "PatchInferencer")

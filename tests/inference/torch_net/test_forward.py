@@ -1,0 +1,135 @@
+"""`forward`: batch sizes, types, pre_process and post_process."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chunkflow_worker.errors import ModelError
+from chunkflow_worker.inference.torch_net.forward import forward
+from chunkflow_worker.inference.torch_net.load import Net
+
+Both = namedtuple("Both", "a b")
+
+
+class Recorded(nn.Module):
+    """Doubles its input, and keeps what it was called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[Any] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.inputs.append(x)
+        return 2 * x
+
+
+def noise(count: int = 2) -> torch.Tensor:
+    return torch.rand((count, 1, 2, 3, 4), generator=torch.Generator().manual_seed(0))
+
+
+def test_a_net_of_any_batch_size_gets_the_batch() -> None:
+    net = Recorded()
+    output = forward(Net(net), net, noise(3), "float32")
+    assert torch.equal(output, 2 * noise(3))
+    assert net.inputs[0].shape == (3, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_batch_is_filled_up_to_the_fixed_batch_size_with_zeros(count: int) -> None:
+    net = Recorded()
+    output = forward(Net(net, batch=4), net, noise(count), "float32")
+    assert torch.equal(output, 2 * noise(count))
+    assert len(net.inputs[0]) == 4
+    assert not net.inputs[0][count:].any()
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("float32", torch.float32),
+        ("tf32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+        ("float16", torch.float16),
+    ],
+)
+def test_floating_point_inputs_get_the_precision(precision: str, dtype: Any) -> None:
+    net = Recorded()
+    forward(Net(net), net, noise(), precision)
+    assert net.inputs[0].dtype == dtype
+
+
+def test_integers_of_pre_process_keep_their_type() -> None:
+    net = Recorded()
+    labels = Net(net, pre_process=lambda batch: (batch * 100).astype(np.int64))
+    forward(labels, net, noise(), "bfloat16")
+    assert net.inputs[0].dtype == torch.int64
+
+
+@pytest.mark.parametrize("make", [lambda a: a + 1, lambda a: torch.from_numpy(a + 1)])
+def test_pre_process_gets_an_array_and_returns_the_input(make: Any) -> None:
+    seen = []
+    net = Recorded()
+    forward(Net(net, pre_process=lambda a: seen.append(a) or make(a)), net, noise(), "float32")
+    assert isinstance(seen[0], np.ndarray)
+    assert torch.equal(net.inputs[0], noise() + 1)
+
+
+def test_pre_process_may_return_what_only_the_net_understands() -> None:
+    output = forward(
+        Net(None, pre_process=lambda batch: {"image": torch.from_numpy(batch)}),
+        lambda inputs: inputs["image"] * 3,
+        noise(),
+        "float16",
+    )
+    assert torch.equal(output, 3 * noise())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda x: (x, x + 9), lambda x: [x, x + 9], lambda x: {"a": x, "b": x + 9}, lambda x: x],
+)
+def test_the_first_output_is_taken(wrap: Any) -> None:
+    assert torch.equal(forward(Net(None), wrap, noise(), "float32"), noise())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: Both(x.half(), [x.bfloat16(), {"deep": x.half()}]),
+        lambda x: {"a": x.half(), "b": (x.bfloat16(), x)},
+        lambda x: [x.half(), x.bfloat16()],
+    ],
+)
+def test_post_process_gets_the_same_structure_with_all_tensors_in_float32(wrap: Any) -> None:
+    seen = []
+    net = Net(None, post_process=lambda output: seen.append(output) or noise())
+    forward(net, wrap, noise(), "float32")
+    (given,) = seen
+    assert type(given) is type(wrap(noise()))
+
+    def tensors(value: Any) -> list[torch.Tensor]:
+        if isinstance(value, torch.Tensor):
+            return [value]
+        parts = value.values() if isinstance(value, dict) else value
+        return [tensor for part in parts for tensor in tensors(part)]
+
+    assert {tensor.dtype for tensor in tensors(given)} == {torch.float32}
+    assert len(tensors(given)) == len(tensors(wrap(noise())))
+
+
+def test_post_process_keeps_integers_and_other_values() -> None:
+    net = Net(None, post_process=lambda output: output["labels"])
+    output = forward(net, lambda x: {"labels": x.long(), "note": "text"}, noise(), "float32")
+    assert output.dtype == torch.int64
+
+
+@pytest.mark.parametrize(("returned", "kind"), [("x", "str"), ([], "NoneType"), ({}, "NoneType")])
+def test_a_result_that_is_not_a_tensor_is_refused(returned: Any, kind: str) -> None:
+    with pytest.raises(ModelError, match=f"the net returned a {kind}, and a tensor nczyx"):
+        forward(Net(None), lambda x: returned, noise(), "float32")
