@@ -179,12 +179,14 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
         "TasksSkipped",
     }
 
+    place = {"job": "local", "compute_device": "none"}
+
     def total(name: str, **dimensions: str) -> float:
         now = datetime.now(UTC)
         answer = client.get_metric_statistics(
             Namespace=unique_name, MetricName=name, Statistics=["Sum"], Period=3600,
             StartTime=now - timedelta(hours=2), EndTime=now + timedelta(hours=2),
-            Dimensions=[{"Name": k, "Value": v} for k, v in ({"job": "local", "compute_device": "none"} | dimensions).items()],
+            Dimensions=[{"Name": k, "Value": v} for k, v in (place | dimensions).items()],
         )  # fmt: skip
         return sum(point["Sum"] for point in answer["Datapoints"])
 
