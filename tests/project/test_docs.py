@@ -22,7 +22,7 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 """They are run, by test_tutorials.py."""
 
 OTHERS = {
-    "CONTRIBUTING.md": "e2e-docker --directory --repeats --seeds",
+    "CONTRIBUTING.md": "e2e-docker test-all --directory --repeats --seeds",
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record -exec -name -prune",
     "docs/service.md": "nvidia-smi",
