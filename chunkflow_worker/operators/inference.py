@@ -55,9 +55,9 @@ class Inference(Operator):
             save-precomputed -v file://membranes
     """
     differs: ClassVar[str] = (
-        "Nets run in evaluation mode, in batches, and on a GPU if there is one. --augment undoes its "
-        "flips correctly. Outputs may have any value. An output patch that is smaller than the input "
-        "patch works with --mask-output-chunk."
+        "Nets run in evaluation mode, in batches, and on a GPU if there is one. --augment undoes "
+        "its flips correctly. Outputs may have any value. An output patch that is smaller than "
+        "the input patch works with --mask-output-chunk."
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     op: Literal["inference"] = "inference"

@@ -46,10 +46,11 @@ class SetupEnv(TaskSource):
             -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
     """
     differs: ClassVar[str] = (
-        "There, it always failed. -c is --channel-num, and --crop-chunk-margin, which had the same "
-        "flag, has none. An existing info file or pipeline.yaml that differs is not replaced without "
-        "--overwrite-info. chunkflow-producer sends the messages. The default visibility timeout is "
-        "a minute, since workers renew it. A thumbnail is one picture per box, so it needs no volume."
+        "There, it always failed. -c is --channel-num, and --crop-chunk-margin, which had the "
+        "same flag, has none. An existing info file or pipeline.yaml that differs is not replaced "
+        "without --overwrite-info. chunkflow-producer sends the messages. The default visibility "
+        "timeout is a minute, since workers renew it. A thumbnail is one picture per box, so it "
+        "needs no volume."
     )
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
