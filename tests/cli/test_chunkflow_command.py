@@ -182,19 +182,13 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
         "TasksSkipped",
     }
 
-    place = {"job": "local", "compute_device": "none"}
-
     def total(name: str, **dimensions: str) -> float:
         now = datetime.now(UTC)
         named = {"job": "local", "compute_device": "none"} | dimensions
         answer = client.get_metric_statistics(
             Namespace=unique_name, MetricName=name, Statistics=["Sum"], Period=3600,
             StartTime=now - timedelta(hours=2), EndTime=now + timedelta(hours=2),
-<<<<<<< HEAD
-            Dimensions=[{"Name": k, "Value": v} for k, v in (place | dimensions).items()],
-=======
             Dimensions=[{"Name": key, "Value": value} for key, value in named.items()],
->>>>>>> h-ops
         )  # fmt: skip
         return sum(point["Sum"] for point in answer["Datapoints"])
 
