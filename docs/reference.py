@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from inspect import cleandoc
@@ -10,15 +9,18 @@ from inspect import cleandoc
 import click
 import yaml
 
-from chunkflow_worker.cli.chunkflow import GROUPS, Chain, cli
+from chunkflow_worker.cli.chunkflow import (
+    COMPARED,
+    GROUPS,
+    Chain,
+    cli,
+    group_of,
+    help_paragraphs,
+)
+from chunkflow_worker.config.catalog import folder_names, operator_names
 from chunkflow_worker.config.options import click_options
-from chunkflow_worker.pipeline.catalog import folder_names, operator_names
 from chunkflow_worker.pipeline.operator import Operator, TaskSource, find_operator
 
-# The part of a help text that compares the operator with chunkflow's.
-_COMPARISON = re.compile(
-    r"(?:^|(?<=\. ))(?:Differs from|Not in) chunkflow 1\.2\.0.*|(?:^|(?<=\. ))An operator of ours\."
-)
 _HELP_WIDTH = 90
 _TYPES = {"integer": "integer", "float": "number", "boolean": "true or false"}
 _ALL_OPERATORS_INTRO = """# Operators
@@ -35,8 +37,7 @@ def grouped_operators() -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name in operator_names():
-        group = find_operator(name).group
-        groups[group if group in groups else "Other"].append(name)
+        groups[group_of(find_operator(name))].append(name)
     return {group: names for group, names in groups.items() if names}
 
 
@@ -49,9 +50,7 @@ def operators_index() -> str:
         "",
     ]
     for group, names in grouped_operators().items():
-        rows = [
-            f"| [{name}]({name}.md) | {_paragraphs(find_operator(name))[0]} |" for name in names
-        ]
+        rows = [f"| [{name}]({name}.md) | {find_operator(name).summary()} |" for name in names]
         lines += [f"## {group}", "", "| operator | what it does |", "| --- | --- |", *rows, ""]
     return "\n".join(lines)
 
@@ -60,11 +59,9 @@ def operator_page(name: str) -> str:
     """Return the page of one operator."""
     kind = find_operator(name)
     parts = ["---\nhide: [toc]\n---", f"# {name}"]
-    for paragraph in _paragraphs(kind):
-        differs = _COMPARISON.search(paragraph)
-        parts.append(paragraph[: differs.start()].strip() if differs else paragraph)
-        if differs:
-            parts.append(f'!!! note "Coming from chunkflow 1.2.0"\n    {differs[0]}')
+    parts += _paragraphs(kind.__doc__ or "")
+    if kind.differs:
+        parts.append(f'!!! note "{COMPARED}"\n    {kind.differs}')
     if kind.example:
         parts += ["## Example", f"```bash\n{cleandoc(kind.example)}\n```"]
         parts += ["In a pipeline file:", f"```yaml\n{_as_yaml(kind)}```"]
@@ -77,8 +74,9 @@ def all_operators_page() -> str:
     sections = []
     for name in sorted(folder_names()):
         kind = find_operator(name)
+        paragraphs = _paragraphs("\n\n".join(help_paragraphs(kind)))
         example = f"```bash\n{cleandoc(kind.example)}\n```" if kind.example else ""
-        parts = [f"## {name}", *_paragraphs(kind), example, options_table(kind)]
+        parts = [f"## {name}", *paragraphs, example, options_table(kind)]
         sections.append("\n\n".join(part for part in parts if part) + "\n")
     return "\n".join([_ALL_OPERATORS_INTRO, *sections])
 
@@ -116,8 +114,9 @@ def _help_sections(name: str, ctx: click.Context) -> Iterator[str]:
             yield from _help_sections(title, click.Context(command, parent=ctx, info_name=below))
 
 
-def _paragraphs(kind: type[Operator]) -> list[str]:
-    return [" ".join(paragraph.split()) for paragraph in (kind.__doc__ or "").strip().split("\n\n")]
+def _paragraphs(text: str) -> list[str]:
+    """The paragraphs of a text, each in one line."""
+    return [" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n")]
 
 
 def _usage(kind: type[Operator]) -> str:
@@ -137,8 +136,7 @@ def _as_yaml(kind: type[Operator]) -> str:
     """Return the operator of its example as a pipeline file writes it."""
     name = kind.model_fields["op"].default
     operator = next(operator for operator in _parse(kind.example) if operator.op == name)
-    given = {"op": name} | operator.model_dump(mode="json", exclude_defaults=True)
-    lines = [f"{key}: {_one_line(value)}\n" for key, value in given.items()]
+    lines = [f"{key}: {_one_line(value)}\n" for key, value in operator.dump().items()]
     if isinstance(operator, TaskSource):
         return f"tasks:\n  {'  '.join(lines)}"
     return f"operators:\n  - {'    '.join(lines)}"

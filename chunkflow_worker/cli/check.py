@@ -1,4 +1,4 @@
-"""What a chain will do and take, told before it runs."""
+"""What a chain will do, and what a task will take, before it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 import click
 
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
-from chunkflow_worker.operators.generate_tasks import GenerateTasks
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.run import OpenPipeline
+
+_ANY_SIZE = Vec3(1, 1, 1)
 
 
 def report(
@@ -21,84 +24,109 @@ def report(
 ) -> None:
     """Print the chain, and what its operators take for one task.
 
-    chunk_size: of a task's box; that of the chain's `tasks` when not given.
+    chunk_size: size of a task's box, zyx; if None, the one that the chain's `tasks` give.
+    open_it: also open the volumes and models, and measure their memory.
     """
     size = Vec3(*chunk_size) if chunk_size else _task_size(chain)
     click.echo(
-        f"{source}: {len(chain.operators)} operators, digest {chain.digest}, ledger {chain.ledger_path or 'not set'}"
+        f"{source}: {len(chain.operators)} operators, digest {chain.digest}, "
+        f"ledger {chain.ledger_path or 'not set'}"
     )
-    operators = chain.dump()["operators"]
-    blocks = output_blocks(operators) if open_it else Vec3(1, 1, 1)
-    most = 0
+    unit = output_blocks(chain.configured) if open_it else _ANY_SIZE
+    task_bytes = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
-        flow = " -> ".join(
-            filter(None, (", ".join(operator.reads()), ", ".join(operator.writes())))
-        )
-        named = "" if label == operator.op else f" ({label})"
-        click.echo(
-            f"  {i} {operator.op}{named}: {flow or 'no values'}\n      {operator.describe() or 'defaults'}"
-        )
-        before, after = chain.context(i)
-        if not operator.reads() and operator.writes() and any((*before, *after)):
-            click.echo(
-                f"      reads {list(before)} voxels before the box and {list(after)} behind it, where the volume has them"
-            )
-        if size is not None:
-            made, image_type = (
-                -(-size // chain.coarsening(i)) + before + after,
-                _image_type(chain.operators[:i], operator),
-            )
-            most = max(most, operator.task_bytes(made, image_type))
-            for line in operator.plan(made, image_type, blocks if made == size else Vec3(1, 1, 1)):
-                click.echo(f"      {line}")
-        elif operator.rehearsal() is not None:
-            click.echo("      patches, utilization and memory: give --chunk-size")
+        _show_operator(chain, i, operator, label)
+        if isinstance(operator, Plannable):
+            task_bytes = max(task_bytes, _show_plan(chain, i, operator, size, unit))
     if open_it:
-        with chain.open(dry_run=True) as opened:
-            click.echo("all volumes and models open")
-            if isinstance(chain.tasks, GenerateTasks):
-                why = refusal(chain.tasks.boxes_of_volume(), operators)
-                if why:
-                    click.echo(f"note: workers are likely to refuse these boxes: {why}")
-            own = _rehearsed(opened)
-        shares = (
-            f"process and net {own / 1e9:.2f} (measured here on one patch), a task {most / 1e9:.2f}"
-        )
-        click.echo(f"peak memory {(own + most) / 1e9:.2f} GB: {shares}")
-    elif most:
+        process_bytes = _open(chain)
         click.echo(
-            f"peak memory of a task {most / 1e9:.2f} GB, beside the process and its net: --open measures those"
+            f"peak memory {(process_bytes + task_bytes) / 1e9:.2f} GB: "
+            f"process and net {process_bytes / 1e9:.2f} (measured here on one patch), "
+            f"a task {task_bytes / 1e9:.2f}"
         )
+    elif task_bytes:
+        click.echo(
+            f"peak memory of a task {task_bytes / 1e9:.2f} GB, without the process and its net: "
+            "--open measures those"
+        )
+
+
+def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) -> None:
+    """Print an operator: the values that it reads and writes, its options, and its margin."""
+    named = "" if label == operator.op else f" ({label})"
+    reads, writes = ", ".join(operator.reads()), ", ".join(operator.writes())
+    flow = " -> ".join(filter(None, (reads, writes))) or "no values"
+    click.echo(f"  {index} {operator.op}{named}: {flow}")
+    click.echo(f"      {operator.describe() or 'defaults'}")
+    before, after = chain.margins(index)
+    if not reads and writes and any((*before, *after)):
+        click.echo(
+            f"      reads {list(before)} voxels before the box and {list(after)} after it, "
+            "where the volume has them"
+        )
+
+
+def _show_plan(
+    chain: Pipeline, index: int, plannable: Plannable, size: Vec3 | None, unit: Vec3
+) -> int:
+    """Print what an operator takes for a task's box of `size`; returns bytes of memory.
+
+    size: zyx, in the task's voxels; None if unknown, and then 0 is returned.
+    unit: better sizes must be multiples of it.
+    """
+    if size is None:
+        click.echo("      patches, utilization and memory: give --chunk-size")
+        return 0
+    before, after = chain.margins(index)
+    made = -(-size // chain.downsampling_factor(index)) + before + after
+    image_type = _image_type(chain.operators[:index], chain.operators[index])
+    for line in plannable.plan(made, image_type, unit if made == size else _ANY_SIZE):
+        click.echo(f"      {line}")
+    return plannable.task_bytes(made, image_type)
+
+
+def _open(chain: Pipeline) -> int:
+    """Open the chain, and print why its boxes do not fit the output, if so.
+
+    Returns the peak memory of this process in bytes, 0 if unknown.
+    """
+    with chain.open(dry_run=True) as opened:
+        click.echo("all volumes and models open")
+        boxes = chain.tasks.known_boxes() if chain.tasks else None
+        reason = refusal(boxes, chain.configured) if boxes else None
+        if reason:
+            click.echo(f"note: workers will refuse these boxes: {reason}")
+        return _rehearse(opened)
 
 
 def _task_size(chain: Pipeline) -> Vec3 | None:
-    size: Vec3 | None = getattr(chain.tasks, "chunk_size", None)
-    if size is None and chain.operators[0].op == "create-chunk":
-        before, after = chain.context(0)
-        size = getattr(chain.operators[0], "size", before + after) - before - after
+    size = chain.tasks.chunk_size if isinstance(chain.tasks, Grid) else None
+    if size is None:
+        before, after = chain.margins(0)
+        made = chain.operators[0].size_without_box()
+        size = made - before - after if made else None
     return size if size is not None and min(size) > 0 else None
 
 
 def _image_type(earlier: tuple[Operator, ...], operator: Operator) -> str:
-    """Type of the chunk that the operator reads, as far as the options tell; volumes are taken to be uint8."""
+    """Type of the chunk that the operator reads; uint8 if the options do not determine it."""
     for maker in reversed(earlier):
         if set(maker.writes()) & set(operator.reads()):
-            return (
-                "float32"
-                if maker.op == "normalize-intensity"
-                else str(getattr(maker, "dtype", None) or "uint8")
-            )
+            return maker.output_type or "uint8"
     return "uint8"
 
 
-def _rehearsed(opened: OpenPipeline) -> int:
-    """Most memory, in bytes, that this process had while its nets ran a patch each; 0 where the system does not tell."""
+def _rehearse(opened: OpenPipeline) -> int:
+    """Run one patch through each net.
+
+    Returns the peak memory of this process in bytes meanwhile, 0 if unknown.
+    """
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far, of loading
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
     for _, operator, _, step in opened.steps:
-        task = operator.rehearsal()
-        if task is not None:
-            step(task)
+        if isinstance(operator, Plannable):
+            step(operator.rehearsal())
     with suppress(OSError):
         found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         return int(found.group(1)) * 1024 if found else 0

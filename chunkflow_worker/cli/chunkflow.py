@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
 from textwrap import indent
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkflow_worker.cli.worker import guarded
+from chunkflow_worker.config.catalog import facts_of, operator_names
+from chunkflow_worker.config.facts import Facts
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.pipeline.catalog import Entry, operator_names, package_operators, read_entry
 
 if TYPE_CHECKING:
-    from chunkflow_worker.pipeline.operator import Operator
+    from chunkflow_worker.pipeline.chain import Pipeline
+    from chunkflow_worker.pipeline.operator import Operator, TaskSource
 
 GROUPS = (
     "Tasks",
@@ -30,6 +32,7 @@ GROUPS = (
     "Service",
     "Other",
 )
+COMPARED = "Coming from chunkflow 1.2.0"
 
 
 class Chain(click.Group):
@@ -51,25 +54,50 @@ class Chain(click.Group):
         if args and not args[0].startswith("-") and args[0] not in operator_names():
             from chunkflow_worker.pipeline.operator import find_operator
 
-            find_operator(args[0])  # says which operator was meant
+            find_operator(args[0])  # its error suggests the nearest name
         return super().resolve_command(ctx, args)
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_example(_a_whole_chain()))
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        entries = [_entry(name) for name in operator_names()]
-        for group in GROUPS:
-            rows = [(entry.name, entry.summary) for entry in entries if entry.group == group]
-            if rows:
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        for name in operator_names():
+            facts = _facts(name)
+            rows[group_of(facts)].append((name, facts.summary()))
+        for group, commands in rows.items():
+            if commands:
                 with formatter.section(group):
-                    formatter.write_dl(rows)
+                    formatter.write_dl(commands)
 
 
-def _entry(name: str) -> Entry:
-    if name not in package_operators():
-        return read_entry(name)
+def group_of(facts: type[Facts]) -> str:
+    """The group that help and reference list an operator in."""
+    return facts.group if facts.group in GROUPS else "Other"
+
+
+def help_paragraphs(kind: type[Operator]) -> list[str]:
+    """The help text of an operator, without its options and example."""
+    differs = [f"{COMPARED}: {kind.differs}"] if kind.differs else []
+    return [*cleandoc(kind.__doc__ or "").split("\n\n"), *differs]
+
+
+def _facts(name: str) -> type[Facts]:
+    """The facts of an operator; imports it only if they cannot be read from the source."""
+    facts = facts_of(name)
+    if facts is not Facts:
+        return facts
     from chunkflow_worker.pipeline.operator import find_operator
 
-    kind = find_operator(name)
-    return Entry(name, kind.group if kind.group in GROUPS else "Other", _summary(kind))
+    return find_operator(name)
+
+
+def _a_whole_chain() -> type[Facts]:
+    """An operator whose example leads from an image to a result."""
+    return next(facts for facts in map(_facts, operator_names()) if facts.group == "Inference")
 
 
 @click.group(
@@ -105,7 +133,8 @@ def _entry(name: str) -> Entry:
 @click.option(
     "--metrics",
     type=click.Choice(["cloudwatch"]),
-    help="Send each task's timings there, as workers do; the namespace is CHUNKFLOW_METRICS_NAMESPACE, else chunkflow.",
+    help="Send each task's timings there, as workers do; the namespace is "
+    "CHUNKFLOW_METRICS_NAMESPACE, else chunkflow.",
 )
 @click.option(
     "--in-flight",
@@ -123,56 +152,63 @@ def _entry(name: str) -> Entry:
 def cli(**options: Any) -> None:
     """Run a chain of operators on one box or many, on this machine.
 
-    Each operator is followed by its options; values are passed on by name, `chunk` unless told otherwise:
-
-    \b
-      chunkflow generate-tasks -v file://em -c 64 512 512 \\
-          load-precomputed -v file://em \\
-          inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 \\
-          save-precomputed -v file://membranes
-
-    `chunkflow OPERATOR --help` explains one. The same chain goes to workers: chunkflow --freeze pipeline.yaml ...
+    Each operator is followed by its options. Operators pass values on by name; the name is `chunk`
+    unless an option changes it. `chunkflow OPERATOR --help` explains an operator. With
+    `--freeze pipeline.yaml` the same chain becomes a file for workers.
     """
 
 
 @cli.result_callback()
-@click.pass_context
-def run(ctx: click.Context, /, operators: list[Operator], **options: Any) -> None:
-    from chunkflow_worker.cli.local import LocalOptions, freeze, run_here
+def run(
+    operators: list[Operator],
+    /,
+    *,
+    mip: int,
+    freeze: str | None,
+    pipeline: str | None,
+    **options: Any,
+) -> None:
+    from chunkflow_worker.cli import local
+
+    chain, source = _chain(operators, pipeline)
+    if freeze:
+        local.freeze(chain, Path(freeze))
+    else:
+        local.run_here(chain, source, local.LocalOptions(**options))
+
+
+def _chain(
+    operators: list[Operator], file: str | None
+) -> tuple[Pipeline | None, TaskSource | None]:
+    """The chain that the command line describes, and the operator on it that makes tasks.
+
+    file: the pipeline file that is given, in place of operators that work on tasks.
+    The chain is None if the command line holds nothing but an operator that makes tasks.
+    Raises ConfigError.
+    """
     from chunkflow_worker.pipeline.chain import Pipeline
     from chunkflow_worker.pipeline.operator import TaskSource
 
-    chain = Pipeline.load(options["pipeline"]) if options["pipeline"] else None
     sources = [o for o in operators if isinstance(o, TaskSource)]
     steps = [o for o in operators if not isinstance(o, TaskSource)]
     if len(sources) > 1 or (sources and operators[0] is not sources[0]):
-        raise ConfigError.one(
-            "chunkflow",
-            sources[-1].op,
-            "makes tasks, and there can be one such operator",
-            "put it first",
+        raise _error(
+            sources[-1].op, "makes tasks, and there can be one such operator", "put it first"
         )
-    if chain is not None:
+    source = sources[0] if sources else None
+    if file is not None:
+        chain = Pipeline.load(file)
         if steps:
-            raise ConfigError.one(
-                "chunkflow",
-                steps[0].op,
-                "stands beside --pipeline",
-                "only an operator that makes tasks may",
-            )
-        chain = Pipeline(chain.operators, sources[0] if sources else chain.tasks, chain.digest)
-    elif not steps and not sources:
-        raise ConfigError.one("chunkflow", "operators", "there are none", "see chunkflow --help")
-    elif steps:
-        content: dict[str, Any] = {"operators": [_dump(o) for o in steps]}
-        chain = Pipeline.parse(
-            content | ({"tasks": _dump(sources[0])} if sources else {}), "chunkflow"
-        )
-    if options["freeze"]:
-        freeze(chain, Path(options["freeze"]))
-    else:
-        kept = {f.name: options[f.name] for f in fields(LocalOptions)}
-        run_here(chain, sources[0] if sources else None, LocalOptions(**kept))
+            cure = "only an operator that makes tasks may stand beside --pipeline"
+            raise _error(steps[0].op, "stands beside --pipeline", cure)
+        return (replace(chain, tasks=source) if source else chain), source
+    if not operators:
+        raise _error("operators", "there are none", "see chunkflow --help")
+    return Pipeline.of(steps, source, "chunkflow") if steps else None, source
+
+
+def _error(place: str, problem: str, cure: str) -> ConfigError:
+    return ConfigError.one("chunkflow", place, problem, cure)
 
 
 def _command(kind: type[Operator]) -> click.Command:
@@ -186,20 +222,19 @@ def _command(kind: type[Operator]) -> click.Command:
             given.setdefault("mip", mip)
         return _build(kind, given)
 
-    name = kind.model_fields["op"].default
-    parameters = click_options(kind, skip=frozenset({"op"}))
     return click.Command(
-        name,
+        kind.model_fields["op"].default,
         callback=build,
-        params=parameters,
-        help=kind.__doc__,
-        short_help=_summary(kind),
-        epilog=_epilog(kind),
+        params=click_options(kind, skip=frozenset({"op"})),
+        help="\n\n".join(help_paragraphs(kind)),
+        short_help=kind.summary(),
+        epilog=f"Example:\n\n{_example(kind)}" if kind.example else None,
     )
 
 
-def _epilog(kind: type[Operator]) -> str | None:
-    return f"Example:\n\n\b\n{indent(cleandoc(kind.example), '  ')}" if kind.example else None
+def _example(facts: type[Facts]) -> str:
+    """The example, which click must not wrap."""
+    return f"\b\n{indent(cleandoc(facts.example), '  ')}"
 
 
 def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
@@ -212,14 +247,6 @@ def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
     except ValidationError as error:
         name = kind.model_fields["op"].default
         raise ConfigError(f"chunkflow {name}", faults_of(error, kind, name)) from None
-
-
-def _dump(operator: Operator) -> dict[str, Any]:
-    return {"op": operator.op} | operator.model_dump(mode="json", exclude_defaults=True)
-
-
-def _summary(kind: type[Operator]) -> str:
-    return (kind.__doc__ or "").strip().splitlines()[0]
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """What does the user want?
 
 options.py      options declared once: YAML keys, schema and command-line flags of an operator
+facts.py        what an operator says about itself, for those that must not know its name
+catalog.py      the operators that can be used here, and their facts, read without importing them
 settings.py     how a worker runs, from environment variables
 yaml_file.py    YAML files, read with clear errors
 extras.py       libraries that come with an extra of this package

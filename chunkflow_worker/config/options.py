@@ -49,6 +49,12 @@ def field(
     return Field(default, description=help, json_schema_extra={"x-cli": given_flags}, **limits)
 
 
+def with_flag(model: type[Options], name: str, flag: str) -> Any:
+    """Declare an option of `model` again, with another short flag. It must have no limits."""
+    option = model.model_fields[name]
+    return field(option.default, flag=flag, help=option.description or "")
+
+
 def above_zero(value: Any) -> Any:
     """Check a size, as a pydantic validator. Raises ValueError unless all numbers are above 0."""
     if value is not None and min(value) <= 0:

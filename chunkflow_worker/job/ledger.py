@@ -223,14 +223,3 @@ def _valid(kind: type[_Kind], content: Any) -> _Kind | None:
         return kind.model_validate(content)
     except ValidationError:
         return None
-
-
-def default_path(operators: Iterable[dict[str, Any]]) -> str | None:
-    """The default ledger of a chain: ``log`` below the last volume that it saves, if any."""
-    paths = [
-        o.get("volume_path")
-        for o in operators
-        if str(o.get("op", "")).startswith(("save-", "downsample-upload"))
-    ]
-    saved = [path.rstrip("/") for path in paths if path and isinstance(path, str)]
-    return f"{saved[-1]}/log" if saved else None

@@ -14,10 +14,10 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class AdjustBbox(Operator):
-    """Move the two corners of the task's box, for the operators that follow.
+    """Move the start and the stop of the task's box, for the operators that follow.
 
-    Chunks that were read before keep their voxels; what is saved is cut to the new box. Records keep the box that was asked
-    for.
+    Chunks that were read before keep their voxels; what is saved is cut to the new box. Records
+    keep the box that the task was made for.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -27,9 +27,10 @@ class AdjustBbox(Operator):
             load-zarr -f em.zarr \
             save-h5 -f cutouts/
     """
+    moves_box: ClassVar[bool] = True
     op: Literal["adjust-bbox"] = "adjust-bbox"
     corner_offset: tuple[int, int, int, int, int, int] = field(
-        flag="-c", help="Voxels added to the start and to the stop: z0 y0 x0 z1 y1 x1."
+        flag="-c", help="Voxels to add to the start and to the stop: z0 y0 x0 z1 y1 x1."
     )
 
     @contextmanager
@@ -41,7 +42,7 @@ class AdjustBbox(Operator):
                 raise ConfigError.one(
                     self.label,
                     "box",
-                    "the task has none to adjust",
+                    "the task has none",
                     "put create-bbox or generate-tasks first",
                 )
             start, stop = task.bbox.start + first, task.bbox.stop + last
@@ -50,7 +51,7 @@ class AdjustBbox(Operator):
                 raise ConfigError.one(
                     self.label,
                     "corner_offset",
-                    f"{list(self.corner_offset)} leaves nothing of a box",
+                    f"{list(self.corner_offset)} leaves nothing of the box",
                     cure,
                 )
             task.bbox = BoundingBox(start, stop)

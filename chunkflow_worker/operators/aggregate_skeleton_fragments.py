@@ -19,17 +19,20 @@ _ATTRIBUTES = [
 
 
 class AggregateSkeletonFragments(Operator):
-    """Join the skeletons that boxes hold of each object to one, by kimimaro, as Neuroglancer reads it.
+    """Join the skeletons that many boxes hold of each object, as Neuroglancer reads them.
 
-    Once, when all boxes are done. Fragments are named by their object and box, for example 42:0-512_0-512_0-64, as igneous
-    and skeletonize write them. Equal nodes are fused, loops opened, and components joined that touch; small ones, and small
-    twigs, are cut off, and an object of which nothing is left gets no file. Differs from chunkflow 1.2.0: without a prefix
-    all objects are taken, and what is too small is an option.
+    Run it once, when all boxes are done. A fragment is named by its object and its box, for example
+    42:0-512_0-512_0-64, as igneous and skeletonize name them. kimimaro fuses equal nodes, opens
+    loops and joins components that touch; it removes small components and short twigs. An object
+    gets no file if nothing of it is left.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = (
         "chunkflow aggregate-skeleton-fragments -f s3://lab/seg/fragments -o s3://lab/seg/skeletons"
+    )
+    differs: ClassVar[str] = (
+        "Without a prefix all objects are taken. The size of what is too small is an option."
     )
     op: Literal["aggregate-skeleton-fragments"] = "aggregate-skeleton-fragments"
     input_name: str = field(
@@ -40,17 +43,15 @@ class AggregateSkeletonFragments(Operator):
     )
     fragments_path: str = field(flag="-f", help="Folder of the fragments: file://, s3:// or gs://.")
     output_path: str | None = field(
-        None, flag="-o", help="Folder to write to; that of the fragments when not given."
+        None, flag="-o", help="Folder to write to; the folder of the fragments when not given."
     )
     dust_threshold: float = field(
-        1000, ge=0, help="Components of less cable are left out, in nanometres."
+        1000, ge=0, help="Components with less cable are removed; in nanometres."
     )
-    tick_threshold: float = field(
-        3500, ge=0, help="Twigs that are shorter are cut off, in nanometres."
-    )
+    tick_threshold: float = field(3500, ge=0, help="Shorter twigs are removed; in nanometres.")
 
     def reads(self) -> tuple[str, ...]:
-        return ()  # the value need not be there
+        return ()  # the value is optional
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -71,7 +72,10 @@ class AggregateSkeletonFragments(Operator):
 
         def step(task: Task) -> None:
             if task.bbox is not None:
-                cure = "run it by itself when all boxes are done: chunkflow aggregate-skeleton-fragments"
+                cure = (
+                    "run it by itself when all boxes are done: chunkflow "
+                    "aggregate-skeleton-fragments"
+                )
                 raise ConfigError.one(
                     self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
                 )
@@ -98,7 +102,8 @@ class AggregateSkeletonFragments(Operator):
         whole = kimimaro.postprocess(
             merged.clone(), dust_threshold=self.dust_threshold, tick_threshold=self.tick_threshold
         )
-        if whole.empty():  # kimimaro loses a skeleton that is one loop, as that of a flat object in four boxes: keep it
+        # kimimaro loses a skeleton that is a single loop, as of a flat object in four boxes.
+        if whole.empty():
             large = [
                 part for part in merged.components() if part.cable_length() >= self.dust_threshold
             ]
@@ -109,7 +114,8 @@ class AggregateSkeletonFragments(Operator):
         given = self.prefix if self.prefix is not None else task.values.get(self.input_name, "")
         if not isinstance(given, str | int):
             raise ChunkMismatch(
-                f"{self.input_name!r} is a {type(given).__name__}, and the begin of a name is needed"
+                f"{self.input_name!r} is a {type(given).__name__}, and the start of a name is "
+                "needed"
             )
         return str(given)
 
@@ -119,11 +125,11 @@ def _decode(
 ) -> Any:
     try:
         if content is None:
-            raise ValueError("it is not there any more")
+            raise ValueError("it is no longer there")
         skeleton = osteoid.Skeleton.from_precomputed(
             content, segid=object_id, vertex_attributes=attributes
         )
-    except Exception as error:  # osteoid's are of several kinds
+    except Exception as error:  # osteoid raises errors of several kinds
         raise DataMissing(f"{name} cannot be read as a skeleton: {error}") from error
     skeleton.space = "physical"
     return skeleton

@@ -13,14 +13,15 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class ChannelVoting(Operator):
-    """Take for each voxel the number of its highest channel, counted from 1: the winning class of a classifier.
+    """Take for each voxel the number of its highest channel, counted from 1.
 
-    Takes czyx with up to 255 channels and makes a segmentation, zyx of uint8. The lower channel wins a draw. Differs from
-    chunkflow 1.2.0: with 256 channels the last one became 0.
+    This is the winning class of a classifier. Takes czyx with up to 255 channels and makes a
+    segmentation, zyx of uint8. If channels are equal, the lower one wins.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = "chunkflow load-h5 -f classes.h5 channel-voting save-tif -f winner.tif"
+    differs: ClassVar[str] = "With 256 channels the last one became 0; more than 255 are refused."
     op: Literal["channel-voting"] = "channel-voting"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read, with several channels.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -31,7 +32,8 @@ class ChannelVoting(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if chunk.array.ndim != 4 or not 2 <= chunk.channels <= 255:
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} has the shape {chunk.array.shape}: czyx with 2 to 255 channels is needed"
+                    f"{self.input_chunk_name!r} has the shape {chunk.array.shape}: "
+                    "czyx with 2 to 255 channels is needed"
                 )
             winners = chunk.array.argmax(axis=0).astype("uint8") + 1
             task.values[self.output_chunk_name] = chunk.with_array(

@@ -17,21 +17,25 @@ from chunkflow_worker.storage.local_file import local_name, storage_error
 
 
 class Cleanup(Operator):
-    """Delete files of a folder: all, the empty ones, or those that hold something; for example flags of skip-task-by-file.
+    """Delete files in a folder: all, the empty ones, or those that are not empty.
 
-    Once, when the chain starts; never hidden files, folders, or what lies in them. Differs from chunkflow 1.2.0: without a
-    suffix only empty files are deleted, where it took every file of the folder that it was called in, and workers refuse it.
+    For example the files that skip-task-by-file looks for. The files are deleted once, when the
+    chain starts. Hidden files, folders and what they contain stay.
     """
 
     group: ClassVar[str] = "Tasks"
     example: ClassVar[str] = "chunkflow cleanup -d flags -m empty"
+    differs: ClassVar[str] = (
+        "Without a suffix only empty files are deleted, where chunkflow deleted every file of the "
+        "current folder. Workers refuse this operator."
+    )
     op: Literal["cleanup"] = "cleanup"
     dir: str = field("./", flag="-d", help="Folder to look in.")
     mode: Literal["exist", "empty", "not-empty"] = field(
-        "exist", flag="-m", help="Files to delete, of those with the suffix."
+        "exist", flag="-m", help="Which of the files with the suffix to delete."
     )
     suffix: str | None = field(
-        None, flag="-s", help="End of the names; needed unless only empty files are deleted."
+        None, flag="-s", help="End of the names; required unless only empty files are deleted."
     )
 
     _is_local = field_validator("dir")(local_name)
@@ -40,7 +44,8 @@ class Cleanup(Operator):
     def _says_which(self) -> Cleanup:
         if self.mode != "empty" and not self.suffix:
             raise ValueError(
-                f"mode {self.mode!r} without a suffix would delete all that is in {self.dir}: give a suffix"
+                f"mode {self.mode!r} without a suffix would delete all files in {self.dir}: give a "
+                "suffix"
             )
         return self
 
@@ -48,9 +53,7 @@ class Cleanup(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         if run.recorded:
             cure = "run it by itself: chunkflow cleanup"
-            raise ConfigError.one(
-                self.label, "workers", "would delete files of each other's tasks", cure
-            )
+            raise ConfigError.one(self.label, "workers", "would delete each other's files", cure)
         folder = Path(self.dir)
         if not folder.is_dir():
             raise ConfigError.one(self.label, "dir", f"there is no folder {folder}")
@@ -62,7 +65,7 @@ class Cleanup(Operator):
                 raise storage_error(f"{path} cannot be deleted: {error.strerror}", error) from error
 
         def step(task: Task) -> None:
-            """The files are gone already."""
+            """The files are already deleted."""
 
         yield step
 

@@ -14,10 +14,11 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class ConnectedComponents(Operator):
-    """Give each connected component of a chunk an id of its own, from 1 on; 0 stays background.
+    """Give each connected component of a chunk an id of its own, from 1 on; 0 is background.
 
-    With a threshold, of a map: voxels above it are foreground. Without one, of a mask or a segmentation, whose objects stay
-    apart where they touch. Makes a segmentation of uint32. Ids count from 1 in every box.
+    With a threshold it takes a map: voxels above the threshold are foreground. Without one it takes
+    a mask or a segmentation, and objects that touch stay apart. Makes a segmentation of uint32. Ids
+    start from 1 in every box.
     """
 
     group: ClassVar[str] = "Segmentation"
@@ -31,7 +32,10 @@ class ConnectedComponents(Operator):
         None, flag="-t", help="Voxels of a map above this are foreground."
     )
     connectivity: Literal["6", "18", "26"] = field(
-        "6", flag="-c", help="Neighbours: those that share a face, edge or corner."
+        "6",
+        flag="-c",
+        help="Which voxels are neighbours: those that share a face (6), an edge (18) or a corner "
+        "(26).",
     )
 
     @contextmanager
@@ -42,13 +46,14 @@ class ConnectedComponents(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if chunk.channels != 1:
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} has {chunk.channels} channels: connected-components takes one, for example "
-                    "that of --channels or channel-voting"
+                    f"{self.input_chunk_name!r} has {chunk.channels} channels: "
+                    "connected-components "
+                    "takes one, for example from --channels or channel-voting"
                 )
             if self.threshold is None and chunk.dtype.kind == "f":
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} is a map of {chunk.dtype}: connected-components takes a mask or a segmentation; "
-                    "give --threshold"
+                    f"{self.input_chunk_name!r} is a map of {chunk.dtype}: connected-components "
+                    "takes a mask or a segmentation; give --threshold"
                 )
             labels = chunk.czyx[0]
             foreground = labels if self.threshold is None else labels > self.threshold

@@ -13,7 +13,7 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class CopyVar(Operator):
-    """Copy a value of the task, a chunk for example, to another name."""
+    """Copy a value of the task, for example a chunk, to another name."""
 
     group: ClassVar[str] = "Tasks"
     example: ClassVar[str] = r"""
@@ -41,7 +41,7 @@ class CopyVar(Operator):
 
         def step(task: Task) -> None:
             if self.from_name not in task.values:
-                raise task.lacks(self.from_name)
+                raise task.missing(self.from_name)
             task.values[self.to_name] = duplicate(task.values[self.from_name])
 
         yield step

@@ -14,15 +14,16 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class CreateBbox(TaskSource):
-    """Make one task of one box, which is given by its start, and by its stop or its size."""
+    """Make one task for one box, from its start and its stop or size."""
 
     group: ClassVar[str] = "Tasks"
     example: ClassVar[str] = (
-        "chunkflow create-bbox -s 0 0 0 -z 64 512 512 load-precomputed -v s3://lab/em save-h5 -f cutout.h5"
+        "chunkflow create-bbox -s 0 0 0 -z 64 512 512 "
+        "load-precomputed -v s3://lab/em save-h5 -f cutout.h5"
     )
     op: Literal["create-bbox"] = "create-bbox"
     start: Vec3 = field(flag="-s", help="First voxel of the box.")
-    stop: Vec3 | None = field(None, flag="-p", help="Voxel behind the last one of the box.")
+    stop: Vec3 | None = field(None, flag="-p", help="Voxel after the last one of the box.")
     size: Vec3 | None = field(
         None, flag="-z", help="Size of the box in voxels, instead of its stop."
     )
@@ -32,10 +33,11 @@ class CreateBbox(TaskSource):
     @model_validator(mode="after")
     def _is_one_box(self) -> CreateBbox:
         if (self.stop is None) == (self.size is None):
-            raise ValueError("the box ends by its stop or its size: give one of the two")
+            raise ValueError("give the box a stop or a size, and not both")
         if self.stop is not None and not (self.start + 1).fits_in(self.stop):
             raise ValueError(
-                f"the box starts at {tuple(self.start)} and stops at {tuple(self.stop)}: each axis must grow"
+                f"the box starts at {tuple(self.start)} and stops at {tuple(self.stop)}: "
+                "the stop must be larger on each axis"
             )
         return self
 

@@ -17,24 +17,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZE, OFFSET = Vec3(64, 64, 64), Vec3(0, 0, 0)
-WAVELENGTHS = Vec3(32, 48, 64)  # whole, and another on each axis, so that swapped axes show
+WAVELENGTHS = Vec3(
+    32, 48, 64
+)  # whole numbers, different on each axis so that swapped axes are visible
 
 
 class CreateChunk(Operator):
-    """Make a chunk of synthetic voxels, zyx, for trying out a chain.
+    """Make a chunk of synthetic voxels, zyx, to try out a chain.
 
-    It fills the task's box and what later operators need around it; without a box, or with another --size or --voxel-offset
-    than the default, it makes what these say. Differs from chunkflow 1.2.0: every voxel depends on its global position
-    alone, so neighbouring and overlapping boxes fit, and all types work.
+    It fills the task's box and what later operators need around it. For a task without a box, or
+    with a --size or --voxel-offset other than the default, it makes the box that these options
+    give.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = (
         "chunkflow create-chunk -s 32 256 256 -p random -d float32 save-h5 -f random.h5"
     )
+    differs: ClassVar[str] = (
+        "Every voxel depends on its global position alone, so that neighbouring and overlapping "
+        "boxes fit. All types work."
+    )
     op: Literal["create-chunk"] = "create-chunk"
     size: Vec3 = field(
-        SIZE, flag="-s", help="Size in voxels; any other than the default overrides the task's box."
+        SIZE,
+        flag="-s",
+        help="Size in voxels; a value other than the default overrides the task's box.",
     )
     dtype: Literal["uint8", "uint32", "uint16", "uint64", "float32", "float64"] = field(
         "uint8", flag="-d", help="Type of the voxels."
@@ -42,12 +50,14 @@ class CreateChunk(Operator):
     pattern: Literal["sin", "zero", "random"] = field(
         "sin",
         flag="-p",
-        help="sin: smooth waves, 0 to 255 or 0 to 1 as float; random: the type's full range or [0, 1).",
+        help="sin: smooth waves, 0 to 255, or 0 to 1 as float; random: the full range of the type, "
+        "or [0, 1) as float.",
     )
     voxel_offset: Vec3 = field(
         OFFSET,
         flag="-t",
-        help="Global position of the first voxel; any other than the default overrides the task's box.",
+        help="Global position of the first voxel; a value other than the default overrides the "
+        "task's box.",
     )
     voxel_size: tuple[float, float, float] = field(
         (1.0, 1.0, 1.0), flag="-e", help="Size of a voxel in nanometres."
@@ -55,6 +65,9 @@ class CreateChunk(Operator):
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("size", "voxel_size")(above_zero)
+
+    def size_without_box(self) -> Vec3:
+        return self.size
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -111,7 +124,7 @@ def _random(box: BoundingBox, dtype: str) -> NDArray[Any]:
 
 
 def _scramble(bits: NDArray[Any]) -> NDArray[Any]:
-    """Splitmix64: a bijection of 64 bit numbers whose results look random."""
+    """Splitmix64: maps 64-bit numbers one to one to numbers that look random."""
     bits = bits + 0x9E3779B97F4A7C15
     bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9
     bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB

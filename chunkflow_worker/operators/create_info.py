@@ -20,16 +20,19 @@ _Nanometres = Annotated[float, Field(gt=0)]
 class CreateInfo(Operator):
     """Create an empty precomputed volume: its info file, with one or more mip levels.
 
-    What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1, and the type uint8. Types of 32 and
-    64 bits of whole numbers make a segmentation unless --layer-type is given. An existing volume is left alone when it is the
-    same, and refused when it differs. Of a chunk, the volume is made when the first one comes, and save-precomputed may write to
-    it in the same chain.
+    What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1 and the
+    type uint8. Integers of 32 and 64 bits make a segmentation unless --layer-type is given. An
+    existing volume is kept if it is the same, and refused if it differs. If sizes come from a
+    chunk, the volume is created with the first chunk, and a later save-precomputed in the same
+    chain may write to it.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = r"""
-        chunkflow create-info -v file://membranes -z 256 2048 2048 -b 64 128 128 -s 40 4 4 -t image -d uint8
+        chunkflow create-info -v file://membranes -z 256 2048 2048 \
+            -b 64 128 128 -s 40 4 4 -t image -d uint8
     """
+    creates: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["create-info"] = "create-info"
     input_chunk_name: str = field(
         "chunk", flag="-i", help="Chunk to take sizes and type from, if there is one."
@@ -54,8 +57,10 @@ class CreateInfo(Operator):
     )
     voxel_offset: Vec3 | None = field(None, flag="-o", help="First voxel of the volume.")
     volume_size: Vec3 | None = field(None, flag="-z", help="Size of the volume in voxels.")
-    block_size: Vec3 = field(flag="-b", help="Size of the blocks that are stored as one file each.")
-    factor: Vec3 = field(Vec3(2, 2, 2), flag="-f", help="How much coarser each further mip is.")
+    block_size: Vec3 = field(flag="-b", help="Size of the blocks; each is stored as one file.")
+    factor: Vec3 = field(
+        Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further mip are."
+    )
     max_mip: int = field(0, flag="-m", ge=0, le=20, help="Last mip level.")
 
     _sizes = field_validator("block_size", "volume_size", "factor")(above_zero)
@@ -63,14 +68,9 @@ class CreateInfo(Operator):
     def reads(self) -> tuple[str, ...]:
         return ()
 
-    def creates(self) -> tuple[str, ...]:
-        from chunkflow_worker.storage.path import normal_path
-
-        return (normal_path(self.volume_path),)
-
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        # Made when the chain opens, so that operators behind it find the volume; of a chunk, when the first one comes.
+        # Created when the chain opens, so that later operators find the volume when they open.
         if self.volume_size is not None and self.input_chunk_name not in run.made:
             self._create(run, None)
             yield lambda task: None

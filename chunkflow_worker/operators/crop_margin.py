@@ -23,23 +23,27 @@ Margin = tuple[int, int, int, int, int, int]
 class CropMargin(Operator):
     """Cut the margin off a chunk, down to what later operators need for the task's box.
 
-    With --margin-size it cuts that many voxels, and operators that load read that many more around the task's box. Where
-    the image ends they are not there to be read, so less is cut. Differs from chunkflow 1.2.0: a margin of 0 leaves that
-    side as it is, and --crop-bbox shrinks the task's box, which was computed and thrown away.
+    With --margin-size it cuts that many voxels, and operators that load read that many more around
+    the task's box. At the border of the image these voxels do not exist, so less is cut.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f large.h5 crop-margin -m 4 64 64 4 64 64 save-h5 -f small.h5"
     )
+    differs: ClassVar[str] = (
+        "A margin of 0 leaves that side unchanged. --crop-bbox shrinks the task's box, where "
+        "chunkflow computed the smaller box and did not use it."
+    )
     op: Literal["crop-margin"] = "crop-margin"
     margin_size: Margin | None = field(
         None,
         flag="-m",
-        help="Voxels to cut: z y x before, then z y x behind; down to the task's box when not given.",
+        help="Voxels to cut: z y x before, then z y x after; down to the task's box when not "
+        "given.",
     )
     crop_bbox: bool = field(
-        False, help="Shrink the task's box by the margin too, instead of reading more around it."
+        False, help="Shrink the task's box by the margin, instead of reading more around it."
     )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -51,11 +55,11 @@ class CropMargin(Operator):
             raise ValueError("takes six numbers from 0 on")
         return value
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         if self.margin_size is None or self.crop_bbox:
             return box
-        before, behind = self._margins()
-        grown = BoundingBox(box.start - before, box.stop + behind)
+        before, after = self._margins()
+        grown = BoundingBox(box.start - before, box.stop + after)
         return grown if bounds is None else grown.clip(bounds) or grown
 
     @contextmanager
@@ -68,7 +72,8 @@ class CropMargin(Operator):
             if asked is None:
                 if self.margin_size is None:
                     raise ChunkMismatch(
-                        "the task has no box to crop to; give --margin-size, or boxes by generate-tasks"
+                        "the task has no box to crop to; give --margin-size, or make boxes with "
+                        "generate-tasks"
                     )
                 box = self._cut(chunk.bbox, "chunk")
             else:
@@ -82,13 +87,13 @@ class CropMargin(Operator):
         return Vec3(*margin[:3]), Vec3(*margin[3:])
 
     def _box(self, chunk: Chunk, wanted: BoundingBox, needed: BoundingBox) -> BoundingBox:
-        """The part of `chunk` to keep. Raises ChunkMismatch when it lacks a part of the box `wanted`."""
+        """The part of `chunk` to keep. Raises ChunkMismatch if it does not cover `wanted`."""
         kept = needed.clip(chunk.bbox)
         if kept is not None and self.margin_size is not None:
             kept = self._cut(chunk.bbox, "chunk", chunk.bounds, kept)
         must = wanted if chunk.bounds is None else wanted.clip(chunk.bounds)
         if kept is None or must is None or not kept.contains(must):
-            cut = f" less the margin {list(self.margin_size)}" if self.margin_size else ""
+            cut = f" without the margin {list(self.margin_size)}" if self.margin_size else ""
             raise ChunkMismatch(f"chunk {chunk.bbox}{cut} does not cover the task's box {wanted}")
         return kept
 
@@ -99,9 +104,9 @@ class CropMargin(Operator):
         bounds: BoundingBox | None = None,
         needed: BoundingBox | None = None,
     ) -> BoundingBox:
-        """`box` less the margin; on a side where it ends with the image's `bounds`, no less than `needed`."""
-        before, behind = self._margins()
-        start, stop = list(box.start + before), list(box.stop - behind)
+        """`box` without the margin; at the border of the image's `bounds`, at least `needed`."""
+        before, after = self._margins()
+        start, stop = list(box.start + before), list(box.stop - after)
         if bounds is not None and needed is not None:
             for axis in range(3):
                 if box.start[axis] == bounds.start[axis]:
@@ -110,6 +115,6 @@ class CropMargin(Operator):
                     stop[axis] = max(stop[axis], needed.stop[axis])
         if not all(a < b for a, b in zip(start, stop, strict=True)):
             raise ChunkMismatch(
-                f"{what} {box} has nothing left less the margin {[*before, *behind]}"
+                f"{what} {box} has nothing left without the margin {[*before, *after]}"
             )
         return BoundingBox(Vec3(*start), Vec3(*stop))

@@ -9,19 +9,20 @@ from typing import Any, ClassVar, Literal
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import Task, kind_of
+from chunkflow_worker.pipeline.task import Task, describe_value
 
 
 class Debug(Operator):
-    """Stop at each task and open a Python prompt, in which `task` and its values can be looked at and changed.
+    """Stop at each task and open a Python prompt, to inspect and change the task's values.
 
-    Values bear their names where those are Python's; all are in `task.values`. Ctrl-D goes on with the chain, and exit() ends
-    the run. Needs a terminal, so it is refused in workers. Differs from chunkflow 1.2.0: without a terminal it says so before
-    the first task, instead of failing at it.
+    The prompt knows `task`, and each value by its name if that is a name in Python; all values are
+    in `task.values`. Ctrl-D continues the chain, and exit() ends the run. Needs a terminal, so
+    workers refuse it.
     """
 
     group: ClassVar[str] = "View"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 threshold -t 0.4 debug save-h5 -f mask.h5"
+    differs: ClassVar[str] = "Without a terminal it fails before the first task, not during it."
     op: Literal["debug"] = "debug"
 
     @contextmanager
@@ -30,17 +31,17 @@ class Debug(Operator):
             raise ConfigError.one(
                 self.label,
                 "op",
-                "is for a terminal, and workers have none",
+                "needs a terminal, and workers have none",
                 "take it out of the pipeline",
             )
         if not sys.stdin.isatty():
-            cure = "run the chain on a terminal, without pipes and redirections of its input"
+            cure = "run the chain in a terminal, without a pipe or redirection of its input"
             raise ConfigError.one(self.label, "stdin", "is not a terminal", cure)
 
         def step(task: Task) -> None:
             names = {name: value for name, value in task.values.items() if name.isidentifier()}
             _prompt(
-                f"\n{_described(task)}\nCtrl-D goes on, exit() ends the run.",
+                f"\n{_described(task)}\nCtrl-D continues, exit() ends the run.",
                 names | {"task": task},
             )
 
@@ -51,15 +52,15 @@ def _described(task: Task) -> str:
     lines = [f"task: {task.bbox or 'no box'}"]
     for name, value in task.values.items():
         content = "" if hasattr(value, "array") else f" {value!r}"[:200]
-        lines.append(f"{name}: {kind_of(value)}{content}")
+        lines.append(f"{name}: {describe_value(value)}{content}")
     return "\n".join(lines)
 
 
 def _prompt(banner: str, names: dict[str, Any]) -> None:
-    """A Python prompt until Ctrl-D. Raises KeyboardInterrupt, as Ctrl-C does elsewhere, on exit()."""
+    """Open a Python prompt until Ctrl-D. exit() raises KeyboardInterrupt, as Ctrl-C does."""
     import code
 
-    with suppress(ImportError):  # not every Python has it
+    with suppress(ImportError):  # some builds of Python do not have it
         import readline
         import rlcompleter
 

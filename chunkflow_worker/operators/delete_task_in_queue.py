@@ -9,9 +9,9 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 
 
 class DeleteTaskInQueue(Operator):
-    """Kept for old command lines: does nothing, since a task's message is deleted by itself once the whole chain succeeded.
+    """Accepted for compatibility with chunkflow 1.2.0; has no effect.
 
-    Differs from chunkflow 1.2.0: there, a chain without this operator did its tasks again and again, as did one that skipped.
+    The message of a task is deleted without it, once the whole chain succeeded.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -21,6 +21,10 @@ class DeleteTaskInQueue(Operator):
             save-precomputed -v s3://lab/em \
             delete-task-in-queue
     """
+    differs: ClassVar[str] = (
+        "There, a chain without this operator did its tasks again and again, and so did a chain "
+        "that skipped a task."
+    )
     op: Literal["delete-task-in-queue"] = "delete-task-in-queue"
 
     def open(self, run: Run) -> AbstractContextManager[Step]:

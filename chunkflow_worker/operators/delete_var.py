@@ -12,11 +12,12 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class DeleteVar(Operator):
-    """Drop values of the task, chunks for example, to free their memory for the operators that follow."""
+    """Drop values of the task, for example chunks, to free their memory."""
 
     group: ClassVar[str] = "Tasks"
     example: ClassVar[str] = (
-        "chunkflow load-h5 -f em.h5 threshold -t 99 -o mask delete-var -v chunk save-h5 -i mask -f mask.h5"
+        "chunkflow load-h5 -f em.h5 threshold -t 99 -o mask "
+        "delete-var -v chunk save-h5 -i mask -f mask.h5"
     )
     op: Literal["delete-var"] = "delete-var"
     var_names: str = field(flag="-v", help="Values to drop, separated by commas.")
@@ -31,7 +32,7 @@ class DeleteVar(Operator):
         def step(task: Task) -> None:
             missing = [name for name in names if name not in task.values]
             if missing:
-                raise task.lacks(*missing)
+                raise task.missing(*missing)
             for name in names:
                 del task.values[name]
 

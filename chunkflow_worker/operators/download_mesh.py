@@ -23,31 +23,35 @@ if TYPE_CHECKING:
 
 
 class DownloadMesh(Operator):
-    """Write the meshes of objects to PLY or OBJ files on this machine, for example 42.ply; positions in nanometres.
+    """Write the meshes of objects to PLY or OBJ files on this machine, for example 42.ply.
 
-    Reads Neuroglancer's meshes of one or several resolutions, sharded or not; the fragments of an object become one mesh. An
-    object without a mesh is an error. Of a segmentation, the objects are ranked by their number of voxels, the largest first.
-    Differs from chunkflow 1.2.0, whose command yields no task and so does nothing.
+    Positions are in nanometres. Reads Neuroglancer's meshes of one or several resolutions, sharded
+    or not; the fragments of an object become one mesh. An object without a mesh is an error. The
+    objects of a segmentation are ranked by their number of voxels, the largest first.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow download-mesh -v s3://lab/seg -i 42,99 -o meshes/ -f obj"
+    differs: ClassVar[str] = "There, the command makes no task and so does nothing."
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["download-mesh"] = "download-mesh"
-    volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
+    volume_path: str = field(flag="-v", help="Volume of the meshes, or the folder that holds them.")
     input: str = field(
         flag="-i",
-        help="Object ids with commas between them, a file of ids (text, JSON or .npy), or a segmentation of the task.",
+        help="Object ids separated by commas, a file of ids (text, JSON or .npy), or a "
+        "segmentation of the task.",
     )
     start_rank: int = field(
         0,
         flag="-s",
         ge=0,
-        help="Rank of the first object to take, counted from 0: its place among the ids, or by size.",
+        help="Rank of the first object to take, counted from 0: its place among the ids, or by "
+        "size.",
     )
     stop_rank: int | None = field(
-        None, flag="-p", ge=0, help="Rank behind the last to take; all when not given."
+        None, flag="-p", ge=0, help="Rank after the last one to take; all when not given."
     )
-    out_pre: str = field("./", flag="-o", help="Folder, or what the files' names begin with.")
+    out_pre: str = field("./", flag="-o", help="Folder, or what the names of the files begin with.")
     out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")
 
     _local = field_validator("out_pre")(local_name)
@@ -56,21 +60,21 @@ class DownloadMesh(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.mesh import MeshSource
 
-        told = None if self._names_a_value else self._ranked(self._ids())
+        given = None if self._names_a_value else self._ranked(self._ids())
         source = MeshSource(self.volume_path)
 
         def step(task: Task) -> None:
-            if told is not None and task.bbox is not None:
+            if given is not None and task.bbox is not None:
                 cure = "run it by itself: chunkflow download-mesh"
                 raise ConfigError.one(
                     self.label,
                     f"box {task.bbox}",
-                    "meshes are those of whole objects, not of a box",
+                    "meshes belong to whole objects, not to a box",
                     cure,
                 )
             ids = (
-                told
-                if told is not None
+                given
+                if given is not None
                 else self._ranked(_largest_first(task.chunk(self.input).object_ids(self.input)))
             )
             for done, object_id in enumerate(ids, 1):
@@ -95,10 +99,11 @@ class DownloadMesh(Operator):
         return (self.input,) if self._names_a_value else ()
 
     def _ranked(self, ids: list[int]) -> list[int]:
-        """Those of the ranks that are asked for. Raises ConfigError when there are none."""
+        """The ids of the ranks that are asked for. Raises ConfigError if there are none."""
         ranked = ids[self.start_rank : self.stop_rank]
         if not ranked:
-            ranks = f"from {self.start_rank} to {'the end' if self.stop_rank is None else self.stop_rank}"
+            stop = "the end" if self.stop_rank is None else self.stop_rank
+            ranks = f"from {self.start_rank} to {stop}"
             raise ConfigError.one(
                 self.label, "start_rank", f"{self.input} has no ids of the ranks {ranks}"
             )
@@ -124,7 +129,7 @@ class DownloadMesh(Operator):
 
 
 def _largest_first(objects: NDArray[Any]) -> list[int]:
-    """The ids of a segmentation, but 0, by their number of voxels; of equal ones the lower id first."""
+    """The ids of a segmentation without 0, by number of voxels; if equal, the lower id first."""
     import numpy as np
 
     ids, counts = np.unique(objects, return_counts=True)

@@ -17,18 +17,23 @@ from chunkflow_worker.pipeline.task import Task
 class Downsample(Operator):
     """Make a chunk of larger voxels: the mean of an image, the most frequent id of a segmentation.
 
-    Offset, voxel size and bounds become those of the larger voxels; dtype and channels stay. A voxel of the result covers
-    whole multiples of the factor, counted from 0: away from the image's border, the chunk must start and stop at such
-    multiples, and operators that load read so much that it does. At the border, a voxel is made of those that are there.
-    A segmentation, and any integers of 32 bits or more, take the most frequent id, of several the first in zyx order; other
-    integers round to the nearest.
+    Offset, voxel size and bounds become those of the larger voxels; dtype and channels stay. A
+    voxel of the result covers whole multiples of the factor, counted from 0. Away from the image's
+    border, the chunk must start and stop at such multiples, and operators that load read enough for
+    that. At the border, a voxel is made from the voxels that exist.
 
-    Differs from chunkflow 1.2.0: means round, where they were cut off and a pyramid grew darker with each level; any factor
-    takes the most frequent id; channels are not mixed; 16 bits are an image unless the chunk says that it is a segmentation.
+    A segmentation, and integers of 32 bits or more, take the most frequent id; if several are
+    equally frequent, the first in zyx order. Other integers round to the nearest.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 downsample -f 1 2 2 save-h5 -f small.h5"
+    differs: ClassVar[str] = (
+        "Means round, where they were cut off and a pyramid grew darker with each level. Any "
+        "factor takes the most frequent id. Channels are not mixed. Integers of 16 bits are an "
+        "image unless the chunk says that it is a segmentation."
+    )
+    moves_box: ClassVar[bool] = True
     op: Literal["downsample"] = "downsample"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -37,10 +42,10 @@ class Downsample(Operator):
     _sizes = field_validator("factor")(above_zero)
 
     @property
-    def coarsening(self) -> Vec3:
+    def downsampling_factor(self) -> Vec3:
         return self.factor
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         whole = box.downsample(self.factor).upsample(self.factor)
         return whole if bounds is None else whole.clip(bounds) or whole
 
@@ -50,9 +55,8 @@ class Downsample(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            task.voxel_size = (
-                task.voxel_size or chunk.voxel_size
-            )  # the task's box counts the voxels as they were
+            # The task's box counts the voxels of the input.
+            task.voxel_size = task.voxel_size or chunk.voxel_size
             task.values[self.output_chunk_name] = downsample(chunk, self.factor)
 
         yield step

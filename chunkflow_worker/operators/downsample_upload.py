@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxNotAligned, ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -22,19 +23,17 @@ if TYPE_CHECKING:
 
 
 class DownsampleUpload(Operator):
-    """Make the coarser levels of a chunk and write them to an existing precomputed volume, in whole blocks.
+    """Make the coarser levels of a chunk and write them to an existing precomputed volume.
 
-    Writes the mip levels from start_mip up to, and without, stop_mip; each is made of the one before as `downsample` does.
-    The chunk's own level is written when start_mip is its mip. The volume must have these levels, each coarser by the factor:
-    make it with `create-info --factor --max-mip`. All levels are made and checked before the first is written, and every
-    block is verified to be there.
+    Writes the mip levels from start_mip up to, but without, stop_mip, in whole blocks; each level
+    is made from the one before as `downsample` does. The chunk's own level is written if start_mip
+    is its mip. The volume must have these levels, each coarser by the factor: create it with
+    `create-info --factor --max-mip`. All levels are made and checked before the first is written,
+    and every block is verified to be stored.
 
-    A block of a coarse level covers many blocks of the chunk's: boxes must be multiples of the coarsest level's blocks, or
-    tasks would write the same file; an error says which sizes work. For more levels, downsample from the last one in a job
-    of its own.
-
-    Differs from chunkflow 1.2.0: there, black blocks were deleted, so they were missing; levels followed the given factor and
-    not the volume's; the chunk's mip was taken for 0 unless told; and see `downsample`.
+    A block of a coarse level covers many blocks of the chunk's level: boxes must be multiples of
+    the coarsest level's blocks, or tasks would write the same file; an error says which sizes work.
+    For more levels, start another job that downsamples from the last one.
     """
 
     group: ClassVar[str] = "Write"
@@ -43,9 +42,15 @@ class DownsampleUpload(Operator):
             load-precomputed -v file://em \
             downsample-upload -v file://em -f 1 2 2 --stop-mip 4
     """
+    differs: ClassVar[str] = (
+        "There, black blocks were deleted, so they were missing. Levels followed the given factor "
+        "and not the volume's. The chunk's mip was taken to be 0 unless it was given. See also "
+        "`downsample`."
+    )
+    saves: ClassVar[VolumeOptions] = {"volume_path": ""}
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
-    volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")
+    volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     factor: Vec3 = field(
         Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further level are."
     )
@@ -53,18 +58,19 @@ class DownsampleUpload(Operator):
         None,
         flag="-c",
         ge=0,
-        help="Mip level of the chunk; the one that has its voxel size when not given.",
+        help="Mip level of the chunk; the level with its voxel size when not given.",
     )
     start_mip: int | None = field(
         None,
         flag="-s",
         ge=0,
-        help="First mip level to write; the one behind the chunk's when not given.",
+        help="First mip level to write; the next after the chunk's when not given.",
     )
-    stop_mip: int = field(5, flag="-p", ge=1, help="Mip level behind the last one to write.")
+    stop_mip: int = field(5, flag="-p", ge=1, help="Mip level after the last one to write.")
     fill_missing: bool = field(
         True,
-        help="Kept for old command lines: whole blocks are written, so none is ever read back.",
+        help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since whole blocks "
+        "are written.",
     )
 
     _sizes = field_validator("factor")(above_zero)
@@ -77,14 +83,20 @@ class DownsampleUpload(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
-        from chunkflow_worker.pipeline.saving import inside, write_verified
+        from chunkflow_worker.pipeline.saving import part_inside, write_verified
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
         from chunkflow_worker.storage.precomputed_info import read_info
 
         last = len(read_info(self.volume_path)["scales"]) - 1
         if self.stop_mip > last + 1:
-            problem = f"{self.stop_mip} lies behind the levels of {self.volume_path}, which has mips 0 to {last}"
-            cure = f"give --stop-mip {last + 1}, or make the volume with create-info --max-mip {self.stop_mip - 1}"
+            problem = (
+                f"{self.stop_mip} lies after the levels of {self.volume_path}, "
+                f"which has mips 0 to {last}"
+            )
+            cure = (
+                f"give --stop-mip {last + 1}, or create the volume with "
+                f"create-info --max-mip {self.stop_mip - 1}"
+            )
             raise ConfigError.one(self.label, "stop_mip", problem, cure)
         volumes = {
             mip: PrecomputedVolume(self.volume_path, mip)
@@ -95,13 +107,13 @@ class DownsampleUpload(Operator):
             chunk = task.chunk_to_save(self.input_chunk_name)
             mip = self._mip_of(chunk, volumes)
             levels = self._levels(mip, volumes)
-            chunk = replace(inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
+            chunk = replace(part_inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
             self._refuse_other_factors(mip, volumes)
             self._refuse_shared_blocks(chunk.bbox, mip, levels)
             pyramid = {mip: chunk}
             for n in range(mip + 1, self.stop_mip):
                 pyramid[n] = downsample(pyramid[n - 1], self.factor)
-            parts = {n: inside(pyramid[n], volume, task) for n, volume in levels.items()}
+            parts = {n: part_inside(pyramid[n], volume, task) for n, volume in levels.items()}
             if run.dry_run:
                 return
             for n, part in parts.items():
@@ -110,19 +122,20 @@ class DownsampleUpload(Operator):
         yield step
 
     def _first_of(self, chunk_mip: int) -> int:
-        """First level to write. Raises ValueError when it can't be made of the chunk, or when there is none."""
+        """First level to write. Raises ValueError if there is none, or the chunk cannot give it."""
         first = chunk_mip + 1 if self.start_mip is None else self.start_mip
         if not chunk_mip <= first < self.stop_mip:
             raise ValueError(
-                f"start_mip {first} must be from the chunk's mip {chunk_mip} on, and below stop_mip {self.stop_mip}, "
-                "which is the level behind the last one"
+                f"start_mip {first} must not be below the chunk's mip {chunk_mip}, and must be "
+                "below "
+                f"stop_mip {self.stop_mip}, which is the level after the last one"
             )
         return first
 
     def _levels(
         self, mip: int, volumes: dict[int, PrecomputedVolume]
     ) -> dict[int, PrecomputedVolume]:
-        """The volume's levels to write, by mip, for a chunk of that mip."""
+        """The volume's levels to write, by mip, for a chunk of mip `mip`."""
         try:
             return {n: volumes[n] for n in range(self._first_of(mip), self.stop_mip)}
         except ValueError as error:
@@ -143,8 +156,9 @@ class DownsampleUpload(Operator):
             return 0
         known = ", ".join(f"{mip} {list(size)}" for mip, size in sizes.items())
         raise ChunkMismatch(
-            f"the chunk has voxels of {list(chunk.voxel_size)} nm, and no mip of {self.volume_path} before stop_mip has: "
-            f"{known}; give --chunk-mip"
+            f"the chunk has voxels of {list(chunk.voxel_size)} nm, and no mip of "
+            f"{self.volume_path} "
+            f"below stop_mip has: {known}; give --chunk-mip"
         )
 
     def _refuse_other_factors(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> None:
@@ -153,8 +167,14 @@ class DownsampleUpload(Operator):
                 b / a for a, b in zip(volumes[n - 1].voxel_size, volumes[n].voxel_size, strict=True)
             ]
             if not all(map(isclose, theirs, self.factor)):
-                problem = f"is {list(self.factor)}, and mip {n} of {self.volume_path} is coarser than mip {n - 1} by {theirs}"
-                cure = "give the volume's; where it changes, give start_mip and stop_mip of one part of the levels"
+                problem = (
+                    f"is {list(self.factor)}, and mip {n} of {self.volume_path} is coarser than "
+                    f"mip {n - 1} by {theirs}"
+                )
+                cure = (
+                    "give the factor of the volume; if it changes between the levels, write the "
+                    "levels of one factor by start_mip and stop_mip"
+                )
                 raise ConfigError.one(self.label, "factor", problem, cure)
 
     def _refuse_shared_blocks(
@@ -170,7 +190,10 @@ class DownsampleUpload(Operator):
                 check_aligned(volume, part)
             except BoxNotAligned:
                 raise BoxNotAligned(
-                    f"mip {n} of {volume.path}: box {part} would share blocks of {list(volume.block_size)} voxels with its "
-                    f"neighbours; for mip {min(levels)} to {max(levels)}, boxes of mip {mip} must start and stop at multiples of "
-                    f"{[*map(lcm, *blocks)]}, counted from the volume's start, or at its end; or write fewer levels by --stop-mip"
+                    f"mip {n} of {volume.path}: box {part} would share blocks of "
+                    f"{list(volume.block_size)} voxels with its neighbours; for mip {min(levels)} "
+                    "to "
+                    f"{max(levels)}, boxes of mip {mip} must start and stop at multiples of "
+                    f"{[*map(lcm, *blocks)]}, counted from the volume's start, or at its end; or "
+                    "write fewer levels by --stop-mip"
                 ) from None

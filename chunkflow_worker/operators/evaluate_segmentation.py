@@ -20,20 +20,22 @@ log = logging.getLogger(__name__)
 
 
 class EvaluateSegmentation(Operator):
-    """Compare a segmentation with the truth: adapted Rand error and variation of information.
+    """Compare a segmentation with the ground truth: Rand error and variation of information.
 
-    Voxels where the truth is 0 do not count. Makes a mapping of `rand_error`, `rand_precision`, `rand_recall` (0 to 1),
-    `voi_split` and `voi_merge` (bits), which is logged too. Formulas: Arganda-Carreras et al. 2015, Frontiers in Neuroanatomy
-    9:142; Meila 2003, LNCS 2777:173. Differs from chunkflow 1.2.0: these scores take the place of its own.
+    Voxels where the truth is 0 do not count. Makes a mapping of `rand_error` (adapted),
+    `rand_precision` and `rand_recall` (0 to 1), `voi_split` and `voi_merge` (bits), which is logged
+    too. Formulas: Arganda-Carreras et al. 2015, Frontiers in Neuroanatomy 9:142; Meila 2003, LNCS
+    2777:173.
     """
 
     group: ClassVar[str] = "Segmentation"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f seg.h5 load-h5 -f truth.h5 -o groundtruth evaluate-segmentation"
     )
+    differs: ClassVar[str] = "These scores replace its own."
     op: Literal["evaluate-segmentation"] = "evaluate-segmentation"
-    segmentation_chunk_name: str = field("chunk", flag="-s", help="Segmentation to judge.")
-    groundtruth_chunk_name: str = field("groundtruth", flag="-g", help="The truth.")
+    segmentation_chunk_name: str = field("chunk", flag="-s", help="Segmentation to evaluate.")
+    groundtruth_chunk_name: str = field("groundtruth", flag="-g", help="The ground truth.")
     output: str = field("seg_score", flag="-o", help="Name of the scores to make.")
 
     def reads(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class EvaluateSegmentation(Operator):
 
 
 def _scores(made: NDArray[Any], true: NDArray[Any]) -> dict[str, float]:
-    """From the voxels that two labellings share. Ids may be any: only those that occur are counted."""
+    """The scores of two lists of ids, one of each voxel."""
     import numpy as np
 
     rows, in_made = np.unique(made, return_inverse=True, return_counts=True)[1:]

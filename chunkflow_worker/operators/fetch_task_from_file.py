@@ -20,12 +20,13 @@ _SIX = re.compile(r"-?\d+(?:[\s,]+-?\d+){5}", re.ASCII)
 
 
 class FetchTaskFromFile(TaskSource):
-    """Take boxes from a file, such as `generate-tasks --file-path` writes; each is a task for the operators that follow.
+    """Take boxes from a file, such as `generate-tasks --file-path` writes.
 
-    The file is a .npy file with rows of z0 y0 x0 z1 y1 x1, or text with a box per line: those six numbers, or
-    z0-z1_y0-y1_x0-x1; empty lines and those that begin with # count for nothing. With an index, from 0 on, only its part of
-    the tasks is taken: that of --job-index, of a Slurm job array with --slurm-job-array, or of disBatch where the variable
-    DISBATCH_REPEAT_INDEX is set; without any, all tasks. Differs from chunkflow 1.2.0: an index behind the last task is an error.
+    Each box is a task for the operators that follow. The file is a .npy file with rows of z0 y0 x0
+    z1 y1 x1, or text with one box per line: those six numbers, or z0-z1_y0-y1_x0-x1. Empty lines,
+    and lines that begin with #, are ignored. With an index, from 0 on, only its part of the tasks
+    is taken. The index is --job-index, or that of a Slurm job array with --slurm-job-array, or that
+    of disBatch if the variable DISBATCH_REPEAT_INDEX is set. Without an index, all tasks are taken.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -34,6 +35,7 @@ class FetchTaskFromFile(TaskSource):
             load-zarr -f em.zarr \
             save-precomputed -v file://em
     """
+    differs: ClassVar[str] = "An index after the last task is an error."
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(
@@ -42,31 +44,34 @@ class FetchTaskFromFile(TaskSource):
     slurm_job_array: bool = field(
         False, help="Take the index from the variable SLURM_ARRAY_TASK_ID."
     )
-    granularity: int = field(1, flag="-g", ge=1, help="How many tasks belong to each index.")
+    granularity: int = field(1, flag="-g", ge=1, help="Number of tasks for each index.")
 
     @model_validator(mode="after")
     def _has_one_index(self) -> FetchTaskFromFile:
         if self.job_index is not None and self.slurm_job_array:
             raise ValueError(
-                "job_index and slurm_job_array both say which tasks to take: give one of the two"
+                "job_index and slurm_job_array both say which tasks to take: give one of them"
             )
         return self
 
     def tasks(self) -> Iterator[Task]:
         boxes = _read(Path(self.file_path))
-        index, told_by = self._index()
+        index, origin = self._index()
         if index is not None:
             parts = -(-len(boxes) // self.granularity)
             if index >= parts:
-                legal = f"the file has {len(boxes)} tasks, {self.granularity} to an index: 0 to {parts - 1}"
+                legal = (
+                    f"the file has {len(boxes)} tasks, {self.granularity} for each index: "
+                    f"0 to {parts - 1}"
+                )
                 raise ConfigError.one(
-                    "fetch-task-from-file", told_by, f"is {index}, behind the last", legal
+                    "fetch-task-from-file", origin, f"is {index}, after the last", legal
                 )
             boxes = boxes[index * self.granularity : (index + 1) * self.granularity]
         yield from (Task(bbox=box) for box in boxes)
 
     def _index(self) -> tuple[int | None, str]:
-        """The index, and where it comes from."""
+        """The index, and the option or variable that it comes from."""
         if self.job_index is not None:
             return self.job_index, "job_index"
         variable = "SLURM_ARRAY_TASK_ID" if self.slurm_job_array else "DISBATCH_REPEAT_INDEX"
@@ -102,7 +107,7 @@ def _read_npy(path: Path) -> list[BoundingBox]:
         rows = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ConfigError.one(
-            "fetch-task-from-file", "file_path", f"{path} is no .npy file: {error}"
+            "fetch-task-from-file", "file_path", f"{path} is not a .npy file: {error}"
         ) from None
     if (
         not isinstance(rows, np.ndarray)
@@ -148,6 +153,9 @@ def _box(row: list[int], place: str) -> BoundingBox:
     if not (start + 1).fits_in(stop):
         problem = f"the box starts at {tuple(start)} and stops at {tuple(stop)}"
         raise ConfigError.one(
-            "fetch-task-from-file", place, problem, "write z0 y0 x0 z1 y1 x1; each axis must grow"
+            "fetch-task-from-file",
+            place,
+            problem,
+            "write z0 y0 x0 z1 y1 x1, with z0 < z1 and so on",
         )
     return BoundingBox(start, stop)

@@ -12,20 +12,23 @@ from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
-_REACH = 4  # the kernel ends after so many sigmas
+_REACH = 4  # radius of the kernel in sigmas
 
 
 class GaussianFilter(Operator):
-    """Smooth each section of a chunk with a Gaussian along y and x; sections and channels stay apart.
+    """Smooth each section of a chunk with a Gaussian along y and x.
 
-    Keeps the type; integers are rounded. Reads 4 sigma of voxels around its output, so the result does not depend on where
-    boxes are cut; beyond the volume's border the image is reflected. Differs from chunkflow 1.2.0: integers are rounded, where
-    they were cut off twice and became darker.
+    Sections and channels do not mix. Keeps the type; integers are rounded. Reads 4 sigma of voxels
+    around its output, so that the result does not depend on how the boxes are cut. At the volume's
+    border the image is reflected.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = (
         "chunkflow load-tif -f em.tif gaussian-filter -s 2 save-tif -f smooth.tif"
+    )
+    differs: ClassVar[str] = (
+        "Integers are rounded, where they were cut off twice and became darker."
     )
     op: Literal["gaussian-filter"] = "gaussian-filter"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to smooth, in place.")

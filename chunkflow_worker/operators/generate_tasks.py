@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 class GenerateTasks(Grid, TaskSource):
     """Cut a region of interest into boxes; each is a task for the operators that follow.
 
-    With --file-path the boxes are written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt file as well. To send them to a
-    queue, use `chunkflow-producer enqueue`, which takes the same options. Differs from chunkflow 1.2.0: --roi-stop counts
-    without a volume, and --task-index-stop without --task-index-start.
+    With --file-path the boxes are also written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt
+    file. To send them to a queue, use `chunkflow-producer enqueue`, which takes the same options.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -31,22 +30,27 @@ class GenerateTasks(Grid, TaskSource):
             gaussian-filter \
             save-precomputed -v file://smooth
     """
+    differs: ClassVar[str] = (
+        "--roi-stop works without a volume, and --task-index-stop without --task-index-start."
+    )
+    is_grid: ClassVar[bool] = True
+    local_options: ClassVar[tuple[str, ...]] = ("name", "use_https")
     op: Literal["generate-tasks"] = "generate-tasks"
     file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt.")
     queue_name: str | None = field(
-        None, flag="-q", help="Kept for old command lines: see chunkflow-producer enqueue."
+        None, flag="-q", help="Refused: chunkflow-producer enqueue sends tasks to a queue."
     )
     disbatch: bool = field(
         False,
         flag="-d",
-        help="Take only the box with the index in the variable DISBATCH_REPEAT_INDEX.",
+        help="Take only the box whose index is in the variable DISBATCH_REPEAT_INDEX.",
     )
     use_https: bool = field(
         False, off="--use-credential", help="Read the volume's bounds through a public https link."
     )
 
-    def boxes_of_volume(self) -> Boxes:
-        """The boxes, with the volume's bounds read where they are needed."""
+    def known_boxes(self) -> Boxes:
+        """The boxes of the grid. Reads the bounds of its volume, if it names one."""
         if self.volume_path is None:
             return self.boxes()
         from chunkflow_worker.storage.path import public_path
@@ -58,16 +62,16 @@ class GenerateTasks(Grid, TaskSource):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         if self.file_path is not None:
-            _write(self.boxes_of_volume(), self.file_path, run.dry_run)
+            _write(self.known_boxes(), self.file_path, run.dry_run)
         yield lambda task: None
 
     def tasks(self) -> Iterator[Task]:
         if self.queue_name is not None:
             raise ConfigError.one(
-                "generate-tasks", "queue_name", "tasks are sent to a queue by the producer",
+                "generate-tasks", "queue_name", "the producer sends tasks to a queue",
                 f"chunkflow-producer enqueue --queue {self.queue_name}, with the same options",
             )  # fmt: skip
-        boxes = self.boxes_of_volume()
+        boxes = self.known_boxes()
         yield from (
             Task(bbox=box) for box in (self._disbatch_box(boxes) if self.disbatch else boxes)
         )

@@ -45,10 +45,6 @@ class Inference(Operator):
 
     Patches whose input is all zero, or whose output lies where the mask is zero, are not run and
     give zeros. The record of the task counts them, and names the device and the precision.
-
-    Differs from chunkflow 1.2.0: nets run in evaluation mode, in batches, and on a GPU if there is
-    one; --augment undoes its flips correctly; outputs may have any value; an output patch that is
-    smaller than the input patch works with --mask-output-chunk.
     """
 
     group: ClassVar[str] = "Inference"
@@ -58,6 +54,12 @@ class Inference(Operator):
             inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 -d uint8 \
             save-precomputed -v file://membranes
     """
+    differs: ClassVar[str] = (
+        "Nets run in evaluation mode, in batches, and on a GPU if there is one. --augment undoes "
+        "its flips correctly. Outputs may have any value. An output patch that is smaller than the "
+        "input patch works with --mask-output-chunk."
+    )
+    other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     op: Literal["inference"] = "inference"
     convnet_model: str | None = field(
         None,
@@ -208,7 +210,7 @@ class Inference(Operator):
         """Type of what is blended: thresholds on the myelin map are for the net's own values."""
         return self.dtype if self.mask_myelin_threshold is None else "float32"
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return self._patching.input_box(box, bounds)
 
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:

@@ -9,17 +9,14 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from chunkflow_worker.config.options import field
+from chunkflow_worker.config.options import field, with_flag
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import file_to_read, in_folder, local_name, reading
 
 
 class LoadJson(Operator):
-    """Read a JSON file, for operators of your own.
-
-    Differs from chunkflow 1.2.0: a folder or prefix names a file for each task, not that of the first one for all.
-    """
+    """Read a JSON file, for operators of your own."""
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = r"""
@@ -27,15 +24,16 @@ class LoadJson(Operator):
             load-json -f notes/ -o notes \
             plugin -f my_report -i notes
     """
-    op: Literal["load-json"] = "load-json"
-    name: str = field(
-        "",
-        flag="-n",
-        help="Name under which its seconds are reported; the operator's own when empty.",
+    differs: ClassVar[str] = (
+        "A folder or prefix names another file for each task, not the file of the first task for "
+        "all."
     )
+    op: Literal["load-json"] = "load-json"
+    name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(
         flag="-f",
-        help="File; where there is none, a folder, or a prefix unless it ends in .json: the box and .json are appended.",
+        help="File; if there is none of this name, a folder or prefix: the box and .json are "
+        "added.",
     )
     output_name: str = field("dict", flag="-o", help="Value to make.")
 

@@ -12,34 +12,36 @@ from pydantic import field_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.file_reader import FileReader
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
+from chunkflow_worker.storage.local_file import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class LoadNpy(Operator):
-    """Read the task's box, and what later operators need around it, from a NumPy file; or points, from a file of (n, 3).
+class LoadNpy(FileReader):
+    """Read the task's box, and what later operators need around it, from a NumPy file, or points.
 
-    Without a task's box it reads the whole file. Such a file knows neither its place, its voxel size nor its layer type:
-    they are given here; a file that a prefix names by the task's box begins where that box does. Points are zyx, and moved by
-    --voxel-offset. Differs from chunkflow 1.2.0: its two commands of this name are one, only what is needed is read, and
-    files that hold Python objects are refused.
+    For a task without a box it reads the whole file. Such a file does not know its place, voxel
+    size and layer type: give them here. A file that a prefix names by the task's box begins where
+    that box does. A file of shape (n, 3) holds points, zyx; --voxel-offset is added to them.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-npy -f em.npy -t 100 0 0 -s 40 4 4 save-h5 -f em.h5"
-    op: Literal["load-npy"] = "load-npy"
-    file_name: str = field(
-        flag="-f",
-        help="File; where there is none, a name that does not end in .npy is a prefix: the box and .npy are appended.",
+    differs: ClassVar[str] = (
+        "Its two commands of this name are one. Only what is needed is read. Files that hold "
+        "Python objects are refused."
     )
+    format: ClassVar[str] = "NumPy"
+    endings: ClassVar[tuple[str, ...]] = (".npy",)
+    op: Literal["load-npy"] = "load-npy"
     voxel_offset: Vec3 = field(
         Vec3(0, 0, 0),
         flag="-t",
-        help="Global position of the first voxel of a file that is not named by a prefix.",
+        help="Global position of the first voxel, for a file that is not named by a prefix.",
     )
     voxel_size: tuple[float, float, float] = field(
         (1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres."
@@ -49,8 +51,6 @@ class LoadNpy(Operator):
     )
     output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
 
-    _local = field_validator("file_name")(local_name)
-
     _sizes = field_validator("voxel_size")(above_zero)
 
     @contextmanager
@@ -59,11 +59,11 @@ class LoadNpy(Operator):
         from chunkflow_worker.image.points import Points
 
         def step(task: Task) -> None:
-            path = file_to_read(self.file_name, task.bbox, ".npy")
+            path = self.path(task.bbox)
             stored = _map(path)
             offset = self.voxel_offset
             if stored.ndim == 2:
-                with reading(path, "NumPy"):
+                with reading(path, self.format):
                     points = _native(stored)
                 task.bytes_read += points.nbytes
                 task.values[self.output_name] = Points(
@@ -73,12 +73,13 @@ class LoadNpy(Operator):
             if task.bbox is not None and path != Path(self.file_name):
                 if stored.shape[-3:] != task.bbox.size:
                     raise ChunkMismatch(
-                        f"{path} holds {list(stored.shape)} voxels, and its name says {list(task.bbox.size)}"
+                        f"{path} holds {list(stored.shape)} voxels, and its box has "
+                        f"{list(task.bbox.size)}"
                     )
                 offset = task.bbox.start
             bounds = BoundingBox.sized(offset, stored.shape[-3:])
             box = run.box_in(bounds, task.bbox, path)
-            with reading(path, "NumPy"):
+            with reading(path, self.format):
                 array = _native(stored[(..., *box.slices(offset))])
             task.bytes_read += array.nbytes
             task.values[self.output_name] = Chunk(
@@ -89,10 +90,10 @@ class LoadNpy(Operator):
 
 
 def _map(path: Path) -> NDArray[Any]:
-    """The array in the file, not yet read. Raises ChunkMismatch when it is neither a chunk nor points."""
+    """The array in the file, not read yet. Raises ChunkMismatch if it is no chunk and no points."""
     import numpy as np
 
-    with reading(path, "NumPy"):
+    with reading(path, LoadNpy.format):
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(stored, np.ndarray):
         stored.close()
@@ -101,13 +102,14 @@ def _map(path: Path) -> NDArray[Any]:
     if stored.dtype.kind not in "buif" or not (points or stored.ndim in (3, 4)):
         what = f"shape {stored.shape} and type {stored.dtype}"
         raise ChunkMismatch(
-            f"{path} has {what}; a chunk is numbers in zyx or czyx, and points are numbers of shape (n, 3)"
+            f"{path} has {what}; a chunk is numbers in zyx or czyx, and points are numbers of "
+            "shape (n, 3)"
         )
     return stored
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy in memory, in C order and the machine's own byte order."""
+    """A copy in memory, in C order and native byte order."""
     import numpy as np
 
     return np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)

@@ -25,23 +25,26 @@ _MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 class LoadPng(Operator):
-    """Read the task's box, and what later operators need around it, from a stack of grey PNG pictures, one a section.
+    """Read the task's box, and what later operators need around it, from a stack of grey PNG files.
 
-    The pictures are named by their number, for example 00042.png, as save-pngs names them: a picture's number and
-    --voxel-offset together are its global place. Without a task's box it reads the whole stack; pictures without numbers are
-    taken in the order of their names. Differs from chunkflow 1.2.0: a section that is not there is an error, not zeros, the
-    first section of a box is read, --voxel-offset holds for boxes too, and values are converted, not wrapped around.
+    Each picture is one section and is named by its number, for example 00042.png, as save-pngs
+    names it. Its number plus --voxel-offset is its global position. For a task without a box it
+    reads the whole stack. Pictures without numbers are taken in the order of their names.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-png -p sections/ -x 40 4 4 save-h5 -f em.h5"
+    differs: ClassVar[str] = (
+        "A missing section is an error, not zeros. The first section of a box is read. "
+        "--voxel-offset works for boxes too. Values are converted and do not wrap around."
+    )
     op: Literal["load-png"] = "load-png"
-    path: str = field(flag="-p", help="Folder, a prefix of the pictures' names, or one picture.")
+    path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
     cutout_offset: Vec3 = field(
         Vec3(0, 0, 0),
         flag="-c",
-        help="First voxel to read, global; belongs to chunk_size. A cutout overrides the task's box.",
+        help="First voxel to read, global; needs chunk_size. A cutout overrides the task's box.",
     )
     voxel_offset: Vec3 = field(
         Vec3(0, 0, 0),
@@ -52,7 +55,7 @@ class LoadPng(Operator):
         (1.0, 1.0, 1.0), flag="-x", help="Size of a voxel in nanometres."
     )
     digit_num: int = field(
-        5, flag="-d", ge=1, help="Digits of the numbers, with leading zeros: 3 means 001.png."
+        5, flag="-d", ge=1, help="Digits of the numbers, with leading zeros; 3 means 001.png."
     )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; the pictures' when not given.")
@@ -71,7 +74,7 @@ class LoadPng(Operator):
     @model_validator(mode="after")
     def _cutout_is_a_box(self) -> LoadPng:
         if any(self.cutout_offset) and self.chunk_size is None:
-            raise ValueError("cutout_offset belongs to chunk_size: give both")
+            raise ValueError("cutout_offset needs chunk_size: give both")
         return self
 
     @contextmanager
@@ -92,7 +95,8 @@ class LoadPng(Operator):
             if absent:
                 number = absent[0] - self.voxel_offset.z
                 raise DataMissing(
-                    f"{self.path} lacks {len(absent)} sections of {box}, for example number {number}"
+                    f"{self.path}: {len(absent)} sections of {box} are missing, "
+                    f"for example number {number}"
                 )
             window = box.slices(first)[1:]
             sections = [
@@ -113,7 +117,7 @@ class LoadPng(Operator):
         yield step
 
     def _pictures(self) -> dict[int, Path]:
-        """The pictures by their global z. Raises DataMissing when there are none."""
+        """The pictures by their global z. Raises DataMissing if there are none."""
         if Path(self.path).is_file():
             return {self.voxel_offset.z: Path(self.path)}
         prefix = in_folder(self.path)
@@ -128,7 +132,8 @@ class LoadPng(Operator):
             )
         if not names:
             raise DataMissing(f"there are no PNG pictures at {self.path}")
-        digits = rf"\d{{{self.digit_num}}}|[1-9]\d{{{self.digit_num},}}"  # larger numbers outgrow the zeros
+        # Larger numbers have more digits.
+        digits = rf"\d{{{self.digit_num}}}|[1-9]\d{{{self.digit_num},}}"
         numbers = [re.fullmatch(digits, name[len(start) : -4]) for name in names]
         if all(numbers):
             return {
@@ -161,16 +166,16 @@ def _size(path: Path) -> tuple[int, int]:
     with reading(path, "PNG"), path.open("rb") as file:
         head = file.read(24)
         if len(head) < 24 or not head.startswith(_MAGIC):
-            raise ValueError("it has no such header")
+            raise ValueError("it does not have the header")
     return int.from_bytes(head[20:24]), int.from_bytes(head[16:20])
 
 
 def _decode(codecs: Any, path: Path, size: tuple[int, int]) -> NDArray[Any]:
-    """The grey values of a picture. Raises ChunkMismatch when it is in colour or of another size."""
+    """The grey values of a picture. Raises ChunkMismatch if it is in colour or of another size."""
     with reading(path, "PNG"):
         picture: NDArray[Any] = codecs.png_decode(path.read_bytes())
     if picture.ndim == 3:
-        colours = picture[..., : 3 if picture.shape[2] > 2 else 1]  # the rest is opacity
+        colours = picture[..., : 3 if picture.shape[2] > 2 else 1]  # the others are opacity
         if (colours != colours[..., :1]).any():
             raise ChunkMismatch(f"{path} is in colour, and a section is grey")
         picture = colours[..., 0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class LoadPrecomputed(Operator):
     """Read the task's box, and what later operators need around it, from a precomputed volume.
 
-    The box is cut at the volume's bounds. Differs from chunkflow 1.2.0: blocks that are not there are an error, not zeros.
+    The box is cut at the volume's bounds.
     """
 
     group: ClassVar[str] = "Read"
@@ -31,30 +32,36 @@ class LoadPrecomputed(Operator):
             load-precomputed -v s3://lab/em -m 1 \
             save-h5 -f cutout.h5
     """
+    differs: ClassVar[str] = "Missing blocks are an error, not zeros."
+    loads: ClassVar[VolumeOptions] = {"volume_path": "mip"}
     op: Literal["load-precomputed"] = "load-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume: file://, s3://, gs:// or mem://.")
     mip: int | None = field(None, flag="-m", help="Mip level to read; 0 when not given.")
     expand_margin_size: Vec3 | None = field(
         None,
         flag="-e",
-        help="Voxels to read around the box; what later operators need when not given.",
+        help="Voxels to read around the box; as many as later operators need when not given.",
     )
     chunk_start: Vec3 | None = field(
         None,
         flag="-s",
-        help="First voxel to read: the task's box when there is none yet, else read exactly this.",
+        help="First voxel to read. It starts the task's box if the task has none, else exactly "
+        "this is read.",
     )
     chunk_size: Vec3 | None = field(
         None,
         flag="-z",
-        help="Size to read; from chunk_start to the volume's end when not given, or from its start on.",
+        help="Size to read; from chunk_start to the volume's end when not given, from the volume's "
+        "start without chunk_start.",
     )
-    fill_missing: bool = field(False, help="Read blocks that are not there as zeros.")
+    fill_missing: bool = field(False, help="Read missing blocks as zeros.")
     validate_mip: int | None = field(
-        None, help="Coarser mip that must not have image where the read voxels are all zero."
+        None,
+        help="Coarser mip; it is an error if that has image where all voxels that were read are "
+        "zero.",
     )
     blackout_sections: bool = field(
-        False, help="Set the sections listed in the volume's blackout_section_ids.json to zero."
+        False, help="Set the sections in the volume's blackout_section_ids.json to zero."
     )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
@@ -88,7 +95,7 @@ class LoadPrecomputed(Operator):
                 array = volume.read(box)
             except DataMissing as error:
                 raise DataMissing(
-                    f"{error}; --fill-missing reads what is not there as zeros"
+                    f"{error}; --fill-missing reads missing blocks as zeros"
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
@@ -120,7 +127,7 @@ class LoadPrecomputed(Operator):
         return inside
 
     def _asked(self, bounds: BoundingBox) -> BoundingBox | None:
-        """What the options say to read. Raises BoxOutsideVolume."""
+        """The box that the options give; None if they give none. Raises BoxOutsideVolume."""
         if self.chunk_start is None and self.chunk_size is None:
             return None
         start = self.chunk_start or bounds.start
@@ -146,7 +153,7 @@ class LoadPrecomputed(Operator):
 
 
 def _check_against_coarse(chunk: Chunk, coarse: Volume) -> None:
-    """Raises DataMissing where a coarse voxel has image and all the fine voxels below it are zero."""
+    """Raises DataMissing if a coarse voxel has image and all fine voxels in it are zero."""
     import numpy as np
 
     factor = Vec3.of(round(c / f) for c, f in zip(coarse.voxel_size, chunk.voxel_size, strict=True))
@@ -159,9 +166,10 @@ def _check_against_coarse(chunk: Chunk, coarse: Volume) -> None:
     z, y, x = box.size
     blocks = fine.reshape(fine.shape[0], z, factor.z, y, factor.y, x, factor.x)
     empty = ~blocks.any(axis=(0, 2, 4, 6))
-    # Averaging may leave a trace of image from a bright neighbour: only a clear signal counts.
+    # Averaging can leave a trace of a bright neighbour, so only values above 1 count.
     lost = int(np.count_nonzero(empty & (coarse.read(box).reshape(-1, z, y, x).max(axis=0) > 1)))
     if lost:
         raise DataMissing(
-            f"box {chunk.bbox} is zero at {lost} places where the coarser level {coarse.path} has image"
+            f"box {chunk.bbox} is zero at {lost} places where the coarser level {coarse.path} has "
+            "image"
         )

@@ -20,25 +20,28 @@ from chunkflow_worker.storage.local_file import local_name, reading
 
 
 class LoadSkeleton(Operator):
-    """Read skeletons from an SWC file, or from all those of a folder, as a mapping of object ids to skeletons of osteoid.
+    """Read skeletons from an SWC file, or from all SWC files of a folder.
 
-    A file's name begins with its object's id; several files of one object, for example of several boxes, become one
-    skeleton. Positions are x, y, z in nanometres, as osteoid, kimimaro and CloudVolume have them. Differs from chunkflow
-    1.2.0, whose command fails on import: the offset is added, and has no short flag, since -o is --output-name. Its mapbuffer
-    files are not read.
+    Makes a mapping of object ids to skeletons of osteoid. A file's name begins with its object's
+    id. Several files of one object, for example of several boxes, become one skeleton. Positions
+    are x, y, z in nanometres, as in osteoid, kimimaro and CloudVolume.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = (
         "chunkflow load-skeleton -p skeletons/ --offset 0 4096 4096 save-swc -p moved/"
     )
+    differs: ClassVar[str] = (
+        "There, the command fails on import. The offset is added. It has no short flag, since -o "
+        "is --output-name. Mapbuffer files are not read."
+    )
     op: Literal["load-skeleton"] = "load-skeleton"
-    path: str = field(flag="-p", help="SWC file, or a folder of them.")
+    path: str = field(flag="-p", help="SWC file, or folder of SWC files.")
     offset: tuple[float, float, float] | None = field(
         None, help="Nanometres to move the skeletons by, zyx."
     )
     voxel_offset: Vec3 | None = field(
-        None, flag="-t", help="Voxels to move them by, instead of offset; belongs to voxel_size."
+        None, flag="-t", help="Voxels to move them by, instead of offset; needs voxel_size."
     )
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-s", help="Size of these voxels in nanometres."
@@ -52,9 +55,9 @@ class LoadSkeleton(Operator):
     @model_validator(mode="after")
     def _one_offset(self) -> LoadSkeleton:
         if self.voxel_offset is not None and self.voxel_size is None:
-            raise ValueError("voxel_offset belongs to voxel_size: give both")
+            raise ValueError("voxel_offset needs voxel_size: give both")
         if self.voxel_offset is not None and self.offset is not None:
-            raise ValueError("offset and voxel_offset say the same: give one of them")
+            raise ValueError("offset and voxel_offset have the same meaning: give one of them")
         return self
 
     @contextmanager
@@ -89,7 +92,7 @@ class LoadSkeleton(Operator):
         return files
 
     def _offset(self) -> Any:
-        """Nanometres to move by, xyz as the skeletons are."""
+        """Nanometres to move by, xyz."""
         import numpy as np
 
         moved = self.offset or (0.0, 0.0, 0.0)
@@ -109,7 +112,7 @@ def _object_id(path: Path) -> int:
 
 
 def _plain(text: str) -> str:
-    """Rows without remarks and with single spaces, which are all that osteoid reads."""
+    """The rows without comments and with single spaces, since osteoid reads no others."""
     rows = (line.partition("#")[0].split() for line in text.splitlines())
     return "\n".join(" ".join(row) for row in rows if row)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import field_validator
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.config.options import above_zero, field, with_flag
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
@@ -21,31 +21,30 @@ from chunkflow_worker.storage.local_file import in_folder, local_name, reading
 if TYPE_CHECKING:
     from chunkflow_worker.image.synapses import Synapses
 
-# A minus behind a letter or digit separates words: of `syn-0-8_...` the box begins with 0.
+# A minus after a letter or digit separates words: the box in `syn-0-8_...` begins with 0.
 _BOX = re.compile(r"(?:(?<![0-9A-Za-z])-)?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
 
 
 class LoadSynapses(Operator):
     """Read synapses from an HDF5 or JSON file of chunkflow.
 
-    An empty file holds no synapses. The order of the axes is the file's where it tells it. Differs from chunkflow 1.2.0:
-    the JSON that save-synapses writes is read too, a prefix needs no suffix, posts are turned together with the rest by
-    --f-order, and a box without synapses gives an empty value, not None.
+    An empty file holds no synapses. If the file gives the order of the axes, that order is used.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
-    op: Literal["load-synapses"] = "load-synapses"
-    name: str = field(
-        "",
-        flag="-n",
-        help="Name under which its seconds are reported; the operator's own when empty.",
+    differs: ClassVar[str] = (
+        "The JSON that save-synapses writes is read too. A prefix needs no suffix. --f-order also "
+        "turns the posts. A box without synapses gives an empty value, not None."
     )
+    op: Literal["load-synapses"] = "load-synapses"
+    name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(
-        flag="-f", help="File; where there is none, a folder or prefix that the box is added to."
+        flag="-f",
+        help="File; if there is none of this name, a folder or prefix to which the box is added.",
     )
     suffix: str | None = field(
-        None, flag="-s", help="What stands behind the box in a file's name; .h5 when not given."
+        None, flag="-s", help="What follows the box in a file's name; .h5 when not given."
     )
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(
@@ -95,7 +94,7 @@ class LoadSynapses(Operator):
             raise ConfigError.one(
                 "file_path",
                 repr(self.file_path),
-                "is to be completed by a box, and there is no box",
+                "needs a box to complete it, and the task has none",
                 cure,
             )
         return Path(f"{in_folder(self.file_path)}{box}{self.suffix or '.h5'}")
@@ -127,7 +126,7 @@ def _json(path: Path) -> dict[str, Any]:
 
     content = json.loads(path.read_text())
     if not isinstance(content, dict):
-        raise ValueError("it holds no object")
+        raise ValueError("it does not hold a JSON object")
     return content
 
 
@@ -138,6 +137,6 @@ def _hdf5(path: Path) -> dict[str, Any]:
         content = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
         if "users" in file.attrs:
             content["users"] = str(file.attrs["users"])
-    if "tbars" in content:  # what older files call it
+    if "tbars" in content:  # the name in older files
         content.setdefault("pre", content.pop("tbars"))
     return content

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,101 +20,65 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LoadTif(Operator):
-    """Read the task's box, and what later operators need around it, from a TIFF file: one page, a stack, or channels.
+class LoadTif(ChunkReader):
+    """Read the task's box, and what later operators need around it, from a TIFF file.
 
-    Without a task's box it reads the whole file. Channels and colours become the first axis, czyx. Place, voxel size and
-    layer type are those that save-tif left in the file, unless given. The type is the file's unless --dtype is given: then
-    unsigned 8 bit becomes float from 0 to 1 and back, and everything else saturates. Differs from chunkflow 1.2.0: a prefix
-    names a file for each task.
+    The file holds one page, a stack, or channels. For a task without a box it reads the whole file.
+    Channels and colours become the first axis, czyx. Place, voxel size and layer type are those
+    that save-tif stored in the file, unless given. The type is the file's unless --dtype is given:
+    then uint8 and float convert between 0 to 255 and 0 to 1, and all else saturates.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-tif -f em.tif -s 40 4 4 save-h5 -f em.h5"
+    differs: ClassVar[str] = "A prefix names another file for each task."
+    format: ClassVar[str] = "TIFF"
+    endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
     op: Literal["load-tif"] = "load-tif"
-    file_name: str = field(
-        flag="-f",
-        help="File; where there is none, a name that does not end in .tif or .tiff is a prefix: the box and .tif are appended.",
-    )
-    voxel_offset: Vec3 | None = field(
-        None,
-        flag="-v",
-        help="Global position of the file's first voxel; the file's when not given, else 0 0 0.",
-    )
-    voxel_size: tuple[float, float, float] | None = field(
-        None,
-        flag="-s",
-        help="Size of a voxel in nanometres; the file's when not given, else 1 1 1.",
-    )
-    layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; the file's when not given, else image."
-    )
-    dtype: (
-        Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
-    ) = field(None, flag="-d", help="Type to convert to; the file's when not given.")
-    output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
-    _local = field_validator("file_name")(local_name)
-
-    _sizes = field_validator("voxel_size")(above_zero)
-
-    @contextmanager
-    def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.chunk import Chunk
-
+    def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:
         tifffile = needs("tifffile", extra="files")
         needs("imagecodecs", extra="files")
 
-        def step(task: Task) -> None:
-            path = file_to_read(self.file_name, task.bbox, ".tif", ".tiff")
-            with reading(path, "TIFF"):
-                tif = _open(tifffile, path)
-            with tif:
-                with reading(path, "TIFF"):
-                    series, stored = tif.series[0], _metadata(tif)
-                    offset = Vec3.of(self.voxel_offset or stored.get("voxel_offset", (0, 0, 0)))
-                    z, y, x = self.voxel_size or stored.get("voxel_size", (1.0, 1.0, 1.0))
-                    layer_type = self.layer_type or stored.get("layer_type", "image")
-                    bounds = BoundingBox.sized(
-                        offset, _czyx_shape(series.axes, series.shape, path)[1:]
-                    )
-                box = run.box_in(bounds, task.bbox, path)
-                with reading(path, "TIFF"):
-                    array = _read(tif, box.slices(offset), path)
-            task.bytes_read += array.nbytes
-            chunk = Chunk(array, box.start, (float(z), float(y), float(x)), layer_type, bounds)
-            task.values[self.output_chunk_name] = (
-                chunk.as_dtype(self.dtype) if self.dtype else chunk
-            )
+        @contextmanager
+        def open_file(path: Path) -> Iterator[StoredChunk]:
+            with _open(tifffile, path) as tif:
+                series, metadata = tif.series[0], _metadata(tif)
+                z, y, x = metadata.get("voxel_size", (1.0, 1.0, 1.0))
+                yield StoredChunk(
+                    _czyx_shape(series.axes, series.shape, path)[1:],
+                    partial(_read, tif, path),
+                    voxel_offset=Vec3.of(metadata.get("voxel_offset", (0, 0, 0))),
+                    voxel_size=(float(z), float(y), float(x)),
+                    layer_type=metadata.get("layer_type"),
+                )
 
-        yield step
+        return open_file
 
 
 def _open(tifffile: Any, path: Path) -> Any:
-    """The file. Pages that tifffile wrote one by one are images of their own to it, and one stack to us."""
+    """The open file; pages that tifffile wrote one by one become one stack."""
     tif = tifffile.TiffFile(path)
     if tif.is_shaped and len(tif.series) > 1:
         tif.close()
         tif = tifffile.TiffFile(path, is_shaped=False)
     if len(tif.series) > 1:
         shapes = ", ".join(str(series.shape) for series in tif.series)
-        log.warning(
-            "%s holds several images, and only the first is read; their shapes: %s", path, shapes
-        )
+        log.warning("%s holds several images, and only the first is read; shapes: %s", path, shapes)
     return tif
 
 
 def _metadata(tif: Any) -> dict[str, Any]:
-    """What save-tif left in the file."""
+    """What save-tif stored in the file."""
     stored = tif.shaped_metadata
     return dict(stored[0]) if stored else {}
 
 
 def _order(axes: str, path: Path) -> tuple[list[int], bool]:
-    """Positions of the file's axes in the order (c)(z)yx, and whether the first of them is the channel.
+    """The indices of the file's axes in the order (c)(z)yx, and whether the first is the channel.
 
-    axes: letters of tifffile: C and S are channels and colours, and any other before Y and X is taken as z. Three axes CYX
-        are a stack: most of these are sections whose writer did not say so.
+    axes: letters of tifffile. C and S are channels and colours, and any other letter before Y and X
+        is taken as z. The three axes CYX are taken as a stack: most such files hold sections.
     """
     letters = "S" if len(axes) == 3 else "CS"
     channel = next((axes.index(letter) for letter in letters if letter in axes), None)
@@ -141,8 +101,8 @@ def _czyx_shape(axes: str, shape: tuple[int, ...], path: Path) -> tuple[int, int
     return (channels, sizes[0] if len(sizes) == 3 else 1, y, x)
 
 
-def _read(tif: Any, window: tuple[slice, slice, slice], path: Path) -> NDArray[Any]:
-    """The voxels in `window`, zyx or czyx. Reads only the pages that it needs where each page is one section."""
+def _read(tif: Any, path: Path, window: Window) -> NDArray[Any]:
+    """The voxels in `window`, zyx or czyx. Reads only the needed pages if each is one section."""
     import numpy as np
 
     series = tif.series[0]

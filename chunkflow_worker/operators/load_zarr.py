@@ -18,15 +18,18 @@ from chunkflow_worker.pipeline.task import Task
 class LoadZarr(Operator):
     """Read the task's box, and what later operators need around it, from a Zarr or N5 array.
 
-    Without a task's box it reads the whole array, and makes it the task's box. Place, voxel size and order of the axes are
-    those that OME-Zarr's multiscales tell, else those beside the array; axes beside z, y, x and channels must be of size 1.
-    Differs from chunkflow 1.2.0, whose command needs a version of zarr that does not fit it: blocks that are not there are
-    an error, not zeros.
+    For a task without a box it reads the whole array, and makes it the task's box. Place, voxel
+    size and order of the axes are those of OME-Zarr's multiscales, else those stored with the
+    array. Axes other than z, y, x and channels must be of size 1.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = (
         "chunkflow load-zarr -f s3://lab/em.zarr -s 0 0 0 -z 64 512 512 save-h5 -f cutout.h5"
+    )
+    differs: ClassVar[str] = (
+        "There, the command does not work with current versions of zarr. Missing blocks are an "
+        "error, not zeros."
     )
     op: Literal["load-zarr"] = "load-zarr"
     store: str = field(
@@ -38,23 +41,25 @@ class LoadZarr(Operator):
     chunk_start: Vec3 | None = field(
         None,
         flag="-s",
-        help="First voxel to read: the task's box when there is none yet, else read exactly this.",
+        help="First voxel to read. It starts the task's box if the task has none, else exactly "
+        "this is read.",
     )
-    chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; belongs to chunk_start.")
+    chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; needs chunk_start.")
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-v",
         help="Size of a voxel in nanometres; the store's when not given, else 1 1 1.",
     )
     driver: Literal["local", "zarr", "zarr3", "n5"] = field(
-        "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that is there."
+        "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that it finds."
     )
     order: Literal["zyx", "xyz"] = field(
         "zyx", help="Order of the axes of a Zarr array that does not name them."
     )
     fill_missing: bool = field(
         False,
-        help="Read blocks that are not there as the fill value, which zarr-python does not store unless told to.",
+        help="Read missing blocks as the fill value; zarr-python does not store blocks of it by "
+        "default.",
     )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
@@ -63,7 +68,7 @@ class LoadZarr(Operator):
     @model_validator(mode="after")
     def _box_is_whole(self) -> LoadZarr:
         if (self.chunk_start is None) != (self.chunk_size is None):
-            raise ValueError("chunk_start and chunk_size belong together: give both or none")
+            raise ValueError("chunk_start and chunk_size need each other: give both or none")
         return self
 
     @contextmanager
@@ -91,7 +96,7 @@ class LoadZarr(Operator):
                 array = volume.read(box)
             except DataMissing as error:
                 raise DataMissing(
-                    f"{error}; --fill-missing reads what is not there as the fill value"
+                    f"{error}; --fill-missing reads missing blocks as the fill value"
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             task.bytes_read += array.nbytes

@@ -21,25 +21,27 @@ _NOT_DONE = (".failed.json", ".again.json")
 
 
 class LogSummary(TaskSource):
-    """Tell from the records of many tasks what each operator took, on each device, and how many voxels a second.
+    """Print how long each operator took in many tasks, and how many voxels a second were done.
 
-    Reads a folder of a worker's or local run's records, or of chunkflow's own task logs. Prints for each device its tasks, and
-    each operator's seconds and Mvoxel/s while it ran; at the end the voxels of all tasks, and how fast they were done from the
-    first one's start to the last one's end, where records say when that was. Tasks may be of different chains. Those that
-    failed or were skipped are left out.
-
-    Differs from chunkflow 1.2.0: speeds are Mvoxel/s, and were 1,000 times too high; logs of different chains are taken; the
-    voxels are those of each task's box unless --output-size is given.
+    Reads a folder of the records of workers or local runs, or of chunkflow's own task logs. Prints
+    for each device its tasks, and each operator's seconds and Mvoxel/s while it ran; at the end the
+    voxels of all tasks, and the speed from the first task's start to the last task's end, if the
+    records hold these times. The tasks may be of different chains. Failed and skipped tasks are
+    left out.
     """
 
     group: ClassVar[str] = "Service"
     example: ClassVar[str] = "chunkflow log-summary -l s3://lab/membranes/log"
+    differs: ClassVar[str] = (
+        "Speeds are in Mvoxel/s; they were 1,000 times too high. Logs of different chains are "
+        "accepted. The voxels are those of each task's box unless --output-size is given."
+    )
     op: Literal["log-summary"] = "log-summary"
     log_dir: str = field(
-        "./log", flag="-l", help="Folder of the records: a path on disk, s3:// or gs://."
+        "./log", flag="-l", help="Folder of the records: a path on this machine, s3:// or gs://."
     )
     output_size: Vec3 | None = field(
-        None, flag="-s", help="Size of every task's output; that of its box when not given."
+        None, flag="-s", help="Size of every task's output; the size of its box when not given."
     )
 
     _sizes = field_validator("output_size")(above_zero)
@@ -84,11 +86,14 @@ class LogSummary(TaskSource):
         if skipped:
             parts.append(f"{skipped} skipped")
         if others:
-            parts.append(f"no task logs: {others}")
+            parts.append(f"not task logs: {others}")
         click.echo(", ".join(parts))
 
     def _logs(self) -> Iterator[_Log | None]:
-        """The logs of all tasks that ended; None for a file that is none. Raises ConfigError when there are no files."""
+        """The logs of all tasks that ended; None for a file that is not a log.
+
+        Raises ConfigError if there are no files.
+        """
         from chunkflow_worker.storage.files import Files
 
         files = Files(self.log_dir)
@@ -96,7 +101,10 @@ class LogSummary(TaskSource):
             name for name in files.list() if name.endswith(".json") and not name.endswith(_NOT_DONE)
         ]
         if not names:
-            cure = "give the folder of the records: log below the output volume, unless you chose another ledger"
+            cure = (
+                "give the folder of the records: log below the output volume, or the --ledger "
+                "that you chose"
+            )
             raise ConfigError.one(
                 self.label, "log_dir", f"{files.path} holds no records of tasks", cure
             )
@@ -109,7 +117,7 @@ class LogSummary(TaskSource):
 
 
 class _Log(BaseModel):
-    """What a ledger's records, and chunkflow's own task logs, say of a task that was done or skipped."""
+    """The common fields of a ledger's records and chunkflow's own task logs."""
 
     timer: dict[str, float]
     compute_device: str | None = None
@@ -125,7 +133,7 @@ class _Log(BaseModel):
         return value or None
 
     def size(self) -> int:
-        """Voxels of its box; 0 when that is not known."""
+        """Voxels of its box; 0 if unknown."""
         with suppress(ValueError):
             return self.voxels or BoundingBox.parse(self.bbox or "").voxels
         return 0

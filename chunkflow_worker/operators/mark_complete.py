@@ -13,11 +13,10 @@ from chunkflow_worker.storage.flags import Flags
 
 
 class MarkComplete(Operator):
-    """Make an empty file named by the task's box, to say that the operators before it are through.
+    """Create an empty file named by the task's box, which says that the earlier operators are done.
 
-    A file of that name that is there already is left as it is. Workers record what is done by themselves; this is for
-    programs that look for files, skip-task-by-file among them. Differs from chunkflow 1.2.0: the files may lie in object
-    storage.
+    An existing file of that name is kept. Workers record what is done by themselves; this is for
+    programs that look for files, such as skip-task-by-file.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -27,18 +26,19 @@ class MarkComplete(Operator):
             save-h5 -f cutouts/ \
             mark-complete -p s3://lab/flags/
     """
+    differs: ClassVar[str] = "The files may lie in object storage."
     op: Literal["mark-complete"] = "mark-complete"
     prefix: str = field(
-        flag="-p", help="Begin of the file's name, with its folder or address; the box follows."
+        flag="-p", help="Start of the file's name, with its folder or address; the box follows."
     )
-    suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
+    suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         flags = Flags(self.prefix, self.suffix)
 
         def step(task: Task) -> None:
-            flags.name(task.bbox)  # a dry run finds mistakes too
+            flags.name(task.bbox)  # so that a dry run reports mistakes too
             if not run.dry_run:
                 flags.mark(task.bbox)
 

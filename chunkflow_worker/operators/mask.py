@@ -15,9 +15,9 @@ from chunkflow_worker.pipeline.task import Task
 class Mask(Operator):
     """Set voxels to zero where a coarser precomputed volume is zero.
 
-    Chunk and mask are matched by voxel size, so neither the chunk's edges nor the ratio of the voxel sizes need to fit: a
-    voxel takes the mask at its centre. Outside its volume the mask counts as zero. Differs from chunkflow 1.2.0: chunks that
-    are not aligned with the mask's voxels are not shifted, and blocks of the mask that are not there are an error.
+    Chunk and mask are matched by voxel size, so neither the chunk's edges nor the ratio of the
+    voxel sizes need to fit: a voxel takes the mask at its centre. Outside its volume the mask
+    counts as zero.
     """
 
     group: ClassVar[str] = "Image"
@@ -27,15 +27,22 @@ class Mask(Operator):
             mask -v file://tissue -m 5 \
             save-precomputed -v file://masked
     """
+    differs: ClassVar[str] = (
+        "Chunks that are not aligned with the mask's voxels are not shifted. Missing blocks of "
+        "the mask are an error."
+    )
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["mask"] = "mask"
     input_names: str = field("chunk", flag="-i", help="Chunks to mask, separated by commas.")
     output_names: str | None = field(
-        None, flag="-o", help="Chunks to make, separated by commas; the input's when not given."
+        None,
+        flag="-o",
+        help="Chunks to make, separated by commas; the input's names when not given.",
     )
     volume_path: str = field(flag="-v", help="Path of the mask's volume.")
     mip: int = field(5, flag="-m", ge=0, help="Mip level of the mask.")
-    inverse: bool = field(False, help="Keep the voxels where the mask is zero, instead.")
-    fill_missing: bool = field(False, help="Read blocks of the mask that are not there as zeros.")
+    inverse: bool = field(False, help="Keep the voxels where the mask is zero instead.")
+    fill_missing: bool = field(False, help="Read missing blocks of the mask as zeros.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -50,7 +57,7 @@ class Mask(Operator):
         )
         if len(inputs) != len(outputs):
             raise PermanentError(
-                f"{len(inputs)} input_names and {len(outputs)} output_names: give as many of each"
+                f"{len(inputs)} input_names and {len(outputs)} output_names: give equally many"
             )
         volume = PrecomputedVolume(self.volume_path, self.mip, self.fill_missing)
 

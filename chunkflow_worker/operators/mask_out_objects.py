@@ -18,9 +18,9 @@ from chunkflow_worker.storage.path import normal_path
 
 
 class MaskOutObjects(Operator):
-    """Set objects of a segmentation to zero: those that are small, and those that were not selected.
+    """Set objects of a segmentation to zero: small objects, and objects that are not selected.
 
-    Sizes are counted in the chunk at hand, so an object that a box cuts is judged by its part in it.
+    Sizes are counted in the chunk, so an object that a box cuts is judged by its part in the box.
     """
 
     group: ClassVar[str] = "Segmentation"
@@ -33,12 +33,13 @@ class MaskOutObjects(Operator):
         "chunk", flag="-o", aliases=("--output_chunk_name",), help="Segmentation to make."
     )
     dust_size_threshold: int | None = field(
-        None, flag="-d", ge=0, help="Remove objects of fewer voxels than this."
+        None, flag="-d", ge=0, help="Remove objects with fewer voxels than this."
     )
     selected_obj_ids: str | None = field(
         None,
         flag="-s",
-        help="Ids to keep, separated by commas, or a JSON file of a list, here or in object storage.",
+        help="Ids to keep, separated by commas, or a JSON file with a list, on this machine or in "
+        "object storage.",
     )
 
     @model_validator(mode="after")
@@ -82,6 +83,6 @@ class MaskOutObjects(Operator):
             raise ConfigError.one(
                 self.label,
                 "selected_obj_ids",
-                f"{text!r} holds no ids",
+                f"{text!r} does not hold ids",
                 "for example 7,12 or ids.json",
             ) from None

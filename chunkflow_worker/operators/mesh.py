@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 
 class Mesh(Operator):
-    """Write the surface of each object of a segmentation, in nanometres: a fragment for each object and box.
+    """Write the surface of each object of a segmentation: one fragment for each object and box.
 
-    Precomputed fragments are named as igneous names them, for example 42:0:0-512_0-512_0-64 with the box as x, y, z; when
-    all boxes are done, mesh-manifest collects them for Neuroglancer, or mesh-multires joins them. The voxel behind the box
-    is read too, so that fragments of neighbouring boxes meet; where the image ends they are closed. Differs from chunkflow
-    1.2.0: --manifest is refused where other boxes hold parts of the objects too, PLY and OBJ files have the box in their
-    names, and --shard is refused.
+    Positions are in nanometres. Precomputed fragments are named as igneous names them, for example
+    42:0:0-512_0-512_0-64 with the box as x, y, z. When all boxes are done, mesh-manifest collects
+    them for Neuroglancer, or mesh-multires joins them. The voxel after the box is read too, so that
+    fragments of neighbouring boxes meet; at the border of the image they are closed.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -37,18 +36,23 @@ class Mesh(Operator):
             load-precomputed -v file://seg \
             mesh -m 0 -o file://seg
     """
+    differs: ClassVar[str] = (
+        "--manifest is refused if other boxes also hold parts of the objects. PLY and OBJ files "
+        "have the box in their names. --shard is refused."
+    )
     op: Literal["mesh"] = "mesh"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     mip: int | None = field(
         None,
         flag="-m",
         ge=0,
-        help="output_path is a precomputed volume: write to its folder of meshes, with this mip's voxels.",
+        help="output_path is a precomputed volume: write to its folder of meshes, with the voxel "
+        "size of this mip.",
     )
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-v",
-        help="Size of a voxel in nanometres; that of the mip or of the chunk when not given.",
+        help="Size of a voxel in nanometres; that of the mip, or of the chunk, when not given.",
     )
     output_path: str = field(
         "file:///tmp/mesh/", flag="-o", help="Folder to write to: file://, s3:// or gs://."
@@ -63,14 +67,12 @@ class Mesh(Operator):
         40, flag="-e", ge=0, help="How far simplification may move the surface, in nanometres."
     )
     skip_ids: str | None = field(
-        None, flag="-s", help="Objects to leave out: ids with commas between them."
+        None, flag="-s", help="Objects to leave out: ids separated by commas."
     )
     manifest: bool = field(
-        False, help="Write manifests as well; for a chunk that is the whole image."
+        False, help="Write manifests as well; only for a chunk that is the whole image."
     )
-    shard: bool = field(
-        False, help="Kept for old command lines: one box cannot fill the shards of all."
-    )
+    shard: bool = field(False, help="Refused: one box cannot fill the shards of all boxes.")
 
     _sizes = field_validator("voxel_size")(above_zero)
 
@@ -86,11 +88,12 @@ class Mesh(Operator):
     def _not_sharded(cls, value: bool) -> bool:
         if value:
             raise ValueError(
-                "a shard holds objects of all boxes, and a task has one: write fragments, shard them with igneous"
+                "a shard holds objects of all boxes, and a task has one box: write fragments, "
+                "and shard them with igneous"
             )
         return value
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return with_overlap(box, bounds)
 
     @contextmanager
@@ -117,9 +120,11 @@ class Mesh(Operator):
             voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
             if self.manifest and chunk.bounds is not None and not box.contains(chunk.bounds):
                 raise ConfigError.one(
-                    self.label, "manifest", f"box {box} may not hold whole objects: the image is {chunk.bounds}",
-                    "leave it off, and run mesh-manifest when all boxes are done",
-                )  # fmt: skip
+                    self.label,
+                    "manifest",
+                    f"box {box} may hold parts of objects: the image is {chunk.bounds}",
+                    "leave it out, and run mesh-manifest when all boxes are done",
+                )
             surfaces = self._surfaces(
                 zmesh, voxels, box, chunk.bounds or chunk.bbox, voxel_size or chunk.voxel_size
             )
@@ -130,12 +135,13 @@ class Mesh(Operator):
         yield step
 
     def _place(self, run: Run) -> tuple[str, VoxelSize | None]:
-        """The folder to write to, and the size of a voxel where it is not the chunk's."""
+        """The folder to write to, and the size of a voxel; None for the chunk's size."""
         if self.mip is None:
             return self.output_path, self.voxel_size
         from chunkflow_worker.storage.mesh import fragment_folder
 
-        name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"  # igneous's name, which CloudVolume reads
+        # The name that igneous gives, which CloudVolume reads.
+        name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"
         folder, voxel_size = fragment_folder(
             self.output_path, self.mip, name, write=not run.dry_run
         )
@@ -144,13 +150,13 @@ class Mesh(Operator):
     def _surfaces(
         self, zmesh: Any, voxels: Chunk, box: BoundingBox, image: BoundingBox, voxel_size: VoxelSize
     ) -> Iterator[tuple[int, Any]]:
-        """The mesh of each object, of vertices x, y, z in nanometres from the origin of the volume."""
+        """The mesh of each object, with vertices x, y, z in nanometres from the volume's origin."""
         import numpy as np
 
-        # A surface lies between two voxels: where there is none behind the image's border, it is closed by a voxel of 0.
+        # A surface lies between two voxels: at the image's border, a voxel of 0 closes it.
         before = Vec3.of(int(a == b) for a, b in zip(box.start, image.start, strict=True))
-        behind = Vec3.of(int(a == b) for a, b in zip(box.stop, image.stop, strict=True))
-        padded = np.pad(voxels.array, list(zip(before, behind, strict=True)))
+        after = Vec3.of(int(a == b) for a, b in zip(box.stop, image.stop, strict=True))
+        padded = np.pad(voxels.array, list(zip(before, after, strict=True)))
         size, first = np.array(voxel_size[::-1]), np.array((voxels.voxel_offset - before)[::-1])
         mesher = zmesh.Mesher(voxel_size[::-1])
         mesher.mesh(padded.transpose())
@@ -164,8 +170,8 @@ class Mesh(Operator):
             mesher.erase(object_id)
             if len(mesh.faces) == 0:
                 continue
-            # Simplification leaves an open edge as it is, halfway between voxels. Rounding errors would differ in the boxes
-            # on both sides of it, and only equal vertices are fused.
+            # Simplification keeps an open edge, which lies halfway between voxels. Rounding errors
+            # would differ in the boxes on both sides of it, and only equal vertices are fused.
             place = mesh.vertices / size
             halves = np.rint(place * 2) / 2
             exact = (np.abs(place - halves) < 1e-3).all(axis=1, keepdims=True)

@@ -17,29 +17,34 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class MeshManifest(Operator):
-    """Write for each object the manifest by which Neuroglancer finds its mesh: {"fragments": [...]} in the file 42:0.
+    """Write for each object the manifest by which Neuroglancer finds its mesh.
 
-    Once, when all boxes are meshed. The work is split among several runs by the first digits of the ids: with --digits 2 the
-    prefixes 0 to 99 name each object exactly once, where a prefix of fewer digits is an id by itself. Without a prefix it
-    is all objects.
+    The manifest is {"fragments": [...]} in the file 42:0. Run it once, when all boxes are meshed.
+    The work can be split among several runs by the first digits of the ids: with --digits 2, the
+    prefixes 0 to 99 name each object exactly once; a prefix with fewer digits is a whole id.
+    Without a prefix, all objects are done.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow mesh-manifest -v file://seg"
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["mesh-manifest"] = "mesh-manifest"
     prefix: int | None = field(
         None, flag="-p", ge=0, help="First digits of the ids of this run's objects."
     )
     disbatch: bool = field(False, help="Take the prefix from the variable DISBATCH_REPEAT_INDEX.")
     digits: int = field(
-        1, flag="-d", ge=1, help="Number of digits of a prefix; one with fewer is a whole id."
+        1,
+        flag="-d",
+        ge=1,
+        help="Number of digits of a prefix; a prefix with fewer digits is a whole id.",
     )
-    volume_path: str = field(flag="-v", help="Volume whose meshes these are, or their folder.")
+    volume_path: str = field(flag="-v", help="Volume of the meshes, or the folder that holds them.")
 
     @model_validator(mode="after")
     def _one_prefix(self) -> MeshManifest:
         if self.disbatch and self.prefix is not None:
-            raise ValueError("prefix and disbatch say the same: give one of them")
+            raise ValueError("prefix and disbatch have the same meaning: give one of them")
         return self
 
     @contextmanager

@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 
 
 class MeshMultires(Operator):
-    """Join the fragments of each object's mesh, and write it in several resolutions, of which Neuroglancer loads what is seen.
+    """Join the fragments of each object's mesh, and write it in several resolutions.
 
-    Once, when all boxes are meshed, instead of mesh-manifest or beside it. Each object becomes two files, 42 and 42.index; large
-    ones have more levels, each of fewer triangles than the one before, and cut in pieces. Of a volume, the folder is that of its
-    fragments with _multires behind it, and the volume's info names it from then on. Not in chunkflow 1.2.0.
+    Neuroglancer then loads only what is visible. Run it once, when all boxes are meshed, instead of
+    mesh-manifest or in addition to it. Each object becomes two files, 42 and 42.index. Large
+    objects have more levels; each level has fewer triangles than the one before, and is cut into
+    pieces. For a volume, the folder is named as that of the fragments with _multires added, and the
+    volume's info then names it.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow mesh-multires -v file://seg"
+    differs: ClassVar[str] = "This operator is new."
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["mesh-multires"] = "mesh-multires"
     volume_path: str = field(
-        flag="-v", help="Volume whose meshes these are, or the folder of the fragments."
+        flag="-v", help="Volume of the meshes, or the folder of the fragments."
     )
     output_path: str | None = field(
-        None, flag="-o", help="Folder to write to, instead of one beside that of the fragments."
+        None,
+        flag="-o",
+        help="Folder to write to, instead of one beside the folder of the fragments.",
     )
     prefix: str = field(
         "", flag="-p", help="First digits of the ids of this run's objects; all when not given."
@@ -41,7 +47,7 @@ class MeshMultires(Operator):
         flag="-l",
         ge=1,
         le=10,
-        help="Resolutions at most; the coarsest have 500 triangles or more.",
+        help="Largest number of resolutions; the coarsest have 500 triangles or more.",
     )
     reduction: int = field(
         4, flag="-r", ge=2, help="How many times fewer triangles each further level has."
@@ -62,7 +68,7 @@ class MeshMultires(Operator):
             raise ConfigError.one(
                 target.path,
                 "info",
-                "meshes of another kind lie here already",
+                "meshes of another format are already here",
                 "give another --output-path",
             )
         if not run.dry_run:
@@ -92,15 +98,13 @@ class MeshMultires(Operator):
 
 
 def _joined(zmesh: Any, source: Files, names: list[str], task: Task) -> Any:
-    """The mesh of an object, in which the fragments' equal vertices are one."""
+    """The mesh of an object, with equal vertices of its fragments fused."""
     contents = source.get_all(names)
     task.bytes_read += sum(len(content or b"") for content in contents.values())
     parts = []
     for name in names:
         try:
             parts.append(zmesh.Mesh.from_precomputed(contents[name]))
-        except (
-            Exception
-        ) as error:  # zmesh's are of several kinds, TypeError for one that is gone among them
+        except Exception as error:  # zmesh raises several kinds; TypeError if a fragment is gone
             raise DataMissing(f"{source.path}/{name} cannot be read as a mesh: {error}") from error
     return zmesh.Mesh.concatenate(*parts).consolidate()

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Multiply(Operator):
-    """Multiply chunks by another one, voxel by voxel, for example by a mask of 0 and 1.
+    """Multiply chunks by another chunk, voxel by voxel, for example by a mask of 0 and 1.
 
-    Each product keeps the type of its input; integers saturate. A multiplier without channels counts for all channels.
+    Each product keeps the type of its input; integers saturate. A multiplier without channels is
+    used for all channels.
     """
 
     group: ClassVar[str] = "Image"
@@ -31,7 +32,9 @@ class Multiply(Operator):
     op: Literal["multiply"] = "multiply"
     input_names: str = field("chunk", flag="-i", help="Chunks to multiply, separated by commas.")
     output_names: str | None = field(
-        None, flag="-o", help="Chunks to make, separated by commas; the input's when not given."
+        None,
+        flag="-o",
+        help="Chunks to make, separated by commas; the input's names when not given.",
     )
     multiplier_name: str = field(flag="-m", help="Chunk to multiply by.")
 
@@ -47,7 +50,7 @@ class Multiply(Operator):
         if len(inputs) != len(outputs):
             given = f"{len(inputs)} input_names and {len(outputs)} output_names"
             raise ConfigError.one(
-                self.label, "output_names", f"there are {given}", "give as many of each"
+                self.label, "output_names", f"there are {given}", "give equally many"
             )
 
         def step(task: Task) -> None:
@@ -56,7 +59,8 @@ class Multiply(Operator):
                 chunk, _ = task.chunks_of_one_box(source, self.multiplier_name)
                 if factor.channels not in (1, chunk.channels):
                     raise ChunkMismatch(
-                        f"{source!r} has {chunk.channels} channels, and {self.multiplier_name!r} has {factor.channels}: "
+                        f"{source!r} has {chunk.channels} channels, and {self.multiplier_name!r} "
+                        f"has {factor.channels}: "
                         "it must have as many, or one"
                     )
                 product = _product(chunk.czyx, factor.czyx).reshape(chunk.array.shape)
@@ -66,7 +70,7 @@ class Multiply(Operator):
 
 
 def _product(array: NDArray[Any], factor: NDArray[Any]) -> NDArray[Any]:
-    """`array` times `factor`, in the type of `array`; integers saturate, and ids of 64 bits stay exact."""
+    """`array` times `factor`, in the type of `array`. Integers saturate; 64-bit ids stay exact."""
     import numpy as np
 
     if array.dtype == bool:

@@ -15,24 +15,27 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Napari(Operator):
-    """Show chunks, synapses, points and skeletons as layers in a window of napari, and go on when it is closed.
+    """Show chunks, synapses, points and skeletons as layers in a window of napari.
 
-    Layers lie at their place in nanometres, so that those of several voxel sizes fit. Each channel is a layer of its own;
-    segmentations and whole numbers of 32 or 64 bits are labels; synapses are points with vectors to their postsynaptic
-    sites. Needs a screen: neuroglancer shows the same in a browser. Differs from chunkflow 1.2.0: voxel sizes need not be
-    whole numbers, and the place is shown.
+    The chain goes on when the window is closed. Layers have their place in nanometres, so that
+    those of different voxel sizes fit. Each channel is a layer of its own. Segmentations and
+    integers of 32 or 64 bits are labels. Synapses are points, with vectors to their postsynaptic
+    sites. Needs a screen: neuroglancer shows the same in a browser.
     """
 
     group: ClassVar[str] = "View"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg napari -i chunk,seg"
     )
+    differs: ClassVar[str] = "Voxel sizes need not be whole numbers. The place is shown."
     op: Literal["napari"] = "napari"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."
     )
     inputs: str = field(
-        "chunk", flag="-i", help="Values to show, separated by commas; the first lies lowest."
+        "chunk",
+        flag="-i",
+        help="Values to show, separated by commas; the first is the lowest layer.",
     )
 
     _sizes = field_validator("voxel_size")(above_zero)

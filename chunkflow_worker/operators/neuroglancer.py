@@ -17,17 +17,20 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Neuroglancer(Operator):
-    """Show chunks, synapses, points and skeletons as layers of a Neuroglancer page, and go on after Enter or Ctrl-C.
+    """Show chunks, synapses, points and skeletons as layers of a Neuroglancer page.
 
-    The page is served on 127.0.0.1 alone, needs nothing from elsewhere, and its address is printed. Images are grey, with
-    the contrast of their values; floats from 0 to 1 are a probability map, coloured where it is high; three channels are
-    an affinity map, in red, green and blue; segmentations and whole numbers of 32 or 64 bits are objects. Differs from
-    chunkflow 1.2.0: voxel sizes need not be whole numbers, and no other machine can open the page.
+    The chain goes on after Enter or Ctrl-C. The page is served on 127.0.0.1 only and needs no other
+    server; its address is printed. Images are grey, with the contrast of their values. Floats from
+    0 to 1 are a probability map, which is coloured where it is high. Three channels are an affinity
+    map, in red, green and blue. Segmentations and integers of 32 or 64 bits are objects.
     """
 
     group: ClassVar[str] = "View"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg neuroglancer -i chunk,seg"
+    )
+    differs: ClassVar[str] = (
+        "Voxel sizes need not be whole numbers. No other machine can open the page."
     )
     op: Literal["neuroglancer"] = "neuroglancer"
     voxel_size: tuple[float, float, float] | None = field(
@@ -37,7 +40,9 @@ class Neuroglancer(Operator):
         None, flag="-p", ge=0, le=65535, help="Port of the page; a free one when not given."
     )
     inputs: str = field(
-        "chunk", flag="-i", help="Values to show, separated by commas; the first lies lowest."
+        "chunk",
+        flag="-i",
+        help="Values to show, separated by commas; the first is the lowest layer.",
     )
 
     _sizes = field_validator("voxel_size")(above_zero)
@@ -64,11 +69,11 @@ class Neuroglancer(Operator):
 
 
 def _wait_for_the_user() -> None:
-    """Until Enter or Ctrl-C; only the latter where nobody can type."""
+    """Wait for Enter or Ctrl-C; only for Ctrl-C without a terminal."""
     import click
 
     with suppress(KeyboardInterrupt, EOFError):
-        click.echo("Enter or Ctrl-C goes on")
+        click.echo("Enter or Ctrl-C continues")
         if sys.stdin is not None and sys.stdin.isatty():
             input()
         else:

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 
 class NormalizeContrast(Operator):
-    """Stretch the greys of each section, or of the whole chunk, over the range from --minval to --maxval.
+    """Stretch the grey values of each section, or of the whole chunk, to --minval to --maxval.
 
-    Takes and makes uint8, zyx or czyx (each channel on its own). The darkest and brightest greys, as many as hold no more than
-    the clip fractions of the voxels, end at the range's ends; the greys between are stretched evenly. Voxels of 0 hold no image:
-    they are not counted and stay 0. What has a single grey is left as it is.
+    Takes and makes uint8, zyx or czyx; each channel is stretched on its own. The darkest and
+    brightest greys that hold no more than the clip fractions of the voxels become the ends of the
+    range; the greys between are stretched evenly. Voxels of 0 hold no image: they are not counted
+    and stay 0. A section with a single grey stays as it is.
 
-    The histogram is that of the chunk with its margins, not of the whole section: neighbouring boxes are stretched differently,
-    the more the smaller they are. Differs from chunkflow 1.2.0: --whole does something, --per-section does not stretch the whole
-    chunk once more, zeros don't become --minval, and a fraction of 0 clips nothing.
+    The histogram is that of the chunk with its margins, not of the whole section, so neighbouring
+    boxes are stretched differently; the smaller the boxes, the larger the difference.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = (
         "chunkflow load-tif -f em.tif normalize-contrast -l 0.01 -u 0.02 save-tif -f stretched.tif"
+    )
+    differs: ClassVar[str] = (
+        "--whole has an effect. --per-section does not stretch the whole chunk once more. Zeros "
+        "do not become --minval. A fraction of 0 clips nothing."
     )
     op: Literal["normalize-contrast"] = "normalize-contrast"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
@@ -42,7 +46,7 @@ class NormalizeContrast(Operator):
     upper_clip_fraction: float = field(
         0.01, flag="-u", ge=0, lt=1, help="Share of the brightest voxels that may become --maxval."
     )
-    minval: int = field(1, ge=0, le=255, help="Grey of the darkest voxels that are not 0.")
+    minval: int = field(1, ge=0, le=255, help="Grey of the darkest voxels except those of 0.")
     maxval: int = field(255, ge=0, le=255, help="Grey of the brightest voxels.")
     per_section: bool = field(
         True,
@@ -56,7 +60,8 @@ class NormalizeContrast(Operator):
             raise ValueError(f"minval {self.minval} must be below maxval {self.maxval}")
         if self.lower_clip_fraction + self.upper_clip_fraction >= 1:
             raise ValueError(
-                f"lower_clip_fraction {self.lower_clip_fraction} and upper_clip_fraction {self.upper_clip_fraction} leave nothing"
+                f"lower_clip_fraction {self.lower_clip_fraction} and upper_clip_fraction "
+                f"{self.upper_clip_fraction} leave nothing"
             )
         return self
 
@@ -68,7 +73,8 @@ class NormalizeContrast(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if chunk.dtype != np.uint8:
                 raise ChunkMismatch(
-                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}"
+                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is "
+                    f"{chunk.dtype}"
                 )
             result = np.empty_like(chunk.czyx)
             for channel, stretched in zip(chunk.czyx, result, strict=True):
@@ -86,7 +92,7 @@ class NormalizeContrast(Operator):
         yield step
 
     def _table(self, histogram: NDArray[Any]) -> NDArray[Any]:
-        """The new grey for each of the 256 old ones."""
+        """The new grey for each of the 256 old greys."""
         import numpy as np
 
         greys = np.arange(256)

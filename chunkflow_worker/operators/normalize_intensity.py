@@ -13,10 +13,9 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class NormalizeIntensity(Operator):
-    """Scale grey values from 0 to 255 to -1 to 1.
+    """Scale grey values from the range 0 to 255 to the range -1 to 1.
 
-    Takes uint8 and makes float32: grey / 127.5 - 1. Differs from chunkflow 1.2.0: any other type is refused, because it
-    would end up on another scale.
+    Takes uint8 and makes float32: grey / 127.5 - 1.
     """
 
     group: ClassVar[str] = "Image"
@@ -26,9 +25,16 @@ class NormalizeIntensity(Operator):
             inference -f pytorch -m net.py -w net.pt -s 16 128 128 -v 4 32 32 -c 1 \
             save-h5 -f map.h5
     """
+    differs: ClassVar[str] = (
+        "Any other type is refused, because its values would get another scale."
+    )
     op: Literal["normalize-intensity"] = "normalize-intensity"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
+
+    @property
+    def output_type(self) -> str:
+        return "float32"
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -38,7 +44,8 @@ class NormalizeIntensity(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if chunk.dtype != np.uint8:
                 raise ChunkMismatch(
-                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is {chunk.dtype}"
+                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is "
+                    f"{chunk.dtype}"
                 )
             array = chunk.array.astype(np.float32)
             array /= 127.5

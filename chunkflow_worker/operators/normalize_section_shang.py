@@ -18,21 +18,25 @@ if TYPE_CHECKING:
 
 
 class NormalizeSectionShang(Operator):
-    """Map the greys of each section linearly to the range from --nominalmin to --nominalmax, by its least and greatest grey.
+    """Map the greys of each section linearly to the range from --nominalmin to --nominalmax.
 
-    Takes numbers of any type, zyx or czyx (each channel on its own), and makes float32. A section's own least and greatest value
-    count as invalid (missing image, saturation): the next ones inside go to the range's ends, and so invalid voxels end outside
-    it unless --clipvalues true. Where fewer than two values lie between them, the extremes themselves go to the ends; a section
-    of one value becomes --nominalmin. NaN stays NaN, and infinity takes no part.
+    Takes numbers of any type, zyx or czyx (each channel on its own), and makes float32. A section's
+    own least and greatest value count as invalid (missing image, saturation): the next values
+    inside become the ends of the range, so invalid voxels lie outside it unless --clipvalues true.
+    If fewer than two values lie between the extremes, the extremes themselves become the ends; a
+    section of one value becomes --nominalmin. NaN stays NaN, and infinity is ignored.
 
-    Least and greatest are those of the chunk with its margins, not of the whole section: neighbouring boxes are mapped
-    differently. Differs from chunkflow 1.2.0: works with its defaults, keeps the chunk's place, and a section with a single grey
-    inside its extremes is not divided by zero.
+    Least and greatest are those of the chunk with its margins, not of the whole section, so
+    neighbouring boxes are mapped differently.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = (
         "chunkflow load-tif -f em.tif normalize-section-shang --nominalmax 1 save-h5 -f normal.h5"
+    )
+    differs: ClassVar[str] = (
+        "The defaults work. The chunk keeps its place. A section with a single grey between its "
+        "extremes is not divided by zero."
     )
     op: Literal["normalize-section-shang"] = "normalize-section-shang"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
@@ -43,11 +47,9 @@ class NormalizeSectionShang(Operator):
     nominalmax: float | None = field(
         None,
         allow_inf_nan=False,
-        help="Greatest value of the range; the greatest of an integer chunk's type when not given.",
+        help="Greatest value of the range; for an integer chunk, that of its type when not given.",
     )
-    clipvalues: bool = field(
-        False, valued=True, help="Clip to the range, which the invalid voxels lie outside of."
-    )
+    clipvalues: bool = field(False, valued=True, help="Clip the invalid voxels to the range.")
 
     @model_validator(mode="after")
     def _range(self) -> NormalizeSectionShang:
@@ -60,6 +62,10 @@ class NormalizeSectionShang(Operator):
     @property
     def _low(self) -> float:
         return self.nominalmin or 0.0
+
+    @property
+    def output_type(self) -> str:
+        return "float32"
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -86,7 +92,7 @@ class NormalizeSectionShang(Operator):
         yield step
 
     def _high(self, dtype: Any) -> float:
-        """Greatest value of the range. Raises ChunkMismatch when the chunk's type has none, or one that is too small."""
+        """Greatest value of the range. Raises ChunkMismatch if the chunk's type determines none."""
         import numpy as np
 
         if dtype.kind not in "uif":
@@ -95,18 +101,20 @@ class NormalizeSectionShang(Operator):
             return self.nominalmax
         if dtype.kind == "f":
             raise ChunkMismatch(
-                f"{self.input_chunk_name!r} is {dtype}, which has no greatest grey: give --nominalmax"
+                f"{self.input_chunk_name!r} is {dtype}, which has no greatest grey: give "
+                "--nominalmax"
             )
         high = float(np.iinfo(dtype).max)
         if self._low >= high:
             raise ChunkMismatch(
-                f"nominalmin {self._low:g} must be below {high:g}, the greatest of {dtype}: give --nominalmax"
+                f"nominalmin {self._low:g} must be below {high:g}, the greatest of {dtype}: give "
+                "--nominalmax"
             )
         return high
 
 
 def _valid_range(section: NDArray[Any]) -> tuple[float, float]:
-    """Least and greatest value between the section's extremes, or the extremes where there are not two such values."""
+    """Least and greatest value between the section's extremes; the extremes if there are no two."""
     import numpy as np
 
     values = section[np.isfinite(section)]

@@ -31,31 +31,37 @@ _FOLDER = "CHUNKFLOW_PLUGIN_DIR"
 class Plugin(Operator):
     """Call the function `execute` of a Python file of yours with chunks, and keep what it returns.
 
-    `execute(first, second, ..., args)` takes the inputs in their order: chunks with `array` (zyx or czyx), `voxel_offset` (zyx),
-    `voxel_size` (nm, zyx) and `bbox`, or whatever else the chain made; the name bbox stands for the task's box. It returns one
-    result, or a tuple or list of as many as there are output names, or None when there are none. An array of the first chunk's
-    size becomes a chunk at its place, a smaller one at its middle; chunks say themselves where they lie. Anything else is kept
-    as it is.
+    `execute(first, second, ..., args)` takes the inputs in their order: chunks with `array` (zyx or
+    czyx), `voxel_offset` (zyx), `voxel_size` (nm, zyx) and `bbox`, or other values of the chain;
+    the name bbox stands for the task's box. It returns one result, or a tuple or list with one
+    result for each output name, or None without output names. An array of the first chunk's size
+    becomes a chunk at its place; a smaller array is centred in it. A chunk that is returned has its
+    own place. Other results are kept unchanged.
 
-    --args "size=(1,3,3);mode=nearest" gives keywords, where execute takes them; otherwise it takes the text as `args`. The file
-    is loaded once, and execute is called from several threads. It may raise SkipTask. With --dry-run a plugin without output
-    names is not called, for it could only write.
-
-    Differs from chunkflow 1.2.0: wrong names, arguments and numbers of results are told before or instead of a crash, and
-    --margin-size reads the voxels that a filter needs around its output.
+    --args "size=(1,3,3);mode=nearest" gives keywords if execute takes them; otherwise execute gets
+    the text as `args`. The file is loaded once, and execute is called from several threads. It may
+    raise SkipTask. With --dry-run, a plugin without output names is not called, since it can only
+    write.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = r"""
         chunkflow load-tif -f em.tif \
-            plugin -f examples/plugins/median_filter -i chunk -o chunk -a "size=(3,5,5)" --margin-size 1 2 2 \
+            plugin -f examples/plugins/median_filter -i chunk -o chunk \
+                -a "size=(3,5,5)" --margin-size 1 2 2 \
             save-tif -f median.tif
     """
+    differs: ClassVar[str] = (
+        "Wrong names, arguments and numbers of results are reported instead of a crash. "
+        "--margin-size reads the voxels that a filter needs around its output."
+    )
+    moves_box: ClassVar[bool] = True
     op: Literal["plugin"] = "plugin"
     input_names: str | None = field(
         None,
         flag="-i",
-        help="Values to pass to execute, separated by commas; bbox is the task's box, and None is None.",
+        help="Values to pass to execute, separated by commas; bbox is the task's box, and None is "
+        "None.",
     )
     output_names: str | None = field(
         None, flag="-o", help="Names of the results, separated by commas."
@@ -69,14 +75,15 @@ class Plugin(Operator):
     )
     margin_size: Vec3 = field(
         Vec3(0, 0, 0),
-        help="Voxels that execute needs around its output; more is read and cut off again.",
+        help="Voxels that execute needs around its output; they are read in addition, and cut off "
+        "again.",
     )
 
     @field_validator("file")
     @classmethod
     def _local(cls, value: str) -> str:
         if not value:
-            raise ValueError("names no file")
+            raise ValueError("must name a file")
         return local_name(value)
 
     @field_validator("margin_size")
@@ -93,7 +100,7 @@ class Plugin(Operator):
         if "None" in names:
             raise ValueError("no result can be named None")
         if len(set(names)) < len(names):
-            raise ValueError("names a result twice")
+            raise ValueError("has the same name twice")
         return value
 
     @property
@@ -130,7 +137,8 @@ class Plugin(Operator):
                 named = f"names {len(outputs)} ({', '.join(outputs)})" if outputs else "names none"
                 got = ", ".join(type(r).__name__ for r in results) or "None"
                 raise ChunkMismatch(
-                    f"execute of {path} returned {len(results)} results ({got}), and output_names {named}"
+                    f"execute of {path} returned {len(results)} results ({got}), and output_names "
+                    f"{named}"
                 )
             for name, result in zip(outputs, results, strict=True):
                 task.values[name] = _placed(result, values, f"result {name!r} of {path}")
@@ -138,7 +146,7 @@ class Plugin(Operator):
         yield step
 
     def _path(self) -> Path:
-        """The file. Raises ConfigError when there is none."""
+        """The file. Raises ConfigError if there is none."""
         name = self.file if self.file.endswith(".py") else f"{self.file}.py"
         folders = [Path.cwd(), *([Path(os.environ[_FOLDER])] if os.environ.get(_FOLDER) else [])]
         for folder in folders:
@@ -153,18 +161,18 @@ class Plugin(Operator):
         )
 
     def _load(self, path: Path) -> Callable[..., Any]:
-        """The function `execute` of the file. Raises ConfigError when the file fails or has none."""
+        """The function `execute` of the file. Raises ConfigError if the file fails or has none."""
         spec = spec_from_file_location(f"chunkflow_plugin_{path.stem}_{abs(hash(str(path)))}", path)
         assert spec is not None
         assert spec.loader is not None
         module = module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses and pickle look themselves up there
+        sys.modules[spec.name] = module  # dataclasses and pickle look there
         try:
             spec.loader.exec_module(module)
         except Exception as error:
             absent = isinstance(error, ModuleNotFoundError)
             cure = (
-                'install it; all that examples/plugins need: pip install "chunkflow-worker[plugins]"'
+                'install it; for all of examples/plugins: pip install "chunkflow-worker[plugins]"'
                 if absent
                 else ""
             )
@@ -183,13 +191,16 @@ class Plugin(Operator):
         return found
 
     def _keywords(self, path: Path, execute: Callable[..., Any], count: int) -> dict[str, Any]:
-        """How `execute` takes --args: as keywords, or as text. Raises ConfigError when it can't be called so."""
+        """The keywords for `execute`: those of --args, or its text as `args`.
+
+        Raises ConfigError if `execute` takes neither.
+        """
         ways: list[dict[str, Any]] = [{}] if self.args is None else [{"args": self.args}]
         if self.args and (pairs := _pairs(self.args)):
             ways.insert(0, pairs)
         try:
             known: Signature = signature(execute)
-        except (TypeError, ValueError):  # of a function in C
+        except (TypeError, ValueError):  # a function in C
             return ways[0]
         for way in ways:
             try:
@@ -206,7 +217,7 @@ class Plugin(Operator):
 
 
 def _pairs(text: str) -> dict[str, Any] | None:
-    """`a=3;b=x` as keywords; None when the text is not of that kind."""
+    """`a=3;b=x` as keywords; None if the text has another form."""
     parts = [part.partition("=") for part in text.split(";") if part.strip()]
     if not all(equals and key.strip().isidentifier() for key, equals, _ in parts):
         return None
@@ -221,7 +232,7 @@ def _literal(text: str) -> Any:
 
 
 def _place(error: BaseException, path: Path) -> str:
-    """The file, and the line of it in which the error came up."""
+    """The file, and the line in it that raised the error."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"{path}:{error.lineno}"
     lines = [
@@ -238,7 +249,7 @@ def _value(task: Task, name: str) -> Any:
     if name == "bbox":
         return task.bbox
     if name not in task.values:
-        raise task.lacks(name)
+        raise task.missing(name)
     return task.values[name]
 
 
@@ -249,7 +260,7 @@ def _results(returned: Any) -> list[Any]:
 
 
 def _placed(result: Any, inputs: list[Any], what: str) -> Any:
-    """An array of voxels as a chunk at the place of the first chunk among the inputs, or in its middle; else `result` itself."""
+    """An array of voxels as a chunk, centred in the first chunk of the inputs; others unchanged."""
     import numpy as np
 
     from chunkflow_worker.image.chunk import Chunk
@@ -264,7 +275,8 @@ def _placed(result: Any, inputs: list[Any], what: str) -> Any:
     less = [a - b for a, b in zip(place.bbox.size, result.shape[-3:], strict=True)]
     if any(n < 0 or n % 2 for n in less):
         raise ChunkMismatch(
-            f"{what} has shape {result.shape}, which fits neither all nor the middle of the chunk {place.bbox} "
+            f"{what} has shape {result.shape}, which fits neither all nor the middle of the chunk "
+            f"{place.bbox} "
             f"of size {list(place.bbox.size)}: return a Chunk"
         )
     return place.with_array(result, voxel_offset=place.voxel_offset + [n // 2 for n in less])

@@ -13,21 +13,24 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Quantize(Operator):
-    """Turn a map into an image of unsigned 8 bit to look at: 0 to 1 become grey 0 to 255.
+    """Turn a map into an image of uint8 to look at: 0 to 1 become grey 0 to 255.
 
-    Takes float, and makes zyx: an affinity map of 3 channels, the affinities along x, y and z, or a probability map of one.
-    Differs from chunkflow 1.2.0: greys are rounded, not cut off, and values outside 0 to 1 saturate.
+    Takes float, and makes zyx: from an affinity map of 3 channels (the affinities along x, y and
+    z), or from a probability map of one channel.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f affinities.h5 quantize --mode z save-pngs -o pictures/"
     )
+    differs: ClassVar[str] = "Greys are rounded, not cut off. Values outside 0 to 1 saturate."
     op: Literal["quantize"] = "quantize"
     input_chunk_name: str = field("chunk", flag="-i", help="Map to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Image to make.")
     mode: Literal["xy", "z"] = field(
-        "xy", help="Of an affinity map: the mean of the affinities along x and y, or that along z."
+        "xy",
+        help="For an affinity map: the mean of the affinities along x and y, or the affinity along "
+        "z.",
     )
 
     @contextmanager
@@ -38,7 +41,8 @@ class Quantize(Operator):
             chunk = task.chunk(self.input_chunk_name)
             if chunk.dtype.kind != "f" or chunk.channels not in (1, 3):
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} is {chunk.dtype} of shape {chunk.array.shape}: a map is needed, "
+                    f"{self.input_chunk_name!r} is {chunk.dtype} of shape {chunk.array.shape}: a "
+                    "map is needed, "
                     "float of 3 channels (affinities) or of one (a probability)"
                 )
             affinities = chunk.channels == 3

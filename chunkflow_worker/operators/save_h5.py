@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 class SaveH5(Operator):
     """Write a chunk to an HDF5 file, which appears whole or not at all.
 
-    The file holds `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and `unique_nonzeros` for a
-    segmentation. The chunk is cut to the task's box and keeps its type unless --dtype is given: then float from 0 to 1
-    becomes 0 to 255 for unsigned 8 bit, and everything else saturates. Differs from chunkflow 1.2.0: a prefix names another
-    file for each task, by the task's box.
+    The file holds `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and for a
+    segmentation `unique_nonzeros`. The chunk is cut to the task's box and keeps its type unless
+    --dtype is given: then float from 0 to 1 becomes 0 to 255 for uint8, and all else saturates.
     """
 
     group: ClassVar[str] = "Write"
@@ -37,14 +36,15 @@ class SaveH5(Operator):
             load-precomputed -v file://em \
             save-h5 -f cutouts/em_ -c lzf
     """
+    differs: ClassVar[str] = "A prefix names another file for each task, by the task's box."
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(
         flag="-f",
-        help="File, or a prefix when it does not end in .h5: the box and .h5 are appended.",
+        help="File; a name that does not end in .h5 is a prefix: the box and .h5 are added.",
     )
     chunk_size: Vec3 | None = field(
-        None, flag="-s", help="Size of the HDF5 chunks; chosen by HDF5 when not given."
+        None, flag="-s", help="Size of the HDF5 chunks; HDF5 chooses it when not given."
     )
     compression: Literal["gzip", "lzf", "szip"] = field(
         "gzip", flag="-c", help="Compression of the voxels."
@@ -70,7 +70,7 @@ class SaveH5(Operator):
         | None
     ) = field(None, flag="-d", help="Type to convert to; the chunk's when not given.")
     touch: bool = field(
-        True, help="Write an empty file when the chunk is None, to say that there is nothing here."
+        True, help="Write an empty file if the chunk is None, to say that there is nothing here."
     )
 
     _local = field_validator("file_name")(local_name)
@@ -112,7 +112,7 @@ class SaveH5(Operator):
         chunks: tuple[int, ...] | None = None
         if self.chunk_size is not None:
             chunks = (*(1,) * (chunk.array.ndim - 3), *self.chunk_size.min(chunk.bbox.size))
-        # The blocks of szip are 8 numbers, and a chunk must hold one.
+        # szip works on blocks of 8 numbers, and a chunk must hold at least one block.
         too_small = self.compression == "szip" and np.prod(chunks or chunk.array.shape) < 8
         compression = None if too_small else self.compression
         with atomic_file(path) as part, h5py.File(part, "w") as file:

@@ -22,19 +22,20 @@ log = logging.getLogger(__name__)
 
 
 class SaveNpy(Operator):
-    """Write a chunk to a NumPy file, which appears whole or not at all; its counterpart is load-npy.
+    """Write a chunk to a NumPy file, which appears whole or not at all.
 
-    The chunk is cut to the task's box. The file holds voxels alone, zyx or czyx: place, voxel size and layer type are for
-    load-npy to be told, and a warning says how; save-h5 keeps them. Not in chunkflow 1.2.0.
+    The chunk is cut to the task's box. The file holds only voxels, zyx or czyx: load-npy must be
+    given place, voxel size and layer type, and a warning says how. save-h5 stores them.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-npy -f em.npy"
+    differs: ClassVar[str] = "This operator is new."
     op: Literal["save-npy"] = "save-npy"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(
         flag="-f",
-        help="File, or a prefix when it does not end in .npy: the box and .npy are appended.",
+        help="File; a name that does not end in .npy is a prefix: the box and .npy are added.",
     )
 
     _local = field_validator("file_name")(local_name)
@@ -59,7 +60,7 @@ class SaveNpy(Operator):
             if lost and lost not in warned:
                 warned.add(lost)
                 log.warning(
-                    "%s holds voxels alone; to get the rest back, load it with: load-npy%s",
+                    "%s holds only voxels; to get the rest back, load it with: load-npy%s",
                     path,
                     lost,
                 )
@@ -68,7 +69,7 @@ class SaveNpy(Operator):
 
 
 def _lost(chunk: Chunk, named_by_box: bool) -> str:
-    """Options for load-npy that tell what the file does not hold."""
+    """The options for load-npy that give what the file does not hold."""
     place = (
         ""
         if named_by_box or not any(chunk.voxel_offset)

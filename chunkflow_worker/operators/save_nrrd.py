@@ -24,19 +24,21 @@ _BEST_FOR_THE_TIME = 3
 class SaveNrrd(Operator):
     """Write a chunk to an NRRD file, which appears whole or not at all.
 
-    The chunk is cut to the task's box. NRRD lists the fastest axis first: the header's axes are x, y, z, then channels,
-    with their labels, and it gives origin and step of each in nanometres. The type stays; NRRD has no half floats. Differs
-    from chunkflow 1.2.0, which calls a method that it does not have.
+    The chunk is cut to the task's box. NRRD lists the fastest axis first: the axes of the header
+    are x, y, z, then channels, with their labels. The header gives the origin, and the step of each
+    axis in nanometres. The type stays; NRRD has no half floats.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 save-nrrd -f seg.nrrd"
+    differs: ClassVar[str] = "There, the command calls a method that does not exist."
     op: Literal["save-nrrd"] = "save-nrrd"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(
         None,
         flag="-f",
-        help="File, or a prefix when it does not end in .nrrd: the box and .nrrd are appended; the box alone when not given.",
+        help="File; a name that does not end in .nrrd is a prefix: the box and .nrrd are added; "
+        "the box alone when not given.",
     )
 
     @field_validator("file_name")
@@ -55,7 +57,8 @@ class SaveNrrd(Operator):
             chunk = task.chunk_to_save(self.input_chunk_name)
             if chunk.dtype.kind not in "uif" or chunk.dtype.name == "float16":
                 raise ChunkMismatch(
-                    f"NRRD has no {chunk.dtype}, the type of {self.input_chunk_name!r}: convert it before"
+                    f"NRRD has no {chunk.dtype}, the type of {self.input_chunk_name!r}: "
+                    "convert it first"
                 )
             path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".nrrd")
             files.claim(path, task.bbox or chunk.bbox)
@@ -78,9 +81,8 @@ def _header(chunk: Chunk) -> dict[str, Any]:
     import numpy as np
 
     size, channels = chunk.voxel_size[::-1], chunk.array.ndim - 3
-    directions = np.full(
-        (3 + channels, 3), np.nan
-    )  # channels lie nowhere: pynrrd writes `none` for NaN
+    # The axis of channels has no direction in space: pynrrd writes `none` for NaN.
+    directions = np.full((3 + channels, 3), np.nan)
     directions[:3] = np.diag(size)
     return {
         "space dimension": 3,

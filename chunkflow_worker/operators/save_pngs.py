@@ -24,22 +24,25 @@ if TYPE_CHECKING:
 
 
 class SavePngs(Operator):
-    """Write a grey PNG picture of every section, named by its global z in five digits, for example 00042.png.
+    """Write a grey PNG picture of every section, named by its global z, for example 00042.png.
 
-    The chunk is cut to the task's box. Float from 0 to 1 becomes 0 to 255, and everything saturates; uint16 pictures take
-    other float values as they are. A float map of 3 channels is shown as the mean of the last two, 0 to 255. Differs from
-    chunkflow 1.2.0: nothing wraps around, and boxes that would overwrite each other's sections are refused.
+    The chunk is cut to the task's box. Float from 0 to 1 becomes 0 to 255, and all else saturates;
+    for uint16 pictures, float values are not scaled. A float map of 3 channels becomes the mean of
+    the last two, 0 to 255.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-pngs -o sections/"
+    differs: ClassVar[str] = (
+        "Nothing wraps around. Boxes that would overwrite each other's sections are refused."
+    )
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field(
         "chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels."
     )
     dtype: Literal["uint8", "uint16"] = field("uint8", flag="-t", help="Type of the pictures.")
     output_path: str = field(
-        "./pngs/", flag="-o", help="Folder to write to; made when it is not there."
+        "./pngs/", flag="-o", help="Folder to write to; it is created if missing."
     )
 
     _is_local = field_validator("output_path")(local_name)
@@ -48,7 +51,7 @@ class SavePngs(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         image = needs("PIL.Image", extra="files")
         files = OneBoxPerFile(
-            cure="take boxes that span y and x, or one output_path for each column of boxes"
+            cure="use boxes that span y and x, or one output_path for each column of boxes"
         )
 
         def step(task: Task) -> None:
@@ -58,7 +61,10 @@ class SavePngs(Operator):
                 and chunk.bounds is not None
                 and not chunk.bbox.contains(_section(chunk.bounds, chunk.bbox.start.z))
             ):
-                problem = f"is a part of its sections, which are {chunk.bounds}: workers would overwrite each other's pictures"
+                problem = (
+                    f"is a part of its sections, which are {chunk.bounds}: workers would overwrite "
+                    "each other's pictures"
+                )
                 raise ConfigError.one(self.label, f"box {chunk.bbox}", problem, files.cure)
             for z, picture in enumerate(self._pictures(chunk), chunk.voxel_offset.z):
                 path = Path(self.output_path) / f"{z:05d}.png"
@@ -83,8 +89,10 @@ class SavePngs(Operator):
             array = array[0]
         elif array.ndim == 4:
             raise ChunkMismatch(
-                f"{self.input_chunk_name!r} has {array.shape[0]} channels of type {array.dtype}, and a picture is grey: "
-                "takes one channel, or a float map of 3 channels; load one, for example with load-h5 --channels 0"
+                f"{self.input_chunk_name!r} has {array.shape[0]} channels of type {array.dtype}, "
+                "and a picture is grey: "
+                "takes one channel, or a float map of 3 channels; load one, for example with "
+                "load-h5 --channels 0"
             )
         return np.ascontiguousarray(convert(array, self.dtype))
 

@@ -23,20 +23,21 @@ from chunkflow_worker.storage.local_file import (
 
 
 class SavePoints(Operator):
-    """Write points to an HDF5 file, which appears whole or not at all: `points` (n, 3) zyx, and `voxel_size` in nanometres.
+    """Write points to an HDF5 file, which appears whole or not at all.
 
-    Differs from chunkflow 1.2.0: a folder or prefix names another file for each task.
+    The file holds `points` (n, 3), zyx, and `voxel_size` in nanometres.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = (
         "chunkflow load-npy -f somata.npy -s 40 4 4 -o somata save-points -i somata -f somata.h5"
     )
+    differs: ClassVar[str] = "A folder or prefix names another file for each task."
     op: Literal["save-points"] = "save-points"
     input_name: str = field("point_cloud", flag="-i", help="Points to write.")
     file_path: str = field(
         flag="-f",
-        help="File that ends in .h5, else a folder or prefix: the box and .h5 are appended.",
+        help="File that ends in .h5, else a folder or prefix: the box and .h5 are added.",
     )
 
     _local = field_validator("file_path")(local_name)

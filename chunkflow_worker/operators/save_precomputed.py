@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import field
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class SavePrecomputed(Operator):
-    """Write a chunk to an existing precomputed volume, in whole blocks, and verify that they are there.
+    """Write a chunk to an existing precomputed volume, and check that it is stored.
 
-    Values become the volume's type: float in [0, 1] becomes 0 to 255 for uint8; everything saturates and nothing wraps
-    around. A box that would share a block with a neighbour is refused, unless it ends where the volume ends; so is a chunk
-    whose voxels are of another size than the volume's. Differs from chunkflow 1.2.0: there, float wrapped around, the chunk
-    in memory was scaled too, and black blocks were deleted.
+    Whole blocks are written. Values become the volume's type: float from 0 to 1 becomes 0 to 255
+    for uint8; all else saturates, and nothing wraps around. A box that would share a block with a
+    neighbour is refused, unless it ends where the volume ends. A chunk is also refused if its
+    voxels and the volume's differ in size.
     """
 
     group: ClassVar[str] = "Write"
@@ -33,45 +34,54 @@ class SavePrecomputed(Operator):
             threshold -t 99 \
             save-precomputed -v file://mask
     """
+    differs: ClassVar[str] = (
+        "There, float wrapped around, the chunk in memory was scaled too, and black blocks were "
+        "deleted."
+    )
+    saves: ClassVar[VolumeOptions] = {"volume_path": "mip"}
     op: Literal["save-precomputed"] = "save-precomputed"
-    volume_path: str = field(flag="-v", help="Path of the volume, made before with create-info.")
+    volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     mip: int | None = field(None, flag="-m", help="Mip level to write; 0 when not given.")
     upload_log: bool = field(
         False,
-        help="Write the operators' seconds to log/ below the volume; workers always write a record.",
+        help="Write the operators' seconds to log/ below the volume; workers always write a "
+        "record.",
     )
     create_thumbnail: bool = field(
         False, help="Write a small picture of the last channel's middle section to thumbnail/."
     )
     intensity_threshold: float | None = field(
-        None, flag="-t", help="Write nothing when no voxel of the chunk is above this."
+        None, flag="-t", help="Write nothing if no voxel of the chunk is above this."
     )
     parallel: int = field(
         1,
         flag="-p",
         ge=1,
-        help="Processes that compress and upload in a local run; workers have several tasks in flight instead.",
+        help="Processes that compress and upload in a local run; workers run several tasks at the "
+        "same time instead.",
     )
     compress: bool = field(
         True,
-        help="Compress blocks with gzip; without, others than CloudVolume find the blocks of a volume on a local disk as well.",
+        help="Compress blocks with gzip. Only CloudVolume finds compressed blocks of a volume on a "
+        "local disk.",
     )
     fill_missing: bool = field(
         False,
         off="--no-fill",
-        help="Kept for old command lines: whole blocks are written, so none is ever read back.",
+        help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since whole blocks "
+        "are written.",
     )
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.pipeline.saving import inside, refuse_other_voxels, write_verified
+        from chunkflow_worker.pipeline.saving import check_voxel_size, part_inside, write_verified
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")
-        # CloudVolume's processes set signal handlers, which threads of a worker may not.
+        # CloudVolume's processes set signal handlers, which a worker's threads must not.
         parallel = 1 if run.recorded else self.parallel
 
         @cache
@@ -86,10 +96,10 @@ class SavePrecomputed(Operator):
 
         def step(task: Task) -> None:
             if made_here and run.dry_run:
-                return  # there is no volume to look at
+                return  # the volume does not exist in a dry run
             volume = opened()
-            chunk = inside(task.chunk_to_save(self.input_chunk_name), volume, task)
-            refuse_other_voxels(chunk, volume)
+            chunk = part_inside(task.chunk_to_save(self.input_chunk_name), volume, task)
+            check_voxel_size(chunk, volume)
             if run.dry_run or (
                 self.intensity_threshold is not None
                 and not (chunk.array > self.intensity_threshold).any()

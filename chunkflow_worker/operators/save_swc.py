@@ -18,20 +18,26 @@ from chunkflow_worker.storage.local_file import atomic_file, in_folder, local_na
 
 
 class SaveSwc(Operator):
-    """Write each skeleton to an SWC file, named by its object, for example 42.swc; each appears whole or not at all.
+    """Write each skeleton to an SWC file named by its object, for example 42.swc.
 
-    Takes a mapping of object ids to skeletons of osteoid, as kimimaro and CloudVolume make them; positions are x, y, z in
-    nanometres. SWC holds trees: of a loop, one edge is left out. Differs from chunkflow 1.2.0: a task with a box adds it to
-    the names, for example 42_0-64_0-512_0-512.swc, so that the parts of an object in other boxes are not overwritten.
+    Each file appears whole or not at all. Takes a mapping of object ids to skeletons of osteoid, as
+    kimimaro and CloudVolume make them; positions are x, y, z in nanometres. SWC holds trees: one
+    edge of a loop is left out.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f seg.h5 skeletonize -o skels save-swc -i skels -p skeletons/"
     )
+    differs: ClassVar[str] = (
+        "A task with a box adds it to the names, for example 42_0-64_0-512_0-512.swc, so that the "
+        "parts of an object in other boxes are not overwritten."
+    )
     op: Literal["save-swc"] = "save-swc"
     input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
-    output_prefix: str = field("./", flag="-p", help="Folder, or what the files' names begin with.")
+    output_prefix: str = field(
+        "./", flag="-p", help="Folder, or what the names of the files begin with."
+    )
 
     _local = field_validator("output_prefix")(local_name)
 
@@ -45,7 +51,8 @@ class SaveSwc(Operator):
                 isinstance(s, osteoid.Skeleton) for s in skeletons.values()
             ):
                 raise ChunkMismatch(
-                    f"{self.input_name!r} is a {type(skeletons).__name__}, and a mapping of ids to skeletons is needed"
+                    f"{self.input_name!r} is a {type(skeletons).__name__}, and a mapping of ids to "
+                    "skeletons is needed"
                 )
             box = f"_{task.bbox}" if task.bbox else ""
             for object_id, skeleton in skeletons.items():
@@ -61,7 +68,7 @@ class SaveSwc(Operator):
 
 
 def _swc(skeleton: Any) -> str:
-    """The file's text. osteoid leaves out nodes without an edge, which are roots without children."""
+    """The text of the file, with the nodes without an edge, which osteoid leaves out."""
     physical = skeleton.physical_space(copy=True) if skeleton.space == "voxel" else skeleton
     text: str = physical.to_swc()
     rows = sum(1 for line in text.splitlines() if line and not line.startswith("#"))
@@ -71,6 +78,7 @@ def _swc(skeleton: Any) -> str:
     for number, node in enumerate(lonely, rows + 1):
         x, y, z = physical.vertices[node]
         lines.append(
-            f"{number} {physical.vertex_types[node]} {x:0.6f} {y:0.6f} {z:0.6f} {physical.radius[node]:0.6f} -1"
+            f"{number} {physical.vertex_types[node]} {x:0.6f} {y:0.6f} {z:0.6f} "
+            f"{physical.radius[node]:0.6f} -1"
         )
     return "\n".join(lines) + "\n"

@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 class SaveSynapses(Operator):
     """Write synapses to an HDF5 or JSON file of chunkflow, which appears whole or not at all.
 
-    Axes are zyx. Differs from chunkflow 1.2.0: a folder or prefix names another file for each task, and its own load-synapses
-    reads the JSON, which keeps the voxel size.
+    Axes are zyx.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.h5 save-synapses -f synapses.json"
+    differs: ClassVar[str] = (
+        "A folder or prefix names another file for each task. load-synapses reads the JSON, which "
+        "keeps the voxel size."
+    )
     op: Literal["save-synapses"] = "save-synapses"
     input_name: str = field("syns", flag="-i", help="Synapses to write.")
     file_path: str = field(
         flag="-f",
-        help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are appended.",
+        help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are added.",
     )
 
     _local = field_validator("file_path")(local_name)

@@ -19,23 +19,26 @@ BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
 
 
 class SaveTif(Operator):
-    """Write a chunk to a TIFF file of one page for each section, which appears whole or not at all.
+    """Write a chunk to a TIFF file of one page for each section; it appears whole or not at all.
 
-    The chunk is cut to the task's box and keeps its type unless --dtype is given: then float from 0 to 1 becomes 0 to 255
-    for unsigned 8 bit, and everything else saturates. The description of the first page holds axes, voxel offset, voxel size
-    in nanometres and layer type, for load-tif. Differs from chunkflow 1.2.0: uint8 stays uint8, every task gets its own
-    file, packints means packbits, and delta, which is not a compression of TIFF, is gone.
+    The chunk is cut to the task's box and keeps its type unless --dtype is given: then float from 0
+    to 1 becomes 0 to 255 for uint8, and all else saturates. The description of the first page holds
+    axes, voxel offset, voxel size in nanometres and layer type, for load-tif.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f map.h5 save-tif -f map.tif -t uint8 -c lzw"
+    differs: ClassVar[str] = (
+        "uint8 stays uint8. Every task gets its own file. packints means packbits. delta, which "
+        "is not a compression of TIFF, is gone."
+    )
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(
         None,
         flag="-f",
-        help="File, or a prefix when it does not end in .tif or .tiff: the box and .tif are appended; "
-        "the box alone when not given.",
+        help="File; a name that does not end in .tif or .tiff is a prefix: the box and .tif are "
+        "added; the box alone when not given.",
     )
     dtype: Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64"] | None = field(
         None, flag="-t", help="Type to convert to; the chunk's when not given."
@@ -43,7 +46,7 @@ class SaveTif(Operator):
     compression: Literal["", "zlib", "lzw", "lzma", "packints", "jpeg"] = field(
         "zlib",
         flag="-c",
-        help="Compression; none when empty; jpeg loses detail and takes uint8 alone.",
+        help="Compression; none if empty. jpeg loses detail and takes only uint8.",
     )
 
     @field_validator("file_name")
@@ -54,7 +57,7 @@ class SaveTif(Operator):
     @model_validator(mode="after")
     def _type_fits_jpeg(self) -> SaveTif:
         if self.compression == "jpeg" and self.dtype not in (None, "uint8"):
-            raise ValueError(f"compression jpeg takes uint8 alone, and dtype is {self.dtype}")
+            raise ValueError(f"compression jpeg takes only uint8, and dtype is {self.dtype}")
         return self
 
     @contextmanager
@@ -71,7 +74,8 @@ class SaveTif(Operator):
             chunk = chunk.as_dtype(self.dtype) if self.dtype else chunk
             if compression == "jpeg" and chunk.dtype.name != "uint8":
                 raise ChunkMismatch(
-                    f"compression jpeg takes uint8, and the chunk is {chunk.dtype}; add --dtype uint8"
+                    f"compression jpeg takes uint8, and the chunk is {chunk.dtype}; add --dtype "
+                    "uint8"
                 )
             path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".tif", ".tiff")
             files.claim(path, task.bbox or chunk.bbox)

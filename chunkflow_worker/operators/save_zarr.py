@@ -24,12 +24,13 @@ _BLOCK = Vec3(64, 64, 64)
 
 
 class SaveZarr(Operator):
-    """Write a chunk to a level of an OME-Zarr or N5 image, in whole blocks, and verify that they are there.
+    """Write a chunk to a level of an OME-Zarr or N5 image, and check that it is stored.
 
-    The image is made when the first chunk comes: a group that tells axes, voxel size and translation in nanometres, and the
-    array of the level in it. Several workers may begin at once. Values become the array's type: float from 0 to 1 becomes 0
-    to 255 for uint8, and everything else saturates. A box that would share a block with a neighbour is refused, unless it
-    ends where the image ends. Differs from chunkflow 1.2.0: the type is the chunk's unless given, and not float64.
+    Whole blocks are written. The image is created with the first chunk: a group with axes, voxel
+    size and translation in nanometres, and in it the array of the level. Several workers may start
+    at the same time. Values become the array's type: float from 0 to 1 becomes 0 to 255 for uint8,
+    and all else saturates. A box that would share a block with a neighbour is refused, unless it
+    ends where the image ends.
     """
 
     group: ClassVar[str] = "Write"
@@ -38,25 +39,30 @@ class SaveZarr(Operator):
             load-precomputed -v file://em \
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
+    differs: ClassVar[str] = "The type is the chunk's unless given, and not float64."
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(
         None,
-        help="Size of the whole image, for a new one, zyx; that of the volume which the chunk comes from when not given.",
+        help="Size of a new image, zyx; the size of the chunk's volume when not given.",
     )
     voxel_offset: Vec3 | None = field(
         None,
-        help="Global position of its first voxel, for a new one; that volume's when shape is not given, else 0 0 0.",
+        help="Global position of the first voxel of a new image; without shape that of the chunk's "
+        "volume when not given, else 0 0 0.",
     )
     resolution: tuple[float, float, float] | None = field(
         None,
         flag="-r",
-        help="Size of a voxel at mip 0 in nanometres, doubled by each mip; the chunk's own when not given.",
+        help="Size of a voxel at mip 0 in nanometres, which doubles with each mip; the chunk's own "
+        "when not given.",
     )
     mip: int | None = field(None, flag="-m", ge=0, help="Mip level to write; 0 when not given.")
     dtype: str | None = field(None, help="Type of a new image; the chunk's when not given.")
     infer_dtype: bool = field(
-        False, help="Kept for old command lines: the type is the chunk's unless dtype is given."
+        False,
+        help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since the type is "
+        "the chunk's unless dtype is given.",
     )
     chunk_size: Vec3 | None = field(
         None, flag="-c", help="Size of the blocks of a new image; 64 64 64 when not given."
@@ -64,7 +70,7 @@ class SaveZarr(Operator):
     order: str = field(
         "xyz",
         flag="-o",
-        help="Order of the axes of a new Zarr image, xyz or zyx; that of N5 is xyz.",
+        help="Order of the axes of a new Zarr image, xyz or zyx; for N5 it is xyz.",
     )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     driver: Literal["zarr", "zarr3", "n5"] = field(
@@ -91,7 +97,7 @@ class SaveZarr(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.config.extras import needs
         from chunkflow_worker.image.chunk import convert
-        from chunkflow_worker.pipeline.saving import inside, refuse_absent, refuse_other_voxels
+        from chunkflow_worker.pipeline.saving import check_stored, check_voxel_size, part_inside
 
         needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
@@ -107,26 +113,26 @@ class SaveZarr(Operator):
                     opened.append(found)
             volume = opened[0]
             if self.resolution is None:
-                refuse_other_voxels(chunk, volume)
-            chunk = inside(chunk, volume, task)
+                check_voxel_size(chunk, volume)
+            chunk = part_inside(chunk, volume, task)
             if run.dry_run:
                 return
             array = convert(chunk.array, volume.dtype)
             volume.write(chunk.bbox, array)
-            refuse_absent(volume, chunk)
+            check_stored(volume, chunk)
             task.bytes_written += array.nbytes
 
         yield step
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
-        """The level to write; made when there is none, or None in a dry run."""
+        """The level to write; created if missing, or None in a dry run."""
         from chunkflow_worker.storage.zarr import open_zarr
         from chunkflow_worker.storage.zarr_create import create_zarr
         from chunkflow_worker.storage.zarr_metadata import level_name
 
         order: Literal["xyz", "zyx"] = "xyz" if self.order == "xyz" else "zyx"
         name = level_name(self.driver, self.mip or 0)
-        # chunkflow 1.2.0 made the array at the store itself.
+        # chunkflow 1.2.0 stores the array at the store's own path.
         existing = open_zarr(self.store, name, driver=self.driver, order=order) or self._bare_array(
             order
         )
@@ -167,7 +173,10 @@ class SaveZarr(Operator):
             return BoundingBox.sized(self.voxel_offset or (0, 0, 0), self.shape)
         bounds = chunk.bounds or (chunk.bbox if task.bbox is None else None)
         if bounds is None:
-            problem = "is not given, there is no image yet, and the chunk does not know the size of its volume"
+            problem = (
+                "is not given, there is no image yet, and the chunk does not know the size of its "
+                "volume"
+            )
             raise ConfigError.one(self.label, "shape", problem, "give --shape z y x")
         return (
             bounds
@@ -176,9 +185,9 @@ class SaveZarr(Operator):
         )
 
     def _check(self, volume: ZarrVolume, chunk: Chunk) -> None:
-        """Raises ConfigError when an existing image is another than the options or the chunk say."""
+        """Raises ConfigError if an existing image differs from the options or the chunk."""
         size = self._voxel_size()
-        told = {
+        expected = {
             "shape": (self.shape, volume.bounds.size),
             "voxel_offset": (self.voxel_offset, volume.bounds.start),
             "resolution": (size, volume.voxel_size),
@@ -188,7 +197,7 @@ class SaveZarr(Operator):
                 volume.block_size,
             ),
         }
-        for option, (given, stored) in told.items():
+        for option, (given, stored) in expected.items():
             if given is not None and given != stored:
                 problem = f"{given} is asked for, and {volume.path} has {stored}"
                 raise ConfigError.one(

@@ -38,12 +38,6 @@ class SetupEnv(TaskSource):
     info file of the output volume and `pipeline.yaml` in the current folder, and prints the
     commands to continue with. In `pipeline.yaml`, only the paths of the image and of the net are
     left to fill in. Operators that follow get the boxes as tasks.
-
-    Differs from chunkflow 1.2.0: there, it always failed; -c is --channel-num, and
-    --crop-chunk-margin, which had the same flag, has none; an existing info file or pipeline.yaml
-    that differs is not replaced without --overwrite-info; chunkflow-producer sends the messages;
-    the default visibility timeout is a minute, since workers renew it; a thumbnail is one picture
-    per box, so it needs no volume.
     """
 
     group: ClassVar[str] = "Service"
@@ -51,6 +45,13 @@ class SetupEnv(TaskSource):
         chunkflow setup-env --volume-start 0 0 0 -s 256 2048 2048 -l s3://lab/membranes -r 8 \
             -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
     """
+    differs: ClassVar[str] = (
+        "There, it always failed. -c is --channel-num, and --crop-chunk-margin, which had the "
+        "same flag, has none. An existing info file or pipeline.yaml that differs is not replaced "
+        "without --overwrite-info. chunkflow-producer sends the messages. The default visibility "
+        "timeout is a minute, since workers renew it. A thumbnail is one picture per box, so it "
+        "needs no volume."
+    )
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(None, help="Voxel after its last one, at mip 0.")

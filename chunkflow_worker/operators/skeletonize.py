@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 
 
 class Skeletonize(Operator):
-    """Make the skeletons of the objects of a segmentation by kimimaro: a mapping of object ids to skeletons of osteoid.
+    """Trace a skeleton through each object of a segmentation, by kimimaro.
 
-    Nodes are x, y, z in nanometres, in the middle of voxels, with radii. The voxel behind the box is read too, so that the
-    skeletons of neighbouring boxes meet in the same nodes. With --fragments-path they are written for
-    aggregate-skeleton-fragments, by the object and the box as x, y, z; save-swc writes SWC files. Not in chunkflow 1.2.0.
+    Makes a mapping of object ids to skeletons of osteoid. Nodes are x, y, z in nanometres, in the
+    middle of voxels, with radii. The voxel after the box is read too, so that the skeletons of
+    neighbouring boxes meet in the same nodes. With --fragments-path they are written for
+    aggregate-skeleton-fragments, named by the object and the box as x, y, z. save-swc writes SWC
+    files.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
     )
+    differs: ClassVar[str] = "This operator is new."
     op: Literal["skeletonize"] = "skeletonize"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
@@ -38,20 +41,20 @@ class Skeletonize(Operator):
         None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
     )
     object_ids: str | None = field(
-        None, help="Objects to take, ids with commas between them; all when not given."
+        None, help="Objects to take: ids separated by commas; all when not given."
     )
     scale: float = field(
         1.5, flag="-s", ge=0, help="A path covers what lies within this many times its radius."
     )
-    const: float = field(300, flag="-c", ge=0, help="Nanometres that are added to that.")
+    const: float = field(300, flag="-c", ge=0, help="Nanometres that are added to that distance.")
     dust_threshold: int = field(
         1000, flag="-d", ge=0, help="Components of fewer voxels get no skeleton."
     )
     max_paths: int | None = field(
-        None, ge=1, help="Paths to trace in an object at most; as many as it needs when not given."
+        None, ge=1, help="Largest number of paths in an object; as many as it needs when not given."
     )
     fill_holes: bool = field(
-        False, help="Fill the holes in objects first; objects in such holes are lost."
+        False, help="Fill the holes in objects first; objects in these holes are lost."
     )
     fix_branching: bool = field(True, help="Place branches where paths really part; slower.")
     fragments_path: str | None = field(
@@ -67,7 +70,7 @@ class Skeletonize(Operator):
             parse_ids(value)
         return value
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return with_overlap(box, bounds)
 
     @contextmanager
@@ -103,7 +106,8 @@ class Skeletonize(Operator):
                 "const": self.const,
                 "pdrf_scale": 100_000,
                 "pdrf_exponent": 4,
-                "soma_detection_threshold": 750,  # nanometres, as the next ones: kimimaro's own values
+                # The defaults of kimimaro, in nanometres.
+                "soma_detection_threshold": 750,
                 "soma_acceptance_threshold": 3500,
                 "soma_invalidation_scale": 2,
                 "soma_invalidation_const": 300,
@@ -119,7 +123,8 @@ class Skeletonize(Operator):
             parallel=1,
         )
         for object_id, skeleton in found.items():
-            # kimimaro's nodes are corners of voxels. From whole numbers, so that two boxes make equal nodes where they meet.
+            # kimimaro's nodes are corners of voxels. Computed from whole numbers, the nodes of two
+            # boxes are equal where the boxes meet.
             index = np.rint(skeleton.vertices / size)
             skeleton.vertices = ((index + first + 0.5) * size).astype(np.float32)
             skeleton.id, skeleton.space = int(object_id), "physical"

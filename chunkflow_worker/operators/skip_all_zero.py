@@ -13,10 +13,10 @@ from chunkflow_worker.storage.flags import Flags
 
 
 class SkipAllZero(Operator):
-    """End a task as skipped when all voxels of a chunk are zero, with what was read around the box; NaN is not zero.
+    """Skip a task if all voxels of a chunk are zero, including what was read around the box.
 
-    With a prefix, an empty file named by the box says so to others. The operators that follow write nothing for such a box:
-    its record says that it was skipped, and why.
+    NaN is not zero. With a prefix, an empty file named by the box says so to others. The later
+    operators write nothing for such a box; its record says that it was skipped, and why.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -27,20 +27,20 @@ class SkipAllZero(Operator):
             save-h5 -f cutouts/
     """
     op: Literal["skip-all-zero"] = "skip-all-zero"
-    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to look at.")
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to check.")
     prefix: str | None = field(
         None,
         flag="-p",
-        help="Begin of the file's name, with its folder or address; no file without.",
+        help="Start of the file's name, with its folder or address; no file when not given.",
     )
-    suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
+    suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
     adjust_size: int | None = field(
         None, flag="-a", help="Voxels by which the box in the name is larger, on each side."
     )
     chunk_bbox: bool = field(
         True,
         off="--task-bbox",
-        help="Name the file by the chunk's box, without the margins around the task's, or by the task's.",
+        help="Name the file by the chunk's box without margins, or by the task's box.",
     )
 
     @contextmanager

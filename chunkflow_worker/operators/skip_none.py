@@ -13,9 +13,10 @@ from chunkflow_worker.storage.flags import Flags
 
 
 class SkipNone(Operator):
-    """End a task as skipped when a value is None or holds nothing, such as no points at all.
+    """Skip a task if a value is None or empty, for example if there are no points.
 
-    With a prefix, an empty file named by the task's box says so to others. For chunks of zeros, see skip-all-zero.
+    With a prefix, an empty file named by the task's box says so to others. For chunks of zeros, see
+    skip-all-zero.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -26,14 +27,14 @@ class SkipNone(Operator):
             save-synapses -f kept/
     """
     op: Literal["skip-none"] = "skip-none"
-    input_name: str = field("chunk", flag="-i", help="Value to look at.")
-    touch: bool = field(True, help="Make the file, if there is a prefix.")
+    input_name: str = field("chunk", flag="-i", help="Value to check.")
+    touch: bool = field(True, help="Create the file, if there is a prefix.")
     prefix: str | None = field(
         None,
         flag="-p",
-        help="Begin of the file's name, with its folder or address; no file without.",
+        help="Start of the file's name, with its folder or address; no file when not given.",
     )
-    suffix: str | None = field(None, flag="-s", help="End of the file's name, behind the box.")
+    suffix: str | None = field(None, flag="-s", help="End of the file's name, after the box.")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

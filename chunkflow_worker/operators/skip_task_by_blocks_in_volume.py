@@ -13,9 +13,9 @@ from chunkflow_worker.pipeline.task import SkipTask, Task
 
 
 class SkipTaskByBlocksInVolume(Operator):
-    """End a task as skipped when every block that its box touches is stored in a precomputed volume.
+    """Skip a task if every block that its box touches is stored in a precomputed volume.
 
-    The box is cut at the volume's bounds. Differs from chunkflow 1.2.0: an empty volume skips nothing.
+    The box is cut at the volume's bounds.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -26,6 +26,8 @@ class SkipTaskByBlocksInVolume(Operator):
             gaussian-filter \
             save-precomputed -v file://smooth
     """
+    differs: ClassVar[str] = "An empty volume skips nothing."
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["skip-task-by-blocks-in-volume"] = "skip-task-by-blocks-in-volume"
     volume_path: str = field(flag="-v", help="Path of the volume.")
     mip: int = field(
@@ -47,7 +49,7 @@ class SkipTaskByBlocksInVolume(Operator):
         def step(task: Task) -> None:
             if task.bbox is None:
                 cure = "put generate-tasks or create-bbox first"
-                raise ConfigError.one(self.label, "box", "the task has none to look for", cure)
+                raise ConfigError.one(self.label, "box", "the task has none", cure)
             box = task.bbox.clip(volume.bounds)
             if box is None:
                 raise BoxOutsideVolume(

@@ -13,11 +13,7 @@ from chunkflow_worker.storage.flags import Flags
 
 
 class SkipTaskByFile(Operator):
-    """End a task as skipped when a file named by its box is there, is not there, or is empty.
-
-    Differs from chunkflow 1.2.0: the files may lie in object storage, where all workers see them; and a file that is not there
-    does not count as empty.
-    """
+    """Skip a task if a file named by its box exists, is missing, or is empty."""
 
     group: ClassVar[str] = "Tasks"
     example: ClassVar[str] = r"""
@@ -27,15 +23,19 @@ class SkipTaskByFile(Operator):
             save-h5 -f cutouts/ \
             mark-complete -p s3://lab/flags/
     """
+    differs: ClassVar[str] = (
+        "The files may lie in object storage, where all workers see them. A missing file does not "
+        "count as empty."
+    )
     op: Literal["skip-task-by-file"] = "skip-task-by-file"
     prefix: str = field(
-        flag="-p", help="Begin of the file's name, with its folder or address; the box follows."
+        flag="-p", help="Start of the file's name, with its folder or address; the box follows."
     )
-    suffix: str = field("", flag="-s", help="End of the file's name, behind the box.")
+    suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
     mode: Literal["missing", "empty", "exist"] = field(
         "exist",
         flag="-m",
-        help="Skip when the file is not there, when it is there and empty, or when it is there.",
+        help="Skip if the file is missing, if it exists and is empty, or if it exists.",
     )
     adjust_size: int | None = field(
         None, flag="-a", help="Voxels by which the box in the name is larger, on each side."
@@ -48,9 +48,7 @@ class SkipTaskByFile(Operator):
         def step(task: Task) -> None:
             size = flags.size(task.bbox)
             if {"missing": size is None, "empty": size == 0, "exist": size is not None}[self.mode]:
-                found = {"missing": "is not there", "empty": "is empty", "exist": "is there"}[
-                    self.mode
-                ]
-                raise SkipTask(f"{flags.name(task.bbox)} {found}")
+                state = {"missing": "is missing", "empty": "is empty", "exist": "exists"}[self.mode]
+                raise SkipTask(f"{flags.name(task.bbox)} {state}")
 
         yield step

@@ -12,9 +12,10 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Threshold(Operator):
-    """Turn a map into a binary mask: 1 where it exceeds the threshold, 0 elsewhere.
+    """Turn a map into a binary mask: 1 where it is above the threshold, 0 elsewhere.
 
-    Takes any type, zyx or czyx, and makes uint8 of the same shape. The threshold is in the units of the map.
+    Takes any type, zyx or czyx, and makes uint8 of the same shape. The threshold is in the units of
+    the map.
     """
 
     group: ClassVar[str] = "Image"

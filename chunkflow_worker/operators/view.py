@@ -12,15 +12,17 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class View(Operator):
-    """Show a chunk in the browser, with a segmentation over it where one is named, and go on after Ctrl-C.
+    """Show a chunk in the browser, with a segmentation over it if one is named.
 
-    The page is served by CloudVolume's viewer on http://127.0.0.1:8080. Differs from chunkflow 1.2.0: voxel size and place
-    are shown, and the segmentation is that of its name.
+    The chain goes on after Ctrl-C. CloudVolume's viewer serves the page on http://127.0.0.1:8080.
     """
 
     group: ClassVar[str] = "View"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg view --segmentation-chunk-name seg"
+    )
+    differs: ClassVar[str] = (
+        "Voxel size and place are shown. The segmentation is the value of the given name."
     )
     op: Literal["view"] = "view"
     image_chunk_name: str = field("chunk", help="Chunk to show.")

@@ -2,10 +2,11 @@
 
 task.py        one box, and the named values that are made while it is worked on
 operator.py    one step of a chain, declared as its own options
-catalog.py     which operators there are, read from their files without importing them
 chain.py       a configured chain: checked, and opened once per process
-reach.py       how far each operator must read around the box of a task
+needed_box.py  the box that an operator must produce, so that the later ones have what they need
 run.py         runs a task through an open chain
+estimate.py    what an operator says before a run about the time and memory of a task
+file_reader.py what the operators that read files have in common
 saving.py      writes a chunk to a volume, in whole blocks, and notes a checksum
 schema.py      the JSON Schema of a pipeline file
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.config.yaml_file import read_yaml
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import default_path
 from chunkflow_worker.job.message import pipeline_digest
+from chunkflow_worker.job.volumes import Configured, default_ledger
+from chunkflow_worker.pipeline.needed_box import input_voxel_sizes, needed_box
 from chunkflow_worker.pipeline.operator import Operator, Run, TaskSource, find_operator
-from chunkflow_worker.pipeline.reach import needed_box, voxel_sizes
-from chunkflow_worker.pipeline.run import OpenPipeline, error_context
+from chunkflow_worker.pipeline.run import OpenOperator, OpenPipeline, error_context
 from chunkflow_worker.report.events import Subscriber
 
 _SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
@@ -28,7 +29,7 @@ _SAMPLE_BOX = BoundingBox(Vec3(0, 0, 0), Vec3(1024, 1024, 1024))
 class Pipeline:
     """A checked chain.
 
-    tasks: where a local run takes its boxes from; workers take theirs from the queue.
+    tasks: makes the boxes of a local run; workers take theirs from the queue.
     digest: of the operators as they were written.
     """
 
@@ -43,67 +44,77 @@ class Pipeline:
 
     @classmethod
     def parse(cls, content: Any, source: str = "pipeline") -> Pipeline:
-        """Check a chain given as plain data: ``{"operators": [{"op": ...}, ...]}``. Raises ConfigError."""
-        faults: list[Fault] = []
-        shape = "write `operators:` and below it a list of `- op: <name>` with options"
-        if (
-            not isinstance(content, dict)
-            or not isinstance(content.get("operators"), list)
-            or not content["operators"]
-        ):
-            raise ConfigError.one(source, "operators", "is missing, empty or not a list", shape)
-        for key in content.keys() - {"operators", "tasks"}:
-            faults.append(Fault(str(key), "is not a part of a pipeline", "legal: tasks, operators"))
-        parsed = [
-            _parse_operator(item, f"operators.{i}", faults)
-            for i, item in enumerate(content["operators"])
+        """Make a chain from plain data: ``{"operators": [{"op": ...}, ...]}``.
+
+        Raises ConfigError with all the faults of the data.
+        """
+        items = content.get("operators") if isinstance(content, dict) else None
+        if not isinstance(items, list) or not items:
+            cure = "write `operators:` and below it a list of `- op: <name>` with options"
+            raise ConfigError.one(source, "operators", "is missing, empty or not a list", cure)
+        faults = [
+            Fault(str(key), "is not a part of a pipeline", "legal: tasks, operators")
+            for key in content.keys() - {"operators", "tasks"}
         ]
-        source_op = (
-            _parse_operator(content["tasks"], "tasks", faults) if content.get("tasks") else None
-        )
-        if source_op is not None and not isinstance(source_op, TaskSource):
-            faults.append(
-                Fault(
-                    "tasks", f"{source_op.op!r} does not make tasks", "for example generate-tasks"
-                )
-            )
-        operators = tuple(o for o in parsed if o is not None)
-        for i, operator in enumerate(parsed):
+        operators = [_parse(item, f"operators.{i}", faults) for i, item in enumerate(items)]
+        tasks = _parse(content["tasks"], "tasks", faults) if content.get("tasks") else None
+        return cls._checked(operators, tasks, pipeline_digest(items), source, faults)
+
+    @classmethod
+    def of(cls, operators: Iterable[Operator], tasks: TaskSource | None, source: str) -> Pipeline:
+        """Make a chain from operators: the same that `parse` makes from what `dump` returns.
+
+        Raises ConfigError.
+        """
+        made = list(operators)
+        digest = pipeline_digest([operator.dump() for operator in made])
+        return cls._checked(made, tasks, digest, source, [])
+
+    @classmethod
+    def _checked(
+        cls,
+        operators: Sequence[Operator | None],
+        tasks: Operator | None,
+        digest: str,
+        source: str,
+        faults: list[Fault],
+    ) -> Pipeline:
+        """`operators` holds None for each that `faults` already describes."""
+        if tasks is not None and not isinstance(tasks, TaskSource):
+            cure = f"for example {operator_with('is_grid')}"
+            faults.append(Fault("tasks", f"{tasks.op!r} does not make tasks", cure))
+        for i, operator in enumerate(operators):
             if isinstance(operator, TaskSource):
-                faults.append(
-                    Fault(f"operators.{i}", f"{operator.op!r} makes tasks", "put it under `tasks:`")
-                )
-        if len(operators) == len(parsed):
-            faults.extend(_name_faults(operators))
+                place, problem = f"operators.{i}", f"{operator.op!r} makes tasks"
+                faults.append(Fault(place, problem, "put it under `tasks:`"))
+        valid = tuple(operator for operator in operators if operator is not None)
+        if len(valid) == len(operators):
+            faults.extend(_name_faults(valid))
         if faults:
             raise ConfigError(source, faults)
-        tasks = source_op if isinstance(source_op, TaskSource) else None
-        return cls(operators, tasks, pipeline_digest(content["operators"]))
+        return cls(valid, tasks if isinstance(tasks, TaskSource) else None, digest)
 
     def dump(self) -> dict[str, Any]:
-        """Plain data that `parse` reads back: what the user set, defaults left out."""
-        tasks = {"tasks": _dump(self.tasks)} if self.tasks else {}
-        return tasks | {"operators": [_dump(o) for o in self.operators]}
+        """Plain data that `parse` reads back; options that have their default are left out."""
+        tasks = {"tasks": self.tasks.dump()} if self.tasks else {}
+        return tasks | {"operators": [operator.dump() for operator in self.operators]}
+
+    @property
+    def configured(self) -> tuple[Configured, ...]:
+        """The operators as the producer sees those of a pipeline file."""
+        return tuple(Configured(type(o), dict(o)) for o in self.operators)
 
     @property
     def ledger_path(self) -> str | None:
-        return default_path(_dump(o) for o in self.operators)
+        return default_ledger(self.configured)
 
     @property
     def volume_paths(self) -> list[str]:
-        """Of the volumes that the chain reads and writes."""
-        named = (
-            getattr(operator, key, None)
-            for operator in self.operators
-            for key in ("volume_path", "mask_volume_path")
-        )
-        return [path for path in named if path]
+        """Paths of the precomputed volumes that the chain reads and writes."""
+        return [path for operator in self.configured for path in operator.volume_paths()]
 
     def labels(self) -> list[str]:
-        """Names of the operators in records, made unique by a number."""
-        seen: dict[str, int] = {}
-        for operator in self.operators:
-            seen[operator.label] = seen.get(operator.label, 0) + 1
+        """Names of the operators in records. From the second of a name on, its number is added."""
         count: dict[str, int] = {}
         labels = []
         for operator in self.operators:
@@ -111,36 +122,45 @@ class Pipeline:
             labels.append(operator.label if n == 1 else f"{operator.label}-{n}")
         return labels
 
-    def coarsening(self, index: int) -> Vec3:
-        """How many times larger the voxels that the operator at `index` makes are than those of the task's box."""
-        return list(voxel_sizes(self.operators))[index] * self.operators[index].coarsening
+    def downsampling_factor(self, index: int) -> Vec3:
+        """How many times larger the voxels of the operator at `index` are than the task's."""
+        sizes = list(input_voxel_sizes(self.operators))
+        return sizes[index] * self.operators[index].downsampling_factor
 
-    def context(self, index: int, box: BoundingBox = _SAMPLE_BOX) -> tuple[Vec3, Vec3]:
-        """Voxels before and behind a box, far from the volume's border, that the operator at `index` must produce."""
-        needed = needed_box(self.operators, index)(box, None)
-        return box.start - needed.start, needed.stop - box.stop
+    def margins(self, index: int) -> tuple[Vec3, Vec3]:
+        """Voxels that the operator at `index` must produce before and after a task's box.
+
+        This is for a box far from the volume's border.
+        """
+        needed = needed_box(self.operators, index)(_SAMPLE_BOX, None)
+        return _SAMPLE_BOX.start - needed.start, needed.stop - _SAMPLE_BOX.stop
 
     @contextmanager
     def open(
-        self, subscribers: tuple[Subscriber, ...] = (), **options: Any
+        self,
+        subscribers: tuple[Subscriber, ...] = (),
+        *,
+        dry_run: bool = False,
+        recorded: bool = False,
     ) -> Iterator[OpenPipeline]:
-        """Open all operators, in order; they close when the block ends. `options`: those of `Run`."""
+        """Open all operators, in order; they close when the block ends. For options see `Run`."""
         with ExitStack() as stack:
             steps = []
             made: set[str] = set()
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
-                run = Run(needed_box=needed_box(self.operators, i), made=frozenset(made), **options)
+                run = Run(needed_box(self.operators, i), frozenset(made), dry_run, recorded)
                 with error_context(label, None):
-                    steps.append((label, operator, run, stack.enter_context(operator.open(run))))
-                made.update(operator.writes(), operator.creates())
+                    step = stack.enter_context(operator.open(run))
+                steps.append(OpenOperator(label, operator, run, step))
+                made.update(operator.writes(), operator.creates_volumes())
             yield OpenPipeline(tuple(steps), subscribers)
 
 
-def _parse_operator(item: Any, place: str, faults: list[Fault]) -> Operator | None:
+def _parse(item: Any, place: str, faults: list[Fault]) -> Operator | None:
+    """The operator; None if something is wrong with it, which is then added to `faults`."""
     if not isinstance(item, Mapping) or not isinstance(item.get("op"), str):
-        faults.append(
-            Fault(place, f"{item!r} is not an operator", "write `op: <name>` and its options below")
-        )
+        cure = "write `op: <name>` and its options below"
+        faults.append(Fault(place, f"{item!r} is not an operator", cure))
         return None
     try:
         kind = find_operator(item["op"])
@@ -160,14 +180,7 @@ def _name_faults(operators: tuple[Operator, ...]) -> Iterator[Fault]:
     for i, operator in enumerate(operators):
         for name in operator.reads():
             if name not in made:
-                known = ", ".join(sorted(made)) or "none"
-                place, problem = (
-                    f"operators.{i} ({operator.op})",
-                    f"reads {name!r}, which no operator before it makes",
-                )
-                yield Fault(place, problem, f"made: {known}")
+                place = f"operators.{i} ({operator.op})"
+                problem = f"reads {name!r}, which no operator before it makes"
+                yield Fault(place, problem, f"made: {', '.join(sorted(made)) or 'none'}")
         made.update(operator.writes())
-
-
-def _dump(operator: Operator) -> dict[str, Any]:
-    return {"op": operator.op} | operator.model_dump(mode="json", exclude_defaults=True)

@@ -1,33 +1,36 @@
-"""`Operator`: one step of a chain, declared as its own configuration; and the registry that finds operators by name."""
+"""`Operator`: one step of a chain, declared by its options; `find_operator` finds its class."""
 
 from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from chunkflow_worker.config.catalog import folder_names, operator_names, package_operators
+from chunkflow_worker.config.facts import Facts
 from chunkflow_worker.config.options import Options, field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.catalog import folder_names, operator_names, package_operators
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.path import normal_path
 
 Step = Callable[[Task], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an operator learns about the chain that it is opened in.
+    """What an operator knows about the chain that it is opened in.
 
-    needed_box: the box that this operator must produce for a task's box, inside the volume's bounds where they are
-        known: the task's box grown by what all the later operators need around it. All in voxels of what it produces.
-    made: names of the values, and paths of the volumes, that operators before this one make.
+    needed_box: the box that this operator must produce for a task's box: the task's box and what
+        all later operators need around it, inside the volume's bounds if these are given. All
+        boxes are in voxels of what the operator produces.
+    made: names of the values, and paths of the volumes, that earlier operators make.
     dry_run: read and compute, but write nothing.
-    recorded: a worker writes the record of each task, so operators need not.
+    recorded: a worker writes a record of each task, so operators need not.
     """
 
     needed_box: Callable[[BoundingBox, BoundingBox | None], BoundingBox]
@@ -36,9 +39,9 @@ class Run:
     recorded: bool = False
 
     def box_in(self, bounds: BoundingBox, box: BoundingBox | None, place: object) -> BoundingBox:
-        """What to read from `place`, which holds `bounds`, for a task's box; all of it when there is none.
+        """The box to read from `place`, which holds `bounds`; all of it for a task without a box.
 
-        Raises BoxOutsideVolume when they share no voxel.
+        Raises BoxOutsideVolume if they have no voxel in common.
         """
         if box is None:
             return bounds
@@ -48,22 +51,25 @@ class Run:
         return self.needed_box(box, bounds).clip(bounds) or inside
 
 
-class Operator(Options):
+class Operator(Options, Facts):
     """Base of all operators.
 
-    A subclass declares its options as fields and `op: Literal["its-name"]`, and implements `open`. The class docstring
-    is its help text.
-
-    group: heading below which help and reference list it.
-    example: a command line that uses it, shown as it is written here.
+    A subclass declares its options as fields and `op: Literal["its-name"]`, states its `Facts`, and
+    implements `open`. The class docstring is its help text.
     """
 
-    group: ClassVar[str] = "Other"
-    example: ClassVar[str] = ""
     op: str
     name: str = field(
-        "", help="Name under which its seconds are reported; the operator's own when empty."
+        "", help="Name in records, timings and errors; the operator's own name if empty."
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        mips = filter(None, (*cls.loads.values(), *cls.saves.values()))
+        for option in (*cls.loads, *cls.saves, *cls.creates, *cls.other_volumes, *mips):
+            if option not in cls.model_fields:
+                raise TypeError(f"{cls.__name__} has no option {option!r}, which its facts name")
 
     @property
     def label(self) -> str:
@@ -71,26 +77,41 @@ class Operator(Options):
 
     @abstractmethod
     def open(self, run: Run) -> AbstractContextManager[Step]:
-        """Acquire what is expensive once, and yield the step that does one task. Steps run in several threads."""
+        """Acquire what is expensive once, and yield the step, which does one task.
+
+        Steps run in several threads.
+        """
 
     @property
     def margin(self) -> Vec3:
         """Voxels that it needs around its output, on each side."""
         return Vec3(0, 0, 0)
 
-    def context(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
-        """The box that it must read to produce `box`, inside `bounds` where they are known; all in voxels of its input."""
+    def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
+        """The box that it must read to produce `box`, inside `bounds` if these are given.
+
+        All in voxels of its input.
+        """
         grown = box.grow(self.margin)
         return grown if bounds is None else grown.clip(bounds) or grown
 
     @property
-    def coarsening(self) -> Vec3:
+    def downsampling_factor(self) -> Vec3:
         """How many times larger the voxels of its output are than those of its input."""
         return Vec3(1, 1, 1)
 
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
-        """How far its output can reach when its input ends at `bounds`, in voxels of its input."""
+        """The largest box that it can produce from `bounds`; in voxels of its input."""
         return bounds
+
+    @property
+    def output_type(self) -> str | None:
+        """NumPy name of the type of the voxels that it makes; None if the options give none."""
+        return getattr(self, "dtype", None)
+
+    def size_without_box(self) -> Vec3 | None:
+        """Size of the chunk that it makes for a task without a box, if the options give one."""
+        return None
 
     def reads(self) -> tuple[str, ...]:
         """Names of the values that it takes from the task."""
@@ -102,10 +123,6 @@ class Operator(Options):
         many = getattr(self, "input_names", "")
         return tuple(n for n in [*names, *split_names(many)] if n)
 
-    def creates(self) -> tuple[str, ...]:
-        """Paths of the volumes that it makes before operators behind it have their step."""
-        return ()
-
     def writes(self) -> tuple[str, ...]:
         """Names of the values that it leaves in the task."""
         many = getattr(self, "output_names", None)
@@ -114,36 +131,25 @@ class Operator(Options):
         name = getattr(self, "output_chunk_name", None) or getattr(self, "output_name", None)
         return (name,) if name else ()
 
-    def device(self) -> str:
-        """Name of the device that it computes on; empty when it needs none in particular."""
-        return ""
-
-    def plan(self, size: Vec3, image_type: str, unit: Vec3) -> list[str]:
-        """What it will take for a task's box of `size`, read from an image of `image_type`; lines for people.
-
-        unit: what another size must be a multiple of.
-        """
-        return []
-
-    def task_bytes(self, size: Vec3, image_type: str) -> int:
-        """Memory that it takes for such a task, beside what it takes in any case."""
-        return 0
-
-    def rehearsal(self) -> Task | None:
-        """A small task that shows what memory it takes by itself; None when there is nothing to learn."""
-        return None
+    def creates_volumes(self) -> tuple[str, ...]:
+        """Paths of the volumes that it creates before the later operators do their step."""
+        return tuple(normal_path(getattr(self, option)) for option in self.creates)
 
     def describe(self) -> str:
-        """One line: what it will do."""
+        """One line: the options that differ from the defaults."""
         given = self.model_dump(mode="json", exclude={"op", "name"}, exclude_defaults=True)
         return ", ".join(f"{key}={value}" for key, value in given.items())
 
+    def dump(self) -> dict[str, Any]:
+        """An item of a pipeline file: the name, and the options that differ from the defaults."""
+        return {"op": self.op} | self.model_dump(mode="json", exclude_defaults=True)
+
 
 class TaskSource(Operator):
-    """An operator that stands at the start of a local chain and makes its tasks. Workers take theirs from the queue.
+    """An operator that makes the tasks of a local run. Workers take theirs from the queue.
 
-    consumes: its tasks are taken away from somewhere. Nobody knows their number before, and each is asked for only when it can
-        be worked on at once.
+    consumes: it removes its tasks from somewhere. Their number is not known before, and each is
+        fetched only when it can be worked on at once.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -153,26 +159,31 @@ class TaskSource(Operator):
     def tasks(self) -> Iterator[Task]:
         """The tasks, in order."""
 
+    def known_boxes(self) -> Sequence[BoundingBox] | None:
+        """The boxes of its tasks; None if they cannot be listed without side effects."""
+        return None
+
     def open(self, run: Run) -> AbstractContextManager[Step]:
-        """Nothing to do for a task that is made already."""
+        """A step that does nothing: the task is already made."""
         return nullcontext(lambda task: None)
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a text that separates them by commas."""
     return tuple(n.strip() for n in (text or "").split(",") if n.strip())
 
 
 def find_operator(name: str) -> type[Operator]:
-    """The operator class of that name. Raises ConfigError that names the nearest, or all that are known."""
+    """The operator class of that name. Raises ConfigError, which suggests a name or lists all."""
     if name in folder_names():
         module = importlib.import_module(f"chunkflow_worker.operators.{name.replace('-', '_')}")
-        classes = [
-            v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator)
-        ]
         return next(
-            c
-            for c in classes
-            if c.__module__ == module.__name__ and c.model_fields["op"].default == name
+            value
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and issubclass(value, Operator)
+            and value.__module__ == module.__name__
+            and value.model_fields["op"].default == name
         )
     if name in package_operators():
         loaded = package_operators()[name].load()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from chunkflow_worker.errors import (
     ChunkflowError,
@@ -19,15 +19,24 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import SkipTask, Task, kind_of
+from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
 from chunkflow_worker.report.events import OperatorFinished, Subscriber, publish
+
+
+class OpenOperator(NamedTuple):
+    """An open operator of a chain. label: its name in records, of which no other has the same."""
+
+    label: str
+    operator: Operator
+    run: Run
+    step: Step
 
 
 @dataclass(frozen=True)
 class OpenPipeline:
     """A chain whose volumes and models are open. Tasks may run in several threads."""
 
-    steps: tuple[tuple[str, Operator, Run, Step], ...]
+    steps: tuple[OpenOperator, ...]
     subscribers: tuple[Subscriber, ...] = ()
 
     def run(self, task: Task, check: Callable[[], None] = lambda: None) -> None:
@@ -39,7 +48,7 @@ class OpenPipeline:
         for label, operator, run, step in self.steps:
             check()
             with (
-                error_context(label, task.bbox, partial(_given_to, operator, task)),
+                error_context(label, task.bbox, partial(_inputs, operator, task)),
                 task.timed(label),
             ):
                 step(task)
@@ -49,7 +58,7 @@ class OpenPipeline:
 
 
 def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
-    """What an operator left under `name`, without the margin that it alone needed."""
+    """The value that an operator left under `name`, without the margin that only it needed."""
     value = task.values.get(name)
     if value is None:
         raise ChunkMismatch(f"it left nothing named {name!r}")
@@ -66,9 +75,12 @@ def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:
 
 @contextmanager
 def error_context(
-    label: str, bbox: BoundingBox | None, given: Callable[[], str] = str
+    label: str, bbox: BoundingBox | None, inputs: Callable[[], str] = str
 ) -> Iterator[None]:
-    """Say in every error which operator and which box it is about, what was given, and which of the two kinds it is."""
+    """Add the operator and the box to every error, and turn unknown errors into RetryableError.
+
+    inputs: returns what the operator was given, for the end of the error's text.
+    """
     subject = label if bbox is None else f"{label} on {bbox}"
     try:
         yield
@@ -79,18 +91,18 @@ def error_context(
             raise
         raise ConfigError(f"{label}: {error.subject}", error.faults) from error
     except (PermanentError, RetryableError) as error:
-        raise type(error)(f"{subject}: {error}{given()}") from error
+        raise type(error)(f"{subject}: {error}{inputs()}") from error
     except ChunkflowError:
         raise
     except MemoryError as error:
-        raise OutOfMemory(f"{subject}: out of memory{given()}") from error
+        raise OutOfMemory(f"{subject}: out of memory{inputs()}") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's code, panics of extensions
-        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{given()}") from error
+        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{inputs()}") from error
 
 
-def _given_to(operator: Operator, task: Task) -> str:
-    """The values that an operator reads, for the end of an error's text: a line for each."""
-    there = {name: task.values[name] for name in operator.reads() if name in task.values}
-    return "".join(f"\n    {name}: {kind_of(value)}" for name, value in there.items())
+def _inputs(operator: Operator, task: Task) -> str:
+    """The values that an operator reads, one line each, for the end of an error's text."""
+    found = {name: task.values[name] for name in operator.reads() if name in task.values}
+    return "".join(f"\n    {name}: {describe_value(value)}" for name, value in found.items())

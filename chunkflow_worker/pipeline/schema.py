@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chunkflow_worker.pipeline.catalog import operator_names
+from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 
 
@@ -28,7 +28,7 @@ def pipeline_schema() -> dict[str, Any]:
         "required": ["operators"],
         "properties": {
             "tasks": {
-                "description": "Where a local run and the producer take boxes from.",
+                "description": "The operator that makes the boxes, here and in the producer.",
                 "oneOf": sources,
             },
             "operators": {"type": "array", "minItems": 1, "items": {"oneOf": steps}},

@@ -1,4 +1,4 @@
-"""`Task`: one box and the named values made while it is worked on."""
+"""`Task`: one box, and the named values that are made from it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SkipTask(Exception):
     """Raised by a step to end its task as done: there is nothing to do for this box."""
 
 
-def kind_of(value: Any) -> str:
-    """What a value of a task is, for people: for a chunk its place, type and shape."""
+def describe_value(value: Any) -> str:
+    """A value of a task in a few words: its class, and for a chunk its box, type and shape."""
     array = getattr(value, "array", None)
     parts = [
         getattr(value, "bbox", None),
@@ -41,21 +41,21 @@ def _no_hold() -> AbstractContextManager[Callable[[], None]]:
 class Task:
     """What travels through a chain.
 
-    bbox: the box that the task must produce; None when only files are worked on and no box was asked for.
-    values: chunks (and later points, skeletons...) by name.
-    seconds: time spent by each operator, by its name.
-    voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume was read.
-    device: compute device that inference ran on; empty when there was none.
+    bbox: the box to produce; None for a chain on whole files when no box was asked for.
+    values: chunks, points, skeletons and others, by name.
+    seconds: time spent in each operator, by its name.
+    voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume is read.
+    device: device that inference ran on; empty without inference.
     precision: of its arithmetic.
-    patches, patches_skipped: run, and known to be zero without running the net.
-    waited: seconds that this task waited for the device while another had it; not part of `seconds`.
-    progress: told, in a few words, how far the operator that is running has come.
-    bytes_read, bytes_written: size of the arrays that went through storage, before compression.
-    written: what was stored where.
-    delivery: the message that it came with; None where nobody sent one.
-    hold: to be entered for the time of the work on it, in the thread that does it. It yields a check,
-        which raises when another worker may have the task by now. When the block ends, the task is
-        done; when it raises, the task goes back to where it came from.
+    patches, patches_skipped: number that the net ran on; number known to be zero without the net.
+    waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
+    progress: called with a few words about the progress of the operator that is running.
+    bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
+    written: what was written to volumes.
+    delivery: the message that it came with; None if there is none.
+    hold: a context for the work on the task, entered in the thread that does it. It yields a check
+        that raises when another worker may have the task. When the block ends, the task is done;
+        when it raises, the task goes back to where it came from.
     """
 
     bbox: BoundingBox | None = None
@@ -77,7 +77,7 @@ class Task:
     )
 
     def chunk(self, name: str) -> Chunk:
-        """The chunk of that name. Raises ChunkMismatch when there is none."""
+        """The chunk of that name. Raises ChunkMismatch if there is none."""
         from chunkflow_worker.image.chunk import Chunk
 
         value = self.values.get(name)
@@ -85,40 +85,41 @@ class Task:
             return value
         if value is not None:
             raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
-        raise self.lacks(name, kind="chunk")
+        raise self.missing(name, kind="chunk")
 
     def chunks_of_one_box(self, *names: str) -> list[Chunk]:
-        """The chunks of those names. Raises ChunkMismatch when one is not there, or covers another box than the first."""
+        """The chunks of those names. Raises ChunkMismatch if one is missing or the boxes differ."""
         first, *others = chunks = [self.chunk(name) for name in names]
         for name, chunk in zip(names[1:], others, strict=True):
             if chunk.bbox != first.bbox:
                 raise ChunkMismatch(
-                    f"{names[0]!r} is {first.bbox} and {name!r} is {chunk.bbox}: they must cover the same box"
+                    f"{names[0]!r} is {first.bbox} and {name!r} is {chunk.bbox}: "
+                    "they must cover the same box"
                 )
         return chunks
 
     def value(self, name: str) -> Any:
-        """The value of that name, of any kind. Raises ChunkMismatch when there is none."""
+        """The value of that name. Raises ChunkMismatch if there is none."""
         if self.values.get(name) is None:
-            raise self.lacks(name)
+            raise self.missing(name)
         return self.values[name]
 
-    def lacks(self, *names: str, kind: str = "value") -> ChunkMismatch:
-        """The error that tells of what was asked for and is not there."""
+    def missing(self, *names: str, kind: str = "value") -> ChunkMismatch:
+        """The error for values that are needed and missing."""
         known = ", ".join(sorted(self.values)) or "none"
         return ChunkMismatch(
             f"there is no {kind} named {', '.join(map(repr, names))}; made so far: {known}"
         )
 
     def box_of(self, chunk: Chunk) -> BoundingBox | None:
-        """The task's box in voxels of `chunk`: larger ones when the chunk was downsampled. None when there is no box.
+        """The task's box in voxels of `chunk`, which may be larger; None for a task without a box.
 
-        Where their sizes do not tell, the box is taken to count the chunk's own voxels.
+        If the voxel sizes do not determine it, the box is taken to count the chunk's own voxels.
         """
         return self.known_box_of(chunk) or self.bbox
 
     def known_box_of(self, chunk: Chunk) -> BoundingBox | None:
-        """The same; None when the voxel sizes do not tell."""
+        """The same; None if the voxel sizes do not determine it."""
         if self.bbox is None or self.voxel_size is None:
             return None
         ratios = [a / b for a, b in zip(chunk.voxel_size, self.voxel_size, strict=True)]
@@ -129,7 +130,7 @@ class Task:
         return self.bbox.downsample(factor) if whole else None
 
     def chunk_to_save(self, name: str) -> Chunk:
-        """The chunk of that name, without the margins that it still has around the task's box."""
+        """The chunk of that name, without margins that it still has around the task's box."""
         chunk = self.chunk(name)
         box = self.box_of(chunk)
         if box is None:
@@ -149,7 +150,7 @@ class Task:
 
     @contextmanager
     def waiting_for(self, device: Lock) -> Iterator[None]:
-        """Hold the device in the block; the time until it is free counts as waiting."""
+        """Hold the device during the block; the time until it is free counts as waiting."""
         start = perf_counter()
         with device:
             self.waited += perf_counter() - start

@@ -27,6 +27,7 @@ from chunkflow_worker.job.sqs import Queue, make_client
 from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
 from chunkflow_worker.report.outage import Outage
@@ -193,7 +194,7 @@ class Worker:
             log.warning("an operator did not close: %s: %s", type(error).__name__, error)
 
     def _log_start(self) -> None:
-        devices = (operator.device() for operator in self.pipeline.operators)
+        devices = (o.device() for o in self.pipeline.operators if isinstance(o, Plannable))
         log.info(
             "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, "
             "lease %d s, ledger %s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.files import Files
@@ -44,7 +45,7 @@ class Flags:
                 "prefix",
                 repr(self.prefix),
                 "needs a box to complete it, and there is no box",
-                "give the chain boxes, for example by generate-tasks",
+                f"give the chain boxes, for example by {operator_with('is_grid')}",
             )
         try:
             return f"{self.prefix}{box.grow(self.adjust_size)}{self.suffix}"

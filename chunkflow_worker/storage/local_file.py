@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import (
     ChunkflowError,
     ConfigError,
@@ -42,7 +43,8 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
     if name.lower().endswith(endings):
         return Path(name)
     if box is None:
-        cure = f"end it with {endings[0]}, or give the chain boxes, for example by generate-tasks"
+        boxes = f"give the chain boxes, for example by {operator_with('is_grid')}"
+        cure = f"end it with {endings[0]}, or {boxes}"
         problem = "is a prefix that needs a box to complete it, and there is no box"
         raise ConfigError.one("file_name", repr(name), problem, cure)
     return Path(f"{name}{box}{endings[0]}")

@@ -25,7 +25,7 @@ def mesh_folder(path: str) -> str:
     if not _is_volume(info):
         return normal_path(path)
     if not info.get("mesh"):
-        cure = "make them with: chunkflow mesh --mip"
+        cure = "write the meshes of the volume first"
         raise ConfigError.one(normal_path(path), "info", "names no folder of meshes", cure)
     return f"{normal_path(path)}/{info['mesh']}"
 
@@ -92,7 +92,7 @@ class MeshSource:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataMissing(
                 f"{self.path} has no whole mesh of object {object_id}: {reason}; "
-                "manifests are made by: chunkflow mesh-manifest"
+                "write the manifests of the fragments first"
             ) from error
         mesh = found[object_id] if isinstance(found, dict) else found
         if len(mesh.faces) == 0:

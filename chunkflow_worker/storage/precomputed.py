@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import (
     BlockDamaged,
     BoxOutsideVolume,
@@ -83,7 +84,7 @@ class PrecomputedVolume:
                 return self._open(self.path)
         except exceptions.InfoUnavailableError:
             problem = "there is no precomputed volume here"
-            cure = "make one first, with: chunkflow create-info"
+            cure = f"create it first, with: chunkflow {operator_with('creates')}"
             raise ConfigError.one(self.path, "info", problem, cure) from None
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(self.path).get("scales", []))

@@ -48,7 +48,7 @@ def show(
         if error.errno != errno.EADDRINUSE:
             raise
         problem = "is taken on this machine"
-        raise ConfigError.one("view", f"port {port}", problem, "close the other viewer") from None
+        raise ConfigError.one("viewer", f"port {port}", problem, "close the other viewer") from None
 
 
 def _image(array: NDArray[Any]) -> NDArray[Any]:

@@ -24,8 +24,8 @@ def check_screen() -> None:
     """Raise ConfigError without a screen, where Qt would end the whole process."""
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
         problem = "there is none to open a window on: DISPLAY and WAYLAND_DISPLAY are not set"
-        cure = "use the operator neuroglancer, whose page needs none here"
-        raise ConfigError.one("napari", "screen", problem, cure)
+        cure = "show the values in a browser, which needs no screen here"
+        raise ConfigError.one("viewer", "screen", problem, cure)
 
 
 def show(values: Mapping[str, Any], title: str, voxel_size: VoxelSize | None = None) -> None:

@@ -81,7 +81,7 @@ def _check_port(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             problem, cure = f"can't be used: {error.strerror}", "leave it out to take a free one"
-            raise ConfigError.one("neuroglancer", f"port {port}", problem, cure) from None
+            raise ConfigError.one("viewer", f"port {port}", problem, cure) from None
 
 
 def _set_position(

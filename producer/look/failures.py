@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from chunkflow_worker.config.catalog import operator_with
 from producer.look.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def cause_of(error: str) -> str:
 def reproduce_command(box: str, pipeline: Path | None) -> str:
     """A command that runs the chain on one box on this machine, and writes nothing."""
     file = shlex.quote(str(pipeline)) if pipeline else "PIPELINE.yaml"
-    return f"chunkflow --verbose --dry-run --pipeline {file} generate-tasks --bounding-box={box}"
+    tasks = f"{operator_with('is_grid')} --bounding-box={box}"
+    return f"chunkflow --verbose --dry-run --pipeline {file} {tasks}"
 
 
 def _failures(

@@ -38,10 +38,10 @@ class Source:
 
 def input_of(pipeline: PipelineFile | None, job: JobRecord) -> Source | None:
     """The first volume that the chain loads, or else the one that the job's grid was cut from."""
-    operators = pipeline.operators if pipeline else []
-    loading = [operator for operator in operators if operator["op"] == "load-precomputed"]
-    place = loading[0] if loading else job.grid
-    path, mip = place.get("volume_path"), place.get("mip")
+    for operator in pipeline.chain if pipeline else []:
+        for volume in operator.loads():
+            return Source(volume.path, volume.mip or 0)
+    path, mip = job.grid.get("volume_path"), job.grid.get("mip")
     return Source(path, mip or 0) if isinstance(path, str) else None
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.yaml_file import read_yaml
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.ledger import default_path
 from chunkflow_worker.job.message import pipeline_digest
-
-_LOCAL = ("op", "name", "use_https")  # keys of generate-tasks that say nothing about the boxes
+from chunkflow_worker.job.volumes import Configured, default_ledger
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,8 @@ class PipelineFile:
                 "is missing, empty, or not a list of operators",
                 "write `operators:` and below it a list of `- op: <name>` with options",
             )
-        tasks = content.get("tasks") or {}
-        if not isinstance(tasks, dict) or tasks.get("op", "generate-tasks") != "generate-tasks":
-            raise ConfigError.one(
-                str(path),
-                "tasks",
-                "does not say which boxes to enqueue",
-                "write `op: generate-tasks` and its options below",
-            )
-        return cls(path, operators, {str(k): v for k, v in tasks.items() if k not in _LOCAL})
+        tasks = content.get("tasks")
+        return cls(path, operators, _grid_options(tasks, path) if tasks else {})
 
     @property
     def digest(self) -> str:
@@ -58,6 +50,25 @@ class PipelineFile:
         return pipeline_digest(self.operators)
 
     @property
+    def chain(self) -> list[Configured]:
+        """The operators, with the facts that their classes state."""
+        return [Configured.read(operator) for operator in self.operators]
+
+    @property
     def ledger_path(self) -> str | None:
         """Where the workers write the ledger by default; None when the chain saves no volume."""
-        return default_path(self.operators)
+        return default_ledger(self.chain)
+
+
+def _grid_options(tasks: Any, path: Path) -> dict[str, Any]:
+    """The options that say which boxes to enqueue. Raises ConfigError."""
+    if isinstance(tasks, dict):
+        facts = facts_of(str(tasks.get("op", operator_with("is_grid"))))
+        if facts.is_grid:
+            return {str(k): v for k, v in tasks.items() if k not in ("op", *facts.local_options)}
+    raise ConfigError.one(
+        str(path),
+        "tasks",
+        "does not say which boxes to enqueue",
+        f"write `op: {operator_with('is_grid')}` and its options below",
+    )

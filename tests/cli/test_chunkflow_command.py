@@ -13,9 +13,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from chunkflow_worker.cli.chunkflow import cli
+from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.errors import ConfigError, PermanentError, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.catalog import operator_names
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume
@@ -179,12 +179,14 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
         "TasksSkipped",
     }
 
+    place = {"job": "local", "compute_device": "none"}
+
     def total(name: str, **dimensions: str) -> float:
         now = datetime.now(UTC)
         answer = client.get_metric_statistics(
             Namespace=unique_name, MetricName=name, Statistics=["Sum"], Period=3600,
             StartTime=now - timedelta(hours=2), EndTime=now + timedelta(hours=2),
-            Dimensions=[{"Name": k, "Value": v} for k, v in ({"job": "local", "compute_device": "none"} | dimensions).items()],
+            Dimensions=[{"Name": k, "Value": v} for k, v in (place | dimensions).items()],
         )  # fmt: skip
         return sum(point["Sum"] for point in answer["Datapoints"])
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from chunkflow_worker.cli.chunkflow import cli
-from chunkflow_worker.pipeline.catalog import folder_names
+from chunkflow_worker.config.catalog import folder_names
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 

@@ -46,7 +46,7 @@ def test_check_prints_what_a_chain_will_do(tmp_path: Path) -> None:
     done = run("check", file)
     assert done.status == 0, done.stderr
     assert "4 operators" in done.stdout
-    assert "reads [4, 16, 16] voxels before the box and [4, 16, 16] behind it" in done.stdout
+    assert "reads [4, 16, 16] voxels before the box and [4, 16, 16] after it" in done.stdout
     assert "ledger s3://lab/mask/log" in done.stdout
     assert "threshold=0.25" in done.stdout
 

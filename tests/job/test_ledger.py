@@ -7,7 +7,7 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, default_path
+from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
 from chunkflow_worker.storage.files import Files
 
 BOX = "-8-0_0-1_0-1"
@@ -103,34 +103,6 @@ def test_a_job_record_that_cannot_be_read_is_reported(change: dict[str, Any]) ->
     job = JobRecord.model_validate({"job": "j", "queue": "q", "tasks": 1} | change)
     with pytest.raises(ConfigError):
         job.boxes()
-
-
-@pytest.mark.parametrize(
-    ("operators", "path"),
-    [
-        ([], None),
-        ([{"op": "load-precomputed", "volume_path": "/a"}], None),
-        (
-            [
-                {"op": "save-precomputed", "volume_path": "/a/"},
-                {"op": "save-precomputed", "volume_path": "s3://b/c"},
-            ],
-            "s3://b/c/log",
-        ),
-        ([{"op": "save-precomputed", "volume_path": "/a/"}, {"op": "save-h5"}], "/a/log"),
-        (
-            [
-                {"op": "load-precomputed", "volume_path": "/a"},
-                {"op": "downsample-upload", "volume_path": "/b"},
-            ],
-            "/b/log",
-        ),
-    ],
-)
-def test_the_default_ledger_lies_below_the_last_saved_volume(
-    operators: list[dict[str, Any]], path: str | None
-) -> None:
-    assert default_path(operators) == path
 
 
 def test_a_task_done_twice_is_known(ledger: Ledger) -> None:

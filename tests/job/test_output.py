@@ -10,6 +10,7 @@ import yaml
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
+from chunkflow_worker.job.volumes import Configured
 
 
 @pytest.mark.parametrize("respect", [True, False])
@@ -72,11 +73,9 @@ def test_boxes_that_do_not_fit_the_output_are_noticed(
     }
     (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
     chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
-    told = refusal(
-        Grid.model_validate(grid).boxes(),
-        [*chain, {"op": "save-precomputed", "volume_path": str(tmp_path)}],
-    )
-    assert told is None if why is None else why in (told or "")
+    chain.append({"op": "save-precomputed", "volume_path": str(tmp_path)})
+    reason = refusal(Grid.model_validate(grid).boxes(), map(Configured.read, chain))
+    assert reason is None if why is None else why in (reason or "")
 
 
 def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_path: Path) -> None:
@@ -90,7 +89,7 @@ def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_pa
         (tmp_path / name).mkdir()
         (tmp_path / name / "info").write_text(json.dumps({"scales": [scale]}))
     saves = [
-        {"op": "save-precomputed", "volume_path": str(tmp_path / name)}
+        Configured.read({"op": "save-precomputed", "volume_path": str(tmp_path / name)})
         for name in ("a", "b", "absent")
     ]
     assert output_blocks(saves) == (18, 8, 12)

@@ -112,7 +112,7 @@ def test_what_skeletonize_writes_in_boxes_is_the_skeleton_of_the_whole(tmp_path:
     whole = Chunk(array, bounds.start, (33.3, 7.16, 7.16), "segmentation", bounds)
     operator = Skeletonize(fragments_path=str(tmp_path), dust_threshold=10)
     for box in bounds.split(Vec3(15, 21, 90)):
-        run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, bounds))}))
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, bounds))}))
     run(AggregateSkeletonFragments(fragments_path=str(tmp_path)))
     skeleton = read(tmp_path, 9)
     assert len(skeleton.vertices) == 300
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     operator = AggregateSkeletonFragments(fragments_path=str(folder))
     with pytest.raises(ConfigError, match="all boxes"):
         run(operator, Task(BoundingBox.parse("0-1_0-1_0-1")))
-    with pytest.raises(ChunkMismatch, match="begin of a name"):
+    with pytest.raises(ChunkMismatch, match="start of a name"):
         run(operator, Task(values={"prefix": 1.5}))
     (folder / "7:b").write_bytes(b"no skeleton")
     with pytest.raises(DataMissing, match="7:b"):

@@ -58,7 +58,7 @@ def test_a_bare_cleanup_does_not_empty_the_folder(
 
 
 def test_what_it_refuses(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="each other's tasks"):
+    with pytest.raises(ConfigError, match="delete each other's files"):
         Cleanup(suffix=".x").open(
             Run(needed_box=lambda box, bounds: box, recorded=True)
         ).__enter__()

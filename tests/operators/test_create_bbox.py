@@ -18,9 +18,9 @@ def test_one_task_of_one_box(end: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "give one of the two"),
-        ({"stop": (1, 1, 1), "size": (1, 1, 1)}, "give one of the two"),
-        ({"stop": (1, 1, 0)}, "each axis must grow"),
+        ({}, "a stop or a size, and not both"),
+        ({"stop": (1, 1, 1), "size": (1, 1, 1)}, "a stop or a size, and not both"),
+        ({"stop": (1, 1, 0)}, "must be larger on each axis"),
         ({"size": (1, 1, 0)}, "above 0"),
     ],
 )

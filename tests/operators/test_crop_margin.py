@@ -40,10 +40,10 @@ def test_what_it_asks_for_is_what_it_cuts_off_anywhere_in_a_volume(case) -> None
     whole, box, margin, later = case
     crop = CropMargin(margin_size=margin)
     later_crop = CropMargin(margin_size=later)
-    needed = later_crop.context(box, whole.bounds)
-    chunk = whole.cutout(crop.context(needed, whole.bounds))
+    needed = later_crop.input_box(box, whole.bounds)
+    chunk = whole.cutout(crop.input_box(needed, whole.bounds))
     task = Task(box, {"chunk": chunk})
-    with crop.open(Run(needed_box=later_crop.context)) as step:
+    with crop.open(Run(needed_box=later_crop.input_box)) as step:
         step(task)
     result = task.chunk("chunk")
     assert result.bbox == needed
@@ -53,10 +53,10 @@ def test_what_it_asks_for_is_what_it_cuts_off_anywhere_in_a_volume(case) -> None
 def test_the_context_is_asymmetric_and_ends_with_the_volume() -> None:
     crop = CropMargin(margin_size=(1, 2, 3, 4, 5, 6))
     box = BoundingBox.parse("10-20_10-20_10-20")
-    assert str(crop.context(box, None)) == "9-24_8-25_7-26"
-    assert str(crop.context(box, BoundingBox.parse("10-22_0-99_0-99"))) == "10-22_8-25_7-26"
-    assert CropMargin().context(box, None) == box
-    assert CropMargin(margin_size=(1, 2, 3, 4, 5, 6), crop_bbox=True).context(box, None) == box
+    assert str(crop.input_box(box, None)) == "9-24_8-25_7-26"
+    assert str(crop.input_box(box, BoundingBox.parse("10-22_0-99_0-99"))) == "10-22_8-25_7-26"
+    assert CropMargin().input_box(box, None) == box
+    assert CropMargin(margin_size=(1, 2, 3, 4, 5, 6), crop_bbox=True).input_box(box, None) == box
 
 
 def test_without_a_box_the_margin_is_cut_everywhere(run_step) -> None:
@@ -115,7 +115,7 @@ def test_a_chunk_that_lacks_part_of_the_box_is_refused_with_both_boxes(run_step)
         run_step(CropMargin(), bbox=BoundingBox.parse("2-6_0-4_0-4"), chunk=chunk)
     with pytest.raises(
         ChunkMismatch,
-        match=r"0-4_0-4_0-4 less the margin \[1, 0, 0, 0, 0, 0\] does not cover .* 0-4_0-4_0-4",
+        match=r"0-4_0-4_0-4 without the margin \[1, 0, 0, 0, 0, 0\] does not cover .* 0-4_0-4_0-4",
     ):
         run_step(CropMargin(margin_size=(1, 0, 0, 0, 0, 0)), bbox=chunk.bbox, chunk=chunk)
     with pytest.raises(ChunkMismatch, match="does not cover the task's box 8-9_0-4_0-4"):
@@ -130,7 +130,7 @@ def test_a_chunk_that_lacks_part_of_the_box_is_refused_with_both_boxes(run_step)
 def test_less_is_cut_only_where_the_image_ends(run_step, margin) -> None:
     """Inside the image a margin that was not read is a fault, and not a border."""
     chunk = Chunk(np.zeros((4, 4, 4)), Vec3(2, 2, 2), bounds=BoundingBox.parse("0-8_0-8_0-8"))
-    with pytest.raises(ChunkMismatch, match="less the margin"):
+    with pytest.raises(ChunkMismatch, match="without the margin"):
         run_step(CropMargin(margin_size=margin), bbox=chunk.bbox, chunk=chunk)
     chunk = Chunk(np.zeros((4, 4, 4)), Vec3(2, 2, 2), bounds=chunk.bbox)
     assert (
@@ -141,7 +141,9 @@ def test_less_is_cut_only_where_the_image_ends(run_step, margin) -> None:
 
 @pytest.mark.parametrize("margin", [(2, 0, 0, 2, 0, 0), (5, 0, 0, 0, 0, 0)])
 def test_a_margin_that_leaves_nothing_is_refused(run_step, margin) -> None:
-    with pytest.raises(ChunkMismatch, match="chunk 0-4_0-4_0-4 has nothing left less the margin"):
+    with pytest.raises(
+        ChunkMismatch, match="chunk 0-4_0-4_0-4 has nothing left without the margin"
+    ):
         run_step(CropMargin(margin_size=margin), chunk=Chunk(np.zeros((4, 4, 4))))
 
 

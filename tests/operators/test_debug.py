@@ -24,7 +24,9 @@ Typed = Callable[[Path, str], tuple[int, str]]
 
 @pytest.fixture
 def typed() -> Typed:
-    """Run a chain that stops at `debug`, type a text there, and return its exit status and what the terminal showed."""
+    """Run a chain that stops at `debug`, type a text there, and return its exit status and what the
+    terminal showed.
+    """
 
     def run(out: Path, text: str) -> tuple[int, str]:
         chain = [
@@ -105,7 +107,7 @@ def test_workers_refuse_it() -> None:
     run = Run(needed_box=lambda box, bounds: box, recorded=True)
     with (
         pytest.raises(
-            ConfigError, match=r"is for a terminal, and workers have none\n    take it out"
+            ConfigError, match=r"needs a terminal, and workers have none\n    take it out"
         ),
         Debug().open(run),
     ):

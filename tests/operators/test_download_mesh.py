@@ -40,7 +40,7 @@ def meshes(tmp_path: Path, volume: Any) -> str:
     whole = Chunk(cubes(), Vec3(0, 0, 0), (40, 8, 8), "segmentation", stored.bounds)
     operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
     for box in stored.bounds.split(Vec3(8, 7, 13)):
-        run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, stored.bounds))}))
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, stored.bounds))}))
     run(MeshManifest(volume_path=stored.path))
     return str(stored.path)
 
@@ -126,7 +126,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, meshes: str) -> None:
         )
     with pytest.raises(ConfigError, match="ranks"):
         run(DownloadMesh(volume_path=meshes, input="5", start_rank=1))
-    with pytest.raises(ConfigError, match="not of a box"):
+    with pytest.raises(ConfigError, match="not to a box"):
         run(DownloadMesh(volume_path=meshes, input="6"), Task(BoundingBox.parse("0-1_0-1_0-1")))
     assert not list(tmp_path.glob("*.ply"))
 

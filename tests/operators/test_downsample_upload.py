@@ -165,7 +165,8 @@ def test_the_chunks_level_is_known_by_its_voxel_size(
     ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 9.0, 9.0)))
     with pytest.raises(
-        ConfigError, match="start_mip 3 must be from the chunk's mip 2 on, and below stop_mip 3"
+        ConfigError,
+        match="start_mip 3 must not be below the chunk's mip 2, and must be below stop_mip 3",
     ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 32.0, 32.0)))
     told = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, chunk_mip=1, stop_mip=3)
@@ -244,7 +245,7 @@ def test_the_volume_decides_which_levels_there_are(
         )
     with pytest.raises(
         ConfigError,
-        match=r"5 lies behind .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
+        match=r"5 lies after .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
     ):
         run_step(
             DownsampleUpload(volume_path=pyramid.path, factor=TWICE), chunk=chunk_of(str(BOUNDS))
@@ -275,7 +276,9 @@ def test_margins_are_cut_off_and_a_hole_is_refused(
 def test_a_volume_whose_start_is_no_multiple_of_the_factor_keeps_its_last_voxels(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
-    """A coarse voxel i covers 2i and 2i + 1: of an image from 1 to 9, the first and the last hold one voxel each."""
+    """A coarse voxel i covers 2i and 2i + 1: of an image from 1 to 9, the first and the last hold
+    one voxel each.
+    """
     bounds = BoundingBox.parse("0-8_0-8_1-9")
     made = volume("odd", bounds, dtype="uint8", max_mip=1, block_size=Vec3(8, 8, 8))
     array = np.broadcast_to(np.arange(1, 9, dtype=np.uint8) * 10, bounds.size)
@@ -317,6 +320,7 @@ def test_dry_run_writes_nothing(pyramid: PrecomputedVolume) -> None:
 )
 def test_mips_that_leave_nothing_to_write_are_refused(mips: dict[str, int]) -> None:
     with pytest.raises(
-        ValueError, match=r"start_mip \d must be from the chunk's mip \d on, and below stop_mip \d"
+        ValueError,
+        match=r"start_mip \d must not be below the chunk's mip \d, and must be below stop_mip \d",
     ):
         DownsampleUpload(volume_path="file://v", **mips)

@@ -104,10 +104,11 @@ def test_an_index_that_is_not_there_is_told(file: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "5")
     with pytest.raises(
         ConfigError,
-        match=r"DISBATCH_REPEAT_INDEX: is 5, behind the last\n.* has 5 tasks, 1 to an index: 0 to 4",
+        match=r"DISBATCH_REPEAT_INDEX: is 5, after the last\n"
+        r".* has 5 tasks, 1 for each index: 0 to 4",
     ):
         boxes(file)
-    with pytest.raises(ValidationError, match="give one of the two"):
+    with pytest.raises(ValidationError, match="give one of them"):
         FetchTaskFromFile(file_path=str(file), job_index=0, slurm_job_array=True)
 
 
@@ -140,11 +141,11 @@ def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
         (np.zeros((2, 3), int), r"int64 of shape \(2, 3\)"),
         (np.zeros((2, 6)), "float64"),
         (np.zeros((2, 6), int), "row 0: the box starts at"),
-        (np.array([{}], object), r"no \.npy file"),
+        (np.array([{}], object), r"is not a \.npy file"),
     ]:
         np.save(npy, content)
         with pytest.raises(ConfigError, match=told):
             boxes(npy)
     npy.write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"no \.npy file"):
+    with pytest.raises(ConfigError, match=r"is not a \.npy file"):
         boxes(npy)

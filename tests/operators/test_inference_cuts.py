@@ -50,7 +50,9 @@ def run(operator: Inference, image: Chunk, boxes: list[BoundingBox]) -> tuple[li
     with operator.open(Run(needed_box=lambda box, bounds: box)) as step:
         for box in boxes:
             whole = image.with_array(image.array, bounds=image.bbox)
-            task = Task(bbox=box, values={"chunk": whole.cutout(operator.context(box, image.bbox))})
+            task = Task(
+                bbox=box, values={"chunk": whole.cutout(operator.input_box(box, image.bbox))}
+            )
             step(task)
             results.append(task.chunk("chunk"))
     return results, task

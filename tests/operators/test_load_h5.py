@@ -310,7 +310,7 @@ def test_channels_are_read_in_the_order_given(
 def test_channels_that_are_not_there_are_told(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.h5", main=np.zeros((4, 1, 1, 1)), flat=VOXELS)
     with pytest.raises(
-        ChunkMismatch, match="has the channels 0 to 3, and channels 2-4 are to be read"
+        ChunkMismatch, match="has the channels 0 to 3, and the option asks for channels 2-4"
     ):
         run_step(LoadH5(file_name=path, dataset_path="main", channels="2-4"))
     with pytest.raises(ChunkMismatch, match="has no channels"):

@@ -69,7 +69,7 @@ def test_a_prefix_names_a_file_that_lies_at_its_box(run_step, tmp_path) -> None:
     assert run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box).chunk("chunk").bbox == box
     np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 5)))
     with pytest.raises(
-        ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its name says \[2, 3, 4\]"
+        ChunkMismatch, match=r"holds \[2, 3, 5\] voxels, and its box has \[2, 3, 4\]"
     ):
         run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box)
 
@@ -86,7 +86,9 @@ def test_channels_orders_and_big_endian_numbers(run_step, tmp_path, shape, order
 
 
 def test_points_are_read_and_moved(run_step, tmp_path) -> None:
-    """Named defect of the peer: load-npy was defined twice, and the one that read points could not be reached."""
+    """Named defect of the peer: load-npy was defined twice, and the one that read points could not
+    be reached.
+    """
     points = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
     np.save(tmp_path / "a.npy", points)
     load = LoadNpy(

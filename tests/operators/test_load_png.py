@@ -78,7 +78,9 @@ def test_a_cutout_overrides_the_task_s_box(run_step, stack) -> None:
 def test_a_section_that_is_not_there_is_an_error(run_step, stack, bbox) -> None:
     """chunkflow 1.2.0 prints a line and goes on with zeros."""
     Path(stack, "00043.png").unlink()
-    with pytest.raises(DataMissing, match=r"stack lacks 1 sections of .*, for example number 43"):
+    with pytest.raises(
+        DataMissing, match=r"stack: 1 sections of .* are missing, for example number 43"
+    ):
         run_step(LoadPng(path=stack), bbox=bbox)
     assert (
         run_step(LoadPng(path=stack), bbox=BoundingBox.parse("40-43_0-7_0-9"))
@@ -179,7 +181,7 @@ def test_absent_and_damaged_pictures_are_told(run_step, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"cutout_offset": [1, 0, 0]}, "cutout_offset belongs to chunk_size"),
+        ({"cutout_offset": [1, 0, 0]}, "cutout_offset needs chunk_size"),
         ({"dtype": "text"}, "takes a type of numbers"),
         ({"path": "s3://bucket/a"}, "without a protocol"),
         ({"digit_num": 0}, "greater than or equal to 1"),

@@ -166,6 +166,6 @@ def test_shards_are_read(
     assert np.array_equal(run_step(load, bbox=box).chunk("chunk").array, cut(box))
     shards[0].unlink()
     with pytest.raises(
-        DataMissing, match=r"lacks the block .*--fill-missing reads what is not there as zeros"
+        DataMissing, match=r"lacks the block .*--fill-missing reads missing blocks as zeros"
     ):
         run_step(load)

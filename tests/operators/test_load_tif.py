@@ -94,10 +94,7 @@ def test_of_several_images_the_first_is_read_and_the_others_told(
     assert np.array_equal(
         run_step(LoadTif(file_name=str(tmp_path / "a.tif"))).chunk("chunk").array, STACK
     )
-    assert (
-        "several images, and only the first is read; their shapes: (10, 11, 12), (5, 6)"
-        in caplog.text
-    )
+    assert "several images, and only the first is read; shapes: (10, 11, 12), (5, 6)" in caplog.text
 
 
 def test_a_single_page_is_one_section(run_step, tmp_path) -> None:

@@ -121,7 +121,7 @@ def test_records_of_a_ledger_tell_how_fast_the_job_was(tmp_path: Path) -> None:
     lines = summary(tmp_path)
     assert lines[2] == ["load", "2", "8.00", "4.00", "4.00", "100%", "0.5"]
     assert " ".join(lines[-1]) == (
-        "2 tasks, 4.0 Mvoxel, within 8 s, 0.5 Mvoxel/s, 1 skipped, no task logs: 2"
+        "2 tasks, 4.0 Mvoxel, within 8 s, 0.5 Mvoxel/s, 1 skipped, not task logs: 2"
     )
 
 

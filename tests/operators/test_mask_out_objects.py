@@ -48,7 +48,7 @@ def test_a_single_channel_and_a_mask_of_bool_are_segmentations_too(run_step) -> 
 def test_what_it_does_not_take(run_step) -> None:
     with pytest.raises(ValueError, match="or both"):
         MaskOutObjects()
-    with pytest.raises(ChunkflowError, match="holds no ids"):
+    with pytest.raises(ChunkflowError, match="does not hold ids"):
         run_step(MaskOutObjects(selected_obj_ids="a"), chunk=Chunk(np.ones((1, 1, 1), np.uint8)))
     with pytest.raises(ChunkflowError, match=r"there is no file mem://lab/none\.json"):
         run_step(

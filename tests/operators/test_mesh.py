@@ -139,7 +139,7 @@ def test_boxes_make_the_closed_surface_of_the_whole(
         output_path=str(parts), simplification_factor=factor, max_simplification_error=10
     )
     for box in bounds.split(Vec3(*cut)):
-        run(operator, whole.cutout(operator.context(box, bounds)), box)
+        run(operator, whole.cutout(operator.input_box(box, bounds)), box)
     run(Mesh(output_path=str(one), simplification_factor=0), whole)
     for object_id in set(np.unique(array).tolist()) - {0}:
         merged = zmesh.Mesh.concatenate(*fragments(parts, object_id))

@@ -71,7 +71,7 @@ def test_disbatch_gives_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("DISBATCH_REPEAT_INDEX")
     with pytest.raises(ConfigError, match="DISBATCH_REPEAT_INDEX"):
         run(MeshManifest(volume_path=str(tmp_path), disbatch=True))
-    with pytest.raises(ValidationError, match="say the same"):
+    with pytest.raises(ValidationError, match="have the same meaning"):
         MeshManifest(volume_path="x", disbatch=True, prefix=1)
 
 

@@ -49,7 +49,7 @@ def meshed(volume: Any) -> str:
     whole = Chunk(objects(), Vec3(3, -5, 7), VOXEL, "segmentation", stored.bounds)
     operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
     for box in stored.bounds.split(Vec3(13, 50, 41)):
-        run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, stored.bounds))}))
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, stored.bounds))}))
     return str(stored.path)
 
 
@@ -70,7 +70,9 @@ def triangles_of(mesh: Any) -> np.ndarray:
 def read_index(
     content: bytes,
 ) -> tuple[np.ndarray, np.ndarray, list[float], list[list[tuple[tuple[int, ...], int]]]]:
-    """Size of the finest piece, origin, and by level its scale and the place and bytes of each piece; by the format's page."""
+    """Size of the finest piece, origin, and by level its scale and the place and bytes of each
+    piece; by the format's page.
+    """
     size, origin = (
         np.array(struct.unpack_from("<3f", content)),
         np.array(struct.unpack_from("<3f", content, 12)),
@@ -137,7 +139,9 @@ def test_each_level_has_so_many_times_fewer_triangles(meshed: str) -> None:
 
 
 def test_pieces_keep_to_the_format(meshed: str) -> None:
-    """Each has one above it, they follow the curve of Morton, and no triangle crosses the middle of a coarser one."""
+    """Each has one above it, they follow the curve of Morton, and no triangle crosses the middle of
+    a coarser one.
+    """
     run(MeshMultires(volume_path=meshed, levels=3))
     size, origin, scales, levels = read_index((folder(meshed) / "7.index").read_bytes())
     content = (folder(meshed) / "7").read_bytes()
@@ -211,7 +215,7 @@ def test_mistakes_and_a_dry_run(tmp_path: Path, meshed: str) -> None:
     assert not folder(meshed).exists()
     with pytest.raises(ConfigError, match="holds only a part of the fragments"):
         run(MeshMultires(volume_path=meshed), Task(BoundingBox.parse("0-1_0-1_0-1")))
-    with pytest.raises(ConfigError, match="meshes of another kind lie here already"):
+    with pytest.raises(ConfigError, match="meshes of another format are already here"):
         run(MeshMultires(volume_path=meshed, output_path=f"{meshed}/mesh_mip_0_err_40"))
     next(Path(meshed.removeprefix("file://")).glob("mesh_mip_0_err_40/7:0:*")).write_bytes(
         b"no mesh"
@@ -252,7 +256,9 @@ class _Served(BaseHTTPRequestHandler):
 
 
 def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.ndarray]) -> None:
-    """A ball seen along z, 672 nm wide, at 2 nm a pixel, in pieces of the finest level and of the coarsest."""
+    """A ball seen along z, 672 nm wide, at 2 nm a pixel, in pieces of the finest level and of the
+    coarsest.
+    """
     import neuroglancer
 
     run(MeshMultires(volume_path=meshed))

@@ -74,5 +74,5 @@ def test_what_does_not_fit_is_refused(run_step) -> None:
         run_step(
             Multiply(multiplier_name="by"), chunk=chunk, by=Chunk(np.ones((2, 2, 2)), Vec3(0, 0, 1))
         )
-    with pytest.raises(ChunkflowError, match="as many of each"):
+    with pytest.raises(ChunkflowError, match="give equally many"):
         run_step(Multiply(multiplier_name="by", output_names="a,b"), chunk=chunk, by=chunk)

@@ -54,7 +54,7 @@ def test_the_chain_goes_on_after_a_key(tmp_path: Path, key: str) -> None:
             found = re.fullmatch(
                 r"chunk of .*: (http://127.0.0.1:\d+/v/\w+/)\n", process.stdout.readline()
             )
-            assert process.stdout.readline() == "Enter or Ctrl-C goes on\n"
+            assert process.stdout.readline() == "Enter or Ctrl-C continues\n"
             assert found is not None
             with urlopen(found[1], timeout=20) as page:
                 assert b"<html" in page.read().lower()

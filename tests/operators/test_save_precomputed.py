@@ -157,7 +157,7 @@ def test_blocks_that_did_not_arrive_are_noticed(
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     monkeypatch.setattr(PrecomputedVolume, "write", lambda *_: None)
-    with pytest.raises(StorageUnavailable, match="18 blocks are absent after writing"):
+    with pytest.raises(StorageUnavailable, match="18 blocks are missing after writing"):
         run_step(SavePrecomputed(volume_path=made.path), chunk=noise(BOUNDS))
 
 
@@ -249,7 +249,9 @@ def test_tensorstore_and_cloudvolume_read_it(
 def test_tensorstore_reads_compressed_blocks_of_an_object_store(
     run_step: RunStep, aws: dict[str, str], unique_name: str, encoding: str
 ) -> None:
-    """They bear Content-Encoding: gzip. Such of a local disk are files *.gz, which it takes for absent."""
+    """They bear Content-Encoding: gzip. Such of a local disk are files *.gz, which it takes for
+    absent.
+    """
     import boto3
 
     s3 = boto3.client("s3")

@@ -179,11 +179,12 @@ def test_a_file_over_four_gigabytes_is_a_bigtiff(run_step, tmp_path, monkeypatch
     [
         (
             {"compression": "delta"},
-            "'delta' is not one of its values\n.*legal: '', 'zlib', 'lzw', 'lzma', 'packints' or 'jpeg'",
+            "'delta' is not one of its values\n"
+            ".*legal: '', 'zlib', 'lzw', 'lzma', 'packints' or 'jpeg'",
         ),
         (
             {"compression": "jpeg", "dtype": "uint16"},
-            "compression jpeg takes uint8 alone, and dtype is uint16",
+            "compression jpeg takes only uint8, and dtype is uint16",
         ),
         ({"file_name": "s3://bucket/a.tif"}, "without a protocol"),
     ],

@@ -132,7 +132,7 @@ def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> Non
         .split(" patches")[0]
         .endswith(f": {printed(output, 'patch num').product}")
     )
-    assert chain.context(0) == (Vec3(2, 8, 8), Vec3(2, 8, 8))
+    assert chain.margins(0) == (Vec3(2, 8, 8), Vec3(2, 8, 8))
     checked = CliRunner().invoke(worker_cli, ["check", "filled.yaml"], catch_exceptions=False)
     assert checked.exit_code == 0, checked.output
     assert "peak memory" in checked.output

@@ -26,7 +26,9 @@ def run(operator: Any, task: Task, dry_run: bool = False) -> Task:
 
 
 def tube(length: int = 60) -> np.ndarray:
-    """Along x, as thick in y as in z with voxels of 40 x 8 nm, its axis through the middle of the voxels z=7, y=10."""
+    """Along x, as thick in y as in z with voxels of 40 x 8 nm, its axis through the middle of the
+    voxels z=7, y=10.
+    """
     array = np.zeros((15, 21, length), np.uint32)
     array[6:9, 3:18, :] = 9
     return array
@@ -62,7 +64,7 @@ def test_skeletons_of_two_boxes_meet_in_equal_nodes(
     operator = Skeletonize(fragments_path=str(tmp_path), dust_threshold=10)
     parts = []
     for box in bounds.split(Vec3(15, 21, 30)):
-        task = run(operator, Task(box, {"chunk": whole.cutout(operator.context(box, bounds))}))
+        task = run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, bounds))}))
         parts.append(task.values["skels"][9])
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "9:700-730_0-21_100-115",

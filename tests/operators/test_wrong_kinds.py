@@ -1,4 +1,6 @@
-"""What operators say of values of the wrong kind: the operator, the box, the value, what it is and what is taken."""
+"""What operators say of values of the wrong kind: the operator, the box, the value, what it is and
+what is taken.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,7 @@ CASES = [
     ("normalize-section-shang", {}, MAP, "no greatest grey: give --nominalmax"),
     ("normalize-section-shang", {}, chunk("bool"), "takes numbers"),
     ("save-tif", {"compression": "jpeg"}, MAP, "takes uint8"),
-    ("save-nrrd", {}, chunk("float16"), "convert it before"),
+    ("save-nrrd", {}, chunk("float16"), "convert it first"),
     # The boxes do not fit.
     (
         "evaluate-segmentation",
@@ -118,7 +120,7 @@ CASES = [
         "crop-margin",
         {"margin_size": (2, 1, 1, 2, 1, 1)},
         MAP,
-        r"nothing left less the margin \[2, 1, 1, 2, 1, 1\]",
+        r"nothing left without the margin \[2, 1, 1, 2, 1, 1\]",
     ),
     (
         "downsample",

@@ -31,7 +31,7 @@ def named(volume: Files) -> Any:
 
 def test_the_folder_of_meshes_is_the_one_that_the_info_names(volume: Files) -> None:
     with pytest.raises(
-        ConfigError, match=r"seg: info: names no folder of meshes\n.*chunkflow mesh"
+        ConfigError, match=r"seg: info: names no folder of meshes\n.*write the meshes"
     ):
         mesh_folder(volume.path)
     volume.put_json("info", volume.get_json("info") | {"mesh": "meshes"})
@@ -87,5 +87,7 @@ def test_meshes_are_read_in_nanometres(volume: Files, of_volume: bool) -> None:
     assert read.vertices.min(axis=0).tolist() == [8, 16, 80]
     assert read.vertices.max(axis=0).tolist() == [32, 40, 120]
     assert len(read.faces) == len(mesh.faces)
-    with pytest.raises(DataMissing, match=r"meshes has no whole mesh of object 8: .*mesh-manifest"):
+    with pytest.raises(
+        DataMissing, match=r"meshes has no whole mesh of object 8: .*write the manifests"
+    ):
         source.read(8)

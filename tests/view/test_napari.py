@@ -111,7 +111,7 @@ def test_each_kind_of_screen_will_do(monkeypatch: pytest.MonkeyPatch, variable: 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     with pytest.raises(
-        ConfigError, match=r"napari: screen: there is none .*\n +use .*neuroglancer"
+        ConfigError, match=r"viewer: screen: there is none .*\n +show .* in a browser"
     ):
         check_screen()
     monkeypatch.setenv(variable, "x")

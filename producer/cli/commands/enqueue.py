@@ -54,9 +54,9 @@ def enqueue(
 ) -> None:
     """Cut a region into boxes and send one message per box.
 
-    The region may also be in the pipeline file, under `tasks:` with `op: generate-tasks`. The
-    options given here replace those in the file. The queue must exist. The job is recorded in the
-    ledger before the first message is sent.
+    The region may also be in the pipeline file, under `tasks:`. The options given here replace
+    those in the file. The queue must exist. The job is recorded in the ledger before the first
+    message is sent.
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
@@ -157,7 +157,7 @@ def _show_plan(plan: Plan, pipeline: PipelineFile | None) -> None:
 
     first, last = plan.boxes[0], plan.boxes[-1]
     click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
-    why = refusal(plan.boxes, pipeline.operators) if pipeline else None
+    why = refusal(plan.boxes, pipeline.chain) if pipeline else None
     if why:
         click.echo(f"note: workers will refuse these boxes: {why}", err=True)
 

@@ -1,0 +1,47 @@
+"""`Facts`: what an operator says about itself, so that no other file has to know its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+VolumeOptions = Mapping[str, str]
+"""The option that holds the path of a precomputed volume -> the option that holds its mip level.
+
+The second is empty when the operator works on several levels.
+"""
+
+
+class Facts:
+    """The facts, with the values that hold for an operator that states none.
+
+    An operator states its facts as literals in the body of its class. The producer does not import
+    operators: it reads their facts from the source, see `catalog`.
+
+    group: heading under which help and reference list it.
+    example: a command line that uses it.
+    differs: how it differs from the same command of chunkflow 1.2.0, in whole sentences.
+    loads: the volumes that it reads the task's box from.
+    saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
+    creates: options that hold the paths of precomputed volumes that it creates.
+    other_volumes: options that hold the paths of further precomputed volumes.
+    moves_box: the operators after it may work on another box than the task's.
+    is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
+    local_options: options that only a local run needs; the producer ignores them in a grid.
+    """
+
+    group: ClassVar[str] = "Other"
+    example: ClassVar[str] = ""
+    differs: ClassVar[str] = ""
+    loads: ClassVar[VolumeOptions] = {}
+    saves: ClassVar[VolumeOptions] = {}
+    creates: ClassVar[tuple[str, ...]] = ()
+    other_volumes: ClassVar[tuple[str, ...]] = ()
+    moves_box: ClassVar[bool] = False
+    is_grid: ClassVar[bool] = False
+    local_options: ClassVar[tuple[str, ...]] = ("name",)
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,61 @@
+"""The volumes that a chain loads and saves, by the facts of its operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chunkflow_worker.config.catalog import facts_of
+from chunkflow_worker.config.facts import Facts, VolumeOptions
+
+
+@dataclass(frozen=True)
+class VolumeUse:
+    """A precomputed volume that an operator works on. mip: None for several levels."""
+
+    path: str
+    mip: int | None
+
+
+@dataclass(frozen=True)
+class Configured:
+    """An operator of a chain: the facts of its class, and its options, which may be wrong.
+
+    The producer reads both without importing the operator.
+    """
+
+    facts: type[Facts]
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any]) -> Configured:
+        """An item of the list of operators in a pipeline file."""
+        return cls(facts_of(str(item["op"])), item)
+
+    def loads(self) -> Iterator[VolumeUse]:
+        return self._volumes(self.facts.loads)
+
+    def saves(self) -> Iterator[VolumeUse]:
+        return self._volumes(self.facts.saves)
+
+    def volume_paths(self) -> Iterator[str]:
+        """Paths of all the precomputed volumes that it works on."""
+        facts = self.facts
+        for option in (*facts.loads, *facts.saves, *facts.creates, *facts.other_volumes):
+            path = self.options.get(option)
+            if isinstance(path, str) and path:
+                yield path
+
+    def _volumes(self, options: VolumeOptions) -> Iterator[VolumeUse]:
+        for path_option, mip_option in options.items():
+            path = self.options.get(path_option)
+            mip = self.options.get(mip_option) or 0 if mip_option else None
+            if isinstance(path, str) and path:
+                yield VolumeUse(path, mip if isinstance(mip, int) else None)
+
+
+def default_ledger(chain: Iterable[Configured]) -> str | None:
+    """The ledger of a chain: ``log`` below the last volume that it saves; None if it saves none."""
+    paths = [volume.path for operator in chain for volume in operator.saves()]
+    return f"{paths[-1].rstrip('/')}/log" if paths else None
