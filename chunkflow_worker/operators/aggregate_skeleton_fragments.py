@@ -43,7 +43,7 @@ class AggregateSkeletonFragments(Operator):
     )
     fragments_path: str = field(flag="-f", help="Folder of the fragments: file://, s3:// or gs://.")
     output_path: str | None = field(
-        None, flag="-o", help="Folder to write to; the folder of the fragments when not given."
+        None, flag="-o", help="Folder to write to; default: the folder of the fragments."
     )
     dust_threshold: float = field(
         1000, ge=0, help="Components with less cable are removed; in nanometres."

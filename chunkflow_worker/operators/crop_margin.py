@@ -39,8 +39,7 @@ class CropMargin(Operator):
     margin_size: Margin | None = field(
         None,
         flag="-m",
-        help="Voxels to cut: z y x before, then z y x after; down to the task's box when not "
-        "given.",
+        help="Voxels to cut: z y x before, then z y x after; default: down to the task's box.",
     )
     crop_bbox: bool = field(
         False, help="Shrink the task's box by the margin, instead of reading more around it."

@@ -49,7 +49,7 @@ class DownloadMesh(Operator):
         "size.",
     )
     stop_rank: int | None = field(
-        None, flag="-p", ge=0, help="Rank after the last one to take; all when not given."
+        None, flag="-p", ge=0, help="Rank after the last one to take; default: all."
     )
     out_pre: str = field("./", flag="-o", help="Folder, or what the names of the files begin with.")
     out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")

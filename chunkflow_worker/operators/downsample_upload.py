@@ -58,13 +58,13 @@ class DownsampleUpload(Operator):
         None,
         flag="-c",
         ge=0,
-        help="Mip level of the chunk; the level with its voxel size when not given.",
+        help="Mip level of the chunk; default: the level with its voxel size.",
     )
     start_mip: int | None = field(
         None,
         flag="-s",
         ge=0,
-        help="First mip level to write; the next after the chunk's when not given.",
+        help="First mip level to write; default: the next after the chunk's.",
     )
     stop_mip: int = field(5, flag="-p", ge=1, help="Mip level after the last one to write.")
     fill_missing: bool = field(

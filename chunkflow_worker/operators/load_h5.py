@@ -49,7 +49,7 @@ class LoadH5(ChunkReader):
     endings: ClassVar[tuple[str, ...]] = (".h5",)
     op: Literal["load-h5"] = "load-h5"
     dataset_path: str | None = field(
-        None, flag="-d", help="Dataset in the file; the first that holds voxels when not given."
+        None, flag="-d", help="Dataset in the file; default: the first that holds voxels."
     )
     voxel_size: tuple[float, float, float] | None = with_flag(ChunkReader, "voxel_size", "-x")
     dtype: (
@@ -58,14 +58,13 @@ class LoadH5(ChunkReader):
     channels: str | None = field(
         None,
         flag="-c",
-        help="Channels to read, in this order, for example 0,2 or 0-2 (both included); all when "
-        "not given.",
+        help="Channels to read, in this order, for example 0,2 or 0-2 (both included); default: "
+        "all.",
     )
     cutout_start: Vec3 | None = field(
         None,
         flag="-t",
-        help="First voxel to read, global; the file's when not given. A cutout overrides the "
-        "task's box.",
+        help="First voxel to read, global; default: the file's. A cutout overrides the task's box.",
     )
     cutout_stop: Vec3 | None = field(
         None, flag="-p", help="Voxel after the last one to read, global."

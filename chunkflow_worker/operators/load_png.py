@@ -58,7 +58,7 @@ class LoadPng(Operator):
         5, flag="-d", ge=1, help="Digits of the numbers, with leading zeros; 3 means 001.png."
     )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
-    dtype: str | None = field(None, help="Type to convert to; the pictures' when not given.")
+    dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
 
     _local = field_validator("path")(local_name)
 

@@ -36,11 +36,11 @@ class LoadPrecomputed(Operator):
     loads: ClassVar[VolumeOptions] = {"volume_path": "mip"}
     op: Literal["load-precomputed"] = "load-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume: file://, s3://, gs:// or mem://.")
-    mip: int | None = field(None, flag="-m", help="Mip level to read; 0 when not given.")
+    mip: int | None = field(None, flag="-m", help="Mip level to read; default: 0.")
     expand_margin_size: Vec3 | None = field(
         None,
         flag="-e",
-        help="Voxels to read around the box; as many as later operators need when not given.",
+        help="Voxels to read around the box; default: as many as later operators need.",
     )
     chunk_start: Vec3 | None = field(
         None,
@@ -51,8 +51,8 @@ class LoadPrecomputed(Operator):
     chunk_size: Vec3 | None = field(
         None,
         flag="-z",
-        help="Size to read; from chunk_start to the volume's end when not given, from the volume's "
-        "start without chunk_start.",
+        help="Size to read; default: up to the volume's end. Without chunk_start it counts from "
+        "the volume's start.",
     )
     fill_missing: bool = field(False, help="Read missing blocks as zeros.")
     validate_mip: int | None = field(

@@ -44,11 +44,11 @@ class LoadSynapses(Operator):
         help="File; if there is none of this name, a folder or prefix to which the box is added.",
     )
     suffix: str | None = field(
-        None, flag="-s", help="What follows the box in a file's name; .h5 when not given."
+        None, flag="-s", help="What follows the box in a file's name; default: .h5."
     )
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(
-        None, flag="-r", help="Size of a voxel in nanometres, zyx; the file's when not given."
+        None, flag="-r", help="Size of a voxel in nanometres, zyx; default: the file's."
     )
     remove_outside: bool = field(
         False, off="--keep-all", help="Remove synapses whose pre lies outside the task's box."

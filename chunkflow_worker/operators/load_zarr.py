@@ -35,9 +35,7 @@ class LoadZarr(Operator):
     store: str = field(
         flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://."
     )
-    path: str | None = field(
-        None, flag="-p", help="Array in the store; its finest level when not given."
-    )
+    path: str | None = field(None, flag="-p", help="Array in the store; default: its finest level.")
     chunk_start: Vec3 | None = field(
         None,
         flag="-s",
@@ -48,7 +46,7 @@ class LoadZarr(Operator):
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-v",
-        help="Size of a voxel in nanometres; the store's when not given, else 1 1 1.",
+        help="Size of a voxel in nanometres; default: the store's, else 1 1 1.",
     )
     driver: Literal["local", "zarr", "zarr3", "n5"] = field(
         "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that it finds."

@@ -41,7 +41,7 @@ class LogSummary(TaskSource):
         "./log", flag="-l", help="Folder of the records: a path on this machine, s3:// or gs://."
     )
     output_size: Vec3 | None = field(
-        None, flag="-s", help="Size of every task's output; the size of its box when not given."
+        None, flag="-s", help="Size of every task's output; default: the size of its box."
     )
 
     _sizes = field_validator("output_size")(above_zero)

@@ -37,7 +37,7 @@ class Mask(Operator):
     output_names: str | None = field(
         None,
         flag="-o",
-        help="Chunks to make, separated by commas; the input's names when not given.",
+        help="Chunks to make, separated by commas; default: the input's names.",
     )
     volume_path: str = field(flag="-v", help="Path of the mask's volume.")
     mip: int = field(5, flag="-m", ge=0, help="Mip level of the mask.")

@@ -52,7 +52,7 @@ class Mesh(Operator):
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-v",
-        help="Size of a voxel in nanometres; that of the mip, or of the chunk, when not given.",
+        help="Size of a voxel in nanometres; default: that of the mip, else the chunk's.",
     )
     output_path: str = field(
         "file:///tmp/mesh/", flag="-o", help="Folder to write to: file://, s3:// or gs://."

@@ -40,7 +40,7 @@ class MeshMultires(Operator):
         help="Folder to write to, instead of one beside the folder of the fragments.",
     )
     prefix: str = field(
-        "", flag="-p", help="First digits of the ids of this run's objects; all when not given."
+        "", flag="-p", help="First digits of the ids of this run's objects; default: all."
     )
     levels: int = field(
         4,

@@ -34,7 +34,7 @@ class Multiply(Operator):
     output_names: str | None = field(
         None,
         flag="-o",
-        help="Chunks to make, separated by commas; the input's names when not given.",
+        help="Chunks to make, separated by commas; default: the input's names.",
     )
     multiplier_name: str = field(flag="-m", help="Chunk to multiply by.")
 

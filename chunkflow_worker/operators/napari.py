@@ -30,7 +30,7 @@ class Napari(Operator):
     differs: ClassVar[str] = "Voxel sizes need not be whole numbers. The place is shown."
     op: Literal["napari"] = "napari"
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."
+        None, flag="-v", help="Size of a voxel in nanometres; default: each value's own."
     )
     inputs: str = field(
         "chunk",

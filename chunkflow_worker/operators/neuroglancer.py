@@ -34,10 +34,10 @@ class Neuroglancer(Operator):
     )
     op: Literal["neuroglancer"] = "neuroglancer"
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-v", help="Size of a voxel in nanometres; each value's own when not given."
+        None, flag="-v", help="Size of a voxel in nanometres; default: each value's own."
     )
     port: int | None = field(
-        None, flag="-p", ge=0, le=65535, help="Port of the page; a free one when not given."
+        None, flag="-p", ge=0, le=65535, help="Port of the page; default: a free one."
     )
     inputs: str = field(
         "chunk",

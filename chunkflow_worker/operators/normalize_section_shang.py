@@ -42,12 +42,12 @@ class NormalizeSectionShang(Operator):
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
     nominalmin: float | None = field(
-        None, allow_inf_nan=False, help="Least value of the range; 0 when not given."
+        None, allow_inf_nan=False, help="Least value of the range; default: 0."
     )
     nominalmax: float | None = field(
         None,
         allow_inf_nan=False,
-        help="Greatest value of the range; for an integer chunk, that of its type when not given.",
+        help="Greatest value of the range; default: that of an integer chunk's type.",
     )
     clipvalues: bool = field(False, valued=True, help="Clip the invalid voxels to the range.")
 

@@ -44,14 +44,14 @@ class SaveH5(Operator):
         help="File; a name that does not end in .h5 is a prefix: the box and .h5 are added.",
     )
     chunk_size: Vec3 | None = field(
-        None, flag="-s", help="Size of the HDF5 chunks; HDF5 chooses it when not given."
+        None, flag="-s", help="Size of the HDF5 chunks; default: HDF5 chooses it."
     )
     compression: Literal["gzip", "lzf", "szip"] = field(
         "gzip", flag="-c", help="Compression of the voxels."
     )
     with_offset: bool = field(True, off="--without-offset", help="Write the dataset voxel_offset.")
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
+        None, flag="-v", help="Size of a voxel in nanometres; default: the chunk's."
     )
     dtype: (
         Literal[
@@ -68,7 +68,7 @@ class SaveH5(Operator):
             "float64",
         ]
         | None
-    ) = field(None, flag="-d", help="Type to convert to; the chunk's when not given.")
+    ) = field(None, flag="-d", help="Type to convert to; default: the chunk's.")
     touch: bool = field(
         True, help="Write an empty file if the chunk is None, to say that there is nothing here."
     )

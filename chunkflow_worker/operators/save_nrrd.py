@@ -38,7 +38,7 @@ class SaveNrrd(Operator):
         None,
         flag="-f",
         help="File; a name that does not end in .nrrd is a prefix: the box and .nrrd are added; "
-        "the box alone when not given.",
+        "default: the box alone.",
     )
 
     @field_validator("file_name")

@@ -42,7 +42,7 @@ class SavePrecomputed(Operator):
     op: Literal["save-precomputed"] = "save-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
-    mip: int | None = field(None, flag="-m", help="Mip level to write; 0 when not given.")
+    mip: int | None = field(None, flag="-m", help="Mip level to write; default: 0.")
     upload_log: bool = field(
         False,
         help="Write the operators' seconds to log/ below the volume; workers always write a "

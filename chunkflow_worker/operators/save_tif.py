@@ -38,10 +38,10 @@ class SaveTif(Operator):
         None,
         flag="-f",
         help="File; a name that does not end in .tif or .tiff is a prefix: the box and .tif are "
-        "added; the box alone when not given.",
+        "added; default: the box alone.",
     )
     dtype: Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64"] | None = field(
-        None, flag="-t", help="Type to convert to; the chunk's when not given."
+        None, flag="-t", help="Type to convert to; default: the chunk's."
     )
     compression: Literal["", "zlib", "lzw", "lzma", "packints", "jpeg"] = field(
         "zlib",

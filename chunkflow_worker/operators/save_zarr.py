@@ -44,28 +44,28 @@ class SaveZarr(Operator):
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(
         None,
-        help="Size of a new image, zyx; the size of the chunk's volume when not given.",
+        help="Size of a new image, zyx; default: the size of the chunk's volume.",
     )
     voxel_offset: Vec3 | None = field(
         None,
-        help="Global position of the first voxel of a new image; without shape that of the chunk's "
-        "volume when not given, else 0 0 0.",
+        help="Global position of the first voxel of a new image; default: that of the chunk's "
+        "volume, or 0 0 0 if shape is given.",
     )
     resolution: tuple[float, float, float] | None = field(
         None,
         flag="-r",
-        help="Size of a voxel at mip 0 in nanometres, which doubles with each mip; the chunk's own "
-        "when not given.",
+        help="Size of a voxel at mip 0 in nanometres, which doubles with each mip; default: the "
+        "chunk's own.",
     )
-    mip: int | None = field(None, flag="-m", ge=0, help="Mip level to write; 0 when not given.")
-    dtype: str | None = field(None, help="Type of a new image; the chunk's when not given.")
+    mip: int | None = field(None, flag="-m", ge=0, help="Mip level to write; default: 0.")
+    dtype: str | None = field(None, help="Type of a new image; default: the chunk's.")
     infer_dtype: bool = field(
         False,
         help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since the type is "
         "the chunk's unless dtype is given.",
     )
     chunk_size: Vec3 | None = field(
-        None, flag="-c", help="Size of the blocks of a new image; 64 64 64 when not given."
+        None, flag="-c", help="Size of the blocks of a new image; default: 64 64 64."
     )
     order: str = field(
         "xyz",

@@ -38,10 +38,10 @@ class Skeletonize(Operator):
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
     voxel_size: tuple[float, float, float] | None = field(
-        None, flag="-v", help="Size of a voxel in nanometres; the chunk's when not given."
+        None, flag="-v", help="Size of a voxel in nanometres; default: the chunk's."
     )
     object_ids: str | None = field(
-        None, help="Objects to take: ids separated by commas; all when not given."
+        None, help="Objects to take: ids separated by commas; default: all."
     )
     scale: float = field(
         1.5, flag="-s", ge=0, help="A path covers what lies within this many times its radius."
@@ -51,7 +51,7 @@ class Skeletonize(Operator):
         1000, flag="-d", ge=0, help="Components of fewer voxels get no skeleton."
     )
     max_paths: int | None = field(
-        None, ge=1, help="Largest number of paths in an object; as many as it needs when not given."
+        None, ge=1, help="Largest number of paths in an object; default: as many as it needs."
     )
     fill_holes: bool = field(
         False, help="Fill the holes in objects first; objects in these holes are lost."

@@ -31,7 +31,7 @@ class SkipAllZero(Operator):
     prefix: str | None = field(
         None,
         flag="-p",
-        help="Start of the file's name, with its folder or address; no file when not given.",
+        help="Start of the file's name, with its folder or address; default: no file.",
     )
     suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
     adjust_size: int | None = field(

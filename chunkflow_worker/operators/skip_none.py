@@ -32,7 +32,7 @@ class SkipNone(Operator):
     prefix: str | None = field(
         None,
         flag="-p",
-        help="Start of the file's name, with its folder or address; no file when not given.",
+        help="Start of the file's name, with its folder or address; default: no file.",
     )
     suffix: str | None = field(None, flag="-s", help="End of the file's name, after the box.")
 

@@ -69,19 +69,19 @@ class ChunkReader(FileReader):
     voxel_offset: Vec3 | None = field(
         None,
         flag="-v",
-        help="Global position of the file's first voxel; the file's when not given, else 0 0 0.",
+        help="Global position of the file's first voxel; default: the file's, else 0 0 0.",
     )
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-s",
-        help="Size of a voxel in nanometres; the file's when not given, else 1 1 1.",
+        help="Size of a voxel in nanometres; default: the file's, else 1 1 1.",
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; the file's when not given, else image."
+        None, flag="-l", help="What the values mean; default: the file's, else image."
     )
     dtype: (
         Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
-    ) = field(None, flag="-d", help="Type to convert to; the file's when not given.")
+    ) = field(None, flag="-d", help="Type to convert to; default: the file's.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("voxel_size")(above_zero)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import boto3
@@ -17,6 +19,7 @@ from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.errors import ConfigError, PermanentError, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import find_operator
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume
 from tests.support.paths import ROOT
@@ -179,14 +182,13 @@ def test_metrics_of_a_local_run_reach_cloudwatch(
         "TasksSkipped",
     }
 
-    place = {"job": "local", "compute_device": "none"}
-
     def total(name: str, **dimensions: str) -> float:
         now = datetime.now(UTC)
+        named = {"job": "local", "compute_device": "none"} | dimensions
         answer = client.get_metric_statistics(
             Namespace=unique_name, MetricName=name, Statistics=["Sum"], Period=3600,
             StartTime=now - timedelta(hours=2), EndTime=now + timedelta(hours=2),
-            Dimensions=[{"Name": k, "Value": v} for k, v in (place | dimensions).items()],
+            Dimensions=[{"Name": key, "Value": value} for key, value in named.items()],
         )  # fmt: skip
         return sum(point["Sum"] for point in answer["Datapoints"])
 
@@ -331,6 +333,17 @@ def test_help_groups_the_operators() -> None:
         assert group in text
     for name in operator_names():
         assert name in text
+
+
+def test_help_shows_a_whole_chain() -> None:
+    text = run("--help").output
+    assert indent(cleandoc(find_operator("inference").example), "    ") in text
+
+
+def test_help_of_an_operator_says_how_it_differs_from_chunkflow() -> None:
+    text = " ".join(run("load-precomputed", "--help").output.split())
+    assert "Coming from chunkflow 1.2.0: Missing blocks are an error, not zeros." in text
+    assert "Coming from" not in run("threshold", "--help").output
 
 
 def test_pipelines_that_are_shipped_are_valid() -> None:

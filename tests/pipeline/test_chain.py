@@ -169,6 +169,28 @@ def test_dump_is_read_back_as_the_same_chain() -> None:
     assert again.tasks == chain.tasks
 
 
+def test_a_chain_of_operators_is_the_same_as_of_its_data() -> None:
+    tasks = {"op": "generate-tasks", "chunk_size": [4, 4, 4], "grid_size": [1, 1, 2]}
+    parsed = Pipeline.parse({"tasks": tasks, "operators": [CREATE, THRESHOLD]})
+    made = Pipeline.of(parsed.operators, parsed.tasks, "here")
+    assert made == Pipeline.parse(made.dump())
+    assert made.operators == parsed.operators
+    assert made.tasks == parsed.tasks
+
+
+def test_a_chain_of_operators_is_checked_as_its_data() -> None:
+    parsed = Pipeline.parse({"tasks": {"op": "generate-tasks"}, "operators": [CREATE]})
+    tasks, create = parsed.tasks, parsed.operators[0]
+    reads_nothing = find_operator("threshold").model_validate({"input_chunk_name": "image"})
+    assert tasks is not None
+    for operators, problem in (
+        ([tasks, create], r"here: operators.0: 'generate-tasks' makes tasks"),
+        ([create, reads_nothing], r"here: operators.1 \(threshold\): reads 'image'"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            Pipeline.of(operators, None, "here")
+
+
 def test_digest_ignores_where_tasks_come_from_but_not_options() -> None:
     one = Pipeline.parse({"operators": [CREATE, THRESHOLD]})
     tasks = {"op": "generate-tasks", "chunk_size": [4, 4, 4]}

@@ -1,0 +1,111 @@
+"""A format of three numbers stands for those that are read by a library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from chunkflow_worker.config.options import click_options, with_flag
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk, Window
+from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.pipeline.task import Task
+
+
+class LoadSize(ChunkReader):
+    """Reads ones; the file holds the size as text."""
+
+    format: ClassVar[str] = "SIZE"
+    endings: ClassVar[tuple[str, ...]] = (".size", ".sz")
+    op: Literal["load-size"] = "load-size"
+    voxel_size: tuple[float, float, float] | None = with_flag(ChunkReader, "voxel_size", "-x")
+
+    def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:
+        @contextmanager
+        def open_file(path: Path) -> Iterator[StoredChunk]:
+            text, *place = path.read_text().split("@")
+            size = tuple(map(int, text.split()))
+
+            def read(window: Window) -> Any:
+                return np.ones(size, np.uint8)[window]
+
+            if not place:
+                yield StoredChunk(size, read)
+            else:
+                offset = Vec3(*map(int, place[0].split()))
+                yield StoredChunk(size, read, offset, (40.0, 4.0, 4.0), "segmentation")
+
+        return open_file
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Task]:
+    def read(text: str, box: str = "", name: str = "a.size", **options: Any) -> Task:
+        (tmp_path / name).write_text(text)
+        operator = LoadSize(file_name=str(tmp_path / options.pop("file", name)), **options)
+        task = Task(BoundingBox.parse(box) if box else None)
+        with operator.open(Run(needed_box=lambda box, bounds: box.grow((0, 1, 1)))) as step:
+            step(task)
+        return task
+
+    return read
+
+
+def test_a_file_that_says_nothing_lies_at_the_origin(read: Callable[..., Task]) -> None:
+    task = read("2 3 4")
+    chunk = task.chunk("chunk")
+    assert str(chunk.bbox) == "0-2_0-3_0-4" == str(chunk.bounds)
+    assert (chunk.voxel_size, chunk.layer_type) == ((1.0, 1.0, 1.0), "image")
+    assert task.bytes_read == 24
+
+
+def test_what_the_file_says_counts_unless_options_say_it(read: Callable[..., Task]) -> None:
+    chunk = read("2 3 4 @ 8 8 8").chunk("chunk")
+    assert str(chunk.bbox) == "8-10_8-11_8-12"
+    assert (chunk.voxel_size, chunk.layer_type) == ((40.0, 4.0, 4.0), "segmentation")
+    options = {"voxel_offset": (1, 0, 0), "voxel_size": (9, 9, 9), "layer_type": "image"}
+    chunk = read("2 3 4 @ 8 8 8", **options, dtype="float32", output_chunk_name="x").chunk("x")
+    assert str(chunk.bbox) == "1-3_0-3_0-4"
+    assert (chunk.voxel_size, chunk.layer_type) == ((9.0, 9.0, 9.0), "image")
+    assert (chunk.dtype, chunk.array.max()) == (np.float32, np.float32(1 / 255))
+
+
+def test_the_box_is_read_with_what_later_operators_need(read: Callable[..., Task]) -> None:
+    assert str(read("2 9 9", "0-2_4-6_0-2").chunk("chunk").bbox) == "0-2_3-7_0-3"
+    with pytest.raises(
+        BoxOutsideVolume, match=r"box 0-2_9-12_0-2 lies outside .*a\.size, which is"
+    ):
+        read("2 9 9", "0-2_9-12_0-2")
+
+
+def test_a_prefix_is_completed_by_the_box(read: Callable[..., Task]) -> None:
+    box = "0-2_0-3_0-4"
+    assert read("2 3 4", box, name=f"p_{box}.size", file="p_").chunk("chunk").channels == 1
+    with pytest.raises(ConfigError, match=r"p_.* there is no box\n +end it with \.size"):
+        read("2 3 4", name="b.size", file="p_")
+
+
+def test_a_file_of_another_kind_is_missing_data(read: Callable[..., Task]) -> None:
+    with pytest.raises(DataMissing, match=r"a\.size cannot be read as SIZE: invalid literal"):
+        read("two")
+
+
+@pytest.mark.parametrize("options", [{"file_name": "s3://a"}, {"voxel_size": (0, 1, 1)}])
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        LoadSize(**{"file_name": "a.size"} | options)
+
+
+def test_an_option_can_have_another_flag() -> None:
+    flags = {option.name: option.opts for option in click_options(LoadSize)}
+    assert flags["voxel_size"] == ["-x", "--voxel-size"]
+    assert flags["voxel_offset"] == ["-v", "--voxel-offset"]
+    described = ChunkReader.model_fields["voxel_size"].description
+    assert LoadSize.model_fields["voxel_size"].description == described
