@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,12 +18,18 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.local_aws import local_aws
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.machine.signals import STOP_SIGNALS
 from chunkflow_worker.pipeline.operator import Operator, Run
 from chunkflow_worker.pipeline.task import Task
 from tests.support.queues import make_queue
 
 # Before torch is imported: threads of several test processes would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Processes that tests start must not inherit that this one ignores a signal, as nohup makes it.
+for number in STOP_SIGNALS:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")

@@ -114,6 +114,8 @@ def cut(triangles: Triangles, origin: Vector, cell: Vector) -> Triangles:
     origin: a corner of the grid. cell: the size of its cells.
     """
     for axis in range(3):
+        if not len(triangles):
+            break  # all of them had no area
         positions = (triangles[..., axis] - origin[axis]) / cell[axis]
         low, high = int(np.floor(positions.min())), int(np.ceil(positions.max()))
         for n in range(low + 1, high):

@@ -13,16 +13,16 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.cli.worker import cli, main
 from chunkflow_worker.config.settings import Settings, settings_table
 from chunkflow_worker.errors import ConfigError
+from tests.support.run_command import Finished, run_command
 
 MAIN = "from chunkflow_worker.cli.worker import main; main()"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", MAIN, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def run(*arguments: str) -> Finished:
+    return run_command(main, *arguments)
 
 
 def pipeline(path: Path, *operators: dict) -> str:
@@ -44,7 +44,7 @@ def test_check_prints_what_a_chain_will_do(tmp_path: Path) -> None:
         {"op": "save-precomputed", "volume_path": "s3://lab/mask"},
     )
     done = run("check", file)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     assert "4 operators" in done.stdout
     assert "reads [4, 16, 16] voxels before the box and [4, 16, 16] after it" in done.stdout
     assert "ledger s3://lab/mask/log" in done.stdout
@@ -56,7 +56,7 @@ def test_check_tells_all_faults_at_once_with_exit_status_2(tmp_path: Path) -> No
         tmp_path / "p.yaml", {"op": "create-chunk", "sise": [1, 1, 1]}, {"op": "thresold"}
     )
     done = run("check", file)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "2 faults" in done.stderr
     assert "did you mean 'size'" in done.stderr
     assert "did you mean 'threshold'" in done.stderr
@@ -67,9 +67,9 @@ def test_check_can_open_the_volumes(tmp_path: Path) -> None:
     file = pipeline(
         tmp_path / "p.yaml", {"op": "load-precomputed", "volume_path": f"file://{tmp_path}/none"}
     )
-    assert run("check", file).returncode == 0
+    assert run("check", file).status == 0
     done = run("check", "--open", file)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "no precomputed volume here" in done.stderr
 
 
@@ -169,7 +169,8 @@ def test_help_tells_each_command_in_a_line_of_80_columns() -> None:
 
 
 def test_run_without_a_pipeline_says_what_is_missing() -> None:
-    done = run("run", "--queue", "q")
+    command = [sys.executable, "-c", MAIN, "run", "--queue", "q"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "CHUNKFLOW_PIPELINE: is not set" in done.stderr
     assert "by --pipeline" in done.stderr

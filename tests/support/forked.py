@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from chunkflow_worker.machine.signals import STOP_SIGNALS
-
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
         "cloudvolume",
+        "torch",
         "celery.bin.celery",
         "celery.apps.worker",
         "celery.concurrency.thread",
@@ -86,11 +85,6 @@ def _work(environment: Mapping[str, str], log: Path) -> None:
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
     sys.argv = ["celery", "--quiet", "--app", "chunkflow_worker", "worker"]
-    # The tests may run in the background, and ignore some signals then.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
     from celery.bin.celery import main
 
     sys.exit(main())

@@ -29,17 +29,7 @@ from tests.support.paths import PLUGIN_PACKAGE
 from tests.support.run_command import run_command
 
 BLOCK = Vec3(16, 64, 64)
-
-
-# The tests may run in the background, and ignore some signals then. Workers must not inherit that.
-_RUN = """
-import signal
-from chunkflow_worker.cli.worker import main
-from chunkflow_worker.machine.signals import STOP_SIGNALS
-for number in STOP_SIGNALS:
-    signal.signal(number, signal.SIG_DFL)
-main()
-"""
+_WORKER = "from chunkflow_worker.cli.worker import main; main()"
 
 
 class Service:
@@ -122,7 +112,7 @@ class Service:
 
         It starts slowly: for tests of the command, of its exit status, or of what it starts.
         """
-        words = command or (sys.executable, "-c", _RUN, "run")
+        words = command or (sys.executable, "-c", _WORKER, "run")
         with self._next_log().open("wb") as log:
             environment = self._worker_environment(settings)
             process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
