@@ -104,7 +104,8 @@ def test_an_index_that_is_not_there_is_told(file: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "5")
     with pytest.raises(
         ConfigError,
-        match=r"DISBATCH_REPEAT_INDEX: is 5, after the last\n.* has 5 tasks, 1 for each index: 0 to 4",
+        match=r"DISBATCH_REPEAT_INDEX: is 5, after the last\n"
+        r".* has 5 tasks, 1 for each index: 0 to 4",
     ):
         boxes(file)
     with pytest.raises(ValidationError, match="give one of them"):

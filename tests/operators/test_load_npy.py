@@ -86,7 +86,9 @@ def test_channels_orders_and_big_endian_numbers(run_step, tmp_path, shape, order
 
 
 def test_points_are_read_and_moved(run_step, tmp_path) -> None:
-    """Named defect of the peer: load-npy was defined twice, and the one that read points could not be reached."""
+    """Named defect of the peer: load-npy was defined twice, and the one that read points could not
+    be reached.
+    """
     points = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
     np.save(tmp_path / "a.npy", points)
     load = LoadNpy(

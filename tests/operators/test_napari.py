@@ -1,6 +1,7 @@
 """napari: the layers that it is told to make.
 
-napari is heavy and needs a screen, so a double stands for it here, with the part of its interface that the operator uses:
+napari is heavy and needs a screen, so a double stands for it here, with the part of its interface
+that the operator uses:
 the methods take what those of napari 0.6 take, and refuse everything else.
 """
 
@@ -177,7 +178,8 @@ def test_without_a_screen_it_says_so_before_anything_runs(windows, monkeypatch) 
     with (
         pytest.raises(
             ConfigError,
-            match=r"napari: viewer: screen: there is none to open a window on.*\n +show .* in a browser",
+            match=r"napari: viewer: screen: there is none to open a window on.*\n"
+            r" +show .* in a browser",
         ),
         chain.open(),
     ):

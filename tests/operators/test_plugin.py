@@ -109,7 +109,10 @@ def execute(image, other, nothing):
 
 @pytest.mark.parametrize("brackets", ["(%s,)", "[%s]"])
 def test_several_results_of_any_kind(run_step, plugin, brackets: str) -> None:
-    results = "image.array + other.array, Chunk(image.array[:1], Vec3(7, 8, 9)), Points(image.array[0, :, :3]), {'a': 1}"
+    results = (
+        "image.array + other.array, Chunk(image.array[:1], Vec3(7, 8, 9)), "
+        "Points(image.array[0, :, :3]), {'a': 1}"
+    )
     code = CHUNK.replace("RETURNED", brackets % results)
     task = run_step(
         plugin(code, "image, chunk ,None", "sum, part,points , facts"), image=chunk(), chunk=chunk()
@@ -228,7 +231,10 @@ def test_an_error_names_file_line_operator_and_box(tmp_path: Path) -> None:
 def test_what_a_plugin_raises_on_purpose_keeps_its_kind(
     run_step, plugin, raised: str, kind: type
 ) -> None:
-    code = f"from chunkflow_worker import errors\nfrom chunkflow_worker.pipeline.task import SkipTask\ndef execute(c):\n    raise {raised}"
+    code = (
+        "from chunkflow_worker import errors\nfrom chunkflow_worker.pipeline.task import SkipTask\n"
+        f"def execute(c):\n    raise {raised}"
+    )
     with pytest.raises(kind, match=r"^(gone|m|dull)$"):
         run_step(plugin(code), chunk=chunk())
 
@@ -250,7 +256,8 @@ def test_an_input_that_nobody_made_is_named(run_step, plugin) -> None:
 def test_a_plugin_without_names_is_called_and_leaves_nothing(
     run_step, plugin, tmp_path: Path
 ) -> None:
-    code = f"def execute(args):\n    with open({str(tmp_path / 'note')!r}, 'a') as file:\n        file.write(args)"
+    note = str(tmp_path / "note")
+    code = f"def execute(args):\n    with open({note!r}, 'a') as file:\n        file.write(args)"
     operator = plugin(code, None, None, args="once")
     assert (operator.reads(), operator.writes()) == ((), ())
     assert run_step(operator).values == {}
@@ -331,7 +338,8 @@ import numpy as np
 def execute(c, radius):
     a, r = np.pad(c.array.astype(float), radius, mode="edge"), radius
     z, y, x = c.array.shape
-    return sum(a[i:i+z, j:j+y, k:k+x] for i in range(2*r+1) for j in range(2*r+1) for k in range(2*r+1)) / (2*r+1)**3
+    n = range(2*r+1)
+    return sum(a[i:i+z, j:j+y, k:k+x] for i in n for j in n for k in n) / (2*r+1)**3
 """
 
 

@@ -1,4 +1,4 @@
-"""Every format returns what was written: values, type, place, voxel size and layer type; or it says that it can't."""
+"""Every format returns values, type, place, voxel size and layer type, or says that it cannot."""
 
 from __future__ import annotations
 

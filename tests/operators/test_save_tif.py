@@ -179,7 +179,8 @@ def test_a_file_over_four_gigabytes_is_a_bigtiff(run_step, tmp_path, monkeypatch
     [
         (
             {"compression": "delta"},
-            "'delta' is not one of its values\n.*legal: '', 'zlib', 'lzw', 'lzma', 'packints' or 'jpeg'",
+            "'delta' is not one of its values\n"
+            ".*legal: '', 'zlib', 'lzw', 'lzma', 'packints' or 'jpeg'",
         ),
         (
             {"compression": "jpeg", "dtype": "uint16"},

@@ -186,9 +186,11 @@ bounds = BoundingBox.parse("0-32_0-8_0-8")
 n = int(sys.argv[3])
 box = BoundingBox(Vec3(8 * n, 0, 0), Vec3(8 * n + 8, 8, 8))
 for mip in (n % 2, (n + 1) % 2):
-    with SaveZarr(store=sys.argv[1], driver=sys.argv[2], mip=mip, chunk_size=(8, 8, 8)).open(Run(lambda b, _: b)) as step:
+    operator = SaveZarr(store=sys.argv[1], driver=sys.argv[2], mip=mip, chunk_size=(8, 8, 8))
+    with operator.open(Run(lambda b, _: b)) as step:
         size = (40.0 * (mip + 1), 8.0, 8.0)
-        step(Task(box, {"chunk": Chunk(np.full(box.size, n + 1, np.uint8), box.start, size, bounds=bounds)}))
+        array = np.full(box.size, n + 1, np.uint8)
+        step(Task(box, {"chunk": Chunk(array, box.start, size, bounds=bounds)}))
 """
     arguments = [sys.executable, "-c", code, f"{tmp_path}/a", driver]
     workers = [subprocess.Popen([*arguments, str(n)]) for n in range(4)]

@@ -27,7 +27,9 @@ def skips(run_step: Callable[..., Task], path: str, box: BoundingBox) -> bool:
 
 
 def test_an_empty_volume_skips_nothing(run_step: Callable[..., Task], volume: MakeVolume) -> None:
-    """Named defect of the peer: an empty volume counted as complete, so that a resumed job did nothing and reported success."""
+    """Named defect of the peer: an empty volume counted as complete, so that a resumed job did
+    nothing and reported success.
+    """
     assert not skips(run_step, volume("v", BOUNDS, dtype="uint8").path, BOUNDS)
 
 

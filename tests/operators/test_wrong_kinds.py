@@ -1,4 +1,4 @@
-"""What operators say of values of the wrong kind: the operator, the box, the value, what it is and what is taken."""
+"""Errors for values of the wrong kind name operator, box and value, and what is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing real voxels: what we write, the format's own library reads; what that writes, we read."""
+"""Real voxels: the library of a format reads what we write, and we read what it writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from PIL import Image
 
 BOX, AT = "create-bbox -s 60 61 62 -z 16 32 48", np.s_[60:76, 61:93, 62:110]
 NEW = "--shape 16 32 48 --voxel-offset 60 61 62 -c 8 16 16"
-INFO = "create-info -v file://a -z 16 32 48 -o 60 61 62 -s 10 10 10 -b 8 16 16 -t segmentation -d uint32"
+INFO = (
+    "create-info -v file://a -z 16 32 48 -o 60 61 62 -s 10 10 10 -b 8 16 16 "
+    "-t segmentation -d uint32"
+)
 
 
 def stored(name: str) -> np.ndarray:
@@ -198,7 +201,8 @@ def test_what_zarr_writes_we_read(chunkflow, raw, version: int) -> None:
 def test_ids_from_a_json_file_of_each_box(chunkflow, bodies) -> None:
     """The largest neuron of each box is kept, by a plugin that is told which by JSON."""
     Path("keep.py").write_text(
-        "import numpy as np\n\n\ndef execute(chunk, told):\n    return np.where(chunk.array == told['id'], chunk.array, 0)\n"
+        "import numpy as np\n\n\ndef execute(chunk, told):\n"
+        "    return np.where(chunk.array == told['id'], chunk.array, 0)\n"
     )
     expected = {}
     for x in (60, 84):

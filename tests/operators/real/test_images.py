@@ -81,7 +81,8 @@ def test_gaussian_filter_in_two_boxes(chunkflow, raw) -> None:
 @pytest.mark.shows("plugin")
 def test_plugin_in_two_boxes(chunkflow, raw) -> None:
     Path("brightest.py").write_text(
-        "from scipy.ndimage import maximum_filter\n\n\ndef execute(chunk, size):\n    return maximum_filter(chunk.array, size)\n"
+        "from scipy.ndimage import maximum_filter\n\n\ndef execute(chunk, size):\n"
+        "    return maximum_filter(chunk.array, size)\n"
     )
     chunkflow(
         BOXES,
@@ -129,7 +130,8 @@ def test_downsample(chunkflow, raw, pieces) -> None:
 @pytest.mark.shows("create-info", "save-precomputed", "downsample-upload")
 def test_a_pyramid(chunkflow, raw) -> None:
     chunkflow(
-        "create-info -v file://em -z 32 64 64 -o 60 60 60 -s 10 10 10 -b 8 8 8 -t image -d uint8 -m 2"
+        "create-info -v file://em -z 32 64 64 -o 60 60 60 -s 10 10 10 -b 8 8 8 "
+        "-t image -d uint8 -m 2"
     )
     chunkflow(
         BOXES,
@@ -233,7 +235,7 @@ def test_quantize(chunkflow, raw) -> None:
 
 @pytest.mark.shows("inference")
 def test_inference_finds_the_cleft(chunkflow, pinky) -> None:
-    """A voxel of one patch has the net's value there; where two overlap, it lies between their values."""
+    """A voxel of one patch has the net's value; where two overlap, it lies between their values."""
     model, weights = pinky.file.with_name("cleft_net.py"), pinky.file.with_name("cleft_weights.pt")
     net = f"-f pytorch -m {model} -w {weights} --precision float32"
     patches = "-s 6 64 64 -v 0 32 0 --output-crop-margin 0 0 0 -c 1"

@@ -18,7 +18,10 @@ from skimage.metrics import adapted_rand_error, variation_of_information
 
 BOX, AT = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
 # A volume of its own, whose neurons end at its border, in two boxes.
-VOLUME = "create-info -v file://seg -z 48 64 64 -o 60 60 60 -s 10 10 10 -b 16 16 16 -t segmentation -d uint32"
+VOLUME = (
+    "create-info -v file://seg -z 48 64 64 -o 60 60 60 -s 10 10 10 -b 16 16 16 "
+    "-t segmentation -d uint32"
+)
 CUT, TWO_BOXES = np.s_[60:108, 60:124, 60:124], "generate-tasks -v file://seg -c 48 64 32"
 
 
@@ -76,7 +79,7 @@ def test_evaluate_segmentation(chunkflow, pieces, bodies, caplog) -> None:
     error, *two = adapted_rand_error(bodies.array[AT], pieces.array[AT])
     recall, precision = sorted(
         two
-    )  # of too many pieces; scikit-image (its issue 6485) gives them in the other order than it says
+    )  # of too many pieces; scikit-image gives them in the other order (its issue 6485)
     split, merge = variation_of_information(bodies.array[AT], pieces.array[AT])
     assert split > merge, "it has too many pieces"
     expected = {
@@ -220,7 +223,7 @@ def test_points(chunkflow, bodies) -> None:
 
 @pytest.mark.shows("load-synapses", "save-synapses", "skip-none")
 def test_contacts_of_neurons_as_synapses(chunkflow, bodies) -> None:
-    """Where neuron meets neuron along x: pre on this side, post on the other. The third box has none."""
+    """Where two neurons meet along x: pre here, post on the other side. The third box has none."""
     ids = bodies.array[AT]
     pre = np.argwhere(ids[..., 1:] != ids[..., :-1])[::97] + AT[0].start
     pre = pre[np.random.default_rng(0).permutation(len(pre))]
