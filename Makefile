@@ -20,13 +20,22 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(shell git rev-parse HEAD)
 
-.PHONY: demo test lint format docs bench chaos audit lock images image-gpu e2e-docker clean
+# Tests start many processes, which would compile all modules again without their cache.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-all lint format docs bench chaos audit lock images image-gpu e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
 
+# All tests but those of whole runs that take long.
 test: .venv/dev.installed
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+# All tests.
+test-all: .venv/dev.installed
+	$(PYTEST)
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check

@@ -5,15 +5,15 @@ its files there:
 
 job/          What do producer and worker agree on?
 image/        What do operators work on?
-storage/      Where do voxels and small files lie?
+storage/      Where do voxels and small objects lie, and how are they read and written?
 pipeline/     How does a chain of operators run on a task?
-operators/    What can be done to a task? One file for each operator.
+operators/    What can be done to a task?
 inference/    How does a ConvNet run on a chunk that is larger than its patch?
-view/         How do people look at the values of a task?
-report/       What do logs, metrics and people learn about tasks?
-service/      How does a worker process take messages and settle them?
+view/         How can people look at the values of a task?
+report/       What do people and monitors learn about tasks?
+service/      How does a worker process take messages, run their tasks, and settle them?
 machine/      What is this machine, and when does it go away?
-config/       What did the user ask for?
+config/       What does the user want?
 cli/          Which commands are there, and what do they print?
 api.py        what authors of operators and models import
 celery.py     what `celery -A chunkflow_worker worker` loads

@@ -45,7 +45,7 @@ PICTURE = re.compile(r'<img [^>]*src="architecture\.svg"[^>]*>')
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the operators, by group, in front of the reference."""
+    """Put the operators in front of the reference, and the rooms after the architecture."""
     groups: list[Any] = [
         {group: [f"operators/{name}.md" for name in names]}
         for group, names in grouped_operators().items()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+_DOCUMENTED = (ast.ClassDef, ast.FunctionDef)
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,18 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _module(path: Path, folder: Path) -> Module:
-    code = path.read_text()
-    name = path.relative_to(folder).as_posix()
-    return Module(name, first_sentence(docstring(path)), code.count("\n"))
+    lines = path.read_text().count("\n")
+    return Module(path.relative_to(folder).as_posix(), first_sentence(_description(path)), lines)
+
+
+def _description(path: Path) -> str:
+    """A file's docstring, or that of its first class or function where it is only a name."""
+    text = docstring(path)
+    if not re.fullmatch(r"\S+|``[^`]+``", text):
+        return text
+    parts = [part for part in ast.parse(path.read_text()).body if isinstance(part, _DOCUMENTED)]
+    inside = [ast.get_docstring(part) for part in parts if not part.name.startswith("_")]
+    return next(filter(None, inside), text)
 
 
 def _floors(house: str, layers: list[str]) -> tuple[tuple[Room, ...], ...]:

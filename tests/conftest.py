@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import os
 import shutil
-import subprocess
-import threading
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,10 @@ from chunkflow_worker.pipeline.operator import Operator, Run
 from chunkflow_worker.pipeline.task import Task
 from tests.support.queues import make_queue
 
-hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+# Before torch is imported: threads of several test processes would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")
 
 
@@ -74,91 +76,21 @@ def run_step() -> Callable[..., Task]:
 
 @pytest.fixture
 def sharded_volume(tmp_path: Path) -> Callable[..., str]:
-    """Make a volume in shards below the test's folder, by tensorstore: `sharded_volume(name, array zyx, offset, boxes)`.
+    """Write a volume in shards: `sharded_volume(name, array zyx, offset, boxes)`; its path."""
 
-    Of voxels of 40 8 8 nm in blocks of 8 16 16, with gzip in them and in the shards' index; only the blocks in `boxes` are
-    stored, all when not given. Returns its path.
-    """
+    def make(name: str, *content: Any) -> str:
+        from tests.support.sharded import write_sharded
 
-    def make(
-        name: str, array: Any, offset: tuple[int, int, int], boxes: list[BoundingBox] | None = None
-    ) -> str:
-        import tensorstore
-
-        bits = {
-            "preshift_bits": 1,
-            "minishard_bits": 1,
-            "shard_bits": 2,
-            "hash": "murmurhash3_x86_128",
-        }
-        packed = {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
-        scale = {
-            "size": array.shape[::-1],
-            "voxel_offset": offset[::-1],
-            "resolution": [8, 8, 40],
-            "encoding": "raw",
-            "chunk_size": [16, 16, 8],
-            "sharding": {"@type": "neuroglancer_uint64_sharded_v1", **bits, **packed},
-        }
-        spec = {
-            "driver": "neuroglancer_precomputed",
-            "kvstore": {"driver": "file", "path": f"{tmp_path}/{name}/"},
-            "multiscale_metadata": {
-                "data_type": str(array.dtype),
-                "num_channels": 1,
-                "type": "image",
-            },
-            "scale_metadata": scale,
-        }
-        store = tensorstore.open(spec, create=True).result()[..., 0]
-        bounds = BoundingBox.sized(offset, array.shape)
-        for box in [bounds] if boxes is None else boxes:
-            window, part = box.slices((0, 0, 0))[::-1], array[box.slices(bounds.start)]
-            store[window].write(part.transpose()).result()
-        return f"file://{tmp_path}/{name}"
+        return write_sharded(tmp_path / name, *content)
 
     return make
 
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Callable[[Any, int, int], Any]:
-    """What headless Chromium draws of a viewer of Neuroglancer: `drawn(viewer, width, height)`, of shape (height, width, 3)."""
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no chromium on PATH; .ci/run installs it")
+    """What a browser draws of a Neuroglancer viewer: `drawn(viewer, width, height)`."""
+    from tests.support.browser import BROWSER, draw
 
-    def draw(viewer: Any, width: int, height: int) -> Any:
-        import numpy as np
-        from PIL import Image
-
-        with viewer.config_state.txn() as page:
-            page.show_ui_controls = page.show_panel_borders = False
-            page.viewer_size = [width, height]
-        quiet = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
-        drawing = "--headless --no-sandbox --enable-unsafe-swiftshader --use-gl=angle --use-angle=swiftshader"
-        nothing_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-        command = [
-            "chromium",
-            *quiet.split(),
-            *drawing.split(),
-            nothing_else,
-            f"--user-data-dir={tmp_path}/chromium",
-        ]
-        answers: list[Any] = []
-        answered = threading.Event()
-        viewer.async_screenshot(lambda answer: (answers.append(answer), answered.set()))
-        log = tmp_path / "chromium.log"
-        with (
-            log.open("wb") as out,
-            subprocess.Popen(
-                [*command, viewer.get_viewer_url()], stdout=out, stderr=out
-            ) as browser,
-        ):
-            try:
-                assert answered.wait(120), log.read_text()[-3000:]
-            finally:
-                browser.terminate()
-        picture = np.asarray(Image.open(io.BytesIO(answers[0].screenshot.image)).convert("RGB"))
-        assert picture.shape == (height, width, 3)
-        return picture.astype(int)
-
-    return draw
+    if shutil.which(BROWSER) is None:
+        pytest.skip(f"there is no {BROWSER} on PATH; .ci/run installs it")
+    return partial(draw, folder=tmp_path)

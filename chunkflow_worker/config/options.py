@@ -50,7 +50,7 @@ def field(
 
 
 def with_flag(model: type[Options], name: str, flag: str) -> Any:
-    """Declare the option `name` of `model` again, with another short flag; it must have no limits."""
+    """Declare an option of `model` again, with another short flag. It must have no limits."""
     option = model.model_fields[name]
     return field(option.default, flag=flag, help=option.description or "")
 

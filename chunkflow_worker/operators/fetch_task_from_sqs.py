@@ -36,13 +36,14 @@ _POLL_SECONDS = 5
 class FetchTaskFromSqs(TaskSource):
     """Take tasks from an SQS queue, one by one, for the operators that follow.
 
-    A worker does the same with more care.
+    A worker does the same, and also waits out outages and limits time and memory.
 
-    Takes what `chunkflow-producer enqueue` sends, and boxes as plain text, z0-z1_y0-y1_x0-x1. A message is kept hidden while its
-    task runs and deleted when that is done or skipped. When it fails, the run ends, and the message is visible again at once; the
-    queue counts its receives and moves it to the dead letters when they are used up. When the run is stopped, by Ctrl-C or
-    SIGTERM, its tasks are given back after the operator that is running, and that costs them no receive. The region is that of
-    AWS_REGION.
+    Takes the messages of `chunkflow-producer enqueue`, and boxes as plain text,
+    z0-z1_y0-y1_x0-x1. A message stays hidden while its task runs, and is deleted when the task is
+    done or skipped. When a task fails, the run ends and its message becomes visible at once; the
+    queue counts the receives and moves the message to the dead-letter queue when all are used up.
+    When the run is stopped, by Ctrl-C or SIGTERM, its tasks are given back after the operator that
+    is running, and this costs them no receive. AWS_REGION sets the region.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -60,15 +61,15 @@ class FetchTaskFromSqs(TaskSource):
         flag="-v",
         ge=MIN_LEASE_SECONDS,
         le=MAX_VISIBILITY_SECONDS,
-        help="Seconds that a message stays hidden when this process dies, extended while its task runs; "
-        "the queue's own when not given, but from 3 to 120.",
+        help="Seconds after which the task of a process that died is visible to others (default: "
+        "the visibility timeout of the queue, but 3 to 120).",
     )
-    num: int = field(-1, flag="-n", ge=-1, help="Tasks to take at most; -1 for all.")
+    num: int = field(-1, flag="-n", ge=-1, help="Maximum number of tasks to take; -1 for all.")
     retry_times: int = field(
         30,
         flag="-r",
         ge=0,
-        help=f"How often to ask again, {_POLL_SECONDS} s each time, before an empty queue ends the run.",
+        help=f"Number of retries, each of {_POLL_SECONDS} s, before an empty queue ends the run.",
     )
 
     def tasks(self) -> Iterator[Task]:

@@ -56,8 +56,8 @@ class Inference(Operator):
     """
     differs: ClassVar[str] = (
         "Nets run in evaluation mode, in batches, and on a GPU if there is one. --augment undoes "
-        "its flips correctly. Outputs may have any value. An output patch that is smaller than "
-        "the input patch works with --mask-output-chunk."
+        "its flips correctly. Outputs may have any value. An output patch that is smaller than the "
+        "input patch works with --mask-output-chunk."
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     op: Literal["inference"] = "inference"

@@ -11,7 +11,7 @@ compile() { # output, then options
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "${@:2}" -o "$1"
 }
 
-beside() { # options that keep the pins of these files, and leave their packages out
+without() { # options that keep the pins of these files, and leave their packages out
     sed -n 's/^\([^ =]*\)==.*/--no-emit-package \1/p' "$@"
     printf -- '-c %s\n' "$@"
 }
@@ -22,7 +22,7 @@ pytorch_cpu=${PYTORCH_CPU:---index https://download.pytorch.org/whl/cpu} # on Py
 
 compile build.txt build.in "$@"
 compile core.txt $project "$@"
-compile local-aws.txt $project --extra local $(beside core.txt) "$@"
-compile worker.txt $project "${worker[@]}" $(beside core.txt) "$@"
-compile torch-gpu.txt torch-gpu.in $(beside core.txt worker.txt) "$@"
-compile torch-cpu.txt torch-cpu.in $(beside core.txt worker.txt) $pytorch_cpu "$@"
+compile local-aws.txt $project --extra local $(without core.txt) "$@"
+compile worker.txt $project "${worker[@]}" $(without core.txt) "$@"
+compile torch-gpu.txt torch-gpu.in $(without core.txt worker.txt) "$@"
+compile torch-cpu.txt torch-cpu.in $(without core.txt worker.txt) $pytorch_cpu "$@"

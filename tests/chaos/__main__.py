@@ -1,4 +1,4 @@
-"""The script behind `make chaos`: runs scenarios and puts what they found into docs/reliability.md."""
+"""The script of `make chaos`: runs scenarios and writes their figures to docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.chaos.report import Report, joined, put
 
 Scenario = Callable[[Path, dict[str, str], int], Report]
 
-# Each with the number of seeds that it is run with; a new scenario is one line here, and its marks in the page.
+# Each with its usual number of seeds. A new scenario is one line here, and its marks in the page.
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "kills": (kills.scenario, 10),
     "poison": (poison.scenario, 1),
@@ -30,7 +30,7 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
 
 def main() -> int:
     options = _options()
-    broken = []
+    failed = []
     with local_aws() as aws:
         os.environ.update(aws)
         for name in options.scenarios or SCENARIOS:
@@ -40,25 +40,25 @@ def main() -> int:
             print(f"\n{report.table()}\n", flush=True)
             if not options.no_docs:
                 put(report)
-            if not report.holds:
-                broken.append(name)
-    print(f"promises were broken in: {', '.join(broken)}" if broken else "all promises were kept")
-    return 1 if broken else 0
+            if report.broken:
+                failed.append(name)
+    print(f"promises were broken in: {', '.join(failed)}" if failed else "all promises were kept")
+    return 1 if failed else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument(
-        "scenarios", nargs="*", help=f"which to run, all when none is named: {', '.join(SCENARIOS)}"
+        "scenarios", nargs="*", help=f"those to run, all when none is named: {', '.join(SCENARIOS)}"
     )
     parser.add_argument(
         "--seeds",
         type=int,
-        help="how many seeds for each scenario; what the scenario says when not given",
+        help="number of seeds for each scenario; its usual number when not given",
     )
     parser.add_argument("--seed-start", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--no-docs", action="store_true", help="print the tables and leave the page alone"
+        "--no-docs", action="store_true", help="print the tables, and do not write them to the page"
     )
     options = parser.parse_args()
     unknown = set(options.scenarios) - set(SCENARIOS)
@@ -72,22 +72,17 @@ def _options() -> argparse.Namespace:
 
 
 def _run(name: str, scenario: Scenario, aws: dict[str, str], seed: int) -> Report:
-    """Run a scenario once; its folder, with the workers' logs, stays when a promise was broken."""
+    """Run a scenario once. Its folder, with the workers' logs, stays when a promise was broken."""
     print(f"{name}, seed {seed} ...", flush=True)
     began = time.monotonic()
     folder = Path(mkdtemp(prefix=f"chaos-{name}-{seed}-"))
     report = scenario(folder, aws, seed)
-    kept = "kept" if report.holds else f"BROKEN, see {folder}"
+    kept = f"BROKEN: {'; '.join(report.broken)}; see {folder}" if report.broken else "kept"
     print(f"{name}, seed {seed}: {kept}, {time.monotonic() - began:.0f} s")
     for row in report.rows:
-        print(
-            "    "
-            + ", ".join(
-                f"{column}: {cell}" for column, cell in zip(report.columns, row, strict=True)
-            ),
-            flush=True,
-        )
-    if report.holds:
+        cells = zip(report.columns, row, strict=True)
+        print("    " + ", ".join(f"{column}: {cell}" for column, cell in cells), flush=True)
+    if not report.broken:
         shutil.rmtree(folder)
     return report
 

@@ -1,4 +1,4 @@
-"""Sends a job's messages little by little, some of them twice."""
+"""Sends the messages of a job little by little, and some of them twice."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from producer.plan.pipeline_file import PipelineFile
 from producer.plan.record import record_job
 from tests.support.service import BLOCK, Service
 
+_LATEST_COPY = 12  # boxes after its own, behind which a second message is sent
+
 
 class Feed:
-    """The messages of one job of the service, recorded in its ledger when made.
+    """The messages of one job of the service, which is recorded in the ledger.
 
-    waiting: messages to keep visible in the queue. With a long queue, one that returns would wait behind the others, and
-        that wait would pass for a cost of the kill.
-    twice: share of the boxes that get a second message, half of them with the same task id, as when SQS delivers twice, and
-        half with one of their own, as when a producer sends twice.
+    waiting: messages to keep visible in the queue. In a long queue, a message that returns would
+        wait behind the others, and that wait would be counted as a cost of the kill.
+    twice: share of the boxes with a second message. Half of these have the same task id, as when
+        SQS delivers twice, and half another one, as when a producer sends twice.
     """
 
     def __init__(
@@ -37,30 +39,30 @@ class Feed:
         bodies = []
         for place, box in enumerate(self.boxes):
             message = TaskMessage(job="job", bbox=box, pipeline=plan.record.pipeline)
-            bodies.append((float(place), encode(message, service.queue)))
+            body = encode(message, service.queue)
+            bodies.append((float(place), body))
             if chance.random() < twice:
-                body = chance.choice([bodies[-1][1], encode(message, service.queue)])
-                bodies.append(
-                    (place + chance.uniform(0, 12), body)
-                )  # some meet the first at work, some find it done
+                copy = chance.choice([body, encode(message, service.queue)])
+                # Some copies meet the first message at work, others find the box done.
+                bodies.append((place + chance.uniform(0, _LATEST_COPY), copy))
         self.duplicates = len(bodies) - len(self.boxes)
         self._left = [body for _, body in sorted(bodies)]
 
     def turn(self) -> bool:
-        """Send what the queue has room for; True when all was sent and no message is left, visible or hidden."""
+        """Send what the queue has room for; True when all were sent and no message is left."""
         visible, hidden = self._counts()
         room = max(0, self._waiting - visible)
         batch, self._left = self._left[:room], self._left[room:]
         for body in batch:
             self._client.send_message(QueueUrl=self._queue.url, MessageBody=body)
-        empty = not (batch or self._left or visible or hidden)
-        return empty and not any(
-            self._counts()
-        )  # a message received between the two counts is in neither
+        if batch or self._left or visible or hidden:
+            return False
+        # A message that was received between the two counts is in neither of them.
+        return not any(self._counts())
 
     def _counts(self) -> tuple[int, int]:
+        """Messages that are visible, and that are hidden."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._client.get_queue_attributes(QueueUrl=self._queue.url, AttributeNames=names)[
-            "Attributes"
-        ]
-        return int(found[names[0]]), int(found[names[1]])
+        answer = self._client.get_queue_attributes(QueueUrl=self._queue.url, AttributeNames=names)
+        visible, hidden = (int(answer["Attributes"][name]) for name in names)
+        return visible, hidden

@@ -1,4 +1,4 @@
-"""What workers did, by their logs: when they started and ended tasks, and what a kill cost."""
+"""What workers did and what a kill cost, read from their logs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from tests.support.killer import Kill
 
 _LINE = re.compile(
-    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b"
+    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?"
+    r"(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b"
 )
 
 
 @dataclass(frozen=True)
 class Event:
-    """A task started or ended. at: seconds since the epoch. worker: number of its log."""
+    """A task started or ended. at: seconds since the epoch. worker: the number of its log."""
 
     at: float
     worker: int
@@ -27,7 +28,10 @@ class Event:
 
 @dataclass(frozen=True)
 class CutOff:
-    """A task that a kill cut off. lost: seconds until another worker started it again; None when none had to."""
+    """A task that a kill cut off.
+
+    lost: seconds until another worker started it; None when no worker had to.
+    """
 
     box: str
     lost: float | None
@@ -39,34 +43,29 @@ def log_file(root: Path, worker: int) -> Path:
 
 
 def is_ready(root: Path, worker: int) -> bool:
-    """The worker has opened its volumes and receives tasks."""
+    """True when the worker has opened its volumes and receives tasks."""
     return "tasks in flight" in log_file(root, worker).read_text()
 
 
 def history(root: Path, workers: int) -> list[Event]:
-    """The events of workers 0 to `workers` - 1, oldest first."""
-    return sorted(
-        (event for worker in range(workers) for event in _events(root, worker)),
-        key=lambda event: event.at,
-    )
+    """The events of the workers 0 to `workers` - 1, oldest first."""
+    events = [event for worker in range(workers) for event in _events(root, worker)]
+    return sorted(events, key=lambda event: event.at)
 
 
 def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
     """The tasks that ran in the killed worker and did not end there.
 
-    One that a duplicate had finished, or that was recorded just before the kill, need not start again.
+    A task that a duplicate had finished, or that was recorded just before the kill, need not
+    start again.
     """
     running: dict[str, int] = {}
     for event in events:
         if event.worker == kill.victim and (event.at <= kill.at or not event.starts):
             running[event.box] = running.get(event.box, 0) + (1 if event.starts else -1)
+    later_starts = [e for e in events if e.starts and e.at > kill.at and e.worker != kill.victim]
     for box in (box for box, count in running.items() if count > 0):
-        others = (
-            e.at
-            for e in events
-            if e.starts and e.box == box and e.worker != kill.victim and e.at > kill.at
-        )
-        again = next(others, None)
+        again = next((event.at for event in later_starts if event.box == box), None)
         yield CutOff(box, None if again is None else again - kill.at)
 
 

@@ -1,13 +1,11 @@
-"""Scenario `kills`: workers are killed and replaced all the time, messages come twice, and connections break."""
+"""Scenario `kills`: workers are killed and replaced, messages come twice, connections break."""
 
 from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,29 +16,51 @@ from chunkflow_worker.image.bbox import Vec3
 from tests.chaos.calm import blocks, calm_run, place_on_s3
 from tests.chaos.feed import Feed
 from tests.chaos.history import cut_off, history, is_ready
-from tests.chaos.report import Report
+from tests.chaos.report import Report, broken
+from tests.support.forked import AnyWorker
 from tests.support.killer import Kill, Killer
 from tests.support.proxy import Fault, Proxy, fault_proxy
 from tests.support.service import BLOCK, Service
 
 LEASE_SECONDS, OVER_LEASE_SECONDS = 5, 10
-MAX_RECEIVES = (
-    20  # every SIGKILL and every answer that breaks off costs a message one of its receives
+# Every SIGKILL, and every answer that breaks off, costs a message one of its receives.
+MAX_RECEIVES = 20
+INFERENCE = {
+    "op": "inference",
+    "framework": "identity",
+    "input_patch_size": list(BLOCK),
+    "output_patch_overlap": [0, 0, 0],
+    "num_output_channels": 1,
+}
+COLUMNS = (
+    "seed",
+    "tasks recorded done",
+    "SIGKILL",
+    "SIGTERM",
+    "requests cut",
+    "duplicates sent",
+    "task starts",
+    "done more than once",
+    "dead letters",
+    "output",
+    "tasks cut off",
+    "lost per kill, median",
+    "lost per kill, max",
+    "run",
 )
-CHAIN = (
-    {"op": "inference", "framework": "identity", "input_patch_size": list(BLOCK), "output_patch_overlap": [0, 0, 0],
-     "num_output_channels": 1},
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run came to.
+    """The figures of one run.
 
-    cut: requests that the proxy broke off. duplicates: messages sent beside the first of their box. starts: of tasks.
-    twice: boxes that were recorded done more than once. left: messages that no run had settled at the end.
-    deserted: workers that ended though nobody signalled them, or with another status than 0 after SIGTERM, with that status.
-    cut_off: tasks that ran in a worker when it was killed. lost: seconds until others started them again, each that had to.
+    cut: requests that the proxy broke off. duplicates: second messages of a box. starts: of tasks.
+    twice: boxes that were recorded done more than once. left: messages in the queue at the end.
+    deserted: workers that ended without a signal, or not with status 0 after SIGTERM, each with
+        its status.
+    equal: the output has the blocks of a calm run.
+    cut_off: tasks that ran in a worker when it was killed.
+    lost: seconds until another worker started each of these tasks that had to run again.
     """
 
     seed: int
@@ -69,41 +89,29 @@ class Outcome:
             "the output equals that of a calm run": self.equal,
             "no message is dead": self.dead == 0,
             "no message is left": self.left == 0,
-            "workers end only when they are killed, and with status 0 on SIGTERM": not self.deserted,
+            "workers end only by a signal, with status 0 on SIGTERM": not self.deserted,
             f"a kill costs less than {limit} s": max(self.lost, default=0.0) < limit,
         }
-        return [promise for promise, kept in promises.items() if not kept]
+        return broken(promises)
+
+    def row(self) -> list[object]:
+        done = f"{self.done} of {self.tasks}"
+        output = "equal" if self.equal else "**differs**"
+        lost = ["-", "-"]
+        if self.lost:
+            lost = [f"{seconds:.1f} s" for seconds in (median(self.lost), max(self.lost))]
+        signals = (self.kills, self.terms)
+        messages = (self.cut, self.duplicates, self.starts, self.twice, self.dead)
+        run = f"{self.seconds:.0f} s"
+        return [self.seed, done, *signals, *messages, output, self.cut_off, *lost, run]
 
 
 def scenario(folder: Path, aws: dict[str, str], seed: int) -> Report:
-    """One run of the full size, with the promises that it broke, if any, printed."""
+    """One run of the full size."""
     outcome = run(folder, aws, seed)
-    for promise in outcome.broken:
-        print(f"broken with seed {seed}: {promise}: {outcome}", flush=True)
-    return report([outcome])
-
-
-def report(outcomes: Sequence[Outcome]) -> Report:
-    columns = (
-        "seed", "tasks recorded done", "SIGKILL", "SIGTERM", "requests cut", "duplicates sent", "task starts",
-        "done more than once", "dead letters", "output", "tasks cut off", "lost per kill, median", "lost per kill, max",
-        "run",
-    )  # fmt: skip
-    return Report(
-        "kills",
-        columns,
-        [_row(outcome) for outcome in outcomes],
-        not any(outcome.broken for outcome in outcomes),
-    )
-
-
-def _row(o: Outcome) -> list[object]:
-    lost = (
-        [f"{seconds:.1f} s" for seconds in (median(o.lost), max(o.lost))] if o.lost else ["-", "-"]
-    )
-    done, output = f"{o.done} of {o.tasks}", "equal" if o.equal else "**differs**"
-    figures = [o.kills, o.terms, o.cut, o.duplicates, o.starts, o.twice, o.dead, output, o.cut_off]
-    return [o.seed, done, *figures, *lost, f"{o.seconds:.0f} s"]
+    if outcome.broken:
+        print(outcome, flush=True)
+    return Report("kills", COLUMNS, [outcome.row()], outcome.broken)
 
 
 def run(
@@ -116,10 +124,10 @@ def run(
     every: tuple[float, float] = (3.0, 6.0),
     limit: float = 400,
 ) -> Outcome:
-    """Do a job of `tasks` boxes on workers of two tasks each, one of which is killed and replaced now and then.
+    """Do a job of `tasks` boxes on workers of two tasks each, and kill some of them meanwhile.
 
-    task_seconds: how long a task takes at least. every: least and most seconds between kills.
-    limit: seconds after which the run is taken for stuck; what is done by then is reported.
+    task_seconds: that a task takes at least. every: the least and the most seconds between kills.
+    limit: seconds after which the run is stuck; the outcome tells what is done by then.
     """
     calm = _calm_blocks(tasks, tuple(sorted(aws.items())))
     chance = random.Random(seed)
@@ -128,7 +136,7 @@ def run(
         try:
             _prepare(service, tasks, task_seconds)
             feed, killer = Feed(service, chance), Killer(chance)
-            service.environment["AWS_ENDPOINT_URL"] = address  # of the workers alone
+            service.environment["AWS_ENDPOINT_URL"] = address  # of the workers only
             began = time.monotonic()
             deserted = _disturb(service, feed, killer, proxy, workers, every, began + limit)
             seconds = time.monotonic() - began
@@ -162,7 +170,8 @@ def run(
 def _prepare(service: Service, tasks: int, task_seconds: float) -> None:
     place_on_s3(service, f"bucket-{uuid.uuid4().hex[:8]}")
     service.volumes(Vec3(BLOCK.z, BLOCK.y, BLOCK.x * tasks))
-    service.chain({"op": "hold", "folder": str(service.root), "seconds": task_seconds}, *CHAIN)
+    hold = {"op": "hold", "folder": str(service.root), "seconds": task_seconds}
+    service.chain(hold, INFERENCE)
     service.create_queue(visibility=LEASE_SECONDS, max_receives=MAX_RECEIVES)
 
 
@@ -184,9 +193,12 @@ def _disturb(
     every: tuple[float, float],
     until: float,
 ) -> list[str]:
-    """Feed the queue, kill and replace, until no message is left or the time is over; the workers that deserted."""
+    """Feed the queue, kill workers and replace them, until no message is left or the time is up.
+
+    Returns the workers that ended by themselves, each with its status.
+    """
     deserted = []
-    crew: dict[int, subprocess.Popen[bytes]] = {}
+    crew: dict[int, AnyWorker] = {}
     next_kill = time.monotonic() + killer.random.uniform(*every)
     _spoil(proxy, killer.random)
     while not feed.turn() and time.monotonic() < until:
@@ -204,7 +216,10 @@ def _disturb(
 
 
 def _badly_ended(service: Service, killer: Killer) -> list[str]:
-    """Workers that were told to end and did not do so well. Python ends by SIGTERM until a worker has its own way of ending."""
+    """Workers that did not end as their signal asks.
+
+    Before it is ready, a worker may end by the SIGTERM itself.
+    """
     killed = {kill.victim for kill in killer.kills if kill.signal == signal.SIGKILL}
     return [
         f"worker {number}: status {process.returncode}"
@@ -214,17 +229,17 @@ def _badly_ended(service: Service, killer: Killer) -> list[str]:
     ]
 
 
-def _strike(
-    service: Service, killer: Killer, crew: dict[int, subprocess.Popen[bytes]]
-) -> Kill | None:
-    """Kill a worker that receives tasks, when more than half of them do; the others start, and how long that takes is no matter
-    of this scenario."""
+def _strike(service: Service, killer: Killer, crew: dict[int, AnyWorker]) -> Kill | None:
+    """Kill a worker that receives tasks, if more than half of the crew do.
+
+    The others are still starting, and this scenario does not count how long that takes.
+    """
     ready = {number: process for number, process in crew.items() if is_ready(service.root, number)}
     return killer.strike(ready) if len(ready) > len(crew) / 2 else None
 
 
 def _spoil(proxy: Proxy, chance: random.Random) -> None:
-    """Another way and another share for each service's requests to break, as connections break when machines vanish."""
+    """Break some requests of each service, as connections break when machines vanish."""
     faults: tuple[Fault, ...] = ("close", "cut")
     proxy.set("sqs", chance.choice(faults), chance.uniform(0.02, 0.05))
     proxy.set("s3", chance.choice(faults), chance.uniform(0.005, 0.02))

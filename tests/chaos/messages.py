@@ -1,15 +1,17 @@
-"""Random and damaged messages: each is refused with a reason or done, no worker dies, and nothing else is touched.
+"""Scenario `messages`: random and damaged messages.
 
-Nothing else: blocks of other boxes, the input, files beside the volumes. What a sender wrote can neither forge a line of the
-log nor make it endless. A job without a record may have any box, so some of the strange boxes are rightly done.
+Each is done, or refused with a reason. No worker exits, and nothing else is touched: blocks of
+other boxes, the input, files beside the volumes. What a sender writes can neither forge a line of
+the log nor make it endless. Boxes of a job without a record are not restricted, so some of the
+strange boxes are done.
 """
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +21,51 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import TaskMessage, open_envelope
 from chunkflow_worker.job.sqs import Queue, find_queue
 from tests.chaos.mutations import Mutator
-from tests.chaos.report import Report
+from tests.chaos.report import Report, broken
 from tests.support.service import BLOCK, Service
 
 COLUMNS = (
-    "messages", "done", "refused", "refused without a reason", "wrongly done or refused", "workers that exited",
-    "blocks outside the boxes", "other files changed", "log lines forged or over 2,000 characters",
-)  # fmt: skip
-AT_ONCE = 60  # messages in the queue: the local SQS copies all that it has with every receive
-JOB_BOXES, VOLUME_BOXES = 8, 16  # along x: the job has the first half of the volume
+    "messages",
+    "done",
+    "refused",
+    "refused without a reason",
+    "wrongly done or refused",
+    "workers that exited",
+    "blocks outside the boxes",
+    "other files changed",
+    "log lines forged or over 2,000 characters",
+)
+AT_ONCE = 60  # messages in the queue: the local SQS copies all of them at every receive
+JOB_BOXES, VOLUME_BOXES = 8, 16  # along x: the job is the first half of the volume
+LONGEST_LINE = 2000  # characters
 _LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) ")
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter. message: what it holds; None when it is malformed."""
+
+    task_id: str
+    message: TaskMessage | None
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the messages left behind.
+
+    errors: of the failed boxes, by the box. written: the boxes of the stored blocks.
+    equal: the written blocks have the voxels of the input.
+    changed: other files that are new, gone or changed.
+    """
+
+    dead: Sequence[Letter]
+    done: frozenset[str]
+    errors: dict[str, str]
+    written: frozenset[str]
+    equal: bool
+    changed: frozenset[str]
+    exited: int
+    lines: Sequence[str]
 
 
 def scenario(
@@ -45,135 +82,143 @@ def scenario(
         service.chain()
         service.create_queue(visibility=10, max_receives=3)
         service.enqueue(bounding_box=str(job_box))
-        before = other_files(folder)
         mutator = Mutator(seed, service.queue, "job", boxes)
         sent = [mutator.body() for _ in range(count)]
-        queue = find_queue(service.sqs, service.queue)
-        dead: list[tuple[str, TaskMessage | None, str]] = []
-        for _ in range(workers):
-            service.start_worker(in_flight=4)
-        for batch in batches(sent):
-            service.wait(lambda: service.messages()[0] < AT_ONCE, "room in the queue", 120, 0.2)
-            dead += taken(service, queue)
-            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
-            assert not service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries).get(
-                "Failed"
-            )
-        service.wait(lambda: service.messages()[:2] == (0, 0), "an empty queue", 900, 0.5)
-        exited = sum(process.poll() is not None for process in service.workers)
-        dead += taken(service, queue)
-        assert service.messages() == (0, 0, 0)
-        lines = [
-            line
-            for log in sorted(root.glob("worker-*.log"))
-            for line in log.read_text().splitlines()
-        ]
-        done, failed = service.ledger.boxes()
-        errors = {
-            record.bbox: record.error for record in service.ledger.records(failed, failed=True)
-        }
-        after, written = other_files(folder), blocks(root / "out")
-        output, source = service.output_where_written(), service.input()
+        left = run(service, folder, sent, workers)
     finally:
         service.close()
+    return _judged(sent, left, service.queue, boxes, volume)
 
-    judged = Counter({"done": 0, "refused": 0})
-    right: list[BoundingBox] = list(boxes)
-    ids: set[str] = set()
-    for body in sent:
-        found = runnable(body, service.queue, boxes, volume)
-        judged["done" if found else "refused"] += 1
-        if found:
-            right.append(found[0])
-            ids.add(found[1])
-    log = "\n".join(lines)
-    untold = [
-        (message, problem) for _, message, problem in dead
-        if not problem and message and not errors.get(message.bbox) and f"failed {message.bbox}, attempt" not in log
-    ]  # fmt: skip
-    wrong = (
-        sum(task_id in ids for task_id, _, _ in dead)
-        + sum(str(box) not in done for box in right)
-        + max(0, judged["refused"] - len(dead))  # the local SQS may hand a message to two at once
+
+def run(service: Service, folder: Path, sent: Sequence[str], workers: int) -> Left:
+    """Send the messages to the workers, and wait until the queue is empty."""
+    before = other_files(folder)
+    queue = find_queue(service.sqs, service.queue)
+    dead: list[Letter] = []
+    for _ in range(workers):
+        service.start_worker(in_flight=4)
+    for batch in batches(sent):
+        service.wait(lambda: service.messages()[0] < AT_ONCE, "room in the queue", 120, 0.2)
+        dead += take_dead(service, queue)
+        entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(batch)]
+        answer = service.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
+        assert not answer.get("Failed")
+    service.wait(lambda: service.messages()[:2] == (0, 0), "an empty queue", 900, 0.5)
+    exited = sum(process.poll() is not None for process in service.workers)
+    dead += take_dead(service, queue)
+    assert service.messages() == (0, 0, 0)
+    done, failed = service.ledger.boxes()
+    records = service.ledger.records(failed, failed=True)
+    written = blocks(service.root / "out")
+    return Left(
+        dead=dead,
+        done=frozenset(done),
+        errors={record.bbox: record.error for record in records},
+        written=frozenset(written),
+        equal=_equal(service, written),
+        changed=frozenset(name for name, *_ in before ^ other_files(folder)),
+        exited=exited,
+        lines=service.lines(),
     )
+
+
+def _equal(service: Service, written: set[str]) -> bool:
+    output, source = service.output_where_written(), service.input()
+    parts = [BoundingBox.parse(box).slices() for box in written]
+    return all(np.array_equal(output[part], source[part]) for part in parts)
+
+
+def _judged(
+    sent: Sequence[str], left: Left, queue: str, boxes: list[BoundingBox], volume: BoundingBox
+) -> Report:
+    found = [runnable(body, queue, boxes, volume) for body in sent]
+    to_be_done = [pair for pair in found if pair is not None]
+    refused = len(sent) - len(to_be_done)
+    right = [*boxes, *(box for box, _ in to_be_done)]
+    unexplained = [letter for letter in left.dead if not _is_explained(letter, left)]
+    wrong = _wrong(left, right, {task_id for _, task_id in to_be_done}, refused)
     allowed = {
         str(part) for box in right if (inside := box.clip(volume)) for part in inside.split(BLOCK)
     }
-    outside = [block for block in written if block not in allowed]
-    same = all(
-        np.array_equal(output[part.slices()], source[part.slices()])
-        for part in map(BoundingBox.parse, written)
-    )
-    bad_lines = [line for line in lines if not _LINE.match(line) or len(line) > 2000]
-    changed = before ^ after
-    row = (
-        count,
-        judged["done"],
-        len(dead),
-        len(untold),
-        wrong,
-        exited,
-        len(outside),
-        len(changed),
-        len(bad_lines),
-    )
-    holds = same and len(dead) > 0 and judged["done"] > 0 and not any(row[3:])
-    if not holds:
-        print(
-            "\n".join(
-                map(
-                    repr,
-                    [
-                        untold[:3],
-                        wrong,
-                        outside[:3],
-                        sorted(changed)[:3],
-                        [line[:500] for line in bad_lines[:5]],
-                    ],
-                )
-            )
-        )
-    return Report("messages", COLUMNS, [row], holds)
+    outside = left.written - allowed
+    odd_lines = [line for line in left.lines if not _LINE.match(line) or len(line) > LONGEST_LINE]
+    promises = {
+        "each refusal has a reason": not unexplained,
+        "each message is done or refused as it should be": not wrong,
+        "no worker exits": not left.exited,
+        "no block is written outside the boxes": not outside,
+        "no other file is changed": not left.changed,
+        "no line of the log is forged or too long": not odd_lines,
+        "the blocks are right": left.equal,
+        "some messages are done, and some are refused": bool(to_be_done and left.dead),
+    }
+    if broken(promises):
+        shown = [line[:500] for line in odd_lines[:5]]
+        print(unexplained[:3], wrong, sorted(outside)[:3], sorted(left.changed)[:3], *shown)
+    counts = (len(sent), len(to_be_done), len(left.dead))
+    faults = (len(unexplained), wrong, left.exited)
+    traces = (len(outside), len(left.changed), len(odd_lines))
+    return Report("messages", COLUMNS, [(*counts, *faults, *traces)], broken(promises))
 
 
-def taken(service: Service, queue: Queue) -> list[tuple[str, TaskMessage | None, str]]:
-    """Take all dead letters: the id and the message of each, or why it is none. A long queue would slow the local SQS."""
+def _is_explained(letter: Letter, left: Left) -> bool:
+    """True when the ledger or the log says why a well-formed message was refused."""
+    if letter.message is None or left.errors.get(letter.message.bbox):
+        return True
+    return any(f"failed {letter.message.bbox}, attempt" in line for line in left.lines)
+
+
+def _wrong(left: Left, right: Sequence[BoundingBox], ids: set[str], refused: int) -> int:
+    """Messages that were refused and should be done, boxes that are not done, and the reverse.
+
+    The local SQS may give a message to two receivers, so there may be more dead letters.
+    """
+    wrongly_refused = sum(letter.task_id in ids for letter in left.dead)
+    not_done = sum(str(box) not in left.done for box in right)
+    return wrongly_refused + not_done + max(0, refused - len(left.dead))
+
+
+def take_dead(service: Service, queue: Queue) -> list[Letter]:
+    """Receive and delete all dead letters; a long queue would slow the local SQS down."""
     found = []
-    while letters := service.sqs.receive_message(
-        QueueUrl=queue.dead_letter_url, MaxNumberOfMessages=10
-    ).get("Messages", []):
+    url = queue.dead_letter_url
+    while letters := service.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+        "Messages", []
+    ):
         for letter in letters:
             try:
                 message, task_id = open_envelope(letter["Body"], service.queue)
-                found.append((task_id, message, ""))
-            except MessageMalformed as error:
-                found.append(("", None, str(error)))
+                found.append(Letter(task_id, message))
+            except MessageMalformed:
+                found.append(Letter("", None))
         entries = [
             {"Id": str(i), "ReceiptHandle": letter["ReceiptHandle"]}
             for i, letter in enumerate(letters)
         ]
-        service.sqs.delete_message_batch(QueueUrl=queue.dead_letter_url, Entries=entries)
+        service.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
     return found
 
 
 def runnable(
     body: str, queue: str, boxes: list[BoundingBox], volume: BoundingBox
 ) -> tuple[BoundingBox, str] | None:
-    """The box and the id of a message that should be done; None for one that should be refused."""
+    """The box and the id of a message that should be done; None when it should be refused."""
     try:
         message, task_id = open_envelope(body, queue)
     except MessageMalformed:
         return None
     box = message.box
+    if message.job == "job":
+        return (box, task_id) if box in boxes else None
     inside = box.clip(volume)
-    whole = inside is not None and all(
-        n % b == 0 for n, b in zip((*inside.start, *inside.stop), (*BLOCK, *BLOCK), strict=True)
-    )
-    return (box, task_id) if (box in boxes if message.job == "job" else whole) else None
+    if inside is None:
+        return None
+    corners = zip((*inside.start, *inside.stop), (*BLOCK, *BLOCK), strict=True)
+    return (box, task_id) if all(n % size == 0 for n, size in corners) else None
 
 
-def batches(bodies: list[str]) -> Iterator[list[str]]:
-    """As SQS takes them: ten at most, and 256 KiB."""
+def batches(bodies: Sequence[str]) -> Iterator[list[str]]:
+    """Batches that SQS accepts: at most ten messages, and less than 256 KiB."""
     batch: list[str] = []
     for body in bodies:
         if batch and (len(batch) == 10 or sum(len(b.encode()) for b in (*batch, body)) > 250_000):
@@ -184,7 +229,7 @@ def batches(bodies: list[str]) -> Iterator[list[str]]:
 
 
 def blocks(volume: Path) -> set[str]:
-    """Boxes of the stored blocks; their files are named x_y_z."""
+    """Boxes of the stored blocks, whose files are named x_y_z."""
     return {
         "_".join(reversed(file.name.removesuffix(".gz").split("_")))
         for file in volume.glob("*_*_*/*_*_*")
@@ -192,13 +237,11 @@ def blocks(volume: Path) -> set[str]:
 
 
 def other_files(folder: Path) -> set[tuple[str, int, int]]:
-    """All files but those that a worker may write: name, size and time of the last change."""
-    free = (folder / "service" / "out", *(folder / "service").glob("worker-*.log"))
+    """Name, size and time of the last change of all files that a worker must not write."""
+    output = folder / "service" / "out"
     files = (
-        f
-        for f in folder.rglob("*")
-        if f.is_file()
-        and not any(f.is_relative_to(place) for place in free)
-        and "worker-" not in f.name
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_relative_to(output) and "worker-" not in file.name
     )
-    return {(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files}
+    return {(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files}

@@ -1,6 +1,6 @@
-"""Messages that are none, or that ask for what they may not: made at random from good ones, the same for a seed.
+"""Malformed and forbidden messages, made at random from good ones; the same ones for a seed.
 
-What is put in the place of a value, or sent as a whole body, is a list of known troublemakers and what hypothesis thinks of.
+A value, or a whole body, is replaced by known troublemakers and by what hypothesis generates.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.message import TaskMessage, encode
 
 ODD: list[Any] = [
-    None, True, 0, -1, 2**63, 10**400, 1e308, "", " ", "x" * 5000, "\u202e\u0007\n", "🧠", [], {}, [[]], {"a": {"b": []}},
-    "../../../etc/passwd", "__import__('os')", "s3://elsewhere/volume", float("nan"),
+    None, True, 0, -1, 2**63, 10**400, 1e308, "", " ", "x" * 5000, "\u202e\u0007\n", "🧠",
+    [], {}, [[]], {"a": {"b": []}}, "../../../etc/passwd", "__import__('os')",
+    "s3://elsewhere/volume", float("nan"),
 ]  # fmt: skip
 PLAIN = [
     "",
@@ -57,8 +58,8 @@ _JSON = st.recursive(
 )
 
 
-def thought_of(count: int, seed: int) -> list[Any]:
-    """Values of JSON that hypothesis makes."""
+def generated(count: int, seed: int) -> list[Any]:
+    """JSON values that hypothesis generates."""
     values: list[Any] = []
 
     @hypothesis.seed(seed)
@@ -71,29 +72,31 @@ def thought_of(count: int, seed: int) -> list[Any]:
     return values
 
 
+def _is_accepted(c: str) -> bool:
+    """True for a character that SQS accepts in a body."""
+    return c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
+
+
 class Mutator:
-    """Makes bodies for `queue`, of boxes of `job`."""
+    """Makes bodies of messages to `queue`, for boxes of `job`."""
 
     def __init__(self, seed: int, queue: str, job: str, boxes: list[BoundingBox]):
         self._random = random.Random(seed)
         self._queue, self._job, self._boxes = queue, job, boxes
-        self._odd = ODD + thought_of(500, seed)
+        self._odd = ODD + generated(500, seed)
         self._kinds: list[Callable[[], str]] = [
-            self._good, self._plain, self._flipped, self._truncated, self._outer_lost, self._outer_odd, self._outer_more,
-            self._inner_lost, self._inner_odd, self._inner_more, self._version, self._box, self._content_type, self._encoding,
+            self._good, self._plain, self._flipped, self._truncated,
+            self._outer_lost, self._outer_odd, self._outer_more,
+            self._inner_lost, self._inner_odd, self._inner_more,
+            self._version, self._box, self._content_type, self._encoding,
             self._callback, self._noise, self._headers,
         ]  # fmt: skip
 
     def body(self) -> str:
-        """A body of characters that SQS takes, and no longer than it takes."""
+        """A body that SQS accepts: of its characters, and not too long."""
         kind = self._random.choice(self._kinds)
         text = kind() or " "
-        allowed = "".join(
-            c
-            if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
-            else "?"
-            for c in text
-        )
+        allowed = "".join(c if _is_accepted(c) else "?" for c in text)
         return allowed.encode()[:LIMIT_BYTES].decode(errors="ignore")
 
     def _envelope(self) -> dict[str, Any]:
@@ -186,8 +189,10 @@ class Mutator:
     def _box(self) -> str:
         n = self._random.randint
         texts = [
-            "0-16_0-64_900000-900064", "-16-0_0-64_0-64", "0-16_0-64_0-63", "0-16_0-64_1-65", "0-0_0-64_0-64", "16-0_64-0_64-0",
-            f"0-{10**18}_0-{10**18}_0-{10**18}", f"0-16_0-64_0-{'9' * 4000}", f"0-16_0-64_0-{'9' * 5000}", "0-16_0-64",
+            "0-16_0-64_900000-900064", "-16-0_0-64_0-64", "0-16_0-64_0-63", "0-16_0-64_1-65",
+            "0-0_0-64_0-64", "16-0_64-0_64-0",
+            f"0-{10**18}_0-{10**18}_0-{10**18}",
+            f"0-16_0-64_0-{'9' * 4000}", f"0-16_0-64_0-{'9' * 5000}", "0-16_0-64",
             "a-b_c-d_e-f",
             f"0-16_0-64_{n(-999, 999)}-{n(1000, 9999)}", "\u0660-\u0661\u0666_0-64_0-64",
             "0-16_0-64_0-64/../../x", "0-16_0-64_0-64\n",
@@ -224,8 +229,9 @@ class Mutator:
     def _headers(self) -> str:
         envelope = self._envelope()
         envelope["headers"] |= self._random.choice(
-            [{"eta": "2999-01-01T00:00:00"}, {"expires": 1}, {"timelimit": [1, 1]}, {"compression": "application/x-bz2"},
-             {"task": "os.system"}, {"task": "celery.backend_cleanup"}, {"id": "x" * 101}, {"id": "a\u2028b"},
+            [{"eta": "2999-01-01T00:00:00"}, {"expires": 1}, {"timelimit": [1, 1]},
+             {"compression": "application/x-bz2"}, {"task": "os.system"},
+             {"task": "celery.backend_cleanup"}, {"id": "x" * 101}, {"id": "a\u2028b"},
              {"group": "g"}, {"ignore_result": False}]
         )  # fmt: skip
         return json.dumps(envelope)

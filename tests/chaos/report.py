@@ -1,8 +1,8 @@
-"""What a scenario found, as a table that is put into docs/reliability.md between two marks."""
+"""Figures of a scenario, as a table in docs/reliability.md between two marks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,15 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 @dataclass(frozen=True)
 class Report:
-    """A scenario's figures. name: of its marks in the page. holds: the promise was kept."""
+    """The figures of a scenario.
+
+    name: of its marks in the page. broken: the promises that were not kept.
+    """
 
     name: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
-    holds: bool
+    broken: Sequence[str] = ()
 
     def table(self) -> str:
         """The figures as a Markdown table."""
@@ -26,18 +29,25 @@ class Report:
         return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
+def broken(promises: Mapping[str, bool]) -> list[str]:
+    """The promises that were not kept, of a mapping that says of each whether it was."""
+    return [promise for promise, kept in promises.items() if not kept]
+
+
 def put(report: Report, page: Path = PAGE) -> None:
-    """Replace what stands between the report's marks. Raises ValueError when the page has no such marks."""
+    """Write a table in the place of the last one. Raises ValueError when the page has no marks."""
     first, last = (f"<!-- {report.name}{end} -->" for end in ("", ": end"))
     text = page.read_text()
     if first not in text or last not in text:
         raise ValueError(f"{page} has no marks {first} and {last}")
     before, rest = text.split(first, 1)
-    page.write_text(f"{before}{first}\n\n{report.table()}\n\n{last}{rest.split(last, 1)[1]}")
+    after = rest.split(last, 1)[1]
+    page.write_text(f"{before}{first}\n\n{report.table()}\n\n{last}{after}")
 
 
 def joined(reports: Sequence[Report]) -> Report:
-    """One report of several runs of a scenario, with the rows of all."""
+    """One report of several runs of a scenario."""
     first = reports[0]
     rows = [row for report in reports for row in report.rows]
-    return Report(first.name, first.columns, rows, all(report.holds for report in reports))
+    promises = [promise for report in reports for promise in report.broken]
+    return Report(first.name, first.columns, rows, promises)

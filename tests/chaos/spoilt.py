@@ -1,4 +1,7 @@
-"""Blocks of a finished job are spoilt in several ways; `verify` must find each, and nothing else."""
+"""Scenario `spoilt`: blocks of a finished job are spoilt in several ways.
+
+`verify` must find each of them and no other, and the job that it sends again must repair them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import gzip
 import json
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,93 +16,87 @@ from typing import Any
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
-from tests.chaos.report import Report
+from producer.cli import main
+from tests.chaos.report import Report, broken
+from tests.support.forked import AnyWorker
+from tests.support.run_command import run_command
 from tests.support.service import BLOCK, Service
 
 GRID = Vec3(3, 5, 5)
+COLUMNS = ("what was done to a block", "boxes", "found wrong", "reported as")
 
 
 def scenario(
     folder: Path, aws: dict[str, str], seed: int, each: int = 10, grid: Vec3 = GRID
 ) -> Report:
-    """Spoil `each` blocks in each way, in as many boxes of `grid`; see what `verify` finds, and do those boxes again."""
+    """each: number of blocks that are spoilt in each way. grid: the number of boxes, zyx."""
     service = Service(folder, f"spoilt-{seed}", aws)
     try:
-        whole = service.volumes(grid * BLOCK, out_dtype="float32")
-        boxes = [str(box) for box in whole.split(BLOCK)]
-        service.create_queue()
-        worker = _run(service, "earlier", boxes, {"op": "threshold", "threshold": 0.0})
-        worker.terminate()
-        worker.wait(30)
-        shutil.copytree(folder / "out", folder / "earlier")
-        _run(service, "job", boxes, {"op": "normalize-intensity"})
-        calm = service.output()
-        wrong_before = _verify(service)["wrong"]
-        ways = _ways(folder)
-        chosen = random.Random(seed).sample(boxes, each * len(ways))
-        spoilt = {way: chosen[i :: len(ways)] for i, way in enumerate(ways)}
-        for way, (_, spoil) in ways.items():
-            for box in spoilt[way]:
-                spoil(_block(folder / "out", box))
-        problems = {
-            problem["box"]: problem["kind"] for problem in _verify(service, "--enqueue")["problems"]
-        }
-        rows: list[list[object]] = []
-        for way, (kind, _) in ways.items():
-            rows.append(
-                [way, each, sum(problems.pop(box, "") == kind for box in spoilt[way]), kind]
-            )
-        right = all(row[1] == row[2] for row in rows) and not problems
-        rows.append(["nothing", len(boxes) - len(chosen), len(problems) + wrong_before, ""])
-        service.wait_done(len(boxes), 300)
-        wrong_after = _verify(service)["wrong"]
-        equal = np.array_equal(service.output(), calm)
-        rows.append(
-            [
-                "those boxes done again",
-                len(chosen),
-                wrong_after,
-                "the same bytes" if equal else "OTHER BYTES",
-            ]
-        )
-        holds = right and equal and not wrong_before and not wrong_after
-        return Report(
-            "spoilt", ["what was done to a block", "boxes", "found wrong", "told as"], rows, holds
-        )
+        return _spoil_and_verify(service, folder, seed, each, grid)
     finally:
         service.close()
 
 
-def _run(
-    service: Service, job: str, boxes: list[str], step: dict[str, Any]
-) -> subprocess.Popen[bytes]:
-    """Do a job over all boxes, whatever another job recorded of them; returns the worker, which runs on."""
+def _spoil_and_verify(service: Service, folder: Path, seed: int, each: int, grid: Vec3) -> Report:
+    whole = service.volumes(grid * BLOCK, out_dtype="float32")
+    boxes = [str(box) for box in whole.split(BLOCK)]
+    service.create_queue()
+    worker = _run(service, "earlier", boxes, {"op": "threshold", "threshold": 0.0})
+    worker.terminate()
+    worker.wait(30)
+    shutil.copytree(folder / "out", folder / "earlier")
+    _run(service, "job", boxes, {"op": "normalize-intensity"})
+    calm = service.output()
+    wrong_before = _verify(service)["wrong"]
+
+    ways = _ways(folder)
+    chosen = random.Random(seed).sample(boxes, each * len(ways))
+    spoilt = {way: chosen[i :: len(ways)] for i, way in enumerate(ways)}
+    for way, (_, spoil) in ways.items():
+        for box in spoilt[way]:
+            spoil(_block(folder / "out", box))
+    report = _verify(service, "--enqueue")
+    kinds = {problem["box"]: problem["kind"] for problem in report["problems"]}
+    found = {
+        way: sum(kinds.pop(box, "") == kind for box in spoilt[way])
+        for way, (kind, _) in ways.items()
+    }
+    service.wait_done(len(boxes), 300)
+    wrong_after = _verify(service)["wrong"]
+    equal = np.array_equal(service.output(), calm)
+    bytes_now = "the same bytes" if equal else "OTHER BYTES"
+    rows = [
+        *((way, each, found[way], kind) for way, (kind, _) in ways.items()),
+        ("nothing", len(boxes) - len(chosen), len(kinds) + wrong_before, ""),
+        ("those boxes done again", len(chosen), wrong_after, bytes_now),
+    ]
+    promises = {
+        "each spoilt block is found, as what it is": all(found[way] == each for way in ways),
+        "no other block is found": not kinds and not wrong_before,
+        "nothing is wrong after the boxes were done again": not wrong_after,
+        "the output has the same bytes again": equal,
+    }
+    return Report("spoilt", COLUMNS, rows, broken(promises))
+
+
+def _run(service: Service, job: str, boxes: list[str], step: dict[str, Any]) -> AnyWorker:
+    """Do a job over all boxes, also those that another job has done; its worker runs on."""
     service.chain(step)
     service.enqueue(job=job)
     worker = service.start_worker(in_flight=2)
-    service.wait(
-        lambda: sum(record.job == job for record in service.ledger.records(boxes)) == len(boxes),
-        job,
-        300,
-    )
+
+    def all_done() -> bool:
+        return all(record.job == job for record in service.ledger.records(boxes))
+
+    service.wait_done(len(boxes), 300)
+    service.wait(all_done, f"all boxes of {job} done", 300)
     return worker
 
 
 def _verify(service: Service, *options: str) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "producer",
-        "verify",
-        "--pipeline",
-        str(service.pipeline),
-        "--json",
-        *options,
-    ]
-    done = subprocess.run(
-        command, env=service.environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode not in (0, 1):
+    command = ("verify", "--pipeline", str(service.pipeline), "--json", *options)
+    done = run_command(main, *command, environment=service.environment)
+    if done.status not in (0, 1):
         raise RuntimeError(done.stderr)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
@@ -113,7 +108,7 @@ def _block(volume: Path, box: str) -> Path:
 
 
 def _ways(folder: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
-    """What is done to a block's file, and the kind that `verify` must tell."""
+    """What is done to the file of a block, and the kind that `verify` must report."""
 
     def truncate(block: Path) -> None:
         block.write_bytes(block.read_bytes()[: block.stat().st_size // 2])

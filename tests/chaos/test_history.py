@@ -1,4 +1,4 @@
-"""What a kill cost is read from the workers' logs as they are written."""
+"""What a kill cost is read from the logs of the workers."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.kills import run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_kills_duplicates_and_broken_connections_lose_nothing(

@@ -1,4 +1,4 @@
-"""Tables go between their marks and leave the rest of the page alone."""
+"""Tables go between their marks, and the rest of the page stays as it is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.report import Report, joined, put
+from tests.chaos.report import Report, broken, joined, put
 
-ONE = Report("kills", ("seed", "done"), [(1, "all")], True)
-TWO = Report("kills", ("seed", "done"), [(2, "some")], False)
+ONE = Report("kills", ("seed", "done"), [(1, "all")])
+TWO = Report("kills", ("seed", "done"), [(2, "some")], ["all are done"])
+TABLE = "| seed | done |\n| --- | --- |\n| 1 | all |"
 
 
 def test_a_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
@@ -17,9 +18,8 @@ def test_a_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
     page.write_text("before\n<!-- kills -->\nold\n<!-- kills: end -->\nafter\n")
     for report in (TWO, ONE):
         put(report, page)
-    assert page.read_text() == (
-        "before\n<!-- kills -->\n\n| seed | done |\n| --- | --- |\n| 1 | all |\n\n<!-- kills: end -->\nafter\n"
-    )
+    expected = f"before\n<!-- kills -->\n\n{TABLE}\n\n<!-- kills: end -->\nafter\n"
+    assert page.read_text() == expected
 
 
 def test_a_page_without_the_marks_is_refused(tmp_path: Path) -> None:
@@ -29,6 +29,11 @@ def test_a_page_without_the_marks_is_refused(tmp_path: Path) -> None:
         put(ONE, page)
 
 
-def test_joined_reports_hold_when_all_do() -> None:
-    assert joined([ONE, TWO]) == Report("kills", ("seed", "done"), [(1, "all"), (2, "some")], False)
-    assert joined([ONE, ONE]).holds
+def test_joined_reports_have_the_rows_and_broken_promises_of_all() -> None:
+    rows = [(1, "all"), (2, "some")]
+    assert joined([ONE, TWO]) == Report("kills", ("seed", "done"), rows, ["all are done"])
+    assert not joined([ONE, ONE]).broken
+
+
+def test_promises_that_were_not_kept_are_named() -> None:
+    assert broken({"all are done": False, "no worker exits": True}) == ["all are done"]

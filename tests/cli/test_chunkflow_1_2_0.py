@@ -1,4 +1,6 @@
-"""Command lines of chunkflow 1.2.0 keep working: all its options are here, or a reason why not."""
+"""Command lines written for chunkflow 1.2.0 keep working: all its commands and options, or a reason
+why not.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,15 @@ from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.config.options import click_options
 from chunkflow_worker.pipeline.operator import find_operator
 
-# By command (the empty one is `chunkflow` itself) and option: the flags, with those that turn it
-# off after the slash; the type or choices; nargs, default and required unless they are as usual.
+# By command (the empty one is `chunkflow` itself) and option: its flags (those that turn it off
+# after the slash), its type or choices, and nargs, default and required unless they are the usual
+# ones.
 PEER: dict[str, dict[str, dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "chunkflow_1_2_0_options.json").read_text()
 )
 
-# A type that accepts more than chunkflow's is no difference. Paths may be in the cloud, so click
-# does not check whether they exist. The model checks the limits of numbers.
+# An option that accepts more than chunkflow's is no difference. Paths may be in the cloud, so click
+# does not check that they exist, and the model checks the limits of numbers.
 TAKES_ALSO = {
     "path": {"text"},
     "file": {"text"},
@@ -32,7 +35,7 @@ TAKES_ALSO = {
     "integer range": {"integer"},
 }
 
-# Intended differences: by reason, the command (* for any), the option, the fact, its value here.
+# Differences on purpose, by reason: command (* for any), option, fact, and its value here.
 ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
     "missing data is an error, not zeros": [
         ("load-precomputed", "fill_missing", "default", False),

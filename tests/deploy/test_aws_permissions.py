@@ -54,18 +54,26 @@ class RoleService(Service):
         }
 
     def produce(self, *arguments: str) -> str:
-        self.come_as("producer")
         return self.producer(*arguments, "--pipeline", str(self.pipeline))
+
+    def producer(self, *arguments: str) -> str:
+        """Run a producer with its role; return what it printed."""
+        done = self._producer_process(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def refused(self, *arguments: str) -> str:
         """Run a producer that must fail; return its error message."""
-        self.come_as("producer")
-        command = [sys.executable, "-m", "producer", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = self._producer_process(*arguments)
         assert done.returncode == 2, done.stderr
         return done.stderr
+
+    def _producer_process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self.come_as("producer")
+        command = [sys.executable, "-m", "producer", *arguments]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def work_until(self, done: int, dead: int = 0) -> None:
         """Run a worker until the queue has no more work."""
@@ -119,7 +127,6 @@ def test_a_job_needs_exactly_the_permissions_of_its_roles(
     enqueue, size = ["enqueue", "--queue", service.queue], ["-c", "16", "64", "64"]
     error = service.refused(*enqueue, "-v", f"{service.path('in')}/nowhere", *size)
     assert "Forbidden" not in error, "the error says that the volume does not exist"
-    service.come_as("producer")
     service.enqueue()
 
     service.come_as("worker")  # is stopped during a task, and gives it back

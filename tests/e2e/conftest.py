@@ -1,4 +1,4 @@
-"""A fresh service for each test, on the session's local AWS."""
+"""A new service for each test, on the local AWS of the session."""
 
 from __future__ import annotations
 

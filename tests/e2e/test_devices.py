@@ -1,4 +1,4 @@
-"""One supervisor, one worker process for each device."""
+"""A supervisor starts one worker process for each device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def two_gpus(service: Service) -> None:
-    """What is tested does not depend on the GPUs of the machine."""
+    """The tests do not depend on the GPUs of this machine."""
     program = service.root / "bin" / "nvidia-smi"
     program.parent.mkdir()
     program.write_text(
@@ -40,7 +40,7 @@ def hold(service: Service, tasks: int, visibility: int) -> None:
 
 
 def pids(service: Service) -> list[int]:
-    """Process that started each task, in the order of the starts."""
+    """The process of each start of a task, oldest first."""
     file = service.root / "starts"
     return [int(line.split()[1]) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -52,16 +52,15 @@ def variable(pid: int, name: str) -> str:
 
 def is_alive(pid: int) -> bool:
     try:
-        return bool(
-            Path(f"/proc/{pid}/cmdline").read_bytes()
-        )  # empty for one that nobody waited for
+        # The file is empty when the process has ended and nobody waited for it.
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="all", worker_name="lab")
+    supervisor = service.start_command(devices="all", worker_name="lab")
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     workers = {variable(pid, "CUDA_VISIBLE_DEVICES"): pid for pid in pids(service)}
     assert workers.keys() == {"0", "1"}
@@ -74,7 +73,7 @@ def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
     assert {r.worker for r in service.records()} == {"lab-gpu0", "lab-gpu1"}
     lines = service.logs().splitlines()
     for name in ("lab-gpu0", "lab-gpu1"):
-        assert any(f"INFO {name} started" in line for line in lines), "a line tells whose it is"
+        assert any(f"INFO {name} started" in line for line in lines), "lines name their worker"
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(20) == 0
     assert not any(is_alive(pid) for pid in workers.values())
@@ -82,7 +81,7 @@ def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
 
 def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> None:
     hold(service, tasks=3, visibility=5)
-    supervisor = service.start_worker(devices="0,1")
+    supervisor = service.start_command(devices="0,1")
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     victim, other = pids(service)
     device = variable(victim, "CUDA_VISIBLE_DEVICES")
@@ -103,7 +102,7 @@ def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> N
 
 def test_stopped_supervisor_gives_all_tasks_back(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="0,1", grace_seconds=0, lease_seconds=60)
+    supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     assert service.messages() == (0, 2, 0)
     supervisor.send_signal(signal.SIGTERM)
@@ -119,7 +118,7 @@ def test_stopped_supervisor_gives_all_tasks_back(service: Service) -> None:
 
 def test_killed_supervisor_takes_its_workers_along(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="0,1", grace_seconds=0, lease_seconds=60)
+    supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     supervisor.kill()
     service.wait(lambda: not any(is_alive(pid) for pid in pids(service)), "the workers gone")
@@ -129,7 +128,7 @@ def test_killed_supervisor_takes_its_workers_along(service: Service) -> None:
 def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
-    supervisor = service.start_worker(devices="0,1")  # no queue was created
+    supervisor = service.start_command(devices="0,1")  # no queue was created
     assert supervisor.wait(60) == 2
     assert f"error: queue: {service.queue}: there is no such queue" in service.logs(), (
         service.logs()
@@ -139,7 +138,7 @@ def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
 
 def test_configuration_that_turns_wrong_stops_all_and_loses_nothing(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
-    supervisor = service.start_worker(devices="0,1", grace_seconds=0, lease_seconds=60)
+    supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
     service.wait(lambda: len(pids(service)) == 2, "a task on each device", 60)
     victim, other = pids(service)
     service.pipeline.write_text("operators: []")
@@ -147,5 +146,5 @@ def test_configuration_that_turns_wrong_stops_all_and_loses_nothing(service: Ser
     assert supervisor.wait(60) == 2
     assert not is_alive(other)
     assert service.messages() == (1, 1, 0), (
-        "the other gave its task back; the victim's returns when its lease ends"
+        "the other gave its task back; the victim's is hidden until its lease expires"
     )

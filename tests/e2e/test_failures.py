@@ -1,9 +1,8 @@
-"""Poisoned boxes, messages that are none, jobs for another pipeline."""
+"""Boxes that fail, malformed messages, jobs for another pipeline."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from tests.support.service import Service
 pytestmark = pytest.mark.e2e
 
 POISON = "0-16_64-128_0-64"
+CELERY = (sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker")
 
 
 @pytest.mark.parametrize(("permanent", "attempts"), [(True, 1), (False, 2)])
-def test_poisoned_box_ends_in_the_dead_letters_and_all_others_complete(
+def test_failing_box_ends_in_the_dead_letters_and_all_others_complete(
     service: Service, permanent: bool, attempts: int
 ) -> None:
     """Named defect of the peer: one task's error ended the worker."""
@@ -73,7 +73,7 @@ def test_attempts_of_earlier_copies_count_to_the_dead_letters(service: Service) 
 
 
 def test_failed_task_is_kept_when_the_redrive_policy_is_taken_away(service: Service) -> None:
-    """kombu alone would delete it."""
+    """kombu alone would delete the message."""
     service.volumes(Vec3(16, 64, 64))
     service.chain({"op": "fail", "box": "0-16_0-64_0-64"})
     service.create_queue(visibility=3)
@@ -120,7 +120,7 @@ def test_malformed_messages_go_to_the_dead_letters_and_the_worker_lives(service:
     del no_id["headers"]["id"]
     no_type = {k: v for k, v in good.items() if k != "content-type"}
     pickled = good | {"content-type": "application/x-python-serialize"}
-    # Fields that only Celery or kombu would read may hold anything: they are dropped.
+    # Fields that only Celery and kombu read are dropped, whatever they hold.
     odd = good | {
         "headers": good["headers"] | {"stamps": 5, "shadow": [1]},
         "properties": good["properties"] | {"priority": "x"},
@@ -151,7 +151,7 @@ def test_job_for_another_pipeline_stops_the_worker_and_is_left_to_others(service
     service.wait_done(1)
 
 
-def test_missing_queue_is_told_and_not_created(service: Service) -> None:
+def test_missing_queue_is_reported_and_not_created(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
     worker = service.start_worker()
@@ -176,13 +176,7 @@ def test_celery_command_is_the_same_worker(service: Service) -> None:
     service.chain()
     service.create_queue()
     service.enqueue()
-    variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
-    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker"]
-    with (service.root / "worker-celery.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=service.environment | variables, stdout=log, stderr=subprocess.STDOUT
-        )
-    service.workers.append(process)
+    service.start_command(*CELERY)
     service.wait_done(1)
 
 
@@ -190,15 +184,6 @@ def test_other_pools_are_refused(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
     service.create_queue()
-    variables = {"CHUNKFLOW_PIPELINE": str(service.pipeline), "CHUNKFLOW_QUEUE": service.queue}
-    command = [sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker", "--pool", "solo"]
-    done = subprocess.run(
-        command,
-        env=service.environment | variables,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "only in Celery's threads pool" in done.stderr + done.stdout
+    worker = service.start_command(*CELERY, "--pool", "solo")
+    assert worker.wait(60) != 0
+    assert "only in Celery's threads pool" in service.logs()

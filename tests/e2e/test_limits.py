@@ -1,19 +1,19 @@
-"""Signals, notices, and tasks that hang or take too much memory, with real workers."""
+"""Signals, spot notices, and tasks that hang or take too much memory, with real workers."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+from chunkflow_worker.cli.worker import main
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import find_queue
 from tests.support.metadata import metadata_service
 from tests.support.proxy import fault_proxy
+from tests.support.run_command import run_command
 from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +29,10 @@ def hold(service: Service, tasks: int = 1, max_receives: int = 5) -> None:
 
 
 def receives(service: Service) -> dict[str, tuple[int, int]]:
-    """Attempts that the messages now visible carry, and how often SQS has handed them out, this time included; by box."""
+    """The attempts in each visible message, and how often SQS delivered it, by box.
+
+    It receives the messages, and counts this delivery.
+    """
     queue = find_queue(service.sqs, service.queue)
     answer = service.sqs.receive_message(
         QueueUrl=queue.url,
@@ -66,7 +69,7 @@ def test_each_signal_drains_and_a_second_one_gives_back_at_once(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_worker_that_is_still_opening_leaves_without_a_word(
+def test_a_worker_that_is_still_opening_ends_without_an_error(
     service: Service, number: signal.Signals
 ) -> None:
     service.volumes(Vec3(16, 64, 64))
@@ -79,7 +82,7 @@ def test_a_worker_that_is_still_opening_leaves_without_a_word(
     assert "error" not in service.logs()
 
 
-def test_hung_task_fails_to_be_tried_again_and_the_worker_ends(service: Service) -> None:
+def test_hung_task_fails_and_will_be_retried_and_the_worker_ends(service: Service) -> None:
     hold(service, tasks=2, max_receives=2)
     worker = service.start_worker(in_flight=1, task_time_limit=2)
     assert worker.wait(40) == 71
@@ -90,7 +93,7 @@ def test_hung_task_fails_to_be_tried_again_and_the_worker_ends(service: Service)
     assert service.messages() == (2, 0, 0)
 
 
-def test_tasks_beside_a_hung_one_go_back_at_no_attempt(service: Service) -> None:
+def test_tasks_beside_a_hung_one_go_back_without_an_attempt(service: Service) -> None:
     hold(service, tasks=3)
     worker = service.start_worker(in_flight=2, task_time_limit=6)
     service.wait(lambda: len(service.starts()) == 2, "two tasks started")
@@ -179,22 +182,8 @@ def test_health_follows_a_worker(service: Service) -> None:
     service.environment["CHUNKFLOW_HEALTH_FOLDER"] = str(service.root)
 
     def health(*options: str) -> tuple[int, str]:
-        command = [
-            sys.executable,
-            "-c",
-            "from chunkflow_worker.cli.worker import main; main()",
-            "health",
-            *options,
-        ]
-        done = subprocess.run(
-            command,
-            env=service.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
+        done = run_command(main, "health", *options, environment=service.environment)
+        return done.status, done.stdout + done.stderr
 
     assert health("--live")[0] == 1
     worker = service.start_worker()

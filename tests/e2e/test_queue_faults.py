@@ -1,30 +1,31 @@
-"""The receive path outlives what ends or deafens kombu 5.7's own.
+"""A worker survives faults of SQS that end kombu 5.7's own receive path, or make it deaf.
 
-Each fault is put between a live worker and SQS; the worker must do the task that is sent after it. With kombu's own
-transport (`broker_transport` left out of app.py) the worker exits or never receives again after each fault of
-ReceiveMessage, the outage, and the malformed messages of test_failures.py; a failing acknowledgement it outlives, too.
+Each fault is put between a running worker and SQS. The worker must do the task that is sent after
+it. With kombu's own transport (without `broker_transport` in app.py) the worker exits or never
+receives again after each fault of ReceiveMessage, after the outage, and after the malformed
+messages of test_failures.py. It survives a failing acknowledgement, too.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chunkflow_worker.image.bbox import Vec3
+from tests.support.forked import AnyWorker
 from tests.support.proxy import Fault, Proxy, fault_proxy
 from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
 
-Worker = tuple[Service, Proxy, "subprocess.Popen[bytes]"]
+Worker = tuple[Service, Proxy, AnyWorker]
 
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory, aws: dict[str, str]) -> Iterator[Worker]:
-    """One worker for all faults, behind the proxy; it polls for one second at a time."""
+    """One worker behind the proxy, for all faults. A poll takes a second."""
     with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
         service = Service(tmp_path_factory.mktemp("faults"), "q-faults", aws)
         service.volumes(Vec3(16, 64, 64 * 20))

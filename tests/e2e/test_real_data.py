@@ -1,4 +1,4 @@
-"""Whole runs on real EM volumes, where they are at hand: CHUNKFLOW_TEST_DATA names their folder."""
+"""Whole runs on real EM volumes, which are in the folder CHUNKFLOW_TEST_DATA."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from tests.support.service import Service
 
 PINKY, FIB25 = DATA / "pinky100", DATA / "fib25"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # real nets on few cores
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # real nets on few cores
+]
 
 
 def make_volumes(
@@ -38,7 +42,7 @@ def make_volumes(
 
 
 def whole_pass(image: np.ndarray) -> np.ndarray:
-    """The net over the whole sample at once, without any of our code."""
+    """The net's answer for the whole sample at once, without our code."""
     spec = importlib.util.spec_from_file_location("cleft_net", PINKY / "cleft_net.py")
     assert spec is not None
     assert spec.loader is not None
@@ -73,12 +77,10 @@ def test_clefts_of_pinky100(service: Service, sample: str) -> None:
     service.wait_done(4, 600)
     found, expected = service.output(), whole_pass(image)
     assert found.shape == tuple(box.size)
-    # The net sees 16 voxels or so around each voxel; the whole pass pads with zeros at the sample's border, patches inside.
+    # The net sees about 16 voxels around each voxel. The whole pass pads with zeros at the border
+    # of the sample, patches do so at their own borders.
     inner = (slice(None), slice(32, -32), slice(32, -32))
     difference = np.abs(found - expected)[inner]
-    print(
-        f"{sample}: mean {difference.mean():.2e}, 99.9% {np.quantile(difference, 0.999):.2e}, max {difference.max():.3f}"
-    )
     assert difference.mean() < 1e-4
     assert np.mean((found > 0.25)[inner] != (expected > 0.25)[inner]) < 5e-4
     if sample == "sample1":

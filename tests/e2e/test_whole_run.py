@@ -1,4 +1,4 @@
-"""From grid to verified output: through producer, SQS and two workers, with records and metrics that agree."""
+"""Whole jobs: from the producer over SQS and workers to the output, its records and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to tasks when workers die, are stopped, or take long."""
+"""What happens to tasks when workers are killed or stopped, or take long."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from chunkflow_worker.image.bbox import Vec3
 from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
+
+LEASE_SECONDS = 4
 
 
 def test_killed_worker_loses_nothing(service: Service) -> None:
@@ -70,7 +72,7 @@ def test_task_that_ends_in_the_grace_is_acknowledged_at_once_and_a_running_one_s
 ) -> None:
     service.volumes(Vec3(16, 64, 128))
     service.chain({"op": "hold", "folder": str(service.root)})
-    service.create_queue(visibility=4)
+    service.create_queue(visibility=LEASE_SECONDS)
     service.enqueue()
     worker = service.start_worker(in_flight=2, grace_seconds=60)
     service.wait(lambda: len(service.starts()) == 2, "two tasks started")
@@ -78,7 +80,7 @@ def test_task_that_ends_in_the_grace_is_acknowledged_at_once_and_a_running_one_s
     service.wait(lambda: "stopping: 2 tasks" in service.logs(), "the worker drains")
     (service.root / "go-0-16_0-64_0-64").touch()
     service.wait(lambda: service.messages() == (0, 1, 0), "one message deleted, one hidden")
-    end = time.monotonic() + 8  # two leases
+    end = time.monotonic() + 2 * LEASE_SECONDS
     while time.monotonic() < end:
         assert service.messages() == (0, 1, 0)
         time.sleep(0.2)
@@ -106,7 +108,7 @@ def test_idle_worker_ends_on_sigterm(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
     service.create_queue()
-    worker = service.start_worker()
+    worker = service.start_command()
     service.wait(lambda: "in flight" in service.logs(), "the start line")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
@@ -114,8 +116,9 @@ def test_idle_worker_ends_on_sigterm(service: Service) -> None:
 
 def test_task_longer_than_the_visibility_timeout_runs_once(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
-    service.chain({"op": "hold", "folder": str(service.root), "seconds": 12})
-    service.create_queue(visibility=4)
+    hold = {"op": "hold", "folder": str(service.root), "seconds": 3 * LEASE_SECONDS}
+    service.chain(hold)
+    service.create_queue(visibility=LEASE_SECONDS)
     service.enqueue()
     for _ in range(2):
         service.start_worker()
@@ -129,7 +132,7 @@ def test_start_line_says_what_runs(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
     service.create_queue()
-    service.start_worker(in_flight=3)
+    service.start_command(in_flight=3)
     service.wait(lambda: "in flight" in service.logs(), "the start line")
     (line,) = [line for line in service.logs().splitlines() if "in flight" in line]
     for part in (
@@ -147,13 +150,13 @@ def test_signals_that_come_while_it_leaves_do_not_change_its_status(service: Ser
     service.chain({"op": "hold", "folder": str(service.root)})
     service.create_queue()
     service.enqueue()
-    worker = service.start_worker(grace_seconds=60)
+    worker = service.start_command(grace_seconds=60)
     service.wait(lambda: service.starts(), "a task started")
     worker.send_signal(signal.SIGTERM)
     service.wait(lambda: "stopping" in service.logs(), "the worker drains")
     service.go()
     service.wait(lambda: "done 0-16" in service.logs(), "the task done")
-    while worker.poll() is None:  # at most until the grace ends
+    while worker.poll() is None:
         worker.send_signal(signal.SIGTERM)
         time.sleep(0.003)
     assert worker.returncode == 0

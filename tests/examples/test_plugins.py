@@ -104,7 +104,8 @@ def test_median_filter_with_its_margin_does_not_show_where_boxes_are_cut(run_ste
     whole = Chunk(RANDOM.integers(0, 255, (6, 16, 16), np.uint8))
     operator = example("median_filter", "size=(3,5,5)", margin_size=Vec3(1, 2, 2))
     box = BoundingBox.parse("2-4_5-9_6-12")
-    part = run_step(operator, chunk=whole.cutout(operator.input_box(box, whole.bbox))).chunk("chunk")
+    needed = whole.cutout(operator.input_box(box, whole.bbox))
+    part = run_step(operator, chunk=needed).chunk("chunk")
     everything = run_step(operator, chunk=whole).chunk("chunk")
     assert np.array_equal(part.cutout(box).array, everything.cutout(box).array)
 
@@ -334,7 +335,8 @@ def test_detect_points_finds_each_peak_once_wherever_boxes_are_cut(run_step) -> 
     assert len(expected) > 5
     found = []
     for box in whole.bbox.split(Vec3(5, 8, 7)):
-        task = run_step(operator, bbox=box, chunk=whole.cutout(operator.input_box(box, whole.bounds)))
+        needed = whole.cutout(operator.input_box(box, whole.bounds))
+        task = run_step(operator, bbox=box, chunk=needed)
         points = task.values["point_cloud"]
         assert points.voxel_size == (40.0, 8.0, 8.0)
         found += [tuple(p) for p in points.array.tolist()]

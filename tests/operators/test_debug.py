@@ -24,9 +24,8 @@ Typed = Callable[[Path, str], tuple[int, str]]
 
 @pytest.fixture
 def typed() -> Typed:
-    """Run a chain that stops at `debug`, and type a text there.
-
-    Returns the exit status and what the terminal showed.
+    """Run a chain that stops at `debug`, type a text there, and return its exit status and what the
+    terminal showed.
     """
 
     def run(out: Path, text: str) -> tuple[int, str]:

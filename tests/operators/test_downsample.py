@@ -91,7 +91,9 @@ def test_tiles_of_a_volume_make_its_coarser_level(volumes: tuple[str, str]) -> N
 def test_operators_before_and_behind_it_get_the_voxels_around_their_box(
     volumes: tuple[str, str], size: Vec3
 ) -> None:
-    """A later filter needs as many coarse voxels; boxes need not be multiples of the factor."""
+    """What a filter behind it needs is as many coarse voxels; boxes need not be multiples of the
+    factor.
+    """
     load = {"op": "load-precomputed", "volume_path": volumes[0]}
     smooth = {"op": "gaussian-filter"}
     for chain, expected in (

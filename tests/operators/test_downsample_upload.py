@@ -276,7 +276,9 @@ def test_margins_are_cut_off_and_a_hole_is_refused(
 def test_a_volume_whose_start_is_no_multiple_of_the_factor_keeps_its_last_voxels(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
-    """A coarse voxel i covers 2i and 2i + 1: of 1 to 9, the first and the last hold one voxel."""
+    """A coarse voxel i covers 2i and 2i + 1: of an image from 1 to 9, the first and the last hold
+    one voxel each.
+    """
     bounds = BoundingBox.parse("0-8_0-8_1-9")
     made = volume("odd", bounds, dtype="uint8", max_mip=1, block_size=Vec3(8, 8, 8))
     array = np.broadcast_to(np.arange(1, 9, dtype=np.uint8) * 10, bounds.size)

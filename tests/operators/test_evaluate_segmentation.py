@@ -10,7 +10,9 @@ from chunkflow_worker.operators.evaluate_segmentation import EvaluateSegmentatio
 
 
 def scores_of(made: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """From the table of overlaps: pairs for the Rand index, entropies in bits for the variation."""
+    """From the table of overlaps: pairs for the Rand index, entropies in bits for the variation of
+    information.
+    """
     kept = true != 0
     table = np.zeros((made.max() + 1, true.max() + 1))
     np.add.at(table, (made[kept], true[kept]), 1)

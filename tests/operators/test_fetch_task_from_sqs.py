@@ -52,7 +52,9 @@ class Queue:
         )
 
     def waiting(self, dead: bool = False) -> list[tuple[str, int]]:
-        """Body and receives of the messages that anybody could take; they are hidden for a moment then."""
+        """Body and receives of the messages that anybody could take; they are hidden for a moment
+        then.
+        """
         asked = {
             "AttributeNames": ["ApproximateReceiveCount"],
             "MaxNumberOfMessages": 10,
@@ -224,7 +226,9 @@ def test_a_dead_process_loses_its_message(queue: Queue, clock: ManualClock) -> N
 def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(
     queue: Queue, tmp_path: Path, in_flight: int
 ) -> None:
-    """Named defect of the peer: there were no dead letters, and a chunk that always fails crashed workers for ever."""
+    """Named defect of the peer: there were no dead letters, and a chunk that always fails crashed
+    workers for ever.
+    """
     np.save(tmp_path / "in.npy", np.zeros((2, 2), np.uint8))
     chain = ("load-npy", "-f", tmp_path / "in.npy")
     queue.send(BOXES[0])

@@ -122,7 +122,9 @@ def test_the_margin_that_is_cut_off_can_be_chosen(
 def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(
     run_step: RunStep,
 ) -> None:
-    """Named defect of the peer: an output patch smaller than the input patch, with a chunk mask, ended in NaN."""  # noqa: E501
+    """Named defect of the peer: an output patch smaller than the input patch, with a chunk mask,
+    ended in NaN.
+    """
     operator = identity(
         input_patch_size=(6, 12, 12), output_patch_size=(4, 8, 8), mask_output_chunk=True
     )
@@ -361,11 +363,12 @@ def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_
 
 
 def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: Path) -> None:
-    """Named defect of the peer: test-time augmentation flipped the batch and channel axes, and undid them in the wrong order.
+    """Named defect of the peer: test-time augmentation flipped the batch and channel axes, and
+    undid them in the wrong order.
 
     The net adds a ramp along y of its patch. The mean of the ramp over the eight orientations, each
     undone correctly, is the constant 0.5.
-    """  # noqa: E501
+    """
     model = tmp_path / "net.py"
     model.write_text(
         "import torch\n"

@@ -70,9 +70,8 @@ def triangles_of(mesh: Any) -> np.ndarray:
 def read_index(
     content: bytes,
 ) -> tuple[np.ndarray, np.ndarray, list[float], list[list[tuple[tuple[int, ...], int]]]]:
-    """Size of the finest piece, origin, and by level the scale, and place and bytes of each piece.
-
-    As the page of the format describes them.
+    """Size of the finest piece, origin, and by level its scale and the place and bytes of each
+    piece; by the format's page.
     """
     size, origin = (
         np.array(struct.unpack_from("<3f", content)),
@@ -140,7 +139,9 @@ def test_each_level_has_so_many_times_fewer_triangles(meshed: str) -> None:
 
 
 def test_pieces_keep_to_the_format(meshed: str) -> None:
-    """Each has one above it; they follow Morton's curve; no triangle crosses a coarser middle."""
+    """Each has one above it, they follow the curve of Morton, and no triangle crosses the middle of
+    a coarser one.
+    """
     run(MeshMultires(volume_path=meshed, levels=3))
     size, origin, scales, levels = read_index((folder(meshed) / "7.index").read_bytes())
     content = (folder(meshed) / "7").read_bytes()
@@ -255,7 +256,9 @@ class _Served(BaseHTTPRequestHandler):
 
 
 def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.ndarray]) -> None:
-    """A ball along z, 672 nm wide, at 2 nm a pixel, in pieces of the finest and coarsest level."""
+    """A ball seen along z, 672 nm wide, at 2 nm a pixel, in pieces of the finest level and of the
+    coarsest.
+    """
     import neuroglancer
 
     run(MeshMultires(volume_path=meshed))

@@ -1,8 +1,7 @@
 """napari: the layers that it is told to make.
 
 napari is heavy and needs a screen, so a double stands for it here, with the part of its interface
-that the operator uses:
-the methods take what those of napari 0.6 take, and refuse everything else.
+that the operator uses. Its methods take what those of napari 0.6 take, and refuse everything else.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def test_no_more_than_the_fractions_are_clipped_and_zeros_stay_zero(run_step) ->
 
 
 def test_per_section_takes_each_section_alone_and_whole_takes_all(run_step) -> None:
-    """chunkflow 1.2.0 ignored --whole, and stretched the whole chunk after --per-section."""
+    """chunkflow 1.2.0 ignored --whole, and with --per-section stretched the whole chunk, too."""
     dark, bright = np.array([[10, 20, 30]], np.uint8), np.array([[100, 150, 210]], np.uint8)
     chunk = Chunk(np.stack([dark, bright]))
     options = {"lower_clip_fraction": 0, "upper_clip_fraction": 0}

@@ -232,7 +232,8 @@ def test_what_a_plugin_raises_on_purpose_keeps_its_kind(
     run_step, plugin, raised: str, kind: type
 ) -> None:
     code = (
-        "from chunkflow_worker import errors\nfrom chunkflow_worker.pipeline.task import SkipTask\n"
+        "from chunkflow_worker import errors\n"
+        "from chunkflow_worker.pipeline.task import SkipTask\n"
         f"def execute(c):\n    raise {raised}"
     )
     with pytest.raises(kind, match=r"^(gone|m|dull)$"):
@@ -338,8 +339,9 @@ import numpy as np
 def execute(c, radius):
     a, r = np.pad(c.array.astype(float), radius, mode="edge"), radius
     z, y, x = c.array.shape
-    n = range(2*r+1)
-    return sum(a[i:i+z, j:j+y, k:k+x] for i in n for j in n for k in n) / (2*r+1)**3
+    width = range(2*r+1)
+    shifted = (a[i:i+z, j:j+y, k:k+x] for i in width for j in width for k in width)
+    return sum(shifted) / len(width)**3
 """
 
 

@@ -1,4 +1,6 @@
-"""Every format returns values, type, place, voxel size and layer type, or says that it cannot."""
+"""Every format returns what was written: values, type, place, voxel size and layer type; or it says
+that it can't.
+"""
 
 from __future__ import annotations
 

@@ -249,7 +249,9 @@ def test_tensorstore_and_cloudvolume_read_it(
 def test_tensorstore_reads_compressed_blocks_of_an_object_store(
     run_step: RunStep, aws: dict[str, str], unique_name: str, encoding: str
 ) -> None:
-    """They have Content-Encoding: gzip. On a local disk they are *.gz, which it does not find."""
+    """They bear Content-Encoding: gzip. Such of a local disk are files *.gz, which it takes for
+    absent.
+    """
     import boto3
 
     s3 = boto3.client("s3")

@@ -186,8 +186,8 @@ bounds = BoundingBox.parse("0-32_0-8_0-8")
 n = int(sys.argv[3])
 box = BoundingBox(Vec3(8 * n, 0, 0), Vec3(8 * n + 8, 8, 8))
 for mip in (n % 2, (n + 1) % 2):
-    operator = SaveZarr(store=sys.argv[1], driver=sys.argv[2], mip=mip, chunk_size=(8, 8, 8))
-    with operator.open(Run(lambda b, _: b)) as step:
+    save = SaveZarr(store=sys.argv[1], driver=sys.argv[2], mip=mip, chunk_size=(8, 8, 8))
+    with save.open(Run(lambda b, _: b)) as step:
         size = (40.0 * (mip + 1), 8.0, 8.0)
         array = np.full(box.size, n + 1, np.uint8)
         step(Task(box, {"chunk": Chunk(array, box.start, size, bounds=bounds)}))

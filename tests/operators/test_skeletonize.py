@@ -26,7 +26,9 @@ def run(operator: Any, task: Task, dry_run: bool = False) -> Task:
 
 
 def tube(length: int = 60) -> np.ndarray:
-    """Along x, as thick in y as in z with voxels of 40 x 8 nm; its axis is in voxels z=7, y=10."""
+    """Along x, as thick in y as in z with voxels of 40 x 8 nm, its axis through the middle of the
+    voxels z=7, y=10.
+    """
     array = np.zeros((15, 21, length), np.uint32)
     array[6:9, 3:18, :] = 9
     return array

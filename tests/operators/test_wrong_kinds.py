@@ -1,4 +1,6 @@
-"""Errors for values of the wrong kind name operator, box and value, and what is accepted."""
+"""What operators say of values of the wrong kind: the operator, the box, the value, what it is and
+what is taken.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,13 @@ def test_each_room_states_its_question_in_one_sentence(room: Room) -> None:
     first, *_ = docstring(room.code).split("\n")
     assert room.question
     assert room.question == first_sentence(first), "the question stands on the first line"
-    assert all(module.says for module in room.modules), "each file says what it holds"
+    assert all(" " in module.says for module in room.modules), "each file says what it holds"
+
+
+def test_the_reading_order_repeats_the_questions() -> None:
+    text = docstring(Path("chunkflow_worker/__init__.py"))
+    listed = dict(re.findall(r"^(\w+)/ +(.+)$", text, re.MULTILINE))
+    assert listed == {room.name: room.question for room in WORKER.rooms if room.is_folder}
 
 
 def test_the_house_is_that_of_the_contracts() -> None:

@@ -22,7 +22,7 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 """They are run, by test_tutorials.py."""
 
 OTHERS = {
-    "CONTRIBUTING.md": "e2e-docker --directory --repeats --seeds",
+    "CONTRIBUTING.md": "e2e-docker test-all --directory --repeats --seeds",
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record -exec -name -prune",
     "docs/service.md": "nvidia-smi",
@@ -98,7 +98,7 @@ def test_generated_pages_follow_the_code() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The pages of the site, by name, with the operators of a package that is installed beside."""
+    """The pages of the site, by name. They include the operators of an installed package."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     path = os.pathsep.join([str(PLUGIN_PACKAGE), str(ROOT)])

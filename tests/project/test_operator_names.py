@@ -5,7 +5,8 @@ A file that needs to know something about an operator asks for its facts, see
 file changes.
 
 Searched are the tracked files of the two packages, without `operators/`, and those at the root.
-Documentation, examples, deployment, benchmarks and tests hold chains, as users write them.
+Documentation, examples, deployment, benchmarks and tests contain chains, and name operators as
+users do.
 
 What counts as a name:
 

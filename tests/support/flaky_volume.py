@@ -14,9 +14,10 @@ from chunkflow_worker.storage.volume import Volume
 
 
 class FlakyVolume:
-    """Like the volume that it wraps, but for the reads and writes whose numbers are given, counted from 1.
+    """A volume that passes all calls on to another one, and fails at some of them.
 
-    halfway: a write that fails has written its first layer of blocks already, as when a connection breaks.
+    reads, writes: the numbers of the calls that fail, counted from 1.
+    halfway: a write that fails has written its first layer of blocks, as when a connection breaks.
     """
 
     def __init__(
@@ -26,11 +27,8 @@ class FlakyVolume:
         writes: Collection[int] = (),
         halfway: bool = True,
     ):
-        self._volume, self._failing, self._halfway = (
-            volume,
-            {"read": reads, "write": writes},
-            halfway,
-        )
+        self._volume, self._halfway = volume, halfway
+        self._failing = {"read": reads, "write": writes}
         self._lock = threading.Lock()
         self.counts = {"read": 0, "write": 0}
 
@@ -39,9 +37,7 @@ class FlakyVolume:
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         if self._fails("read"):
-            raise StorageUnavailable(
-                f"{self._volume.path}: made to fail at read {self.counts['read']}"
-            )
+            raise self._failure("read")
         return self._volume.read(bbox)
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
@@ -52,9 +48,7 @@ class FlakyVolume:
         if self._halfway and half < depth:
             upper = BoundingBox.sized(bbox.start, (half, bbox.size.y, bbox.size.x))
             self._volume.write(upper, array[..., :half, :, :])
-        raise StorageUnavailable(
-            f"{self._volume.path}: made to fail at write {self.counts['write']}"
-        )
+        raise self._failure("write")
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         return self._volume.missing(bbox)
@@ -63,3 +57,7 @@ class FlakyVolume:
         with self._lock:
             self.counts[kind] += 1
             return self.counts[kind] in self._failing[kind]
+
+    def _failure(self, kind: str) -> StorageUnavailable:
+        place = f"{kind} {self.counts[kind]}"
+        return StorageUnavailable(f"{self._volume.path}: made to fail at {place}")

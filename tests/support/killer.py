@@ -1,20 +1,21 @@
-"""A killer of processes: signals those that it was given, by their handle, and no others."""
+"""A killer of worker processes. It signals only those that it is given, by their handle."""
 
 from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from tests.support.forked import AnyWorker
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: whom, by what, and when (seconds since the epoch)."""
+    """One kill: the number of the victim, the signal, and the time in seconds since the epoch."""
 
     victim: int
     signal: signal.Signals
@@ -23,13 +24,13 @@ class Kill:
 
 @dataclass
 class Killer:
-    """Kills at random, the same way for the same seed. kills: what was done so far, oldest first."""
+    """Kills at random, the same way for the same seed. kills: those so far, oldest first."""
 
     random: random.Random
     kills: list[Kill] = field(default_factory=list)
 
-    def strike(self, processes: Mapping[int, subprocess.Popen[bytes]]) -> Kill | None:
-        """Signal one of the processes that still run and had no signal yet; None when there is none."""
+    def strike(self, processes: Mapping[int, AnyWorker]) -> Kill | None:
+        """Signal a running process that had no signal yet; None when there is no such process."""
         struck = {kill.victim for kill in self.kills}
         alive = sorted(
             number

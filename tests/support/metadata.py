@@ -1,4 +1,4 @@
-"""A double of EC2's metadata service (IMDSv2) on 127.0.0.1."""
+"""A stand-in for EC2's metadata service (IMDSv2) on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Metadata:
-    """notice: that of the spot machine; none when empty. tokens: made so far. turns: released with each answer."""
+    """What the service answers, and what it was asked.
+
+    notice: of the end of the spot machine; there is none when it is empty.
+    tokens: those given so far. turns: a semaphore, released with each answer.
+    """
 
     def __init__(self) -> None:
         self.address = ""
@@ -21,25 +25,25 @@ class Metadata:
 
 @contextmanager
 def metadata_service() -> Iterator[Metadata]:
-    """Serve until the block ends; AWS_EC2_METADATA_SERVICE_ENDPOINT must lead to its address."""
-    double = Metadata()
+    """Serve until the block ends. AWS_EC2_METADATA_SERVICE_ENDPOINT must be its address."""
+    service = Metadata()
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             assert self.path == "/latest/api/token"
             assert int(self.headers["X-aws-ec2-metadata-token-ttl-seconds"]) > 0
-            double.tokens.append(f"token-{len(double.tokens)}")
-            self._answer(200, double.tokens[-1])
+            service.tokens.append(f"token-{len(service.tokens)}")
+            self._answer(200, service.tokens[-1])
 
         def do_GET(self) -> None:
-            double.asked.append(self.path)
-            if self.headers["X-aws-ec2-metadata-token"] != double.tokens[-1]:
+            service.asked.append(self.path)
+            if self.headers["X-aws-ec2-metadata-token"] != service.tokens[-1]:
                 self._answer(401, "")
-            elif double.notice:
-                self._answer(200, double.notice)
+            elif service.notice:
+                self._answer(200, service.notice)
             else:
                 self._answer(404, "")
-            double.turns.release()
+            service.turns.release()
 
         def _answer(self, status: int, text: str) -> None:
             self.send_response(status)
@@ -51,10 +55,10 @@ def metadata_service() -> Iterator[Metadata]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    double.address = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    service.address = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        yield double
+        yield service
     finally:
         server.shutdown()
         server.server_close()

@@ -1,6 +1,6 @@
-"""A proxy on 127.0.0.1 before the local AWS that delays, cuts, throttles or refuses chosen requests.
+"""A proxy in front of the local AWS that delays, cuts, throttles or refuses chosen requests.
 
-Requests are told apart by the service in their signature (sqs, s3, monitoring) and by their operation.
+It knows requests by the service in their signature (sqs, s3, monitoring) and by their operation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Fault = Literal["500", "503", "403", "400", "close", "cut", "hang", "delay", "throttle"]
-"""close: no answer, the request is not forwarded. cut: it is, and the answer breaks off in its middle. hang: no answer, ever.
-delay: forwarded after a second. throttle: the answer comes at 64 kB/s."""
+"""What happens to a request.
+
+A number: it is answered with that HTTP status. close: the connection closes without an answer.
+hang: there is no answer. cut: the request is forwarded, and the answer breaks off in the middle.
+delay: it is forwarded after a second. throttle: the answer comes at 64 kB/s.
+"""
 Service = Literal["sqs", "s3", "monitoring"]
 _ERRORS = {
     "500": "InternalFailure",
@@ -42,10 +46,12 @@ class Rule:
 
 
 class Proxy:
-    """`inject` a fault for the next requests of one operation; `hit` is set when the last of them was answered so.
-    `set` a fault for a service until `clear`.
+    """Controls of the faults.
 
-    requests, faults: how many came and how many were spoiled, by operation and by service.
+    `inject` sets a fault for the next requests of one operation; the event `hit` is set when the
+    last of them was answered. `set` makes a fault for a service, which ends with `clear`.
+
+    requests: their number by operation. faults: the number of spoilt requests by service.
     """
 
     def __init__(self, upstream: str, seed: int = 0):
@@ -66,12 +72,12 @@ class Proxy:
             self._plan = (operation, fault, count)
 
     def set(self, service: Service, fault: Fault, probability: float = 1.0) -> None:
-        """Spoil the requests of a service from now on."""
+        """Apply a fault to the requests of a service from now on, with that probability."""
         with self._lock:
             self._rules[service] = Rule(fault, probability)
 
     def clear(self, *services: Service) -> None:
-        """Let the requests of these services pass again; of all when none is named."""
+        """End the faults of these services; of all services when none is given."""
         with self._lock:
             for service in services or tuple(self._rules):
                 self._rules.pop(service, None)
@@ -100,7 +106,7 @@ class Proxy:
 
 @contextmanager
 def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
-    """Serve before `upstream` until the block ends; yields the proxy's address and its controls."""
+    """Serve in front of `upstream` until the block ends; yields the address and the controls."""
     proxy = Proxy(upstream, seed)
 
     class Handler(BaseHTTPRequestHandler):
@@ -129,15 +135,11 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
         def _refuse(self, service: str, fault: str) -> None:
             code = _ERRORS[fault]
             if service == "s3":
-                kind, error = (
-                    "application/xml",
-                    f"<Error><Code>{code}</Code><Message>injected</Message></Error>",
-                )
+                kind = "application/xml"
+                error = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
             else:
-                kind, error = (
-                    "application/x-amz-json-1.0",
-                    json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "injected"}),
-                )
+                kind = "application/x-amz-json-1.0"
+                error = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "injected"})
             self._answer(int(fault), {"Content-Type": kind}, error.encode(), None)
 
         def _forward(self, body: bytes, fault: Fault | None) -> None:
@@ -186,7 +188,7 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up on purpose
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}", proxy

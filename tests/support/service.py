@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,21 @@ import boto3
 import numpy as np
 import yaml
 
+from chunkflow_worker.cli import chunkflow
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger, Record
-from chunkflow_worker.job.sqs import find_queue
+from chunkflow_worker.job.sqs import Queue, find_queue
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import create_volume
+from producer.cli import main as run_producer
+from tests.support.forked import AnyWorker, ForkedWorker
 from tests.support.paths import PLUGIN_PACKAGE
+from tests.support.run_command import run_command
 
 BLOCK = Vec3(16, 64, 64)
 
 
-# A test run in the background may have been started to ignore some signals, which workers would take over.
+# The tests may run in the background, and ignore some signals then. Workers must not inherit that.
 _RUN = """
 import signal
 from chunkflow_worker.cli.worker import main
@@ -49,7 +54,7 @@ class Service:
         self.sqs = boto3.client("sqs", region_name="us-east-1")
         self.pipeline = root / "pipeline.yaml"
         self.place = f"file://{root}"
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[AnyWorker] = []
 
     def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
         """Make an input of noise, and empty outputs `out` and `whole`; returns their box."""
@@ -76,12 +81,8 @@ class Service:
         self.pipeline.write_text(yaml.safe_dump({"operators": [load, *middle, save]}))
 
     def producer(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "producer", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        """Run `chunkflow-producer` in this process; returns what it printed."""
+        return self._run(run_producer, *arguments)
 
     def create_queue(self, visibility: int = 5, max_receives: int = 5) -> None:
         self.producer(
@@ -107,18 +108,36 @@ class Service:
             *extra,
         )
 
-    def start_worker(self, **settings: object) -> subprocess.Popen[bytes]:
-        """A worker process, ready or not yet; settings as in Settings, in_flight 1 and no backoff unless told otherwise."""
-        given = {"in_flight": 1, "backoff_seconds": 0} | settings
-        variables = {f"CHUNKFLOW_{name.upper()}": str(value) for name, value in given.items()}
-        command = [sys.executable, "-c", _RUN, "run"]
-        command += ["--pipeline", str(self.pipeline), "--queue", self.queue]
-        with (self.root / f"worker-{len(self.workers)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, env=self.environment | variables, stdout=log, stderr=subprocess.STDOUT
-            )
+    def start_worker(self, **settings: object) -> AnyWorker:
+        """Start a worker process, and do not wait until it is ready.
+
+        settings: as in Settings; in_flight is 1 and there is no backoff unless given.
+        """
+        log = self._next_log()
+        self.workers.append(ForkedWorker(self._worker_environment(settings), log))
+        return self.workers[-1]
+
+    def start_command(self, *command: str, **settings: object) -> subprocess.Popen[bytes]:
+        """Start a worker by a command of its own, `chunkflow-worker run` when none is given.
+
+        It starts slowly: for tests of the command, of its exit status, or of what it starts.
+        """
+        words = command or (sys.executable, "-c", _RUN, "run")
+        with self._next_log().open("wb") as log:
+            environment = self._worker_environment(settings)
+            process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
         self.workers.append(process)
         return process
+
+    def _worker_environment(self, settings: dict[str, object]) -> dict[str, str]:
+        places = {"pipeline": self.pipeline, "queue": self.queue}
+        given = {"in_flight": 1, "backoff_seconds": 0} | places | settings
+        return self.environment | {
+            f"CHUNKFLOW_{name.upper()}": str(value) for name, value in given.items()
+        }
+
+    def _next_log(self) -> Path:
+        return self.root / f"worker-{len(self.workers)}.log"
 
     def starts(self) -> list[str]:
         """Boxes started in `hold`, one entry for each start."""
@@ -131,29 +150,38 @@ class Service:
 
     def messages(self) -> tuple[int, int, int]:
         """Messages that are visible, hidden and dead."""
-        queue = find_queue(self.sqs, self.queue)
+        visible, hidden = self._counts(self._found_queue.url)
+        dead, _ = self._counts(self._found_queue.dead_letter_url)
+        return visible, hidden, dead
+
+    @cached_property
+    def _found_queue(self) -> Queue:
+        return find_queue(self.sqs, self.queue)
+
+    def _counts(self, url: str) -> tuple[int, int]:
+        """Messages of a queue that are visible, and that are hidden."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        counts = self.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=names)[
-            "Attributes"
-        ]
-        dead = self.sqs.get_queue_attributes(QueueUrl=queue.dead_letter_url, AttributeNames=names)[
-            "Attributes"
-        ]
-        return int(counts[names[0]]), int(counts[names[1]]), int(dead[names[0]])
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        visible, hidden = (int(answer["Attributes"][name]) for name in names)
+        return visible, hidden
 
     def records(self) -> list[Record]:
         done, failed = self.ledger.boxes()
         return [*self.ledger.records(done), *self.ledger.records(failed, failed=True)]
 
-    def wait_done(self, count: int, seconds: float = 60, pause: float = 0.02) -> None:
-        self.wait(
-            lambda: len(self.ledger.boxes()[0]) >= count, f"{count} tasks done", seconds, pause
-        )
+    def wait_done(self, count: int, seconds: float = 60, pause: float = 0.1) -> None:
+        """Wait until so many tasks are recorded done."""
+        done = self.ledger.boxes
+        self.wait(lambda: len(done()[0]) >= count, f"{count} tasks done", seconds, pause)
 
     def wait(
-        self, condition: Callable[[], Any], what: str, seconds: float = 30, pause: float = 0.02
+        self, condition: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.1
     ) -> float:
-        """Seconds until the condition held. pause: seconds between two looks."""
+        """Wait until the condition holds; returns the seconds that it took.
+
+        seconds: after which the test fails. pause: seconds between two looks, each of which
+        costs the local AWS some time.
+        """
         start = time.monotonic()
         while not condition():
             if time.monotonic() - start > seconds:
@@ -165,6 +193,11 @@ class Service:
         return "\n".join(
             f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.root.glob("worker-*.log"))
         )
+
+    def lines(self) -> list[str]:
+        """All lines of the workers' logs."""
+        logs = sorted(self.root.glob("worker-*.log"))
+        return [line for log in logs for line in log.read_text().splitlines()]
 
     def read(self, name: str) -> np.ndarray:
         volume = PrecomputedVolume(self.path(name))
@@ -181,27 +214,24 @@ class Service:
     def input(self) -> np.ndarray:
         return self.read("in")
 
-    def run_in_one_box(self) -> None:
-        """Run the pipeline on the whole volume by the command line, here; it writes to `whole`."""
+    def run_in_one_box(self, *options: str) -> None:
+        """Run the pipeline on the whole volume by `chunkflow`, in this process.
+
+        It writes to `whole`. The operator `hold`, which only takes time, is left out.
+        options: of `generate-tasks`.
+        """
         chain = yaml.safe_load(self.pipeline.read_text())
+        chain["operators"] = [step for step in chain["operators"] if step["op"] != "hold"]
         chain["operators"][-1]["volume_path"] = self.path("whole")
         file = self.root / "one_box.yaml"
         file.write_text(yaml.safe_dump(chain))
-        code = "from chunkflow_worker.cli.chunkflow import main; main()"
-        command = [
-            sys.executable,
-            "-c",
-            code,
-            "--pipeline",
-            str(file),
-            "generate-tasks",
-            "-v",
-            self.path("in"),
-        ]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        tasks = ("generate-tasks", "-v", self.path("in"), *options)
+        self._run(chunkflow.main, "--pipeline", str(file), *tasks)
+
+    def _run(self, main: Callable[[], object], *arguments: str) -> str:
+        done = run_command(main, *arguments, environment=self.environment)
+        assert done.status == 0, done.stderr
+        return done.stdout
 
     def close(self) -> None:
         self.go()
@@ -210,7 +240,7 @@ class Service:
                 worker.send_signal(signal.SIGTERM)
         for worker in self.workers:
             with suppress(subprocess.TimeoutExpired):
-                worker.wait(10)
+                worker.wait(30)
             if worker.poll() is None:
                 worker.kill()
                 worker.wait()

@@ -1,4 +1,4 @@
-"""A small disk that can be full or read-only: a tmpfs, for which root must be allowed to mount."""
+"""A small disk that can be made full or read-only. It is a tmpfs, which only root may mount."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TRIES = 500
 
 
 class NoMount(RuntimeError):
-    """The system allows no mount here."""
+    """The system does not allow a mount here."""
 
 
 class SmallDisk:
@@ -23,7 +23,7 @@ class SmallDisk:
         self._ballast = path / "ballast"
 
     def fill(self, leave: int = 0) -> None:
-        """Write until nothing more fits, then leave that many bytes, in whole pages of 4096."""
+        """Write until nothing more fits, then free that many bytes, in whole pages of 4096."""
         with self._ballast.open("wb", buffering=0) as file:
             try:
                 while file.write(bytes(4096)):
@@ -35,7 +35,7 @@ class SmallDisk:
         self._ballast.unlink()
 
     def read_only(self, on: bool) -> None:
-        """Remount it. Raises NoMount, also when files are open for writing all the time."""
+        """Remount it. Raises NoMount; also when some file is open for writing all the time."""
         for _ in range(_TRIES):
             try:
                 return _mount("-o", f"remount,{'ro' if on else 'rw'}", str(self.path))
@@ -46,7 +46,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(path: Path, megabytes: int = 2) -> Iterator[SmallDisk]:
-    """Mount it, and unmount it when the block ends. Raises NoMount."""
+    """Mount a disk, and unmount it when the block ends. Raises NoMount."""
     path.mkdir(parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path))
     try:

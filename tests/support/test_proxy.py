@@ -1,4 +1,4 @@
-"""The faults that other tests put between a worker and AWS are what they say, and hit the service that they are set for."""
+"""The faults between a worker and AWS do what their names say, and only to their service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ CONTENT = bytes(range(256)) * 512  # 128 kB: two seconds at the pace of a thrott
 
 @pytest.fixture
 def proxied(aws: dict[str, str], unique_name: str) -> Iterator[tuple[Proxy, Callable[[str], Any]]]:
-    """The proxy, and what makes clients of services behind it that try once; a bucket holds one object."""
+    """The proxy, and a function that makes clients behind it. A bucket holds one object.
+
+    The clients do not retry.
+    """
     with fault_proxy(aws["AWS_ENDPOINT_URL"]) as (address, proxy):
 
         def client(service: str) -> Any:

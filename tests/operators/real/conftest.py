@@ -1,4 +1,6 @@
-"""Real volumes from the folder CHUNKFLOW_TEST_DATA, if any. Chains run as a user types them."""
+"""Real volumes, where they are at hand: CHUNKFLOW_TEST_DATA names their folder. Chains run as a
+user types them.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def pieces() -> Sample:
 
 @pytest.fixture(scope="session")
 def pinky() -> Sample:
-    """EM of mouse cortex with a synapse, uint8, 18 192 192; beside it a net that finds clefts."""
+    """EM of a mouse's cortex with a synapse, uint8 of 18 192 192 voxels; the net that finds clefts
+    lies beside it.
+    """
     return Sample(DATA / "pinky100" / "sample1_input.h5", "main", (40, 7.16, 7.16))
 
 
@@ -77,7 +81,7 @@ def chunkflow(
 ) -> Iterator[Chunkflow]:
     """Run `chunkflow` in the test's folder on a chain; returns what it printed.
 
-    Each operator is one text, with its options.
+    Each operator is one text with its options.
 
     When the test ends, all operators that its mark `shows` names must have run.
     """

@@ -9,7 +9,9 @@ from chunkflow_worker.config.catalog import folder_names
 
 
 def test_each_operator_is_shown_on_real_data() -> None:
-    """The marks `shows` name them; the fixture `chunkflow` checks that a test runs them."""
+    """By the marks `shows` in this folder; the fixture `chunkflow` sees to it that a test runs what
+    its mark names.
+    """
     shown: set[str] = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,6 @@
-"""Real voxels: the library of a format reads what we write, and we read what it writes."""
+"""Reading and writing real voxels: what we write, the format's own library reads; what that writes,
+we read.
+"""
 
 from __future__ import annotations
 
@@ -201,8 +203,8 @@ def test_what_zarr_writes_we_read(chunkflow, raw, version: int) -> None:
 def test_ids_from_a_json_file_of_each_box(chunkflow, bodies) -> None:
     """The largest neuron of each box is kept, by a plugin that is told which by JSON."""
     Path("keep.py").write_text(
-        "import numpy as np\n\n\ndef execute(chunk, told):\n"
-        "    return np.where(chunk.array == told['id'], chunk.array, 0)\n"
+        "import numpy as np\n\n\ndef execute(chunk, chosen):\n"
+        "    return np.where(chunk.array == chosen['id'], chunk.array, 0)\n"
     )
     expected = {}
     for x in (60, 84):

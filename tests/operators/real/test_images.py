@@ -235,7 +235,9 @@ def test_quantize(chunkflow, raw) -> None:
 
 @pytest.mark.shows("inference")
 def test_inference_finds_the_cleft(chunkflow, pinky) -> None:
-    """A voxel of one patch has the net's value; where two overlap, it lies between their values."""
+    """A voxel of one patch has the net's value there; where two overlap, it lies between their
+    values.
+    """
     model, weights = pinky.file.with_name("cleft_net.py"), pinky.file.with_name("cleft_weights.pt")
     net = f"-f pytorch -m {model} -w {weights} --precision float32"
     patches = "-s 6 64 64 -v 0 32 0 --output-crop-margin 0 0 0 -c 1"

@@ -79,7 +79,7 @@ def test_evaluate_segmentation(chunkflow, pieces, bodies, caplog) -> None:
     error, *two = adapted_rand_error(bodies.array[AT], pieces.array[AT])
     recall, precision = sorted(
         two
-    )  # of too many pieces; scikit-image gives them in the other order (its issue 6485)
+    )  # scikit-image returns the two in the opposite order of its documentation (its issue 6485)
     split, merge = variation_of_information(bodies.array[AT], pieces.array[AT])
     assert split > merge, "it has too many pieces"
     expected = {
@@ -223,7 +223,9 @@ def test_points(chunkflow, bodies) -> None:
 
 @pytest.mark.shows("load-synapses", "save-synapses", "skip-none")
 def test_contacts_of_neurons_as_synapses(chunkflow, bodies) -> None:
-    """Where two neurons meet along x: pre here, post on the other side. The third box has none."""
+    """Where neuron meets neuron along x: pre on this side, post on the other. The third box has
+    none.
+    """
     ids = bodies.array[AT]
     pre = np.argwhere(ids[..., 1:] != ids[..., :-1])[::97] + AT[0].start
     pre = pre[np.random.default_rng(0).permutation(len(pre))]

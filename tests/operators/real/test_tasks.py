@@ -193,8 +193,8 @@ def test_a_job_that_setup_env_prepares(chunkflow, raw) -> None:
         **options,
     )
     printed = chunkflow(
-        "setup-env --volume-start 60 60 60 -s 32 32 64 -l file://copy -r 0.0006 -z 8 16 16 "
-        "-o 2 4 4 -d uint8 -v 10 10 10 -x 3"
+        "setup-env --volume-start 60 60 60 -s 32 32 64 -l file://copy -r 0.0006 "
+        "-z 8 16 16 -o 2 4 4 -d uint8 -v 10 10 10 -x 3"
     )
     memory = re.search(r"memory: (\S+) GB for two tasks in flight", printed)
     assert memory is not None
