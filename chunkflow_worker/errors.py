@@ -15,7 +15,7 @@ ChunkflowError
     ├── ConfigError           the user's configuration is wrong; lists every fault found
     ├── MessageMalformed      not a task message of this service
     ├── BoxOutsideJob         the message names a box that its job does not have
-    ├── BoxOutsideVolume      the box, or a part of it, lies outside the volume
+    ├── BoxOutsideVolume      the box, or a part of it, is outside the volume
     ├── BoxNotAligned         writing the box would touch files of a neighbouring box
     ├── DataMissing           blocks or files that the task reads do not exist
     ├── ChunkMismatch         a chunk has the wrong kind, shape or position for an operator
@@ -141,7 +141,7 @@ class BoxOutsideJob(PermanentError):
 
 
 class BoxOutsideVolume(PermanentError):
-    """The box, or a part of it, lies outside the volume."""
+    """The box, or a part of it, is outside the volume."""
 
 
 class BoxNotAligned(PermanentError):

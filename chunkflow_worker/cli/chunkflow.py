@@ -32,7 +32,7 @@ GROUPS = (
     "Service",
     "Other",
 )
-COMPARED = "Coming from chunkflow 1.2.0"
+COMPARED = "Differences from chunkflow 1.2.0"
 
 
 class Chain(click.Group):
@@ -113,7 +113,7 @@ def _a_whole_chain() -> type[Facts]:
     type=int,
     default=0,
     show_default=True,
-    help="Mip level of operators that are given none.",
+    help="Mip level for operators whose own --mip is not given.",
 )
 @click.option(
     "--dry-run/--real-run",
@@ -127,33 +127,35 @@ def _a_whole_chain() -> type[Facts]:
     help="Write the chain as a file for workers, and run nothing.",
 )
 @click.option(
-    "--pipeline", type=click.Path(dir_okay=False), help="Run the chain of a pipeline file, here."
+    "--pipeline",
+    type=click.Path(dir_okay=False),
+    help="Run the chain of a pipeline file on this machine.",
 )
 @click.option("--ledger", help="Write a record of each task below this path.")
 @click.option(
     "--metrics",
     type=click.Choice(["cloudwatch"]),
-    help="Send each task's timings there, as workers do; the namespace is "
-    "CHUNKFLOW_METRICS_NAMESPACE, else chunkflow.",
+    help="Send the timings of each task to CloudWatch, as workers do; the namespace is "
+    "CHUNKFLOW_METRICS_NAMESPACE, or chunkflow if it is not set.",
 )
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 64),
     default=2,
     show_default=True,
-    help="Tasks at the same time: one computes while others load and save; each takes its memory.",
+    help="Number of tasks in flight: one computes while others load and save. Each needs memory.",
 )
 @click.option(
     "--summary",
     is_flag=True,
-    help="Tell at the end what each operator took, and the voxels a second.",
+    help="At the end, print the time of each operator and the voxels per second.",
 )
 @click.version_option(package_name="chunkflow-worker")
 def cli(**options: Any) -> None:
     """Run a chain of operators on one box or many, on this machine.
 
-    Each operator is followed by its options. Operators pass values on by name; the name is `chunk`
-    unless an option changes it. `chunkflow OPERATOR --help` explains an operator. With
+    Each operator is followed by its options. Operators pass values to each other by name; the name
+    is `chunk` unless an option changes it. `chunkflow OPERATOR --help` explains an operator. With
     `--freeze pipeline.yaml` the same chain becomes a file for workers.
     """
 
@@ -193,17 +195,19 @@ def _chain(
     steps = [o for o in operators if not isinstance(o, TaskSource)]
     if len(sources) > 1 or (sources and operators[0] is not sources[0]):
         raise _error(
-            sources[-1].op, "makes tasks, and there can be one such operator", "put it first"
+            sources[-1].op,
+            "makes tasks, and a chain can have only one such operator",
+            "put it first",
         )
     source = sources[0] if sources else None
     if file is not None:
         chain = Pipeline.load(file)
         if steps:
-            cure = "only an operator that makes tasks may stand beside --pipeline"
-            raise _error(steps[0].op, "stands beside --pipeline", cure)
+            cure = "with --pipeline, give at most one operator, which makes tasks"
+            raise _error(steps[0].op, "cannot be used with --pipeline", cure)
         return (replace(chain, tasks=source) if source else chain), source
     if not operators:
-        raise _error("operators", "there are none", "see chunkflow --help")
+        raise _error("operators", "the chain has no operators", "see chunkflow --help")
     return Pipeline.of(steps, source, "chunkflow") if steps else None, source
 
 

@@ -223,10 +223,10 @@ def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
 def _refuse_to_waste(source: TaskSource, chain: Pipeline | None, options: LocalOptions) -> None:
     """Tasks that are taken from a queue must be worked on."""
     if chain is None:
-        problem = "is followed by no operator that works on its tasks"
+        problem = "makes tasks, but no operator after it works on them"
         raise ConfigError.one("chunkflow", source.op, problem)
     if options.dry_run:
-        problem = "would take tasks away that --dry-run does not do"
+        problem = "would take tasks from the queue, and --dry-run would not do them"
         cure = "try the chain on a box that is made here"
         raise ConfigError.one("chunkflow", source.op, problem, cure)
 

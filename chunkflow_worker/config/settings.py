@@ -179,7 +179,7 @@ def settings_table() -> str:
 
 
 def _misspelt_variables() -> list[Fault]:
-    """A fault for each variable that is no setting but resembles one.
+    """A fault for each variable that is not a setting but resembles one.
 
     Others with our prefix are legal: Kubernetes, for example, sets variables for its services.
     """
@@ -192,7 +192,7 @@ def _misspelt_variables() -> list[Fault]:
         name = variable.removeprefix(_PREFIX).lower()
         for field in get_close_matches(name, fields, n=1, cutoff=0.75):
             cure = f"did you mean {variable_names(field)[0]}?"
-            faults.append(Fault(variable, "is no setting", cure))
+            faults.append(Fault(variable, "is not a setting", cure))
     return faults
 
 

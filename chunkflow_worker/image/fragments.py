@@ -35,8 +35,8 @@ def object_voxels(chunk: Chunk, box: BoundingBox | None, name: str) -> tuple[Chu
     inside = chunk.bbox if box is None else box.clip(image)
     if inside is None or not chunk.bbox.contains(with_overlap(inside, image)):
         raise ChunkMismatch(
-            f"{name!r} is {chunk.bbox} and lacks voxels of the box {box or chunk.bbox} "
-            "or of the first voxels behind it, where the fragments of two boxes meet: "
+            f"{name!r} is {chunk.bbox}. Voxels of the box {box or chunk.bbox} are missing, "
+            "or the first voxels after it, where the fragments of two boxes meet: "
             "load it without a fixed margin, and do not crop the margin"
         )
     voxels = chunk.cutout(with_overlap(inside, image))

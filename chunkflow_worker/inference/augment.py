@@ -111,7 +111,7 @@ class Augmented:
     offsets: of the first output channels, if they are affinities. The other channels have no
         direction.
 
-    At a voxel whose partner lies outside of the turned patch, the orientation does not count.
+    At a voxel whose partner is outside the turned patch, the orientation does not count.
     """
 
     def __init__(self, engine: Engine, flip_z: bool = False, offsets: tuple[Vec3, ...] = ()):

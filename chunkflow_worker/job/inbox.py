@@ -73,6 +73,6 @@ class Inbox:
             )
         except Exception as error:
             log.warning(
-                "a received message becomes visible only when its visibility timeout ends: %s",
+                "a received message becomes visible only when its visibility timeout expires: %s",
                 error,
             )

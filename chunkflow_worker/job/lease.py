@@ -107,7 +107,8 @@ class Lease:
                 self._client.delete_message(QueueUrl=self._queue.url, ReceiptHandle=receipt)
             except Exception as error:
                 log.warning(
-                    "message not deleted; it will come back and its task will be found done: %s",
+                    "message not deleted; SQS will deliver it again, and its task will count as "
+                    "done: %s",
                     error,
                 )
 

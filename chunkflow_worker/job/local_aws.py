@@ -69,7 +69,7 @@ def _try_to_listen(host: str, port: int) -> None:
             trial.bind((host, port))
         except (OSError, OverflowError) as error:
             cure = "give an address of this machine as --host, and a free --port, or none"
-            problem = f"cannot be listened on: {getattr(error, 'strerror', None) or error}"
+            problem = f"cannot listen on this address: {getattr(error, 'strerror', None) or error}"
             raise ConfigError.one("local AWS", f"{host}:{port}", problem, cure) from None
 
 

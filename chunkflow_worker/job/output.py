@@ -27,7 +27,7 @@ def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | 
         for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
             inside = box.clip(level.bounds)
             if inside is None:
-                return f"box {box} lies outside {level.path}, which is {level.bounds}"
+                return f"box {box} is outside {level.path}, which is {level.bounds}"
             try:
                 check_aligned(level, inside)
             except BoxNotAligned as error:

@@ -132,7 +132,7 @@ def find_queue(client: Any, name: str) -> Queue:
             url = client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
             problem = f"there is no such queue in {client.meta.region_name}"
-            cure = f"set AWS_REGION if it is in another region, or make it with: {create}"
+            cure = f"set AWS_REGION if it is in another region, or create it with: {create}"
             raise ConfigError.one("queue", name, problem, cure) from None
         answer = client.get_queue_attributes(
             QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"]
@@ -140,13 +140,13 @@ def find_queue(client: Any, name: str) -> Queue:
         policy = json.loads(answer.get("RedrivePolicy", "{}"))
         if not policy:
             problem = "has no dead-letter queue"
-            raise ConfigError.one("queue", name, problem, f"give it one with: {create}")
+            raise ConfigError.one("queue", name, problem, f"create one with: {create}")
         dead_name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
         try:
             dead_url = client.get_queue_url(QueueName=dead_name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
-            problem = f"its dead-letter queue {dead_name} is gone"
-            raise ConfigError.one("queue", name, problem, f"make it with: {create}") from None
+            problem = f"its dead-letter queue {dead_name} does not exist"
+            raise ConfigError.one("queue", name, problem, f"create it with: {create}") from None
     return Queue(
         name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"])
     )

@@ -16,8 +16,8 @@ from chunkflow_worker.pipeline.task import Task
 class AdjustBbox(Operator):
     """Move the start and the stop of the task's box, for the operators that follow.
 
-    Chunks that were read before keep their voxels; what is saved is cut to the new box. Records
-    keep the box that the task was made for.
+    Chunks that were already read keep their voxels. Chunks that are saved later are cut to the new
+    box. Records keep the task's original box.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -42,7 +42,7 @@ class AdjustBbox(Operator):
                 raise ConfigError.one(
                     self.label,
                     "box",
-                    "the task has none",
+                    "the task has no box",
                     "put create-bbox or generate-tasks first",
                 )
             start, stop = task.bbox.start + first, task.bbox.stop + last

@@ -19,12 +19,12 @@ _ATTRIBUTES = [
 
 
 class AggregateSkeletonFragments(Operator):
-    """Join the skeletons that many boxes hold of each object, as Neuroglancer reads them.
+    """Join the skeleton fragments of each object from all boxes, in Neuroglancer's format.
 
     Run it once, when all boxes are done. A fragment is named by its object and its box, for example
     42:0-512_0-512_0-64, as igneous and skeletonize name them. kimimaro fuses equal nodes, opens
-    loops and joins components that touch; it removes small components and short twigs. An object
-    gets no file if nothing of it is left.
+    loops and joins components that touch; it removes small components and short twigs. If nothing
+    of an object is left, no file is written for it.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -32,23 +32,26 @@ class AggregateSkeletonFragments(Operator):
         "chunkflow aggregate-skeleton-fragments -f s3://lab/seg/fragments -o s3://lab/seg/skeletons"
     )
     differs: ClassVar[str] = (
-        "Without a prefix all objects are taken. The size of what is too small is an option."
+        "Without a prefix, all objects are processed. The sizes below which components and twigs "
+        "are removed are options."
     )
     op: Literal["aggregate-skeleton-fragments"] = "aggregate-skeleton-fragments"
     input_name: str = field(
-        "prefix", flag="-i", help="Value of the task that holds the prefix, if there is one."
+        "prefix", flag="-i", help="Value of the task that contains the prefix, if it exists."
     )
     prefix: str | None = field(
-        None, flag="-p", help="What the names of the fragments begin with, instead of that value."
+        None, flag="-p", help="Prefix of the fragments' names, used instead of that value."
     )
     fragments_path: str = field(flag="-f", help="Folder of the fragments: file://, s3:// or gs://.")
     output_path: str | None = field(
         None, flag="-o", help="Folder to write to; default: the folder of the fragments."
     )
     dust_threshold: float = field(
-        1000, ge=0, help="Components with less cable are removed; in nanometres."
+        1000, ge=0, help="Remove components whose cable is shorter than this, in nanometres."
     )
-    tick_threshold: float = field(3500, ge=0, help="Shorter twigs are removed; in nanometres.")
+    tick_threshold: float = field(
+        3500, ge=0, help="Remove twigs that are shorter than this, in nanometres."
+    )
 
     def reads(self) -> tuple[str, ...]:
         return ()  # the value is optional

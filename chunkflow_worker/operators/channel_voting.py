@@ -13,15 +13,18 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class ChannelVoting(Operator):
-    """Take for each voxel the number of its highest channel, counted from 1.
+    """Give each voxel the number of the channel with the highest value, counted from 1.
 
     This is the winning class of a classifier. Takes czyx with up to 255 channels and makes a
-    segmentation, zyx of uint8. If channels are equal, the lower one wins.
+    segmentation, zyx of uint8. If several channels have the highest value, the first of them wins.
     """
 
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = "chunkflow load-h5 -f classes.h5 channel-voting save-tif -f winner.tif"
-    differs: ClassVar[str] = "With 256 channels the last one became 0; more than 255 are refused."
+    differs: ClassVar[str] = (
+        "More than 255 channels are refused; with 256 channels, the number of the last one became "
+        "0."
+    )
     op: Literal["channel-voting"] = "channel-voting"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read, with several channels.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

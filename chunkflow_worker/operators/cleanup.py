@@ -17,16 +17,16 @@ from chunkflow_worker.storage.local_file import local_name, storage_error
 
 
 class Cleanup(Operator):
-    """Delete files in a folder: all, the empty ones, or those that are not empty.
+    """Delete files in a folder: all files, empty files, or files that are not empty.
 
-    For example the files that skip-task-by-file looks for. The files are deleted once, when the
-    chain starts. Hidden files, folders and what they contain stay.
+    For example, it deletes the files that skip-task-by-file looks for. The files are deleted once,
+    when the chain starts. Hidden files and subfolders are kept.
     """
 
     group: ClassVar[str] = "Tasks"
     example: ClassVar[str] = "chunkflow cleanup -d flags -m empty"
     differs: ClassVar[str] = (
-        "Without a suffix only empty files are deleted, where chunkflow deleted every file of the "
+        "Without a suffix, only empty files are deleted; chunkflow deleted every file of the "
         "current folder. Workers refuse this operator."
     )
     op: Literal["cleanup"] = "cleanup"
@@ -35,7 +35,7 @@ class Cleanup(Operator):
         "exist", flag="-m", help="Which of the files with the suffix to delete."
     )
     suffix: str | None = field(
-        None, flag="-s", help="End of the names; required unless only empty files are deleted."
+        None, flag="-s", help="End of the file names; required unless the mode is empty."
     )
 
     _is_local = field_validator("dir")(local_name)

@@ -14,7 +14,7 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class ConnectedComponents(Operator):
-    """Give each connected component of a chunk an id of its own, from 1 on; 0 is background.
+    """Give each connected component of a chunk its own id, counted from 1; 0 is background.
 
     With a threshold it takes a map: voxels above the threshold are foreground. Without one it takes
     a mask or a segmentation, and objects that touch stay apart. Makes a segmentation of uint32. Ids

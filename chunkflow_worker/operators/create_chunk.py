@@ -25,9 +25,8 @@ WAVELENGTHS = Vec3(
 class CreateChunk(Operator):
     """Make a chunk of synthetic voxels, zyx, to try out a chain.
 
-    It fills the task's box and what later operators need around it. For a task without a box, or
-    with a --size or --voxel-offset other than the default, it makes the box that these options
-    give.
+    It fills the task's box and the margin that later operators need. If the task has no box, or if
+    --size or --voxel-offset is not the default, it makes the box that these options give.
     """
 
     group: ClassVar[str] = "Read"
@@ -35,8 +34,8 @@ class CreateChunk(Operator):
         "chunkflow create-chunk -s 32 256 256 -p random -d float32 save-h5 -f random.h5"
     )
     differs: ClassVar[str] = (
-        "Every voxel depends on its global position alone, so that neighbouring and overlapping "
-        "boxes fit. All types work."
+        "The value of a voxel depends only on its global position, so neighbouring and overlapping "
+        "boxes agree. All types work."
     )
     op: Literal["create-chunk"] = "create-chunk"
     size: Vec3 = field(

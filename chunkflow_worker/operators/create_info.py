@@ -20,11 +20,11 @@ _Nanometres = Annotated[float, Field(gt=0)]
 class CreateInfo(Operator):
     """Create an empty precomputed volume: its info file, with one or more mip levels.
 
-    What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1 and the
-    type uint8. Integers of 32 and 64 bits make a segmentation unless --layer-type is given. An
-    existing volume is kept if it is the same, and refused if it differs. In a chain that has the
-    chunk, the volume is created with the first one, and a later save-precomputed in the same chain
-    may write to it.
+    Options that are not given are taken from the chunk, if there is one. Otherwise the voxel size
+    is 1 1 1 and the type is uint8. Integers of 32 and 64 bits make a segmentation unless
+    --layer-type is given. An existing volume is kept if it is the same, and refused if it differs.
+    In a chain that makes the chunk, the volume is created when the first chunk arrives, and a later
+    save-precomputed in the same chain can write to it.
     """
 
     group: ClassVar[str] = "Write"
@@ -59,7 +59,9 @@ class CreateInfo(Operator):
     volume_size: Vec3 | None = field(None, flag="-z", help="Size of the volume in voxels.")
     block_size: Vec3 = field(flag="-b", help="Size of the blocks; each is stored as one file.")
     factor: Vec3 = field(
-        Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further mip are."
+        Vec3(2, 2, 2),
+        flag="-f",
+        help="How many times larger voxels become from one mip level to the next.",
     )
     max_mip: int = field(0, flag="-m", ge=0, le=20, help="Last mip level.")
 

@@ -21,10 +21,10 @@ Margin = tuple[int, int, int, int, int, int]
 
 
 class CropMargin(Operator):
-    """Cut the margin off a chunk, down to what later operators need for the task's box.
+    """Cut off a chunk's margin, except the voxels that later operators need around the task's box.
 
-    With --margin-size it cuts that many voxels, and operators that load read that many more around
-    the task's box. At the border of the image these voxels do not exist, so less is cut.
+    With --margin-size, it cuts that many voxels, and the loading operators read that many more
+    around the task's box. At the border of the image these voxels do not exist, so less is cut.
     """
 
     group: ClassVar[str] = "Image"
@@ -32,8 +32,8 @@ class CropMargin(Operator):
         "chunkflow load-h5 -f large.h5 crop-margin -m 4 64 64 4 64 64 save-h5 -f small.h5"
     )
     differs: ClassVar[str] = (
-        "A margin of 0 leaves that side unchanged. --crop-bbox shrinks the task's box, where "
-        "chunkflow computed the smaller box and did not use it."
+        "A margin of 0 leaves that side unchanged. --crop-bbox shrinks the task's box; chunkflow "
+        "computed the smaller box but did not use it."
     )
     op: Literal["crop-margin"] = "crop-margin"
     margin_size: Margin | None = field(

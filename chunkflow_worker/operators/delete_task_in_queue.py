@@ -11,7 +11,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 class DeleteTaskInQueue(Operator):
     """Accepted for compatibility with chunkflow 1.2.0; has no effect.
 
-    The message of a task is deleted without it, once the whole chain succeeded.
+    The message of a task is deleted automatically when the whole chain has succeeded.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -22,7 +22,7 @@ class DeleteTaskInQueue(Operator):
             delete-task-in-queue
     """
     differs: ClassVar[str] = (
-        "There, a chain without this operator did its tasks again and again, and so did a chain "
+        "In chunkflow, a chain without this operator repeated its tasks forever; so did a chain "
         "that skipped a task."
     )
     op: Literal["delete-task-in-queue"] = "delete-task-in-queue"

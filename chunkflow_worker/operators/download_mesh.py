@@ -32,7 +32,7 @@ class DownloadMesh(Operator):
 
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow download-mesh -v s3://lab/seg -i 42,99 -o meshes/ -f obj"
-    differs: ClassVar[str] = "There, the command makes no task and so does nothing."
+    differs: ClassVar[str] = "In chunkflow, the command makes no task, so it does nothing."
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["download-mesh"] = "download-mesh"
     volume_path: str = field(flag="-v", help="Volume of the meshes, or the folder that holds them.")
@@ -45,13 +45,13 @@ class DownloadMesh(Operator):
         0,
         flag="-s",
         ge=0,
-        help="Rank of the first object to take, counted from 0: its place among the ids, or by "
-        "size.",
+        help="Rank of the first object to write, counted from 0: its position among the ids, or "
+        "by size.",
     )
     stop_rank: int | None = field(
-        None, flag="-p", ge=0, help="Rank after the last one to take; default: all."
+        None, flag="-p", ge=0, help="Rank after the last object to write; default: all objects."
     )
-    out_pre: str = field("./", flag="-o", help="Folder, or what the names of the files begin with.")
+    out_pre: str = field("./", flag="-o", help="Folder, or prefix of the file names.")
     out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")
 
     _local = field_validator("out_pre")(local_name)

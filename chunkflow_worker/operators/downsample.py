@@ -17,10 +17,10 @@ from chunkflow_worker.pipeline.task import Task
 class Downsample(Operator):
     """Make a chunk of larger voxels: the mean of an image, the most frequent id of a segmentation.
 
-    Offset, voxel size and bounds become those of the larger voxels; dtype and channels stay. A
-    voxel of the result covers whole multiples of the factor, counted from 0. Away from the image's
-    border, the chunk must start and stop at such multiples, and operators that load read enough for
-    that. At the border, a voxel is made from the voxels that exist.
+    Offset, voxel size and bounds are converted to the larger voxels; dtype and channels stay the
+    same. The larger voxels are aligned to multiples of the factor, counted from 0. Away from the
+    image's border, the chunk must start and stop at such multiples, and the loading operators read
+    enough voxels for this. At the border, a voxel is made from the voxels that exist.
 
     A segmentation, and integers of 32 bits or more, take the most frequent id; if several are
     equally frequent, the first in zyx order. Other integers round to the nearest.
@@ -29,7 +29,7 @@ class Downsample(Operator):
     group: ClassVar[str] = "Image"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 downsample -f 1 2 2 save-h5 -f small.h5"
     differs: ClassVar[str] = (
-        "Means round, where they were cut off and a pyramid grew darker with each level. Any "
+        "Means are rounded; chunkflow truncated them, so each level of a pyramid was darker. Every "
         "factor takes the most frequent id. Channels are not mixed. Integers of 16 bits are an "
         "image unless the chunk says that it is a segmentation."
     )

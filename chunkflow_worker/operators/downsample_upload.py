@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 class DownsampleUpload(Operator):
     """Make the coarser levels of a chunk and write them to an existing precomputed volume.
 
-    Writes the mip levels from start_mip up to, but without, stop_mip, in whole blocks; each level
-    is made from the one before as `downsample` does. The chunk's own level is written if start_mip
-    is its mip. The volume must have these levels, each coarser by the factor: create it with
-    `create-info --factor --max-mip`. All levels are made and checked before the first is written,
-    and every block is verified to be stored.
+    Writes the mip levels from start_mip to stop_mip - 1, in whole blocks; each level is made from
+    the previous one, as in `downsample`. The chunk itself is also written if start_mip is its mip.
+    The volume must have these levels, each coarser by the factor: create it with `create-info
+    --factor --max-mip`. All levels are made and checked before the first is written, and every
+    block is verified to be stored.
 
-    A block of a coarse level covers many blocks of the chunk's level: boxes must be multiples of
-    the coarsest level's blocks, or tasks would write the same file; an error says which sizes work.
-    For more levels, start another job that downsamples from the last one.
+    A block of a coarse level covers many blocks of the chunk's level. Boxes must therefore be
+    multiples of the coarsest level's blocks, because otherwise two tasks would write the same file.
+    If they are not, an error says which sizes work. For more levels, start another job that
+    downsamples from the last one.
     """
 
     group: ClassVar[str] = "Write"
@@ -43,16 +44,18 @@ class DownsampleUpload(Operator):
             downsample-upload -v file://em -f 1 2 2 --stop-mip 4
     """
     differs: ClassVar[str] = (
-        "There, black blocks were deleted, so they were missing. Levels followed the given factor "
-        "and not the volume's. The chunk's mip was taken to be 0 unless it was given. See also "
-        "`downsample`."
+        "chunkflow deleted black blocks, so they were missing. It made the levels by the given "
+        "factor, not by the volume's. It assumed that the chunk's mip is 0 unless it was given. "
+        "See also `downsample`."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": ""}
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     factor: Vec3 = field(
-        Vec3(2, 2, 2), flag="-f", help="How many times larger the voxels of each further level are."
+        Vec3(2, 2, 2),
+        flag="-f",
+        help="How many times larger voxels become from one level to the next.",
     )
     chunk_mip: int | None = field(
         None,
@@ -90,7 +93,7 @@ class DownsampleUpload(Operator):
         last = len(read_info(self.volume_path)["scales"]) - 1
         if self.stop_mip > last + 1:
             problem = (
-                f"{self.stop_mip} lies after the levels of {self.volume_path}, "
+                f"{self.stop_mip} is after the levels of {self.volume_path}, "
                 f"which has mips 0 to {last}"
             )
             cure = (

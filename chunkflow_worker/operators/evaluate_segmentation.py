@@ -32,7 +32,7 @@ class EvaluateSegmentation(Operator):
     example: ClassVar[str] = (
         "chunkflow load-h5 -f seg.h5 load-h5 -f truth.h5 -o groundtruth evaluate-segmentation"
     )
-    differs: ClassVar[str] = "These scores replace its own."
+    differs: ClassVar[str] = "These scores replace those of chunkflow."
     op: Literal["evaluate-segmentation"] = "evaluate-segmentation"
     segmentation_chunk_name: str = field("chunk", flag="-s", help="Segmentation to evaluate.")
     groundtruth_chunk_name: str = field("groundtruth", flag="-g", help="The ground truth.")

@@ -20,13 +20,14 @@ _SIX = re.compile(r"-?\d+(?:[\s,]+-?\d+){5}", re.ASCII)
 
 
 class FetchTaskFromFile(TaskSource):
-    """Take boxes from a file, such as `generate-tasks --file-path` writes.
+    """Take boxes from a file, for example one that `generate-tasks --file-path` has written.
 
     Each box is a task for the operators that follow. The file is a .npy file with rows of z0 y0 x0
     z1 y1 x1, or text with one box per line: those six numbers, or z0-z1_y0-y1_x0-x1. Empty lines,
-    and lines that begin with #, are ignored. With an index, from 0 on, only its part of the tasks
-    is taken. The index is --job-index, or that of a Slurm job array with --slurm-job-array, or that
-    of disBatch if the variable DISBATCH_REPEAT_INDEX is set. Without an index, all tasks are taken.
+    and lines that begin with #, are ignored. With an index, counted from 0, only that part of the
+    tasks is taken. The index is --job-index, or with --slurm-job-array the index in a Slurm job
+    array, or with disBatch the variable DISBATCH_REPEAT_INDEX if it is set. Without an index, all
+    tasks are taken.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -39,7 +40,7 @@ class FetchTaskFromFile(TaskSource):
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(
-        None, flag="-i", ge=0, help="Which part of the tasks to take, from 0 on."
+        None, flag="-i", ge=0, help="Part of the tasks to take, counted from 0."
     )
     slurm_job_array: bool = field(
         False, help="Take the index from the variable SLURM_ARRAY_TASK_ID."

@@ -36,14 +36,14 @@ _POLL_SECONDS = 5
 class FetchTaskFromSqs(TaskSource):
     """Take tasks from an SQS queue, one by one, for the operators that follow.
 
-    A worker does the same, and also waits out outages and limits time and memory.
+    `chunkflow-worker run` does the same; it also waits during outages, and limits time and memory.
 
-    Takes the messages of `chunkflow-producer enqueue`, and boxes as plain text,
-    z0-z1_y0-y1_x0-x1. A message stays hidden while its task runs, and is deleted when the task is
-    done or skipped. When a task fails, the run ends and its message becomes visible at once; the
-    queue counts the receives and moves the message to the dead-letter queue when all are used up.
-    When the run is stopped, by Ctrl-C or SIGTERM, its tasks are given back after the operator that
-    is running, and this costs them no receive. AWS_REGION sets the region.
+    Takes the messages of `chunkflow-producer enqueue`, and boxes as plain text, z0-z1_y0-y1_x0-x1.
+    A message stays hidden while its task runs, and is deleted when the task is done or skipped.
+    When a task fails, the run ends and its message becomes visible at once; the queue counts the
+    receives, and moves the message to the dead-letter queue after the allowed number. When Ctrl-C
+    or SIGTERM stops the run, its tasks are given back when the current operator ends, and this
+    costs them no receive. AWS_REGION sets the region.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -69,7 +69,8 @@ class FetchTaskFromSqs(TaskSource):
         30,
         flag="-r",
         ge=0,
-        help=f"Number of retries, each of {_POLL_SECONDS} s, before an empty queue ends the run.",
+        help=f"How many times to poll an empty queue again, {_POLL_SECONDS} s each, before the run "
+        "ends.",
     )
 
     def tasks(self) -> Iterator[Task]:

@@ -18,9 +18,9 @@ _REACH = 4  # radius of the kernel in sigmas
 class GaussianFilter(Operator):
     """Smooth each section of a chunk with a Gaussian along y and x.
 
-    Sections and channels do not mix. Keeps the type; integers are rounded. Reads 4 sigma of voxels
-    around its output, so that the result does not depend on how the boxes are cut. At the volume's
-    border the image is reflected.
+    Sections and channels are not mixed. The type stays the same; integers are rounded. A margin of
+    4 sigma around the output is read, so that the result does not depend on how the boxes are cut.
+    At the volume's border the image is reflected.
     """
 
     group: ClassVar[str] = "Image"
@@ -28,7 +28,7 @@ class GaussianFilter(Operator):
         "chunkflow load-tif -f em.tif gaussian-filter -s 2 save-tif -f smooth.tif"
     )
     differs: ClassVar[str] = (
-        "Integers are rounded, where they were cut off twice and became darker."
+        "Integers are rounded; chunkflow truncated them twice, which made them darker."
     )
     op: Literal["gaussian-filter"] = "gaussian-filter"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to smooth, in place.")

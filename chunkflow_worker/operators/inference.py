@@ -39,9 +39,9 @@ class Inference(Operator):
     """Run a ConvNet over a chunk in overlapping patches and blend them.
 
     The output is a map, czyx. Integer input is scaled to [0, 1] by the largest value of its type;
-    float input is not scaled. The operator itself reads what the net needs around the task's box.
-    If the box is not known (a single file), the output is smaller than the chunk by the overlap on
-    each side, as in chunkflow 1.2.0, unless --mask-output-chunk is given.
+    float input is not scaled. The voxels that the net needs around the task's box are read
+    automatically. If the box is not known (a single file), the output is smaller than the chunk by
+    the overlap on each side, as in chunkflow 1.2.0, unless --mask-output-chunk is given.
 
     Patches whose input is all zero, or whose output lies where the mask is zero, are not run and
     give zeros. The record of the task counts them, and names the device and the precision.
@@ -77,8 +77,8 @@ class Inference(Operator):
     output_patch_size: Vec3 | None = field(
         None,
         flag="-z",
-        help="Size of the patch that the net returns, or of the middle part to keep of it; "
-        "default: the input patch size.",
+        help="Size of the patch that the net returns, or of its middle part to keep; default: the "
+        "input patch size.",
     )
     output_patch_overlap: Vec3 = field(
         Vec3(4, 64, 64), flag="-v", help="Overlap of neighbouring output patches."
@@ -96,7 +96,7 @@ class Inference(Operator):
     )
     num_input_channels: int = field(1, ge=1, help="Number of channels that the net takes.")
     num_output_channels: int = field(
-        3, flag="-c", ge=1, help="Number of channels to keep of those that the net returns."
+        3, flag="-c", ge=1, help="Number of the net's output channels to keep."
     )
     dtype: Literal["float32", "float16", "uint8"] = field(
         "float32",
@@ -127,7 +127,7 @@ class Inference(Operator):
     )
     lattice: LatticeKind = field(
         "chunk",
-        help="Where patches lie: chunk starts at the box and needs the fewest patches; "
+        help="Where patches are placed: chunk starts at the box and needs the fewest patches; "
         "global is anchored at the origin, so there are no seams between boxes.",
     )
     border: Border = field(

@@ -29,11 +29,12 @@ NOT_VOXELS = ("global", "offset", "unique", "voxel_size")
 
 
 class LoadH5(ChunkReader):
-    """Read the task's box, and what later operators need around it, from an HDF5 file.
+    """Read the task's box, with the margin that later operators need, from an HDF5 file.
 
-    For a task without a box it reads the whole file. The type is the file's unless --dtype is
-    given: then uint8 and float convert between 0 to 255 and 0 to 1, and all else saturates. An
-    empty file means that there is nothing here, and the task is skipped.
+    If the task has no box, it reads the whole file. The type is the file's unless --dtype is given.
+    Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other types
+    are not scaled, and values saturate. An empty file means that the box has no data, and the task
+    is skipped.
     """
 
     group: ClassVar[str] = "Read"
@@ -41,7 +42,7 @@ class LoadH5(ChunkReader):
         "chunkflow load-h5 -f em.h5 -t 0 0 0 -s 32 256 256 save-tif -f cutout.tif"
     )
     differs: ClassVar[str] = (
-        "A prefix names another file for each task. Only the cutout is read. --dtype scales "
+        "With a prefix, each task has its own file. Only the cutout is read. --dtype scales "
         "between uint8 and float. --remove-empty removes empty files, but not files that hold "
         "zeros."
     )
@@ -49,7 +50,7 @@ class LoadH5(ChunkReader):
     endings: ClassVar[tuple[str, ...]] = (".h5",)
     op: Literal["load-h5"] = "load-h5"
     dataset_path: str | None = field(
-        None, flag="-d", help="Dataset in the file; default: the first that holds voxels."
+        None, flag="-d", help="Dataset in the file; default: the first one that contains voxels."
     )
     voxel_size: tuple[float, float, float] | None = with_flag(ChunkReader, "voxel_size", "-x")
     dtype: (
@@ -72,8 +73,8 @@ class LoadH5(ChunkReader):
     cutout_size: Vec3 | None = field(None, flag="-s", help="Size to read, instead of cutout_stop.")
     set_bbox: bool = field(
         False,
-        help="Make the cutout, or the file's box, the task's box; what later operators need around "
-        "it is read too.",
+        help="Use the cutout, or the file's box, as the task's box; the margin that later "
+        "operators need is read too.",
     )
     remove_empty: bool = field(False, off="--do-not-remove", help="Delete a file that is empty.")
 
@@ -89,7 +90,9 @@ class LoadH5(ChunkReader):
     @model_validator(mode="after")
     def _cutout_is_a_box(self) -> LoadH5:
         if self.cutout_stop is not None and self.cutout_size is not None:
-            raise ValueError("cutout_stop and cutout_size both say where it ends: give one of them")
+            raise ValueError(
+                "cutout_stop and cutout_size both give the end of the cutout: give one of them"
+            )
         start, stop = self.cutout_start, self.cutout_stop
         if start is not None and stop is not None and not (start + 1).fits_in(stop):
             raise ValueError(
@@ -150,7 +153,7 @@ class LoadH5(ChunkReader):
         asked = cutout or task.bbox or bounds
         inside = asked.clip(bounds)
         if inside is None:
-            raise BoxOutsideVolume(f"box {asked} lies outside {path}, which is {bounds}")
+            raise BoxOutsideVolume(f"box {asked} is outside {path}, which is {bounds}")
         if self.set_bbox:
             task.bbox = inside
         elif cutout is not None:
@@ -169,7 +172,7 @@ class LoadH5(ChunkReader):
             bounds.start.fits_in(start) and (start + 1).fits_in(stop) and stop.fits_in(bounds.stop)
         ):
             raise BoxOutsideVolume(
-                f"the cutout from {list(start)} to {list(stop)} does not lie in {path}, which is "
+                f"the cutout from {list(start)} to {list(stop)} is not inside {path}, which is "
                 f"{bounds}"
             )
         return BoundingBox(start, stop)

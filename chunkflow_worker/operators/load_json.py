@@ -16,7 +16,7 @@ from chunkflow_worker.storage.local_file import file_to_read, in_folder, local_n
 
 
 class LoadJson(Operator):
-    """Read a JSON file, for operators of your own."""
+    """Read a JSON file, for your own operators."""
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = r"""
@@ -25,15 +25,14 @@ class LoadJson(Operator):
             plugin -f my_report -i notes
     """
     differs: ClassVar[str] = (
-        "A folder or prefix names another file for each task, not the file of the first task for "
-        "all."
+        "With a folder or prefix, each task reads its own file; chunkflow read the first task's "
+        "file for all tasks."
     )
     op: Literal["load-json"] = "load-json"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(
         flag="-f",
-        help="File; if there is none of this name, a folder or prefix: the box and .json are "
-        "added.",
+        help="File. If no such file exists, it is a folder or prefix: the box and .json are added.",
     )
     output_name: str = field("dict", flag="-o", help="Value to make.")
 

@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 
 class LoadNpy(FileReader):
-    """Read the task's box, and what later operators need around it, from a NumPy file, or points.
+    """Read the task's box, with the margin that later operators need, from a NumPy file, or points.
 
-    For a task without a box it reads the whole file. Such a file does not know its place, voxel
-    size and layer type: give them here. A file that a prefix names by the task's box begins where
-    that box does. A file of shape (n, 3) holds points, zyx; --voxel-offset is added to them.
+    If the task has no box, it reads the whole file. A NumPy file does not contain its position,
+    voxel size and layer type: give them as options. If the file is named by a prefix and the task's
+    box, it starts where that box starts. A file of shape (n, 3) holds points, zyx; --voxel-offset
+    is added to them.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-npy -f em.npy -t 100 0 0 -s 40 4 4 save-h5 -f em.h5"
     differs: ClassVar[str] = (
-        "Its two commands of this name are one. Only what is needed is read. Files that hold "
+        "The two commands of this name are now one. Only what is needed is read. Files that hold "
         "Python objects are refused."
     )
     format: ClassVar[str] = "NumPy"

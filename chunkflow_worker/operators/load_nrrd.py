@@ -22,18 +22,16 @@ _SPATIAL = ("domain", "space")
 
 
 class LoadNrrd(ChunkReader):
-    """Read the task's box, and what later operators need around it, from an NRRD file.
+    """Read the task's box, with the margin that later operators need, from an NRRD file.
 
-    For a task without a box it reads the whole file. Place and voxel size are those of the header
-    unless given. If the header gives the directions of the axes in space, they are turned to zyx;
-    else the file's first axis is x. An axis of channels becomes the first.
+    If the task has no box, it reads the whole file. Position and voxel size come from the header
+    unless given. If the header gives the directions of the axes in space, the axes are turned to
+    zyx; otherwise the file's first axis is x. An axis of channels becomes the first axis.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-nrrd -f seg.nrrd -l segmentation save-h5 -f seg.h5"
-    differs: ClassVar[str] = (
-        "This operator is new: chunkflow cannot read what its save-nrrd should write."
-    )
+    differs: ClassVar[str] = "This operator is new."
     format: ClassVar[str] = "NRRD"
     endings: ClassVar[tuple[str, ...]] = (".nrrd", ".nhdr")
     op: Literal["load-nrrd"] = "load-nrrd"

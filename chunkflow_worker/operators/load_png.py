@@ -25,10 +25,10 @@ _MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 class LoadPng(Operator):
-    """Read the task's box, and what later operators need around it, from a stack of grey PNG files.
+    """Read the task's box, with the margin that later operators need, from a stack of grey PNGs.
 
     Each picture is one section and is named by its number, for example 00042.png, as save-pngs
-    names it. Its number plus --voxel-offset is its global position. For a task without a box it
+    names it. Its number plus --voxel-offset is its global position. If the task has no box, it
     reads the whole stack. Pictures without numbers are taken in the order of their names.
     """
 
@@ -146,7 +146,8 @@ class LoadPng(Operator):
             raise ConfigError.one(
                 self.label,
                 "digit_num",
-                f"pictures at {self.path} have numbers, but {odd} has not {self.digit_num} digits",
+                f"pictures at {self.path} have numbers, but {odd} does not have "
+                f"{self.digit_num} digits",
             )
         return {z: folder / name for z, name in enumerate(names, self.voxel_offset.z)}
 
@@ -156,7 +157,7 @@ class LoadPng(Operator):
         cutout = BoundingBox.sized(self.cutout_offset, self.chunk_size)
         if not bounds.contains(cutout):
             raise BoxOutsideVolume(
-                f"the cutout {cutout} does not lie in {self.path}, which is {bounds}"
+                f"the cutout {cutout} is not inside {self.path}, which is {bounds}"
             )
         return cutout
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LoadPrecomputed(Operator):
-    """Read the task's box, and what later operators need around it, from a precomputed volume.
+    """Read the task's box, with the margin that later operators need, from a precomputed volume.
 
     The box is cut at the volume's bounds.
     """
@@ -45,8 +45,8 @@ class LoadPrecomputed(Operator):
     chunk_start: Vec3 | None = field(
         None,
         flag="-s",
-        help="First voxel to read. It starts the task's box if the task has none, else exactly "
-        "this is read.",
+        help="First voxel to read. If the task has no box, its box starts here; otherwise exactly "
+        "this region is read.",
     )
     chunk_size: Vec3 | None = field(
         None,
@@ -57,8 +57,8 @@ class LoadPrecomputed(Operator):
     fill_missing: bool = field(False, help="Read missing blocks as zeros.")
     validate_mip: int | None = field(
         None,
-        help="Coarser mip; it is an error if that has image where all voxels that were read are "
-        "zero.",
+        help="Coarser mip level to compare with; it is an error if all voxels that were read are "
+        "zero but this level has image there.",
     )
     blackout_sections: bool = field(
         False, help="Set the sections in the volume's blackout_section_ids.json to zero."
@@ -116,14 +116,14 @@ class LoadPrecomputed(Operator):
             asked = None
         box = asked or task.bbox
         if box.clip(bounds) is None:
-            raise BoxOutsideVolume(f"box {box} lies outside {self.volume_path}, which is {bounds}")
+            raise BoxOutsideVolume(f"box {box} is outside {self.volume_path}, which is {bounds}")
         if self.expand_margin_size is not None:
             box = box.grow(self.expand_margin_size)
         elif asked is None:
             box = run.needed_box(box, bounds)
         inside = box.clip(bounds)
         if inside is None:
-            raise BoxOutsideVolume(f"box {box} lies outside {self.volume_path}, which is {bounds}")
+            raise BoxOutsideVolume(f"box {box} is outside {self.volume_path}, which is {bounds}")
         return inside
 
     def _asked(self, bounds: BoundingBox) -> BoundingBox | None:
@@ -134,7 +134,7 @@ class LoadPrecomputed(Operator):
         stop = start + self.chunk_size if self.chunk_size else bounds.stop
         if not (start + 1).fits_in(stop):
             raise BoxOutsideVolume(
-                f"chunk_start {list(start)} lies outside {self.volume_path}, which is {bounds}"
+                f"chunk_start {list(start)} is outside {self.volume_path}, which is {bounds}"
             )
         return BoundingBox(start, stop)
 

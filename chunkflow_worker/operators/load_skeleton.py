@@ -32,8 +32,8 @@ class LoadSkeleton(Operator):
         "chunkflow load-skeleton -p skeletons/ --offset 0 4096 4096 save-swc -p moved/"
     )
     differs: ClassVar[str] = (
-        "There, the command fails on import. The offset is added. It has no short flag, since -o "
-        "is --output-name. Mapbuffer files are not read."
+        "In chunkflow, the command fails on import. The offset is added. --offset has no short "
+        "flag, because -o is --output-name. Mapbuffer files are not read."
     )
     op: Literal["load-skeleton"] = "load-skeleton"
     path: str = field(flag="-p", help="SWC file, or folder of SWC files.")

@@ -35,26 +35,28 @@ class LoadSynapses(Operator):
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
     differs: ClassVar[str] = (
         "The JSON that save-synapses writes is read too. A prefix needs no suffix. --f-order also "
-        "turns the posts. A box without synapses gives an empty value, not None."
+        "reverses the axes of the posts. A box without synapses gives an empty value, not None."
     )
     op: Literal["load-synapses"] = "load-synapses"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(
         flag="-f",
-        help="File; if there is none of this name, a folder or prefix to which the box is added.",
+        help="File. If no such file exists, it is a folder or prefix, and the box is added.",
     )
     suffix: str | None = field(
-        None, flag="-s", help="What follows the box in a file's name; default: .h5."
+        None, flag="-s", help="End of the file's name, after the box; default: .h5."
     )
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(
         None, flag="-r", help="Size of a voxel in nanometres, zyx; default: the file's."
     )
     remove_outside: bool = field(
-        False, off="--keep-all", help="Remove synapses whose pre lies outside the task's box."
+        False,
+        off="--keep-all",
+        help="Remove synapses whose presynaptic site is outside the task's box.",
     )
     set_bbox: bool = field(
-        False, off="--not-set-bbox", help="Make the box in the file's name the task's box."
+        False, off="--not-set-bbox", help="Use the box in the file's name as the task's box."
     )
     output_name: str = field("syns", flag="-o", help="Synapses to make.")
 

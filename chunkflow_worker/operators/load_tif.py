@@ -21,17 +21,18 @@ log = logging.getLogger(__name__)
 
 
 class LoadTif(ChunkReader):
-    """Read the task's box, and what later operators need around it, from a TIFF file.
+    """Read the task's box, with the margin that later operators need, from a TIFF file.
 
-    The file holds one page, a stack, or channels. For a task without a box it reads the whole file.
-    Channels and colours become the first axis, czyx. Place, voxel size and layer type are those
-    that save-tif stored in the file, unless given. The type is the file's unless --dtype is given:
-    then uint8 and float convert between 0 to 255 and 0 to 1, and all else saturates.
+    The file holds one page, a stack, or channels. If the task has no box, it reads the whole file.
+    Channels and colours become the first axis, czyx. Position, voxel size and layer type are those
+    that save-tif stored in the file, unless given. The type is the file's unless --dtype is given.
+    Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other types
+    are not scaled, and values saturate.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-tif -f em.tif -s 40 4 4 save-h5 -f em.h5"
-    differs: ClassVar[str] = "A prefix names another file for each task."
+    differs: ClassVar[str] = "With a prefix, each task has its own file."
     format: ClassVar[str] = "TIFF"
     endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
     op: Literal["load-tif"] = "load-tif"

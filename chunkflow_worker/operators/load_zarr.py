@@ -16,11 +16,11 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class LoadZarr(Operator):
-    """Read the task's box, and what later operators need around it, from a Zarr or N5 array.
+    """Read the task's box, with the margin that later operators need, from a Zarr or N5 array.
 
-    For a task without a box it reads the whole array, and makes it the task's box. Place, voxel
-    size and order of the axes are those of OME-Zarr's multiscales, else those stored with the
-    array. Axes other than z, y, x and channels must be of size 1.
+    If the task has no box, it reads the whole array, and the array's bounds become the task's box.
+    Position, voxel size and order of the axes come from OME-Zarr's multiscales, otherwise from what
+    is stored with the array. Axes other than z, y, x and channels must be of size 1.
     """
 
     group: ClassVar[str] = "Read"
@@ -28,8 +28,8 @@ class LoadZarr(Operator):
         "chunkflow load-zarr -f s3://lab/em.zarr -s 0 0 0 -z 64 512 512 save-h5 -f cutout.h5"
     )
     differs: ClassVar[str] = (
-        "There, the command needs a version of zarr that chunkflow does not work with. Missing "
-        "blocks are an error, not zeros."
+        "In chunkflow, the command needs a version of zarr that chunkflow does not work with. "
+        "Missing blocks are an error, not zeros."
     )
     op: Literal["load-zarr"] = "load-zarr"
     store: str = field(
@@ -39,8 +39,8 @@ class LoadZarr(Operator):
     chunk_start: Vec3 | None = field(
         None,
         flag="-s",
-        help="First voxel to read. It starts the task's box if the task has none, else exactly "
-        "this is read.",
+        help="First voxel to read. If the task has no box, its box starts here; otherwise exactly "
+        "this region is read.",
     )
     chunk_size: Vec3 | None = field(None, flag="-z", help="Size to read; needs chunk_start.")
     voxel_size: tuple[float, float, float] | None = field(
@@ -49,15 +49,15 @@ class LoadZarr(Operator):
         help="Size of a voxel in nanometres; default: the store's, else 1 1 1.",
     )
     driver: Literal["local", "zarr", "zarr3", "n5"] = field(
-        "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local takes the one that it finds."
+        "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local detects the format."
     )
     order: Literal["zyx", "xyz"] = field(
         "zyx", help="Order of the axes of a Zarr array that does not name them."
     )
     fill_missing: bool = field(
         False,
-        help="Read missing blocks as the fill value; zarr-python does not store blocks of it by "
-        "default.",
+        help="Read missing blocks as the fill value; by default, zarr-python does not store "
+        "blocks that contain only this value.",
     )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
@@ -112,7 +112,7 @@ class LoadZarr(Operator):
         if task.bbox is not None and asked is not None:
             inside = asked.clip(bounds)
             if inside is None:
-                raise BoxOutsideVolume(f"box {asked} lies outside {self.store}, which is {bounds}")
+                raise BoxOutsideVolume(f"box {asked} is outside {self.store}, which is {bounds}")
             return inside
         task.bbox = task.bbox or asked or bounds
         return run.box_in(bounds, task.bbox, self.store)

@@ -21,13 +21,13 @@ _NOT_DONE = (".failed.json", ".again.json")
 
 
 class LogSummary(TaskSource):
-    """Print how long each operator took in many tasks, and how many voxels a second were done.
+    """Print the time of each operator and the speed in voxels per second, over many tasks.
 
-    Reads a folder of the records of workers or local runs, or of chunkflow's own task logs. Prints
-    for each device its tasks, and each operator's seconds and Mvoxel/s while it ran; at the end the
-    voxels of all tasks, and the speed from the first task's start to the last task's end, if the
-    records hold these times. The tasks may be of different chains. Failed and skipped tasks are
-    left out.
+    Reads a folder with the records of workers or local runs, or with chunkflow's own task logs. For
+    each device, prints the number of tasks, and the seconds and Mvoxel/s of each operator while it
+    ran. At the end, prints the voxels of all tasks, and the speed from the start of the first task
+    to the end of the last task, if the records contain these times. The tasks may come from
+    different chains. Failed and skipped tasks are left out.
     """
 
     group: ClassVar[str] = "Service"

@@ -13,9 +13,9 @@ from chunkflow_worker.storage.flags import Flags
 
 
 class MarkComplete(Operator):
-    """Create an empty file named by the task's box, which says that the earlier operators are done.
+    """Create an empty file named by the task's box, to show that the earlier operators are done.
 
-    An existing file of that name is kept. Workers record what is done by themselves; this is for
+    An existing file of that name is kept. Workers keep their own records; this operator is for
     programs that look for files, such as skip-task-by-file.
     """
 
@@ -26,7 +26,7 @@ class MarkComplete(Operator):
             save-h5 -f cutouts/ \
             mark-complete -p s3://lab/flags/
     """
-    differs: ClassVar[str] = "The files may lie in object storage."
+    differs: ClassVar[str] = "The files may be in object storage."
     op: Literal["mark-complete"] = "mark-complete"
     prefix: str = field(
         flag="-p", help="Start of the file's name, with its folder or address; the box follows."

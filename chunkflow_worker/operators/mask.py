@@ -15,9 +15,9 @@ from chunkflow_worker.pipeline.task import Task
 class Mask(Operator):
     """Set voxels to zero where a coarser precomputed volume is zero.
 
-    Chunk and mask are matched by voxel size, so neither the chunk's edges nor the ratio of the
-    voxel sizes need to fit: a voxel takes the mask at its centre. Outside its volume the mask
-    counts as zero.
+    Chunk and mask are matched by voxel size, so the chunk's edges need not be aligned, and any
+    ratio of voxel sizes works: a voxel takes the mask's value at its centre. Outside its volume the
+    mask counts as zero.
     """
 
     group: ClassVar[str] = "Image"

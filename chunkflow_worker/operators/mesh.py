@@ -46,13 +46,13 @@ class Mesh(Operator):
         None,
         flag="-m",
         ge=0,
-        help="output_path is a precomputed volume: write to its folder of meshes, with the voxel "
-        "size of this mip.",
+        help="If given, output_path is a precomputed volume: write to its folder of meshes, with "
+        "the voxel size of this mip.",
     )
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-v",
-        help="Size of a voxel in nanometres; default: that of the mip, else the chunk's.",
+        help="Size of a voxel in nanometres; default: the mip's, otherwise the chunk's.",
     )
     output_path: str = field(
         "file:///tmp/mesh/", flag="-o", help="Folder to write to: file://, s3:// or gs://."
@@ -61,7 +61,10 @@ class Mesh(Operator):
         "precomputed", flag="-t", help="Format of the files."
     )
     simplification_factor: int = field(
-        100, flag="-f", ge=0, help="How many times fewer triangles to aim at; 0 keeps all."
+        100,
+        flag="-f",
+        ge=0,
+        help="Factor by which to reduce the number of triangles, approximately; 0 keeps all.",
     )
     max_simplification_error: int = field(
         40, flag="-e", ge=0, help="How far simplification may move the surface, in nanometres."
@@ -88,7 +91,7 @@ class Mesh(Operator):
     def _not_sharded(cls, value: bool) -> bool:
         if value:
             raise ValueError(
-                "a shard holds objects of all boxes, and a task has one box: write fragments, "
+                "a shard holds objects of all boxes, but a task has one box: write fragments, "
                 "and shard them with igneous"
             )
         return value

@@ -22,8 +22,8 @@ class MeshMultires(Operator):
     Neuroglancer then loads only what is visible. Run it once, when all boxes are meshed, instead of
     mesh-manifest or in addition to it. Each object becomes two files, 42 and 42.index. Large
     objects have more levels; each level has fewer triangles than the one before, and is cut into
-    pieces. For a volume, the folder is named as that of the fragments with _multires added, and the
-    volume's info then names it.
+    pieces. For a volume, the new folder has the name of the fragments' folder with _multires added,
+    and the volume's info is changed to name it.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -50,7 +50,10 @@ class MeshMultires(Operator):
         help="Largest number of resolutions; the coarsest have 500 triangles or more.",
     )
     reduction: int = field(
-        4, flag="-r", ge=2, help="How many times fewer triangles each further level has."
+        4,
+        flag="-r",
+        ge=2,
+        help="How many times fewer triangles each level has than the level before.",
     )
 
     @contextmanager

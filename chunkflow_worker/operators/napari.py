@@ -17,17 +17,19 @@ from chunkflow_worker.pipeline.task import Task
 class Napari(Operator):
     """Show chunks, synapses, points and skeletons as layers in a window of napari.
 
-    The chain goes on when the window is closed. Layers have their place in nanometres, so that
-    those of different voxel sizes fit. Each channel is a layer of its own. Segmentations and
-    integers of 32 or 64 bits are labels. Synapses are points, with vectors to their postsynaptic
-    sites. Needs a screen: neuroglancer shows the same in a browser.
+    The chain continues when the window is closed. Layers are placed in nanometres, so layers with
+    different voxel sizes are aligned. Each channel is a separate layer. Segmentations and integers
+    of 32 or 64 bits are labels. Synapses are points, with vectors to their postsynaptic sites.
+    Needs a screen: neuroglancer shows the same in a browser.
     """
 
     group: ClassVar[str] = "View"
     example: ClassVar[str] = (
         "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg napari -i chunk,seg"
     )
-    differs: ClassVar[str] = "Voxel sizes need not be whole numbers. The place is shown."
+    differs: ClassVar[str] = (
+        "Voxel sizes need not be whole numbers. Layers are shown at their global position."
+    )
     op: Literal["napari"] = "napari"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; default: each value's own."

@@ -19,10 +19,10 @@ from chunkflow_worker.pipeline.task import Task
 class Neuroglancer(Operator):
     """Show chunks, synapses, points and skeletons as layers of a Neuroglancer page.
 
-    The chain goes on after Enter or Ctrl-C. The page is served on 127.0.0.1 only and needs no other
-    server; its address is printed. Images are grey, with the contrast of their values. Floats from
-    0 to 1 are a probability map, which is coloured where it is high. Three channels are an affinity
-    map, in red, green and blue. Segmentations and integers of 32 or 64 bits are objects.
+    The chain continues after Enter or Ctrl-C. The page is served on 127.0.0.1 only and needs no
+    other server; its address is printed. Images are grey, with the contrast of their values. Floats
+    from 0 to 1 are a probability map, which is coloured where it is high. Three channels are an
+    affinity map, in red, green and blue. Segmentations and integers of 32 or 64 bits are objects.
     """
 
     group: ClassVar[str] = "View"

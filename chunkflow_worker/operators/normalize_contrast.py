@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class NormalizeContrast(Operator):
-    """Stretch the grey values of each section, or of the whole chunk, to --minval to --maxval.
+    """Stretch the greys of each section, or of the whole chunk, to the range --minval to --maxval.
 
     Takes and makes uint8, zyx or czyx; each channel is stretched on its own. The darkest and
     brightest greys that hold no more than the clip fractions of the voxels become the ends of the
-    range; the greys between are stretched evenly. Voxels of 0 hold no image: they are not counted
-    and stay 0. A section with a single grey stays as it is.
+    range; the greys between are stretched evenly. Voxels of 0 count as missing image: they are
+    ignored and stay 0. A section with a single grey is not changed.
 
     The histogram is that of the chunk with its margins, not of the whole section, so neighbouring
     boxes are stretched differently; the smaller the boxes, the larger the difference.

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 class NormalizeSectionShang(Operator):
     """Map the greys of each section linearly to the range from --nominalmin to --nominalmax.
 
-    Takes numbers of any type, zyx or czyx (each channel on its own), and makes float32. A section's
-    own least and greatest value count as invalid (missing image, saturation): the next values
-    inside become the ends of the range, so invalid voxels lie outside it unless --clipvalues true.
-    If fewer than two values lie between the extremes, the extremes themselves become the ends; a
-    section of one value becomes --nominalmin. NaN stays NaN, and infinity is ignored.
+    Takes numbers of any type, zyx or czyx (each channel on its own), and makes float32. The
+    smallest and the largest value of a section count as invalid (missing image, saturation). The
+    next values inside become the ends of the range, so invalid voxels get values outside the range
+    unless --clipvalues true. If fewer than two values lie between the extremes, the extremes
+    themselves become the ends; a section of one value becomes --nominalmin. NaN stays NaN, and
+    infinity is ignored.
 
-    Least and greatest are those of the chunk with its margins, not of the whole section, so
-    neighbouring boxes are mapped differently.
+    These values are those of the chunk with its margins, not of the whole section, so neighbouring
+    boxes are mapped differently.
     """
 
     group: ClassVar[str] = "Image"
@@ -42,12 +43,12 @@ class NormalizeSectionShang(Operator):
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
     nominalmin: float | None = field(
-        None, allow_inf_nan=False, help="Least value of the range; default: 0."
+        None, allow_inf_nan=False, help="Lowest value of the range; default: 0."
     )
     nominalmax: float | None = field(
         None,
         allow_inf_nan=False,
-        help="Greatest value of the range; default: that of an integer chunk's type.",
+        help="Highest value of the range; default: the largest value of an integer chunk's type.",
     )
     clipvalues: bool = field(False, valued=True, help="Clip the invalid voxels to the range.")
 

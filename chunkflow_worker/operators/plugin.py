@@ -29,14 +29,14 @@ _FOLDER = "CHUNKFLOW_PLUGIN_DIR"
 
 
 class Plugin(Operator):
-    """Call the function `execute` of a Python file of yours with chunks, and keep what it returns.
+    """Call the function `execute` of your Python file with chunks, and keep what it returns.
 
     `execute(first, second, ..., args)` takes the inputs in their order: chunks with `array` (zyx or
     czyx), `voxel_offset` (zyx), `voxel_size` (nm, zyx) and `bbox`, or other values of the chain;
-    the name bbox stands for the task's box. It returns one result, or a tuple or list with one
-    result for each output name, or None without output names. An array of the first chunk's size
-    becomes a chunk at its place; a smaller array is centred in it. A chunk that is returned has its
-    own place. Other results are kept unchanged.
+    the name bbox means the task's box. It returns one result, or a tuple or list with one result
+    for each output name, or None without output names. An array of the first chunk's size becomes a
+    chunk at its place; a smaller array is centred in it. A chunk that is returned has its own
+    place. Other results are kept unchanged.
 
     --args "size=(1,3,3);mode=nearest" gives keywords if execute takes them; otherwise execute gets
     the text as `args`. The file is loaded once, and execute is called from several threads. It may
@@ -60,8 +60,8 @@ class Plugin(Operator):
     input_names: str | None = field(
         None,
         flag="-i",
-        help="Values to pass to execute, separated by commas; bbox is the task's box, and None is "
-        "None.",
+        help="Values to pass to execute, separated by commas; bbox passes the task's box, and "
+        "None passes None.",
     )
     output_names: str | None = field(
         None, flag="-o", help="Names of the results, separated by commas."
@@ -75,8 +75,8 @@ class Plugin(Operator):
     )
     margin_size: Vec3 = field(
         Vec3(0, 0, 0),
-        help="Voxels that execute needs around its output; they are read in addition, and cut off "
-        "again.",
+        help="Voxels that execute needs around its output; they are read too, and cut off "
+        "afterwards.",
     )
 
     @field_validator("file")

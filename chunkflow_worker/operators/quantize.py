@@ -13,7 +13,7 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Quantize(Operator):
-    """Turn a map into an image of uint8 to look at: 0 to 1 become grey 0 to 255.
+    """Turn a map into a uint8 image for viewing: values 0 to 1 become greys 0 to 255.
 
     Takes float, and makes zyx: from an affinity map of 3 channels (the affinities along x, y and
     z), or from a probability map of one channel.
@@ -23,7 +23,7 @@ class Quantize(Operator):
     example: ClassVar[str] = (
         "chunkflow load-h5 -f affinities.h5 quantize --mode z save-pngs -o pictures/"
     )
-    differs: ClassVar[str] = "Greys are rounded, not cut off. Values outside 0 to 1 saturate."
+    differs: ClassVar[str] = "Greys are rounded, not truncated. Values outside 0 to 1 saturate."
     op: Literal["quantize"] = "quantize"
     input_chunk_name: str = field("chunk", flag="-i", help="Map to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Image to make.")

@@ -36,7 +36,7 @@ class SaveH5(Operator):
             load-precomputed -v file://em \
             save-h5 -f cutouts/em_ -c lzf
     """
-    differs: ClassVar[str] = "A prefix names another file for each task, by the task's box."
+    differs: ClassVar[str] = "With a prefix, each task has its own file, named by its box."
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(

@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 class SaveNpy(Operator):
     """Write a chunk to a NumPy file, which appears whole or not at all.
 
-    The chunk is cut to the task's box. The file holds only voxels, zyx or czyx: load-npy must be
-    given place, voxel size and layer type, and a warning says how. save-h5 stores them.
+    The chunk is cut to the task's box. The file holds only voxels, zyx or czyx: load-npy needs the
+    position, voxel size and layer type as options, and a warning shows these options. save-h5
+    stores them in the file.
     """
 
     group: ClassVar[str] = "Write"

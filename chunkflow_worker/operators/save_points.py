@@ -32,7 +32,7 @@ class SavePoints(Operator):
     example: ClassVar[str] = (
         "chunkflow load-npy -f somata.npy -s 40 4 4 -o somata save-points -i somata -f somata.h5"
     )
-    differs: ClassVar[str] = "A folder or prefix names another file for each task."
+    differs: ClassVar[str] = "With a folder or prefix, each task has its own file."
     op: Literal["save-points"] = "save-points"
     input_name: str = field("point_cloud", flag="-i", help="Points to write.")
     file_path: str = field(

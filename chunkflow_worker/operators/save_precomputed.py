@@ -23,8 +23,8 @@ class SavePrecomputed(Operator):
 
     Whole blocks are written. Values become the volume's type: float from 0 to 1 becomes 0 to 255
     for uint8; all else saturates, and nothing wraps around. A box that would share a block with a
-    neighbour is refused, unless it ends where the volume ends. A chunk is also refused if its
-    voxels and the volume's differ in size.
+    neighbour is refused, unless it ends where the volume ends. A chunk is also refused if its voxel
+    size differs from the volume's.
     """
 
     group: ClassVar[str] = "Write"
@@ -35,8 +35,8 @@ class SavePrecomputed(Operator):
             save-precomputed -v file://mask
     """
     differs: ClassVar[str] = (
-        "There, float wrapped around, the chunk in memory was scaled too, and black blocks were "
-        "deleted."
+        "chunkflow let float values wrap around, also scaled the chunk in memory, and deleted "
+        "black blocks."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": "mip"}
     op: Literal["save-precomputed"] = "save-precomputed"
@@ -63,8 +63,8 @@ class SavePrecomputed(Operator):
     )
     compress: bool = field(
         True,
-        help="Compress blocks with gzip. Only CloudVolume finds compressed blocks of a volume on a "
-        "local disk.",
+        help="Compress blocks with gzip. On a local disk, only CloudVolume finds compressed "
+        "blocks.",
     )
     fill_missing: bool = field(
         False,

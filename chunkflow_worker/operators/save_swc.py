@@ -35,9 +35,7 @@ class SaveSwc(Operator):
     )
     op: Literal["save-swc"] = "save-swc"
     input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
-    output_prefix: str = field(
-        "./", flag="-p", help="Folder, or what the names of the files begin with."
-    )
+    output_prefix: str = field("./", flag="-p", help="Folder, or prefix of the file names.")
 
     _local = field_validator("output_prefix")(local_name)
 

@@ -36,7 +36,7 @@ class SaveSynapses(Operator):
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.h5 save-synapses -f synapses.json"
     differs: ClassVar[str] = (
-        "A folder or prefix names another file for each task. load-synapses reads the JSON, which "
+        "With a folder or prefix, each task has its own file. load-synapses reads the JSON, which "
         "keeps the voxel size."
     )
     op: Literal["save-synapses"] = "save-synapses"

@@ -39,7 +39,7 @@ class SaveZarr(Operator):
             load-precomputed -v file://em \
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
-    differs: ClassVar[str] = "The type is the chunk's unless given, and not float64."
+    differs: ClassVar[str] = "The default type is the chunk's, not float64."
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(
@@ -174,8 +174,8 @@ class SaveZarr(Operator):
         bounds = chunk.bounds or (chunk.bbox if task.bbox is None else None)
         if bounds is None:
             problem = (
-                "is not given, there is no image yet, and the chunk does not know the size of its "
-                "volume"
+                "is not given, there is no image yet, and the chunk does not contain the size of "
+                "its volume"
             )
             raise ConfigError.one(self.label, "shape", problem, "give --shape z y x")
         return (
@@ -199,7 +199,7 @@ class SaveZarr(Operator):
         }
         for option, (given, stored) in expected.items():
             if given is not None and given != stored:
-                problem = f"{given} is asked for, and {volume.path} has {stored}"
+                problem = f"the options ask for {given}, but {volume.path} has {stored}"
                 raise ConfigError.one(
                     self.label, option, problem, "choose another store, or delete it first"
                 )

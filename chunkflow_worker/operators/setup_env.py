@@ -46,17 +46,21 @@ class SetupEnv(TaskSource):
             -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
     """
     differs: ClassVar[str] = (
-        "There, it always failed. -c is --channel-num, and --crop-chunk-margin, which had the "
-        "same flag, has none. An existing info file or pipeline.yaml that differs is not replaced "
-        "without --overwrite-info. chunkflow-producer sends the messages. The default visibility "
-        "timeout is a minute, since workers renew it. A thumbnail is one picture per box, so it "
-        "needs no volume."
+        "In chunkflow, the command always failed. -c is --channel-num; --crop-chunk-margin had the "
+        "same flag and now has none. An existing info file or pipeline.yaml that differs is not "
+        "replaced without --overwrite-info. chunkflow-producer sends the messages. The default "
+        "visibility timeout is a minute, since workers renew it. A thumbnail is one picture per "
+        "box, so it needs no volume."
     )
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
-    volume_stop: Vec3 | None = field(None, help="Voxel after its last one, at mip 0.")
+    volume_stop: Vec3 | None = field(
+        None, help="Voxel after the last voxel of the output volume, at mip 0."
+    )
     volume_size: Vec3 | None = field(
-        None, flag="-s", help="Its size in voxels at mip 0; an alternative to volume_stop."
+        None,
+        flag="-s",
+        help="Size of the output volume in voxels at mip 0, instead of volume_stop.",
     )
     layer_path: str = field(flag="-l", help="Path of the output volume: file://, s3:// or gs://.")
     max_ram_size: float = field(15, flag="-r", gt=0, help="Memory of a worker in GB (10^9 bytes).")
@@ -105,7 +109,7 @@ class SetupEnv(TaskSource):
     queue_name: str | None = field(
         None,
         flag="-q",
-        help="Name of the queue in the printed commands; default: that of the layer.",
+        help="Name of the queue in the printed commands; default: the layer's name.",
     )
     visibility_timeout: int = field(
         60,
@@ -133,7 +137,7 @@ class SetupEnv(TaskSource):
     @model_validator(mode="after")
     def _options_fit(self) -> SetupEnv:
         if (self.volume_stop is None) == (self.volume_size is None):
-            raise ValueError("volume_stop and volume_size say the same: give one of the two")
+            raise ValueError("volume_stop and volume_size have the same meaning: give one of them")
         if self.volume_stop is not None and not (self.volume_start + 1).fits_in(self.volume_stop):
             raise ValueError(
                 f"the volume starts at {list(self.volume_start)} and stops at "

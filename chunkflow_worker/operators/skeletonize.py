@@ -44,7 +44,7 @@ class Skeletonize(Operator):
         None, help="Objects to take: ids separated by commas; default: all."
     )
     scale: float = field(
-        1.5, flag="-s", ge=0, help="A path covers what lies within this many times its radius."
+        1.5, flag="-s", ge=0, help="A path covers all voxels within this many times its radius."
     )
     const: float = field(300, flag="-c", ge=0, help="Nanometres that are added to that distance.")
     dust_threshold: int = field(
@@ -56,9 +56,11 @@ class Skeletonize(Operator):
     fill_holes: bool = field(
         False, help="Fill the holes in objects first; objects in these holes are lost."
     )
-    fix_branching: bool = field(True, help="Place branches where paths really part; slower.")
+    fix_branching: bool = field(
+        True, help="Place branch points where paths really separate; slower."
+    )
     fragments_path: str | None = field(
-        None, flag="-f", help="Folder to write the skeletons to as well: file://, s3://, gs://."
+        None, flag="-f", help="Also write the skeletons to this folder: file://, s3:// or gs://."
     )
 
     _sizes = field_validator("voxel_size")(above_zero)

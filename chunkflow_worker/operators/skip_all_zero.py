@@ -15,8 +15,8 @@ from chunkflow_worker.storage.flags import Flags
 class SkipAllZero(Operator):
     """Skip a task if all voxels of a chunk are zero, including what was read around the box.
 
-    NaN is not zero. With a prefix, an empty file named by the box says so to others. The later
-    operators write nothing for such a box; its record says that it was skipped, and why.
+    NaN is not zero. With a prefix, an empty file named by the box is created, for other programs.
+    The later operators write nothing for such a box; its record says that it was skipped, and why.
     """
 
     group: ClassVar[str] = "Tasks"

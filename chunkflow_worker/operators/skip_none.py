@@ -15,8 +15,8 @@ from chunkflow_worker.storage.flags import Flags
 class SkipNone(Operator):
     """Skip a task if a value is None or empty, for example if there are no points.
 
-    With a prefix, an empty file named by the task's box says so to others. For chunks of zeros, see
-    skip-all-zero.
+    With a prefix, an empty file named by the task's box is created, for other programs. For chunks
+    of zeros, see skip-all-zero.
     """
 
     group: ClassVar[str] = "Tasks"

@@ -49,11 +49,11 @@ class SkipTaskByBlocksInVolume(Operator):
         def step(task: Task) -> None:
             if task.bbox is None:
                 cure = "put generate-tasks or create-bbox first"
-                raise ConfigError.one(self.label, "box", "the task has none", cure)
+                raise ConfigError.one(self.label, "box", "the task has no box", cure)
             box = task.bbox.clip(volume.bounds)
             if box is None:
                 raise BoxOutsideVolume(
-                    f"box {task.bbox} lies outside {volume.path}, which is {volume.bounds}"
+                    f"box {task.bbox} is outside {volume.path}, which is {volume.bounds}"
                 )
             if not volume.missing(box):
                 raise SkipTask(f"all blocks are in {volume.path}")

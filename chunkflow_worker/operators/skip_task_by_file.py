@@ -24,7 +24,7 @@ class SkipTaskByFile(Operator):
             mark-complete -p s3://lab/flags/
     """
     differs: ClassVar[str] = (
-        "The files may lie in object storage, where all workers see them. A missing file does not "
+        "The files may be in object storage, where all workers see them. A missing file does not "
         "count as empty."
     )
     op: Literal["skip-task-by-file"] = "skip-task-by-file"

@@ -14,7 +14,7 @@ from chunkflow_worker.pipeline.task import Task
 class View(Operator):
     """Show a chunk in the browser, with a segmentation over it if one is named.
 
-    The chain goes on after Ctrl-C. CloudVolume's viewer serves the page on http://127.0.0.1:8080.
+    The chain continues after Ctrl-C. CloudVolume's viewer serves the page on http://127.0.0.1:8080.
     """
 
     group: ClassVar[str] = "View"
@@ -22,7 +22,7 @@ class View(Operator):
         "chunkflow load-h5 -f em.h5 load-h5 -f seg.h5 -o seg view --segmentation-chunk-name seg"
     )
     differs: ClassVar[str] = (
-        "Voxel size and place are shown. The segmentation is the value of the given name."
+        "Voxel size and position are shown. The segmentation is the value of the given name."
     )
     op: Literal["view"] = "view"
     image_chunk_name: str = field("chunk", help="Chunk to show.")

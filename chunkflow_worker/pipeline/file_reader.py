@@ -52,8 +52,8 @@ class FileReader(Operator):
     endings: ClassVar[tuple[str, ...]]
     file_name: str = field(
         flag="-f",
-        help="File; a name without the ending of the format is a prefix, unless there is such a "
-        "file: the task's box and the ending are added.",
+        help="File. If its name has no extension of the format and no such file exists, it is a "
+        "prefix: the task's box and the extension are added.",
     )
 
     _local = field_validator("file_name")(local_name)

@@ -47,7 +47,7 @@ class Run:
             return bounds
         inside = box.clip(bounds)
         if inside is None:
-            raise BoxOutsideVolume(f"box {box} lies outside {place}, which is {bounds}")
+            raise BoxOutsideVolume(f"box {box} is outside {place}, which is {bounds}")
         return self.needed_box(box, bounds).clip(bounds) or inside
 
 

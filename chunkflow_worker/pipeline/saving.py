@@ -24,7 +24,7 @@ def part_inside(chunk: Chunk, volume: Volume, task: Task) -> Chunk:
     box = chunk.bbox.clip(volume.bounds)
     if box is None:
         raise BoxOutsideVolume(
-            f"chunk {chunk.bbox} lies outside {volume.path}, which is {volume.bounds}"
+            f"chunk {chunk.bbox} is outside {volume.path}, which is {volume.bounds}"
         )
     task_box = task.known_box_of(chunk)
     task_box = task_box.clip(volume.bounds) if task_box else None

@@ -26,5 +26,5 @@ def log_events(event: Event) -> None:
             steps = ", ".join(f"{name} {seconds:.2f}" for name, seconds in event.operators.items())
             log.info("%s %s in %.2f s (%s)", event.state, event.bbox, event.seconds, steps)
         case TaskFailed():
-            fate = "no further attempt" if event.final else "it will be tried again"
+            fate = "no further attempt" if event.final else "it will be retried"
             log.error("failed %s, attempt %d, %s: %s", event.bbox, event.attempt, fate, event.error)

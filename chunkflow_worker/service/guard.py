@@ -1,7 +1,7 @@
 """`Guard`: watches a worker process from a thread of its own.
 
-It ends the process when the poll loop stands still, when a task exceeds its time limit, and when
-memory grows on inside an operator; and it writes the state of the worker for health probes.
+It ends the process when the poll loop makes no progress, when a task exceeds its time limit, and
+when memory keeps growing inside an operator. It also writes the worker's state for health probes.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Guard:
     def _watch_poll_loop(self) -> None:
         limit = self._settings.watchdog_seconds
         if self.phase == "running" and self._clock() - self._poller.last_turn > limit:
-            log.critical("the poll loop has stood still for %.0f s, ending the worker", limit)
+            log.critical("the poll loop has made no progress for %.0f s, ending the worker", limit)
             self._end(POLL_LOOP_STANDS_STILL, {}, at_once=True)
 
     def _watch_time(self) -> None:
@@ -149,7 +149,7 @@ class Guard:
             newest.fault = OutOfMemory(f"out of memory: {_sizes(used, limit)}")
             self._pressed = _Pressed(newest, used)
             box = newest.delivery.message.bbox
-            log.error("memory is scarce, %s: task %s fails", _sizes(used, limit), box)
+            log.error("memory is almost used up, %s: task %s fails", _sizes(used, limit), box)
 
     def _write_health(self) -> None:
         now = self._clock()

@@ -96,7 +96,7 @@ def _problem(state: dict[str, Any], ready: bool) -> str:
     if state["phase"] == "stopping":
         return "it is stopping" if ready else ""
     if state["turn_age"] > state["turn_limit"]:
-        return f"its poll loop has stood still for {state['turn_age']:.0f} s"
+        return f"its poll loop has made no progress for {state['turn_age']:.0f} s"
     if state["lost_seconds"] > state["lease_seconds"] and state["queue_answers"]:
         return f"a task is still running {state['lost_seconds']:.0f} s after its lease was lost"
     if ready and not state["queue_answers"]:

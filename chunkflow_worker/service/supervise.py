@@ -37,7 +37,7 @@ def supervise(devices: str, command: Sequence[str]) -> int:
     gpus = list_gpus()
     children = [Child(device, base, command) for device in parse_devices(devices, gpus)]
     if not gpus:
-        log.warning("nvidia-smi lists no GPU: a worker that finds none computes on the CPU")
+        log.warning("nvidia-smi lists no GPU: workers that find no GPU compute on the CPU")
     return Supervisor(children).run()
 
 
@@ -161,7 +161,7 @@ class Supervisor:
             if status not in (0, -signal.SIGTERM):
                 self._status = max(self._status, REFUSED if status == REFUSED else 1)
         elif status == REFUSED:
-            log.critical("stopping all workers: %s: it refused its configuration", how)
+            log.critical("stopping all workers: %s, because its configuration is wrong", how)
             self._status = REFUSED
             self._stop()
         else:

@@ -241,7 +241,7 @@ class Worker:
         if held.fault is not None:
             raise held.fault
         if self._stopping.is_set() and self._grace_is_over():
-            raise Preempted("the worker was told to stop")
+            raise Preempted("the worker is being stopped")
 
     def _check_waiting(self, held: Held) -> None:
         """The same for a task that waits for storage, which does not count as its time."""
@@ -256,7 +256,7 @@ class Worker:
             self._ask()
 
     def _interrupted(self, what: str) -> None:
-        log.warning("EC2 will take this spot machine away (%s): draining", what)
+        log.warning("EC2 will interrupt this spot machine (%s): draining", what)
         self._ask_to_stop()
 
     def _drain(self) -> None:

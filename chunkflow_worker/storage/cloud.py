@@ -73,7 +73,7 @@ def _find_bucket(bucket: str) -> None:
         boto3.client("s3", config=config).list_objects_v2(Bucket=bucket, MaxKeys=1)
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchBucket":
-            cure = f"correct its name, or make it: aws s3 mb s3://{bucket}"
+            cure = f"correct its name, or create it: aws s3 mb s3://{bucket}"
             raise ConfigError.one(
                 f"s3://{bucket}", "bucket", "there is no such bucket", cure
             ) from None

@@ -133,7 +133,10 @@ class OneBoxPerFile:
             file for all boxes is refused at once.
         Raises ConfigError.
         """
-        cure = f"leave {endings[0]} off {option}: as a prefix it names another file for each box"
+        cure = (
+            f"remove {endings[0]} from {option}: it is then a prefix, and each box gets its own "
+            "file"
+        )
         if workers and name.lower().endswith(endings):
             problem = "is one file, and workers would overwrite it with each box"
             raise ConfigError.one(option, repr(name), problem, cure)

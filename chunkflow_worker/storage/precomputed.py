@@ -117,7 +117,7 @@ class PrecomputedVolume:
             expected = f"{self.channels} channels of {list(bbox.size)}"
             raise ChunkMismatch(f"{self.path} takes {expected}, and got {list(czyx.shape)}")
         if self._is_sharded:
-            problem = "a shard holds blocks of many tasks, and no task can write it alone"
+            problem = "a shard holds blocks of many tasks, so no task can write it alone"
             cure = "write to a volume of blocks, and pack it into shards when the job is done"
             raise ConfigError.one(self.path, "sharding", problem, cure)
         check_aligned(self, bbox)

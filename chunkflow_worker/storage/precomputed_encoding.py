@@ -34,7 +34,7 @@ def check_readable(path: str, encoding: str) -> None:
     path: of the volume, for the error.
     """
     if encoding == "npz_uint8":
-        problem = "npz_uint8 can be written by CloudVolume, and read by nothing"
+        problem = "CloudVolume can write npz_uint8, but nothing can read it"
         raise ConfigError.one(path, "encoding", problem, "for example npz")
     if encoding in _LIBRARIES:
         needs(_LIBRARIES[encoding], extra="codecs")

@@ -121,7 +121,7 @@ def create_volume(
             raise ConfigError.one(
                 normal_path(path),
                 "info",
-                "another volume lies here already",
+                "another volume already exists here",
                 "choose another path, or delete it first",
             )
 

@@ -47,7 +47,7 @@ def show(
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        problem = "is taken on this machine"
+        problem = "is already in use on this machine"
         raise ConfigError.one("viewer", f"port {port}", problem, "close the other viewer") from None
 
 

@@ -23,7 +23,7 @@ _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 def check_screen() -> None:
     """Raise ConfigError without a screen, where Qt would end the whole process."""
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
-        problem = "there is none to open a window on: DISPLAY and WAYLAND_DISPLAY are not set"
+        problem = "is missing, so no window can open: DISPLAY and WAYLAND_DISPLAY are not set"
         cure = "show the values in a browser, which needs no screen here"
         raise ConfigError.one("viewer", "screen", problem, cure)
 

@@ -29,7 +29,7 @@ def execute(bbox: BoundingBox | None, path: str, unsigned: bool = False) -> Chun
             bounds = BoundingBox.sized((0, 0, 0), image.shape)
             box = bounds if bbox is None else bbox.clip(bounds)
             if box is None:
-                raise BoxOutsideVolume(f"box {bbox} lies outside {path}, which is {bounds}")
+                raise BoxOutsideVolume(f"box {bbox} is outside {path}, which is {bounds}")
             voxels = np.array(image[box.slices(bounds.start)])
             z, y, x = (float(file.voxel_size[axis]) / 10 for axis in "zyx")  # from Angstrom
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ FIRST = """\
 2026-01-02 03:04:06,100 INFO started 0-16_0-64_64-128 of job job, attempt 1
 2026-01-02 03:04:06,200 INFO host-gpu0 started 0-16_0-64_128-192 of job job, attempt 1
 2026-01-02 03:04:06,300 INFO started 0-16_0-64_192-256 of job job, attempt 1
-2026-01-02 03:04:07,300 ERROR failed 0-16_0-64_192-256, attempt 1, it will be tried again: gone
+2026-01-02 03:04:07,300 ERROR failed 0-16_0-64_192-256, attempt 1, it will be retried: gone
 """
 SECOND = """\
 2026-01-02 03:04:09,500 INFO started 0-16_0-64_64-128 of job job, attempt 2

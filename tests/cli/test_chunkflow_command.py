@@ -306,14 +306,14 @@ def test_mistakes_are_told_with_place_and_cure(tmp_path: Path) -> None:
         run("create-chunk", "inference", "-f", "identity", "-s", 4, 4, 4)
     with pytest.raises(ConfigError, match="put it first"):
         run("create-chunk", "generate-tasks", "-c", 4, 4, 4)
-    with pytest.raises(ConfigError, match="there are none"):
+    with pytest.raises(ConfigError, match="the chain has no operators"):
         run("--verbose")
     assert "Invalid value for '-d'" in run("create-chunk", "-d", "int3").output
 
 
 def test_an_error_in_a_task_ends_the_run(volumes: tuple, tmp_path: Path) -> None:
     source, target, _, _ = volumes
-    with pytest.raises(PermanentError, match=r"load-precomputed on 90-98_0-8_0-8: .* lies outside"):
+    with pytest.raises(PermanentError, match=r"load-precomputed on 90-98_0-8_0-8: .* is outside"):
         run(
             "generate-tasks",
             "-b",
@@ -342,7 +342,7 @@ def test_help_shows_a_whole_chain() -> None:
 
 def test_help_of_an_operator_says_how_it_differs_from_chunkflow() -> None:
     text = " ".join(run("load-precomputed", "--help").output.split())
-    assert "Coming from chunkflow 1.2.0: Missing blocks are an error, not zeros." in text
+    assert "Differences from chunkflow 1.2.0: Missing blocks are an error, not zeros." in text
     assert "Coming from" not in run("threshold", "--help").output
 
 

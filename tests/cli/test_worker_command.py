@@ -150,7 +150,7 @@ def test_misspelt_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "0")
     with pytest.raises(ConfigError, match="3 faults") as raised:
         Settings.load()
-    assert "CHUNKFLOW_LEASE_SECOND: is no setting" in str(raised.value)
+    assert "CHUNKFLOW_LEASE_SECOND: is not a setting" in str(raised.value)
     assert "did you mean CHUNKFLOW_LEASE_SECONDS?" in str(raised.value)
     assert "did you mean AWS_REGION?" in str(raised.value)
 

@@ -133,7 +133,7 @@ def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
     assert f"error: queue: {service.queue}: there is no such queue" in service.logs(), (
         service.logs()
     )
-    assert "refused its configuration" in service.logs()
+    assert "its configuration is wrong" in service.logs()
 
 
 def test_configuration_that_turns_wrong_stops_all_and_loses_nothing(service: Service) -> None:

@@ -126,7 +126,7 @@ def test_a_spot_notice_drains_a_worker(service: Service) -> None:
         metadata.notice = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'
         assert worker.wait(20) == 0
     assert (
-        "EC2 will take this spot machine away (terminate at 2026-01-01T00:02:00Z): draining"
+        "EC2 will interrupt this spot machine (terminate at 2026-01-01T00:02:00Z): draining"
         in service.logs()
     )
     assert receives(service) == {FIRST: (0, 1)}

@@ -126,5 +126,5 @@ def test_watchdog_ends_a_worker_whose_poll_loop_stands_still(
         )
         proxy.inject("ReceiveMessage", "hang", 100)
         assert process.wait(30) == 70
-        assert "stood still" in service.logs()
+        assert "made no progress" in service.logs()
         service.close()

@@ -409,7 +409,7 @@ def test_load_mrc(run_step, tmp_path: Path, dtype: type) -> None:
     assert np.array_equal(whole.array, image)
     part = run_step(operator, bbox=BoundingBox.parse("-1-3_2-5_6-9")).chunk("chunk")
     assert (str(part.bbox), part.array.tolist()) == ("0-3_2-5_6-8", image[:3, 2:5, 6:].tolist())
-    with pytest.raises(BoxOutsideVolume, match=r"lies outside .*em.mrc, which is 0-6_0-7_0-8"):
+    with pytest.raises(BoxOutsideVolume, match=r"is outside .*em.mrc, which is 0-6_0-7_0-8"):
         run_step(operator, bbox=BoundingBox.parse("6-7_0-1_0-1"))
 
 

@@ -55,9 +55,9 @@ def test_without_a_box_fragments_are_made_of_the_whole_chunk() -> None:
     [
         (
             Chunk(np.ones((4, 4, 4), np.uint8), bounds=BoundingBox.parse("0-5_0-4_0-4")),
-            "'ids' is 0-4_0-4_0-4 and lacks voxels of the box 0-4_0-4_0-4 or of the first voxels",
+            "'ids' is 0-4_0-4_0-4. Voxels of the box 0-4_0-4_0-4 are missing, or the first voxels",
         ),
-        (Chunk(np.ones((4, 4, 4), np.uint8), Vec3(9, 0, 0)), "lacks voxels of the box 0-4"),
+        (Chunk(np.ones((4, 4, 4), np.uint8), Vec3(9, 0, 0)), "Voxels of the box 0-4"),
         (
             Chunk(np.full((4, 4, 4), -2, np.int32)),
             "'ids' holds -2, and object ids are not negative",

@@ -23,7 +23,7 @@ from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.operators.inference import Inference
 
-# What the nets below return for a voxel whose partner lies outside the patch.
+# What the nets below return for a voxel whose partner is outside the patch.
 UNKNOWN = -1000.0
 XYZ = (Vec3(0, 0, -1), Vec3(0, -1, 0), Vec3(-1, 0, 0))
 OFFSETS = {

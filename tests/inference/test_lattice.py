@@ -60,7 +60,7 @@ def test_patches_cover_the_box_and_stay_inside_the_image(case: tuple) -> None:
 def test_reading_what_the_lattice_needs_gives_the_same_lattice(case: tuple) -> None:
     kind, box, shape, bounds = case
     lattice = make_lattice(kind, box, shape, bounds)
-    # A loader reads only input_box, so what lies outside of it must not matter.
+    # A loader reads only input_box, so what is outside it must not matter.
     assert make_lattice(kind, box, shape, bounds).starts == lattice.starts
     if kind == "chunk":
         assert make_lattice(kind, box, shape, lattice.input_box).starts == lattice.starts

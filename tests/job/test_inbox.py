@@ -88,4 +88,4 @@ def test_a_message_that_cannot_be_released_is_only_logged(
     (delivery,) = inbox.receive().deliveries
     sqs.fail["change_message_visibility"] = AWAY
     inbox.release(delivery)
-    assert "visible only when its visibility timeout ends" in caplog.text
+    assert "visible only when its visibility timeout expires" in caplog.text

@@ -205,7 +205,7 @@ def test_a_failed_acknowledgement_is_no_error(
     lease = lease_on()
     sqs.fail["delete_message"] = refusal("ServiceUnavailable")
     lease.acknowledge()
-    assert "its task will be found done" in caplog.text
+    assert "its task will count as done" in caplog.text
 
 
 def test_a_dead_letter_has_all_its_attempts_before_it(sqs: StubSqs, queue: Queue) -> None:

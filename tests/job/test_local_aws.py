@@ -90,7 +90,7 @@ def test_an_address_where_another_server_listens_is_told() -> None:
         with (
             pytest.raises(
                 ConfigError,
-                match=f"127.0.0.1:{port}: cannot be listened on: Address already in use",
+                match=f"127.0.0.1:{port}: cannot listen on this address: Address already in use",
             ),
             local_aws(port),
         ):

@@ -49,7 +49,7 @@ def test_membership_is_that_of_the_list(respect: bool) -> None:
             "",
             "the nearest box of whole blocks is 0-8_0-12",
         ),
-        ({"chunk_size": (4, 4, 4), "roi_size": (40, 4, 4)}, "", "box 20-24_0-4_0-4 lies outside"),
+        ({"chunk_size": (4, 4, 4), "roi_size": (40, 4, 4)}, "", "box 20-24_0-4_0-4 is outside"),
         (
             {"chunk_size": (8, 8, 6), "roi_size": (8, 8, 12)},
             "{op: downsample}, ",

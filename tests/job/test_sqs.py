@@ -105,7 +105,7 @@ def test_a_queue_without_dead_letters_is_refused(client: Any, unique_name: str) 
 def test_a_queue_whose_dead_letters_are_gone_is_refused(client: Any, unique_name: str) -> None:
     _, dead = create(client, unique_name)
     client.delete_queue(QueueUrl=dead)
-    with pytest.raises(ConfigError, match=f"{unique_name}-dead is gone"):
+    with pytest.raises(ConfigError, match=f"{unique_name}-dead does not exist"):
         find_queue(client, unique_name)
 
 

@@ -38,7 +38,7 @@ def test_a_box_that_vanishes_is_refused(run_step: Callable[..., Task]) -> None:
             AdjustBbox(corner_offset=(2, 0, 0, -2, 0, 0)),
             bbox=BoundingBox.sized((0, 0, 0), Vec3(4, 4, 4)),
         )
-    with pytest.raises(ConfigError, match="the task has none"):
+    with pytest.raises(ConfigError, match="the task has no box"):
         run_step(AdjustBbox(corner_offset=(0, 0, 0, 1, 1, 1)), Task())
 
 

@@ -149,7 +149,7 @@ def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep)
         ),
         ({"encoding": "jpeg", "channel_num": 2}, "does not take 2 channels of uint8"),
         ({"encoding": "fpzip"}, "does not take 1 channels of uint8\n +it takes float32"),
-        ({"encoding": "npz_uint8"}, "can be written by CloudVolume, and read by nothing"),
+        ({"encoding": "npz_uint8"}, "CloudVolume can write npz_uint8, but nothing can read it"),
     ],
 )
 def test_an_encoding_that_does_not_take_the_type_is_refused(

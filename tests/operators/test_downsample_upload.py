@@ -245,7 +245,7 @@ def test_the_volume_decides_which_levels_there_are(
         )
     with pytest.raises(
         ConfigError,
-        match=r"5 lies after .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
+        match=r"5 is after .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
     ):
         run_step(
             DownsampleUpload(volume_path=pyramid.path, factor=TWICE), chunk=chunk_of(str(BOUNDS))

@@ -84,7 +84,7 @@ def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step,
     assert np.array_equal(chunk.array, VOXELS[:5, :9, :11])
     assert str(chunk.bbox) == "-2-3_100-109_1000-1011"
     with pytest.raises(
-        BoxOutsideVolume, match=f"box 8-50_100-111_1000-1012 lies outside .*a.h5, which is {BOUNDS}"
+        BoxOutsideVolume, match=f"box 8-50_100-111_1000-1012 is outside .*a.h5, which is {BOUNDS}"
     ):
         run_step(LoadH5(file_name=volume), bbox=BoundingBox.parse("8-50_100-111_1000-1012"))
 
@@ -166,7 +166,7 @@ def test_what_a_cutout_leaves_out_is_the_file_s(run_step, volume, cutout, part) 
 )
 def test_a_cutout_that_leaves_the_file_is_refused(run_step, volume, cutout) -> None:
     with pytest.raises(
-        BoxOutsideVolume, match=rf"the cutout from .* does not lie in .*a.h5, which is {BOUNDS}"
+        BoxOutsideVolume, match=rf"the cutout from .* is not inside .*a.h5, which is {BOUNDS}"
     ):
         run_step(LoadH5(file_name=volume, **cutout))
 

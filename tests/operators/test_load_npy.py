@@ -58,7 +58,7 @@ def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step,
     )
     assert np.array_equal(chunk.array, VOXELS[5:])
     with pytest.raises(
-        BoxOutsideVolume, match=r"box 10-50_0-11_0-12 lies outside .*a.npy, which is 0-10_0-11_0-12"
+        BoxOutsideVolume, match=r"box 10-50_0-11_0-12 is outside .*a.npy, which is 0-10_0-11_0-12"
     ):
         run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("10-50_0-11_0-12"))
 

@@ -70,7 +70,7 @@ def test_a_cutout_overrides_the_task_s_box(run_step, stack) -> None:
         chunk = run_step(load, bbox=bbox).chunk("chunk")
         assert np.array_equal(chunk.array, VOXELS[2:5, 1:5, 2:7])
         assert str(chunk.bbox) == "42-45_1-5_2-7"
-    with pytest.raises(BoxOutsideVolume, match="the cutout 45-48_1-5_2-7 does not lie in"):
+    with pytest.raises(BoxOutsideVolume, match="the cutout 45-48_1-5_2-7 is not inside"):
         run_step(LoadPng(path=stack, cutout_offset=(45, 1, 2), chunk_size=(3, 4, 5)))
 
 
@@ -96,7 +96,7 @@ def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
     chunk = run_step(LoadPng(path=f"{tmp_path}/a/sec_", digit_num=3)).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
     assert chunk.bbox.start.z == 998
-    with pytest.raises(ConfigError, match=r"digit_num: .* sec_1000.png has not 5 digits"):
+    with pytest.raises(ConfigError, match=r"digit_num: .* sec_1000.png does not have 5 digits"):
         run_step(LoadPng(path=f"{tmp_path}/a/sec_"))
 
 

@@ -85,7 +85,7 @@ def test_a_start_reaches_to_the_volume_s_end_and_a_size_begins_at_its_start(
 
 
 def test_a_start_outside_the_volume_is_told(volume: MakeVolume, run_step: RunStep) -> None:
-    with pytest.raises(BoxOutsideVolume, match=r"chunk_start \[99, 0, 0\] lies outside"):
+    with pytest.raises(BoxOutsideVolume, match=r"chunk_start \[99, 0, 0\] is outside"):
         run_step(
             LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(99, 0, 0))
         )
@@ -111,7 +111,7 @@ def test_box_that_hangs_over_the_bounds_is_cut_and_one_outside_refused(
         run_step(operator, bbox=BoundingBox.parse("4-99_16-48_32-80")).chunk("chunk").bbox.stop
         == BOUNDS.stop
     )
-    with pytest.raises(BoxOutsideVolume, match="lies outside"):
+    with pytest.raises(BoxOutsideVolume, match="is outside"):
         run_step(operator, bbox=BoundingBox.parse("8-16_16-48_32-80"))
 
 

@@ -13,7 +13,7 @@ from chunkflow_worker.operators.load_synapses import LoadSynapses
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Three synapses of a box, in xyz; the last lies outside."""
+    """Three synapses of a box, in xyz; the last is outside."""
     path = tmp_path / "syn-0-10_0-10_0-10.h5"
     with h5py.File(path, "w") as h5:
         h5["pre"] = [[1, 2, 3], [9, 8, 7], [10, 1, 1]]

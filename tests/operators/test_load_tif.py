@@ -163,7 +163,7 @@ def test_options_give_the_place(run_step, tmp_path) -> None:
     assert str(chunk.bounds) == "-2-8_100-111_1000-1012"
     with pytest.raises(
         BoxOutsideVolume,
-        match=r"box 0-1_0-1_0-1 lies outside .*a.tif, which is -2-8_100-111_1000-1012",
+        match=r"box 0-1_0-1_0-1 is outside .*a.tif, which is -2-8_100-111_1000-1012",
     ):
         run_step(load, bbox=BoundingBox.parse("0-1_0-1_0-1"))
 

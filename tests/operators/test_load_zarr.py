@@ -174,7 +174,7 @@ def test_a_cutout_is_the_task_s_box_or_read_exactly(run_step, make) -> None:
     assert np.array_equal(task.chunk("chunk").array, VOXELS[1:3, 2:5, 3:7])
     task = run_step(load, bbox=BoundingBox.parse("8-9_0-1_0-1"))
     assert (str(task.bbox), str(task.chunk("chunk").bbox)) == ("8-9_0-1_0-1", "1-3_2-5_3-7")
-    with pytest.raises(BoxOutsideVolume, match="box 10-12_0-1_0-1 lies outside"):
+    with pytest.raises(BoxOutsideVolume, match="box 10-12_0-1_0-1 is outside"):
         run_step(LoadZarr(store=load.store), bbox=BoundingBox.parse("10-12_0-1_0-1"))
 
 

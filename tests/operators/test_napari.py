@@ -177,7 +177,7 @@ def test_without_a_screen_it_says_so_before_anything_runs(windows, monkeypatch) 
     with (
         pytest.raises(
             ConfigError,
-            match=r"napari: viewer: screen: there is none to open a window on.*\n"
+            match=r"napari: viewer: screen: is missing, so no window can open.*\n"
             r" +show .* in a browser",
         ),
         chain.open(),

@@ -259,7 +259,7 @@ def test_options_that_contradict_an_existing_image_are_told(
     run_step, tmp_path, options, text
 ) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
-    with pytest.raises(ConfigError, match=f"{text}: .* is asked for, and .*/a/0 has"):
+    with pytest.raises(ConfigError, match=f"{text}: the options ask for .*, but .*/a/0 has"):
         run_step(SaveZarr(store=f"{tmp_path}/a", **options), chunk=CHUNK)
     with pytest.raises(ChunkMismatch, match="has 1 channels, and the chunk has 2"):
         run_step(
@@ -281,7 +281,7 @@ def test_voxels_of_another_size_than_the_image_s_are_refused_unless_resolution_o
 
 def test_a_level_of_other_axes_is_refused(run_step, tmp_path) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
-    with pytest.raises(ConfigError, match="another one lies here already: its axes are"):
+    with pytest.raises(ConfigError, match="another one already exists here: its axes are"):
         run_step(SaveZarr(store=f"{tmp_path}/a", mip=1, order="zyx"), chunk=CHUNK)
 
 
@@ -289,7 +289,7 @@ def test_an_array_of_another_format_is_refused(run_step, tmp_path) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", driver="zarr", **BLOCKS), chunk=CHUNK)
     with pytest.raises(
         ConfigError,
-        match="another one lies here already: it is of the format zarr\n    choose another path",
+        match="another one already exists here: it is of the format zarr\n    choose another path",
     ):
         run_step(SaveZarr(store=f"{tmp_path}/a", driver="zarr3", **BLOCKS), chunk=CHUNK)
     assert not (tmp_path / "a" / "0" / "zarr.json").exists()

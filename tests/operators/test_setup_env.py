@@ -189,7 +189,7 @@ def test_existing_files_are_replaced_only_with_overwrite_info(folder: Path) -> N
         {"channel_num": 2, "max_ram_size": 0.04},
         {"voxel_size": (40, 8, 8)},
     ):
-        with pytest.raises(ConfigError, match="another volume lies here already"):
+        with pytest.raises(ConfigError, match="another volume already exists here"):
             chunkflow(**(SMALL | change))
     assert not (folder / "pipeline.yaml").exists(), "no pipeline for a volume that was not made"
     chunkflow(**SMALL)  # the same volume is not an error

@@ -128,7 +128,7 @@ CASES = [
         chunk("uint8", bounds=BOUNDS),
         "for example 8-16_16-24_16-24",
     ),
-    ("mesh", {"output_path": "meshes"}, MOVED, f"lacks voxels of the box {BOX}"),
+    ("mesh", {"output_path": "meshes"}, MOVED, f"Voxels of the box {BOX} are missing"),
     (
         "inference",
         {"framework": "identity", "input_patch_size": (4, 8, 8), "output_patch_overlap": (0, 0, 0)},

@@ -79,9 +79,7 @@ def test_what_the_file_says_counts_unless_options_say_it(read: Callable[..., Tas
 
 def test_the_box_is_read_with_what_later_operators_need(read: Callable[..., Task]) -> None:
     assert str(read("2 9 9", "0-2_4-6_0-2").chunk("chunk").bbox) == "0-2_3-7_0-3"
-    with pytest.raises(
-        BoxOutsideVolume, match=r"box 0-2_9-12_0-2 lies outside .*a\.size, which is"
-    ):
+    with pytest.raises(BoxOutsideVolume, match=r"box 0-2_9-12_0-2 is outside .*a\.size, which is"):
         read("2 9 9", "0-2_9-12_0-2")
 
 

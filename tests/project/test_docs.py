@@ -120,7 +120,7 @@ def test_the_site_has_a_page_for_each_operator(site: dict[str, str]) -> None:
     assert {f"operators/{name}.html" for name in [*operator_names(), "hold"]} <= site.keys()
     assert "Longest time to hold a task." in site["operators/hold.html"]
     for part in (
-        "Coming from chunkflow 1.2.0",
+        "Differences from chunkflow 1.2.0",
         "are an error, not zeros",
         "without credentials",
         "--use-credential",

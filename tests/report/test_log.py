@@ -36,7 +36,7 @@ BOX = BoundingBox.parse("-8-56_0-64_128-192")
         (
             TaskFailed("em", BOX, 1, False, "disk full", ""),
             "ERROR",
-            f"failed {BOX}, attempt 1, it will be tried again: disk full",
+            f"failed {BOX}, attempt 1, it will be retried: disk full",
         ),
         (
             TaskFailed("em", BOX, 5, True, "disk full", ""),

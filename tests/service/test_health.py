@@ -29,7 +29,7 @@ WELL = Health(
         ({}, "", ""),
         ({"phase": "opening", "turn_age": 900}, "", "being opened"),
         ({"phase": "stopping"}, "", "stopping"),
-        ({"turn_age": 61}, "stood still", "stood still"),
+        ({"turn_age": 61}, "made no progress", "made no progress"),
         ({"queue_answers": False}, "", "queue does not answer"),
         ({"lost_seconds": 61}, "lease was lost", "lease was lost"),
         ({"lost_seconds": 61, "queue_answers": False}, "", "queue does not answer"),

@@ -164,7 +164,7 @@ def test_workers_refuse_one_file_for_all_boxes(name: str, options: dict[str, str
     """Each of them would overwrite the boxes of the others."""
     ((option, value),) = options.items()
     run = Run(needed_box=lambda box, bounds: box, recorded=True)
-    text = f"(?s){option}.*'{value}'.*workers would overwrite it.*as a prefix it names"
+    text = f"(?s){option}.*'{value}'.*workers would overwrite it.*it is then a prefix"
     with pytest.raises(ConfigError, match=text):
         find_operator(name)(**options).open(run).__enter__()
     with find_operator(name)(**{option: "prefix_"}).open(run):

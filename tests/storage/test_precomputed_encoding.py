@@ -74,7 +74,7 @@ def test_an_encoding_that_cannot_be_read_here_is_refused_before_anything_is_writ
         with pytest.raises(ConfigError, match=absent):
             create_volume(f"file://{tmp_path}/w", **options, encoding=encoding)
     with pytest.raises(
-        ConfigError, match="npz_uint8 can be written by CloudVolume, and read by nothing"
+        ConfigError, match="CloudVolume can write npz_uint8, but nothing can read it"
     ):
         create_volume(f"file://{tmp_path}/w", **options, encoding="npz_uint8")
     assert not (tmp_path / "w").exists()

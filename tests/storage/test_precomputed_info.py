@@ -70,7 +70,7 @@ def test_cloudvolume_reads_what_was_written(path: str) -> None:
 def test_creating_again_changes_nothing_and_another_volume_is_refused(path: str) -> None:
     make(path).write(BOUNDS, noise(BOUNDS))
     assert np.array_equal(make(path).read(BOUNDS), noise(BOUNDS))
-    with pytest.raises(ConfigError, match="another volume lies here already"):
+    with pytest.raises(ConfigError, match="another volume already exists here"):
         make(path, "uint16")
 
 

@@ -92,12 +92,12 @@ def test_workers_may_create_levels_at_the_same_time(
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"driver": "zarr"}, "array 0: another one lies here already: it is of the format zarr3"),
-        ({"dtype": "uint16"}, "array 0: another one lies here already: .*data_type"),
-        ({"order": "xyz"}, "array 0: another one lies here already: its axes are"),
-        ({"voxel_size": (40.0, 9.0, 9.0)}, "another one lies here already: it is listed as"),
-        ({"bounds": BOUNDS.shift((4, 0, 0))}, "another one lies here already: it is listed as"),
-        ({"block_size": Vec3(4, 8, 8)}, "another one lies here already: .*chunk"),
+        ({"driver": "zarr"}, "array 0: another one already exists here: it is of the format zarr3"),
+        ({"dtype": "uint16"}, "array 0: another one already exists here: .*data_type"),
+        ({"order": "xyz"}, "array 0: another one already exists here: its axes are"),
+        ({"voxel_size": (40.0, 9.0, 9.0)}, "another one already exists here: it is listed as"),
+        ({"bounds": BOUNDS.shift((4, 0, 0))}, "another one already exists here: it is listed as"),
+        ({"block_size": Vec3(4, 8, 8)}, "another one already exists here: .*chunk"),
     ],
 )
 def test_another_array_is_refused(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
@@ -112,7 +112,7 @@ def test_another_array_is_refused(tmp_path: Path, changes: dict[str, Any], text:
 def test_another_n5_array_is_refused(tmp_path: Path) -> None:
     create(tmp_path, driver="n5")
     with pytest.raises(
-        ConfigError, match=r"s0: another one lies here already: .*offset"
+        ConfigError, match=r"s0: another one already exists here: .*offset"
     ) as refused:
         create(tmp_path, driver="n5", bounds=BOUNDS.shift((4, 0, 0)))
     assert "tensorstore_spec" not in str(refused.value)
@@ -120,7 +120,7 @@ def test_another_n5_array_is_refused(tmp_path: Path) -> None:
 
 def test_an_array_is_no_group(tmp_path: Path) -> None:
     create(tmp_path)
-    with pytest.raises(ConfigError, match="store: another one lies here already: it is an array"):
+    with pytest.raises(ConfigError, match="store: another one already exists here: it is an array"):
         create(tmp_path / "0")
 
 

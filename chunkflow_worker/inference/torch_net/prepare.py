@@ -150,4 +150,4 @@ def _reduced(run: Any, precision: str, trial: Trial, asked: Precision, device: A
     if asked == "auto":
         log.warning("the net %s in %s, so it runs in float32", problem, precision)
         return None
-    raise ModelError(f"the net {problem} in {precision}: take precision float32")
+    raise ModelError(f"the net {problem} in {precision}: use precision float32")

@@ -388,7 +388,7 @@ def test_precision_is_the_one_asked_for_or_one_that_works(
         (
             "float16",
             OVERFLOWS,
-            "gives values that are not finite in float16: take precision float32",
+            "gives values that are not finite in float16: use precision float32",
         ),
     ],
 )

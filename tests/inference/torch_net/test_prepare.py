@@ -128,7 +128,7 @@ def test_auto_takes_float32_if_the_fast_precision_does_not_work(
     assert f"the net {problem} in bfloat16, so it runs in float32" in caplog.text
     with pytest.raises(ModelError) as error:
         prepared(OnlyFloat32(fails), "bfloat16")
-    assert str(error.value) == f"the net {problem} in bfloat16: take precision float32"
+    assert str(error.value) == f"the net {problem} in bfloat16: use precision float32"
 
 
 def test_a_precision_without_instructions_is_logged(
