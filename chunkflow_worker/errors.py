@@ -76,7 +76,7 @@ class LeaseLost(RetryableError):
 
 
 class Preempted(RetryableError):
-    """The worker was told to stop while the task was running."""
+    """The worker received a stop signal while the task was running."""
 
 
 class PipelineMismatch(RetryableError):
@@ -112,7 +112,7 @@ class ConfigError(PermanentError):
         if len(self.faults) == 1:
             text = f"{subject}: {self.faults[0]}"
         else:
-            heading = f"{subject}: {len(self.faults)} faults"
+            heading = f"{subject}: {len(self.faults)} errors"
             text = "\n".join([heading, *(f"  {fault}" for fault in self.faults)])
         super().__init__(text)
 

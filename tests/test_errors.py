@@ -14,7 +14,7 @@ def test_one_fault_is_reported_in_a_line_with_its_cure_below() -> None:
 def test_all_faults_are_reported_at_once_under_their_number() -> None:
     error = ConfigError("settings", iter([Fault("A", "is empty", "set it"), Fault("B", "is 0")]))
     assert str(error).splitlines() == [
-        "settings: 2 faults",
+        "settings: 2 errors",
         "  A: is empty",
         "    set it",
         "  B: is 0",

@@ -48,7 +48,7 @@ def cli() -> None:
 @click.option(
     "--task-time-limit",
     type=float,
-    help="Seconds after which a task counts as hung: it fails, and the worker ends.",
+    help="Seconds after which a task counts as hung: it fails, and the worker exits.",
 )
 @click.option(
     "--devices",
@@ -144,12 +144,12 @@ def settings() -> None:
 
 
 @cli.command("local-aws")
-@click.option("--port", default=0, help="Port to listen on; 0 takes a free one.")
+@click.option("--port", default=0, help="Port to listen on; 0 chooses a free port.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on. Anybody who reaches it may do anything.",
+    help="Address to listen on. Anyone who can reach it has full access.",
 )
 def local_aws_command(port: int, host: str) -> None:
     """Serve a local AWS (SQS, S3, CloudWatch) until stopped.

@@ -49,7 +49,10 @@ class Settings(BaseSettings):
         "`log` below the last saved volume when not set.",
     )
     in_flight: int = Field(
-        2, ge=1, le=64, description="Number of tasks in progress at the same time; limits memory."
+        2,
+        ge=1,
+        le=64,
+        description="Number of tasks in flight: in progress at the same time. Each needs memory.",
     )
     lease_seconds: int | None = Field(
         None,
@@ -62,19 +65,19 @@ class Settings(BaseSettings):
         1,
         ge=0,
         description="After SIGTERM, tasks have this long to finish before they are given back. "
-        "Set it to the time that your platform allows before it kills a process, less 15 seconds.",
+        "Set it to the time that your platform allows before it kills a process, minus 15 seconds.",
     )
     backoff_seconds: int = Field(
         10,
         ge=0,
         le=900,
-        description="Delay before the second attempt; doubles with each attempt, up to 900.",
+        description="Seconds before the second attempt; doubles with each attempt, up to 900.",
     )
     poll_seconds: int = Field(
         5,
         ge=1,
         le=20,
-        description="Length of one long poll; a worker that stops waits for it to end.",
+        description="Seconds that one long poll waits; a worker that stops waits until it ends.",
     )
     watchdog_seconds: float = Field(
         120,
@@ -89,8 +92,8 @@ class Settings(BaseSettings):
     )
     memory_limit: ByteSize | None = Field(
         None,
-        description="Memory limit of the process and its children, in bytes or as 12GiB. "
-        "At 95% of it, the newest task fails and is retried. The limit of the cgroup when not set.",
+        description="Memory limit of the process and its children, in bytes or for example 12GiB. "
+        "At 95% of it, the newest task fails and is retried. When not set, the cgroup's limit.",
     )
     spot_notice: bool = Field(
         True,
@@ -123,7 +126,7 @@ class Settings(BaseSettings):
     endpoint_url: str | None = Field(
         None,
         validation_alias="AWS_ENDPOINT_URL",
-        description="Endpoint of all AWS services, for local or private ones.",
+        description="Endpoint for all AWS services, for example of a local AWS.",
     )
     devices: str | None = Field(
         None,

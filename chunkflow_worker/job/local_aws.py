@@ -29,7 +29,7 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
     """Serve until the block ends; yields the environment variables that point AWS clients to it.
 
     What was stored is gone when the block ends.
-    port: 0 takes a free one.
+    port: 0 chooses a free port.
     host: the address to listen on; anybody who reaches it may read and write everything.
     Raises ConfigError when the extra is not installed, and when the address is not free.
     """

@@ -96,7 +96,7 @@ class LoadH5(ChunkReader):
         start, stop = self.cutout_start, self.cutout_stop
         if start is not None and stop is not None and not (start + 1).fits_in(stop):
             raise ValueError(
-                f"cutout_start {list(start)} must lie before cutout_stop {list(stop)} on each axis"
+                f"cutout_start {list(start)} must be before cutout_stop {list(stop)} on each axis"
             )
         return self
 

@@ -78,7 +78,7 @@ class LoadSynapses(Operator):
                     raise ConfigError.one(
                         self.label,
                         "remove_outside",
-                        "needs a box, and the task has none",
+                        "needs a box, but the task has none",
                         "add --set-bbox",
                     )
                 synapses = synapses.inside(task.bbox, task.voxel_size)
@@ -96,7 +96,7 @@ class LoadSynapses(Operator):
             raise ConfigError.one(
                 "file_path",
                 repr(self.file_path),
-                "needs a box to complete it, and the task has none",
+                "needs a box to complete it, but the task has none",
                 cure,
             )
         return Path(f"{in_folder(self.file_path)}{box}{self.suffix or '.h5'}")

@@ -270,7 +270,7 @@ def _placed(result: Any, inputs: list[Any], what: str) -> Any:
     place: Chunk | None = next((value for value in inputs if isinstance(value, Chunk)), None)
     if place is None:
         raise ChunkMismatch(
-            f"{what} is an array, and no input chunk says where it lies: return a Chunk"
+            f"{what} is an array, and no input chunk gives its position: return a Chunk"
         )
     less = [a - b for a, b in zip(place.bbox.size, result.shape[-3:], strict=True)]
     if any(n < 0 or n % 2 for n in less):

@@ -43,7 +43,7 @@ class End(Protocol):
 
 @dataclass(frozen=True)
 class _Pressed:
-    """The task that was told to fail when memory was scarce, and the bytes used at that time."""
+    """The task that had to fail when memory was almost used up, and the bytes used then."""
 
     held: Held
     used: int

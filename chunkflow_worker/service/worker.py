@@ -170,7 +170,7 @@ class Worker:
         until = monotonic() + _RECORDING_SECONDS
         for thread in (*settling, closing):
             thread.join(max(0.0, until - monotonic()))
-        log.critical("the worker ends with status %d", status)
+        log.critical("the worker exits with status %d", status)
         self._exit(status)
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class Flags:
             raise ConfigError.one(
                 "prefix",
                 repr(self.prefix),
-                "needs a box to complete it, and there is no box",
+                "needs a box to complete it, but there is no box",
                 f"give the chain boxes, for example by {operator_with('is_grid')}",
             )
         try:

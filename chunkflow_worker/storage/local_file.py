@@ -45,7 +45,7 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
     if box is None:
         boxes = f"give the chain boxes, for example by {operator_with('is_grid')}"
         cure = f"end it with {endings[0]}, or {boxes}"
-        problem = "is a prefix that needs a box to complete it, and there is no box"
+        problem = "is a prefix that needs a box to complete it, but there is no box"
         raise ConfigError.one("file_name", repr(name), problem, cure)
     return Path(f"{name}{box}{endings[0]}")
 

@@ -55,7 +55,7 @@ def serve(
     values: by the name of their layer: a Chunk, Synapses, Points, or skeletons of osteoid by
         object id. The first lies lowest.
     voxel_size: of the chunks, points and synapses in nanometres, zyx; their own when None.
-    port: 0 takes a free one.
+    port: 0 chooses a free port.
     Raises ConfigError when the port can't be used, and ChunkMismatch when a value can't be shown.
     """
     neuroglancer = needs("neuroglancer", extra="view")

@@ -57,7 +57,7 @@ def test_check_tells_all_faults_at_once_with_exit_status_2(tmp_path: Path) -> No
     )
     done = run("check", file)
     assert done.status == 2
-    assert "2 faults" in done.stderr
+    assert "2 errors" in done.stderr
     assert "did you mean 'size'" in done.stderr
     assert "did you mean 'threshold'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -128,7 +128,7 @@ def test_wrong_settings_are_told_by_their_variables() -> None:
         command, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
-    assert "settings: 2 faults" in done.stderr
+    assert "settings: 2 errors" in done.stderr
     assert "CHUNKFLOW_IN_FLIGHT: 'many'" in done.stderr
     assert "CHUNKFLOW_LEASE_SECONDS: '1'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -148,7 +148,7 @@ def test_misspelt_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHUNKFLOW_LEASE_SECOND", "60")
     monkeypatch.setenv("CHUNKFLOW_REGION", "eu-north-1")
     monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "0")
-    with pytest.raises(ConfigError, match="3 faults") as raised:
+    with pytest.raises(ConfigError, match="3 errors") as raised:
         Settings.load()
     assert "CHUNKFLOW_LEASE_SECOND: is not a setting" in str(raised.value)
     assert "did you mean CHUNKFLOW_LEASE_SECONDS?" in str(raised.value)

@@ -188,7 +188,7 @@ def test_faults_name_the_option(options: dict[str, Any], place: str) -> None:
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    with pytest.raises(ConfigError, match="3 faults"):
+    with pytest.raises(ConfigError, match="3 errors"):
         Grid(
             chunk_size=(0, 1, 1), roi_stop=(1, 1, 1), roi_size=(1, 1, 1), task_index_start=-1
         ).boxes()

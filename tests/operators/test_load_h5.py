@@ -358,7 +358,7 @@ def test_a_missing_file_and_one_of_another_kind_are_told_by_name(run_step, tmp_p
     ("options", "text"),
     [
         ({"cutout_stop": [1, 1, 1], "cutout_size": [1, 1, 1]}, "give one of them"),
-        ({"cutout_start": [1, 1, 1], "cutout_stop": [2, 1, 2]}, "must lie before cutout_stop"),
+        ({"cutout_start": [1, 1, 1], "cutout_stop": [2, 1, 2]}, "must be before cutout_stop"),
         ({"cutout_size": [1, 0, 1]}, "takes numbers above 0"),
         ({"voxel_size": [1, 0, 1]}, "takes numbers above 0"),
         ({"channels": "a"}, "takes channel numbers, for example 0,2 or 0-2"),

@@ -85,7 +85,7 @@ def test_an_array_of_no_place_is_refused(run_step, plugin, result: str) -> None:
         match=r"result 'chunk' of .*mine.py has shape \(.*neither all nor the middle.*1-4_2-6_3-8",
     ):
         run_step(plugin(f"import numpy as np\ndef execute(a):\n    return {result}"), chunk=chunk())
-    with pytest.raises(ChunkMismatch, match="no input chunk says where it lies"):
+    with pytest.raises(ChunkMismatch, match="no input chunk gives its position"):
         run_step(
             plugin(f"import numpy as np\ndef execute(a):\n    return {result}", "x"), x=Other()
         )

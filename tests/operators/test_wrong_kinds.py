@@ -222,7 +222,7 @@ def test_failures_of_a_plugin_tell_its_values_too(tmp_path: Path) -> None:
         (
             "load-h5",
             {"file_name": "cutouts/"},
-            r"load-h5: file_name: 'cutouts/': is a prefix .*, and there is no box\n    end it",
+            r"load-h5: file_name: 'cutouts/': is a prefix .*, but there is no box\n    end it",
         ),
         (
             "skip-task-by-file",

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option(
     "--skip-done",
     is_flag=True,
-    help="Leave out the boxes that the ledger has as done by this pipeline, if their blocks are "
-    "still in storage.",
+    help="Leave out the boxes that the ledger records as done by this pipeline, if their blocks "
+    "are still in storage.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option(
@@ -134,7 +134,7 @@ def _send(plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: in
 
 
 def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
-    """Warn when boxes will be sent that the ledger has as done."""
+    """Warn when boxes will be sent that the ledger records as done."""
     from producer.look.job import some_are_done
 
     job = plan.record.job

@@ -65,8 +65,8 @@ def status(
 
     Shows how many tasks are waiting, in flight, done, failed, missing and dead. SQS counts the
     messages of all jobs in the queue, and only approximately. The numbers of done and failed tasks
-    come from the ledger and are exact. Boxes count as done also when an earlier job with the same
-    ledger did them. The rate covers the time in which the later half of the done tasks finished; it
+    come from the ledger and are exact. A box also counts as done if an earlier job with the same
+    ledger did it. The rate covers the time in which the later half of the done tasks finished; it
     is estimated from 100 records. With --watch, it covers the last ten minutes.
 
     With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
