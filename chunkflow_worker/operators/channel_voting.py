@@ -15,7 +15,7 @@ from chunkflow_worker.pipeline.task import Task
 class ChannelVoting(Operator):
     """Give each voxel the number of the channel with the highest value, counted from 1.
 
-    This is the winning class of a classifier. Takes czyx with up to 255 channels and makes a
+    For a classifier, this is the most likely class. Takes czyx with up to 255 channels and makes a
     segmentation, zyx of uint8. If several channels have the highest value, the first of them wins.
     """
 

@@ -16,9 +16,9 @@ from chunkflow_worker.pipeline.task import Task
 class ConnectedComponents(Operator):
     """Give each connected component of a chunk its own id, counted from 1; 0 is background.
 
-    With a threshold it takes a map: voxels above the threshold are foreground. Without one it takes
-    a mask or a segmentation, and objects that touch stay apart. Makes a segmentation of uint32. Ids
-    start from 1 in every box.
+    With a threshold, it takes a map: voxels above the threshold are foreground. Without a
+    threshold, it takes a mask or a segmentation; objects with different ids that touch are not
+    joined. Makes a segmentation of uint32. Ids start from 1 in every box.
     """
 
     group: ClassVar[str] = "Segmentation"

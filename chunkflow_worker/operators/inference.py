@@ -132,8 +132,8 @@ class Inference(Operator):
     )
     border: Border = field(
         "inward",
-        help="At the image's border: move patches inward, or extend the image by reflection or by "
-        "zeros.",
+        help="What to do at the image's border: move patches inward, or extend the image by "
+        "reflection or by zeros.",
     )
     mask_output_chunk: bool = field(
         False,

@@ -26,15 +26,15 @@ class LoadNpy(FileReader):
 
     If the task has no box, it reads the whole file. A NumPy file does not contain its position,
     voxel size and layer type: give them as options. If the file is named by a prefix and the task's
-    box, it starts where that box starts. A file of shape (n, 3) holds points, zyx; --voxel-offset
-    is added to them.
+    box, it starts where that box starts. An array of shape (n, 3) is a list of points, zyx;
+    --voxel-offset is added to them.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-npy -f em.npy -t 100 0 0 -s 40 4 4 save-h5 -f em.h5"
     differs: ClassVar[str] = (
-        "The two commands of this name are now one. Only what is needed is read. Files that hold "
-        "Python objects are refused."
+        "The two commands of this name are now one. Only what is needed is read. Files that "
+        "contain Python objects are refused."
     )
     format: ClassVar[str] = "NumPy"
     endings: ClassVar[tuple[str, ...]] = (".npy",)

@@ -28,7 +28,8 @@ _BOX = re.compile(r"(?:(?<![0-9A-Za-z])-)?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
 class LoadSynapses(Operator):
     """Read synapses from an HDF5 or JSON file of chunkflow.
 
-    An empty file holds no synapses. If the file gives the order of the axes, that order is used.
+    An empty file means that there are no synapses. If the file gives the order of the axes, that
+    order is used.
     """
 
     group: ClassVar[str] = "Read"

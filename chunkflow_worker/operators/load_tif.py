@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 class LoadTif(ChunkReader):
     """Read the task's box, with the margin that later operators need, from a TIFF file.
 
-    The file holds one page, a stack, or channels. If the task has no box, it reads the whole file.
-    Channels and colours become the first axis, czyx. Position, voxel size and layer type are those
-    that save-tif stored in the file, unless given. The type is the file's unless --dtype is given.
-    Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other types
-    are not scaled, and values saturate.
+    The file contains one page, a stack, or channels. If the task has no box, it reads the whole
+    file. Channels and colours become the first axis, czyx. Position, voxel size and layer type are
+    those that save-tif stored in the file, unless given. The type is the file's unless --dtype is
+    given. Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other
+    types are not scaled, and values saturate.
     """
 
     group: ClassVar[str] = "Read"

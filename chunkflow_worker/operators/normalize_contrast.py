@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class NormalizeContrast(Operator):
     """Stretch the greys of each section, or of the whole chunk, to the range --minval to --maxval.
 
-    Takes and makes uint8, zyx or czyx; each channel is stretched on its own. The darkest and
-    brightest greys that hold no more than the clip fractions of the voxels become the ends of the
-    range; the greys between are stretched evenly. Voxels of 0 count as missing image: they are
-    ignored and stay 0. A section with a single grey is not changed.
+    Takes and makes uint8, zyx or czyx; each channel is stretched on its own. The darkest and the
+    brightest voxels, up to the clip fractions, become the ends of the range; the greys between are
+    stretched evenly. Voxels of 0 count as missing image: they are ignored and stay 0. A section
+    with a single grey is not changed.
 
-    The histogram is that of the chunk with its margins, not of the whole section, so neighbouring
-    boxes are stretched differently; the smaller the boxes, the larger the difference.
+    The histogram is taken from the chunk with its margins, not from the whole section, so
+    neighbouring boxes are stretched differently; the smaller the boxes, the larger the difference.
     """
 
     group: ClassVar[str] = "Image"

@@ -27,8 +27,8 @@ class NormalizeSectionShang(Operator):
     themselves become the ends; a section of one value becomes --nominalmin. NaN stays NaN, and
     infinity is ignored.
 
-    These values are those of the chunk with its margins, not of the whole section, so neighbouring
-    boxes are mapped differently.
+    The smallest and the largest value are taken from the chunk with its margins, not from the whole
+    section, so neighbouring boxes are mapped differently.
     """
 
     group: ClassVar[str] = "Image"
@@ -36,7 +36,7 @@ class NormalizeSectionShang(Operator):
         "chunkflow load-tif -f em.tif normalize-section-shang --nominalmax 1 save-h5 -f normal.h5"
     )
     differs: ClassVar[str] = (
-        "The defaults work. The chunk keeps its place. A section with a single grey between its "
+        "The defaults work. The chunk keeps its position. A section with a single grey between its "
         "extremes is not divided by zero."
     )
     op: Literal["normalize-section-shang"] = "normalize-section-shang"

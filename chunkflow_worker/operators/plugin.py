@@ -35,8 +35,8 @@ class Plugin(Operator):
     czyx), `voxel_offset` (zyx), `voxel_size` (nm, zyx) and `bbox`, or other values of the chain;
     the name bbox means the task's box. It returns one result, or a tuple or list with one result
     for each output name, or None without output names. An array of the first chunk's size becomes a
-    chunk at its place; a smaller array is centred in it. A chunk that is returned has its own
-    place. Other results are kept unchanged.
+    chunk at the same position; a smaller array is centred in it. A chunk that is returned keeps its
+    own position. Other results are kept unchanged.
 
     --args "size=(1,3,3);mode=nearest" gives keywords if execute takes them; otherwise execute gets
     the text as `args`. The file is loaded once, and execute is called from several threads. It may

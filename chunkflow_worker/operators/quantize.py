@@ -15,8 +15,8 @@ from chunkflow_worker.pipeline.task import Task
 class Quantize(Operator):
     """Turn a map into a uint8 image for viewing: values 0 to 1 become greys 0 to 255.
 
-    Takes float, and makes zyx: from an affinity map of 3 channels (the affinities along x, y and
-    z), or from a probability map of one channel.
+    Takes float values and makes zyx. The input is an affinity map of 3 channels (the affinities
+    along x, y and z), or a probability map of one channel.
     """
 
     group: ClassVar[str] = "Image"

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class SaveH5(Operator):
     """Write a chunk to an HDF5 file, which appears whole or not at all.
 
-    The file holds `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and for a
+    The file contains `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and for a
     segmentation `unique_nonzeros`. The chunk is cut to the task's box and keeps its type unless
-    --dtype is given: then float from 0 to 1 becomes 0 to 255 for uint8, and all else saturates.
+    --dtype is given. Then float values from 0 to 1 become 0 to 255 for uint8; all other values
+    saturate.
     """
 
     group: ClassVar[str] = "Write"
@@ -70,7 +71,7 @@ class SaveH5(Operator):
         | None
     ) = field(None, flag="-d", help="Type to convert to; default: the chunk's.")
     touch: bool = field(
-        True, help="Write an empty file if the chunk is None, to say that there is nothing here."
+        True, help="Write an empty file if the chunk is None, to show that the box has no data."
     )
 
     _local = field_validator("file_name")(local_name)

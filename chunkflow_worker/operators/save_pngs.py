@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 class SavePngs(Operator):
     """Write a grey PNG picture of every section, named by its global z, for example 00042.png.
 
-    The chunk is cut to the task's box. Float from 0 to 1 becomes 0 to 255, and all else saturates;
-    for uint16 pictures, float values are not scaled. A float map of 3 channels becomes the mean of
-    the last two, 0 to 255.
+    The chunk is cut to the task's box. Float values from 0 to 1 become 0 to 255; all other values
+    saturate. For uint16 pictures, float values are not scaled. A float map of 3 channels becomes
+    the mean of the last two, 0 to 255.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-pngs -o sections/"
     differs: ClassVar[str] = (
-        "Nothing wraps around. Boxes that would overwrite each other's sections are refused."
+        "Values never wrap around. Boxes that would overwrite each other's sections are refused."
     )
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field(

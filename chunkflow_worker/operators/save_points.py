@@ -25,7 +25,7 @@ from chunkflow_worker.storage.local_file import (
 class SavePoints(Operator):
     """Write points to an HDF5 file, which appears whole or not at all.
 
-    The file holds `points` (n, 3), zyx, and `voxel_size` in nanometres.
+    The file contains `points` (n, 3), zyx, and `voxel_size` in nanometres.
     """
 
     group: ClassVar[str] = "Write"

@@ -21,8 +21,8 @@ class SaveSwc(Operator):
     """Write each skeleton to an SWC file named by its object, for example 42.swc.
 
     Each file appears whole or not at all. Takes a mapping of object ids to skeletons of osteoid, as
-    kimimaro and CloudVolume make them; positions are x, y, z in nanometres. SWC holds trees: one
-    edge of a loop is left out.
+    kimimaro and CloudVolume make them; positions are x, y, z in nanometres. SWC files can contain
+    only trees, so one edge of each loop is left out.
     """
 
     group: ClassVar[str] = "Write"

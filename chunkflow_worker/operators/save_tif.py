@@ -21,9 +21,9 @@ BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
 class SaveTif(Operator):
     """Write a chunk to a TIFF file of one page for each section; it appears whole or not at all.
 
-    The chunk is cut to the task's box and keeps its type unless --dtype is given: then float from 0
-    to 1 becomes 0 to 255 for uint8, and all else saturates. The description of the first page holds
-    axes, voxel offset, voxel size in nanometres and layer type, for load-tif.
+    The chunk is cut to the task's box and keeps its type unless --dtype is given. Then float values
+    from 0 to 1 become 0 to 255 for uint8; all other values saturate. The description of the first
+    page contains axes, voxel offset, voxel size in nanometres and layer type, for load-tif.
     """
 
     group: ClassVar[str] = "Write"

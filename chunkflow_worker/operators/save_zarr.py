@@ -28,9 +28,9 @@ class SaveZarr(Operator):
 
     Whole blocks are written. The image is created with the first chunk: a group with axes, voxel
     size and translation in nanometres, and in it the array of the level. Several workers may start
-    at the same time. Values become the array's type: float from 0 to 1 becomes 0 to 255 for uint8,
-    and all else saturates. A box that would share a block with a neighbour is refused, unless it
-    ends where the image ends.
+    at the same time. Values are converted to the array's type: float values from 0 to 1 become 0 to
+    255 for uint8; all other values saturate. A box that would share a block with a neighbour is
+    refused, unless it ends where the image ends.
     """
 
     group: ClassVar[str] = "Write"
