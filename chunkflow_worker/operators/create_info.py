@@ -22,9 +22,9 @@ class CreateInfo(Operator):
 
     What is not given is taken from the chunk, if there is one; else the voxel size is 1 1 1 and the
     type uint8. Integers of 32 and 64 bits make a segmentation unless --layer-type is given. An
-    existing volume is kept if it is the same, and refused if it differs. If sizes come from a
-    chunk, the volume is created with the first chunk, and a later save-precomputed in the same
-    chain may write to it.
+    existing volume is kept if it is the same, and refused if it differs. In a chain that has the
+    chunk, the volume is created with the first one, and a later save-precomputed in the same chain
+    may write to it.
     """
 
     group: ClassVar[str] = "Write"

@@ -32,7 +32,7 @@ class LoadNrrd(ChunkReader):
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-nrrd -f seg.nrrd -l segmentation save-h5 -f seg.h5"
     differs: ClassVar[str] = (
-        "This operator is new; chunkflow could not read what its save-nrrd wrote."
+        "This operator is new: chunkflow cannot read what its save-nrrd should write."
     )
     format: ClassVar[str] = "NRRD"
     endings: ClassVar[tuple[str, ...]] = (".nrrd", ".nhdr")

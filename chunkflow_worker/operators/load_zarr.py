@@ -28,8 +28,8 @@ class LoadZarr(Operator):
         "chunkflow load-zarr -f s3://lab/em.zarr -s 0 0 0 -z 64 512 512 save-h5 -f cutout.h5"
     )
     differs: ClassVar[str] = (
-        "There, the command does not work with current versions of zarr. Missing blocks are an "
-        "error, not zeros."
+        "There, the command needs a version of zarr that chunkflow does not work with. Missing "
+        "blocks are an error, not zeros."
     )
     op: Literal["load-zarr"] = "load-zarr"
     store: str = field(
