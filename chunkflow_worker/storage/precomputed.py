@@ -107,7 +107,8 @@ class PrecomputedVolume:
             if not self.missing(bbox):
                 raise self._damaged(bbox, "it is empty") from None
             raise
-        czyx = np.ascontiguousarray(xyzc.transpose())
+        # CloudVolume returns the channels of a single voxel on its first axis.
+        czyx = np.ascontiguousarray(xyzc.transpose()).reshape(self.channels, *bbox.size)
         return czyx[0] if self.channels == 1 else czyx
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:

@@ -38,6 +38,14 @@ def test_what_is_written_is_read_back_by_cloudvolume_itself(
     assert np.array_equal(volume.read(part), array[(..., *part.slices(BOUNDS.start))])
 
 
+def test_a_single_voxel_has_its_channels_on_the_first_axis(path: str) -> None:
+    volume = make(path, "float32", 3)
+    array = noise(BOUNDS, 3, "float32")
+    volume.write(BOUNDS, array)
+    voxel = BoundingBox.sized(BOUNDS.start, (1, 1, 1))
+    assert np.array_equal(volume.read(voxel), array[:, :1, :1, :1])
+
+
 def test_the_volume_describes_itself(path: str) -> None:
     volume = make(path)
     assert volume.bounds == BOUNDS == volume_bounds(path)
