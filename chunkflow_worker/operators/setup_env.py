@@ -137,7 +137,7 @@ class SetupEnv(TaskSource):
     @model_validator(mode="after")
     def _options_fit(self) -> SetupEnv:
         if (self.volume_stop is None) == (self.volume_size is None):
-            raise ValueError("volume_stop and volume_size have the same meaning: give one of them")
+            raise ValueError("give volume_stop or volume_size, and not both")
         if self.volume_stop is not None and not (self.volume_start + 1).fits_in(self.volume_stop):
             raise ValueError(
                 f"the volume starts at {list(self.volume_start)} and stops at "

@@ -359,7 +359,7 @@ def test_tasks_are_not_taken_for_nothing(queue: Queue) -> None:
     queue.enqueue(BOXES[0])
     with pytest.raises(ConfigError, match="no operator after it"):
         queue.run()
-    with pytest.raises(ConfigError, match="--dry-run does not do"):
+    with pytest.raises(ConfigError, match="--dry-run would not do them"):
         queue.run(*CREATE, before=("--dry-run",))
     assert queue.counts() == (1, 0)
 

@@ -233,8 +233,8 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"volume_stop": (9, 9, 99)}, "give one of the two"),
-        ({"volume_size": None}, "give one of the two"),
+        ({"volume_stop": (9, 9, 99)}, "give volume_stop or volume_size, and not both"),
+        ({"volume_size": None}, "give volume_stop or volume_size, and not both"),
         ({"volume_size": None, "volume_stop": (0, 5, 99)}, "the stop must be larger"),
         ({"volume_size": (1, 0, 1)}, "above 0"),
         ({"input_patch_size": (9, 32, 32)}, "even number"),
