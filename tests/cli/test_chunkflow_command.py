@@ -343,7 +343,7 @@ def test_help_shows_a_whole_chain() -> None:
 def test_help_of_an_operator_says_how_it_differs_from_chunkflow() -> None:
     text = " ".join(run("load-precomputed", "--help").output.split())
     assert "Differences from chunkflow 1.2.0: Missing blocks are an error, not zeros." in text
-    assert "Coming from" not in run("threshold", "--help").output
+    assert "Differences from" not in run("threshold", "--help").output
 
 
 def test_pipelines_that_are_shipped_are_valid() -> None:
