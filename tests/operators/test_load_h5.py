@@ -1,4 +1,4 @@
-"""load-h5: files are written with h5py itself."""
+"""load-h5: the tests write files with h5py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def volume(tmp_path: Path) -> str:
     )
 
 
-def test_without_a_box_the_whole_file_is_read_with_its_place(run_step, volume) -> None:
+def test_without_a_box_the_whole_file_is_read_with_its_metadata(run_step, volume) -> None:
     task = run_step(LoadH5(file_name=volume))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)

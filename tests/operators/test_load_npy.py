@@ -1,4 +1,4 @@
-"""load-npy: files are written with numpy itself."""
+"""load-npy: the tests write files with numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""load-nrrd: files of other programs, written with pynrrd or by hand."""
+"""load-nrrd: files of other programs, which the tests write with pynrrd or by hand."""
 
 from __future__ import annotations
 

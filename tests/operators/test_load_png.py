@@ -1,4 +1,4 @@
-"""load-png: pictures are written with Pillow."""
+"""load-png: the tests write pictures with Pillow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""load-tif: files are written with tifffile itself."""
+"""load-tif: the tests write files with tifffile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""load-zarr: arrays are written with zarr-python and tensorstore."""
+"""load-zarr: the tests write arrays with zarr-python and tensorstore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""save-h5: files are read with h5py itself."""
+"""save-h5: the tests read files with h5py."""
 
 from __future__ import annotations
 

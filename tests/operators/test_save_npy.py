@@ -1,4 +1,4 @@
-"""save-npy: files are read with numpy itself."""
+"""save-npy: the tests read files with numpy."""
 
 from __future__ import annotations
 

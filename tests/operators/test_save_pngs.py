@@ -1,4 +1,4 @@
-"""save-pngs: pictures are read with PIL itself."""
+"""save-pngs: the tests read pictures with Pillow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""save-tif: files are read with tifffile itself."""
+"""save-tif: the tests read files with tifffile."""
 
 from __future__ import annotations
 
