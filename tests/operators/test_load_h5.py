@@ -100,9 +100,8 @@ def test_only_the_cutout_is_read_from_the_file(run_step, tmp_path) -> None:
     with path.open("r+b") as file:
         file.seek(where.byte_offset)
         file.write(b"\xff" * where.size)
-    chunk = run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("0-5_0-11_0-12")).chunk(
-        "chunk"
-    )
+    box = BoundingBox.parse("0-5_0-11_0-12")
+    chunk = run_step(LoadH5(file_name=str(path)), bbox=box).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[:5])
     with pytest.raises(DataMissing, match=r"a.h5 cannot be read as HDF5"):
         run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
@@ -339,9 +338,8 @@ def test_conversion_scales_bytes_and_saturates(run_step, tmp_path) -> None:
 
 
 def test_big_endian_voxels_are_converted_to_the_native_byte_order(run_step, tmp_path) -> None:
-    chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS.astype(">u2")))).chunk(
-        "chunk"
-    )
+    path = write(tmp_path / "a.h5", main=VOXELS.astype(">u2"))
+    chunk = run_step(LoadH5(file_name=path)).chunk("chunk")
     assert chunk.dtype.isnative
     assert np.array_equal(chunk.array, VOXELS)
 

@@ -55,9 +55,8 @@ def test_reads_the_box_of_the_task_and_the_context_that_later_operators_need(fil
 def test_a_box_partly_outside_the_file_is_clipped_and_one_fully_outside_is_refused(
     run_step, file
 ) -> None:
-    chunk = run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("5-50_0-11_0-12")).chunk(
-        "chunk"
-    )
+    box = BoundingBox.parse("5-50_0-11_0-12")
+    chunk = run_step(LoadNpy(file_name=file), bbox=box).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[5:])
     with pytest.raises(
         BoxOutsideVolume, match=r"box 10-50_0-11_0-12 lies outside .*a.npy, which is 0-10_0-11_0-12"

@@ -22,9 +22,8 @@ def load(run_step, tmp_path):
         array: np.ndarray, header: dict[str, Any], bbox: BoundingBox | None = None, **options: Any
     ) -> Any:
         nrrd.write(f"{tmp_path}/a.nrrd", array, header)
-        return run_step(LoadNrrd(file_name=f"{tmp_path}/a.nrrd", **options), bbox=bbox).chunk(
-            "chunk"
-        )
+        load = LoadNrrd(file_name=f"{tmp_path}/a.nrrd", **options)
+        return run_step(load, bbox=bbox).chunk("chunk")
 
     return write_and_load
 

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def chunkflow(*arguments: Any, **options: Any) -> str:
-    """Run `chunkflow [arguments] setup-env [options]`. Returns what it printed_size."""
+    """Run `chunkflow [arguments] setup-env [options]`. Returns what it printed."""
     words = [*arguments, "setup-env"]
     for name, value in options.items():
         flag = name.replace("_", "-")

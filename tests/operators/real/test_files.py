@@ -19,7 +19,7 @@ import zarr
 from cloudvolume import CloudVolume
 from PIL import Image
 
-BOX, VOXELS = "create-bbox -s 60 61 62 -z 16 32 48", np.s_[60:76, 61:93, 62:110]
+BOX, SLICES = "create-bbox -s 60 61 62 -z 16 32 48", np.s_[60:76, 61:93, 62:110]
 NEW = "--shape 16 32 48 --voxel-offset 60 61 62 -c 8 16 16"
 INFO = (
     "create-info -v file://a -z 16 32 48 -o 60 61 62 -s 10 10 10 -b 8 16 16 "
@@ -79,7 +79,7 @@ def test_the_libraries_of_the_formats_read_what_we_write(
     chunkflow(BOX, pieces.load, writer)
     made = read()
     assert made.dtype == np.uint32
-    assert np.array_equal(made, pieces.array[VOXELS])
+    assert np.array_equal(made, pieces.array[SLICES])
 
 
 @pytest.mark.shows("create-info", "save-precomputed")
@@ -89,7 +89,7 @@ def test_tensorstore_reads_what_we_write(chunkflow, pieces) -> None:
     volume = open_with_tensorstore("neuroglancer_precomputed", "a")
     assert volume.domain.origin[:3] == (62, 61, 60)
     assert volume.dimension_units[0] == tensorstore.Unit("10 nm")
-    assert np.array_equal(volume[..., 0].read().result().T, pieces.array[VOXELS])
+    assert np.array_equal(volume[..., 0].read().result().T, pieces.array[SLICES])
 
 
 @pytest.mark.shows("save-h5")
@@ -97,7 +97,7 @@ def test_metadata_and_ids_in_an_hdf5_file(chunkflow, pieces) -> None:
     chunkflow(BOX, pieces.load, "save-h5 -f cut/")
     with h5py.File("cut/60-76_61-93_62-110.h5") as file:
         about = {name: file[name][:].tolist() for name in file if name != "main"}
-    ids = sorted(set(pieces.array[VOXELS].ravel().tolist()))
+    ids = sorted(set(pieces.array[SLICES].ravel().tolist()))
     assert about == {
         "voxel_offset": [60, 61, 62],
         "voxel_size": [10, 10, 10],
@@ -110,7 +110,7 @@ def test_pillow_reads_what_we_write(chunkflow, raw) -> None:
     chunkflow(BOX, raw.load, "save-pngs -o sections")
     names = [f"{z:05d}.png" for z in range(60, 76)]
     assert sorted(path.name for path in Path("sections").iterdir()) == names
-    for name, section in zip(names, raw.array[VOXELS], strict=True):
+    for name, section in zip(names, raw.array[SLICES], strict=True):
         assert np.array_equal(np.asarray(Image.open(f"sections/{name}")), section)
 
 

@@ -13,7 +13,7 @@ import torch
 from cloudvolume import CloudVolume
 
 # One box, its voxels, and the same box cut in two.
-BOX, VOXELS = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
+BOX, SLICES = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
 BOXES = "generate-tasks -b 60-92_60-124_60-124 -c 32 32 64"
 
 
@@ -32,14 +32,14 @@ def stored_in_two_boxes(folder: str) -> np.ndarray:
 def test_threshold(chunkflow, raw) -> None:
     chunkflow(BOX, raw.load, "threshold -t 150", "save-h5 -f out.h5")
     bright = sorted(range(151, 256))
-    assert np.array_equal(stored(), np.isin(raw.array[VOXELS], bright))
+    assert np.array_equal(stored(), np.isin(raw.array[SLICES], bright))
 
 
 @pytest.mark.shows("normalize-intensity")
 def test_normalize_intensity(chunkflow, raw) -> None:
     chunkflow(BOX, raw.load, "normalize-intensity", "save-h5 -f out.h5")
     table = np.linspace(-1, 1, 256)
-    np.testing.assert_allclose(stored(), table[raw.array[VOXELS]], atol=1e-6)
+    np.testing.assert_allclose(stored(), table[raw.array[SLICES]], atol=1e-6)
 
 
 @pytest.mark.shows("normalize-contrast")
@@ -101,16 +101,16 @@ def test_crop_margin(chunkflow, raw) -> None:
     with h5py.File("cut.h5") as file:
         assert file["voxel_offset"][:].tolist() == [61, 62, 63]
     chunkflow(BOX, raw.load, "crop-margin -m 1 2 3 4 5 6", "save-h5 -f whole.h5")
-    assert np.array_equal(stored("whole.h5"), raw.array[VOXELS])
+    assert np.array_equal(stored("whole.h5"), raw.array[SLICES])
 
 
 @pytest.mark.shows("downsample")
 def test_downsample(chunkflow, raw, pieces) -> None:
     chunkflow(BOX, raw.load, "downsample -f 1 2 4", "save-h5 -f grey.h5")
-    mean = raw.array[VOXELS].reshape(32, 1, 32, 2, 16, 4).mean(axis=(1, 3, 5))
+    mean = raw.array[SLICES].reshape(32, 1, 32, 2, 16, 4).mean(axis=(1, 3, 5))
     assert np.array_equal(stored("grey.h5"), np.rint(mean))
     chunkflow(BOX, pieces.load, "downsample", "save-h5 -f ids.h5")
-    blocks = pieces.array[VOXELS].reshape(16, 2, 32, 2, 32, 2).transpose(0, 2, 4, 1, 3, 5)
+    blocks = pieces.array[SLICES].reshape(16, 2, 32, 2, 32, 2).transpose(0, 2, 4, 1, 3, 5)
     eight = blocks.reshape(16, 32, 32, 8)
     most = (eight[..., None] == eight[..., None, :]).sum(axis=-1).max(axis=-1)
     assert np.array_equal((eight == stored("ids.h5")[..., None]).sum(axis=-1), most)
@@ -131,7 +131,7 @@ def test_save_precomputed_and_downsample_upload(chunkflow, raw) -> None:
         "save-precomputed -v file://em",
         "downsample-upload -v file://em --stop-mip 3",
     )
-    level = raw.array[VOXELS].astype(float)
+    level = raw.array[SLICES].astype(float)
     for mip in range(3):
         volume = CloudVolume(f"file://{Path('em').absolute()}", mip=mip, progress=False)
         assert (volume.voxel_offset.tolist(), volume.resolution.tolist()) == (
@@ -180,8 +180,8 @@ def test_multiply_a_copy_by_the_mask_of_neurons(chunkflow, raw, bodies) -> None:
         "save-h5 -f whole.h5",
         "save-h5 -i masked -f out.h5",
     )
-    assert np.array_equal(stored("whole.h5"), raw.array[VOXELS])
-    assert np.array_equal(stored(), np.where(bodies.array[VOXELS] > 60_000, raw.array[VOXELS], 0))
+    assert np.array_equal(stored("whole.h5"), raw.array[SLICES])
+    assert np.array_equal(stored(), np.where(bodies.array[SLICES] > 60_000, raw.array[SLICES], 0))
     with pytest.raises(Exception, match="no chunk named 'chunk'; made so far: copy"):
         chunkflow(BOX, raw.load, "copy-var -t copy", "delete-var -v chunk", "save-h5 -f lost.h5")
 
@@ -196,8 +196,8 @@ def test_multiply_the_image_by_waves(chunkflow, raw) -> None:
         "save-h5 -i wave -f out.h5",
     )
     lengths = (32, 48, 64)
-    z, y, x = (np.sin(2 * np.pi * p / n) for p, n in zip(np.ogrid[VOXELS], lengths, strict=True))
-    np.testing.assert_allclose(stored(), raw.array[VOXELS] * (3 + z + y + x) / 6, atol=1e-9)
+    z, y, x = (np.sin(2 * np.pi * p / n) for p, n in zip(np.ogrid[SLICES], lengths, strict=True))
+    np.testing.assert_allclose(stored(), raw.array[SLICES] * (3 + z + y + x) / 6, atol=1e-9)
 
 
 @pytest.mark.shows("channel-voting")
@@ -205,7 +205,7 @@ def test_channel_voting(chunkflow, raw) -> None:
     """The score of a class is the distance to its grey value: the nearest class wins, and of two
     equally near ones the darker.
     """
-    grey = raw.array[VOXELS].astype(np.float32)
+    grey = raw.array[SLICES].astype(np.float32)
     with h5py.File("classes.h5", "w") as file:
         file["main"] = np.stack([-np.abs(grey - grey_of_class) for grey_of_class in (90, 120, 180)])
     chunkflow("load-h5 -f classes.h5", "channel-voting", "save-h5 -f out.h5")

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from skimage.measure import label, marching_cubes
 from skimage.metrics import adapted_rand_error, variation_of_information
 
-BOX, VOXELS = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
+BOX, SLICES = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
 # A volume in two boxes. Its neurons end at its border.
 VOLUME = (
     "create-info -v file://seg -z 48 64 64 -o 60 60 60 -s 10 10 10 -b 16 16 16 "
@@ -45,7 +45,7 @@ def are_the_same_objects(ours: np.ndarray, theirs: np.ndarray) -> bool:
 @pytest.mark.shows("connected-components")
 def test_connected_components(chunkflow, raw, pieces) -> None:
     chunkflow(BOX, pieces.load, "connected-components", "save-h5 -f out.h5")
-    assert are_the_same_objects(stored(), label(pieces.array[VOXELS], connectivity=1, background=0))
+    assert are_the_same_objects(stored(), label(pieces.array[SLICES], connectivity=1, background=0))
     for neighbours, connectivity in ((6, 1), (18, 2), (26, 3)):
         chunkflow(
             BOX,
@@ -55,13 +55,13 @@ def test_connected_components(chunkflow, raw, pieces) -> None:
         )
         assert are_the_same_objects(
             stored(f"bright{neighbours}.h5"),
-            label(raw.array[VOXELS] > 170, connectivity=connectivity),
+            label(raw.array[SLICES] > 170, connectivity=connectivity),
         )
 
 
 @pytest.mark.shows("mask-out-objects")
 def test_mask_out_objects(chunkflow, pieces) -> None:
-    array = pieces.array[VOXELS]
+    array = pieces.array[SLICES]
     ids, sizes = np.unique(array, return_counts=True)
     least = np.sort(sizes)[len(sizes) // 2]  # one object has exactly this size
     chunkflow(BOX, pieces.load, f"mask-out-objects -d {least}", "save-h5 -f large.h5")
@@ -77,10 +77,10 @@ def test_mask_out_objects(chunkflow, pieces) -> None:
 def test_evaluate_segmentation(chunkflow, pieces, bodies, caplog) -> None:
     chunkflow(BOX, pieces.load, f"{bodies.load} -o groundtruth", "evaluate-segmentation")
     scores = json.loads(caplog.messages[-1].partition(": ")[2])
-    error, *two = adapted_rand_error(bodies.array[VOXELS], pieces.array[VOXELS])
+    error, *two = adapted_rand_error(bodies.array[SLICES], pieces.array[SLICES])
     # scikit-image documents the two in the opposite order (its issue 6485).
     recall, precision = sorted(two)
-    split, merge = variation_of_information(bodies.array[VOXELS], pieces.array[VOXELS])
+    split, merge = variation_of_information(bodies.array[SLICES], pieces.array[SLICES])
     assert split > merge, "an oversegmentation has more splits than merges"
     expected = {
         "rand_error": error,
@@ -169,11 +169,11 @@ def precomputed_skeleton(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def swc_nodes(folder: str, object_id: int) -> np.ndarray:
     """Nodes in x y z from all files of an object, sorted."""
-    files = sorted(Path(folder).glob(f"{object_id}[_.]*swc_nodes"))
+    files = sorted(Path(folder).glob(f"{object_id}[_.]*swc"))
     return np.unique(np.concatenate([np.loadtxt(f, ndmin=2)[:, 2:5] for f in files]), axis=0)
 
 
-@pytest.mark.shows("skeletonize", "save-swc_nodes", "aggregate-skeleton-fragments", "load-skeleton")
+@pytest.mark.shows("skeletonize", "save-swc", "aggregate-skeleton-fragments", "load-skeleton")
 def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
     ids = bodies.array[CUT]
     chunkflow(VOLUME)
@@ -182,7 +182,7 @@ def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
         TWO_BOXES,
         "load-precomputed -v file://seg",
         "skeletonize -c 100 -d 500 -f bones",
-        "save-swc_nodes -p swc_nodes/",
+        "save-swc -p swc/",
     )
     chunkflow(
         "aggregate-skeleton-fragments -f bones -o whole --dust-threshold 0 --tick-threshold 0"
@@ -196,22 +196,22 @@ def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
         parts = connected_components(links, directed=False)[0]
         assert parts <= ndimage.label(voxels, np.ones((3, 3, 3)))[1]
         assert len(edges) == len(nodes) - parts, "each part is a tree"
-        made = {tuple(node) for node in swc_nodes("swc_nodes", object_id)}
+        made = {tuple(node) for node in swc_nodes("swc", object_id)}
         kept = {tuple(node) for node in nodes.tolist()}
         assert kept <= made, "aggregation adds no nodes; it removes some where it cuts loops"
         assert len(kept) > 0.9 * len(made)
-    chunkflow("load-skeleton -p swc_nodes --offset 30 20 10", "save-swc_nodes -p moved/")
+    chunkflow("load-skeleton -p swc --offset 30 20 10", "save-swc -p moved/")
     for object_id in largest(ids, 4):
         np.testing.assert_allclose(
             swc_nodes("moved", object_id),
-            swc_nodes("swc_nodes", object_id) + np.array([10, 20, 30]),
+            swc_nodes("swc", object_id) + np.array([10, 20, 30]),
             atol=1e-2,
         )
 
 
 @pytest.mark.shows("load-npy", "save-points")
 def test_points(chunkflow, bodies) -> None:
-    ids = bodies.array[VOXELS]
+    ids = bodies.array[SLICES]
     np.save("centres.npy", ndimage.center_of_mass(np.ones(ids.shape), ids, np.unique(ids)))
     chunkflow(
         "load-npy -f centres.npy -t 60 60 60 -s 10 10 10 -o centres",
@@ -228,8 +228,8 @@ def test_contacts_of_neurons_as_synapses(chunkflow, bodies) -> None:
     """Synapses where two neurons touch along x, with pre on one side and post on the other. The
     third box has no synapse.
     """
-    ids = bodies.array[VOXELS]
-    pre = np.argwhere(ids[..., 1:] != ids[..., :-1])[::97] + VOXELS[0].start
+    ids = bodies.array[SLICES]
+    pre = np.argwhere(ids[..., 1:] != ids[..., :-1])[::97] + SLICES[0].start
     pre = pre[np.random.default_rng(0).permutation(len(pre))]
     neighbour = np.array([0, 0, 1])
     post = np.column_stack([np.arange(len(pre)), pre + neighbour])[::-1]

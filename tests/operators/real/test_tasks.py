@@ -18,7 +18,7 @@ from chunkflow_worker.operators import fetch_task_from_sqs
 from producer.send.queue import create_queue
 
 # Eight boxes, by name.
-REGION, VOXELS = "-b 60-92_60-92_60-124 -c 16 16 32", np.s_[60:92, 60:92, 60:124]
+REGION, SLICES = "-b 60-92_60-92_60-124 -c 16 16 32", np.s_[60:92, 60:92, 60:124]
 BOXES = {
     f"{z}-{z + 16}_{y}-{y + 16}_{x}-{x + 32}": np.s_[z : z + 16, y : y + 16, x : x + 32]
     for z in (60, 76)
@@ -98,7 +98,7 @@ def test_boxes_with_a_flag_are_skipped(chunkflow, raw) -> None:
 
 @pytest.mark.shows("skip-all-zero")
 def test_boxes_without_the_neuron_are_skipped(chunkflow, bodies) -> None:
-    ids = bodies.array[VOXELS]
+    ids = bodies.array[SLICES]
     there = {box: np.unique(bodies.array[at]) for box, at in BOXES.items()}
     neuron = next(i for i in np.unique(ids) if 2 < sum(i in found for found in there.values()) < 6)
     chunkflow(
@@ -133,7 +133,7 @@ def test_boxes_whose_blocks_exist_are_skipped(chunkflow, raw) -> None:
     assert skipped == {box for box in BOXES if box.endswith("60-92")}
     assert np.array_equal(
         CloudVolume(f"file://{Path('em').absolute()}", progress=False)[:][..., 0].T,
-        raw.array[VOXELS],
+        raw.array[SLICES],
     )
 
 
@@ -179,7 +179,7 @@ def test_log_summary_of_a_run(chunkflow, raw) -> None:
         assert float(seconds) == pytest.approx(sum(timer[name] for timer in timers), abs=0.006)
         assert float(mean) == pytest.approx(sum(timer[name] for timer in timers) / 8, abs=0.006)
     assert " ".join(rows["8"]).startswith(
-        f"tasks, {raw.array[VOXELS].size / 1e6:.1f} Mvoxel, within"
+        f"tasks, {raw.array[SLICES].size / 1e6:.1f} Mvoxel, within"
     )
 
 
@@ -191,7 +191,7 @@ def test_run_a_job_prepared_by_setup_env(chunkflow, raw) -> None:
         "layer_type": "image",
     }
     CloudVolume.from_numpy(
-        raw.array[VOXELS].T,
+        raw.array[SLICES].T,
         f"file://{Path('em').absolute()}",
         resolution=(10, 10, 10),
         progress=False,
@@ -213,7 +213,7 @@ def test_run_a_job_prepared_by_setup_env(chunkflow, raw) -> None:
     assert copy.voxel_offset.tolist() == [60, 60, 60]
     assert copy.resolution.tolist() == [10, 10, 10]
     assert copy.dtype == "uint8"
-    assert np.abs(copy[:][..., 0].T - raw.array[VOXELS].astype(int)).max() <= 1
+    assert np.abs(copy[:][..., 0].T - raw.array[SLICES].astype(int)).max() <= 1
     size = chain["tasks"]["chunk_size"]
     boxes = np.prod([-(-n // step) for n, step in zip((32, 32, 64), size, strict=True)])
     assert boxes > 1

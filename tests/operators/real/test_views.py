@@ -18,7 +18,7 @@ import pytest
 from chunkflow_worker.operators import debug
 from chunkflow_worker.operators import neuroglancer as page
 
-BOX, VOXELS = "create-bbox -s 60 61 62 -z 16 24 32", np.s_[60:76, 61:85, 62:94]
+BOX, SLICES = "create-bbox -s 60 61 62 -z 16 24 32", np.s_[60:76, 61:85, 62:94]
 
 
 @pytest.mark.shows("view")
@@ -27,8 +27,8 @@ def test_view(chunkflow, raw, bodies, monkeypatch) -> None:
     monkeypatch.setattr(microviewer, "hyperview", shown)
     chunkflow(BOX, raw.load, f"{bodies.load} -o ids", "view --segmentation-chunk-name ids")
     image, ids = shown.call_args.args
-    assert np.array_equal(image.T, raw.array[VOXELS])
-    assert np.array_equal(ids.T, bodies.array[VOXELS])
+    assert np.array_equal(image.T, raw.array[SLICES])
+    assert np.array_equal(ids.T, bodies.array[SLICES])
     assert shown.call_args.kwargs["offset"] == (62, 61, 60)
     assert shown.call_args.kwargs["resolution"] == (10, 10, 10)
 
@@ -57,8 +57,8 @@ def test_neuroglancer(chunkflow, raw, bodies, monkeypatch) -> None:
     chunkflow(BOX, raw.load, f"{bodies.load} -o ids", "neuroglancer -i chunk,ids")
     assert list(served) == ["chunk", "ids"]
     for name, kind, array in (
-        ("chunk", "image", raw.array[VOXELS]),
-        ("ids", "segmentation", bodies.array[VOXELS]),
+        ("chunk", "image", raw.array[SLICES]),
+        ("ids", "segmentation", bodies.array[SLICES]),
     ):
         shown, info, voxels = served[name]
         assert shown == kind
@@ -74,8 +74,8 @@ def test_napari(chunkflow, raw, bodies, monkeypatch) -> None:
     chunkflow(BOX, raw.load, f"{bodies.load} -o ids", "napari -i chunk,ids")
     viewer = napari.Viewer.return_value
     for added, array in (
-        (viewer.add_image, raw.array[VOXELS]),
-        (viewer.add_labels, bodies.array[VOXELS]),
+        (viewer.add_image, raw.array[SLICES]),
+        (viewer.add_labels, bodies.array[SLICES]),
     ):
         assert np.array_equal(added.call_args.args[0], array)
         assert added.call_args.kwargs["scale"] == (10, 10, 10)
@@ -97,5 +97,5 @@ def test_debug(chunkflow, raw, monkeypatch) -> None:
     chunkflow(BOX, raw.load, "debug", "save-npy -f out.npy")
     [(banner, array)] = seen
     assert "chunk: Chunk 60-76_61-85_62-94 uint8 (16, 24, 32)" in banner
-    assert np.array_equal(array, raw.array[VOXELS])
-    assert np.array_equal(np.load("out.npy"), 255 - raw.array[VOXELS])
+    assert np.array_equal(array, raw.array[SLICES])
+    assert np.array_equal(np.load("out.npy"), 255 - raw.array[SLICES])
