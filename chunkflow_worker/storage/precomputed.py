@@ -97,9 +97,11 @@ class PrecomputedVolume:
         if self.path.startswith("mem://") and not self._fill_missing:
             # CloudVolume reads absent blocks of volumes in memory as zeros.
             self._check_stored(bbox)
+        # CloudVolume reads a single voxel in its own way, and returns it in another shape.
+        (whole,) = blocks_of(self, bbox) if bbox.voxels == 1 else (bbox,)
         try:
             with self._errors():
-                xyzc = np.asarray(self._volume.download(_to_bbox(bbox)))
+                xyzc = np.asarray(self._volume.download(_to_bbox(whole)))
         except (ValueError, IndexError, EOFError) as error:  # not gzip data, or too few voxels
             raise self._damaged(bbox, error) from None
         except DataMissing:
@@ -107,7 +109,8 @@ class PrecomputedVolume:
             if not self.missing(bbox):
                 raise self._damaged(bbox, "it is empty") from None
             raise
-        czyx = np.ascontiguousarray(xyzc.transpose())
+        whole_czyx = np.ascontiguousarray(xyzc.transpose()).reshape(self.channels, *whole.size)
+        czyx = whole_czyx[(slice(None), *bbox.slices(whole.start))]
         return czyx[0] if self.channels == 1 else czyx
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:

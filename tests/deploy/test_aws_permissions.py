@@ -115,6 +115,7 @@ def service(tmp_path: Path, aws: dict[str, str]) -> Iterator[RoleService]:
         made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_job_needs_exactly_the_permissions_of_its_roles(
     service: RoleService, guard: Guard

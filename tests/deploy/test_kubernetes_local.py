@@ -19,7 +19,7 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from tests.deploy.manifests import containers, environment, find, pods, render
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ENTRYPOINTS = {
     "chunkflow-worker": ["-c", "from chunkflow_worker.cli.worker import main; main()"],

@@ -44,6 +44,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", sorted(page.stem for page in TUTORIALS.glob("*.md") if page.stem != "index")
 )

@@ -18,7 +18,7 @@ from chunkflow_worker.errors import (
     DataMissing,
     StorageUnavailable,
 )
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import volume_bounds
 from tests.storage.sample import BLOCK, BOUNDS, make, noise
@@ -36,6 +36,14 @@ def test_what_is_written_is_read_back_by_cloudvolume_itself(
     assert np.array_equal(volume.read(BOUNDS), array)
     part = BoundingBox.parse("0-5_20-49_31-33")
     assert np.array_equal(volume.read(part), array[(..., *part.slices(BOUNDS.start))])
+
+
+def test_a_single_voxel_has_its_channels_on_the_first_axis(path: str) -> None:
+    volume = make(path, "float32", 3)
+    array = noise(BOUNDS, 3, "float32")
+    volume.write(BOUNDS, array)
+    voxel = BoundingBox.sized(BOUNDS.start + Vec3(1, 2, 3), (1, 1, 1))
+    assert np.array_equal(volume.read(voxel), array[:, 1:2, 2:3, 3:4])
 
 
 def test_the_volume_describes_itself(path: str) -> None:
