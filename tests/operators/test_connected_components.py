@@ -22,11 +22,9 @@ def test_components_match_scipy(run_step, connectivity, order: int) -> None:
     pairs = set(zip(truth.ravel().tolist(), made.array.ravel().tolist(), strict=True))
     assert len(pairs) == count + 1 == len({b for _, b in pairs})
     assert (0, 0) in pairs
-    assert (made.layer_type, made.voxel_offset, made.dtype) == (
-        "segmentation",
-        Vec3(1, 2, 3),
-        np.uint32,
-    )
+    assert made.layer_type == "segmentation"
+    assert made.voxel_offset == Vec3(1, 2, 3)
+    assert made.dtype == np.uint32
 
 
 def test_touching_objects_are_not_merged(run_step) -> None:

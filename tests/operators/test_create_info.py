@@ -37,11 +37,9 @@ def test_all_options_are_given(tmp_path: Path, run_step: RunStep) -> None:
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["num_channels"], info["data_type"], info["type"]) == (3, "float32", "image")
     first, _, last = info["scales"]
-    assert (first["size"], first["voxel_offset"], first["resolution"]) == (
-        [400, 300, 20],
-        [3, 2, -1],
-        [7.16, 7.16, 40],
-    )
+    assert first["size"] == [400, 300, 20]
+    assert first["voxel_offset"] == [3, 2, -1]
+    assert first["resolution"] == [7.16, 7.16, 40]
     assert first["chunk_sizes"] == [[100, 100, 10]]
     assert last["resolution"] == [28.64, 28.64, 40]
 
@@ -71,10 +69,8 @@ def test_the_dtype_is_taken_from_the_chunk_even_if_the_size_is_given(tmp_path: P
         opened.run(Task())
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["data_type"], info["type"]) == ("uint64", "segmentation")
-    assert (info["scales"][0]["size"], info["scales"][0]["resolution"]) == (
-        [64, 64, 64],
-        [4, 4, 40],
-    )
+    assert info["scales"][0]["size"] == [64, 64, 64]
+    assert info["scales"][0]["resolution"] == [4, 4, 40]
 
 
 @pytest.mark.parametrize(

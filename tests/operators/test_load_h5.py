@@ -111,11 +111,9 @@ def test_a_file_without_metadata_has_offset_zero_and_voxels_of_one_nanometre(
     run_step, tmp_path
 ) -> None:
     chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS))).chunk("chunk")
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == (
-        "0-10_0-11_0-12",
-        (1.0, 1.0, 1.0),
-        "image",
-    )
+    assert str(chunk.bbox) == "0-10_0-11_0-12"
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "image"
 
 
 def test_options_override_the_metadata_of_the_file(run_step, volume) -> None:
@@ -124,11 +122,9 @@ def test_options_override_the_metadata_of_the_file(run_step, volume) -> None:
     )
     chunk = run_step(load, bbox=BoundingBox.parse("1-2_0-11_0-12")).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[1:2])
-    assert (chunk.voxel_size, chunk.layer_type, str(chunk.bounds)) == (
-        (1.5, 2.0, 3.0),
-        "image",
-        "0-10_0-11_0-12",
-    )
+    assert chunk.voxel_size == (1.5, 2.0, 3.0)
+    assert chunk.layer_type == "image"
+    assert str(chunk.bounds) == "0-10_0-11_0-12"
 
 
 @pytest.mark.parametrize(

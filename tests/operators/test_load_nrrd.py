@@ -31,11 +31,9 @@ def load(run_step, tmp_path):
 def test_the_first_axis_of_a_plain_file_is_x(load) -> None:
     chunk = load(XYZ, {})
     assert np.array_equal(chunk.array, XYZ.T)
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == (
-        "0-2_0-3_0-4",
-        (1.0, 1.0, 1.0),
-        "image",
-    )
+    assert str(chunk.bbox) == "0-2_0-3_0-4"
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "image"
 
 
 def test_reads_only_the_box_of_the_task(load) -> None:
@@ -116,11 +114,9 @@ def test_options_override_the_header_and_convert(load) -> None:
         dtype="uint8",
     )
     assert tuple(chunk.voxel_offset) == (5, 6, 7)
-    assert (chunk.voxel_size, chunk.layer_type, chunk.dtype) == (
-        (1.0, 1.0, 1.0),
-        "segmentation",
-        np.uint8,
-    )
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "segmentation"
+    assert chunk.dtype == np.uint8
     assert chunk.array.max() == 255
 
 

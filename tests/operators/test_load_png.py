@@ -35,11 +35,9 @@ def test_without_a_box_the_whole_stack_is_read_and_file_numbers_give_z(run_step,
     task = run_step(LoadPng(path=stack, voxel_size=(40, 8, 8)))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.dtype) == (
-        "40-46_0-7_0-9",
-        (40.0, 8.0, 8.0),
-        np.uint8,
-    )
+    assert str(chunk.bbox) == "40-46_0-7_0-9"
+    assert chunk.voxel_size == (40.0, 8.0, 8.0)
+    assert chunk.dtype == np.uint8
     assert chunk.bounds == chunk.bbox
     assert task.bytes_read == VOXELS.nbytes
 

@@ -41,11 +41,9 @@ def test_a_stack_is_read_whole_or_in_part(run_step, tmp_path, options) -> None:
     task = run_step(LoadTif(file_name=path))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, STACK)
-    assert (chunk.dtype, chunk.voxel_size, chunk.layer_type) == (
-        np.uint16,
-        (1.0, 1.0, 1.0),
-        "image",
-    )
+    assert chunk.dtype == np.uint16
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "image"
     assert task.bbox is None
     assert task.bytes_read == STACK.nbytes
     task = run_step(LoadTif(file_name=path), bbox=BoundingBox.parse("2-5_1-4_3-9"))

@@ -127,15 +127,11 @@ def test_synapses_points_and_skeletons(run_step, windows) -> None:
         [[4, 5, 6], [0, 0, -6]],
         [[4, 5, 6], [0, 1, 3]],
     ]
-    assert (sites[0], sites[1].tolist(), sites[2]) == (
-        "points",
-        pre.tolist(),
-        {"name": "s", "scale": SIZE},
-    )
-    assert (points[1].tolist(), points[2]) == (
-        pre.tolist(),
-        {"name": "p", "scale": (5.0, 6.0, 7.0)},
-    )
+    assert sites[0] == "points"
+    assert sites[1].tolist() == pre.tolist()
+    assert sites[2] == {"name": "s", "scale": SIZE}
+    assert points[1].tolist() == pre.tolist()
+    assert points[2] == {"name": "p", "scale": (5.0, 6.0, 7.0)}
     assert (bones[0], bones[2]) == ("vectors", {"name": "k", "scale": (1.0, 1.0, 1.0)})
     assert bones[1].tolist() == [
         [[30, 20, 10], [0, 0, 30]],

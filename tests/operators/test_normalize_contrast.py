@@ -55,11 +55,9 @@ def test_grey_values_are_stretched_as_computed_by_sorting(
     )
     result = run_step(operator, chunk=chunk).chunk("chunk")
     assert (result.dtype, result.array.shape) == (np.uint8, array.shape)
-    assert (result.bbox, result.voxel_size, result.bounds) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.bounds,
-    )
+    assert result.bbox == chunk.bbox
+    assert result.voxel_size == chunk.voxel_size
+    assert result.bounds == chunk.bounds
     assert np.array_equal(chunk.array, array)
     for old, new in zip(chunk.czyx, result.czyx, strict=True):
         parts = list(zip(old, new, strict=True)) if per_section else [(old, new)]

@@ -50,11 +50,9 @@ def test_each_section_is_mapped_to_the_nominal_range(
     operator = NormalizeSectionShang(nominalmin=ends[0], nominalmax=ends[1], clipvalues=clip)
     result = run_step(operator, chunk=chunk).chunk("chunk")
     assert (result.dtype, result.array.shape) == (np.float32, array.shape)
-    assert (result.bbox, result.voxel_size, result.bounds) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.bounds,
-    )
+    assert result.bbox == chunk.bbox
+    assert result.voxel_size == chunk.voxel_size
+    assert result.bounds == chunk.bounds
     assert np.array_equal(chunk.array, array)
     for old, new in zip(chunk.czyx, result.czyx, strict=True):
         for before, after in zip(old, new, strict=True):

@@ -57,11 +57,9 @@ def test_an_array_becomes_a_chunk_with_the_offset_of_the_input(run_step, plugin)
     double = plugin("def execute(c):\n    return c.array * 2.0")
     made = run_step(double, chunk=chunk()).chunk("chunk")
     assert made.array.ravel().tolist() == [2.0 * n for n in range(60)]
-    assert (made.voxel_offset, made.voxel_size, made.bounds) == (
-        Vec3(1, 2, 3),
-        (40.0, 4.0, 4.0),
-        BOUNDS,
-    )
+    assert made.voxel_offset == Vec3(1, 2, 3)
+    assert made.voxel_size == (40.0, 4.0, 4.0)
+    assert made.bounds == BOUNDS
 
 
 @pytest.mark.parametrize("result", ["a.array[:, 1:-1, 2:-2]", "a.array[None, :, 1:-1, 2:-2]"])

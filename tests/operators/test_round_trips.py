@@ -127,11 +127,9 @@ def test_the_written_chunk_is_restored(run_step, name: str, data: st.DataObject)
     layer_type = chunk.layer_type
     if name == "precomputed" and chunk.is_segmentation:
         layer_type = "segmentation"  # set by create-info
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        layer_type,
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == layer_type
     assert back.array.ndim == (3 if kind.drops and chunk.channels == 1 else chunk.array.ndim)
 
 
@@ -165,11 +163,9 @@ def test_npy_is_restored_with_the_options_in_its_warning(run_step, caplog, chunk
         back = run_step(load).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
     assert (back.dtype, back.array.shape) == (chunk.dtype, chunk.array.shape)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.layer_type,
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == chunk.layer_type
 
 
 def test_npy_warns_once_and_only_about_lost_metadata(run_step, tmp_path, caplog) -> None:

@@ -208,11 +208,9 @@ def test_load_h5_reads_it_back(run_step, tmp_path) -> None:
     run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=chunk)
     back = run_step(LoadH5(file_name=f"{tmp_path}/a.h5")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.layer_type,
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == chunk.layer_type
 
 
 @pytest.mark.parametrize(

@@ -80,11 +80,9 @@ def test_load_tif_restores_offset_voxel_size_and_layer_type(run_step, tmp_path) 
     run_step(SaveTif(file_name=f"{tmp_path}/a.tif"), chunk=chunk)
     back = run_step(LoadTif(file_name=f"{tmp_path}/a.tif")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        "segmentation",
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == "segmentation"
     given = LoadTif(
         file_name=f"{tmp_path}/a.tif",
         voxel_offset=(0, 0, 0),
@@ -92,11 +90,9 @@ def test_load_tif_restores_offset_voxel_size_and_layer_type(run_step, tmp_path) 
         layer_type="image",
     )
     other = run_step(given).chunk("chunk")
-    assert (str(other.bbox), other.voxel_size, other.layer_type) == (
-        "0-2_0-3_0-4",
-        (1.0, 2.0, 3.0),
-        "image",
-    )
+    assert str(other.bbox) == "0-2_0-3_0-4"
+    assert other.voxel_size == (1.0, 2.0, 3.0)
+    assert other.layer_type == "image"
 
 
 def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:

@@ -37,11 +37,9 @@ def test_exactly_the_voxels_above_the_threshold_become_one(
         1 if v > threshold else 0 for v in array.ravel().tolist()
     ]
     assert mask.dtype == np.uint8
-    assert (mask.array.shape, mask.voxel_offset, mask.bounds) == (
-        array.shape,
-        chunk.voxel_offset,
-        chunk.bounds,
-    )
+    assert mask.array.shape == array.shape
+    assert mask.voxel_offset == chunk.voxel_offset
+    assert mask.bounds == chunk.bounds
     assert np.array_equal(chunk.array, array, equal_nan=array.dtype.kind == "f")
 
 

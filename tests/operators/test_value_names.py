@@ -62,11 +62,9 @@ def test_makers_use_the_given_names(op: str, run_step: RunStep) -> None:
     (expected,) = [usual[name] for name in kind(**options).writes()]
     (made,) = [values[name] for name in kind(**options, **named).writes()]
     assert np.array_equal(made.array, expected.array)
-    assert (made.bbox, made.dtype, made.layer_type) == (
-        expected.bbox,
-        expected.dtype,
-        expected.layer_type,
-    )
+    assert made.bbox == expected.bbox
+    assert made.dtype == expected.dtype
+    assert made.layer_type == expected.layer_type
     assert not np.array_equal(made.array, chunk.array)
     if "output_chunk_name" in named:
         assert values["a"] is chunk

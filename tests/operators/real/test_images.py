@@ -134,10 +134,8 @@ def test_save_precomputed_and_downsample_upload(chunkflow, raw) -> None:
     level = raw.array[SLICES].astype(float)
     for mip in range(3):
         volume = CloudVolume(f"file://{Path('em').absolute()}", mip=mip, progress=False)
-        assert (volume.voxel_offset.tolist(), volume.resolution.tolist()) == (
-            [60 >> mip] * 3,
-            [10 << mip] * 3,
-        )
+        assert volume.voxel_offset.tolist() == [60 >> mip] * 3
+        assert volume.resolution.tolist() == [10 << mip] * 3
         assert volume.dtype == "uint8"
         assert np.array_equal(volume[:][..., 0].T, level)
         z, y, x = (n // 2 for n in level.shape)
