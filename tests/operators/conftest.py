@@ -16,7 +16,7 @@ from chunkflow_worker.storage.precomputed_info import create_volume
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Callable[..., PrecomputedVolume]:
-    """Make a volume below the test's folder: `volume(name, array or box, **options)`."""
+    """Create a volume in the folder of the test: `volume(name, array or box, **options)`."""
 
     def make(
         name: str, content: Any, offset: tuple[int, int, int] = (0, 0, 0), **options: Any

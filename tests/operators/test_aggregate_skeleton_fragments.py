@@ -31,7 +31,7 @@ def line(*xs: float, y: float = 0) -> osteoid.Skeleton:
     return osteoid.Skeleton(vertices, edges, radii, space="physical")
 
 
-def put(folder: Path, **skeletons: osteoid.Skeleton) -> Path:
+def write_fragments(folder: Path, **skeletons: osteoid.Skeleton) -> Path:
     folder.mkdir(exist_ok=True)
     for name, skeleton in skeletons.items():
         (folder / name.removeprefix("id").replace("__", ":", 1)).write_bytes(
@@ -46,15 +46,15 @@ def read(folder: Path, object_id: int) -> osteoid.Skeleton:
     )
 
 
-def test_fragments_of_each_object_become_one_tree(tmp_path: Path) -> None:
-    folder = put(
+def test_fragments_of_each_object_are_joined_to_one_tree(tmp_path: Path) -> None:
+    folder = write_fragments(
         tmp_path / "frags",
         id7__a=line(0, 1000, 2000),
-        id7__b=line(2000, 3000, 4000),  # begins where the first one ends
-        id7__c=line(4060, 5000, 6000),  # begins 60 nm on, within the sum of the radii
+        id7__b=line(2000, 3000, 4000),  # starts where the first one ends
+        id7__c=line(4060, 5000, 6000),  # starts 60 nm further, within the sum of the radii
         id7__d=line(0, 500, y=90000),  # dust
         id70__a=line(0, 5000),
-        id8__a=line(0, 500),  # dust and nothing else
+        id8__a=line(0, 500),  # the only fragment is dust
     )
     run(AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(tmp_path / "out")))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["7", "70", "info"]
@@ -68,7 +68,7 @@ def test_fragments_of_each_object_become_one_tree(tmp_path: Path) -> None:
     assert [a["id"] for a in info["vertex_attributes"]] == ["radius", "vertex_types"]
 
 
-def test_a_skeleton_that_is_one_loop_is_not_lost(tmp_path: Path) -> None:
+def test_a_skeleton_that_is_a_loop_is_kept(tmp_path: Path) -> None:
     corners = np.array([(0, 0, 0), (3000, 0, 0), (3000, 3000, 0), (0, 3000, 0)], np.float32)
     sides = {}
     for i, name in enumerate(("id7__a", "id7__b", "id7__c", "id7__d")):
@@ -76,12 +76,12 @@ def test_a_skeleton_that_is_one_loop_is_not_lost(tmp_path: Path) -> None:
         sides[name] = osteoid.Skeleton(
             side, np.array([(0, 1)], np.uint32), np.full(2, 50, np.float32), space="physical"
         )
-    run(AggregateSkeletonFragments(fragments_path=str(put(tmp_path, **sides))))
+    run(AggregateSkeletonFragments(fragments_path=str(write_fragments(tmp_path, **sides))))
     assert read(tmp_path, 7).cable_length() == pytest.approx(12000)
 
 
-def test_the_thresholds_are_options(tmp_path: Path) -> None:
-    folder = put(tmp_path, id8__a=line(0, 500))
+def test_the_dust_threshold_option_is_used(tmp_path: Path) -> None:
+    folder = write_fragments(tmp_path, id8__a=line(0, 500))
     run(AggregateSkeletonFragments(fragments_path=str(folder), dust_threshold=100))
     assert read(folder, 8).cable_length() == 500
 
@@ -90,10 +90,10 @@ def test_the_thresholds_are_options(tmp_path: Path) -> None:
     ("prefix", "value", "made"),
     [("7", None, {"7", "70"}), ("7:", "8", {"7"}), (None, "8", {"8"}), (None, 70, {"70"})],
 )
-def test_the_prefix_is_an_option_or_a_value_of_the_task(
+def test_the_prefix_comes_from_the_option_or_from_a_value_of_the_task(
     tmp_path: Path, prefix: Any, value: Any, made: set[str]
 ) -> None:
-    folder = put(
+    folder = write_fragments(
         tmp_path / "frags", id7__a=line(0, 5000), id70__a=line(0, 5000), id8__a=line(0, 5000)
     )
     out = tmp_path / "out"
@@ -105,7 +105,9 @@ def test_the_prefix_is_an_option_or_a_value_of_the_task(
     assert {p.name for p in out.iterdir()} == made | {"info"}
 
 
-def test_what_skeletonize_writes_in_boxes_is_the_skeleton_of_the_whole(tmp_path: Path) -> None:
+def test_fragments_that_skeletonize_writes_per_box_form_the_skeleton_of_the_whole_image(
+    tmp_path: Path,
+) -> None:
     array = np.zeros((15, 21, 300), np.uint64)
     array[5:10, 8:13, :] = 9
     bounds = BoundingBox.sized((100, -9, 7), array.shape)
@@ -119,8 +121,8 @@ def test_what_skeletonize_writes_in_boxes_is_the_skeleton_of_the_whole(tmp_path:
     assert skeleton.cable_length() == pytest.approx(299 * 7.16, rel=1e-5)
 
 
-def test_what_is_wrong_is_said(tmp_path: Path) -> None:
-    folder = put(tmp_path, id7__a=line(0, 5000))
+def test_wrong_input_is_refused(tmp_path: Path) -> None:
+    folder = write_fragments(tmp_path, id7__a=line(0, 5000))
     operator = AggregateSkeletonFragments(fragments_path=str(folder))
     with pytest.raises(ConfigError, match="all boxes"):
         run(operator, Task(BoundingBox.parse("0-1_0-1_0-1")))
@@ -132,7 +134,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    folder = put(tmp_path / "frags", id7__a=line(0, 5000))
+    folder = write_fragments(tmp_path / "frags", id7__a=line(0, 5000))
     run(
         AggregateSkeletonFragments(fragments_path=str(folder), output_path=str(tmp_path / "out")),
         dry_run=True,

@@ -35,29 +35,27 @@ ALL = {"sub.x", "empty.x", "empty.y", ".hidden.x", "full.x", "full.y", "gone.x"}
         (["-m", "empty"], {"empty.x", "empty.y"}),
     ],
 )
-def test_only_files_of_the_suffix_and_mode_are_deleted(
+def test_deletes_only_files_with_this_suffix_and_mode(
     folder: Path, options: list[str], deleted: set[str]
 ) -> None:
     for arguments, left in ((["--dry-run"], ALL), ([], ALL - deleted)):
-        assert (
-            CliRunner().invoke(cli, [*arguments, "cleanup", "-d", str(folder), *options]).exit_code
-            == 0
-        )
+        words = [*arguments, "cleanup", "-d", str(folder), *options]
+        assert CliRunner().invoke(cli, words).exit_code == 0
         assert {p.name for p in folder.iterdir()} == left
     assert (folder / "sub.x" / "empty.x").exists()
 
 
-def test_a_bare_cleanup_does_not_empty_the_folder(
+def test_cleanup_without_options_deletes_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That of chunkflow 1.2.0 deleted every file of the folder that it was called in."""
+    """In chunkflow 1.2.0 this deleted every file of the current folder."""
     monkeypatch.chdir(folder)
     with pytest.raises(ConfigError, match="give a suffix"):
         CliRunner().invoke(cli, ["cleanup"], catch_exceptions=False)
     assert {p.name for p in folder.iterdir()} == ALL
 
 
-def test_what_it_refuses(folder: Path) -> None:
+def test_wrong_use_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="delete each other's files"):
         Cleanup(suffix=".x").open(
             Run(needed_box=lambda box, bounds: box, recorded=True)

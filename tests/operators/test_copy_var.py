@@ -8,7 +8,7 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.copy_var import CopyVar
 
 
-def test_a_deep_copy_has_voxels_of_its_own_and_a_shallow_one_shares_them(run_step) -> None:
+def test_a_deep_copy_has_its_own_voxels_and_a_shallow_copy_shares_them(run_step) -> None:
     chunk = Chunk(np.zeros((1, 1, 2)))
     deep = run_step(CopyVar(to_name="b"), chunk=chunk).chunk("b").array
     shallow = run_step(CopyVar(to_name="b", deep_copy=False), chunk=chunk).chunk("b").array
@@ -17,6 +17,6 @@ def test_a_deep_copy_has_voxels_of_its_own_and_a_shallow_one_shares_them(run_ste
     assert shallow.tolist() == [[[0, 7]]]
 
 
-def test_what_is_not_there(run_step) -> None:
+def test_a_missing_value_is_an_error(run_step) -> None:
     with pytest.raises(ChunkflowError, match="no value named 'a'; made so far: chunk"):
         run_step(CopyVar(from_name="a"), chunk=Chunk(np.zeros((1, 1, 2))))

@@ -9,7 +9,7 @@ from chunkflow_worker.operators.create_bbox import CreateBbox
 
 
 @pytest.mark.parametrize("end", [{"stop": (4, 5, 6)}, {"size": (5, 5, 3)}])
-def test_one_task_of_one_box(end: dict[str, Any]) -> None:
+def test_generates_one_task_with_the_box(end: dict[str, Any]) -> None:
     assert [str(task.bbox) for task in CreateBbox(start=(-1, 0, 3), **end).tasks()] == [
         "-1-4_0-5_3-6"
     ]
@@ -24,6 +24,6 @@ def test_one_task_of_one_box(end: dict[str, Any]) -> None:
         ({"size": (1, 1, 0)}, "above 0"),
     ],
 )
-def test_what_is_no_box_is_refused(options: dict[str, Any], problem: str) -> None:
+def test_options_that_give_no_box_are_refused(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         CreateBbox(start=(0, 0, 0), **options)

@@ -39,7 +39,7 @@ def test_boxes_agree_where_they_overlap(run_step, start, shift, dtype: str, patt
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_sin_is_waves_of_the_global_position(run_step, dtype: str) -> None:
+def test_sin_is_a_sum_of_waves_over_the_global_position(run_step, dtype: str) -> None:
     start = Vec3(-40, 1000, 7)
     chunk = run_step(CreateChunk(size=(33, 49, 65), voxel_offset=start, dtype=dtype)).chunk("chunk")
     z, y, x = (p + s for p, s in zip(np.indices(chunk.array.shape), start, strict=True))
@@ -58,35 +58,36 @@ def test_sin_is_waves_of_the_global_position(run_step, dtype: str) -> None:
     for axis in range(3):
         steps = np.diff(chunk.array.astype(float), axis=axis)
         assert 0 < np.abs(steps).max() < 0.04 * chunk.array.max(), (
-            "smooth along every axis, and not constant"
+            "the pattern is smooth along every axis, and not constant"
         )
 
 
-def test_sin_repeats_exactly_however_far_away(run_step) -> None:
+def test_sin_repeats_exactly_at_any_distance(run_step) -> None:
     far = Vec3(10**12 * 32, -(10**12) * 48, 10**12 * 64)
-    near = run_step(CreateChunk(dtype="float64", voxel_offset=(0, 0, 0), size=(9, 9, 9))).chunk(
-        "chunk"
-    )
-    there = run_step(CreateChunk(dtype="float64", voxel_offset=far, size=(9, 9, 9))).chunk("chunk")
-    assert np.array_equal(near.array, there.array)
+
+    def voxels(offset: tuple[int, int, int]) -> np.ndarray:
+        create = CreateChunk(dtype="float64", voxel_offset=offset, size=(9, 9, 9))
+        return run_step(create).chunk("chunk").array
+
+    assert np.array_equal(voxels((0, 0, 0)), voxels(far))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_random_fills_the_range_of_its_type_evenly(run_step, dtype: str) -> None:
+def test_random_is_uniform_over_the_range_of_the_dtype(run_step, dtype: str) -> None:
     array = run_step(CreateChunk(pattern="random", dtype=dtype)).chunk("chunk").array
     whole = 1.0 if dtype.startswith("float") else 2.0 ** (8 * array.itemsize)
     if dtype.startswith("float"):
         assert array.min() >= 0
         assert array.max() < 1
     counts, _ = np.histogram(array.astype(float) / whole, bins=16, range=(0, 1))
-    # 64^3 / 16 a bin, standard deviation 124.
+    # 64^3 / 16 voxels per bin, with a standard deviation of 124.
     assert np.abs(counts - 64**3 / 16).max() < 5 * 124
     for axis in range(3):
         pairs = np.moveaxis(array.astype(float), axis, 0)
         assert abs(np.corrcoef(pairs[1:].ravel(), pairs[:-1].ravel())[0, 1]) < 0.01
 
 
-def test_swapped_axes_show(run_step) -> None:
+def test_swapped_axes_change_the_pattern(run_step) -> None:
     for pattern in ("sin", "random"):
         array = run_step(CreateChunk(pattern=pattern)).chunk("chunk").array
         for axes in ((1, 0, 2), (2, 1, 0), (0, 2, 1)):
@@ -106,34 +107,25 @@ def test_zero(run_step, dtype: str) -> None:
     assert chunk.voxel_size == (40.0, 7.16, 7.16)
 
 
-def test_it_fills_the_task_s_box_unless_size_or_offset_say_otherwise(run_step) -> None:
+def test_fills_the_box_of_the_task_unless_size_or_offset_is_given(run_step) -> None:
     box = BoundingBox.parse("-5-5_0-3_7-9")
     assert run_step(CreateChunk(), bbox=box).chunk("chunk").bbox == box
-    assert str(run_step(CreateChunk(size=(1, 2, 3)), bbox=box).chunk("chunk").bbox) == "0-1_0-2_0-3"
-    assert (
-        str(run_step(CreateChunk(voxel_offset=(1, 2, 3)), bbox=box).chunk("chunk").bbox)
-        == "1-65_2-66_3-67"
-    )
+    sized = run_step(CreateChunk(size=(1, 2, 3)), bbox=box).chunk("chunk")
+    assert str(sized.bbox) == "0-1_0-2_0-3"
+    moved = run_step(CreateChunk(voxel_offset=(1, 2, 3)), bbox=box).chunk("chunk")
+    assert str(moved.bbox) == "1-65_2-66_3-67"
     assert str(run_step(CreateChunk(output_chunk_name="a")).chunk("a").bbox) == "0-64_0-64_0-64"
 
 
-def test_it_makes_what_later_operators_need_around_the_box(run_step) -> None:
-    """The margin is cut off again, so without it the box would not be covered."""
-    chain = Pipeline.parse(
-        {
-            "operators": [
-                {"op": "create-chunk"},
-                {"op": "crop-margin", "margin_size": [1, 2, 3, 4, 5, 6]},
-            ]
-        }
-    )
+def test_creates_the_context_that_later_operators_need(run_step) -> None:
+    """crop-margin cuts the margin off, so the chunk must be larger than the box."""
+    crop = {"op": "crop-margin", "margin_size": [1, 2, 3, 4, 5, 6]}
     box = BoundingBox.parse("0-8_0-8_0-8")
-    with chain.open() as opened:
+    with Pipeline.parse({"operators": [{"op": "create-chunk"}, crop]}).open() as opened:
         opened.run(task := Task(box))
     assert task.chunk("chunk").bbox == box
-    assert np.array_equal(
-        task.chunk("chunk").array, run_step(CreateChunk(), bbox=box).chunk("chunk").array
-    )
+    expected = run_step(CreateChunk(), bbox=box).chunk("chunk").array
+    assert np.array_equal(task.chunk("chunk").array, expected)
 
 
 @pytest.mark.parametrize(

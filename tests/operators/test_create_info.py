@@ -19,7 +19,7 @@ from chunkflow_worker.storage.precomputed import PrecomputedVolume
 RunStep = Callable[..., Task]
 
 
-def test_all_is_given(tmp_path: Path, run_step: RunStep) -> None:
+def test_all_options_are_given(tmp_path: Path, run_step: RunStep) -> None:
     run_step(
         CreateInfo(
             volume_path=f"file://{tmp_path}/v",
@@ -37,16 +37,14 @@ def test_all_is_given(tmp_path: Path, run_step: RunStep) -> None:
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["num_channels"], info["data_type"], info["type"]) == (3, "float32", "image")
     first, _, last = info["scales"]
-    assert (first["size"], first["voxel_offset"], first["resolution"]) == (
-        [400, 300, 20],
-        [3, 2, -1],
-        [7.16, 7.16, 40],
-    )
+    assert first["size"] == [400, 300, 20]
+    assert first["voxel_offset"] == [3, 2, -1]
+    assert first["resolution"] == [7.16, 7.16, 40]
     assert first["chunk_sizes"] == [[100, 100, 10]]
     assert last["resolution"] == [28.64, 28.64, 40]
 
 
-def test_the_rest_is_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> None:
+def test_missing_options_are_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> None:
     chunk = Chunk(np.zeros((2, 8, 16, 32), np.uint8), Vec3(5, 6, 7), (30, 4, 4), "segmentation")
     run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 16, 32)), chunk=chunk)
     info = json.loads((tmp_path / "v" / "info").read_text())
@@ -55,8 +53,8 @@ def test_the_rest_is_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> 
     assert info["scales"][0]["voxel_offset"] == [7, 6, 5]
 
 
-def test_a_chunk_tells_the_type_of_a_volume_of_given_size_too(tmp_path: Path) -> None:
-    """It was made as uint8 before the chunk came."""
+def test_the_dtype_is_taken_from_the_chunk_even_if_the_size_is_given(tmp_path: Path) -> None:
+    """Regression: the volume was created as uint8 before the chunk existed."""
     np.save(tmp_path / "ids.npy", np.full((4, 8, 8), 2**60, np.uint64))
     chain = [
         {"op": "load-npy", "file_name": f"{tmp_path}/ids.npy", "voxel_size": [40, 4, 4]},
@@ -71,16 +69,14 @@ def test_a_chunk_tells_the_type_of_a_volume_of_given_size_too(tmp_path: Path) ->
         opened.run(Task())
     info = json.loads((tmp_path / "v" / "info").read_text())
     assert (info["data_type"], info["type"]) == ("uint64", "segmentation")
-    assert (info["scales"][0]["size"], info["scales"][0]["resolution"]) == (
-        [64, 64, 64],
-        [4, 4, 40],
-    )
+    assert info["scales"][0]["size"] == [64, 64, 64]
+    assert info["scales"][0]["resolution"] == [4, 4, 40]
 
 
 @pytest.mark.parametrize(
     "size", [{}, {"volume_size": [4, 8, 16]}, {"volume_size": [4, 8, 8], "data_type": "uint8"}]
 )
-def test_a_chain_makes_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str, object]) -> None:
+def test_a_chain_creates_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str, object]) -> None:
     array = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     np.save(tmp_path / "em.npy", array)
     chain = [
@@ -94,9 +90,8 @@ def test_a_chain_makes_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str,
     assert not (tmp_path / "v").exists()
     with pipeline.open() as opened:
         opened.run(Task())
-    assert np.array_equal(
-        PrecomputedVolume(f"{tmp_path}/v").read(BoundingBox.sized((0, 0, 0), (4, 8, 8))), array
-    )
+    box = BoundingBox.sized((0, 0, 0), (4, 8, 8))
+    assert np.array_equal(PrecomputedVolume(f"{tmp_path}/v").read(box), array)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +105,7 @@ def test_a_chain_makes_a_volume_and_writes_to_it(tmp_path: Path, size: dict[str,
         ("uint8", {"data_type": "uint64"}, "segmentation"),
     ],
 )
-def test_whole_numbers_of_32_and_64_bits_make_a_segmentation(
+def test_integers_of_32_and_64_bits_create_a_segmentation(
     tmp_path: Path, run_step, dtype: str, options: dict, kind: str
 ) -> None:
     operator = CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 8, 8), **options)
@@ -119,19 +114,13 @@ def test_whole_numbers_of_32_and_64_bits_make_a_segmentation(
 
 
 @pytest.mark.parametrize("name", ["block_size", "volume_size", "factor"])
-def test_sizes_of_nothing_are_refused(name: str) -> None:
+def test_sizes_of_zero_are_refused(name: str) -> None:
+    sizes = {"block_size": (8, 8, 8), "volume_size": (8, 8, 8)}
     with pytest.raises(ValidationError, match="above 0"):
-        CreateInfo(
-            **{
-                "volume_path": "mem://v",
-                "block_size": (8, 8, 8),
-                "volume_size": (8, 8, 8),
-                name: (0, 8, 8),
-            }
-        )
+        CreateInfo(**(sizes | {"volume_path": "mem://v", name: (0, 8, 8)}))
 
 
-def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep) -> None:
+def test_the_error_for_a_missing_size_names_the_option(tmp_path: Path, run_step: RunStep) -> None:
     with pytest.raises(ConfigError, match="volume_size"):
         run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 16, 32)))
 
@@ -152,16 +141,10 @@ def test_without_sizes_it_says_what_is_needed(tmp_path: Path, run_step: RunStep)
         ({"encoding": "npz_uint8"}, "CloudVolume can write npz_uint8, but nothing can read it"),
     ],
 )
-def test_an_encoding_that_does_not_take_the_type_is_refused(
+def test_an_encoding_that_does_not_support_the_dtype_is_refused(
     tmp_path: Path, run_step: RunStep, options: dict, text: str
 ) -> None:
+    sizes = {"volume_size": (8, 8, 8), "block_size": (8, 8, 8)}
     with pytest.raises(ConfigError, match=text):
-        run_step(
-            CreateInfo(
-                volume_path=f"file://{tmp_path}/v",
-                volume_size=(8, 8, 8),
-                block_size=(8, 8, 8),
-                **options,
-            )
-        )
+        run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", **sizes, **options))
     assert not (tmp_path / "v").exists()

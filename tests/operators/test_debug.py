@@ -1,4 +1,4 @@
-"""debug: on a terminal of its own, and where there is none."""
+"""debug: on a terminal, and without one."""
 
 from __future__ import annotations
 
@@ -23,29 +23,18 @@ Typed = Callable[[Path, str], tuple[int, str]]
 
 
 @pytest.fixture
-def typed() -> Typed:
-    """Run a chain that stops at `debug`, type a text there, and return its exit status and what the
-    terminal showed.
+def run_and_type() -> Typed:
+    """Run a chain that stops at `debug`, and type a text there.
+
+    Returns its exit status and what the terminal showed.
     """
 
     def run(out: Path, text: str) -> tuple[int, str]:
-        chain = [
-            "create-chunk",
-            "-s",
-            "2",
-            "3",
-            "4",
-            "-p",
-            "zero",
-            "debug",
-            "save-npy",
-            "-f",
-            str(out),
-        ]
+        chain = f"create-chunk -s 2 3 4 -p zero debug save-npy -f {out}"
         main = "from chunkflow_worker.cli.chunkflow import main; main()"
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-c", main, *chain], stdin=theirs, stdout=theirs, stderr=theirs
+            [sys.executable, "-c", main, *chain.split()], stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         shown, deadline, sent = "", monotonic() + 60, False
@@ -53,7 +42,7 @@ def typed() -> Typed:
             while monotonic() < deadline:
                 try:
                     shown += os.read(ours, 4096).decode()
-                except OSError:  # the other end was closed
+                except OSError:  # the process closed its end
                     break
                 if not sent and shown.rstrip().endswith(">>>"):
                     os.write(ours, text.encode())
@@ -67,9 +56,9 @@ def typed() -> Typed:
     return run
 
 
-def test_values_can_be_looked_at_and_changed(typed: Typed, tmp_path: Path) -> None:
+def test_values_can_be_inspected_and_changed(run_and_type: Typed, tmp_path: Path) -> None:
     out = tmp_path / "out.npy"
-    status, shown = typed(
+    status, shown = run_and_type(
         out, "print('size', chunk.array.size)\ntask.values['chunk'].array[...] = 7\n\x04"
     )
     assert status == 0, shown
@@ -78,7 +67,7 @@ def test_values_can_be_looked_at_and_changed(typed: Typed, tmp_path: Path) -> No
     assert np.load(out).tolist() == np.full((2, 3, 4), 7).tolist()
 
 
-def test_values_of_all_kinds_are_described() -> None:
+def test_values_of_every_type_are_described() -> None:
     values = {"places": Points(np.zeros((5, 3))), "note": "x" * 300, "empty": None}
     lines = _described(Task(values=values)).splitlines()
     assert lines[:2] == ["task: no box", "places: Points float64 (5, 3)"]
@@ -87,15 +76,15 @@ def test_values_of_all_kinds_are_described() -> None:
     assert lines[3] == "empty: NoneType None"
 
 
-def test_exit_ends_the_run(typed: Typed, tmp_path: Path) -> None:
+def test_exit_ends_the_run(run_and_type: Typed, tmp_path: Path) -> None:
     out = tmp_path / "out.npy"
-    status, shown = typed(out, "exit()\n")
+    status, shown = run_and_type(out, "exit()\n")
     assert status == 1, shown
     assert "Traceback" not in shown
     assert not out.exists()
 
 
-def test_without_a_terminal_it_says_so_before_the_first_task() -> None:
+def test_a_missing_terminal_is_an_error_before_the_first_task() -> None:
     with (
         pytest.raises(ConfigError, match="stdin: is not a terminal"),
         Debug().open(Run(needed_box=lambda box, bounds: box)),
@@ -103,7 +92,7 @@ def test_without_a_terminal_it_says_so_before_the_first_task() -> None:
         pass
 
 
-def test_workers_refuse_it() -> None:
+def test_workers_refuse_debug() -> None:
     run = Run(needed_box=lambda box, bounds: box, recorded=True)
     with (
         pytest.raises(

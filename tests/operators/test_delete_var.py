@@ -8,12 +8,12 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.delete_var import DeleteVar
 
 
-def test_values_go(run_step) -> None:
+def test_deletes_the_named_values(run_step) -> None:
     chunk = Chunk(np.zeros((1, 1, 2)))
     assert set(run_step(DeleteVar(var_names="a, b"), a=chunk, b={}, c=chunk).values) == {"c"}
 
 
-def test_what_is_not_there_leaves_all(run_step) -> None:
+def test_a_missing_value_is_an_error_and_nothing_is_deleted(run_step) -> None:
     from chunkflow_worker.pipeline.task import Task
 
     task = Task(values={"a": 1})

@@ -35,7 +35,7 @@ def cubes() -> np.ndarray:
 
 @pytest.fixture
 def meshes(tmp_path: Path, volume: Any) -> str:
-    """A volume with meshes of three cubes, in boxes that cut through them."""
+    """A volume with meshes of three cubes. The boxes cut through the cubes."""
     stored = volume("seg", cubes(), layer_type="segmentation")
     whole = Chunk(cubes(), Vec3(0, 0, 0), (40, 8, 8), "segmentation", stored.bounds)
     operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
@@ -45,7 +45,7 @@ def meshes(tmp_path: Path, volume: Any) -> str:
     return str(stored.path)
 
 
-def test_it_writes_the_meshes_that_the_peer_never_did(tmp_path: Path, meshes: str) -> None:
+def test_writes_the_meshes_of_the_given_ids(tmp_path: Path, meshes: str) -> None:
     """Named defect of the peer: download-mesh yielded nothing."""
     run(DownloadMesh(volume_path=meshes, input="5, 77", out_pre=f"{tmp_path}/out_"))
     assert sorted(p.name for p in tmp_path.glob("out_*")) == ["out_5.ply", "out_77.ply"]
@@ -55,11 +55,11 @@ def test_it_writes_the_meshes_that_the_peer_never_did(tmp_path: Path, meshes: st
     alone = zmesh.Mesher((8, 8, 40))
     alone.mesh((cubes() == 77).transpose())
     expected = alone.get(1, voxel_centered=True)
-    assert len(mesh.faces) == len(expected.faces)  # fused where the boxes meet
+    assert len(mesh.faces) == len(expected.faces)  # merged where the boxes meet
     assert np.array_equal(np.unique(mesh.vertices, axis=0), np.unique(expected.vertices, axis=0))
 
 
-def test_a_folder_of_meshes_and_obj(tmp_path: Path, meshes: str) -> None:
+def test_reads_a_folder_of_meshes_and_writes_obj(tmp_path: Path, meshes: str) -> None:
     run(
         DownloadMesh(
             volume_path=f"{meshes}/mesh_mip_0_err_40/",
@@ -75,7 +75,7 @@ def test_a_folder_of_meshes_and_obj(tmp_path: Path, meshes: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["txt", "json", "npy"])
-def test_ids_of_a_file_and_their_ranks(tmp_path: Path, meshes: str, kind: str) -> None:
+def test_ids_from_a_file_and_their_ranks(tmp_path: Path, meshes: str, kind: str) -> None:
     path, ids = tmp_path / f"ids.{kind}", [77, 5, 6]
     if kind == "npy":
         np.save(path, np.array(ids))
@@ -93,7 +93,7 @@ def test_ids_of_a_file_and_their_ranks(tmp_path: Path, meshes: str, kind: str) -
 
 def test_the_largest_objects_of_a_segmentation(tmp_path: Path, meshes: str) -> None:
     seg = cubes()
-    seg[:, :, 0] = 4  # of 128 voxels, fewer than the cubes, which have 240
+    seg[:, :, 0] = 4  # 128 voxels, fewer than the 240 of each cube
     seg[0, 0, 31] = 6
     chunk = Chunk(seg, layer_type="segmentation")
     operator = DownloadMesh(
@@ -109,7 +109,7 @@ def test_the_largest_objects_of_a_segmentation(tmp_path: Path, meshes: str) -> N
     assert (tmp_path / "77.ply").exists()
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, meshes: str) -> None:
+def test_missing_meshes_and_wrong_options_are_errors(tmp_path: Path, meshes: str) -> None:
     with pytest.raises(DataMissing, match="object 99"):
         run(DownloadMesh(volume_path=meshes, input="99", out_pre=str(tmp_path)))
     next(Path(meshes.removeprefix("file://")).glob("mesh_mip_0_err_40/5:0:*")).unlink()

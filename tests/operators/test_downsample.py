@@ -1,4 +1,4 @@
-"""Values are checked in tests/test_pyramid.py."""
+"""Whole chains; tests/image/test_pyramid.py checks the values of coarser voxels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,16 @@ def _pooled(image: np.ndarray) -> np.ndarray:
     return np.rint(image.reshape(8, 2, 32, 2, 31, 2).mean(axis=(1, 3, 5)))
 
 
+def _smoothed(image: np.ndarray) -> np.ndarray:
+    return np.rint(ndimage.gaussian_filter(image, 1, truncate=4, axes=(1, 2)))
+
+
 SMALL = _pooled(IMAGE)
 
 
 @pytest.fixture
 def volumes(volume: Callable[..., PrecomputedVolume]) -> tuple[str, str]:
-    """Paths of an image, and of an empty volume of its coarser voxels with blocks of 4 x 8 x 8."""
+    """Paths of an image, and of an empty volume at half its resolution with blocks of 4 x 8 x 8."""
     source = volume("in", IMAGE)
     empty = volume(
         "out",
@@ -51,34 +55,32 @@ def run_tiles(size: Vec3, operators: list[dict[str, Any]]) -> list[Task]:
     return tasks
 
 
-def test_the_result_has_the_place_and_voxel_size_of_the_coarser_level(
+def test_the_result_has_the_offset_and_voxel_size_of_the_coarser_level(
     run_step: Callable[..., Task],
 ) -> None:
     chunk = Chunk(IMAGE[:8, :16, :32], Vec3(8, -16, 32), (40.0, 8.0, 8.0))
     task = run_step(Downsample(output_chunk_name="small"), chunk=chunk)
     small = task.chunk("small")
-    assert (small.bbox, small.voxel_size) == (
-        BoundingBox.parse("4-8_-8-0_16-32"),
-        (80.0, 16.0, 16.0),
-    )
+    assert small.bbox == BoundingBox.parse("4-8_-8-0_16-32")
+    assert small.voxel_size == (80.0, 16.0, 16.0)
     assert np.array_equal(small.array, SMALL[:4, :8, :16])
     assert task.chunk("chunk").array.shape == (8, 16, 32)
 
 
 def test_a_segmentation_keeps_its_ids(run_step: Callable[..., Task]) -> None:
-    """chunkflow 1.2.0 knew ids by their type: 8-bit ids were averaged to ids of nobody."""
+    """chunkflow 1.2.0 recognised ids by their dtype: it averaged 8-bit ids to ids that do not
+    exist.
+    """
     ids = np.array([[[7, 9, 0, 0], [9, 9, 4, 0]]], np.uint8)
     task = run_step(Downsample(factor=Vec3(1, 2, 2)), chunk=Chunk(ids, layer_type="segmentation"))
     assert task.chunk("chunk").array.tolist() == [[[9, 0]]]
     assert task.chunk("chunk").layer_type == "segmentation"
 
 
-def test_tiles_of_a_volume_make_its_coarser_level(volumes: tuple[str, str]) -> None:
+def test_tiles_of_a_volume_fill_its_coarser_level(volumes: tuple[str, str]) -> None:
     source, target = volumes
-    load, save = (
-        {"op": "load-precomputed", "volume_path": source},
-        {"op": "save-precomputed", "volume_path": target},
-    )
+    load = {"op": "load-precomputed", "volume_path": source}
+    save = {"op": "save-precomputed", "volume_path": target}
     tasks = run_tiles(Vec3(8, 16, 32), [load, {"op": "downsample"}, save])
     assert np.allclose(
         PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31")), SMALL / 255
@@ -88,37 +90,28 @@ def test_tiles_of_a_volume_make_its_coarser_level(volumes: tuple[str, str]) -> N
 
 
 @pytest.mark.parametrize("size", [Vec3(16, 16, 16), Vec3(16, 64, 17)])
-def test_operators_before_and_behind_it_get_the_voxels_around_their_box(
+def test_operators_before_and_after_it_get_their_context(
     volumes: tuple[str, str], size: Vec3
 ) -> None:
-    """What a filter behind it needs is as many coarse voxels; boxes need not be multiples of the
-    factor.
+    """The context of a filter after it is counted in coarse voxels. Boxes need not be multiples of
+    the factor.
     """
     load = {"op": "load-precomputed", "volume_path": volumes[0]}
-    smooth = {"op": "gaussian-filter"}
+    smooth, downsample = {"op": "gaussian-filter"}, {"op": "downsample"}
     for chain, expected in (
-        (
-            [load, {"op": "downsample"}, smooth],
-            np.rint(ndimage.gaussian_filter(SMALL, 1, truncate=4, axes=(1, 2))),
-        ),
-        (
-            [load, smooth, {"op": "downsample"}],
-            _pooled(
-                np.rint(ndimage.gaussian_filter(IMAGE.astype(float), 1, truncate=4, axes=(1, 2)))
-            ),
-        ),
+        ([load, downsample, smooth], _smoothed(SMALL)),
+        ([load, smooth, downsample], _pooled(_smoothed(IMAGE.astype(float)))),
     ):
         for task in run_tiles(size, chain):
             assert task.bbox is not None
             chunk = task.chunk_to_save("chunk")
             assert chunk.bbox == task.bbox.downsample(Vec3(2, 2, 2))
-            assert (
-                np.abs(chunk.array - expected[chunk.bbox.slices()]).max() <= 1
-            )  # a half may round either way
-            assert (chunk.array == expected[chunk.bbox.slices()]).mean() > 0.999
+            part = expected[chunk.bbox.slices()]
+            assert np.abs(chunk.array - part).max() <= 1  # a half may be rounded up or down
+            assert (chunk.array == part).mean() > 0.999
 
 
-def test_inference_behind_it_computes_the_coarse_box(volumes: tuple[str, str]) -> None:
+def test_inference_after_it_computes_the_coarse_box(volumes: tuple[str, str]) -> None:
     source, target = volumes
     net = {
         "op": "inference",
@@ -127,20 +120,17 @@ def test_inference_behind_it_computes_the_coarse_box(volumes: tuple[str, str]) -
         "output_patch_overlap": [1, 2, 2],
         "num_output_channels": 1,
     }
-    load, save = (
-        {"op": "load-precomputed", "volume_path": source},
-        {"op": "save-precomputed", "volume_path": target},
-    )
+    load = {"op": "load-precomputed", "volume_path": source}
+    save = {"op": "save-precomputed", "volume_path": target}
     run_tiles(Vec3(8, 32, 32), [load, {"op": "downsample"}, net, {"op": "crop-margin"}, save])
-    assert np.allclose(
-        PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31")), SMALL / 255, atol=1e-5
-    )
+    stored = PrecomputedVolume(target).read(BoundingBox.parse("0-8_0-32_0-31"))
+    assert np.allclose(stored, SMALL / 255, atol=1e-5)
 
 
-def test_the_fine_chunk_goes_on_beside_it(volumes: tuple[str, str]) -> None:
+def test_later_operators_can_still_use_the_fine_chunk(volumes: tuple[str, str]) -> None:
     load = {"op": "load-precomputed", "volume_path": volumes[0]}
     smooth, small = {"op": "gaussian-filter"}, {"op": "downsample", "output_chunk_name": "small"}
-    expected = np.rint(ndimage.gaussian_filter(IMAGE.astype(float), 1, truncate=4, axes=(1, 2)))
+    expected = _smoothed(IMAGE.astype(float))
     for task in run_tiles(Vec3(16, 16, 16), [load, small, smooth]):
         assert task.bbox is not None
         fine, coarse = task.chunk_to_save("chunk"), task.chunk_to_save("small")
@@ -159,6 +149,6 @@ def test_a_hole_in_a_coarse_volume_is_refused(
 
 
 @pytest.mark.parametrize("factor", [(0, 2, 2), (2, 2), "2"])
-def test_a_factor_has_three_numbers_above_0(factor: Any) -> None:
+def test_a_factor_without_three_numbers_above_0_is_refused(factor: Any) -> None:
     with pytest.raises(ValueError, match="numbers"):
         Downsample(factor=factor)

@@ -33,16 +33,17 @@ def level(path: str, mip: int) -> np.ndarray:
     return volume.read(volume.bounds)
 
 
-def boxes_below(
+def reduce_blocks(
     array: np.ndarray, factor: tuple[int, int, int], reduce: Callable[[np.ndarray], Any]
 ) -> np.ndarray:
-    """`reduce` of the voxels below each coarse one, one by one."""
+    """Apply `reduce` to the fine voxels below each coarse voxel."""
     size = [-(-n // f) for n, f in zip(array.shape, factor, strict=True)]
-    made = [
-        reduce(array[tuple(slice(i * f, i * f + f) for i, f in zip(at, factor, strict=True))])
-        for at in product(*map(range, size))
-    ]
-    return np.array(made, array.dtype).reshape(size)
+
+    def below(position: tuple[int, ...]) -> np.ndarray:
+        return array[tuple(slice(i * f, i * f + f) for i, f in zip(position, factor, strict=True))]
+
+    reduced = [reduce(below(position)) for position in product(*map(range, size))]
+    return np.array(reduced, array.dtype).reshape(size)
 
 
 def mean(voxels: np.ndarray) -> int:
@@ -54,14 +55,9 @@ def mode(voxels: np.ndarray) -> int:
 
 
 def empty(volume: MakeVolume, **options: Any) -> PrecomputedVolume:
-    """Mips 0 to 2, each twice as coarse in y and x, in blocks of 8 x 8 x 8."""
-    return volume(
-        "v",
-        BOUNDS,
-        **(
-            {"dtype": "uint8", "max_mip": 2, "factor": TWICE, "block_size": Vec3(8, 8, 8)} | options
-        ),
-    )
+    """An empty volume: mips 0 to 2 that halve y and x, in blocks of 8 x 8 x 8."""
+    defaults = {"dtype": "uint8", "max_mip": 2, "factor": TWICE, "block_size": Vec3(8, 8, 8)}
+    return volume("v", BOUNDS, **(defaults | options))
 
 
 @pytest.fixture
@@ -74,17 +70,17 @@ def chunk_of(text: str) -> Chunk:
     return Chunk(IMAGE[box.slices()], box.start, (40.0, 8.0, 8.0))
 
 
-def test_boxes_of_a_grid_make_all_levels_of_a_volume(volume: MakeVolume) -> None:
+def test_a_grid_of_boxes_fills_all_levels_of_a_volume(volume: MakeVolume) -> None:
     source, made = volume("in", IMAGE), empty(volume)
     chain = [{"op": "load-precomputed", "volume_path": source.path}, _upload(made.path)]
     with Pipeline.parse({"operators": chain}).open() as opened:
         for box in BOUNDS.split(Vec3(8, 32, 32)):
             opened.run(Task(bbox=box))
-    first = boxes_below(IMAGE, TWICE, mean)
+    first = reduce_blocks(IMAGE, TWICE, mean)
     assert np.array_equal(level(made.path, 1), first)
-    assert np.array_equal(level(made.path, 2), boxes_below(first, TWICE, mean))
+    assert np.array_equal(level(made.path, 2), reduce_blocks(first, TWICE, mean))
     assert level(made.path, 2).shape == (16, 16, 15)
-    assert len(made.missing(BOUNDS)) == 2 * 8 * 8, "the chunk's own level is not written"
+    assert len(made.missing(BOUNDS)) == 2 * 8 * 8, "the level of the chunk is not written"
 
 
 def _upload(path: str, **options: Any) -> dict[str, Any]:
@@ -110,7 +106,7 @@ def test_a_segmentation_keeps_its_ids_at_every_level(volume: MakeVolume, run_ste
         DownsampleUpload(volume_path=made.path, stop_mip=2),
         chunk=Chunk(ids, layer_type="segmentation"),
     )
-    assert np.array_equal(level(made.path, 1), boxes_below(ids, (2, 2, 2), mode))
+    assert np.array_equal(level(made.path, 1), reduce_blocks(ids, (2, 2, 2), mode))
 
 
 def test_a_map_of_channels_is_averaged_before_it_becomes_8_bit(
@@ -123,43 +119,42 @@ def test_a_map_of_channels_is_averaged_before_it_becomes_8_bit(
     assert np.abs(level(made.path, 1) - expected).max() <= 0.501
 
 
-def test_start_mip_at_the_chunks_own_level_writes_the_chunk_too(
+def test_start_mip_equal_to_the_mip_of_the_chunk_writes_the_chunk_too(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
-    """chunkflow 1.2.0 refused it."""
+    """chunkflow 1.2.0 refused this start_mip."""
     chunk = chunk_of(str(BOUNDS))
     run_step(
         DownsampleUpload(volume_path=pyramid.path, factor=TWICE, start_mip=0, stop_mip=2),
         chunk=chunk,
     )
     assert np.array_equal(level(pyramid.path, 0), IMAGE)
-    assert np.array_equal(level(pyramid.path, 1), boxes_below(IMAGE, TWICE, mean))
+    assert np.array_equal(level(pyramid.path, 1), reduce_blocks(IMAGE, TWICE, mean))
     coarsest = PrecomputedVolume(pyramid.path, 2)
     assert coarsest.missing(coarsest.bounds), "stop_mip itself is not written"
 
 
-def test_levels_before_start_mip_are_made_and_not_written(
+def test_levels_below_start_mip_are_computed_but_not_written(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
     run_step(
         DownsampleUpload(volume_path=pyramid.path, factor=TWICE, start_mip=2, stop_mip=3),
         chunk=chunk_of(str(BOUNDS)),
     )
-    assert np.array_equal(
-        level(pyramid.path, 2), boxes_below(boxes_below(IMAGE, TWICE, mean), TWICE, mean)
-    )
+    first = reduce_blocks(IMAGE, TWICE, mean)
+    assert np.array_equal(level(pyramid.path, 2), reduce_blocks(first, TWICE, mean))
     between = PrecomputedVolume(pyramid.path, 1)
     assert len(between.missing(between.bounds)) == 2 * 4 * 4
 
 
-def test_the_chunks_level_is_known_by_its_voxel_size(
+def test_the_voxel_size_gives_the_mip_of_the_chunk(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
-    small = Chunk(boxes_below(IMAGE, TWICE, mean), voxel_size=(40.0, 16.0, 16.0))
+    small = Chunk(reduce_blocks(IMAGE, TWICE, mean), voxel_size=(40.0, 16.0, 16.0))
     upload = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3)
     task = run_step(upload, chunk=small)
     assert [(w.mip, w.bbox) for w in task.written] == [(2, "0-16_0-16_0-15")]
-    assert np.array_equal(level(pyramid.path, 2), boxes_below(small.array, TWICE, mean))
+    assert np.array_equal(level(pyramid.path, 2), reduce_blocks(small.array, TWICE, mean))
     with pytest.raises(
         ChunkMismatch, match=r"\[40.0, 9.0, 9.0\] nm, .* 1 \[40.0, 16.0, 16.0\].* give --chunk-mip"
     ):
@@ -169,20 +164,21 @@ def test_the_chunks_level_is_known_by_its_voxel_size(
         match="start_mip 3 must not be below the chunk's mip 2, and must be below stop_mip 3",
     ):
         run_step(upload, chunk=Chunk(IMAGE, voxel_size=(40.0, 32.0, 32.0)))
-    told = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, chunk_mip=1, stop_mip=3)
-    assert [
-        w.mip for w in run_step(told, chunk=Chunk(small.array, voxel_size=(40.0, 9.0, 9.0))).written
-    ] == [2]
+    with_chunk_mip = DownsampleUpload(
+        volume_path=pyramid.path, factor=TWICE, chunk_mip=1, stop_mip=3
+    )
+    task = run_step(with_chunk_mip, chunk=Chunk(small.array, voxel_size=(40.0, 9.0, 9.0)))
+    assert [w.mip for w in task.written] == [2]
 
 
-def test_records_let_verify_find_what_is_damaged_at_any_level(
+def test_verify_finds_damage_at_any_level_from_the_records(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
     task = run_step(
         DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3),
         chunk=chunk_of("8-16_0-32_0-32"),
     )
-    first = boxes_below(IMAGE[8:16, :32, :32], TWICE, mean)
+    first = reduce_blocks(IMAGE[8:16, :32, :32], TWICE, mean)
     assert [(w.volume, w.mip, w.bbox) for w in task.written] == [
         (pyramid.path, 1, "8-16_0-16_0-16"),
         (pyramid.path, 2, "8-16_0-8_0-8"),
@@ -208,17 +204,17 @@ def test_records_let_verify_find_what_is_damaged_at_any_level(
     ]
 
 
-def test_boxes_that_share_a_block_of_a_coarse_level_are_refused_and_told_what_works(
+def test_boxes_that_share_a_coarse_block_are_refused_and_the_error_gives_a_legal_size(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
     upload = DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3)
     with pytest.raises(
         BoxNotAligned, match=r"mip 2 of .* blocks of \[8, 8, 8\].* --stop-mip"
-    ) as told:
+    ) as caught:
         run_step(upload, chunk=chunk_of("0-8_0-16_16-32"))
-    found = re.search(r"multiples of \[(\d+), (\d+), (\d+)\]", str(told.value))
-    assert found is not None
-    size = Vec3(*map(int, found.groups()))
+    multiples = re.search(r"multiples of \[(\d+), (\d+), (\d+)\]", str(caught.value))
+    assert multiples is not None
+    size = Vec3(*map(int, multiples.groups()))
     assert size == Vec3(8, 32, 32)
     for mip in (1, 2):
         untouched = PrecomputedVolume(pyramid.path, mip)
@@ -232,10 +228,10 @@ def test_boxes_that_share_a_block_of_a_coarse_level_are_refused_and_told_what_wo
     assert len(run_step(fewer, chunk=chunk_of("0-8_0-16_16-32")).written) == 1
 
 
-def test_the_volume_decides_which_levels_there_are(
+def test_levels_that_the_volume_does_not_have_are_refused(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
-    """chunkflow 1.2.0 wrote levels as the factor said, whatever the volume's were."""
+    """chunkflow 1.2.0 took the levels from the factor, and ignored those of the volume."""
     with pytest.raises(
         ConfigError,
         match=r"is \[2, 2, 2\], and mip 1 of .* is coarser than mip 0 by \[1.0, 2.0, 2.0\]",
@@ -273,11 +269,11 @@ def test_margins_are_cut_off_and_a_hole_is_refused(
         run_step(upload, chunk=Chunk(IMAGE, Vec3(100, 0, 0)))
 
 
-def test_a_volume_whose_start_is_no_multiple_of_the_factor_keeps_its_last_voxels(
+def test_a_volume_that_starts_at_no_multiple_of_the_factor_keeps_its_last_voxels(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
-    """A coarse voxel i covers 2i and 2i + 1: of an image from 1 to 9, the first and the last hold
-    one voxel each.
+    """A coarse voxel i covers 2i and 2i + 1. The image goes from 1 to 9, so the first and the last
+    coarse voxel cover one fine voxel each.
     """
     bounds = BoundingBox.parse("0-8_0-8_1-9")
     made = volume("odd", bounds, dtype="uint8", max_mip=1, block_size=Vec3(8, 8, 8))
@@ -291,7 +287,7 @@ def test_a_volume_whose_start_is_no_multiple_of_the_factor_keeps_its_last_voxels
 
 
 def test_a_black_chunk_is_written(pyramid: PrecomputedVolume, run_step: RunStep) -> None:
-    """chunkflow 1.2.0 deleted black blocks, which then were missing."""
+    """chunkflow 1.2.0 deleted black blocks, so they were missing."""
     black = Chunk(np.zeros(BOUNDS.size, np.uint8), voxel_size=(40.0, 8.0, 8.0))
     run_step(DownsampleUpload(volume_path=pyramid.path, factor=TWICE, stop_mip=3), chunk=black)
     for mip in (1, 2):

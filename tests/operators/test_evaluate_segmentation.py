@@ -10,8 +10,8 @@ from chunkflow_worker.operators.evaluate_segmentation import EvaluateSegmentatio
 
 
 def scores_of(made: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """From the table of overlaps: pairs for the Rand index, entropies in bits for the variation of
-    information.
+    """Scores from the table of overlaps: pairs for the Rand index, entropies in bits for the
+    variation of information.
     """
     kept = true != 0
     table = np.zeros((made.max() + 1, true.max() + 1))
@@ -66,7 +66,7 @@ def test_single_voxels_have_no_pairs(run_step) -> None:
     }
 
 
-def test_the_truth_under_other_ids_is_perfect(run_step) -> None:
+def test_the_ground_truth_with_other_ids_has_perfect_scores(run_step) -> None:
     true = np.random.default_rng(1).integers(0, 6, (5, 8, 9))
     scores = run_step(
         EvaluateSegmentation(output="s"), chunk=Chunk(true * 7 + 3), groundtruth=Chunk(true)
@@ -76,7 +76,7 @@ def test_the_truth_under_other_ids_is_perfect(run_step) -> None:
     )
 
 
-def test_what_it_does_not_take(run_step) -> None:
+def test_unsupported_chunks_are_refused(run_step) -> None:
     ids = Chunk(np.ones((2, 2, 2), np.uint32))
     for other, text in (
         (np.ones((2, 2, 3), np.uint32), "same box"),

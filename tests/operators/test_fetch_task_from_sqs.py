@@ -31,7 +31,7 @@ CREATE = ("create-chunk", "-s", 4, 4, 4)
 
 
 class Queue:
-    """A queue of this test, with two receives."""
+    """A queue for one test. A message is dead after two receives."""
 
     def __init__(self, name: str, client: Any):
         self.name, self.client = name, client
@@ -43,36 +43,30 @@ class Queue:
             self.client.send_message(QueueUrl=self.url, MessageBody=body)
 
     def enqueue(self, *boxes: str, **options: Any) -> None:
-        """As chunkflow-producer enqueue does."""
-        self.send(
-            *(
-                encode(TaskMessage(job="job", bbox=box, **options), self.name, f"id-{box}")
-                for box in boxes
-            )
-        )
+        """Send tasks as `chunkflow-producer enqueue` does."""
+        for box in boxes:
+            message = TaskMessage(job="job", bbox=box, **options)
+            self.send(encode(message, self.name, f"id-{box}"))
 
     def waiting(self, dead: bool = False) -> list[tuple[str, int]]:
-        """Body and receives of the messages that anybody could take; they are hidden for a moment
-        then.
-        """
-        asked = {
-            "AttributeNames": ["ApproximateReceiveCount"],
-            "MaxNumberOfMessages": 10,
-            "VisibilityTimeout": 1,
-        }
-        found = self.client.receive_message(QueueUrl=self.dead_url if dead else self.url, **asked)
+        """Body and receive count of each visible message. Hides these messages for one second."""
+        answer = self.client.receive_message(
+            QueueUrl=self.dead_url if dead else self.url,
+            AttributeNames=["ApproximateReceiveCount"],
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=1,
+        )
         return [
-            (m["Body"], int(m["Attributes"]["ApproximateReceiveCount"]))
-            for m in found.get("Messages", [])
+            (message["Body"], int(message["Attributes"]["ApproximateReceiveCount"]))
+            for message in answer.get("Messages", [])
         ]
 
     def counts(self) -> tuple[int, int]:
-        """Messages that wait, and that are hidden."""
+        """Numbers of visible and of hidden messages."""
         names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible")]
-        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)[
-            "Attributes"
-        ]
-        return int(answer[names[0]]), int(answer[names[1]])
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        visible, hidden = (int(answer["Attributes"][name]) for name in names)
+        return visible, hidden
 
     def fetch(self, **options: Any) -> FetchTaskFromSqs:
         return FetchTaskFromSqs(**{"queue_name": self.name, "retry_times": 0} | options)
@@ -103,13 +97,13 @@ def queue(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Queue:
 
 @pytest.fixture
 def served_queue(aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch) -> Queue:
-    """A queue of the local AWS."""
+    """A queue on the local AWS server."""
     monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 0)
     return Queue(unique_name, make_client("us-east-1"))
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_what_the_producer_sends_is_run_and_recorded_and_deleted(
+def test_tasks_of_the_producer_are_run_recorded_and_deleted(
     served_queue: Queue, tmp_path: Path, in_flight: int
 ) -> None:
     """Named defect of the peer: every message crashed the worker, and stayed hidden for an hour."""
@@ -147,7 +141,7 @@ def test_a_skipped_task_is_deleted(queue: Queue, tmp_path: Path) -> None:
     assert queue.counts() == (0, 0)
 
 
-def test_no_more_are_taken_than_asked_for(queue: Queue) -> None:
+def test_num_limits_the_number_of_tasks(queue: Queue) -> None:
     queue.enqueue(*BOXES)
     assert queue.run(*CREATE, options=("-n", 2)).exit_code == 0
     assert queue.counts() == (1, 0)
@@ -160,7 +154,7 @@ def delivery(box: str = BOXES[0]) -> Delivery:
 
 
 @pytest.mark.parametrize("times", [0, 3])
-def test_retry_times_has_its_effect(
+def test_retry_times_limits_the_number_of_empty_polls(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """Named defect of the peer: --retry-times was ignored."""
@@ -213,17 +207,19 @@ def test_a_long_task_keeps_its_message(
     assert queue.counts() == (0, 0)
 
 
-def test_a_dead_process_loses_its_message(queue: Queue, clock: ManualClock) -> None:
+def test_the_message_of_a_dead_process_becomes_visible_again(
+    queue: Queue, clock: ManualClock
+) -> None:
     """Named defect of the peer: the task of a killed worker waited for an hour."""
     queue.enqueue(BOXES[0])
-    list(queue.fetch(visibility_timeout=3, num=1).tasks())  # and its task is never run
+    list(queue.fetch(visibility_timeout=3, num=1).tasks())  # the task is never run
     assert queue.counts() == (0, 1)
     clock.advance(3)
     assert queue.counts() == (1, 0)
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(
+def test_a_failed_task_ends_the_run_and_is_retried_until_it_is_dead(
     queue: Queue, tmp_path: Path, in_flight: int
 ) -> None:
     """Named defect of the peer: there were no dead letters, and a chunk that always fails crashed
@@ -241,7 +237,7 @@ def test_a_task_that_fails_ends_the_run_and_comes_back_until_it_is_dead(
     assert [body for body, _ in queue.waiting(dead=True)] == [BOXES[0]]
 
 
-def test_a_failure_ends_the_receiving(queue: Queue) -> None:
+def test_no_message_is_received_after_a_failure(queue: Queue) -> None:
     queue.enqueue(*BOXES)
     tasks = queue.fetch(retry_times=1).tasks()
     first, second = next(tasks), next(tasks)
@@ -249,30 +245,30 @@ def test_a_failure_ends_the_receiving(queue: Queue) -> None:
         with pytest.raises(ValueError, match="broken"), first.hold():
             raise ValueError("broken")
         assert list(tasks) == []
-    assert queue.counts() == (2, 0), "the one that failed and the one never asked for"
+    assert queue.counts() == (2, 0), "the failed task and the one that was never received"
 
 
-def test_a_poll_that_is_open_does_not_receive_what_failed(
+def test_an_open_poll_does_not_receive_the_failed_message(
     served_queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second receive would count, and the message be dead one failure too early."""
+    """A second receive would count, and the message would be dead one failure too early."""
     queue = served_queue
     monkeypatch.setattr(fetch_task_from_sqs, "_POLL_SECONDS", 2)
     queue.send(BOXES[0])
     tasks = queue.fetch().tasks()
-    first, asking, receive = next(tasks), Event(), Inbox.receive
+    first, polling, receive = next(tasks), Event(), Inbox.receive
 
-    def note_and_receive(inbox: Inbox) -> Received:
-        asking.set()
+    def receive_and_signal(inbox: Inbox) -> Received:
+        polling.set()
         return receive(inbox)
 
     def fail(rest: Iterator[Task]) -> None:
         with ThreadPoolExecutor(1) as reader, first.hold():
             others.append(reader.submit(list, rest))
-            assert asking.wait(10)
+            assert polling.wait(10)
             raise ValueError("broken")
 
-    monkeypatch.setattr(Inbox, "receive", note_and_receive)
+    monkeypatch.setattr(Inbox, "receive", receive_and_signal)
     others: list[Future[list[Task]]] = []
     with pytest.raises(ValueError, match="broken"):
         fail(tasks)
@@ -281,7 +277,7 @@ def test_a_poll_that_is_open_does_not_receive_what_failed(
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Preempted])
-def test_a_stop_gives_the_task_back_and_costs_no_receive(
+def test_a_stop_returns_the_task_without_counting_a_receive(
     queue: Queue, stop: type[BaseException]
 ) -> None:
     queue.enqueue(BOXES[0], attempts=1)
@@ -301,14 +297,14 @@ def test_a_stop_gives_the_task_back_and_costs_no_receive(
     assert task_id == f"id-{BOXES[0]}"
 
 
-def test_sigterm_stops_as_ctrl_c_does() -> None:
+def test_sigterm_stops_like_ctrl_c() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), _stopped_by_sigterm(True):
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_malformed_message_goes_to_the_dead_letters_and_the_next_is_run(
+def test_a_malformed_message_is_moved_to_the_dead_letter_queue_and_the_next_is_run(
     queue: Queue, tmp_path: Path
 ) -> None:
     queue.send("0-4_0-4", json.dumps({"headers": {"task": "os.system"}}))
@@ -319,7 +315,7 @@ def test_a_malformed_message_goes_to_the_dead_letters_and_the_next_is_run(
     assert len(queue.waiting(dead=True)) == 2
 
 
-def test_a_task_for_another_pipeline_is_given_back(queue: Queue) -> None:
+def test_a_task_for_another_pipeline_is_returned_to_the_queue(queue: Queue) -> None:
     queue.enqueue(BOXES[0], pipeline="0123456789abcdef")
     with pytest.raises(PipelineMismatch, match="0123456789abcdef"):
         queue.run(*CREATE)
@@ -336,7 +332,9 @@ def test_a_task_for_this_pipeline_is_run(queue: Queue, tmp_path: Path) -> None:
     assert queue.counts() == (0, 0)
 
 
-def test_a_task_that_an_earlier_delivery_did_is_not_run_again(queue: Queue, tmp_path: Path) -> None:
+def test_a_task_completed_by_an_earlier_delivery_is_not_run_again(
+    queue: Queue, tmp_path: Path
+) -> None:
     queue.enqueue(BOXES[0])
     assert queue.run(*CREATE, before=("--ledger", tmp_path)).exit_code == 0
     queue.enqueue(BOXES[0], attempts=1)
@@ -355,7 +353,7 @@ def test_a_queue_name_with_a_typo_creates_no_queue(queue: Queue) -> None:
         list(queue.fetch().tasks())
 
 
-def test_tasks_are_not_taken_for_nothing(queue: Queue) -> None:
+def test_no_task_is_received_if_the_chain_is_empty_or_a_dry_run(queue: Queue) -> None:
     queue.enqueue(BOXES[0])
     with pytest.raises(ConfigError, match="no operator after it"):
         queue.run()
@@ -364,7 +362,7 @@ def test_tasks_are_not_taken_for_nothing(queue: Queue) -> None:
     assert queue.counts() == (1, 0)
 
 
-def test_summary_and_progress_work_without_a_known_number(queue: Queue) -> None:
+def test_summary_and_progress_without_a_known_number_of_tasks(queue: Queue) -> None:
     queue.enqueue(*BOXES)
     done = queue.run(*CREATE, before=("--summary",))
     assert "3 tasks in" in done.output

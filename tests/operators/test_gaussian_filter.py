@@ -8,7 +8,7 @@ from chunkflow_worker.operators.gaussian_filter import GaussianFilter
 
 
 def reference(array: np.ndarray, sigma: int) -> np.ndarray:
-    """A direct sum with numpy along y and x, edges mirrored."""
+    """A direct sum with numpy along y and x, with mirrored edges."""
     reach = 4 * sigma
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     kernel /= kernel.sum()
@@ -32,13 +32,13 @@ def test_values(run_step) -> None:
     assert np.allclose(made, [reference(c, 1) for c in channels])
 
 
-def test_a_mask_of_bool_is_smoothed_and_rounded(run_step) -> None:
+def test_a_boolean_mask_is_smoothed_and_rounded(run_step) -> None:
     mask = np.random.default_rng(4).random((9, 10, 11)) > 0.5
     made = run_step(GaussianFilter(), chunk=Chunk(mask)).chunk("chunk").array
     assert np.array_equal(made, reference(mask, 1) > 0.5)
 
 
-def test_the_margin_hides_where_boxes_are_cut(run_step) -> None:
+def test_with_the_margin_the_result_does_not_depend_on_the_cut(run_step) -> None:
     image = np.random.default_rng(3).random((24, 24, 24)).astype(np.float32)
     operator = GaussianFilter(sigma=1)
     whole = run_step(operator, chunk=Chunk(image)).chunk("chunk").array
@@ -48,7 +48,7 @@ def test_the_margin_hides_where_boxes_are_cut(run_step) -> None:
     assert np.array_equal(made[z : z + 8, y : y + 8, x : x + 8], whole[8:16, 8:16, 8:16])
 
 
-def test_sections_stay_apart_as_in_the_peer(run_step) -> None:
+def test_sections_are_filtered_independently_as_in_chunkflow(run_step) -> None:
     image = np.zeros((3, 9, 9), np.float32)
     image[1] = 1
     made = run_step(GaussianFilter(), chunk=Chunk(image)).chunk("chunk").array

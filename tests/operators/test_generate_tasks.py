@@ -26,24 +26,23 @@ def test_boxes_of_a_volume(volume: MakeVolume) -> None:
 
 
 def test_bounds_are_read_through_a_public_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    read_paths = []
 
     def bounds(path: str, mip: int) -> BoundingBox:
-        asked.append(path)
+        read_paths.append(path)
         return BoundingBox.parse("0-8_0-16_0-16")
 
     monkeypatch.setattr("chunkflow_worker.storage.precomputed_info.volume_bounds", bounds)
     for public in (True, False):
-        list(
-            GenerateTasks(
-                volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public
-            ).tasks()
+        operator = GenerateTasks(
+            volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public
         )
-    assert asked == ["https://storage.googleapis.com/lab/em", "gs://lab/em"]
+        list(operator.tasks())
+    assert read_paths == ["https://storage.googleapis.com/lab/em", "gs://lab/em"]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
-def test_boxes_go_to_a_file_and_are_worked_on_as_in_the_peer(tmp_path: Path, suffix: str) -> None:
+def test_boxes_are_written_to_a_file_and_run_as_in_chunkflow(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"tasks{suffix}"
     operator = GenerateTasks(chunk_size=(4, 4, 4), grid_size=(1, 1, 2), file_path=str(file))
     with operator.open(RUN):
@@ -52,7 +51,7 @@ def test_boxes_go_to_a_file_and_are_worked_on_as_in_the_peer(tmp_path: Path, suf
     assert rows.tolist() == [[0, 0, 0, 4, 4, 4], [0, 0, 4, 4, 4, 8]]
 
 
-def test_disbatch_takes_one_box(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disbatch_selects_one_box(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = GenerateTasks(chunk_size=(4, 4, 4), grid_size=(1, 1, 3), disbatch=True)
     monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "2")
     assert [str(t.bbox) for t in operator.tasks()] == ["0-4_0-4_8-12"]
@@ -61,7 +60,7 @@ def test_disbatch_takes_one_box(monkeypatch: pytest.MonkeyPatch) -> None:
         list(operator.tasks())
 
 
-def test_mistakes_say_what_to_do() -> None:
+def test_the_errors_name_a_cure() -> None:
     with pytest.raises(ConfigError, match="chunkflow-producer enqueue --queue q"):
         list(GenerateTasks(chunk_size=(4, 4, 4), queue_name="q").tasks())
     with (

@@ -30,12 +30,9 @@ def noise(
     size: tuple[int, ...], offset: tuple[int, int, int] = (0, 0, 0), dtype: str = "uint8"
 ) -> Chunk:
     rng = np.random.default_rng(5)
-    array = (
-        rng.integers(1, 255, size, np.uint8)
-        if dtype == "uint8"
-        else rng.random(size, np.float32) * 8 - 4
-    )
-    return Chunk(array, Vec3(*offset))
+    if dtype == "uint8":
+        return Chunk(rng.integers(1, 255, size, np.uint8), Vec3(*offset))
+    return Chunk(rng.random(size, np.float32) * 8 - 4, Vec3(*offset))
 
 
 def identity(**options: Any) -> Inference:
@@ -48,7 +45,7 @@ def identity(**options: Any) -> Inference:
 
 
 def infer(operator: Inference, image: Chunk, box: BoundingBox | None) -> Chunk:
-    """Run for a task's box, on the part of the image that the operator needs for it."""
+    """Run on the part of the image that the operator needs for this box."""
     chunk = image if box is None else image.with_array(image.array, bounds=image.bbox)
     if box is not None:
         chunk = chunk.cutout(operator.input_box(box, image.bbox))
@@ -60,7 +57,7 @@ def infer(operator: Inference, image: Chunk, box: BoundingBox | None) -> Chunk:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_identity_returns_its_input_for_any_patch_overlap_box_and_offset(
+def test_identity_returns_its_input_for_every_patch_overlap_box_and_offset(
     data: st.DataObject,
 ) -> None:
     numbers = lambda low, high: Vec3(*(data.draw(st.integers(low, high)) for _ in range(3)))  # noqa: E731
@@ -86,14 +83,16 @@ def test_identity_returns_its_input_for_any_patch_overlap_box_and_offset(
     result = infer(operator, image, box)
     assert result.bbox == box
     assert result.array.dtype == np.float32
-    # Patches that agree give exactly their value, however the image was cut.
+    # Where patches agree, the output is exactly their value for every cut of the image.
     assert np.array_equal(result.array[0], image.cutout(box).array / np.float32(255))
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 15), st.integers(1, 15), st.integers(-9, 9))
 def test_global_output_does_not_depend_on_the_cut(cut_y: int, cut_x: int, offset: int) -> None:
-    """Exactly equal: the same patches, with the same weights, are added in the same order."""
+    """The outputs are exactly equal: the same patches are added with the same weights, in the same
+    order.
+    """
     image = noise((6, 16, 16), (offset, -offset, 3 * offset))
     operator = identity(lattice="global")
     whole = infer(operator, image, image.bbox).array
@@ -110,7 +109,7 @@ def test_without_a_box_the_overlap_is_cut_off(run_step: RunStep) -> None:
 @pytest.mark.parametrize(
     ("options", "cut"), [({"mask_output_chunk": True}, 0), ({"output_crop_margin": (3, 3, 3)}, 3)]
 )
-def test_the_margin_that_is_cut_off_can_be_chosen(
+def test_options_set_the_margin_that_is_cut_off(
     run_step: RunStep, options: dict[str, Any], cut: int
 ) -> None:
     image = noise((10, 21, 23))
@@ -133,8 +132,10 @@ def test_output_patch_smaller_than_input_patch_with_a_whole_chunk_is_finite(
     assert np.isfinite(result.array).all()
 
 
-def test_blending_is_that_of_chunkflow_in_the_interior(tmp_path: Path) -> None:
-    """Computed independently, with chunkflow's normalised bump over a full lattice of patches."""
+def test_blending_matches_chunkflow_in_the_interior(tmp_path: Path) -> None:
+    """The expected values are computed independently, with chunkflow's normalised bump over a full
+    lattice of patches.
+    """
     size, overlap = Vec3(4, 8, 8), Vec3(2, 4, 4)
     model = tmp_path / "net.py"
     model.write_text(
@@ -163,9 +164,8 @@ def test_blending_is_that_of_chunkflow_in_the_interior(tmp_path: Path) -> None:
     stride = size - overlap
     padded = np.zeros([n + 2 * s for n, s in zip(size, stride, strict=True)])
     for shift in np.ndindex(3, 3, 3):
-        padded[
-            tuple(slice(i * s, i * s + n) for i, s, n in zip(shift, stride, size, strict=True))
-        ] += bump
+        start = Vec3(*shift) * stride
+        padded[BoundingBox.sized(start, size).slices()] += bump
     weights = bump / padded[tuple(slice(s, s + n) for s, n in zip(stride, size, strict=True))]
     ramp = np.arange(size.product, dtype=np.float32).reshape(size) / (size.product - 1)
     expected = np.zeros(image.bbox.size)
@@ -178,7 +178,7 @@ def test_blending_is_that_of_chunkflow_in_the_interior(tmp_path: Path) -> None:
     assert np.abs(result.array[0] - expected[inside]).max() < 1e-5
 
 
-def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
+def test_a_chunk_of_zeros_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
     """Named defect of the peer: the shortcut for zeros skipped inference, and nobody was told."""
     model = tmp_path / "net.py"
     model.write_text(
@@ -189,13 +189,13 @@ def test_all_zero_chunk_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
     task = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8)))
     result = task.chunk("chunk")
     assert task.patches == 0
-    assert task.patches_skipped > 0, "the record of the task has it"
+    assert task.patches_skipped > 0, "the record of the task counts skipped patches"
     assert result.array.shape == (2, 4, 8, 8)
     assert not result.array.any()
 
 
-def test_patches_of_zeros_give_zeros_wherever_the_image_is_cut(tmp_path: Path) -> None:
-    """The net adds 1, but not to patches of zeros, which are the same for every cut."""
+def test_patches_of_zeros_give_zeros_for_every_cut_of_the_image(tmp_path: Path) -> None:
+    """The net adds 1, except to patches of zeros. These are the same for every cut."""
     model = tmp_path / "net.py"
     model.write_text(
         "class PatchInferencer:\n    def __init__(self, w, m): pass\n"
@@ -207,23 +207,21 @@ def test_patches_of_zeros_give_zeros_wherever_the_image_is_cut(tmp_path: Path) -
     whole = infer(operator, image, image.bbox).array
     assert (whole == 0).any()
     for box in image.bbox.split(Vec3(3, 5, 7)):
-        assert np.array_equal(
-            infer(operator, image, box).array, whole[(slice(None), *box.slices())]
-        )
+        part = infer(operator, image, box)
+        assert np.array_equal(part.array, whole[(slice(None), *box.slices())])
 
 
 @pytest.mark.parametrize("dtype", ["bool", ">u2", ">f4", "uint16", "int32", "float16"])
-def test_images_of_any_type_reach_the_net(run_step: RunStep, dtype: str) -> None:
+def test_images_of_every_dtype_reach_the_net(run_step: RunStep, dtype: str) -> None:
     array = (noise((6, 12, 12)).array > 100).astype(dtype)
     operator = identity(framework="pytorch", convnet_model=str(NETS), precision="float32")
     result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
-    assert np.allclose(
-        result.array[0] * scale, array[result.bbox.slices()].astype(float), rtol=1e-5
-    )
+    expected = array[result.bbox.slices()].astype(float)
+    assert np.allclose(result.array[0] * scale, expected, rtol=1e-5)
 
 
-def test_the_context_of_a_second_net_is_what_the_first_can_produce(
+def test_the_context_of_a_second_net_is_limited_to_the_output_of_the_first(
     tmp_path: Path, run_step: RunStep
 ) -> None:
     shapes = {
@@ -234,20 +232,17 @@ def test_the_context_of_a_second_net_is_what_the_first_can_produce(
     net = {"op": "inference", "framework": "identity", "num_output_channels": 1} | shapes
     image = noise((20, 40, 40))
     save = {"op": "save-h5", "file_name": str(tmp_path / "in.h5"), "input_name": "chunk"}
+    load = {"op": "load-h5", "file_name": str(tmp_path / "in.h5")}
     with Pipeline.parse({"operators": [{"op": "create-chunk"}, save]}).open() as chain:
         chain.steps[1][3](Task(values={"chunk": image}))
-    box = BoundingBox.parse("2-18_4-36_4-36")  # all that two such nets can produce
+    box = BoundingBox.parse("2-18_4-36_4-36")  # the largest box that two such nets can produce
     task = Task(bbox=box)
-    with Pipeline.parse(
-        {"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}
-    ).open() as chain:
+    with Pipeline.parse({"operators": [load, net, net]}).open() as chain:
         chain.run(task)
     result = task.chunk("chunk")
     assert result.bbox == box
     assert np.allclose(result.array[0], image.cutout(box).array / 255, atol=1e-6)
-    chain = Pipeline.parse(
-        {"operators": [{"op": "load-h5", "file_name": str(tmp_path / "in.h5")}, net, net]}
-    )
+    chain = Pipeline.parse({"operators": [load, net, net]})
     why = "can produce 2-18_4-36_4-36 only: stay away from the border"
     with chain.open() as opened, pytest.raises(ChunkMismatch, match=why):
         opened.run(Task(bbox=BoundingBox.parse("1-18_4-36_4-36")))
@@ -269,9 +264,8 @@ def test_pytorch_file_with_weights(run_step: RunStep, tmp_path: Path) -> None:
     task = run_step(operator, chunk=image)
     result = task.chunk("chunk")
     grey = image.cutout(result.bbox).array / 255
-    assert np.allclose(
-        result.array, np.stack([3 * grey, 6 * grey, np.full_like(grey, 7)]), atol=1e-5
-    )
+    expected = np.stack([3 * grey, 6 * grey, np.full_like(grey, 7)])
+    assert np.allclose(result.array, expected, atol=1e-5)
     assert task.device == operator.device() != ""
 
 
@@ -285,7 +279,7 @@ def test_outputs_of_any_range_are_kept(run_step: RunStep) -> None:
 
 @pytest.mark.parametrize("framework", ["pytorch", "universal"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
-def test_infinite_outputs_become_the_largest_value_also_where_patches_overlap(
+def test_infinite_outputs_become_the_largest_value_even_where_patches_overlap(
     tmp_path: Path, run_step: RunStep, framework: str, dtype: str
 ) -> None:
     model = tmp_path / "net.py"
@@ -319,7 +313,7 @@ class PatchInferencer:
     assert (unknown == 0).all() if dtype == "uint8" else np.isnan(unknown).all()
 
 
-def test_batches_give_the_same_as_single_patches(run_step: RunStep) -> None:
+def test_batches_give_the_same_output_as_single_patches(run_step: RunStep) -> None:
     """Named defect of the peer: batch sizes above 1 were refused."""
     image = noise((9, 18, 20))
     results = [
@@ -338,7 +332,9 @@ def test_float16_output(run_step: RunStep) -> None:
         assert result.chunk("chunk").dtype == np.float16
 
 
-def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_path: Path) -> None:
+def test_the_myelin_channel_masks_the_other_channels_and_is_dropped(
+    run_step: RunStep, tmp_path: Path
+) -> None:
     model = tmp_path / "net.py"
     model.write_text(
         "import numpy as np\n"
@@ -362,7 +358,9 @@ def test_myelin_zeroes_the_other_channels_and_is_dropped(run_step: RunStep, tmp_
     assert task.device == "my device"
 
 
-def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: Path) -> None:
+def test_augmentation_flips_and_transposes_y_and_x_and_undoes_it(
+    run_step: RunStep, tmp_path: Path
+) -> None:
     """Named defect of the peer: test-time augmentation flipped the batch and channel axes, and
     undid them in the wrong order.
 
@@ -399,7 +397,7 @@ def test_augmentation_turns_y_and_x_and_undoes_it(run_step: RunStep, tmp_path: P
         ),
     ],
 )
-def test_the_error_of_a_model_that_does_not_work_is_quoted(
+def test_the_error_of_a_broken_model_is_quoted(
     run_step: RunStep, tmp_path: Path, content: str, error: type[Exception], text: str
 ) -> None:
     model = tmp_path / "net.py"
@@ -436,7 +434,7 @@ def test_a_wrong_number_of_channels_is_reported(run_step: RunStep) -> None:
         ({"augment": True, "input_patch_size": (4, 8, 10)}, "as wide as it is high"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_before_anything_runs(
+def test_inconsistent_options_are_refused_when_they_are_parsed(
     options: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(ValidationError, match=text):

@@ -45,14 +45,13 @@ def inference(**options: Any) -> Inference:
 
 
 def run(operator: Inference, image: Chunk, boxes: list[BoundingBox]) -> tuple[list[Chunk], Task]:
-    """The outputs for these boxes, each from the part of the image that it needs; the last task."""
+    """Outputs for these boxes, each from the part of the image that it needs, and the last task."""
     results, task = [], Task()
     with operator.open(Run(needed_box=lambda box, bounds: box)) as step:
         for box in boxes:
             whole = image.with_array(image.array, bounds=image.bbox)
-            task = Task(
-                bbox=box, values={"chunk": whole.cutout(operator.input_box(box, image.bbox))}
-            )
+            part = whole.cutout(operator.input_box(box, image.bbox))
+            task = Task(bbox=box, values={"chunk": part})
             step(task)
             results.append(task.chunk("chunk"))
     return results, task
@@ -75,7 +74,7 @@ def pieces(image: Chunk, size: Vec3) -> list[BoundingBox]:
     st.integers(-9, 9),
     st.sampled_from([1, 2, 5]),
 )
-def test_identity_of_floats_is_exactly_the_image_however_it_is_cut(
+def test_identity_of_floats_is_exactly_the_image_for_every_cut(
     z: int, y: int, x: int, at: int, batch: int
 ) -> None:
     image = floats((9, 18, 20), (at, -at, 3 * at))
@@ -90,10 +89,10 @@ def test_identity_of_floats_is_exactly_the_image_however_it_is_cut(
 @given(
     st.integers(4, 9), st.integers(7, 18), st.integers(7, 20), st.integers(1, 4), st.integers(-5, 5)
 )
-def test_a_net_gives_the_same_bytes_however_the_image_is_cut(
+def test_a_net_gives_the_same_bytes_for_every_cut(
     tmp_path_factory: Any, precision: str, z: int, y: int, x: int, batch: int, at: int
 ) -> None:
-    """To within one step, since sums inside the net may depend on the batch."""
+    """Values may differ by one, because sums inside the net may depend on the batch."""
     model = tmp_path_factory.mktemp("net") / "net.py"
     model.write_text(CONVOLUTIONS)
     image = Chunk(
@@ -122,7 +121,7 @@ def test_a_net_gives_the_same_bytes_however_the_image_is_cut(
 
 @pytest.fixture
 def mask(volume: MakeVolume) -> Callable[..., str]:
-    """Make a mask with voxels 1 x 4 x 4 times those of the image, set in `lit`; its path."""
+    """Create a mask with voxels of 1 x 4 x 4 image voxels, set in `lit`. Returns its path."""
 
     def make(lit: tuple[slice, slice, slice], size: tuple[int, int, int] = (12, 6, 8)) -> str:
         array = np.zeros(size, np.uint8)
@@ -132,7 +131,7 @@ def mask(volume: MakeVolume) -> Callable[..., str]:
     return make
 
 
-def counting(tmp_path: Path) -> dict[str, Any]:
+def logging_net(tmp_path: Path) -> dict[str, Any]:
     """Options of a net that logs its patches, doubles them, and adds a ramp."""
     model = tmp_path / "net.py"
     model.write_text(
@@ -147,7 +146,7 @@ def counting(tmp_path: Path) -> dict[str, Any]:
     return {"framework": "universal", "convnet_model": str(model)}
 
 
-def logged(tmp_path: Path) -> list[str]:
+def read_log(tmp_path: Path) -> list[str]:
     lines = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
     (tmp_path / "log").unlink(missing_ok=True)
     return lines
@@ -159,22 +158,22 @@ LIT = (slice(0, 12), slice(1, 5), slice(1, 6))
 @pytest.mark.parametrize("lattice", ["chunk", "global"])
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_mask_does_not_change_the_voxels_in_it_and_other_patches_are_not_run(
+def test_voxels_inside_a_mask_do_not_change_and_patches_outside_are_not_run(
     tmp_path: Path, mask: Callable[..., str], lattice: str, inverse: bool, batch: int
 ) -> None:
-    path, options = mask(LIT), counting(tmp_path) | {"lattice": lattice, "batch_size": batch}
+    path, options = mask(LIT), logging_net(tmp_path) | {"lattice": lattice, "batch_size": batch}
     image = floats((12, 24, 32))
     (whole,), before = run(inference(**options), image, [image.bbox])
-    everything = logged(tmp_path)
+    everything = read_log(tmp_path)
     masked = inference(**options, mask_volume_path=path, mask_mip=0, mask_inverse=inverse)
     (found,), task = run(masked, image, [image.bbox])
-    ran = logged(tmp_path)
+    ran = read_log(tmp_path)
 
     fine = np.zeros(image.array.shape, bool)
     fine[:, 4:20, 4:24] = True
     fine = ~fine if inverse else fine
     assert np.array_equal(found.array[0][fine], whole.array[0][fine])
-    # Counted independently: patches whose 4 x 8 x 8 output has a voxel of the mask.
+    # Computed independently: the patches whose 4 x 8 x 8 output contains a voxel of the mask.
     shape = PatchShape(Vec3(4, 8, 8), Vec3(4, 8, 8), Vec3(1, 2, 2))
     placed = make_lattice(lattice, image.bbox, shape, image.bbox, Vec3(0, 0, 0))
     wanted = [
@@ -183,11 +182,8 @@ def test_a_mask_does_not_change_the_voxels_in_it_and_other_patches_are_not_run(
     assert 0 < len(wanted) < placed.count
     assert len(ran) == task.patches == len(wanted)
     assert task.patches_skipped == placed.count - len(wanted)
-    assert (before.patches, before.patches_skipped, len(everything)) == (
-        placed.count,
-        0,
-        placed.count,
-    )
+    assert before.patches == len(everything) == placed.count
+    assert before.patches_skipped == 0
     assert set(ran) < set(everything)
     covered = np.zeros(fine.shape, bool)
     for position in wanted:
@@ -195,8 +191,12 @@ def test_a_mask_does_not_change_the_voxels_in_it_and_other_patches_are_not_run(
     assert not found.array[0][~covered].any()
 
 
-def test_counts_add_up_over_zeros_and_masks(mask: Callable[..., str], run_step: Any) -> None:
-    """3 x 4 patches without overlap: the mask is set in the middle row, and one patch is dark."""
+def test_patches_skipped_by_zeros_and_masks_are_counted(
+    mask: Callable[..., str], run_step: Any
+) -> None:
+    """There are 3 x 4 patches without overlap. The mask is set in the middle row, and one patch is
+    zero.
+    """
     path = mask((slice(None), slice(2, 4), slice(None)))
     image = floats((4, 24, 32))
     image.array[:, 8:16, 8:16] = 0
@@ -210,14 +210,14 @@ def test_counts_add_up_over_zeros_and_masks(mask: Callable[..., str], run_step: 
     assert (task.patches, task.patches_skipped) == (8, 4)
 
 
-def test_counts_of_two_nets_of_a_chain_add_up(run_step: Any) -> None:
+def test_patch_counts_of_two_nets_of_a_chain_are_added(run_step: Any) -> None:
     task = run_step(inference(output_patch_overlap=(0, 0, 0)), chunk=floats((4, 8, 16)))
     task = run_step(inference(output_patch_overlap=(0, 0, 0)), task=task)
     assert (task.patches, task.patches_skipped) == (4, 0)
 
 
 @pytest.mark.parametrize(("inverse", "patches"), [(False, 0), (True, 4)])
-def test_the_mask_is_zero_outside_of_its_volume(
+def test_the_mask_is_zero_outside_its_volume(
     mask: Callable[..., str], run_step: Any, inverse: bool, patches: int
 ) -> None:
     path = mask((slice(None), slice(None), slice(None)))
@@ -235,7 +235,9 @@ def test_the_mask_is_zero_outside_of_its_volume(
 def test_with_the_global_lattice_the_result_under_a_mask_does_not_depend_on_the_cut(
     volume: MakeVolume, z: int, y: int, x: int, inverse: bool
 ) -> None:
-    """Its patches are the same for every cut, and so are those that the mask excludes."""
+    """The patches of the global lattice, and those that the mask excludes, are the same for every
+    cut.
+    """
     array = np.zeros((12, 6, 8), np.uint8)
     array[LIT] = 1
     path = str(volume(f"mask-{z}-{y}-{x}-{inverse}", array, voxel_size=(40, 32, 32)).path)

@@ -1,4 +1,4 @@
-"""load-h5: files are written with h5py itself."""
+"""load-h5: the tests write files with h5py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def volume(tmp_path: Path) -> str:
     )
 
 
-def test_without_a_box_the_whole_file_is_read_with_its_place(run_step, volume) -> None:
+def test_without_a_box_the_whole_file_is_read_with_its_metadata(run_step, volume) -> None:
     task = run_step(LoadH5(file_name=volume))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
@@ -51,7 +51,7 @@ def test_without_a_box_the_whole_file_is_read_with_its_place(run_step, volume) -
     assert task.bytes_read == VOXELS.nbytes
 
 
-def test_the_task_s_box_is_cut_out(run_step, volume) -> None:
+def test_reads_only_the_box_of_the_task(run_step, volume) -> None:
     task = run_step(
         LoadH5(file_name=volume, output_chunk_name="a"),
         bbox=BoundingBox.parse("-1-4_102-105_1003-1010"),
@@ -63,7 +63,7 @@ def test_the_task_s_box_is_cut_out(run_step, volume) -> None:
     assert task.bytes_read == chunk.array.nbytes
 
 
-def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(volume) -> None:
+def test_reads_the_context_that_later_operators_need_up_to_the_end_of_the_file(volume) -> None:
     load = {"op": "load-h5", "file_name": volume, "output_chunk_name": "read"}
     crop = {"op": "crop-margin", "margin_size": [2, 2, 2, 3, 3, 3], "input_chunk_name": "read"}
     with Pipeline.parse({"operators": [load, crop]}).open() as opened:
@@ -72,7 +72,9 @@ def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(volume) -> N
     assert np.array_equal(task.chunk("chunk").array, VOXELS[1:6, 2:5, 3:12])
 
 
-def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step, volume) -> None:
+def test_a_box_partly_outside_the_file_is_clipped_and_one_fully_outside_is_refused(
+    run_step, volume
+) -> None:
     chunk = run_step(
         LoadH5(file_name=volume), bbox=BoundingBox.parse("5-50_100-111_1000-1012")
     ).chunk("chunk")
@@ -98,34 +100,31 @@ def test_only_the_cutout_is_read_from_the_file(run_step, tmp_path) -> None:
     with path.open("r+b") as file:
         file.seek(where.byte_offset)
         file.write(b"\xff" * where.size)
-    chunk = run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("0-5_0-11_0-12")).chunk(
-        "chunk"
-    )
+    box = BoundingBox.parse("0-5_0-11_0-12")
+    chunk = run_step(LoadH5(file_name=str(path)), bbox=box).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[:5])
     with pytest.raises(DataMissing, match=r"a.h5 cannot be read as HDF5"):
         run_step(LoadH5(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
 
 
-def test_a_plain_file_lies_at_zero_in_voxels_of_one_nanometre(run_step, tmp_path) -> None:
+def test_a_file_without_metadata_has_offset_zero_and_voxels_of_one_nanometre(
+    run_step, tmp_path
+) -> None:
     chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS))).chunk("chunk")
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == (
-        "0-10_0-11_0-12",
-        (1.0, 1.0, 1.0),
-        "image",
-    )
+    assert str(chunk.bbox) == "0-10_0-11_0-12"
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "image"
 
 
-def test_options_override_what_the_file_says(run_step, volume) -> None:
+def test_options_override_the_metadata_of_the_file(run_step, volume) -> None:
     load = LoadH5(
         file_name=volume, voxel_offset=(0, 0, 0), voxel_size=(1.5, 2, 3), layer_type="image"
     )
     chunk = run_step(load, bbox=BoundingBox.parse("1-2_0-11_0-12")).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[1:2])
-    assert (chunk.voxel_size, chunk.layer_type, str(chunk.bounds)) == (
-        (1.5, 2.0, 3.0),
-        "image",
-        "0-10_0-11_0-12",
-    )
+    assert chunk.voxel_size == (1.5, 2.0, 3.0)
+    assert chunk.layer_type == "image"
+    assert str(chunk.bounds) == "0-10_0-11_0-12"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_options_override_what_the_file_says(run_step, volume) -> None:
         {"cutout_start": (0, 101, 1002), "cutout_size": (3, 4, 5)},
     ],
 )
-def test_a_cutout_overrides_the_task_s_box(run_step, volume, cutout) -> None:
+def test_a_cutout_overrides_the_box_of_the_task(run_step, volume, cutout) -> None:
     for bbox in (None, BoundingBox.parse("5-6_100-111_1000-1012")):
         task = run_step(LoadH5(file_name=volume, **cutout), bbox=bbox)
         assert np.array_equal(task.chunk("chunk").array, VOXELS[2:5, 1:5, 2:7])
@@ -150,7 +149,7 @@ def test_a_cutout_overrides_the_task_s_box(run_step, volume, cutout) -> None:
         ({"cutout_size": (1, 2, 3)}, VOXELS[:1, :2, :3]),
     ],
 )
-def test_what_a_cutout_leaves_out_is_the_file_s(run_step, volume, cutout, part) -> None:
+def test_a_cutout_takes_missing_values_from_the_file(run_step, volume, cutout, part) -> None:
     assert np.array_equal(run_step(LoadH5(file_name=volume, **cutout)).chunk("chunk").array, part)
 
 
@@ -164,14 +163,14 @@ def test_what_a_cutout_leaves_out_is_the_file_s(run_step, volume, cutout, part) 
         {"cutout_size": (11, 1, 1)},
     ],
 )
-def test_a_cutout_that_leaves_the_file_is_refused(run_step, volume, cutout) -> None:
+def test_a_cutout_outside_the_file_is_refused(run_step, volume, cutout) -> None:
     with pytest.raises(
         BoxOutsideVolume, match=rf"the cutout from .* is not inside .*a.h5, which is {BOUNDS}"
     ):
         run_step(LoadH5(file_name=volume, **cutout))
 
 
-def test_set_bbox_gives_the_task_its_box(run_step, volume) -> None:
+def test_set_bbox_sets_the_box_of_the_task(run_step, volume) -> None:
     assert run_step(LoadH5(file_name=volume, set_bbox=True)).bbox == BOUNDS
     task = run_step(LoadH5(file_name=volume, set_bbox=True, cutout_size=(1, 2, 3)))
     assert task.bbox == BoundingBox.sized(OFFSET, (1, 2, 3))
@@ -181,7 +180,7 @@ def test_set_bbox_gives_the_task_its_box(run_step, volume) -> None:
     assert str(task.bbox) == "7-8_100-111_1000-1012"
 
 
-def test_set_bbox_with_a_cutout_reads_what_later_operators_need_around_it(volume) -> None:
+def test_set_bbox_with_a_cutout_reads_the_context_that_later_operators_need(volume) -> None:
     load = {"op": "load-h5", "file_name": volume, "set_bbox": True}
     load |= {"cutout_start": [0, 102, 1003], "cutout_size": [2, 3, 4]}
     crop = {"op": "crop-margin", "margin_size": [1] * 6}
@@ -209,7 +208,9 @@ def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
             assert np.unique(task.chunk("chunk").array).tolist() == [i + 1]
 
 
-def test_a_prefix_is_completed_by_the_cutout_and_needs_some_box(run_step, tmp_path) -> None:
+def test_a_prefix_is_completed_with_the_cutout_and_is_an_error_without_a_box(
+    run_step, tmp_path
+) -> None:
     write(tmp_path / "0-2_0-3_0-4.h5", main=np.ones((2, 3, 4), np.uint8))
     load = LoadH5(file_name=f"{tmp_path}/", cutout_start=(0, 0, 0), cutout_size=(2, 3, 4))
     assert run_step(load, bbox=BoundingBox.parse("8-9_8-9_8-9")).chunk("chunk").array.sum() == 24
@@ -217,7 +218,7 @@ def test_a_prefix_is_completed_by_the_cutout_and_needs_some_box(run_step, tmp_pa
         run_step(LoadH5(file_name=f"{tmp_path}/"))
 
 
-def test_an_empty_file_ends_the_task_as_skipped(run_step, tmp_path) -> None:
+def test_an_empty_file_skips_the_task(run_step, tmp_path) -> None:
     path = tmp_path / "a.h5"
     path.touch()
     with pytest.raises(SkipTask, match=r"a.h5 is empty"):
@@ -233,13 +234,13 @@ def test_an_empty_file_ends_the_task_as_skipped(run_step, tmp_path) -> None:
     assert not path.exists()
 
 
-def test_remove_empty_leaves_a_file_of_zeros(run_step, tmp_path) -> None:
+def test_remove_empty_keeps_a_file_of_zeros(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.h5", main=np.zeros((2, 2, 2), np.uint8))
     assert not run_step(LoadH5(file_name=path, remove_empty=True)).chunk("chunk").array.any()
     assert Path(path).exists()
 
 
-def test_the_first_dataset_of_voxels_is_taken(run_step, tmp_path) -> None:
+def test_reads_the_first_dataset_of_voxels(run_step, tmp_path) -> None:
     path = tmp_path / "a.h5"
     other = np.zeros(3)
     write(
@@ -262,7 +263,9 @@ def test_the_first_dataset_of_voxels_is_taken(run_step, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "group"])
-def test_a_dataset_that_is_not_there_is_told_with_those_that_are(run_step, tmp_path, name) -> None:
+def test_the_error_for_a_missing_dataset_lists_the_existing_datasets(
+    run_step, tmp_path, name
+) -> None:
     path = write(tmp_path / "a.h5", raw=VOXELS, voxel_offset=OFFSET)
     with h5py.File(path, "a") as file:
         file.create_group("group")
@@ -272,7 +275,7 @@ def test_a_dataset_that_is_not_there_is_told_with_those_that_are(run_step, tmp_p
         run_step(LoadH5(file_name=path, dataset_path=name))
 
 
-def test_a_file_without_voxels_is_told(run_step, tmp_path) -> None:
+def test_a_file_without_voxels_is_an_error(run_step, tmp_path) -> None:
     with pytest.raises(ChunkMismatch, match="no dataset of voxels; at its root: voxel_offset"):
         run_step(LoadH5(file_name=write(tmp_path / "a.h5", voxel_offset=OFFSET)))
 
@@ -280,7 +283,7 @@ def test_a_file_without_voxels_is_told(run_step, tmp_path) -> None:
 @pytest.mark.parametrize(
     "data", [np.zeros((2, 2)), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")]
 )
-def test_a_dataset_that_is_no_chunk_is_refused(run_step, tmp_path, data) -> None:
+def test_a_dataset_that_is_not_a_chunk_is_refused(run_step, tmp_path, data) -> None:
     with pytest.raises(
         ChunkMismatch, match=r"'main' has shape .*; a chunk is numbers in zyx or czyx"
     ):
@@ -297,7 +300,7 @@ def test_a_dataset_that_is_no_chunk_is_refused(run_step, tmp_path, data) -> None
         ("1,1", [1, 1]),
     ],
 )
-def test_channels_are_read_in_the_order_given(
+def test_channels_are_read_in_the_given_order(
     run_step, tmp_path, channels: str, order: list[int]
 ) -> None:
     array = np.arange(4 * 3 * 4 * 5, dtype=np.float32).reshape(4, 3, 4, 5)
@@ -307,7 +310,7 @@ def test_channels_are_read_in_the_order_given(
     assert str(task.chunk("chunk").bbox) == "1-3_0-2_2-5"
 
 
-def test_channels_that_are_not_there_are_told(run_step, tmp_path) -> None:
+def test_missing_channels_are_an_error(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.h5", main=np.zeros((4, 1, 1, 1)), flat=VOXELS)
     with pytest.raises(
         ChunkMismatch, match="has the channels 0 to 3, and the option asks for channels 2-4"
@@ -330,15 +333,14 @@ def test_conversion_scales_bytes_and_saturates(run_step, tmp_path) -> None:
     assert (small.dtype, small.array.ravel().tolist()) == (np.uint8, [0, 255, 255])
 
 
-def test_big_endian_voxels_become_the_machine_s_own(run_step, tmp_path) -> None:
-    chunk = run_step(LoadH5(file_name=write(tmp_path / "a.h5", main=VOXELS.astype(">u2")))).chunk(
-        "chunk"
-    )
+def test_big_endian_voxels_are_converted_to_the_native_byte_order(run_step, tmp_path) -> None:
+    path = write(tmp_path / "a.h5", main=VOXELS.astype(">u2"))
+    chunk = run_step(LoadH5(file_name=path)).chunk("chunk")
     assert chunk.dtype.isnative
     assert np.array_equal(chunk.array, VOXELS)
 
 
-def test_an_offset_of_the_wrong_length_is_told(run_step, tmp_path) -> None:
+def test_an_offset_of_the_wrong_length_is_an_error(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.h5", main=VOXELS, voxel_offset=(0, 1, 2, 3))
     with pytest.raises(
         ChunkMismatch, match=r"its voxel_offset holds \[0, 1, 2, 3\], not three numbers"
@@ -346,7 +348,7 @@ def test_an_offset_of_the_wrong_length_is_told(run_step, tmp_path) -> None:
         run_step(LoadH5(file_name=path))
 
 
-def test_a_missing_file_and_one_of_another_kind_are_told_by_name(run_step, tmp_path) -> None:
+def test_errors_name_the_file_that_is_missing_or_not_hdf5(run_step, tmp_path) -> None:
     with pytest.raises(DataMissing, match=r"there is no file .*/none.h5"):
         run_step(LoadH5(file_name=f"{tmp_path}/none.h5"))
     (tmp_path / "text.h5").write_text("hello")
@@ -366,6 +368,6 @@ def test_a_missing_file_and_one_of_another_kind_are_told_by_name(run_step, tmp_p
         ({"file_name": "s3://bucket/a.h5"}, "without a protocol"),
     ],
 )
-def test_wrong_options_are_found_without_data(options, text: str) -> None:
+def test_wrong_options_are_refused_without_reading_data(options, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [{"op": "load-h5", "file_name": "a.h5", **options}]})

@@ -20,13 +20,11 @@ def test_a_prefix_names_a_file_for_each_task(run_step, tmp_path: Path) -> None:
 
 def test_one_file(run_step, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1, 2]")
-    assert run_step(LoadJson(file_path=f"{tmp_path}/a.json", output_name="ids")).values["ids"] == [
-        1,
-        2,
-    ]
+    task = run_step(LoadJson(file_path=f"{tmp_path}/a.json", output_name="ids"))
+    assert task.values["ids"] == [1, 2]
 
 
-def test_what_is_not_json_or_not_there(run_step, tmp_path: Path) -> None:
+def test_missing_and_malformed_files_are_errors(run_step, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ChunkflowError, match="cannot be read as JSON"):
         run_step(LoadJson(file_path=f"{tmp_path}/a.json"))

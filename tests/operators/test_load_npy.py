@@ -1,4 +1,4 @@
-"""load-npy: files are written with numpy itself."""
+"""load-npy: the tests write files with numpy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_without_a_box_the_whole_file_is_read(run_step, file) -> None:
     assert not isinstance(chunk.array, np.memmap)
 
 
-def test_the_task_s_box_and_what_later_operators_need_is_cut_out(file) -> None:
+def test_reads_the_box_of_the_task_and_the_context_that_later_operators_need(file) -> None:
     load = {
         "op": "load-npy",
         "file_name": file,
@@ -52,10 +52,11 @@ def test_the_task_s_box_and_what_later_operators_need_is_cut_out(file) -> None:
     assert task.bytes_read == task.chunk("read").array.nbytes < VOXELS.nbytes
 
 
-def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step, file) -> None:
-    chunk = run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("5-50_0-11_0-12")).chunk(
-        "chunk"
-    )
+def test_a_box_partly_outside_the_file_is_clipped_and_one_fully_outside_is_refused(
+    run_step, file
+) -> None:
+    box = BoundingBox.parse("5-50_0-11_0-12")
+    chunk = run_step(LoadNpy(file_name=file), bbox=box).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS[5:])
     with pytest.raises(
         BoxOutsideVolume, match=r"box 10-50_0-11_0-12 is outside .*a.npy, which is 0-10_0-11_0-12"
@@ -63,7 +64,7 @@ def test_a_box_that_leaves_the_file_is_clipped_and_one_outside_refused(run_step,
         run_step(LoadNpy(file_name=file), bbox=BoundingBox.parse("10-50_0-11_0-12"))
 
 
-def test_a_prefix_names_a_file_that_lies_at_its_box(run_step, tmp_path) -> None:
+def test_the_box_in_the_file_name_gives_the_offset(run_step, tmp_path) -> None:
     box = BoundingBox.parse("2-4_0-3_8-12")
     np.save(tmp_path / f"part_{box}.npy", np.ones((2, 3, 4)))
     assert run_step(LoadNpy(file_name=f"{tmp_path}/part_"), bbox=box).chunk("chunk").bbox == box
@@ -109,13 +110,13 @@ def test_points_are_read_and_moved(run_step, tmp_path) -> None:
 @pytest.mark.parametrize(
     "array", [np.zeros((2, 2)), np.zeros(3), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")]
 )
-def test_what_is_neither_chunk_nor_points_is_refused(run_step, tmp_path, array) -> None:
+def test_an_array_that_is_neither_a_chunk_nor_points_is_refused(run_step, tmp_path, array) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ChunkMismatch, match=r"a chunk is numbers in zyx or czyx, and points"):
         run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))
 
 
-def test_files_that_are_absent_damaged_or_unsafe_are_told(run_step, tmp_path) -> None:
+def test_missing_damaged_and_unsafe_files_are_errors(run_step, tmp_path) -> None:
     with pytest.raises(DataMissing, match=r"there is no file .*none.npy"):
         run_step(LoadNpy(file_name=f"{tmp_path}/none.npy"))
     (tmp_path / "text.npy").write_text("hello")

@@ -1,4 +1,4 @@
-"""load-nrrd: files of other programs, written with pynrrd or by hand."""
+"""load-nrrd: files of other programs, which the tests write with pynrrd or by hand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_nrrd import LoadNrrd
 
-XYZ = np.arange(4 * 3 * 2, dtype=np.uint16).reshape(
-    4, 3, 2
-)  # x, y, z as pynrrd's default order has it
+# Axes x, y, z: the default order of pynrrd.
+XYZ = np.arange(4 * 3 * 2, dtype=np.uint16).reshape(4, 3, 2)
 
 
 @pytest.fixture
@@ -23,24 +22,21 @@ def load(run_step, tmp_path):
         array: np.ndarray, header: dict[str, Any], bbox: BoundingBox | None = None, **options: Any
     ) -> Any:
         nrrd.write(f"{tmp_path}/a.nrrd", array, header)
-        return run_step(LoadNrrd(file_name=f"{tmp_path}/a.nrrd", **options), bbox=bbox).chunk(
-            "chunk"
-        )
+        load = LoadNrrd(file_name=f"{tmp_path}/a.nrrd", **options)
+        return run_step(load, bbox=bbox).chunk("chunk")
 
     return write_and_load
 
 
-def test_a_plain_file_begins_with_x(load) -> None:
+def test_the_first_axis_of_a_plain_file_is_x(load) -> None:
     chunk = load(XYZ, {})
     assert np.array_equal(chunk.array, XYZ.T)
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.layer_type) == (
-        "0-2_0-3_0-4",
-        (1.0, 1.0, 1.0),
-        "image",
-    )
+    assert str(chunk.bbox) == "0-2_0-3_0-4"
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "image"
 
 
-def test_the_task_s_box_is_cut_out(load) -> None:
+def test_reads_only_the_box_of_the_task(load) -> None:
     chunk = load(XYZ, {}, BoundingBox.parse("1-3_1-2_0-3"), voxel_offset=(1, 0, -1))
     assert str(chunk.bbox) == "1-3_1-2_0-3"
     assert np.array_equal(chunk.array, XYZ.T[0:2, 1:2, 1:4])
@@ -66,8 +62,8 @@ def test_units_become_nanometres(load, unit, nanometres) -> None:
     assert chunk.voxel_size == pytest.approx((40 * nanometres, 7 * nanometres, 8 * nanometres))
 
 
-def test_axes_stored_in_another_order_are_turned(load) -> None:
-    zyx = XYZ.T  # its first axis, the fastest in the file, is z
+def test_axes_stored_in_another_order_are_transposed(load) -> None:
+    zyx = XYZ.T  # the first axis, which varies fastest in the file, is z
     directions = [[0, 0, 40.0], [0, 7.0, 0], [8.0, 0, 0]]
     chunk = load(
         zyx, {"space dimension": 3, "space directions": directions, "space origin": [8, 14, 40.0]}
@@ -92,7 +88,7 @@ def test_channels_become_the_first_axis(load, position) -> None:
 @pytest.mark.parametrize(
     "directions", [np.diag([-8, 8, 40.0]), [[6, 6, 0.0], [-6, 6, 0], [0, 0, 40]]]
 )
-def test_axes_that_are_mirrored_or_oblique_are_told(load, directions) -> None:
+def test_mirrored_and_oblique_axes_are_refused(load, directions) -> None:
     header = {"space dimension": 3, "space directions": directions}
     with pytest.raises(
         ChunkMismatch, match="not along x, y and z: give --voxel-size and --voxel-offset"
@@ -118,11 +114,9 @@ def test_options_override_the_header_and_convert(load) -> None:
         dtype="uint8",
     )
     assert tuple(chunk.voxel_offset) == (5, 6, 7)
-    assert (chunk.voxel_size, chunk.layer_type, chunk.dtype) == (
-        (1.0, 1.0, 1.0),
-        "segmentation",
-        np.uint8,
-    )
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "segmentation"
+    assert chunk.dtype == np.uint8
     assert chunk.array.max() == 255
 
 
@@ -138,7 +132,7 @@ def test_a_picture_of_two_axes_is_refused(load) -> None:
         load(np.zeros((2, 2), np.uint8), {})
 
 
-def test_files_that_are_absent_or_damaged_are_told(run_step, tmp_path) -> None:
+def test_missing_and_damaged_files_are_errors(run_step, tmp_path) -> None:
     with pytest.raises(DataMissing, match=r"there is no file .*none.nrrd"):
         run_step(LoadNrrd(file_name=f"{tmp_path}/none.nrrd"))
     (tmp_path / "text.nrrd").write_text("hello")

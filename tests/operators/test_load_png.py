@@ -1,4 +1,4 @@
-"""load-png: pictures are written with Pillow."""
+"""load-png: the tests write pictures with Pillow."""
 
 from __future__ import annotations
 
@@ -31,21 +31,19 @@ def stack(tmp_path: Path) -> str:
     return write(tmp_path / "stack", VOXELS, 40)
 
 
-def test_without_a_box_the_whole_stack_is_read_at_its_numbers(run_step, stack) -> None:
+def test_without_a_box_the_whole_stack_is_read_and_file_numbers_give_z(run_step, stack) -> None:
     task = run_step(LoadPng(path=stack, voxel_size=(40, 8, 8)))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
-    assert (str(chunk.bbox), chunk.voxel_size, chunk.dtype) == (
-        "40-46_0-7_0-9",
-        (40.0, 8.0, 8.0),
-        np.uint8,
-    )
+    assert str(chunk.bbox) == "40-46_0-7_0-9"
+    assert chunk.voxel_size == (40.0, 8.0, 8.0)
+    assert chunk.dtype == np.uint8
     assert chunk.bounds == chunk.bbox
     assert task.bytes_read == VOXELS.nbytes
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_the_box_s_first_section_is_read_and_the_offset_holds(run_step, stack, slash) -> None:
+def test_reads_the_first_section_of_the_box_and_applies_the_offset(run_step, stack, slash) -> None:
     """chunkflow 1.2.0 fails on a box's first section, and ignores the offset of the pictures."""
     load = LoadPng(path=stack + slash, voxel_offset=(-41, 100, -3))
     box = BoundingBox.parse("0-2_102-105_-1-6")
@@ -55,7 +53,7 @@ def test_the_box_s_first_section_is_read_and_the_offset_holds(run_step, stack, s
     assert str(chunk.bounds) == "-1-5_100-107_-3-6"
 
 
-def test_what_later_operators_need_is_read_too(stack) -> None:
+def test_reads_the_context_that_later_operators_need(stack) -> None:
     load = {"op": "load-png", "path": stack, "output_chunk_name": "read"}
     crop = {"op": "crop-margin", "margin_size": [2] * 6, "input_chunk_name": "read"}
     with Pipeline.parse({"operators": [load, crop]}).open() as opened:
@@ -64,7 +62,7 @@ def test_what_later_operators_need_is_read_too(stack) -> None:
     assert np.array_equal(task.chunk("chunk").array, VOXELS[1:4, 3:5, 0:4])
 
 
-def test_a_cutout_overrides_the_task_s_box(run_step, stack) -> None:
+def test_a_cutout_overrides_the_box_of_the_task(run_step, stack) -> None:
     load = LoadPng(path=stack, cutout_offset=(42, 1, 2), chunk_size=(3, 4, 5))
     for bbox in (None, BoundingBox.parse("40-41_0-7_0-9")):
         chunk = run_step(load, bbox=bbox).chunk("chunk")
@@ -75,19 +73,15 @@ def test_a_cutout_overrides_the_task_s_box(run_step, stack) -> None:
 
 
 @pytest.mark.parametrize("bbox", [None, BoundingBox.parse("41-45_0-7_0-9")])
-def test_a_section_that_is_not_there_is_an_error(run_step, stack, bbox) -> None:
-    """chunkflow 1.2.0 prints a line and goes on with zeros."""
+def test_a_missing_section_is_an_error(run_step, stack, bbox) -> None:
+    """chunkflow 1.2.0 prints a line and continues with zeros."""
     Path(stack, "00043.png").unlink()
     with pytest.raises(
         DataMissing, match=r"stack: 1 sections of .* are missing, for example number 43"
     ):
         run_step(LoadPng(path=stack), bbox=bbox)
-    assert (
-        run_step(LoadPng(path=stack), bbox=BoundingBox.parse("40-43_0-7_0-9"))
-        .chunk("chunk")
-        .bbox.size.z
-        == 3
-    )
+    before_the_gap = BoundingBox.parse("40-43_0-7_0-9")
+    assert run_step(LoadPng(path=stack), bbox=before_the_gap).chunk("chunk").bbox.size.z == 3
 
 
 def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
@@ -100,7 +94,7 @@ def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
         run_step(LoadPng(path=f"{tmp_path}/a/sec_"))
 
 
-def test_names_without_numbers_are_taken_in_order_and_one_picture_is_a_section(
+def test_files_without_numbers_are_sorted_by_name_and_one_picture_is_one_section(
     run_step, tmp_path
 ) -> None:
     for name, section in zip("cab", VOXELS, strict=False):
@@ -114,7 +108,7 @@ def test_names_without_numbers_are_taken_in_order_and_one_picture_is_a_section(
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_save_pngs_and_back(run_step, tmp_path, dtype) -> None:
+def test_reads_what_save_pngs_wrote(run_step, tmp_path, dtype) -> None:
     chunk = Chunk(VOXELS.astype(dtype) * (1 if dtype == "uint8" else 250), Vec3(99_998, 30, -4))
     run_step(SavePngs(output_path=str(tmp_path), dtype=dtype), chunk=chunk)
     back = run_step(LoadPng(path=str(tmp_path), voxel_offset=(0, 30, -4))).chunk("chunk")
@@ -125,15 +119,11 @@ def test_save_pngs_and_back(run_step, tmp_path, dtype) -> None:
 def test_values_are_converted_not_wrapped(run_step, tmp_path) -> None:
     """chunkflow 1.2.0 casts: 300 becomes 44."""
     path = write(tmp_path / "a", np.array([[[7, 300]]], np.uint16))
-    assert run_step(LoadPng(path=path, dtype="uint8")).chunk("chunk").array.ravel().tolist() == [
-        7,
-        255,
-    ]
+    narrow = run_step(LoadPng(path=path, dtype="uint8")).chunk("chunk")
+    assert narrow.array.ravel().tolist() == [7, 255]
     path = write(tmp_path / "a", np.array([[[0, 255]]], np.uint8))
-    assert run_step(LoadPng(path=path, dtype="float32")).chunk("chunk").array.ravel().tolist() == [
-        0,
-        1,
-    ]
+    floats = run_step(LoadPng(path=path, dtype="float32")).chunk("chunk")
+    assert floats.array.ravel().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
@@ -147,7 +137,7 @@ def test_grey_pictures_of_every_kind_are_read(run_step, tmp_path, mode) -> None:
     assert np.array_equal(array[0] // (257 if mode == "I;16" else 1), grey)
 
 
-def test_colour_and_sizes_that_differ_are_told(run_step, tmp_path) -> None:
+def test_colour_and_mixed_sizes_or_bit_depths_are_refused(run_step, tmp_path) -> None:
     colour = np.zeros((7, 9, 3), np.uint8)
     colour[0, 0] = 1, 2, 3
     path = write(tmp_path / "a", VOXELS)
@@ -164,7 +154,7 @@ def test_colour_and_sizes_that_differ_are_told(run_step, tmp_path) -> None:
         run_step(LoadPng(path=path))
 
 
-def test_absent_and_damaged_pictures_are_told(run_step, tmp_path) -> None:
+def test_missing_and_damaged_pictures_are_errors(run_step, tmp_path) -> None:
     with pytest.raises(DataMissing, match="there is no file"):
         run_step(LoadPng(path=f"{tmp_path}/none/a"))
     with pytest.raises(DataMissing, match="there are no PNG pictures at"):
@@ -187,6 +177,6 @@ def test_absent_and_damaged_pictures_are_told(run_step, tmp_path) -> None:
         ({"digit_num": 0}, "greater than or equal to 1"),
     ],
 )
-def test_wrong_options_are_told(options, text) -> None:
+def test_wrong_options_are_refused(options, text) -> None:
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [{"op": "load-png", "path": "a"} | options]})

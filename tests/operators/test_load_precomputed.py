@@ -25,7 +25,7 @@ def cut(box: BoundingBox) -> np.ndarray:
     return IMAGE[box.slices(OFFSET)]
 
 
-def test_it_reads_the_tasks_box_with_its_place_and_voxel_size(
+def test_reads_the_box_of_the_task_with_its_offset_and_voxel_size(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     box = BoundingBox.parse("-8-0_20-30_40-60")
@@ -36,7 +36,7 @@ def test_it_reads_the_tasks_box_with_its_place_and_voxel_size(
     assert task.bytes_read == box.voxels
 
 
-def test_without_a_box_the_whole_volume_is_the_task(volume: MakeVolume, run_step: RunStep) -> None:
+def test_without_a_box_the_whole_volume_is_read(volume: MakeVolume, run_step: RunStep) -> None:
     task = run_step(
         LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, output_chunk_name="image")
     )
@@ -44,7 +44,7 @@ def test_without_a_box_the_whole_volume_is_the_task(volume: MakeVolume, run_step
     assert np.array_equal(task.chunk("image").array, IMAGE)
 
 
-def test_an_explicit_margin_is_cut_at_the_bounds(volume: MakeVolume, run_step: RunStep) -> None:
+def test_an_explicit_margin_is_clipped_at_the_bounds(volume: MakeVolume, run_step: RunStep) -> None:
     operator = LoadPrecomputed(
         volume_path=volume("v", IMAGE, OFFSET).path, expand_margin_size=(2, 4, 4)
     )
@@ -53,7 +53,7 @@ def test_an_explicit_margin_is_cut_at_the_bounds(volume: MakeVolume, run_step: R
     assert np.array_equal(chunk.array, cut(chunk.bbox))
 
 
-def test_a_given_start_and_size_are_the_box_of_a_task_without_one(
+def test_the_start_and_size_options_give_the_box_of_a_task_without_one(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     operator = LoadPrecomputed(
@@ -69,22 +69,21 @@ def test_a_given_start_and_size_are_the_box_of_a_task_without_one(
     ("options", "box"),
     [({"chunk_start": (0, 16, 32)}, "0-{}_16-{}_32-{}"), ({"chunk_size": (4, 8, 9)}, None)],
 )
-def test_a_start_reaches_to_the_volume_s_end_and_a_size_begins_at_its_start(
+def test_a_start_alone_reads_to_the_end_and_a_size_alone_reads_from_the_start_of_the_volume(
     volume, run_step, options: dict, box: str | None
 ) -> None:
-    """As in the peer."""
+    """As in chunkflow 1.2.0."""
     operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, **options)
-    asked = (
-        BoundingBox.parse(box.format(*BOUNDS.stop))
-        if box
-        else BoundingBox.sized(BOUNDS.start, (4, 8, 9))
-    )
+    if box:
+        expected = BoundingBox.parse(box.format(*BOUNDS.stop))
+    else:
+        expected = BoundingBox.sized(BOUNDS.start, (4, 8, 9))
     task = run_step(operator)
-    assert task.bbox == task.chunk("chunk").bbox == asked
-    assert np.array_equal(task.chunk("chunk").array, cut(asked))
+    assert task.bbox == task.chunk("chunk").bbox == expected
+    assert np.array_equal(task.chunk("chunk").array, cut(expected))
 
 
-def test_a_start_outside_the_volume_is_told(volume: MakeVolume, run_step: RunStep) -> None:
+def test_a_start_outside_the_volume_is_an_error(volume: MakeVolume, run_step: RunStep) -> None:
     with pytest.raises(BoxOutsideVolume, match=r"chunk_start \[99, 0, 0\] is outside"):
         run_step(
             LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, chunk_start=(99, 0, 0))
@@ -98,12 +97,12 @@ def test_a_level_that_is_not_coarser_validates_nothing(
         run_step(LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path, validate_mip=0))
 
 
-def test_wrong_options_are_found_without_data() -> None:
+def test_wrong_options_are_refused_without_reading_data() -> None:
     with pytest.raises(ValidationError, match="above 0"):
         LoadPrecomputed(volume_path="v", chunk_size=(0, 1, 1))
 
 
-def test_box_that_hangs_over_the_bounds_is_cut_and_one_outside_refused(
+def test_a_box_partly_outside_the_volume_is_clipped_and_one_fully_outside_is_refused(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     operator = LoadPrecomputed(volume_path=volume("v", IMAGE, OFFSET).path)
@@ -140,7 +139,7 @@ def test_blacked_out_sections_are_zero(volume: MakeVolume, run_step: RunStep) ->
     assert np.array_equal(run_step(operator, bbox=BOUNDS).chunk("chunk").array, expected)
 
 
-def test_black_regions_are_found_by_a_coarser_mip(volume: MakeVolume, run_step: RunStep) -> None:
+def test_a_coarser_mip_finds_black_regions(volume: MakeVolume, run_step: RunStep) -> None:
     made = volume("v", IMAGE, OFFSET, max_mip=1, factor=Vec3(1, 2, 2))
     coarse = PrecomputedVolume(made.path, 1)
     coarse.write(coarse.bounds, IMAGE.reshape(16, 16, 2, 24, 2).mean((2, 4)).astype(np.uint8))

@@ -10,7 +10,7 @@ from chunkflow_worker.operators.load_skeleton import LoadSkeleton
 SWC = "# made by hand\n1 0 0.0 0.0  5.0 1.5 -1\n2 0 10.0 0.0 5.0 2.5 1\n3 0 20.0 0.0 5.0 3.5 2\n"
 
 
-def test_the_peer_fails_on_import_and_this_reads(run_step, tmp_path: Path) -> None:
+def test_reads_a_skeleton(run_step, tmp_path: Path) -> None:
     """Named defect of the peer: load-skeleton failed on import."""
     (tmp_path / "42.swc").write_text(SWC)
     skeleton = run_step(LoadSkeleton(path=str(tmp_path / "42.swc"))).values["skels"][42]
@@ -32,10 +32,10 @@ def test_files_of_one_object_become_one_skeleton(run_step, tmp_path: Path) -> No
     (tmp_path / "43.swc").write_text(SWC)
     made = run_step(LoadSkeleton(path=str(tmp_path))).values["skels"]
     assert list(made) == [42, 43]
-    assert len(made[42].vertices) == 4, "two nodes are the same"
+    assert len(made[42].vertices) == 4, "the two files share one node"
 
 
-def test_mistakes(run_step, tmp_path: Path) -> None:
+def test_wrong_files_and_options_are_refused(run_step, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="no SWC files"):
         run_step(LoadSkeleton(path=str(tmp_path)))
     (tmp_path / "cell.swc").write_text(SWC)

@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_f_order_turns_pre_post_and_resolution(run_step, file: Path) -> None:
+def test_f_order_reverses_pre_post_and_resolution(run_step, file: Path) -> None:
     made = run_step(LoadSynapses(file_path=str(file), c_order=False)).values["syns"]
     assert made.pre.tolist() == [[3, 2, 1], [7, 8, 9], [1, 1, 10]]
     assert made.post.tolist() == [[6, 5, 4], [1, 1, 1], [1, 0, 99]]
@@ -30,7 +30,7 @@ def test_f_order_turns_pre_post_and_resolution(run_step, file: Path) -> None:
     assert made.voxel_size == (40, 4, 4)
 
 
-def test_those_outside_go_with_their_posts(run_step, file: Path) -> None:
+def test_synapses_outside_the_box_are_removed_with_their_post_sites(run_step, file: Path) -> None:
     task = run_step(
         LoadSynapses(file_path=str(file), c_order=False, set_bbox=True, remove_outside=True)
     )
@@ -42,14 +42,9 @@ def test_those_outside_go_with_their_posts(run_step, file: Path) -> None:
 
 def test_an_empty_file_and_older_json(run_step, tmp_path: Path) -> None:
     (tmp_path / "0-1_0-1_0-1.h5").touch()
-    assert (
-        len(
-            run_step(LoadSynapses(file_path=f"{tmp_path}/"), bbox=BoundingBox.parse("0-1_0-1_0-1"))
-            .values["syns"]
-            .pre
-        )
-        == 0
-    )
+    box = BoundingBox.parse("0-1_0-1_0-1")
+    empty = run_step(LoadSynapses(file_path=f"{tmp_path}/"), bbox=box).values["syns"]
+    assert len(empty.pre) == 0
     old = {
         "order": ["z", "y", "x"],
         "1": {"coord": [1, 2, 3], "postsynapses": [[4, 5, 6]]},
@@ -74,7 +69,7 @@ def test_suffix_resolution_and_name(run_step, file: Path, tmp_path: Path) -> Non
     assert task.values["found"].voxel_size == (30, 5, 6)
 
 
-def test_mistakes(run_step, file: Path, tmp_path: Path) -> None:
+def test_wrong_files_and_options_are_refused(run_step, file: Path, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="add --set-bbox"):
         run_step(LoadSynapses(file_path=str(file), remove_outside=True))
     (tmp_path / "bad.json").write_text('{"pre": [[1, 2]]}')

@@ -1,4 +1,4 @@
-"""load-tif: files are written with tifffile itself."""
+"""load-tif: the tests write files with tifffile."""
 
 from __future__ import annotations
 
@@ -41,11 +41,9 @@ def test_a_stack_is_read_whole_or_in_part(run_step, tmp_path, options) -> None:
     task = run_step(LoadTif(file_name=path))
     chunk = task.chunk("chunk")
     assert np.array_equal(chunk.array, STACK)
-    assert (chunk.dtype, chunk.voxel_size, chunk.layer_type) == (
-        np.uint16,
-        (1.0, 1.0, 1.0),
-        "image",
-    )
+    assert chunk.dtype == np.uint16
+    assert chunk.voxel_size == (1.0, 1.0, 1.0)
+    assert chunk.layer_type == "image"
     assert task.bbox is None
     assert task.bytes_read == STACK.nbytes
     task = run_step(LoadTif(file_name=path), bbox=BoundingBox.parse("2-5_1-4_3-9"))
@@ -54,28 +52,28 @@ def test_a_stack_is_read_whole_or_in_part(run_step, tmp_path, options) -> None:
     assert task.bytes_read == 3 * 3 * 6 * 2
 
 
-def test_a_box_is_read_from_its_own_pages_alone(run_step, tmp_path) -> None:
+def test_reads_only_the_pages_of_the_box(run_step, tmp_path) -> None:
     """The other pages are damaged: reading any of them would fail."""
     path = tmp_path / "a.tif"
     write(path, STACK, compression="zlib")
     with tifffile.TiffFile(path) as tif:
-        where = [(page.dataoffsets[0], page.databytecounts[0]) for page in tif.pages]
+        pages = [(page.dataoffsets[0], page.databytecounts[0]) for page in tif.pages]
     with path.open("r+b") as file:
         for z in (0, 1, 5, 6, 7, 8, 9):
-            file.seek(where[z][0])
-            file.write(b"\xff" * where[z][1])
-    chunk = run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("2-5_0-11_0-12")).chunk(
-        "chunk"
-    )
-    assert np.array_equal(chunk.array, STACK[2:5])
+            offset, size = pages[z]
+            file.seek(offset)
+            file.write(b"\xff" * size)
+    load = LoadTif(file_name=str(path))
+    intact, damaged = BoundingBox.parse("2-5_0-11_0-12"), BoundingBox.parse("4-6_0-11_0-12")
+    assert np.array_equal(run_step(load, bbox=intact).chunk("chunk").array, STACK[2:5])
     with pytest.raises(DataMissing, match=r"a.tif cannot be read as TIFF"):
-        run_step(LoadTif(file_name=str(path)), bbox=BoundingBox.parse("4-6_0-11_0-12"))
+        run_step(load, bbox=damaged)
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"contiguous": False}, {"compression": "zlib"}, {"metadata": None}]
 )
-def test_pages_that_were_written_one_by_one_are_one_stack(run_step, tmp_path, options) -> None:
+def test_pages_written_one_by_one_are_read_as_one_stack(run_step, tmp_path, options) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for section in STACK:
             file.write(section, photometric="minisblack", **options)
@@ -85,7 +83,7 @@ def test_pages_that_were_written_one_by_one_are_one_stack(run_step, tmp_path, op
     assert np.array_equal(part.chunk("chunk").array, STACK[2:5, 1:4, 3:9])
 
 
-def test_of_several_images_the_first_is_read_and_the_others_told(
+def test_reads_the_first_of_several_images_and_warns_about_the_others(
     run_step, tmp_path, caplog
 ) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
@@ -138,7 +136,7 @@ def test_a_planar_colour_picture_keeps_its_colours(run_step, tmp_path) -> None:
     )
 
 
-def test_time_series_of_channels_are_refused(run_step, tmp_path) -> None:
+def test_a_time_series_with_channels_is_refused(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.tif", np.zeros((2, 3, 4, 5, 6), np.uint8), imagej=True)
     with pytest.raises(
         ChunkMismatch, match=r"a.tif has the axes TZCYX; a chunk has z, y, x and at most one axis"
@@ -146,7 +144,7 @@ def test_time_series_of_channels_are_refused(run_step, tmp_path) -> None:
         run_step(LoadTif(file_name=path))
 
 
-def test_options_give_the_place(run_step, tmp_path) -> None:
+def test_options_set_offset_voxel_size_and_layer_type(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.tif", STACK)
     load = LoadTif(
         file_name=path,
@@ -168,7 +166,7 @@ def test_options_give_the_place(run_step, tmp_path) -> None:
         run_step(load, bbox=BoundingBox.parse("0-1_0-1_0-1"))
 
 
-def test_what_later_operators_need_is_read_too_up_to_the_file_s_end(tmp_path) -> None:
+def test_reads_the_context_that_later_operators_need_up_to_the_end_of_the_file(tmp_path) -> None:
     load = {
         "op": "load-tif",
         "file_name": write(tmp_path / "a.tif", STACK),
@@ -196,7 +194,7 @@ def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
             assert np.unique(task.chunk("chunk").array).tolist() == [i + 1]
 
 
-def test_the_type_changes_only_when_asked(run_step, tmp_path) -> None:
+def test_the_dtype_changes_only_with_the_option(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.tif", np.array([[[0, 51, 255]]], np.uint8))
     assert run_step(LoadTif(file_name=path)).chunk("chunk").dtype == np.uint8
     for dtype in ("float16", "float32", "float64"):
@@ -204,20 +202,21 @@ def test_the_type_changes_only_when_asked(run_step, tmp_path) -> None:
         assert chunk.dtype == dtype
         assert chunk.array.ravel().tolist() == pytest.approx([0, 0.2, 1], abs=1e-3)
     wide = write(tmp_path / "b.tif", np.array([[[0, 255, 1000]]], np.uint16))
-    assert run_step(LoadTif(file_name=wide, dtype="uint8")).chunk(
-        "chunk"
-    ).array.ravel().tolist() == [0, 255, 255]
+    narrow = run_step(LoadTif(file_name=wide, dtype="uint8")).chunk("chunk")
+    assert narrow.array.ravel().tolist() == [0, 255, 255]
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
-def test_big_endian_files_become_the_machine_s_own(run_step, tmp_path, compression) -> None:
+def test_big_endian_voxels_are_converted_to_the_native_byte_order(
+    run_step, tmp_path, compression
+) -> None:
     path = write(tmp_path / "a.tif", STACK, byteorder=">", compression=compression)
     chunk = run_step(LoadTif(file_name=path)).chunk("chunk")
     assert chunk.dtype.isnative
     assert np.array_equal(chunk.array, STACK)
 
 
-def test_a_missing_file_and_one_of_another_kind_are_told_by_name(run_step, tmp_path) -> None:
+def test_errors_name_the_file_that_is_missing_or_not_tiff(run_step, tmp_path) -> None:
     with pytest.raises(DataMissing, match=r"there is no file .*/none.tif"):
         run_step(LoadTif(file_name=f"{tmp_path}/none.tif"))
     (tmp_path / "text.tif").write_text("hello")
@@ -233,6 +232,6 @@ def test_a_missing_file_and_one_of_another_kind_are_told_by_name(run_step, tmp_p
         ({"dtype": "int8"}, "is not one of its values"),
     ],
 )
-def test_wrong_options_are_found_without_data(options, text: str) -> None:
+def test_wrong_options_are_refused_without_reading_data(options, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [{"op": "load-tif", "file_name": "a.tif", **options}]})

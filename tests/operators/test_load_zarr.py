@@ -1,4 +1,4 @@
-"""load-zarr: arrays are written with zarr-python and tensorstore."""
+"""load-zarr: the tests write arrays with zarr-python and tensorstore."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make(tmp_path: Path):
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("shape", [(10, 12, 14), (2, 10, 12, 14)])
-def test_a_plain_array_lies_at_zero(run_step, make, version, shape) -> None:
+def test_a_plain_array_has_offset_zero(run_step, make, version, shape) -> None:
     """Named defect of the peer: load-zarr could not run."""
     array = np.broadcast_to(VOXELS, shape)
     task = run_step(LoadZarr(store=make(array, version=version)))
@@ -85,7 +85,9 @@ def test_a_plain_array_lies_at_zero(run_step, make, version, shape) -> None:
         ),
     ],
 )
-def test_place_and_voxel_size_beside_the_array(run_step, make, attributes, offset) -> None:
+def test_reads_offset_and_voxel_size_stored_beside_the_array(
+    run_step, make, attributes, offset
+) -> None:
     store = make(VOXELS, attributes, version=2)
     chunk = run_step(LoadZarr(store=store)).chunk("chunk")
     assert (str(chunk.bbox), chunk.voxel_size) == (offset, (40.0, 8.0, 7.5))
@@ -97,12 +99,12 @@ def test_place_and_voxel_size_beside_the_array(run_step, make, attributes, offse
     ("names", "options"),
     [(("x", "y", "z"), {}), (None, {"order": "xyz"}), (("X", "Y", "Z"), {"order": "zyx"})],
 )
-def test_axes_in_the_order_xyz_are_turned(run_step, make, names, options) -> None:
+def test_axes_in_the_order_xyz_are_transposed(run_step, make, names, options) -> None:
     store = make(np.ascontiguousarray(VOXELS.transpose()), dimension_names=names)
     assert np.array_equal(run_step(LoadZarr(store=store, **options)).chunk("chunk").array, VOXELS)
 
 
-def test_an_n5_array_begins_with_x(run_step, tmp_path) -> None:
+def test_the_first_axis_of_an_n5_array_is_x(run_step, tmp_path) -> None:
     spec = {
         "driver": "n5",
         "kvstore": {"driver": "file", "path": f"{tmp_path}/a/deep/"},
@@ -158,7 +160,7 @@ def test_an_ome_zarr_of_five_axes_in_micrometres(run_step, tmp_path, version) ->
         assert tuple(coarse.voxel_offset) == (2, 10, -10)
 
 
-def test_the_task_s_box_and_what_later_operators_need(make) -> None:
+def test_reads_the_box_of_the_task_and_the_context_that_later_operators_need(make) -> None:
     load = {"op": "load-zarr", "store": make(VOXELS), "output_chunk_name": "read"}
     crop = {"op": "crop-margin", "margin_size": [2] * 6, "input_chunk_name": "read"}
     with Pipeline.parse({"operators": [load, crop]}).open() as opened:
@@ -167,7 +169,7 @@ def test_the_task_s_box_and_what_later_operators_need(make) -> None:
     assert np.array_equal(task.chunk("chunk").array, VOXELS[1:4, 3:5, 6:12])
 
 
-def test_a_cutout_is_the_task_s_box_or_read_exactly(run_step, make) -> None:
+def test_a_cutout_sets_the_box_of_a_task_that_has_none(run_step, make) -> None:
     load = LoadZarr(store=make(VOXELS), chunk_start=(1, 2, 3), chunk_size=(2, 3, 4))
     task = run_step(load)
     assert str(task.bbox) == "1-3_2-5_3-7"
@@ -179,7 +181,7 @@ def test_a_cutout_is_the_task_s_box_or_read_exactly(run_step, make) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_block_that_is_not_there_is_an_error_not_zeros(run_step, make, version) -> None:
+def test_a_missing_block_is_an_error_and_not_zeros(run_step, make, version) -> None:
     store = make(VOXELS, version=version)
     block = Path(store, "1.0.2" if version == 2 else "c/1/0/2")
     block.unlink()
@@ -187,32 +189,29 @@ def test_a_block_that_is_not_there_is_an_error_not_zeros(run_step, make, version
         DataMissing, match="a lacks 1 blocks of box 0-10_0-12_0-14, for example 4-8_0-4_8-12"
     ):
         run_step(LoadZarr(store=store))
-    assert (
-        run_step(LoadZarr(store=store), bbox=BoundingBox.parse("0-4_0-12_0-14"))
-        .chunk("chunk")
-        .array.all()
-    )
-    holed = run_step(LoadZarr(store=store, fill_missing=True)).chunk("chunk").array
-    assert np.argwhere(holed == 0).tolist() == [
+    other_blocks = BoundingBox.parse("0-4_0-12_0-14")
+    assert run_step(LoadZarr(store=store), bbox=other_blocks).chunk("chunk").array.all()
+    filled = run_step(LoadZarr(store=store, fill_missing=True)).chunk("chunk").array
+    assert np.argwhere(filled == 0).tolist() == [
         [z, y, x] for z in range(4, 8) for y in range(4) for x in range(8, 12)
     ]
 
 
-def test_a_damaged_block_may_be_written_anew(run_step, make) -> None:
+def test_a_damaged_block_raises_block_damaged(run_step, make) -> None:
     store = make(VOXELS, version=2)
     Path(store, "1.0.2").write_bytes(b"hello")
     with pytest.raises(BlockDamaged):
         run_step(LoadZarr(store=store))
 
 
-def test_what_is_no_chunk_is_refused(run_step, make) -> None:
+def test_an_array_that_is_not_a_chunk_is_refused(run_step, make) -> None:
     with pytest.raises(
         ChunkMismatch, match=r"has axes \['c', 'z', 'y'\].*a chunk has z, y, x and at most channels"
     ):
         run_step(LoadZarr(store=make(VOXELS, dimension_names=("c", "z", "y"))))
 
 
-def test_a_store_that_is_not_there_or_of_another_format_is_told(run_step, make, tmp_path) -> None:
+def test_a_missing_store_or_one_of_another_format_is_an_error(run_step, make, tmp_path) -> None:
     with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/none"):
         run_step(LoadZarr(store=f"{tmp_path}/none"))
     store = make(VOXELS)

@@ -24,7 +24,7 @@ def summary(path: Path | str, *options: str) -> list[list[str]]:
 
 
 def peer_log(folder: Path, bbox: str, timer: dict[str, float], device: str = "GPU") -> None:
-    """A log as chunkflow 1.2.0 writes it."""
+    """Write a log as chunkflow 1.2.0 does."""
     (folder / f"{bbox}.json").write_text(
         json.dumps({"timer": timer, "compute_device": device, "bbox": bbox})
     )
@@ -48,7 +48,7 @@ def test_speed_is_in_millions_of_voxels_a_second(tmp_path: Path) -> None:
     peer_log(tmp_path, "0-100_0-100_0-200", {"load": 1.0, "inference": 3.0})
     peer_log(tmp_path, "100-200_0-100_0-200", {"load": 3.0, "inference": 9.0})
     lines = summary(tmp_path)
-    # 4 Mvoxel in 4 s of loading, 12 s of inference and 16 s in all.
+    # 4 Mvoxel in 4 s of loading and 12 s of inference, 16 s in total.
     assert lines[0] == ["GPU:"]
     assert lines[1] == ["operator", "tasks", "seconds", "mean", "median", "share", "Mvoxel/s"]
     assert lines[2] == ["load", "2", "4.00", "2.00", "2.00", "25%", "1"]
@@ -57,7 +57,7 @@ def test_speed_is_in_millions_of_voxels_a_second(tmp_path: Path) -> None:
     assert " ".join(lines[5]) == "2 tasks, 4.0 Mvoxel"
 
 
-def test_logs_of_different_chains_are_taken_together(tmp_path: Path) -> None:
+def test_logs_of_different_chains_are_combined(tmp_path: Path) -> None:
     """Named defect of the peer: log-summary failed on logs of different chains."""
     peer_log(tmp_path, "0-100_0-100_0-100", {"load": 1.0, "mask": 2.0})
     peer_log(tmp_path, "100-200_0-100_0-100", {"load": 3.0, "inference": 4.0})
@@ -67,7 +67,7 @@ def test_logs_of_different_chains_are_taken_together(tmp_path: Path) -> None:
     assert rows["inference"] == ["1", "4.00", "4.00", "4.00", "40%", "0.25"]
 
 
-def test_each_device_has_its_table(tmp_path: Path) -> None:
+def test_each_device_has_its_own_table(tmp_path: Path) -> None:
     peer_log(tmp_path, "0-100_0-100_0-100", {"inference": 1.0}, "Tesla V100")
     peer_log(tmp_path, "100-200_0-100_0-100", {"inference": 4.0}, "L4")
     peer_log(tmp_path, "200-300_0-100_0-100", {"load": 4.0}, "")
@@ -79,7 +79,7 @@ def test_each_device_has_its_table(tmp_path: Path) -> None:
     ]
 
 
-def test_output_size_stands_for_the_voxels_of_every_task(tmp_path: Path) -> None:
+def test_the_output_size_option_sets_the_voxels_of_every_task(tmp_path: Path) -> None:
     peer_log(tmp_path, "0-100_0-100_0-100", {"inference": 2.0})
     peer_log(tmp_path, "100-200_0-100_0-100", {"inference": 2.0})
     lines = summary(tmp_path, "-s", "50", "100", "100")
@@ -87,7 +87,7 @@ def test_output_size_stands_for_the_voxels_of_every_task(tmp_path: Path) -> None
     assert " ".join(lines[-1]) == "2 tasks, 1.0 Mvoxel"
 
 
-def test_records_of_a_ledger_tell_how_fast_the_job_was(tmp_path: Path) -> None:
+def test_the_speed_of_a_job_is_computed_from_the_records_of_a_ledger(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     day = "2026-01-02T03:00:"
     ledger.write(
@@ -125,16 +125,16 @@ def test_records_of_a_ledger_tell_how_fast_the_job_was(tmp_path: Path) -> None:
     )
 
 
-def test_boxes_that_are_not_known_have_no_speed(tmp_path: Path) -> None:
+def test_tasks_without_a_box_do_not_count_for_the_speed(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"timer": {"load": 2.0}, "compute_device": None}))
     peer_log(tmp_path, "0-100_0-100_0-100", {"load": 2.0}, "")
     lines = summary(tmp_path)
     assert lines[2] == ["load", "2", "4.00", "2.00", "2.00", "100%", "0.5"], (
-        "the speed is that of the task whose box is known"
+        "the speed is computed from the task with a box"
     )
 
 
-def test_records_may_lie_in_the_cloud(aws: dict[str, str], unique_name: str) -> None:
+def test_records_can_be_in_an_object_store(aws: dict[str, str], unique_name: str) -> None:
     import boto3
 
     boto3.client("s3").create_bucket(Bucket=unique_name)
@@ -144,28 +144,16 @@ def test_records_may_lie_in_the_cloud(aws: dict[str, str], unique_name: str) -> 
     assert summary(ledger.path)[2] == ["load", "3", "6.00", "2.00", "2.00", "100%", "1"]
 
 
-def test_a_folder_without_records_is_a_mistake(tmp_path: Path) -> None:
+def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no records of tasks"):
         list(LogSummary(log_dir=str(tmp_path / "nowhere")).tasks())
     with pytest.raises(ValueError, match="above 0"):
         LogSummary(output_size=Vec3(0, 1, 1))
 
 
-def test_a_chain_may_follow_it(tmp_path: Path) -> None:
+def test_other_operators_may_follow(tmp_path: Path) -> None:
     peer_log(tmp_path, "0-100_0-100_0-100", {"load": 2.0})
     out = tmp_path / "made.npy"
-    options = [
-        "log-summary",
-        "-l",
-        str(tmp_path),
-        "create-chunk",
-        "-s",
-        "2",
-        "2",
-        "2",
-        "save-npy",
-        "-f",
-        str(out),
-    ]
-    assert CliRunner().invoke(cli, options, catch_exceptions=False).exit_code == 0
+    line = f"log-summary -l {tmp_path} create-chunk -s 2 2 2 save-npy -f {out}"
+    assert CliRunner().invoke(cli, line.split(), catch_exceptions=False).exit_code == 0
     assert out.exists()

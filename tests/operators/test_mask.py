@@ -28,7 +28,7 @@ def mask_at(chunk: Chunk, volume: Any) -> np.ndarray:
 def expected_mask(
     box: BoundingBox, ratio: tuple[float, float, float], offset: tuple[int, int, int]
 ) -> np.ndarray:
-    """Voxel by voxel: the mask at the voxel's centre, zero outside the mask."""
+    """Mask values at the voxel centres, computed voxel by voxel; zero outside the mask."""
     result = np.zeros(box.size, bool)
     for index in np.ndindex(*box.size):
         place = [
@@ -49,19 +49,18 @@ def expected_mask(
     st.integers(-6, 60),
     st.sampled_from([1.0, 2.0, 3.0, 2.5]),
 )
-def test_each_voxel_takes_the_mask_at_its_centre(
+def test_each_voxel_gets_the_mask_value_at_its_centre(
     volume: MakeVolume, z: int, y: int, x: int, ratio: float
 ) -> None:
     """Named defect of the peer: chunks not aligned with the mask's voxels were shifted."""
     offset = (1, -2, 3)
     made = volume(f"mask-{ratio}", MASK, offset, voxel_size=(40, 8 * ratio, 8 * ratio))
     chunk = Chunk(np.ones((5, 11, 13), np.uint8), Vec3(z, y, x), (40, 8, 8))
-    assert np.array_equal(
-        mask_at(chunk, made), expected_mask(chunk.bbox, (1, ratio, ratio), offset)
-    )
+    expected = expected_mask(chunk.bbox, (1, ratio, ratio), offset)
+    assert np.array_equal(mask_at(chunk, made), expected)
 
 
-def test_masking_keeps_type_place_and_channels(volume: MakeVolume, run_step: RunStep) -> None:
+def test_masking_keeps_dtype_offset_and_channels(volume: MakeVolume, run_step: RunStep) -> None:
     path = volume("mask", MASK, voxel_size=(40, 32, 32)).path
     array = np.random.default_rng(0).random((3, 5, 20, 20), np.float32) + 1
     chunk = Chunk(array, Vec3(1, 2, 3), (40, 8, 8))
@@ -69,12 +68,12 @@ def test_masking_keeps_type_place_and_channels(volume: MakeVolume, run_step: Run
     result = run_step(Mask(volume_path=path, mip=0), chunk=chunk).chunk("chunk")
     assert np.array_equal(result.array, array * keep)
     assert (result.bbox, result.dtype) == (chunk.bbox, np.float32)
-    assert (array > 0).all(), "the chunk that was given stays as it was"
+    assert (array > 0).all(), "the input chunk does not change"
     inverse = run_step(Mask(volume_path=path, mip=0, inverse=True), chunk=chunk).chunk("chunk")
     assert np.array_equal(inverse.array, array * ~keep)
 
 
-def test_several_chunks_can_be_masked_under_new_names(
+def test_several_chunks_can_be_masked_and_get_new_names(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     path = volume("mask", np.zeros((8, 16, 16), np.uint8)).path
@@ -98,8 +97,5 @@ def test_finer_masks_and_missing_blocks_are_errors(volume: MakeVolume, run_step:
     empty = volume("empty", BoundingBox.parse("0-8_0-16_0-16"), dtype="uint8").path
     with pytest.raises(DataMissing):
         run_step(Mask(volume_path=empty, mip=0), chunk=ones)
-    assert (
-        not run_step(Mask(volume_path=empty, mip=0, fill_missing=True), chunk=ones)
-        .chunk("chunk")
-        .array.any()
-    )
+    filled = run_step(Mask(volume_path=empty, mip=0, fill_missing=True), chunk=ones)
+    assert not filled.chunk("chunk").array.any()

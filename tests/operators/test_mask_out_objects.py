@@ -9,7 +9,7 @@ from chunkflow_worker.operators.mask_out_objects import MaskOutObjects
 from chunkflow_worker.storage.files import Files
 
 
-def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
+def test_small_objects_and_unselected_objects_are_removed(run_step, tmp_path) -> None:
     ids = np.random.default_rng(0).integers(0, 30, (6, 7, 8)).astype(np.uint64) ** 2
     sizes = {int(i): int((ids == i).sum()) for i in np.unique(ids)}
     large = run_step(MaskOutObjects(dust_size_threshold=12), chunk=Chunk(ids)).chunk("chunk").array
@@ -28,24 +28,20 @@ def test_small_objects_and_those_not_selected_go(run_step, tmp_path) -> None:
         )
         assert np.array_equal(kept, np.where((ids == 4) | (ids == 49), ids, 0))
     assert 0 in sizes
-    assert len(np.unique(ids)) == len(sizes), "the input is left alone"
+    assert len(np.unique(ids)) == len(sizes), "the input does not change"
 
 
-def test_a_single_channel_and_a_mask_of_bool_are_segmentations_too(run_step) -> None:
+def test_a_single_channel_and_a_boolean_mask_are_accepted_as_segmentations(run_step) -> None:
     ids = np.array([[[[7, 7, 8]]]], np.uint32)
-    assert run_step(MaskOutObjects(dust_size_threshold=2), chunk=Chunk(ids)).chunk(
-        "chunk"
-    ).array.tolist() == [[[[7, 7, 0]]]]
+    made = run_step(MaskOutObjects(dust_size_threshold=2), chunk=Chunk(ids)).chunk("chunk")
+    assert made.array.tolist() == [[[[7, 7, 0]]]]
+    mask = Chunk(ids[0] == 7)
     for least, kept in ((2, 1), (3, 0)):
-        made = (
-            run_step(MaskOutObjects(dust_size_threshold=least), chunk=Chunk(ids[0] == 7))
-            .chunk("chunk")
-            .array
-        )
-        assert made.tolist() == [[[kept, kept, 0]]]
+        made = run_step(MaskOutObjects(dust_size_threshold=least), chunk=mask).chunk("chunk")
+        assert made.array.tolist() == [[[kept, kept, 0]]]
 
 
-def test_what_it_does_not_take(run_step) -> None:
+def test_unsupported_input_is_refused(run_step) -> None:
     with pytest.raises(ValueError, match="or both"):
         MaskOutObjects()
     with pytest.raises(ChunkflowError, match="does not hold ids"):

@@ -47,13 +47,13 @@ def fragments(folder: Path, object_id: int) -> list[zmesh.Mesh]:
 
 
 def volume_of(mesh: Any) -> float:
-    """Of a closed surface, by the divergence theorem."""
+    """Volume inside a closed surface, by the divergence theorem."""
     a, b, c = (mesh.vertices[mesh.faces[:, i]].astype(np.float64) for i in range(3))
     return float((a * np.cross(b, c)).sum() / 6)
 
 
 def is_closed(mesh: Any) -> bool:
-    """Each edge is run through as often in one direction as in the other."""
+    """Each edge occurs equally often in both directions."""
     _, faces = np.unique(mesh.vertices, axis=0, return_inverse=True)
     faces = faces.reshape(-1)[mesh.faces.astype(np.int64)]
     n = int(faces.max()) + 1
@@ -62,7 +62,7 @@ def is_closed(mesh: Any) -> bool:
     return bool(np.array_equal(np.sort(ahead), np.sort(back)))
 
 
-def test_a_cube_has_its_bounds_and_its_volume_in_nanometres(tmp_path: Path) -> None:
+def test_the_mesh_of_a_cube_has_its_bounds_and_volume_in_nanometres(tmp_path: Path) -> None:
     array = np.zeros((12, 14, 16), np.uint32)
     array[2:9, 3:10, 5:12] = 42
     run(
@@ -74,12 +74,12 @@ def test_a_cube_has_its_bounds_and_its_volume_in_nanometres(tmp_path: Path) -> N
     assert mesh.vertices.min(axis=0).tolist() == [35 * 8, -17 * 8, 102 * 40]
     assert mesh.vertices.max(axis=0).tolist() == [42 * 8, -10 * 8, 109 * 40]
     assert is_closed(mesh)
-    inner = 7 - 1  # marching cubes cuts the edges and corners of the cube off
+    inner = 7 - 1  # marching cubes cuts off the edges and corners of the cube
     expected = inner**3 + 6 * inner**2 / 2 + 12 * inner / 8 + 8 / 48
     assert volume_of(mesh) == pytest.approx(expected * 40 * 8 * 8, rel=1e-6)
 
 
-def test_a_voxel_size_of_ones_own_takes_the_place_of_the_chunks(tmp_path: Path) -> None:
+def test_the_voxel_size_option_overrides_that_of_the_chunk(tmp_path: Path) -> None:
     array = np.zeros((4, 5, 6), np.uint8)
     array[1:3, 1:4, 1:5] = 1
     run(
@@ -98,19 +98,15 @@ def test_simplification_keeps_the_cube_within_its_error(tmp_path: Path) -> None:
         Chunk(array, voxel_size=(8, 8, 8)),
     )
     (mesh,) = fragments(tmp_path, 1)
-    assert len(mesh.faces) < 20 * 20 * 6  # of about 2 * 20 * 20 * 6
+    assert len(mesh.faces) < 20 * 20 * 6  # about 2 * 20 * 20 * 6 without simplification
     assert np.abs(mesh.vertices.min(axis=0) - 40).max() <= 4
     assert np.abs(mesh.vertices.max(axis=0) - 200).max() <= 4
     assert volume_of(mesh) == pytest.approx(160**3, rel=0.03)
 
 
-def test_the_surface_is_that_of_skimage(tmp_path: Path) -> None:
-    array = (
-        np.linalg.norm(
-            np.mgrid[:20, :22, :24] - np.array([9.2, 10.7, 12.1])[:, None, None, None], axis=0
-        )
-        < 7
-    ).astype("uint8")
+def test_the_surface_matches_skimage(tmp_path: Path) -> None:
+    from_centre = np.mgrid[:20, :22, :24] - np.array([9.2, 10.7, 12.1])[:, None, None, None]
+    array = (np.linalg.norm(from_centre, axis=0) < 7).astype("uint8")
     run(Mesh(output_path=str(tmp_path), simplification_factor=0), Chunk(array, voxel_size=SIZE))
     (mesh,) = fragments(tmp_path, 1)
     vertices, _, _, _ = marching_cubes(array, 0.5)
@@ -128,7 +124,7 @@ def test_the_surface_is_that_of_skimage(tmp_path: Path) -> None:
     voxel=st.tuples(*[st.sampled_from([1.0, 7.16, 40.0, 33.3])] * 3),
     factor=st.sampled_from([0, 100]),
 )
-def test_boxes_make_the_closed_surface_of_the_whole(
+def test_fragments_of_boxes_form_the_closed_surface_of_the_whole_image(
     tmp_path_factory, seed: int, size, cut, voxel, factor: int
 ) -> None:
     array = np.random.default_rng(seed).integers(0, 3, size).astype(np.uint64)
@@ -147,14 +143,12 @@ def test_boxes_make_the_closed_surface_of_the_whole(
         assert is_closed(merged)
         if not factor:
             origin = np.array(bounds.start[::-1]) * voxel[::-1]
-            merged.vertices, expected.vertices = (
-                merged.vertices - origin,
-                expected.vertices - origin,
-            )
+            merged.vertices = merged.vertices - origin
+            expected.vertices = expected.vertices - origin
             assert volume_of(merged) == pytest.approx(volume_of(expected), rel=1e-3, abs=1e-2)
 
 
-def test_a_chunk_without_the_voxels_behind_the_box_is_refused(tmp_path: Path) -> None:
+def test_a_chunk_without_the_context_after_the_box_is_refused(tmp_path: Path) -> None:
     bounds = BoundingBox.sized((0, 0, 0), (8, 8, 8))
     box = BoundingBox.sized((0, 0, 0), (4, 8, 8))
     with pytest.raises(ChunkMismatch, match=r"Voxels of the box .* are missing"):
@@ -169,12 +163,14 @@ def test_a_chunk_without_the_voxels_behind_the_box_is_refused(tmp_path: Path) ->
         (np.full((4, 4, 4), -1, np.int32), "not negative"),
     ],
 )
-def test_what_holds_no_object_ids_is_refused(tmp_path: Path, array: np.ndarray, text: str) -> None:
+def test_a_chunk_without_object_ids_is_refused(
+    tmp_path: Path, array: np.ndarray, text: str
+) -> None:
     with pytest.raises(ChunkMismatch, match=text):
         run(Mesh(output_path=str(tmp_path)), Chunk(array))
 
 
-def test_shards_and_bad_ids_are_refused() -> None:
+def test_sharded_output_and_wrong_ids_are_refused() -> None:
     with pytest.raises(ValidationError, match="igneous"):
         Mesh(shard=True)
     with pytest.raises(ValidationError, match="42,43"):
@@ -202,7 +198,7 @@ def test_ply_and_obj_have_the_same_surface(tmp_path: Path, kind: str) -> None:
     assert np.array_equal(mesh.faces, expected.faces)
 
 
-def test_a_manifest_is_written_for_the_whole_image_alone(tmp_path: Path) -> None:
+def test_a_manifest_is_written_only_for_the_whole_image(tmp_path: Path) -> None:
     chunk = Chunk(two_objects(), voxel_size=SIZE)
     run(Mesh(output_path=str(tmp_path), manifest=True), chunk)
     assert names(tmp_path) == sorted(
@@ -214,11 +210,12 @@ def test_a_manifest_is_written_for_the_whole_image_alone(tmp_path: Path) -> None
         run(Mesh(output_path=str(tmp_path), manifest=True), part, box)
 
 
-def test_with_a_mip_cloudvolume_reads_it_from_the_volume(tmp_path: Path, volume: Any) -> None:
+def test_with_a_mip_the_volume_names_the_meshes_and_cloudvolume_reads_them(
+    tmp_path: Path, volume: Any
+) -> None:
     stored = volume("seg", two_objects(), offset=(0, 16, 32), layer_type="segmentation")
-    chunk = Chunk(
-        two_objects(), Vec3(0, 16, 32), bounds=stored.bounds
-    )  # the size of a voxel is the volume's
+    # The chunk has no voxel size, so the operator takes that of the volume.
+    chunk = Chunk(two_objects(), Vec3(0, 16, 32), bounds=stored.bounds)
     run(Mesh(output_path=stored.path, mip=0, manifest=True), chunk, chunk.bbox)
     (expected,) = fragments(tmp_path / "seg" / "mesh_mip_0_err_40", 3)
     mesh = CloudVolume(stored.path).mesh.get(3)

@@ -36,10 +36,10 @@ def manifests(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_each_object_gets_the_names_of_its_fragments_alone(tmp_path: Path) -> None:
+def test_the_manifest_of_an_object_lists_only_its_fragments(tmp_path: Path) -> None:
     make(tmp_path, "7:0:0-4_0-4_0-4", "7:0:4-8_0-4_0-4", "70:0:0-4_0-4_0-4", "0-4_0-4_0-4.spatial")
     (tmp_path / "info").write_text("{}")
-    for _ in range(2):  # its own files are no fragments
+    for _ in range(2):  # existing manifests are not taken for fragments
         run(MeshManifest(volume_path=str(tmp_path)))
         assert manifests(tmp_path) == {
             "7:0": {"fragments": ["7:0:0-4_0-4_0-4", "7:0:4-8_0-4_0-4"]},
@@ -49,7 +49,7 @@ def test_each_object_gets_the_names_of_its_fragments_alone(tmp_path: Path) -> No
 
 @settings(max_examples=20, deadline=None)
 @given(ids=st.sets(st.integers(1, 3000), max_size=12), digits=st.integers(1, 2))
-def test_the_prefixes_name_each_object_exactly_once(
+def test_the_prefixes_cover_each_object_exactly_once(
     tmp_path_factory, ids: set[int], digits: int
 ) -> None:
     folder = tmp_path_factory.mktemp("meshes")
@@ -63,7 +63,7 @@ def test_the_prefixes_name_each_object_exactly_once(
     assert sorted(done) == sorted(f"{i}:0" for i in ids)
 
 
-def test_disbatch_gives_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disbatch_sets_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "7:0:a", "70:0:a", "8:0:a")
     monkeypatch.setenv("DISBATCH_REPEAT_INDEX", "07")
     run(MeshManifest(volume_path=str(tmp_path), disbatch=True))

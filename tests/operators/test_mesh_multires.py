@@ -1,4 +1,6 @@
-"""mesh-multires: read by CloudVolume, by Draco alone, and drawn by Neuroglancer."""
+"""mesh-multires: the tests read the meshes with CloudVolume and Draco, and draw them with
+Neuroglancer.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
 
 
 def objects() -> np.ndarray:
-    """A ball of many triangles, id 7, and a small box, id 2 ** 40."""
+    """A ball with id 7 and many triangles, and a small box with id 2 ** 40."""
     z, y, x = np.ogrid[:24, :96, :96]
     ids = np.zeros((24, 96, 96), np.uint64)
     ids[((z - 12) * 4.5) ** 2 + (y - 48) ** 2 + (x - 50) ** 2 < 42**2] = 7
@@ -44,7 +46,7 @@ def objects() -> np.ndarray:
 
 @pytest.fixture
 def meshed(volume: Any) -> str:
-    """A volume with the fragments of its objects, in boxes that cut through them."""
+    """A volume with mesh fragments of its objects. The boxes cut through the objects."""
     stored = volume("seg", objects(), (3, -5, 7), layer_type="segmentation")
     whole = Chunk(objects(), Vec3(3, -5, 7), VOXEL, "segmentation", stored.bounds)
     operator = Mesh(output_path=stored.path, mip=0, simplification_factor=0)
@@ -57,7 +59,7 @@ def folder(path: str) -> Path:
     return Path(path.removeprefix("file://")) / "mesh_mip_0_err_40_multires"
 
 
-def enclosed(triangles: np.ndarray) -> float:
+def volume_inside(triangles: np.ndarray) -> float:
     """Volume inside a closed surface, by the divergence theorem."""
     a, b, c = triangles.astype(float).transpose(1, 0, 2)
     return float((a * np.cross(b, c)).sum() / 6)
@@ -70,13 +72,13 @@ def triangles_of(mesh: Any) -> np.ndarray:
 def read_index(
     content: bytes,
 ) -> tuple[np.ndarray, np.ndarray, list[float], list[list[tuple[tuple[int, ...], int]]]]:
-    """Size of the finest piece, origin, and by level its scale and the place and bytes of each
-    piece; by the format's page.
+    """Parse an index by the page of the format.
+
+    Returns the size of the finest piece, the origin, and for each level its scale and the position
+    and byte count of each piece.
     """
-    size, origin = (
-        np.array(struct.unpack_from("<3f", content)),
-        np.array(struct.unpack_from("<3f", content, 12)),
-    )
+    size = np.array(struct.unpack_from("<3f", content))
+    origin = np.array(struct.unpack_from("<3f", content, 12))
     (count,) = struct.unpack_from("<I", content, 24)
     scales = list(struct.unpack_from(f"<{count}f", content, 28))
     assert not any(struct.unpack_from(f"<{3 * count}f", content, 28 + 4 * count))
@@ -93,20 +95,19 @@ def read_index(
     return size, origin, scales, levels
 
 
-def test_cloudvolume_reads_each_level_of_it(meshed: str) -> None:
+def test_cloudvolume_reads_each_level(meshed: str) -> None:
     run(MeshMultires(volume_path=meshed, levels=3))
     source = CloudVolume(meshed, progress=False).mesh
-    assert (
-        json.loads((folder(meshed) / "info").read_text())["@type"] == "neuroglancer_multilod_draco"
-    )
+    info = json.loads((folder(meshed) / "info").read_text())
+    assert info["@type"] == "neuroglancer_multilod_draco"
     ids = objects()
     true = float((ids == 7).sum()) * np.prod(VOXEL)
     count = []
     for level in range(3):
         triangles = triangles_of(source.get(7, lod=level)[7])
         count.append(len(triangles))
-        assert enclosed(triangles) == pytest.approx(true, rel=0.02), (
-            "in nanometres, and the right way round"
+        assert volume_inside(triangles) == pytest.approx(true, rel=0.02), (
+            "vertices are in nanometres, and faces point outwards"
         )
         places = np.argwhere(ids == 7)[:, ::-1] + [7, -5, 3]
         for found, expected in (
@@ -119,28 +120,22 @@ def test_cloudvolume_reads_each_level_of_it(meshed: str) -> None:
     alone = zmesh.Mesher(VOXEL[::-1])
     alone.mesh((ids == 2**40).transpose())
     expected = alone.get(1, voxel_centered=True)
-    assert len(small.faces) == len(expected.faces), "the fragments' equal vertices are one"
-    assert (
-        np.abs(
-            np.sort(small.vertices, axis=0)
-            - np.sort(expected.vertices + np.array([56, -40, 120]), axis=0)
-        ).max()
-        < 0.01
-    )
+    assert len(small.faces) == len(expected.faces), "equal vertices of the fragments are merged"
+    moved = expected.vertices + np.array([56, -40, 120])
+    assert np.abs(np.sort(small.vertices, axis=0) - np.sort(moved, axis=0)).max() < 0.01
 
 
-def test_each_level_has_so_many_times_fewer_triangles(meshed: str) -> None:
+def test_the_reduction_option_divides_the_number_of_triangles_of_each_level(meshed: str) -> None:
     run(MeshMultires(volume_path=meshed, levels=2, reduction=9))
     source = CloudVolume(meshed, progress=False).mesh
     fine, coarse = (len(triangles_of(source.get(7, lod=level)[7])) for level in range(2))
-    assert fine / coarse == pytest.approx(
-        9, rel=0.3
-    )  # cut at the borders of pieces, which adds triangles
+    # The tolerance covers the triangles that are added where pieces are cut.
+    assert fine / coarse == pytest.approx(9, rel=0.3)
 
 
-def test_pieces_keep_to_the_format(meshed: str) -> None:
-    """Each has one above it, they follow the curve of Morton, and no triangle crosses the middle of
-    a coarser one.
+def test_pieces_follow_the_format(meshed: str) -> None:
+    """Each piece has a parent, pieces are in Morton order, and no triangle crosses the middle of a
+    coarser piece.
     """
     run(MeshMultires(volume_path=meshed, levels=3))
     size, origin, scales, levels = read_index((folder(meshed) / "7.index").read_bytes())
@@ -155,9 +150,9 @@ def test_pieces_keep_to_the_format(meshed: str) -> None:
             for x, y, z in places
         ]
         assert codes == sorted(set(codes))
-        assert n == len(levels) - 1 or {tuple(p // 2 for p in place) for place in places} <= {
-            p for p, _ in levels[n + 1]
-        }
+        if n < len(levels) - 1:
+            parents = {tuple(p // 2 for p in place) for place in places}
+            assert parents <= {place for place, _ in levels[n + 1]}
         assert max(max(place) for place in places) < 2 ** (len(levels) - 1 - n)
         inside = []
         for place, length in level:
@@ -170,29 +165,31 @@ def test_pieces_keep_to_the_format(meshed: str) -> None:
                     assert ((steps <= 2**15).all(axis=1) | (steps >= 2**15).all(axis=1)).all()
                 inside.append(origin + size * 2**n * (place + steps / (2**16 - 1)))
             at += length
-        assert enclosed(np.concatenate(inside)) == pytest.approx(
+        assert volume_inside(np.concatenate(inside)) == pytest.approx(
             float((objects() == 7).sum()) * np.prod(VOXEL), rel=0.02
         )
     assert len(levels[0]) > 8 >= len(levels[1]) > len(levels[2]) == 1
 
 
-def test_download_mesh_reads_it_and_says_what_is_not_there(tmp_path: Path, meshed: str) -> None:
+def test_download_mesh_reads_an_object_and_reports_a_missing_one(
+    tmp_path: Path, meshed: str
+) -> None:
     run(MeshMultires(volume_path=meshed))
     run(DownloadMesh(volume_path=meshed, input="7", out_pre=f"{tmp_path}/out_"))
     mesh = zmesh.Mesh.from_ply((tmp_path / "out_7.ply").read_bytes())
-    assert enclosed(triangles_of(mesh)) == pytest.approx(
+    assert volume_inside(triangles_of(mesh)) == pytest.approx(
         float((objects() == 7).sum()) * np.prod(VOXEL), rel=0.02
     )
     with pytest.raises(DataMissing, match="no whole mesh of object 9"):
         run(DownloadMesh(volume_path=meshed, input="9", out_pre=f"{tmp_path}/"))
 
 
-def test_it_may_be_done_again_in_parts_and_elsewhere(tmp_path: Path, meshed: str) -> None:
+def test_it_can_run_again_by_prefix_and_with_another_output(tmp_path: Path, meshed: str) -> None:
     run(MeshMultires(volume_path=meshed, prefix="7"))
     assert sorted(p.name for p in folder(meshed).iterdir()) == ["7", "7.index", "info"]
     run(MeshMultires(volume_path=meshed, prefix="1"))
     assert (folder(meshed) / str(2**40)).exists(), (
-        "the volume names the new folder, and the fragments are found beside it"
+        "the volume names the new folder, but the fragments beside it are still found"
     )
     run(
         MeshMultires(
@@ -206,11 +203,11 @@ def test_it_may_be_done_again_in_parts_and_elsewhere(tmp_path: Path, meshed: str
     whole = Chunk(objects(), Vec3(3, -5, 7), VOXEL, "segmentation")
     run(Mesh(output_path=meshed, mip=0), Task(None, {"chunk": whole}))
     assert sorted(p.name for p in folder(meshed).iterdir()) == before, (
-        "new fragments go to those of before"
+        "new fragments are written to the folder of the old ones"
     )
 
 
-def test_mistakes_and_a_dry_run(tmp_path: Path, meshed: str) -> None:
+def test_wrong_input_is_refused_and_a_dry_run_writes_nothing(tmp_path: Path, meshed: str) -> None:
     run(MeshMultires(volume_path=meshed), dry_run=True)
     assert not folder(meshed).exists()
     with pytest.raises(ConfigError, match="holds only a part of the fragments"):
@@ -225,7 +222,7 @@ def test_mistakes_and_a_dry_run(tmp_path: Path, meshed: str) -> None:
 
 
 class _Served(BaseHTTPRequestHandler):
-    """Files of a folder, whole or a range of them, for a page of another address."""
+    """Serves whole files of a folder or byte ranges of them, also to pages of another origin."""
 
     folder = Path()
 
@@ -252,12 +249,12 @@ class _Served(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Print no log."""
 
 
 def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.ndarray]) -> None:
-    """A ball seen along z, 672 nm wide, at 2 nm a pixel, in pieces of the finest level and of the
-    coarsest.
+    """A ball seen along z, 672 nm wide, at 2 nm per pixel, drawn from the finest and from the
+    coarsest level.
     """
     import neuroglancer
 
@@ -278,7 +275,7 @@ def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.
         assert ball[np.hypot(y, x) < 168].all()
         assert not ball[np.hypot(y, x) > 188].any()
     assert (np.abs(pictures[0] - pictures[1]).max(axis=2) > 8).sum() > 100, (
-        "they are of other triangles"
+        "the two levels have different triangles"
     )
 
 

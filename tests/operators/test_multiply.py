@@ -15,15 +15,10 @@ from chunkflow_worker.operators.multiply import Multiply
 )
 def test_integers_are_rounded_and_saturate(run_step, dtype: str, times: str) -> None:
     rng = np.random.default_rng(0)
-    array, factor = (
-        (rng.random((3, 4, 5, 6)) * 99).astype(dtype),
-        (rng.random((4, 5, 6)) * 9).astype(times),
-    )
-    made = (
-        run_step(Multiply(multiplier_name="by"), chunk=Chunk(array), by=Chunk(factor))
-        .chunk("chunk")
-        .array
-    )
+    array = (rng.random((3, 4, 5, 6)) * 99).astype(dtype)
+    factor = (rng.random((4, 5, 6)) * 9).astype(times)
+    task = run_step(Multiply(multiplier_name="by"), chunk=Chunk(array), by=Chunk(factor))
+    made = task.chunk("chunk").array
     top = np.iinfo(dtype).max
     for place in np.ndindex(array.shape):
         assert made[place] == min(round(int(array[place]) * float(factor[place[1:]])), top)
@@ -42,25 +37,21 @@ def test_a_mask_keeps_ids_of_64_bits_exactly(run_step) -> None:
 
 def test_infinite_and_nan_factors_of_integers(run_step) -> None:
     factor = Chunk(np.array([[[np.inf, -np.inf, np.nan]]]))
-    made = run_step(
-        Multiply(multiplier_name="by"), chunk=Chunk(np.ones((1, 1, 3), np.int8)), by=factor
-    ).chunk("chunk")
+    ones = Chunk(np.ones((1, 1, 3), np.int8))
+    made = run_step(Multiply(multiplier_name="by"), chunk=ones, by=factor).chunk("chunk")
     assert made.array.tolist() == [[[127, -128, 0]]]
 
 
 @pytest.mark.parametrize("times", ["uint8", "bool", "float32"])
-def test_a_mask_of_bool_times_another(run_step, times: str) -> None:
+def test_a_boolean_mask_times_another_mask(run_step, times: str) -> None:
     masks = np.array([[[True, True, False, False]]]), np.array([[[1, 0, 1, 0]]], times)
-    made = (
-        run_step(Multiply(multiplier_name="by"), chunk=Chunk(masks[0]), by=Chunk(masks[1]))
-        .chunk("chunk")
-        .array
-    )
+    task = run_step(Multiply(multiplier_name="by"), chunk=Chunk(masks[0]), by=Chunk(masks[1]))
+    made = task.chunk("chunk").array
     assert made.dtype == bool
     assert made.tolist() == [[[True, False, False, False]]]
 
 
-def test_several_chunks_and_float(run_step) -> None:
+def test_several_float_chunks(run_step) -> None:
     a, b = (Chunk(np.full((2, 2, 2), v, np.float32)) for v in (0.5, 3))
     task = run_step(Multiply(input_names="a,b", multiplier_name="b", output_names="c,d"), a=a, b=b)
     assert (task.chunk("c").array == 1.5).all()
@@ -68,7 +59,7 @@ def test_several_chunks_and_float(run_step) -> None:
     assert task.chunk("d").dtype == np.float32
 
 
-def test_what_does_not_fit_is_refused(run_step) -> None:
+def test_chunks_that_do_not_match_are_refused(run_step) -> None:
     chunk = Chunk(np.ones((2, 2, 2)))
     with pytest.raises(ChunkflowError, match="same box"):
         run_step(

@@ -1,7 +1,7 @@
-"""napari: the layers that it is told to make.
+"""napari: the layers that the operator adds.
 
-napari is heavy and needs a screen, so a double stands for it here, with the part of its interface
-that the operator uses. Its methods take what those of napari 0.6 take, and refuse everything else.
+napari is heavy and needs a screen, so these tests replace it with a double that has only the
+methods the operator calls. They accept the arguments of napari 0.6 and refuse all others.
 """
 
 from __future__ import annotations
@@ -35,18 +35,8 @@ class Viewer:
     def add_image(
         self, data: Any, *, name: str, scale: Any, translate: Any, channel_axis: int | None = None
     ) -> None:
-        self.layers.append(
-            (
-                "image",
-                data,
-                {
-                    "name": name,
-                    "scale": scale,
-                    "translate": translate,
-                    "channel_axis": channel_axis,
-                },
-            )
-        )
+        options = {"name": name, "scale": scale, "translate": translate}
+        self.layers.append(("image", data, options | {"channel_axis": channel_axis}))
 
     def add_labels(self, data: Any, *, name: str, scale: Any, translate: Any) -> None:
         assert data.ndim == 3
@@ -58,13 +48,16 @@ class Viewer:
         self.layers.append(("points", data, {"name": name, "scale": scale}))
 
     def add_vectors(self, data: Any, *, name: str, scale: Any) -> None:
-        assert data.shape[1:] == (2, 3), "start and direction of each"
+        assert data.shape[1:] == (2, 3), "each vector is a start and a direction"
         self.layers.append(("vectors", data, {"name": name, "scale": scale}))
 
 
 @pytest.fixture
 def windows(monkeypatch) -> list[Viewer]:
-    """Those that were open when napari ran, which returns when the user closes the last."""
+    """The windows that were open when `napari.run` was called.
+
+    The real `napari.run` returns when the user closes the last window.
+    """
     opened: list[Viewer] = []
     ran: list[Viewer] = []
     napari: Any = types.ModuleType("napari")
@@ -79,7 +72,7 @@ def windows(monkeypatch) -> list[Viewer]:
     return ran
 
 
-def test_an_image_lies_at_its_place_in_nanometres(run_step, windows) -> None:
+def test_an_image_layer_has_its_offset_in_nanometres(run_step, windows) -> None:
     run_step(
         Napari(),
         bbox=BoundingBox.parse("-10--8_100-103_1000-1004"),
@@ -95,7 +88,9 @@ def test_an_image_lies_at_its_place_in_nanometres(run_step, windows) -> None:
     assert options["channel_axis"] is None
 
 
-def test_channels_are_layers_and_a_given_voxel_size_moves_all(run_step, windows) -> None:
+def test_channels_become_layers_and_the_voxel_size_option_scales_and_moves_them(
+    run_step, windows
+) -> None:
     ids = Chunk(BYTES[np.newaxis], PLACE, SIZE, "segmentation")
     run_step(
         Napari(inputs="map, ids", voxel_size=(30, 2, 2)),
@@ -110,16 +105,14 @@ def test_channels_are_layers_and_a_given_voxel_size_moves_all(run_step, windows)
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "int64"])
-def test_wide_whole_numbers_are_labels(run_step, windows, dtype) -> None:
+def test_wide_integers_are_shown_as_labels(run_step, windows, dtype) -> None:
     run_step(Napari(), chunk=Chunk(BYTES.astype(dtype)))
     assert windows[0].layers[0][0] == "labels"
 
 
 def test_synapses_points_and_skeletons(run_step, windows) -> None:
-    pre, post = (
-        np.array([[1, 2, 3], [4, 5, 6]], np.int32),
-        np.array([[1, 2, 9], [4, 5, 0], [4, 6, 9]], np.int32),
-    )
+    pre = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
+    post = np.array([[1, 2, 9], [4, 5, 0], [4, 6, 9]], np.int32)
     synapses = Synapses(pre, post, np.array([0, 1, 1], np.int32), voxel_size=SIZE)
     vertices = np.array([[10, 20, 30], [40, 20, 30], [40, 50, 30]], np.float32)
     skeletons = {
@@ -134,15 +127,11 @@ def test_synapses_points_and_skeletons(run_step, windows) -> None:
         [[4, 5, 6], [0, 0, -6]],
         [[4, 5, 6], [0, 1, 3]],
     ]
-    assert (sites[0], sites[1].tolist(), sites[2]) == (
-        "points",
-        pre.tolist(),
-        {"name": "s", "scale": SIZE},
-    )
-    assert (points[1].tolist(), points[2]) == (
-        pre.tolist(),
-        {"name": "p", "scale": (5.0, 6.0, 7.0)},
-    )
+    assert sites[0] == "points"
+    assert sites[1].tolist() == pre.tolist()
+    assert sites[2] == {"name": "s", "scale": SIZE}
+    assert points[1].tolist() == pre.tolist()
+    assert points[2] == {"name": "p", "scale": (5.0, 6.0, 7.0)}
     assert (bones[0], bones[2]) == ("vectors", {"name": "k", "scale": (1.0, 1.0, 1.0)})
     assert bones[1].tolist() == [
         [[30, 20, 10], [0, 0, 30]],
@@ -162,14 +151,14 @@ def test_synapses_points_and_skeletons(run_step, windows) -> None:
         ),
     ],
 )
-def test_what_cannot_be_shown_is_refused(run_step, windows, value, text) -> None:
+def test_values_that_napari_cannot_show_are_refused(run_step, windows, value, text) -> None:
     with pytest.raises(ChunkMismatch, match=text):
         run_step(Napari(), chunk=value)
     assert windows == []
 
 
-def test_without_a_screen_it_says_so_before_anything_runs(windows, monkeypatch) -> None:
-    """Qt would end the process."""
+def test_a_missing_screen_is_reported_before_the_first_task(windows, monkeypatch) -> None:
+    """Without this check, Qt would end the process."""
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -185,7 +174,7 @@ def test_without_a_screen_it_says_so_before_anything_runs(windows, monkeypatch) 
         pass
 
 
-def test_the_library_is_of_an_extra(run_step, monkeypatch) -> None:
+def test_the_error_for_a_missing_library_names_the_extra(run_step, monkeypatch) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setitem(sys.modules, "napari", None)
     with pytest.raises(

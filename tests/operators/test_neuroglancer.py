@@ -1,4 +1,4 @@
-"""neuroglancer: the command; tests/storage/test_neuroglancer.py looks at the page itself."""
+"""neuroglancer: the command. tests/view/test_neuroglancer.py checks the page itself."""
 
 from __future__ import annotations
 
@@ -27,26 +27,12 @@ IMAGE = Chunk(np.zeros((2, 3, 4), np.uint8), Vec3(1, 2, 3), (40.0, 8.0, 4.0))
 
 
 @pytest.mark.parametrize("key", ["Enter", "Ctrl-C"])
-def test_the_chain_goes_on_after_a_key(tmp_path: Path, key: str) -> None:
-    """With Enter on a terminal; with Ctrl-C also where nobody can type."""
-    chain = [
-        "create-chunk",
-        "-s",
-        "4",
-        "5",
-        "6",
-        "neuroglancer",
-        "save-npy",
-        "-f",
-        f"{tmp_path}/a.npy",
-    ]
+def test_the_chain_continues_after_a_key(tmp_path: Path, key: str) -> None:
+    """Enter works on a terminal; Ctrl-C works also without one."""
+    chain = f"create-chunk -s 4 5 6 neuroglancer save-npy -f {tmp_path}/a.npy"
     keyboard, terminal = pty.openpty()
-    command = [
-        sys.executable,
-        "-c",
-        "from chunkflow_worker.cli.chunkflow import main; main()",
-        *chain,
-    ]
+    main = "from chunkflow_worker.cli.chunkflow import main; main()"
+    command = [sys.executable, "-c", main, *chain.split()]
     stdin = terminal if key == "Enter" else subprocess.DEVNULL
     try:
         with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True) as process:
@@ -70,9 +56,7 @@ def test_the_chain_goes_on_after_a_key(tmp_path: Path, key: str) -> None:
     assert np.load(tmp_path / "a.npy").shape == (4, 5, 6)
 
 
-def test_the_named_values_are_shown_with_the_given_voxel_size(
-    run_step, monkeypatch, capsys
-) -> None:
+def test_shows_the_named_values_with_the_given_voxel_size(run_step, monkeypatch, capsys) -> None:
     states: list[Any] = []
 
     def look() -> None:
@@ -98,7 +82,7 @@ def test_the_named_values_are_shown_with_the_given_voxel_size(
     assert capsys.readouterr().out.startswith("em, objects of 1-3_2-5_3-7: http://127.0.0.1:")
 
 
-def test_the_port_is_the_given_one(run_step, monkeypatch, capsys) -> None:
+def test_the_page_is_served_on_the_given_port(run_step, monkeypatch, capsys) -> None:
     monkeypatch.setattr(operator, "_wait_for_the_user", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -108,7 +92,7 @@ def test_the_port_is_the_given_one(run_step, monkeypatch, capsys) -> None:
     assert f"http://127.0.0.1:{port}/v/" in capsys.readouterr().out
 
 
-def test_values_must_have_been_made(run_step) -> None:
+def test_missing_values_are_an_error(run_step) -> None:
     with pytest.raises(ConfigError, match="reads 'b', which no operator before it makes"):
         Pipeline.parse(
             {"operators": [{"op": "create-chunk"}, {"op": "neuroglancer", "inputs": "chunk,b"}]}
@@ -117,7 +101,7 @@ def test_values_must_have_been_made(run_step) -> None:
         run_step(Neuroglancer(inputs="chunk,b"), chunk=IMAGE)
 
 
-def test_the_library_is_of_an_extra(run_step, monkeypatch) -> None:
+def test_the_error_for_a_missing_library_names_the_extra(run_step, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "neuroglancer", None)
     with pytest.raises(
         ConfigError,

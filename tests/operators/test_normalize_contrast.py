@@ -17,7 +17,7 @@ from chunkflow_worker.operators.normalize_contrast import NormalizeContrast
 def stretched(
     values: np.ndarray, lower: float, upper: float, minval: int, maxval: int
 ) -> np.ndarray:
-    """The same by sorting voxels, one grey at a time."""
+    """The expected result: sorts the voxels, and handles one grey value at a time."""
     voxels = sorted(int(v) for v in values.ravel() if v)
     count = len(voxels)
     if not count:
@@ -40,7 +40,7 @@ def stretched(
     values=st.sampled_from([(1, 255), (0, 255), (100, 200), (254, 255)]),
     per_section=st.booleans(),
 )
-def test_greys_are_stretched_as_sorting_them_says(
+def test_grey_values_are_stretched_as_computed_by_sorting(
     run_step, array, fractions, values, per_section
 ) -> None:
     chunk = Chunk(
@@ -55,11 +55,9 @@ def test_greys_are_stretched_as_sorting_them_says(
     )
     result = run_step(operator, chunk=chunk).chunk("chunk")
     assert (result.dtype, result.array.shape) == (np.uint8, array.shape)
-    assert (result.bbox, result.voxel_size, result.bounds) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.bounds,
-    )
+    assert result.bbox == chunk.bbox
+    assert result.voxel_size == chunk.voxel_size
+    assert result.bounds == chunk.bounds
     assert np.array_equal(chunk.array, array)
     for old, new in zip(chunk.czyx, result.czyx, strict=True):
         parts = list(zip(old, new, strict=True)) if per_section else [(old, new)]
@@ -68,16 +66,15 @@ def test_greys_are_stretched_as_sorting_them_says(
             assert np.abs(exact - after).max() <= 0.5 + 1e-6
 
 
-def test_no_more_than_the_fractions_are_clipped_and_zeros_stay_zero(run_step) -> None:
-    section = np.arange(1, 201, dtype=np.uint8).reshape(
-        1, 10, 20
-    )  # one voxel of each grey from 1 to 200
+def test_only_the_given_fractions_are_clipped_and_zeros_stay_zero(run_step) -> None:
+    # One voxel of each grey value from 1 to 200.
+    section = np.arange(1, 201, dtype=np.uint8).reshape(1, 10, 20)
     chunk = Chunk(np.concatenate([section, np.zeros_like(section)], axis=1))
     operator = NormalizeContrast(
         lower_clip_fraction=0.1, upper_clip_fraction=0.05, minval=10, maxval=240
     )
     result = run_step(operator, chunk=chunk).chunk("chunk").array
-    assert (result[0, :10] == 10).sum() == 21  # 20 of 200 are clipped, and the grey 21 maps to 10
+    assert (result[0, :10] == 10).sum() == 21  # 20 of 200 are clipped, and grey value 21 maps to 10
     assert (result[0, :10] == 240).sum() == 11
     assert not result[0, 10:].any()
     middle = section[0].ravel()[20:190].astype(float)
@@ -86,8 +83,8 @@ def test_no_more_than_the_fractions_are_clipped_and_zeros_stay_zero(run_step) ->
     )
 
 
-def test_per_section_takes_each_section_alone_and_whole_takes_all(run_step) -> None:
-    """chunkflow 1.2.0 ignored --whole, and with --per-section stretched the whole chunk, too."""
+def test_per_section_stretches_each_section_and_whole_the_whole_chunk(run_step) -> None:
+    """chunkflow 1.2.0 ignored --whole, and stretched the whole chunk even with --per-section."""
     dark, bright = np.array([[10, 20, 30]], np.uint8), np.array([[100, 150, 210]], np.uint8)
     chunk = Chunk(np.stack([dark, bright]))
     options = {"lower_clip_fraction": 0, "upper_clip_fraction": 0}
@@ -101,7 +98,7 @@ def test_per_section_takes_each_section_alone_and_whole_takes_all(run_step) -> N
 
 @pytest.mark.parametrize("array", [np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 7, np.uint8)])
 @pytest.mark.parametrize("per_section", [True, False])
-def test_what_has_no_contrast_is_left_alone(run_step, array, per_section: bool) -> None:
+def test_a_chunk_without_contrast_does_not_change(run_step, array, per_section: bool) -> None:
     made = run_step(
         NormalizeContrast(per_section=per_section, output_chunk_name="even"), chunk=Chunk(array)
     ).chunk("even")
@@ -109,7 +106,7 @@ def test_what_has_no_contrast_is_left_alone(run_step, array, per_section: bool) 
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "int8", "bool"])
-def test_other_types_are_refused(run_step, dtype: str) -> None:
+def test_other_dtypes_are_refused(run_step, dtype: str) -> None:
     with pytest.raises(ChunkMismatch, match=f"uint8, and 'chunk' is {dtype}"):
         run_step(NormalizeContrast(), chunk=Chunk(np.zeros((1, 2, 2), dtype)))
 
@@ -124,6 +121,6 @@ def test_other_types_are_refused(run_step, dtype: str) -> None:
         ({"upper_clip_fraction": float("nan")}, "upper_clip_fraction"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
+def test_wrong_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NormalizeContrast(**options)

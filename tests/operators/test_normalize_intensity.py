@@ -11,7 +11,7 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.normalize_intensity import NormalizeIntensity
 
 
-def test_all_greys_go_to_their_place_between_minus_one_and_one(run_step) -> None:
+def test_grey_values_are_mapped_linearly_to_minus_one_to_one(run_step) -> None:
     chunk = Chunk(np.arange(256, dtype=np.uint8).reshape(4, 8, 8), Vec3(1, 2, 3), (40.0, 4.0, 4.0))
     result = run_step(NormalizeIntensity(), chunk=chunk).chunk("chunk")
     assert result.dtype == np.float32
@@ -23,6 +23,6 @@ def test_all_greys_go_to_their_place_between_minus_one_and_one(run_step) -> None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint16", "int8", "bool"])
-def test_other_types_are_refused(run_step, dtype: str) -> None:
+def test_other_dtypes_are_refused(run_step, dtype: str) -> None:
     with pytest.raises(ChunkMismatch, match=f"uint8, and 'chunk' is {dtype}"):
         run_step(NormalizeIntensity(), chunk=Chunk(np.zeros((1, 1, 1), dtype)))

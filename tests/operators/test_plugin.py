@@ -34,65 +34,55 @@ BOUNDS = BoundingBox.parse("-9-90_0-90_0-90")
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Callable[..., Plugin]:
-    """Write a plugin's file and make its operator."""
+    """Write the file of a plugin and create its operator."""
 
     def make(
         code: str, inputs: str | None = "chunk", outputs: str | None = "chunk", **options: Any
     ) -> Plugin:
         path = tmp_path / "mine.py"
         path.write_text(code)
-        return Plugin(
-            **({"file": str(path), "input_names": inputs, "output_names": outputs} | options)
-        )
+        names = {"input_names": inputs, "output_names": outputs}
+        return Plugin(**({"file": str(path)} | names | options))
 
     return make
 
 
 def chunk(array: Any = None, **options: Any) -> Chunk:
     array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) if array is None else array
-    return Chunk(
-        array,
-        **(
-            {"voxel_offset": Vec3(1, 2, 3), "voxel_size": (40.0, 4.0, 4.0), "bounds": BOUNDS}
-            | options
-        ),
-    )
+    defaults = {"voxel_offset": Vec3(1, 2, 3), "voxel_size": (40.0, 4.0, 4.0), "bounds": BOUNDS}
+    return Chunk(array, **(defaults | options))
 
 
-def test_an_array_becomes_a_chunk_at_the_same_place(run_step, plugin) -> None:
-    made = run_step(plugin("def execute(c):\n    return c.array * 2.0"), chunk=chunk()).chunk(
-        "chunk"
-    )
+def test_an_array_becomes_a_chunk_with_the_offset_of_the_input(run_step, plugin) -> None:
+    double = plugin("def execute(c):\n    return c.array * 2.0")
+    made = run_step(double, chunk=chunk()).chunk("chunk")
     assert made.array.ravel().tolist() == [2.0 * n for n in range(60)]
-    assert (made.voxel_offset, made.voxel_size, made.bounds) == (
-        Vec3(1, 2, 3),
-        (40.0, 4.0, 4.0),
-        BOUNDS,
-    )
+    assert made.voxel_offset == Vec3(1, 2, 3)
+    assert made.voxel_size == (40.0, 4.0, 4.0)
+    assert made.bounds == BOUNDS
 
 
 @pytest.mark.parametrize("result", ["a.array[:, 1:-1, 2:-2]", "a.array[None, :, 1:-1, 2:-2]"])
-def test_a_smaller_array_lies_in_the_middle(run_step, plugin, result: str) -> None:
+def test_a_smaller_array_is_centred_in_the_input(run_step, plugin, result: str) -> None:
     made = run_step(plugin(f"def execute(a):\n    return {result}"), chunk=chunk()).chunk("chunk")
     assert str(made.bbox) == "1-4_3-5_5-6"
     assert np.array_equal(made.array.reshape(3, 2, 1), chunk().cutout(made.bbox).array)
 
 
 @pytest.mark.parametrize("result", ["a.array[:, 1:]", "np.zeros((5, 4, 5))"])
-def test_an_array_of_no_place_is_refused(run_step, plugin, result: str) -> None:
+def test_an_array_whose_offset_is_unknown_is_refused(run_step, plugin, result: str) -> None:
+    code = f"import numpy as np\ndef execute(a):\n    return {result}"
     with pytest.raises(
         ChunkMismatch,
         match=r"result 'chunk' of .*mine.py has shape \(.*neither all nor the middle.*1-4_2-6_3-8",
     ):
-        run_step(plugin(f"import numpy as np\ndef execute(a):\n    return {result}"), chunk=chunk())
+        run_step(plugin(code), chunk=chunk())
     with pytest.raises(ChunkMismatch, match="no input chunk gives its position"):
-        run_step(
-            plugin(f"import numpy as np\ndef execute(a):\n    return {result}", "x"), x=Other()
-        )
+        run_step(plugin(code, "x"), x=Other())
 
 
 class Other:
-    """A value that has an array and is no chunk."""
+    """A value that has an array but is not a chunk."""
 
     array = np.zeros((3, 4, 5))
 
@@ -108,7 +98,7 @@ def execute(image, other, nothing):
 
 
 @pytest.mark.parametrize("brackets", ["(%s,)", "[%s]"])
-def test_several_results_of_any_kind(run_step, plugin, brackets: str) -> None:
+def test_several_results_of_different_types(run_step, plugin, brackets: str) -> None:
     results = (
         "image.array + other.array, Chunk(image.array[:1], Vec3(7, 8, 9)), "
         "Points(image.array[0, :, :3]), {'a': 1}"
@@ -147,7 +137,7 @@ ARGS = "def execute(c, %s):\n    return {'got': (%s)}"
     ("parameters", "got", "args", "expected"),
     [
         ("args", "args,", "some text", ("some text",)),
-        ("args", "args,", "a=3", ("a=3",)),  # not a keyword of this function
+        ("args", "args,", "a=3", ("a=3",)),  # the function has no parameter a
         ("args=None", "args,", None, (None,)),
         ("a, b=1, d=2", "a, b, d", "a=(1,2); b=x=y;", ((1, 2), "x=y", 2)),
         ("a, b=1", "a, b", "a='3';b=0.5", ("3", 0.5)),
@@ -156,7 +146,7 @@ ARGS = "def execute(c, %s):\n    return {'got': (%s)}"
         ("args=None, a=0", "args, a", "a=3", (None, 3)),
     ],
 )
-def test_arguments_are_keywords_or_text(
+def test_args_are_parsed_as_keywords_or_passed_as_text(
     run_step, plugin, parameters: str, got: str, args: str, expected: tuple
 ) -> None:
     task = run_step(plugin(ARGS % (parameters, got), outputs="out", args=args), chunk=chunk())
@@ -187,7 +177,7 @@ def test_arguments_are_keywords_or_text(
         ),
     ],
 )
-def test_a_file_that_cannot_work_is_refused_before_any_task(
+def test_a_broken_file_is_refused_before_the_first_task(
     run_step, plugin, code: str, options: dict, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
@@ -228,7 +218,7 @@ def test_an_error_names_file_line_operator_and_box(tmp_path: Path) -> None:
         ("SkipTask('dull')", SkipTask),
     ],
 )
-def test_what_a_plugin_raises_on_purpose_keeps_its_kind(
+def test_chunkflow_errors_raised_by_a_plugin_keep_their_type(
     run_step, plugin, raised: str, kind: type
 ) -> None:
     code = (
@@ -240,21 +230,16 @@ def test_what_a_plugin_raises_on_purpose_keeps_its_kind(
         run_step(plugin(code), chunk=chunk())
 
 
-def test_an_input_that_nobody_made_is_named(run_step, plugin) -> None:
+def test_the_error_for_a_missing_input_names_it(run_step, plugin) -> None:
     operator = plugin("def execute(a, b):\n    return a", "image,mask")
     with pytest.raises(ChunkMismatch, match="there is no value named 'mask'; made so far: image"):
         run_step(operator, image=chunk())
-    content = {
-        "operators": [
-            {"op": "create-chunk"},
-            operator.model_dump(exclude_defaults=True) | {"op": "plugin"},
-        ]
-    }
+    chain = [{"op": "create-chunk"}, {"op": "plugin", **operator.model_dump(exclude_defaults=True)}]
     with pytest.raises(ConfigError, match="reads 'image', which no operator before it makes"):
-        Pipeline.parse(content)
+        Pipeline.parse({"operators": chain})
 
 
-def test_a_plugin_without_names_is_called_and_leaves_nothing(
+def test_a_plugin_without_names_is_called_and_sets_no_value(
     run_step, plugin, tmp_path: Path
 ) -> None:
     note = str(tmp_path / "note")
@@ -267,7 +252,7 @@ def test_a_plugin_without_names_is_called_and_leaves_nothing(
     assert (tmp_path / "note").read_text() == "once"
 
 
-def test_the_file_is_found_here_or_in_the_plugins_folder(
+def test_the_file_is_found_in_the_current_folder_or_the_plugins_folder(
     run_step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
@@ -302,12 +287,12 @@ def test_the_file_is_found_here_or_in_the_plugins_folder(
         ({"file": "x", "margin_size": [0, -1, 0]}, "from 0 on"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
+def test_wrong_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Plugin(**options)
 
 
-def test_the_file_is_loaded_once_and_used_by_all_threads(plugin, tmp_path: Path) -> None:
+def test_the_file_is_loaded_once_for_all_threads(plugin, tmp_path: Path) -> None:
     code = f"""
 import dataclasses, threading
 with open({str(tmp_path / "loads")!r}, "a") as file:
@@ -345,7 +330,7 @@ def execute(c, radius):
 """
 
 
-def test_with_its_margin_a_filter_does_not_show_where_boxes_are_cut(volume, tmp_path: Path) -> None:
+def test_a_filter_with_a_margin_gives_the_same_result_for_every_cut(volume, tmp_path: Path) -> None:
     (tmp_path / "mean.py").write_text(MEAN)
     image = np.random.default_rng(5).integers(0, 255, (16, 32, 32), np.uint8)
     source = volume("in", image)
@@ -382,23 +367,9 @@ def test_the_command_line_of_chunkflow_1_2_0(tmp_path: Path) -> None:
             "OUT", repr(str(tmp_path / "out.npy"))
         )
     )
-    line = [
-        "create-chunk",
-        "-s",
-        "2",
-        "2",
-        "2",
-        "--pattern",
-        "zero",
-        "plugin",
-        "--name",
-        "adds",
-        "-i",
-        "chunk",
-    ]
-    done = CliRunner().invoke(
-        cli, [*line, "-f", str(tmp_path / "add.py"), "-a", "n=4"], catch_exceptions=False
-    )
+    create = "create-chunk -s 2 2 2 --pattern zero"
+    plugin = f"plugin --name adds -i chunk -f {tmp_path / 'add.py'} -a n=4"
+    done = CliRunner().invoke(cli, f"{create} {plugin}".split(), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert np.load(tmp_path / "out.npy").tolist() == [[[4, 4], [4, 4]], [[4, 4], [4, 4]]]
 
@@ -408,15 +379,13 @@ def test_bbox_is_the_box_of_the_task(run_step, plugin) -> None:
         "def execute(box, c):\n    return c if box is None else str(box)", inputs="bbox,chunk"
     )
     assert made.reads() == ("chunk",)
-    assert (
-        run_step(made, bbox=BoundingBox.parse("1-4_2-6_3-8"), chunk=chunk()).values["chunk"]
-        == "1-4_2-6_3-8"
-    )
+    box = BoundingBox.parse("1-4_2-6_3-8")
+    assert run_step(made, bbox=box, chunk=chunk()).values["chunk"] == "1-4_2-6_3-8"
     given = chunk()
     assert run_step(made, chunk=given).values["chunk"] is given
 
 
-def test_a_library_that_a_plugin_lacks_is_named_with_the_cure(run_step, plugin) -> None:
+def test_the_error_for_a_missing_library_names_it_and_the_cure(run_step, plugin) -> None:
     with pytest.raises(
         ConfigError,
         match=r"(?s)mine\.py:1: .*'nosuchlibrary'.*pip install \"chunkflow-worker\[plugins\]\"",

@@ -29,6 +29,6 @@ def test_a_probability_map(run_step, shape) -> None:
 @pytest.mark.parametrize(
     "array", [np.ones((2, 2, 2, 2), np.float32), np.ones((3, 2, 2, 2), np.uint8)]
 )
-def test_only_maps(run_step, array) -> None:
+def test_chunks_that_are_not_maps_are_refused(run_step, array) -> None:
     with pytest.raises(ChunkflowError, match="a map is needed"):
         run_step(Quantize(), chunk=Chunk(array))

@@ -1,5 +1,5 @@
-"""Every format returns what was written: values, type, place, voxel size and layer type; or it says
-that it can't.
+"""Every format restores what was written: values, dtype, offset, voxel size and layer type. What it
+cannot store, it refuses.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ NUMBERS = (
     "float32",
     "float64",
 )
-ALL = (*NUMBERS, "float16", "bool")
+ALL_DTYPES = (*NUMBERS, "float16", "bool")
 NEUROGLANCER = tuple(dtype for dtype in NUMBERS if dtype not in ("int64", "float64"))
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is written and read, as operators with their options; `{}` is a folder.
+    """How to write and read a format: operators with their options, where `{}` is the folder.
 
-    dtypes: what it holds. drops: the axis of a single channel.
+    dtypes: the dtypes it supports. drops: whether it drops the axis of a single channel.
     """
 
     save: dict[str, dict[str, Any]]
     load: dict[str, dict[str, Any]]
-    dtypes: tuple[str, ...] = ALL
+    dtypes: tuple[str, ...] = ALL_DTYPES
     drops: bool = False
 
 
-def zarr(driver: str, dtypes: tuple[str, ...] = ALL, **options: Any) -> Format:
+def zarr(driver: str, dtypes: tuple[str, ...] = ALL_DTYPES, **options: Any) -> Format:
     save = {"store": "{}/a", "driver": driver, "chunk_size": (2, 3, 2), **options}
     return Format({"save-zarr": save}, {"load-zarr": {"store": "{}/a"}}, dtypes, drops=True)
 
@@ -102,7 +102,7 @@ def chunks(draw: st.DrawFn, dtypes: tuple[str, ...]) -> Chunk:
 
 
 def run_all(run_step: Any, steps: dict[str, dict[str, Any]], folder: str, **values: Any) -> Chunk:
-    """Run the operators in that folder; returns the task's chunk."""
+    """Run the operators in this folder. Returns the chunk of the last task."""
     for name, options in steps.items():
         placed = {
             key: value.format(folder) if isinstance(value, str) else value
@@ -116,7 +116,7 @@ def run_all(run_step: Any, steps: dict[str, dict[str, Any]], folder: str, **valu
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_what_is_written_comes_back(run_step, name: str, data: st.DataObject) -> None:
+def test_the_written_chunk_is_restored(run_step, name: str, data: st.DataObject) -> None:
     kind = FORMATS[name]
     chunk = data.draw(chunks(kind.dtypes))
     with TemporaryDirectory() as folder:
@@ -124,25 +124,23 @@ def test_what_is_written_comes_back(run_step, name: str, data: st.DataObject) ->
         back = run_all(run_step, kind.load, folder)
     assert np.array_equal(back.czyx, chunk.czyx)
     assert back.dtype == chunk.dtype
-    layer_type = (
-        "segmentation" if name == "precomputed" and chunk.is_segmentation else chunk.layer_type
-    )  # create-info says so
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        layer_type,
-    )
+    layer_type = chunk.layer_type
+    if name == "precomputed" and chunk.is_segmentation:
+        layer_type = "segmentation"  # set by create-info
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == layer_type
     assert back.array.ndim == (3 if kind.drops and chunk.channels == 1 else chunk.array.ndim)
 
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [(name, d) for name, kind in FORMATS.items() for d in ALL if d not in kind.dtypes],
+    [(name, d) for name, kind in FORMATS.items() for d in ALL_DTYPES if d not in kind.dtypes],
 )
-def test_a_type_that_the_format_lacks_is_refused(
+def test_a_dtype_that_the_format_does_not_support_is_refused(
     run_step, tmp_path: Path, name: str, dtype: str
 ) -> None:
-    """Trying again would not help, so it is no error of storage."""
+    """A retry would not help, so this is not an error of storage."""
     with pytest.raises((ChunkMismatch, ConfigError), match=f"has no {dtype}"):
         run_all(
             run_step, FORMATS[name].save, str(tmp_path), chunk=Chunk(np.zeros((1, 2, 3), dtype))
@@ -151,37 +149,30 @@ def test_a_type_that_the_format_lacks_is_refused(
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chunk=chunks(ALL))
-def test_npy_comes_back_with_the_options_that_its_warning_tells(
-    run_step, caplog, chunk: Chunk
-) -> None:
+@given(chunk=chunks(ALL_DTYPES))
+def test_npy_is_restored_with_the_options_in_its_warning(run_step, caplog, chunk: Chunk) -> None:
     caplog.clear()
     with TemporaryDirectory() as folder:
         run_step(SaveNpy(file_name=f"{folder}/a.npy"), chunk=chunk)
-        words = " ".join(record.getMessage() for record in caplog.records).partition(
-            " load it with: load-npy"
-        )[2]
+        messages = " ".join(record.getMessage() for record in caplog.records)
+        options = messages.partition(" load it with: load-npy")[2]
+        arguments = ["--file-name", f"{folder}/a.npy", *shlex.split(options)]
         command = cli.get_command(None, "load-npy")  # type: ignore[arg-type]
-        given_options = command.make_context(
-            "load-npy", ["--file-name", f"{folder}/a.npy", *shlex.split(words)]
-        ).params
-        back = run_step(LoadNpy(**{k: v for k, v in given_options.items() if v is not None})).chunk(
-            "chunk"
-        )
+        parameters = command.make_context("load-npy", arguments).params
+        load = LoadNpy(**{k: v for k, v in parameters.items() if v is not None})
+        back = run_step(load).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
     assert (back.dtype, back.array.shape) == (chunk.dtype, chunk.array.shape)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.layer_type,
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == chunk.layer_type
 
 
-def test_npy_warns_once_and_only_of_what_is_lost(run_step, tmp_path, caplog) -> None:
+def test_npy_warns_once_and_only_about_lost_metadata(run_step, tmp_path, caplog) -> None:
     at_zero = Chunk(np.zeros((1, 2, 3)))
     run_step(SaveNpy(file_name=f"{tmp_path}/a.npy"), chunk=at_zero)
     run_step(SaveNpy(file_name=f"{tmp_path}/a_"), chunk=Chunk(at_zero.array, Vec3(-1, 0, 7)))
-    assert not caplog.records, "the box is in the name"
+    assert not caplog.records, "the file name contains the box"
     with SaveNpy(file_name=f"{tmp_path}/b_").open(Run(lambda box, bounds: box)) as step:
         for z in range(3):
             step(Task(values={"chunk": Chunk(at_zero.array, Vec3(z, 0, 7), (40.0, 7.5, 8.0))}))

@@ -1,4 +1,4 @@
-"""save-h5: files are read with h5py itself."""
+"""save-h5: the tests read files with h5py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stored(path: Path) -> dict[str, Any]:
         return {name: file[name][()] for name in file} | dict(file.attrs)
 
 
-def test_the_file_holds_voxels_place_and_kind(run_step, tmp_path) -> None:
+def test_the_file_holds_voxels_offset_voxel_size_and_layer_type(run_step, tmp_path) -> None:
     path = tmp_path / "new" / "a.h5"
     task = run_step(SaveH5(file_name=str(path)), chunk=CHUNK)
     content = stored(path)
@@ -72,7 +72,9 @@ def test_one_file_is_not_overwritten_by_the_next_box(tmp_path) -> None:
     assert stored(tmp_path / "a.h5")["voxel_offset"].tolist() == [0, 0, 0]
 
 
-def test_the_chunk_is_cut_to_the_task_s_box_which_names_the_file(run_step, tmp_path) -> None:
+def test_the_chunk_is_cropped_to_the_box_of_the_task_and_the_box_names_the_file(
+    run_step, tmp_path
+) -> None:
     box = BoundingBox.parse("-1-1_101-104_1000-1003")
     run_step(SaveH5(file_name=f"{tmp_path}/"), bbox=box, chunk=CHUNK)
     content = stored(tmp_path / f"{box}.h5")
@@ -80,19 +82,21 @@ def test_the_chunk_is_cut_to_the_task_s_box_which_names_the_file(run_step, tmp_p
     assert content["voxel_offset"].tolist() == [-1, 101, 1000]
 
 
-def test_at_a_border_the_part_that_is_there_is_written(run_step, tmp_path) -> None:
+def test_a_box_that_crosses_the_border_saves_the_part_inside(run_step, tmp_path) -> None:
     box = BoundingBox.parse("0-9_100-105_1000-1006")
     run_step(SaveH5(file_name=f"{tmp_path}/"), bbox=box, chunk=CHUNK)
     assert np.array_equal(stored(tmp_path / f"{box}.h5")["main"], VOXELS)
 
 
-def test_without_a_task_s_box_a_prefix_is_completed_by_the_chunk_s(run_step, tmp_path) -> None:
+def test_without_a_box_of_the_task_a_prefix_is_completed_with_the_box_of_the_chunk(
+    run_step, tmp_path
+) -> None:
     run_step(SaveH5(file_name=f"{tmp_path}/", input_name="map"), map=CHUNK)
     assert [p.name for p in tmp_path.iterdir()] == ["-2-2_100-105_1000-1006.h5"]
 
 
 @pytest.mark.parametrize("layer_type", ["segmentation", "image"])
-def test_ids_of_32_and_64_bits_are_listed_whatever_the_file_said(
+def test_ids_of_32_and_64_bits_are_listed_for_every_layer_type(
     run_step, tmp_path, layer_type
 ) -> None:
     run_step(
@@ -102,7 +106,7 @@ def test_ids_of_32_and_64_bits_are_listed_whatever_the_file_said(
     assert stored(tmp_path / "a.h5")["unique_nonzeros"].tolist() == [3, 7]
 
 
-def test_a_segmentation_lists_its_objects(run_step, tmp_path) -> None:
+def test_the_file_of_a_segmentation_lists_its_object_ids(run_step, tmp_path) -> None:
     ids = np.array([[[0, 7, 7], [2**63, 3, 0]]], np.uint64)
     run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=Chunk(ids, layer_type="segmentation"))
     content = stored(tmp_path / "a.h5")
@@ -112,7 +116,7 @@ def test_a_segmentation_lists_its_objects(run_step, tmp_path) -> None:
         SaveH5(file_name=f"{tmp_path}/b.h5"), chunk=Chunk(ids[:, :, 1:2], layer_type="segmentation")
     )
     assert stored(tmp_path / "b.h5")["unique_nonzeros"].tolist() == [3, 7], (
-        "the smallest id is kept where there is no 0"
+        "the smallest id is listed even if the chunk holds no 0"
     )
 
 
@@ -134,7 +138,7 @@ def test_every_compression_keeps_every_voxel(run_step, tmp_path, compression, dt
                 assert file["main"].chunks == (1,) * (len(shape) - 3) + fitting
 
 
-def test_options_for_place_and_voxel_size(run_step, tmp_path) -> None:
+def test_options_for_offset_and_voxel_size(run_step, tmp_path) -> None:
     run_step(
         SaveH5(file_name=f"{tmp_path}/a.h5", with_offset=False, voxel_size=(1, 2, 3.5)), chunk=CHUNK
     )
@@ -143,8 +147,8 @@ def test_options_for_place_and_voxel_size(run_step, tmp_path) -> None:
     assert content["voxel_size"].tolist() == [1, 2, 3.5]
 
 
-def test_float_to_uint8_saturates_and_leaves_the_chunk_alone(run_step, tmp_path) -> None:
-    """chunkflow 1.2.0 made 126 of 1.5, and scaled the chunk in memory."""
+def test_conversion_to_uint8_saturates_and_does_not_change_the_chunk(run_step, tmp_path) -> None:
+    """chunkflow 1.2.0 converted 1.5 to 126, and scaled the chunk in memory."""
     array = np.array([[[0.0, 0.5, 1.0, 1.5, -1.0, np.nan]]], np.float32)
     task = run_step(SaveH5(file_name=f"{tmp_path}/a.h5", dtype="uint8"), chunk=Chunk(array))
     assert stored(tmp_path / "a.h5")["main"].ravel().tolist() == [0, 128, 255, 255, 0, 0]
@@ -153,7 +157,7 @@ def test_float_to_uint8_saturates_and_leaves_the_chunk_alone(run_step, tmp_path)
 
 
 @pytest.mark.parametrize(("touch", "written"), [(True, ["0-1_0-1_0-1.h5"]), (False, [])])
-def test_nothing_is_said_by_an_empty_file(
+def test_a_missing_chunk_is_saved_as_an_empty_file_if_touch_is_set(
     tmp_path, run_step, touch: bool, written: list[str]
 ) -> None:
     task = Task(BoundingBox.parse("0-1_0-1_0-1"), {"chunk": None})
@@ -162,7 +166,7 @@ def test_nothing_is_said_by_an_empty_file(
     assert all(p.stat().st_size == 0 for p in tmp_path.iterdir())
 
 
-def test_a_name_that_no_operator_made_is_not_nothing(tmp_path, run_step) -> None:
+def test_an_unknown_chunk_name_is_an_error(tmp_path, run_step) -> None:
     with pytest.raises(ChunkMismatch, match="no chunk named 'map'; made so far: chunk"):
         run_step(SaveH5(file_name=f"{tmp_path}/a.h5", input_name="map"), chunk=CHUNK)
     assert list(tmp_path.iterdir()) == []
@@ -178,13 +182,13 @@ def test_a_dry_run_writes_nothing(tmp_path) -> None:
     assert task.bytes_written == 0
 
 
-def test_doing_a_task_twice_leaves_the_same_bytes(run_step, tmp_path) -> None:
+def test_saving_the_same_chunk_twice_writes_the_same_bytes(run_step, tmp_path) -> None:
     for name in ("a.h5", "b.h5"):
         run_step(SaveH5(file_name=f"{tmp_path}/{name}"), chunk=CHUNK)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-def test_a_write_that_fails_leaves_the_old_file(run_step, tmp_path) -> None:
+def test_a_failed_write_keeps_the_old_file(run_step, tmp_path) -> None:
     path = tmp_path / "a.h5"
     run_step(SaveH5(file_name=str(path)), chunk=CHUNK)
     before = path.read_bytes()
@@ -204,11 +208,9 @@ def test_load_h5_reads_it_back(run_step, tmp_path) -> None:
     run_step(SaveH5(file_name=f"{tmp_path}/a.h5"), chunk=chunk)
     back = run_step(LoadH5(file_name=f"{tmp_path}/a.h5")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        chunk.layer_type,
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == chunk.layer_type
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_load_h5_reads_it_back(run_step, tmp_path) -> None:
         ({"compression": "zip"}, "legal: 'gzip', 'lzf' or 'szip'"),
     ],
 )
-def test_wrong_options_are_found_without_data(options, text: str) -> None:
+def test_wrong_options_are_refused_without_running_the_chain(options, text: str) -> None:
     create = {"op": "create-chunk"}
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [create, {"op": "save-h5", "file_name": "a.h5", **options}]})

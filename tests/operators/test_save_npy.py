@@ -1,4 +1,4 @@
-"""save-npy: files are read with numpy itself."""
+"""save-npy: the tests read files with numpy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_file_holds_the_voxels(run_step, tmp_path, dtype, shape) -> None:
     assert task.bytes_written == array.nbytes
 
 
-def test_load_npy_finds_the_place_again_by_the_box_in_the_name(run_step, tmp_path) -> None:
+def test_load_npy_restores_the_offset_from_the_box_in_the_file_name(run_step, tmp_path) -> None:
     box = BoundingBox.parse("-2-2_3-6_0-5")
     chunk = Chunk(
         np.arange(6 * 5 * 7, dtype=np.int32).reshape(6, 5, 7), Vec3(-3, 2, -1), (40.0, 7.16, 7.5)

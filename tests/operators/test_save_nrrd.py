@@ -1,4 +1,4 @@
-"""save-nrrd: the bytes of files are read as the format's specification says, without pynrrd."""
+"""save-nrrd: the tests parse the files by the format specification, without pynrrd."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def parse(path: Path) -> tuple[dict[str, str], bytes]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_header_says_where_each_axis_lies(run_step, tmp_path, dtype) -> None:
-    """chunkflow 1.2.0 calls a method that it does not have."""
+def test_the_header_gives_direction_and_origin_of_each_axis(run_step, tmp_path, dtype) -> None:
+    """chunkflow 1.2.0 fails here: it calls a method that does not exist."""
     array = np.arange(2 * 3 * 4).astype(dtype).reshape(2, 3, 4)
     chunk = Chunk(array, Vec3(-2, 100, 1000), (40.0, 7.5, 8.0), "segmentation")
     task = run_step(SaveNrrd(file_name=f"{tmp_path}/a.nrrd"), chunk=chunk)
@@ -58,7 +58,7 @@ def test_the_header_says_where_each_axis_lies(run_step, tmp_path, dtype) -> None
     assert task.bytes_written == array.nbytes
 
 
-def test_channels_are_the_slowest_axis_and_lie_nowhere(run_step, tmp_path) -> None:
+def test_channels_are_the_slowest_axis_and_have_no_direction(run_step, tmp_path) -> None:
     array = np.random.default_rng(0).random((5, 2, 3, 4), np.float32)
     run_step(SaveNrrd(file_name=f"{tmp_path}/a.nrrd"), chunk=Chunk(array))
     fields, data = parse(tmp_path / "a.nrrd")
@@ -74,7 +74,7 @@ def test_channels_are_the_slowest_axis_and_lie_nowhere(run_step, tmp_path) -> No
     shape=st.lists(st.integers(1, 4), min_size=3, max_size=4),
     layer_type=st.sampled_from(["image", "segmentation"]),
 )
-def test_load_nrrd_finds_all_of_it_again(
+def test_load_nrrd_restores_the_chunk(
     run_step, tmp_path, offset, voxel_size, shape, layer_type
 ) -> None:
     chunk = Chunk(
@@ -90,7 +90,7 @@ def test_load_nrrd_finds_all_of_it_again(
     assert back.layer_type == layer_type
 
 
-def test_a_prefix_names_a_file_by_the_task_s_box_to_which_the_chunk_is_cut(
+def test_the_chunk_is_cropped_to_the_box_of_the_task_and_the_box_names_the_file(
     run_step, tmp_path
 ) -> None:
     box = BoundingBox.parse("1-3_1-3_1-3")
@@ -102,19 +102,19 @@ def test_a_prefix_names_a_file_by_the_task_s_box_to_which_the_chunk_is_cut(
     assert back.bbox == box
 
 
-def test_without_a_name_the_box_is_the_name(run_step, tmp_path, monkeypatch) -> None:
+def test_without_a_file_name_the_box_names_the_file(run_step, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_step(SaveNrrd(), chunk=Chunk(np.zeros((1, 2, 3), np.uint8)))
     assert (tmp_path / "0-1_0-2_0-3.nrrd").exists()
 
 
 @pytest.mark.parametrize("dtype", ["bool", "float16", "complex64"])
-def test_types_that_nrrd_lacks_are_refused(run_step, tmp_path, dtype) -> None:
+def test_dtypes_that_nrrd_does_not_support_are_refused(run_step, tmp_path, dtype) -> None:
     with pytest.raises(ChunkMismatch, match=f"NRRD has no {dtype}, the type of 'chunk'"):
         run_step(SaveNrrd(file_name=f"{tmp_path}/a.nrrd"), chunk=Chunk(np.zeros((1, 1, 1), dtype)))
 
 
-def test_two_boxes_may_not_share_a_file_and_a_dry_run_writes_none(tmp_path) -> None:
+def test_two_boxes_may_not_share_a_file_and_a_dry_run_writes_nothing(tmp_path) -> None:
     with SaveNrrd(file_name=f"{tmp_path}/a.nrrd").open(
         Run(lambda box, bounds: box, dry_run=True)
     ) as step:

@@ -1,4 +1,4 @@
-"""save-pngs: pictures are read with PIL itself."""
+"""save-pngs: the tests read pictures with Pillow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pictures(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     return found
 
 
-def test_one_picture_for_every_section_named_by_its_global_z(run_step, tmp_path) -> None:
+def test_writes_one_picture_per_section_named_by_its_global_z(run_step, tmp_path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (3, 5, 7)).astype(np.uint8)
     task = run_step(
         SavePngs(output_path=f"{tmp_path}/new/pngs"), chunk=Chunk(array, Vec3(41, 100, 1000))
@@ -39,7 +39,7 @@ def test_one_picture_for_every_section_named_by_its_global_z(run_step, tmp_path)
     assert task.bytes_written == array.nbytes
 
 
-def test_sixteen_bits(run_step, tmp_path) -> None:
+def test_uint16_pictures(run_step, tmp_path) -> None:
     array = np.array([[[0, 1, 256, 65535]]], np.uint16)
     run_step(SavePngs(output_path=str(tmp_path), dtype="uint16"), chunk=Chunk(array))
     with Image.open(tmp_path / "00000.png") as image:
@@ -70,7 +70,7 @@ def test_values_saturate(run_step, tmp_path, dtype, values, expected) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
-def test_a_map_of_three_channels_is_the_mean_of_the_last_two(
+def test_a_map_of_three_channels_is_saved_as_the_mean_of_the_last_two(
     run_step, tmp_path, dtype, kind
 ) -> None:
     array = np.zeros((3, 1, 1, 4), kind)
@@ -88,7 +88,7 @@ def test_the_mean_of_half_floats_is_not_rounded_to_half_floats(run_step, tmp_pat
     assert np.abs(pictures(tmp_path)["00000.png"] - exact).max() <= 0.5 + 1e-4
 
 
-def test_a_single_channel_is_grey(run_step, tmp_path) -> None:
+def test_a_single_channel_is_saved_as_grey(run_step, tmp_path) -> None:
     run_step(
         SavePngs(output_path=str(tmp_path)), chunk=Chunk(np.full((1, 1, 2, 2), 0.2, np.float32))
     )
@@ -96,7 +96,9 @@ def test_a_single_channel_is_grey(run_step, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(2, "float32"), (4, "float32"), (3, "uint8")])
-def test_other_channels_are_refused_with_a_cure(run_step, tmp_path, channels, dtype) -> None:
+def test_the_error_for_other_channel_counts_names_a_cure(
+    run_step, tmp_path, channels, dtype
+) -> None:
     with pytest.raises(
         ChunkMismatch,
         match=f"has {channels} channels of type {dtype}.*load one, for example with load-h5",
@@ -107,7 +109,7 @@ def test_other_channels_are_refused_with_a_cure(run_step, tmp_path, channels, dt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_chunk_is_cut_to_the_task_s_box(run_step, tmp_path) -> None:
+def test_the_chunk_is_cropped_to_the_box_of_the_task(run_step, tmp_path) -> None:
     array = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
     run_step(
         SavePngs(output_path=str(tmp_path)),
@@ -119,7 +121,7 @@ def test_the_chunk_is_cut_to_the_task_s_box(run_step, tmp_path) -> None:
     assert np.array_equal(found["00001.png"], array[1, 1:4])
 
 
-def test_boxes_along_z_share_a_folder_and_boxes_beside_each_other_are_refused(tmp_path) -> None:
+def test_boxes_along_z_may_share_a_folder_and_boxes_along_x_may_not(tmp_path) -> None:
     def task(text: str) -> Task:
         box = BoundingBox.parse(text)
         return Task(box, {"chunk": Chunk(np.full(box.size, box.start.x, np.uint8), box.start)})
@@ -135,8 +137,8 @@ def test_boxes_along_z_share_a_folder_and_boxes_beside_each_other_are_refused(tm
     assert not any(p.any() for p in found.values())
 
 
-def test_workers_refuse_boxes_that_are_parts_of_sections(tmp_path) -> None:
-    """The other parts are boxes of workers that know nothing of these."""
+def test_workers_refuse_boxes_that_cover_only_part_of_a_section(tmp_path) -> None:
+    """Other workers would write the other parts to the same files."""
     bounds = BoundingBox.parse("0-4_0-2_0-4")
     whole = Chunk(np.zeros(bounds.size, np.uint8), bounds=bounds)
     with SavePngs(output_path=str(tmp_path)).open(
@@ -162,6 +164,6 @@ def test_a_dry_run_writes_nothing(tmp_path) -> None:
     ("options", "text"),
     [({"dtype": "uint32"}, "legal: 'uint8' or 'uint16'"), ({"output_path": "gs://b"}, "protocol")],
 )
-def test_wrong_options_are_found_without_data(options, text: str) -> None:
+def test_wrong_options_are_refused_without_running_the_chain(options, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "save-pngs", **options}]})

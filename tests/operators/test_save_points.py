@@ -25,7 +25,7 @@ def test_a_prefix_names_another_file_for_each_task(run_step, tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_are_no_points(run_step, tmp_path: Path) -> None:
+def test_other_values_than_points_are_refused(run_step, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="points are needed"):
         run_step(SavePoints(file_path=f"{tmp_path}/p.h5"), point_cloud=[1, 2])
     with pytest.raises(ChunkflowError, match=r"shape \(n, 3\)"):

@@ -38,7 +38,9 @@ def noise(box: BoundingBox) -> Chunk:
     return Chunk(np.random.default_rng(0).integers(1, 255, box.size, np.uint8), box.start)
 
 
-def test_a_box_at_the_volumes_end_is_written_whole(volume: MakeVolume, run_step: RunStep) -> None:
+def test_a_box_at_the_end_of_the_volume_is_written_completely(
+    volume: MakeVolume, run_step: RunStep
+) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     chunk = noise(BoundingBox.parse("16-20_16-32_32-40"))
     task = run_step(SavePrecomputed(volume_path=made.path), chunk=chunk)
@@ -47,7 +49,7 @@ def test_a_box_at_the_volumes_end_is_written_whole(volume: MakeVolume, run_step:
     assert task.written == [Written(made.path, 0, "16-20_16-32_32-40", checksum(chunk.array))]
 
 
-def test_margins_and_what_hangs_over_the_volume_are_cut_off(
+def test_margins_and_voxels_outside_the_volume_are_cut_off(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
@@ -59,19 +61,15 @@ def test_margins_and_what_hangs_over_the_volume_are_cut_off(
     assert len(made.missing(BOUNDS)) == 3 * 2 * 3 - 1
 
 
-def test_margins_are_cut_off_at_the_end_of_the_image_too(
+def test_clipped_margins_at_the_end_of_the_image_are_cut_off(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
-    chunk = noise(
-        BoundingBox.parse("8-20_12-32_28-40")
-    )  # 4 voxels around the box, as far as there is image
+    box = BoundingBox.parse("8-24_16-32_32-48")
+    # A margin of 4 voxels around the box, clipped to the image.
+    chunk = noise(BoundingBox.parse("8-20_12-32_28-40"))
     chunk = Chunk(chunk.array, chunk.voxel_offset, bounds=BOUNDS)
-    run_step(
-        SavePrecomputed(volume_path=made.path),
-        bbox=BoundingBox.parse("8-24_16-32_32-48"),
-        chunk=chunk,
-    )
+    run_step(SavePrecomputed(volume_path=made.path), bbox=box, chunk=chunk)
     inside = BoundingBox.parse("8-20_16-32_32-40")
     assert np.array_equal(made.read(inside), chunk.cutout(inside).array)
 
@@ -87,14 +85,15 @@ def test_a_hole_in_a_larger_output_volume_is_refused(volume: MakeVolume, run_ste
     assert len(made.missing(BOUNDS)) == 18
 
 
-def test_voxels_of_another_size_are_refused(volume: MakeVolume, run_step: RunStep) -> None:
+def test_another_voxel_size_is_refused(volume: MakeVolume, run_step: RunStep) -> None:
     made = volume("v", BOUNDS, dtype="uint8", voxel_size=(40, 7.16, 7.16), max_mip=1)
     voxels = noise(BoundingBox.parse("0-8_0-16_0-16"))
     for size in ((40, 8, 8), (40, 14.32, 14.32), (8, 7.16, 7.16)):
         with pytest.raises(ChunkMismatch, match=r"of \[40.0, 7.16, 7.16\] nm: write to the mip"):
             run_step(SavePrecomputed(volume_path=made.path), chunk=replace(voxels, voxel_size=size))
     assert len(made.missing(BOUNDS)) == 18
-    for size in ((1.0, 1.0, 1.0), (40, 7.1600001, 7.16)):  # nobody told; told with less digits
+    # 1 1 1 means that the voxel size is unknown; the other one differs only by rounding.
+    for size in ((1.0, 1.0, 1.0), (40, 7.1600001, 7.16)):
         run_step(SavePrecomputed(volume_path=made.path), chunk=replace(voxels, voxel_size=size))
     run_step(
         SavePrecomputed(volume_path=made.path, mip=1),
@@ -106,15 +105,12 @@ def test_boxes_that_share_blocks_are_refused_and_nothing_is_written(
     volume: MakeVolume, run_step: RunStep
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
+    save = SavePrecomputed(volume_path=made.path)
+    not_aligned, outside = (BoundingBox.parse(s) for s in ("0-8_0-16_0-30", "40-48_0-16_0-16"))
     with pytest.raises(BoxNotAligned, match="0-8_0-16_0-32"):
-        run_step(
-            SavePrecomputed(volume_path=made.path), chunk=noise(BoundingBox.parse("0-8_0-16_0-30"))
-        )
+        run_step(save, chunk=noise(not_aligned))
     with pytest.raises(BoxOutsideVolume):
-        run_step(
-            SavePrecomputed(volume_path=made.path),
-            chunk=noise(BoundingBox.parse("40-48_0-16_0-16")),
-        )
+        run_step(save, chunk=noise(outside))
     assert len(made.missing(BOUNDS)) == 18
 
 
@@ -129,13 +125,12 @@ def test_float_saturates_and_the_chunk_in_memory_stays(
     assert (chunk.array == 1.5).all()
 
 
-def test_voxels_that_were_not_numbers_are_counted(volume: MakeVolume, run_step: RunStep) -> None:
+def test_the_record_counts_nan_voxels(volume: MakeVolume, run_step: RunStep) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     array = np.full(BOUNDS.size, 0.5, np.float32)
     array[3, 4, 5:7] = np.nan
-    (written,) = run_step(
-        SavePrecomputed(volume_path=made.path), chunk=Chunk(array, BOUNDS.start)
-    ).written
+    task = run_step(SavePrecomputed(volume_path=made.path), chunk=Chunk(array, BOUNDS.start))
+    (written,) = task.written
     assert written.nan == 2
 
 
@@ -146,13 +141,13 @@ def test_black_blocks_are_written_too(volume: MakeVolume, run_step: RunStep) -> 
     assert made.missing(BOUNDS) == []
 
 
-def test_volume_is_not_made_by_saving(tmp_path: Path, run_step: RunStep) -> None:
+def test_saving_does_not_create_a_volume(tmp_path: Path, run_step: RunStep) -> None:
     with pytest.raises(ConfigError, match="create-info"):
         run_step(SavePrecomputed(volume_path=f"file://{tmp_path}/v"), chunk=noise(BOUNDS))
     assert not (tmp_path / "v").exists()
 
 
-def test_blocks_that_did_not_arrive_are_noticed(
+def test_blocks_that_are_missing_after_writing_are_an_error(
     volume: MakeVolume, run_step: RunStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
@@ -190,7 +185,7 @@ def test_log_and_thumbnail(volume: MakeVolume, run_step: RunStep, tmp_path: Path
         assert np.array_equal(np.asarray(picture), task.chunk("chunk").array[10])
 
 
-def test_the_thumbnail_of_more_than_8_bits_is_not_all_white(
+def test_the_thumbnail_of_uint16_is_scaled_to_8_bits(
     volume: MakeVolume, run_step: RunStep, tmp_path: Path
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint16")
@@ -203,25 +198,25 @@ def test_the_thumbnail_of_more_than_8_bits_is_not_all_white(
         assert np.array_equal(np.asarray(picture), np.rint(grey[10] * (255 / grey[10].max())))
 
 
-def by_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
+def open_with_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
     return tensorstore.open(
         {"driver": "neuroglancer_precomputed", "kvstore": store}, open=True
     ).result()
 
 
 @pytest.mark.parametrize(
-    ("encoding", "dtype", "channels", "off"),
+    ("encoding", "dtype", "channels", "tolerance"),
     [
         ("raw", "uint8", 1, 0),
         ("raw", "float32", 3, 0),
         ("raw", "uint64", 1, 0),
         ("compressed_segmentation", "uint32", 1, 0),
         ("compressed_segmentation", "uint64", 1, 0),
-        ("jpeg", "uint8", 1, 12),  # grey values that it may be off by
+        ("jpeg", "uint8", 1, 12),
     ],
 )
 def test_tensorstore_and_cloudvolume_read_it(
-    run_step: RunStep, tmp_path: Path, encoding, dtype, channels, off
+    run_step: RunStep, tmp_path: Path, encoding, dtype, channels, tolerance
 ) -> None:
     ramp = np.indices((11, 23, 37)).sum(axis=0) * 3
     array = np.stack([ramp + channel for channel in range(channels)]).astype(dtype)
@@ -234,23 +229,21 @@ def test_tensorstore_and_cloudvolume_read_it(
     path = f"file://{tmp_path}/v"
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
     run_step(SavePrecomputed(volume_path=path, compress=False), chunk=chunk)
-    opened = by_tensorstore({"driver": "file", "path": f"{tmp_path}/v/"})
+    opened = open_with_tensorstore({"driver": "file", "path": f"{tmp_path}/v/"})
     assert opened.domain.labels == ("x", "y", "z", "channel")
     assert (opened.domain.origin, opened.dtype.name) == ((100, 10, -3, 0), dtype)
     assert [unit and unit.multiplier for unit in opened.dimension_units] == [8.0, 7.16, 40.0, None]
-    theirs = [opened.read().result(), CloudVolume(path, progress=False)[:]]
-    for voxels in theirs:
-        assert (
-            np.abs(np.asarray(voxels).transpose().astype(float) - array.astype(float)).max() <= off
-        )
+    for voxels in (opened.read().result(), CloudVolume(path, progress=False)[:]):
+        difference = np.asarray(voxels).transpose().astype(float) - array.astype(float)
+        assert np.abs(difference).max() <= tolerance
 
 
 @pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
 def test_tensorstore_reads_compressed_blocks_of_an_object_store(
     run_step: RunStep, aws: dict[str, str], unique_name: str, encoding: str
 ) -> None:
-    """They bear Content-Encoding: gzip. Such of a local disk are files *.gz, which it takes for
-    absent.
+    """Objects in S3 have Content-Encoding: gzip. On a local disk, compressed blocks are files *.gz,
+    which tensorstore treats as missing.
     """
     import boto3
 
@@ -264,9 +257,7 @@ def test_tensorstore_reads_compressed_blocks_of_an_object_store(
     path = f"s3://{unique_name}/v"
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
     run_step(SavePrecomputed(volume_path=path), chunk=chunk)
-    [first, *_] = [
-        o["Key"] for o in s3.list_objects_v2(Bucket=unique_name, Prefix="v/1")["Contents"]
-    ]
+    first = s3.list_objects_v2(Bucket=unique_name, Prefix="v/1")["Contents"][0]["Key"]
     assert s3.head_object(Bucket=unique_name, Key=first)["ContentEncoding"] == "gzip"
     place = {
         "bucket": unique_name,
@@ -274,12 +265,14 @@ def test_tensorstore_reads_compressed_blocks_of_an_object_store(
         "endpoint": aws["AWS_ENDPOINT_URL"],
         "aws_region": "us-east-1",
     }
-    opened = by_tensorstore({"driver": "s3", **place, "aws_credentials": {"type": "environment"}})
+    opened = open_with_tensorstore(
+        {"driver": "s3", **place, "aws_credentials": {"type": "environment"}}
+    )
     assert np.array_equal(opened[..., 0].read().result().transpose(), chunk.array)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_block_that_was_stored_the_other_way_is_replaced(
+def test_rewriting_with_the_other_compression_replaces_the_old_block(
     volume: MakeVolume, run_step: RunStep, first: bool
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
@@ -293,7 +286,7 @@ def test_a_block_that_was_stored_the_other_way_is_replaced(
         assert made.missing(BOUNDS) == []
 
 
-def test_shards_are_not_written(run_step: RunStep, tmp_path: Path) -> None:
+def test_a_sharded_volume_is_refused(run_step: RunStep, tmp_path: Path) -> None:
     path = f"file://{tmp_path}/v"
     chunk = noise(BOUNDS)
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16)), chunk=chunk)

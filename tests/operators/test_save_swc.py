@@ -12,7 +12,7 @@ from chunkflow_worker.operators.save_swc import SaveSwc
 
 
 def line(n: int, object_id: int = 7) -> osteoid.Skeleton:
-    """A line along x."""
+    """A straight skeleton along x."""
     vertices = np.array([[10 * i, 0, 5] for i in range(n)], np.float32)
     edges = np.array([[i, i + 1] for i in range(n - 1)], np.uint32)
     return osteoid.Skeleton(
@@ -35,7 +35,9 @@ def test_nodes_parents_and_radii(run_step, tmp_path: Path) -> None:
     assert linked == {frozenset((10 * i, 10 * i + 10)) for i in range(3)}
 
 
-def test_parts_of_an_object_in_other_boxes_are_not_overwritten(run_step, tmp_path: Path) -> None:
+def test_files_of_the_same_object_in_other_boxes_are_not_overwritten(
+    run_step, tmp_path: Path
+) -> None:
     for z in (0, 1):
         run_step(
             SaveSwc(output_prefix=f"{tmp_path}/"),
@@ -45,6 +47,6 @@ def test_parts_of_an_object_in_other_boxes_are_not_overwritten(run_step, tmp_pat
     assert {p.name for p in tmp_path.iterdir()} == {"7_0-1_0-9_0-9.swc", "7_1-2_0-9_0-9.swc"}
 
 
-def test_what_are_no_skeletons(run_step, tmp_path: Path) -> None:
+def test_other_values_than_skeletons_are_refused(run_step, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="mapping of ids to skeletons"):
         run_step(SaveSwc(output_prefix=str(tmp_path)), skels=[line(2)])

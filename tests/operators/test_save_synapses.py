@@ -35,7 +35,7 @@ def synapses(draw: st.DrawFn) -> Synapses:
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_synapses=synapses(), ending=st.sampled_from(["h5", "json"]))
-def test_load_synapses_reads_back_what_was_written(
+def test_load_synapses_restores_the_synapses(
     run_step, given_synapses: Synapses, ending: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -60,9 +60,9 @@ def test_a_prefix_names_another_file_for_each_task_in_the_peers_layout(
     for z in (0, 1):
         with h5py.File(tmp_path / f"{z}-{z + 1}_0-9_0-9.h5") as file:
             assert file["pre"][()].tolist() == [[z, 1, 2]]
-            assert file["post"][()].tolist() == [[0, z, 3, 4]], "the parent comes first"
+            assert file["post"][()].tolist() == [[0, z, 3, 4]], "the first column is the parent"
 
 
-def test_what_are_no_synapses(run_step, tmp_path: Path) -> None:
+def test_other_values_than_synapses_are_refused(run_step, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="synapses are needed"):
         run_step(SaveSynapses(file_path=f"{tmp_path}/s.h5"), syns=3)

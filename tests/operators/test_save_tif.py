@@ -1,4 +1,4 @@
-"""save-tif: files are read with tifffile itself."""
+"""save-tif: the tests read files with tifffile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES = ["uint8", "uint16", "uint32", "uint64", "int16", "int64", "float16", "f
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_type_stays(run_step, tmp_path, dtype: str) -> None:
+def test_the_dtype_is_kept(run_step, tmp_path, dtype: str) -> None:
     """Named defect of the peer: save-tif turned uint8 into float64."""
     array = (np.random.default_rng(0).random((4, 5, 6)) * 200).astype(dtype)
     task = run_step(SaveTif(file_name=f"{tmp_path}/a.tif"), chunk=Chunk(array))
@@ -36,7 +36,7 @@ def test_the_type_stays(run_step, tmp_path, dtype: str) -> None:
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (3, 17, 4), (5, 6, 3), (2, 3, 17, 9), (1, 2, 3, 4), (3, 1, 4, 3)]
 )
-def test_every_compression_keeps_every_voxel_one_page_a_section(
+def test_every_compression_is_lossless_and_writes_one_page_per_section(
     run_step, tmp_path, compression, stored, shape
 ) -> None:
     array = np.random.default_rng(1).integers(0, 255, shape).astype(np.uint8)
@@ -51,7 +51,7 @@ def test_every_compression_keeps_every_voxel_one_page_a_section(
     assert back.array.shape == shape
 
 
-def test_jpeg_comes_near_and_takes_bytes_alone(run_step, tmp_path) -> None:
+def test_jpeg_is_lossy_and_accepts_only_uint8(run_step, tmp_path) -> None:
     z, y, x = np.mgrid[:2, :64, :64]
     array = (z * 50 + y + x).astype(np.uint8)
     run_step(SaveTif(file_name=f"{tmp_path}/a.tif", compression="jpeg"), chunk=Chunk(array))
@@ -70,7 +70,7 @@ def test_jpeg_comes_near_and_takes_bytes_alone(run_step, tmp_path) -> None:
     assert np.abs(tifffile.imread(tmp_path / "b.tif").astype(int) - array).max() <= 4
 
 
-def test_load_tif_finds_the_place_again(run_step, tmp_path) -> None:
+def test_load_tif_restores_offset_voxel_size_and_layer_type(run_step, tmp_path) -> None:
     chunk = Chunk(
         np.arange(24, dtype=np.uint32).reshape(2, 3, 4),
         Vec3(-2, 100, 1000),
@@ -80,11 +80,9 @@ def test_load_tif_finds_the_place_again(run_step, tmp_path) -> None:
     run_step(SaveTif(file_name=f"{tmp_path}/a.tif"), chunk=chunk)
     back = run_step(LoadTif(file_name=f"{tmp_path}/a.tif")).chunk("chunk")
     assert np.array_equal(back.array, chunk.array)
-    assert (back.bbox, back.voxel_size, back.layer_type) == (
-        chunk.bbox,
-        chunk.voxel_size,
-        "segmentation",
-    )
+    assert back.bbox == chunk.bbox
+    assert back.voxel_size == chunk.voxel_size
+    assert back.layer_type == "segmentation"
     given = LoadTif(
         file_name=f"{tmp_path}/a.tif",
         voxel_offset=(0, 0, 0),
@@ -92,14 +90,12 @@ def test_load_tif_finds_the_place_again(run_step, tmp_path) -> None:
         layer_type="image",
     )
     other = run_step(given).chunk("chunk")
-    assert (str(other.bbox), other.voxel_size, other.layer_type) == (
-        "0-2_0-3_0-4",
-        (1.0, 2.0, 3.0),
-        "image",
-    )
+    assert str(other.bbox) == "0-2_0-3_0-4"
+    assert other.voxel_size == (1.0, 2.0, 3.0)
+    assert other.layer_type == "image"
 
 
-def test_every_task_gets_its_own_file(tmp_path) -> None:
+def test_a_prefix_names_a_file_for_each_task(tmp_path) -> None:
     """Named defect of the peer: save-tif wrote every task to one file."""
     boxes = [BoundingBox.parse("0-2_0-3_0-4"), BoundingBox.parse("2-4_0-3_0-4")]
     with SaveTif(file_name=f"{tmp_path}/part_").open(
@@ -112,7 +108,7 @@ def test_every_task_gets_its_own_file(tmp_path) -> None:
         assert np.unique(tifffile.imread(tmp_path / f"part_{box}.tif")).tolist() == [i]
 
 
-def test_without_a_name_the_box_names_the_file(run_step, tmp_path, monkeypatch) -> None:
+def test_without_a_file_name_the_box_names_the_file(run_step, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     chunk = Chunk(np.zeros((2, 3, 4), np.uint8), Vec3(-2, 0, 0))
     run_step(SaveTif(), chunk=chunk)
@@ -130,7 +126,7 @@ def test_one_file_is_not_overwritten_by_the_next_box(tmp_path) -> None:
     assert tifffile.imread(tmp_path / "a.tiff").ravel().tolist() == [0]
 
 
-def test_the_chunk_is_cut_to_the_task_s_box(run_step, tmp_path) -> None:
+def test_the_chunk_is_cropped_to_the_box_of_the_task(run_step, tmp_path) -> None:
     array = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
     run_step(
         SaveTif(file_name=f"{tmp_path}/a.tif"),
@@ -140,7 +136,7 @@ def test_the_chunk_is_cut_to_the_task_s_box(run_step, tmp_path) -> None:
     assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), array[1:3, 1:4])
 
 
-def test_conversion_saturates_and_leaves_the_chunk_alone(run_step, tmp_path) -> None:
+def test_conversion_to_uint8_saturates_and_does_not_change_the_chunk(run_step, tmp_path) -> None:
     array = np.array([[[0.0, 0.5, 1.0, 1.5, -1.0]]], np.float32)
     task = run_step(SaveTif(file_name=f"{tmp_path}/a.tif", dtype="uint8"), chunk=Chunk(array))
     assert tifffile.imread(tmp_path / "a.tif").ravel().tolist() == [0, 128, 255, 255, 0]
@@ -156,14 +152,16 @@ def test_a_dry_run_writes_nothing(tmp_path) -> None:
     assert task.bytes_written == 0
 
 
-def test_doing_a_task_twice_leaves_the_same_bytes(run_step, tmp_path) -> None:
+def test_saving_the_same_chunk_twice_writes_the_same_bytes(run_step, tmp_path) -> None:
     chunk = Chunk(np.arange(60, dtype=np.uint8).reshape(3, 4, 5))
     for name in ("a.tif", "b.tif"):
         run_step(SaveTif(file_name=f"{tmp_path}/{name}"), chunk=chunk)
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
 
 
-def test_a_file_over_four_gigabytes_is_a_bigtiff(run_step, tmp_path, monkeypatch) -> None:
+def test_a_file_above_the_limit_of_classic_tiff_is_a_bigtiff(
+    run_step, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr("chunkflow_worker.operators.save_tif.BIGGEST_CLASSIC_TIFF", 10)
     for size, big in ((10, False), (11, True)):
         run_step(
@@ -189,6 +187,6 @@ def test_a_file_over_four_gigabytes_is_a_bigtiff(run_step, tmp_path, monkeypatch
         ({"file_name": "s3://bucket/a.tif"}, "without a protocol"),
     ],
 )
-def test_wrong_options_are_found_without_data(options, text: str) -> None:
+def test_wrong_options_are_refused_without_running_the_chain(options, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [{"op": "create-chunk"}, {"op": "save-tif", **options}]})

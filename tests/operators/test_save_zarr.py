@@ -1,4 +1,4 @@
-"""save-zarr: images are read with zarr-python and tensorstore."""
+"""save-zarr: the tests read images with zarr-python and tensorstore."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHUNK = Chunk(VOXELS, BOUNDS.start, (40.0, 7.16, 8.0), "segmentation", BOUNDS)
 BLOCKS = {"chunk_size": (8, 16, 16)}
 
 
-def scales(folder: Path, driver: str) -> dict[str, Any]:
+def multiscales_of(folder: Path, driver: str) -> dict[str, Any]:
     if driver == "zarr":
         return json.loads((folder / ".zattrs").read_text())["multiscales"][0]
     return json.loads((folder / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
@@ -41,7 +41,7 @@ def scales(folder: Path, driver: str) -> dict[str, Any]:
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("order", ["zyx", "xyz"])
 @pytest.mark.parametrize("channels", [0, 2])
-def test_load_zarr_finds_all_of_it_again(run_step, tmp_path, driver, order, channels) -> None:
+def test_load_zarr_restores_the_chunk(run_step, tmp_path, driver, order, channels) -> None:
     array = np.stack([VOXELS, VOXELS[::-1]]) if channels else VOXELS
     chunk = CHUNK.with_array(array)
     store = f"{tmp_path}/a"
@@ -49,18 +49,16 @@ def test_load_zarr_finds_all_of_it_again(run_step, tmp_path, driver, order, chan
     assert task.bytes_written == array.nbytes
     back = run_step(LoadZarr(store=store)).chunk("chunk")
     assert np.array_equal(back.array, array)
-    assert (back.bbox, back.bounds, back.voxel_size, back.dtype) == (
-        BOUNDS,
-        BOUNDS,
-        CHUNK.voxel_size,
-        np.uint16,
-    )
+    assert back.bbox == BOUNDS
+    assert back.bounds == BOUNDS
+    assert back.voxel_size == CHUNK.voxel_size
+    assert back.dtype == np.uint16
     assert back.layer_type == "segmentation"
 
 
 @pytest.mark.parametrize("driver", ["zarr", "zarr3"])
 @pytest.mark.parametrize("order", ["zyx", "xyz"])
-def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(
+def test_zarr_python_reads_it_and_multiscales_give_scale_and_translation(
     run_step, tmp_path, driver, order
 ) -> None:
     array = np.stack([VOXELS, VOXELS[::-1]])
@@ -70,14 +68,13 @@ def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(
     )
     group = zarr.open_group(f"{tmp_path}/a", mode="r")
     assert np.array_equal(group["0"][:], array if order == "zyx" else array.transpose(0, 3, 2, 1))
-    told = scales(tmp_path / "a", driver)
+    multiscales = multiscales_of(tmp_path / "a", driver)
     space = [{"name": n, "type": "space", "unit": "nanometer"} for n in order]
-    assert told["axes"] == [{"name": "c", "type": "channel"}, *space]
-    assert told.get("version") == (
-        "0.4" if driver == "zarr" else None
-    )  # 0.5 tells it beside the multiscales
+    assert multiscales["axes"] == [{"name": "c", "type": "channel"}, *space]
+    # Version 0.5 of the format has the field beside the multiscales.
+    assert multiscales.get("version") == ("0.4" if driver == "zarr" else None)
     assert driver == "zarr" or group.attrs["ome"]["version"] == "0.5"
-    [dataset] = told["datasets"]
+    [dataset] = multiscales["datasets"]
     scale, translation = dataset["coordinateTransformations"]
     assert (dataset["path"], scale["type"], translation["type"]) == ("0", "scale", "translation")
     by_axis = {"z": (40.0, -320.0), "y": (7.16, 16 * 7.16), "x": (8.0, 0.0), "c": (1.0, 0.0)}
@@ -88,8 +85,10 @@ def test_zarr_python_reads_it_and_the_multiscales_tell_its_place(
 @pytest.mark.parametrize("driver", ["zarr", "zarr3"])
 @pytest.mark.parametrize("order", ["zyx", "xyz"])
 @pytest.mark.parametrize("channels", [0, 2])
-def test_the_metadata_are_valid_ome_zarr(run_step, tmp_path, driver, order, channels) -> None:
-    """By yaozarrs, whose models are those of the specification; two levels."""
+def test_metadata_of_two_levels_are_valid_ome_zarr(
+    run_step, tmp_path, driver, order, channels
+) -> None:
+    """Validated by yaozarrs, which implements the specification."""
     array = np.stack([VOXELS, VOXELS[::-1]]) if channels else VOXELS
     run_step(
         SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS),
@@ -134,8 +133,8 @@ def test_tensorstore_reads_it(run_step, tmp_path, driver, key) -> None:
     "dtype", ["bool", "uint8", "int8", "uint16", "uint32", "uint64", "int64", "float32", "float64"]
 )
 @pytest.mark.parametrize("driver", ["zarr", "zarr3"])
-def test_the_type_is_the_chunk_s(run_step, tmp_path, dtype, driver) -> None:
-    """chunkflow 1.2.0 makes float64 of everything."""
+def test_the_dtype_of_the_chunk_is_kept(run_step, tmp_path, dtype, driver) -> None:
+    """chunkflow 1.2.0 converts every chunk to float64."""
     array = (np.arange(24).reshape(2, 3, 4) % 5).astype(dtype)
     run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver), chunk=Chunk(array))
     back = zarr.open_group(f"{tmp_path}/a", mode="r")["0"]
@@ -143,21 +142,16 @@ def test_the_type_is_the_chunk_s(run_step, tmp_path, dtype, driver) -> None:
     assert np.array_equal(back[:], array.transpose())
 
 
-def test_a_given_type_scales_bytes_and_saturates(run_step, tmp_path) -> None:
+def test_conversion_to_uint8_scales_and_saturates(run_step, tmp_path) -> None:
     floats = Chunk(np.array([[[-1, 0, 0.2, 1, 1.5]]], np.float32))
     run_step(SaveZarr(store=f"{tmp_path}/a", dtype="uint8"), chunk=floats)
-    assert run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk").array.ravel().tolist() == [
-        0,
-        0,
-        51,
-        255,
-        255,
-    ]
+    back = run_step(LoadZarr(store=f"{tmp_path}/a")).chunk("chunk")
+    assert back.array.ravel().tolist() == [0, 0, 51, 255, 255]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_boxes_make_one_image_and_zeros_are_stored(tmp_path, driver) -> None:
-    """A block of zeros was done; one that is absent was not."""
+def test_boxes_fill_one_image_and_blocks_of_zeros_are_stored(tmp_path, driver) -> None:
+    """A missing block means that it was not processed, so blocks of zeros must exist."""
     array = VOXELS.copy()
     array[:8, :16, :16] = 0
     chunk = CHUNK.with_array(array)
@@ -173,8 +167,8 @@ def test_boxes_make_one_image_and_zeros_are_stored(tmp_path, driver) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_workers_may_begin_at_once(tmp_path, driver) -> None:
-    """Each process makes the image and two levels, and writes its own box."""
+def test_workers_may_start_at_the_same_time(tmp_path, driver) -> None:
+    """Each process creates the image and two levels, and writes its own box."""
     code = """
 import sys, numpy as np
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -197,19 +191,16 @@ for mip in (n % 2, (n + 1) % 2):
     assert [w.wait(60) for w in workers] == [0] * 4
     with LoadZarr(store=f"{tmp_path}/a").open(Run(lambda box, bounds: box)) as step:
         step(task := Task())
-    assert task.chunk("chunk").array[:, 0, 0].tolist() == [
-        n + 1 for n in range(4) for _ in range(8)
-    ]
+    expected = np.repeat([1, 2, 3, 4], 8).tolist()
+    assert task.chunk("chunk").array[:, 0, 0].tolist() == expected
     if driver != "n5":
-        levels = scales(tmp_path / "a", driver)["datasets"]
+        levels = multiscales_of(tmp_path / "a", driver)["datasets"]
         assert [level["path"] for level in levels] == ["0", "1"]
-        assert [level["coordinateTransformations"][0]["scale"][2] for level in levels] == [
-            40.0,
-            80.0,
-        ]
+        scales_along_z = [level["coordinateTransformations"][0]["scale"][2] for level in levels]
+        assert scales_along_z == [40.0, 80.0]
 
 
-def test_a_shape_and_a_resolution_make_an_image_before_its_extent_is_known(
+def test_shape_and_resolution_create_an_image_for_a_chunk_without_bounds(
     run_step, tmp_path
 ) -> None:
     box = BoundingBox.parse("8-16_0-16_16-32")
@@ -223,11 +214,9 @@ def test_a_shape_and_a_resolution_make_an_image_before_its_extent_is_known(
     )
     run_step(save, bbox=box, chunk=chunk)
     back = run_step(LoadZarr(store=f"{tmp_path}/a", path="1"), bbox=box).chunk("chunk")
-    assert (back.bbox, str(back.bounds), back.voxel_size) == (
-        box,
-        "0-20_0-30_0-40",
-        (80.0, 16.0, 16.0),
-    )
+    assert back.bbox == box
+    assert str(back.bounds) == "0-20_0-30_0-40"
+    assert back.voxel_size == (80.0, 16.0, 16.0)
     assert back.array.all()
     with pytest.raises(ConfigError, match="shape: is not given, there is no image yet"):
         run_step(SaveZarr(store=f"{tmp_path}/b"), bbox=box, chunk=chunk)
@@ -255,7 +244,7 @@ def test_boxes_that_share_blocks_are_refused(run_step, tmp_path) -> None:
         ({"chunk_size": (4, 4, 4)}, "chunk_size"),
     ],
 )
-def test_options_that_contradict_an_existing_image_are_told(
+def test_options_that_contradict_an_existing_image_are_refused(
     run_step, tmp_path, options, text
 ) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
@@ -267,9 +256,7 @@ def test_options_that_contradict_an_existing_image_are_told(
         )
 
 
-def test_voxels_of_another_size_than_the_image_s_are_refused_unless_resolution_overrides(
-    run_step, tmp_path
-) -> None:
+def test_another_voxel_size_is_refused_without_the_resolution_option(run_step, tmp_path) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
     other = replace(CHUNK, voxel_size=(8.0, 8.0, 8.0))
     with pytest.raises(
@@ -279,7 +266,7 @@ def test_voxels_of_another_size_than_the_image_s_are_refused_unless_resolution_o
     run_step(SaveZarr(store=f"{tmp_path}/a", resolution=CHUNK.voxel_size), chunk=other)
 
 
-def test_a_level_of_other_axes_is_refused(run_step, tmp_path) -> None:
+def test_a_level_with_other_axes_is_refused(run_step, tmp_path) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
     with pytest.raises(ConfigError, match="another one already exists here: its axes are"):
         run_step(SaveZarr(store=f"{tmp_path}/a", mip=1, order="zyx"), chunk=CHUNK)
@@ -295,7 +282,7 @@ def test_an_array_of_another_format_is_refused(run_step, tmp_path) -> None:
     assert not (tmp_path / "a" / "0" / "zarr.json").exists()
 
 
-def test_an_array_that_chunkflow_made_at_the_store_itself_is_written(run_step, tmp_path) -> None:
+def test_writes_to_an_array_of_chunkflow_at_the_root_of_the_store(run_step, tmp_path) -> None:
     made = zarr.create_array(
         f"{tmp_path}/a", shape=(40, 50, 12), chunks=(8, 8, 4), dtype="u2", zarr_format=2
     )
@@ -321,7 +308,7 @@ def test_a_hole_is_refused(run_step, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_an_object_store_holds_images_too(run_step, aws, unique_name, driver) -> None:
+def test_saves_to_an_object_store(run_step, aws, unique_name, driver) -> None:
     import boto3
 
     boto3.client("s3").create_bucket(Bucket=unique_name)
@@ -337,7 +324,7 @@ def test_an_object_store_holds_images_too(run_step, aws, unique_name, driver) ->
     ("option", "value"),
     [("order", "yxz"), ("dtype", "text"), ("shape", [0, 1, 1]), ("store", "ftp://a/b")],
 )
-def test_wrong_options_are_told(tmp_path, option, value) -> None:
+def test_wrong_options_are_refused(tmp_path, option, value) -> None:
     save = {"op": "save-zarr", "store": f"{tmp_path}/a", option: value}
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""The operator `setup-env`: box sizes, the volume and the pipeline that it makes, its errors."""
+"""The operator `setup-env`: box sizes, the volume and the pipeline it writes, and its errors."""
 
 from __future__ import annotations
 
@@ -45,66 +45,60 @@ def chunkflow(*arguments: Any, **options: Any) -> str:
     """Run `chunkflow [arguments] setup-env [options]`. Returns what it printed."""
     words = [*arguments, "setup-env"]
     for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        words += (
-            [flag if value else f"--no-{flag[2:]}"]
-            if isinstance(value, bool)
-            else [flag, *(value if isinstance(value, tuple) else [value])]
-        )
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *(value if isinstance(value, tuple) else [value])]
     done = CliRunner().invoke(cli, [str(w) for w in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
 
-def printed(output: str, name: str) -> Vec3:
+def printed_size(output: str, name: str) -> Vec3:
     line = next(line for line in output.splitlines() if line.startswith(f"{name}: "))
     return Vec3.of(int(n) for n in line.split(": ")[1].split(",")[0].split())
 
 
-def filled(folder: Path, **net: Any) -> Path:
-    text = (folder / "pipeline.yaml").read_text()
-    content = yaml.safe_load(text)
+def filled_in(folder: Path, **net: Any) -> Path:
+    content = yaml.safe_load((folder / "pipeline.yaml").read_text())
     content["operators"][0]["volume_path"] = "image"
     content["operators"][1] |= net or {"convnet_model": "net.py"}
-    file = folder / "filled.yaml"
+    file = folder / "filled_in.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
 
 
-def test_it_writes_the_info_file_and_the_pipeline(folder: Path) -> None:
+def test_writes_the_info_file_and_the_pipeline(folder: Path) -> None:
     """Named defect of the peer: setup-env always raised a TypeError."""
     output = chunkflow(**SMALL)
     assert (folder / "out" / "info").exists()
     assert "wrote the info file of out, and pipeline.yaml" in output
 
 
-def test_the_flag_that_chunkflow_used_twice_means_channels() -> None:
+def test_the_flag_that_chunkflow_defined_twice_sets_the_channels() -> None:
     options = {o.name: o for o in click_options(SetupEnv) if isinstance(o, click.Option)}
     assert "-c" in options["channel_num"].opts
     assert options["crop_chunk_margin"].opts == ["--crop-chunk-margin"]
 
 
-def test_the_info_file_has_the_options(folder: Path) -> None:
+def test_the_info_file_reflects_the_options(folder: Path) -> None:
     output = chunkflow(**SMALL, channel_num=3, dtype="uint8", voxel_size=(30, 7.5, 6))
     volume = CloudVolume(f"file://{folder}/out", progress=False)
-    assert (volume.num_channels, volume.dtype, volume.layer_type, len(volume.info["scales"])) == (
-        3,
-        "uint8",
-        "image",
-        1,
-    )
+    assert (volume.num_channels, volume.dtype, volume.layer_type) == (3, "uint8", "image")
+    assert len(volume.info["scales"]) == 1
     assert list(volume.resolution) == [6, 7.5, 30]
     assert (list(volume.bounds.minpt), list(volume.bounds.maxpt)) == ([20, 10, -4], [520, 310, 56])
-    assert list(volume.underlying[::-1]) == list(printed(output, "block size"))
-    assert not any(printed(output, "output chunk size") % printed(output, "block size"))
+    assert list(volume.underlying[::-1]) == list(printed_size(output, "block size"))
+    assert not any(printed_size(output, "output chunk size") % printed_size(output, "block size"))
 
 
 @pytest.mark.parametrize("mip", [0, 1, 2])
-def test_the_boxes_cover_the_volume_once_in_whole_blocks(folder: Path, mip: int) -> None:
-    operator = SetupEnv(
-        **(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)})
-    )
-    chunkflow(**(SMALL | {"mip": mip, "volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)}))
+def test_the_boxes_cover_the_volume_exactly_once_in_whole_blocks(folder: Path, mip: int) -> None:
+    extent = {"volume_start": (-4, 11, 23), "volume_size": (60, 301, 499)}
+    options = SMALL | extent | {"mip": mip}
+    operator = SetupEnv(**options)
+    chunkflow(**options)
     bounds, volume = volume_bounds("out", mip), PrecomputedVolume("out", mip)
     seen = np.zeros(bounds.size, int)
     boxes = [task.bbox for task in operator.tasks()]
@@ -114,26 +108,26 @@ def test_the_boxes_cover_the_volume_once_in_whole_blocks(folder: Path, mip: int)
         assert not any((box.start - bounds.start) % volume.block_size)
         seen[box.slices(bounds.start)] += 1
     assert (seen == 1).all()
-    source = Pipeline.load(filled(folder)).tasks
+    source = Pipeline.load(filled_in(folder)).tasks
     assert source is not None
     assert [task.bbox for task in source.tasks()] == boxes
 
 
-def test_the_pipeline_passes_the_check_when_it_is_filled_in(folder: Path) -> None:
+def test_the_completed_pipeline_passes_the_check(folder: Path) -> None:
     output = chunkflow(**SMALL, channel_num=3, crop_chunk_margin=(2, 8, 8), mip=1)
-    chain = Pipeline.load(filled(folder))
+    chain = Pipeline.load(filled_in(folder))
     load, inference, save = chain.operators
     assert isinstance(inference, Inference)
     assert (load.mip, save.mip, save.create_thumbnail) == (1, 1, True)  # type: ignore[attr-defined]
     assert (inference.num_output_channels, inference.output_crop_margin) == (3, Vec3(2, 8, 8))
-    size = printed(output, "output chunk size")
-    assert (
-        inference.plan(size, "uint8", Vec3(1, 1, 1))[0]
-        .split(" patches")[0]
-        .endswith(f": {printed(output, 'patch num').product}")
+    size, patches = (
+        printed_size(output, "output chunk size"),
+        printed_size(output, "patch num").product,
     )
+    plan = inference.plan(size, "uint8", Vec3(1, 1, 1))[0]
+    assert plan.split(" patches")[0].endswith(f": {patches}")
     assert chain.margins(0) == (Vec3(2, 8, 8), Vec3(2, 8, 8))
-    checked = CliRunner().invoke(worker_cli, ["check", "filled.yaml"], catch_exceptions=False)
+    checked = CliRunner().invoke(worker_cli, ["check", "filled_in.yaml"], catch_exceptions=False)
     assert checked.exit_code == 0, checked.output
     assert "peak memory" in checked.output
 
@@ -154,7 +148,7 @@ def test_the_written_pipeline_fills_its_volume(folder: Path, mip: int) -> None:
     job = SMALL | {"mip": mip, "dtype": "uint8", "max_mip": 6, "max_ram_size": 0.01}
     chunkflow(**job)
     ran = CliRunner().invoke(
-        cli, ["--pipeline", str(filled(folder, framework="identity"))], catch_exceptions=False
+        cli, ["--pipeline", str(filled_in(folder, framework="identity"))], catch_exceptions=False
     )
     assert ran.exit_code == 0, ran.output
     made = PrecomputedVolume("out", mip)
@@ -163,7 +157,7 @@ def test_the_written_pipeline_fills_its_volume(folder: Path, mip: int) -> None:
     assert len(list((folder / "out" / "thumbnail").glob("*.png"))) == len(boxes) > 1
 
 
-def test_operators_that_follow_get_the_boxes(folder: Path) -> None:
+def test_later_operators_get_the_boxes(folder: Path) -> None:
     job = "setup-env --volume-start 0 0 0 -s 16 64 64 -l out -z 8 32 32 -x 5 -r 0.001"
     words = f"{job} create-chunk -s 4 4 4 save-npy -f n-"
     done = CliRunner().invoke(cli, words.split(), catch_exceptions=False)
@@ -191,14 +185,13 @@ def test_existing_files_are_replaced_only_with_overwrite_info(folder: Path) -> N
     ):
         with pytest.raises(ConfigError, match="another volume already exists here"):
             chunkflow(**(SMALL | change))
-    assert not (folder / "pipeline.yaml").exists(), "no pipeline for a volume that was not made"
+    assert not (folder / "pipeline.yaml").exists(), "no pipeline is written without its volume"
     chunkflow(**SMALL)  # the same volume is not an error
     assert (folder / "pipeline.yaml").read_text() == before
     chunkflow(**SMALL, dtype="uint8", overwrite_info=True)
     assert CloudVolume(f"file://{folder}/out", progress=False).dtype == "uint8"
-    assert (
-        yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"][1]["dtype"] == "uint8"
-    )
+    content = yaml.safe_load((folder / "pipeline.yaml").read_text())
+    assert content["operators"][1]["dtype"] == "uint8"
 
 
 def test_the_producer_accepts_the_printed_commands(folder: Path) -> None:
@@ -212,11 +205,11 @@ def test_the_producer_accepts_the_printed_commands(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"{len(list(SetupEnv(**SMALL).tasks()))} tasks" in done.output
     assert "queue create out --visibility 60" in chunkflow(**SMALL, overwrite_info=True), (
-        "the queue has the name of the layer"
+        "the default name of the queue is the name of the layer"
     )
 
 
-def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path) -> None:
+def test_float16_is_stored_as_float32_and_the_memory_of_the_copy_is_counted(folder: Path) -> None:
     half, full = SetupEnv(**SMALL, dtype="float16"), SetupEnv(**SMALL)
     size = Vec3(64, 64, 64)
     chunkflow(**SMALL, dtype="float16", thumbnail=False)
@@ -224,10 +217,8 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
     _, inference, save = yaml.safe_load((folder / "pipeline.yaml").read_text())["operators"]
     assert inference["dtype"] == "float16"
     assert "create_thumbnail" not in save
-    assert (
-        half._sizing.bytes_needed(size) - full._sizing.bytes_needed(size)
-        == 64**3 * (2 - 4 + (2 + 4) - 4) + 8 * 64 * 64 * 4
-    )
+    difference = half._sizing.bytes_needed(size) - full._sizing.bytes_needed(size)
+    assert difference == 64**3 * (2 - 4 + (2 + 4) - 4) + 8 * 64 * 64 * 4
 
 
 @pytest.mark.parametrize(
@@ -249,12 +240,12 @@ def test_half_floats_are_stored_as_floats_and_their_copy_is_counted(folder: Path
         ({"encoding": "compressed_segmentation"}, "only object ids"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(change: dict[str, Any], text: str) -> None:
+def test_inconsistent_options_are_refused(change: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         SetupEnv(**(SMALL | change))
 
 
-def test_too_little_memory_is_refused_with_the_memory_that_suffices(folder: Path) -> None:
+def test_the_error_for_too_little_memory_names_a_sufficient_amount(folder: Path) -> None:
     with pytest.raises(
         ConfigError,
         match=r"max_ram_size: 1e-05 GB is too little: the smallest box, \[4, 32, 32\], takes",
@@ -266,8 +257,8 @@ def test_too_little_memory_is_refused_with_the_memory_that_suffices(folder: Path
 
 @settings(max_examples=40)
 @given(st.data())
-def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
-    """Compared with all numbers of patches; memory is that of the operator `inference`."""
+def test_the_fit_is_the_best_of_all_box_sizes(data: st.DataObject) -> None:
+    """Compared with every number of patches. The memory is computed by the operator `inference`."""
 
     def triple(low: Vec3, high: Vec3) -> Vec3:
         return Vec3(*(data.draw(st.integers(a, b)) for a, b in zip(low, high, strict=True)))
@@ -300,11 +291,8 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
         num_output_channels=channels,
         dtype=dtype,
     )
-    shape, unit, spare = (
-        PatchShape(output + crop * 2, output, overlap),
-        Vec3(1, 2**max_mip, 2**max_mip),
-        overlap - margin * 2,
-    )
+    shape = PatchShape(output + crop * 2, output, overlap)
+    unit, spare = Vec3(1, 2**max_mip, 2**max_mip), overlap - margin * 2
     axes: list[list[tuple[int, int]]] = []
     for a in range(3):
         sizes = sorted(
@@ -319,7 +307,7 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
     best, best_score = None, (0.0, 0)
     for z, y, x in itertools.product(*axes):
         size, patches = Vec3(z[1], y[1], x[1]), Vec3(z[0], y[0], x[0])
-        # Boxes are as wide as high, as far as the sizes along the two axes allow.
+        # Boxes are square in y and x, as far as the possible sizes along the two axes allow.
         if not any(
             all(
                 n == max((s for _, s in axis if s <= side), default=axis[0][1])
@@ -348,7 +336,7 @@ def test_the_fit_is_the_best_of_all_boxes(data: st.DataObject) -> None:
 
 
 def test_a_real_job_uses_most_of_its_memory() -> None:
-    """A petavoxel, with the patches of a common net for affinities."""
+    """A petavoxel volume, with common patches of nets for affinities."""
     job = SetupEnv(
         volume_start=(0, 0, 0),
         volume_size=(6000, 250000, 400000),

@@ -26,8 +26,8 @@ def run(operator: Any, task: Task, dry_run: bool = False) -> Task:
 
 
 def tube(length: int = 60) -> np.ndarray:
-    """Along x, as thick in y as in z with voxels of 40 x 8 nm, its axis through the middle of the
-    voxels z=7, y=10.
+    """A tube along x. With voxels of 40 x 8 nm it is as thick in y as in z. Its axis passes through
+    the middle of the voxels z=7, y=10.
     """
     array = np.zeros((15, 21, length), np.uint32)
     array[6:9, 3:18, :] = 9
@@ -45,18 +45,16 @@ def test_the_skeleton_of_a_tube_is_its_axis_in_nanometres(tmp_path: Path) -> Non
     assert set(z.tolist()) == {(100 + 7.5) * 40}
     assert sorted(x.tolist()) == [(7 + i + 0.5) * 8 for i in range(60)]
     assert skeleton.cable_length() == pytest.approx(59 * 8)
-    assert skeleton.radius[30] == pytest.approx(64)  # from the middle to the first voxel of 0
+    assert skeleton.radius[30] == pytest.approx(64)  # from the axis to the first voxel outside
     assert np.allclose(skeleton.voxel_space().vertices[:, 1], -10 + 10.5)
 
     run(SaveSwc(output_prefix=f"{tmp_path}/"), task)
-    assert (
-        len(osteoid.Skeleton.from_swc((tmp_path / f"9_{chunk.bbox}.swc").read_text()).vertices)
-        == 60
-    )
+    saved = osteoid.Skeleton.from_swc((tmp_path / f"9_{chunk.bbox}.swc").read_text())
+    assert len(saved.vertices) == 60
 
 
 @pytest.mark.parametrize("voxel_size", [(40.0, 8.0, 8.0), (33.3, 7.16, 7.16)])
-def test_skeletons_of_two_boxes_meet_in_equal_nodes(
+def test_skeletons_of_two_boxes_share_a_node_at_the_cut(
     tmp_path: Path, voxel_size: tuple[float, float, float]
 ) -> None:
     bounds = BoundingBox.sized((100, 0, 700), tube().shape)
@@ -75,27 +73,23 @@ def test_skeletons_of_two_boxes_meet_in_equal_nodes(
     assert len(merged.components()) == 1
 
 
-def test_the_options_reach_kimimaro() -> None:
+def test_options_change_the_skeletons() -> None:
     array = tube()
     array[0:2, 0:2, :20] = 4
     chunk = Chunk(array, voxel_size=(8, 8, 8))
-    assert set(run(Skeletonize(), Task(None, {"chunk": chunk})).values["skels"]) == {
-        9
-    }  # 80 voxels are dust
-    assert set(
-        run(Skeletonize(dust_threshold=10), Task(None, {"chunk": chunk})).values["skels"]
-    ) == {4, 9}
-    assert set(
-        run(Skeletonize(dust_threshold=10, object_ids="4"), Task(None, {"chunk": chunk})).values[
-            "skels"
-        ]
-    ) == {4}
-    long = run(Skeletonize(voxel_size=(8, 8, 80)), Task(None, {"chunk": chunk})).values["skels"][9]
+
+    def skeletons(**options: Any) -> dict[int, osteoid.Skeleton]:
+        return run(Skeletonize(**options), Task(None, {"chunk": chunk})).values["skels"]
+
+    assert set(skeletons()) == {9}, "an object of 80 voxels is dust"
+    assert set(skeletons(dust_threshold=10)) == {4, 9}
+    assert set(skeletons(dust_threshold=10, object_ids="4")) == {4}
+    long = skeletons(voxel_size=(8, 8, 80))[9]
     assert long.cable_length() == pytest.approx(59 * 80, rel=0.05)
     assert (chunk.array == array).all()
 
 
-def test_further_options_reach_kimimaro(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_options_are_passed_to_kimimaro(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
     def skeletonize(
@@ -112,16 +106,12 @@ def test_further_options_reach_kimimaro(monkeypatch: pytest.MonkeyPatch) -> None
         "fill_holes": True,
         "fix_branching": False,
     }
-    assert (
-        run(Skeletonize(**options, output_name="s"), Task(None, {"chunk": Chunk(tube())})).values[
-            "s"
-        ]
-        == {}
-    )
+    operator = Skeletonize(**options, output_name="s")
+    assert run(operator, Task(None, {"chunk": Chunk(tube())})).values["s"] == {}
     assert {name: given[name] for name in options} == options
 
 
-def test_what_holds_no_object_ids_is_refused() -> None:
+def test_a_chunk_without_object_ids_is_refused() -> None:
     with pytest.raises(ChunkMismatch, match="float32"):
         run(Skeletonize(), Task(None, {"chunk": Chunk(np.ones((4, 4, 4), np.float32))}))
     with pytest.raises(ValidationError, match="42,43"):

@@ -13,14 +13,16 @@ from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import SkipTask, Task
 
 BOX = BoundingBox.parse("10-14_0-4_0-4")
-CHUNK = Chunk(np.zeros((2, 6, 6, 6), np.float32), Vec3(9, -1, -1))  # one voxel around the box
+CHUNK = Chunk(
+    np.zeros((2, 6, 6, 6), np.float32), Vec3(9, -1, -1)
+)  # a margin of one voxel around the box
 
 
 @pytest.mark.parametrize(
     ("options", "name"),
     [({}, "10-14_0-4_0-4.zero"), ({"chunk_bbox": False, "adjust_size": 2}, "8-16_-2-6_-2-6.zero")],
 )
-def test_a_chunk_of_zeros_ends_the_task(
+def test_a_chunk_of_zeros_skips_the_task(
     run_step: Callable[..., Task], tmp_path: Path, options: dict, name: str
 ) -> None:
     operator = SkipAllZero(prefix=f"{tmp_path}/", suffix=".zero", **options)
@@ -30,7 +32,7 @@ def test_a_chunk_of_zeros_ends_the_task(
 
 
 @pytest.mark.parametrize("value", [1e-30, -1.0, np.nan])
-def test_one_voxel_is_enough_to_go_on(
+def test_one_nonzero_voxel_is_enough_to_continue(
     run_step: Callable[..., Task], tmp_path: Path, value: float
 ) -> None:
     array = CHUNK.array.copy()
@@ -39,7 +41,7 @@ def test_one_voxel_is_enough_to_go_on(
     assert not [*tmp_path.iterdir()]
 
 
-def test_it_writes_nothing_without_a_prefix_nor_in_a_dry_run(
+def test_writes_nothing_without_a_prefix_or_in_a_dry_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -17,7 +17,7 @@ from chunkflow_worker.pipeline.task import SkipTask, Task
 BOX = BoundingBox.parse("0-4_0-4_0-4")
 
 
-NOTHING = {
+EMPTY = {
     "None": None,
     "list": [],
     "dict": {},
@@ -26,7 +26,7 @@ NOTHING = {
 }
 
 
-@pytest.mark.parametrize("value", [*NOTHING.values(), Synapses.empty()], ids=[*NOTHING, "synapses"])
+@pytest.mark.parametrize("value", [*EMPTY.values(), Synapses.empty()], ids=[*EMPTY, "synapses"])
 @pytest.mark.parametrize(
     ("options", "files"),
     [
@@ -35,7 +35,7 @@ NOTHING = {
         ({}, []),
     ],
 )
-def test_nothing_ends_the_task(
+def test_an_empty_value_skips_the_task(
     run_step: Callable[..., Task],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -54,5 +54,5 @@ def test_nothing_ends_the_task(
     [Chunk(np.zeros((1, 1, 1))), [0], np.zeros((1, 3)), 0],
     ids=["chunk", "list", "points", "0"],
 )
-def test_anything_else_goes_on(run_step: Callable[..., Task], value: Any) -> None:
+def test_other_values_continue(run_step: Callable[..., Task], value: Any) -> None:
     run_step(SkipNone(), bbox=BOX, chunk=value)

@@ -14,7 +14,7 @@ from chunkflow_worker.operators.skip_task_by_blocks_in_volume import SkipTaskByB
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
-BOUNDS = BoundingBox.sized((3, 0, 0), (20, 32, 32))  # the last blocks along z are cut off
+BOUNDS = BoundingBox.sized((3, 0, 0), (20, 32, 32))  # the last blocks along z are clipped
 MakeVolume = Callable[..., PrecomputedVolume]
 
 
@@ -33,7 +33,9 @@ def test_an_empty_volume_skips_nothing(run_step: Callable[..., Task], volume: Ma
     assert not skips(run_step, volume("v", BOUNDS, dtype="uint8").path, BOUNDS)
 
 
-def test_the_blocks_of_a_mip_count(run_step: Callable[..., Task], volume: MakeVolume) -> None:
+def test_checks_the_blocks_of_the_given_mip(
+    run_step: Callable[..., Task], volume: MakeVolume
+) -> None:
     path = volume("v", np.ones((8, 32, 32), np.uint8), factor=Vec3(1, 2, 2), max_mip=1).path
     box = BoundingBox.parse("0-8_0-16_0-16")
     run_step(SkipTaskByBlocksInVolume(volume_path=path, mip=1), bbox=box)
@@ -50,7 +52,7 @@ sizes = st.tuples(*[st.integers(1, 40)] * 3)
 @given(starts, sizes)
 @example((3, 0, 0), (8, 16, 32))
 @example((4, 1, 1), (1, 1, 1))
-def test_only_when_all_blocks_are_there(
+def test_skips_only_if_all_blocks_exist(
     run_step: Callable[..., Task], volume: MakeVolume, start: tuple, size: tuple
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
@@ -71,21 +73,21 @@ def test_only_when_all_blocks_are_there(
 
 
 @pytest.mark.parametrize("offset", [(0, 0, 0), (-7, 5, 3)])
-def test_blocks_in_shards_are_seen(
+def test_finds_blocks_in_shards(
     run_step: Callable[..., Task], sharded_volume: Callable[..., str], offset: tuple
 ) -> None:
     image = np.random.default_rng(0).integers(1, 255, (20, 70, 40), np.uint8)
     blocks = list(BoundingBox.sized(offset, image.shape).split(Vec3(8, 16, 16)))
-    absent = {0, 7, 11, 12, 30, len(blocks) - 1}
+    missing = {0, 7, 11, 12, 30, len(blocks) - 1}
     path = sharded_volume(
-        "v", image, offset, [block for i, block in enumerate(blocks) if i not in absent]
+        "v", image, offset, [block for i, block in enumerate(blocks) if i not in missing]
     )
-    assert {i for i, block in enumerate(blocks) if not skips(run_step, path, block)} == absent
+    assert {i for i, block in enumerate(blocks) if not skips(run_step, path, block)} == missing
     assert not skips(run_step, path, BoundingBox(blocks[1].start, blocks[-1].stop))
     assert skips(run_step, path, BoundingBox(blocks[1].start, blocks[4].stop))
 
 
-def test_an_empty_volume_of_shards_skips_nothing(
+def test_an_empty_sharded_volume_skips_nothing(
     run_step: Callable[..., Task], sharded_volume: Callable[..., str]
 ) -> None:
     path = sharded_volume("v", np.ones((8, 16, 16), np.uint8), (0, 0, 0), [])

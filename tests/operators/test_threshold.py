@@ -22,7 +22,9 @@ MAPS = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(array=MAPS, threshold=st.floats(-300, 300, width=32))
-def test_exactly_the_voxels_above_become_one(run_step, array, threshold: float) -> None:
+def test_exactly_the_voxels_above_the_threshold_become_one(
+    run_step, array, threshold: float
+) -> None:
     chunk = Chunk(
         array.copy(),
         Vec3(-3, 5, 7),
@@ -35,15 +37,13 @@ def test_exactly_the_voxels_above_become_one(run_step, array, threshold: float) 
         1 if v > threshold else 0 for v in array.ravel().tolist()
     ]
     assert mask.dtype == np.uint8
-    assert (mask.array.shape, mask.voxel_offset, mask.bounds) == (
-        array.shape,
-        chunk.voxel_offset,
-        chunk.bounds,
-    )
+    assert mask.array.shape == array.shape
+    assert mask.voxel_offset == chunk.voxel_offset
+    assert mask.bounds == chunk.bounds
     assert np.array_equal(chunk.array, array, equal_nan=array.dtype.kind == "f")
 
 
-def test_the_threshold_itself_stays_zero_and_names_are_used(run_step) -> None:
+def test_a_voxel_equal_to_the_threshold_is_zero_and_names_are_used(run_step) -> None:
     task = run_step(
         Threshold(input_chunk_name="map", output_chunk_name="mask"),
         map=Chunk(np.array([[[0.5, 0.51]]], np.float32)),
@@ -53,6 +53,6 @@ def test_the_threshold_itself_stays_zero_and_names_are_used(run_step) -> None:
 
 
 @pytest.mark.parametrize("value", ["high", None])
-def test_the_threshold_is_a_number(value) -> None:
+def test_a_threshold_that_is_not_a_number_is_refused(value) -> None:
     with pytest.raises(ValueError, match="threshold"):
         Threshold(threshold=value)

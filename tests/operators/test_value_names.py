@@ -1,4 +1,4 @@
-"""Operators take and leave their values under the names that they are given."""
+"""Operators read and write their values under the names in their options."""
 
 from __future__ import annotations
 
@@ -45,42 +45,40 @@ WRITERS = {
 RunStep = Callable[..., Task]
 
 
-def input_of(kind: type[Operator]) -> str:
+def input_option(kind: type[Operator]) -> str:
     return next(
         f for f in ("input_chunk_name", "input_name", "input_names") if f in kind.model_fields
     )
 
 
 @pytest.mark.parametrize("op", MAKERS)
-def test_what_is_made_of_a_chunk(op: str, run_step: RunStep) -> None:
+def test_makers_use_the_given_names(op: str, run_step: RunStep) -> None:
     (chunk, options), kind = MAKERS[op], find_operator(op)
     usual = run_step(kind(**options), chunk=chunk, other=chunk).values
-    named = {input_of(kind): "a"} | (
+    named = {input_option(kind): "a"} | (
         {"output_chunk_name": "b"} if "output_chunk_name" in kind.model_fields else {}
     )
     values = run_step(kind(**options, **named), a=chunk, other=chunk).values
     (expected,) = [usual[name] for name in kind(**options).writes()]
     (made,) = [values[name] for name in kind(**options, **named).writes()]
     assert np.array_equal(made.array, expected.array)
-    assert (made.bbox, made.dtype, made.layer_type) == (
-        expected.bbox,
-        expected.dtype,
-        expected.layer_type,
-    )
+    assert made.bbox == expected.bbox
+    assert made.dtype == expected.dtype
+    assert made.layer_type == expected.layer_type
     assert not np.array_equal(made.array, chunk.array)
     if "output_chunk_name" in named:
         assert values["a"] is chunk
 
 
 @pytest.mark.parametrize("op", WRITERS)
-def test_what_is_written_of_a_chunk(op: str, run_step: RunStep, tmp_path: Path) -> None:
+def test_writers_use_the_given_name(op: str, run_step: RunStep, tmp_path: Path) -> None:
     kind = find_operator(op)
     place = next(f for f in ("file_name", "output_path", "store") if f in kind.model_fields)
     found = []
     for name, values in (("usual", {"chunk": IMAGE}), ("named", {"chunk": MAPS, "a": IMAGE})):
         folder = tmp_path / name
         folder.mkdir()
-        names = {} if name == "usual" else {input_of(kind): "a"}
+        names = {} if name == "usual" else {input_option(kind): "a"}
         run_step(kind(**{place: WRITERS[op].format(folder)}, **names), bbox=IMAGE.bbox, **values)
         found.append(
             {f.relative_to(folder): f.stat().st_size for f in folder.rglob("*") if f.is_file()}
@@ -88,7 +86,7 @@ def test_what_is_written_of_a_chunk(op: str, run_step: RunStep, tmp_path: Path) 
     assert found[0] == found[1] != {}
 
 
-def test_the_chunk_that_is_looked_at(run_step: RunStep) -> None:
+def test_skip_all_zero_uses_the_given_name(run_step: RunStep) -> None:
     kind = find_operator("skip-all-zero")
     dark = IMAGE.with_array(np.zeros_like(IMAGE.array))
     run_step(kind(input_chunk_name="a"), a=IMAGE, chunk=dark)

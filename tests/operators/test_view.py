@@ -1,4 +1,4 @@
-"""view: what is handed to the viewer; tests/storage/test_viewer.py looks at the page itself."""
+"""view: the arguments of the viewer. tests/view/test_microviewer.py checks the page itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shown(monkeypatch) -> list[Any]:
     return calls
 
 
-def test_an_image_is_shown_with_its_place(run_step, shown) -> None:
+def test_an_image_is_shown_with_its_offset_and_voxel_size(run_step, shown) -> None:
     run_step(View(), chunk=IMAGE)
     [(image, segmentation, voxel_size, offset)] = shown
     assert image is IMAGE.array
@@ -38,7 +38,7 @@ def test_a_segmentation_is_shown_over_the_image(run_step, shown) -> None:
     assert shown[0][1] is IDS.array
 
 
-def test_a_segmentation_alone_is_shown_as_such(run_step, shown) -> None:
+def test_a_segmentation_alone_is_shown_without_an_image(run_step, shown) -> None:
     run_step(View(), chunk=IDS)
     assert shown[0][0] is None
     assert shown[0][1] is IDS.array
@@ -56,16 +56,13 @@ def test_a_segmentation_of_another_box_or_of_floats_is_refused(run_step, shown) 
         ChunkMismatch, match="'b' is float32 of 1 channels, and a segmentation is needed"
     ):
         run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=floats)
+    two_channels = IDS.with_array(np.stack([IDS.array] * 2))
     with pytest.raises(ChunkMismatch, match="'b' is uint32 of 2 channels"):
-        run_step(
-            View(segmentation_chunk_name="b"),
-            chunk=IMAGE,
-            b=IDS.with_array(np.stack([IDS.array] * 2)),
-        )
+        run_step(View(segmentation_chunk_name="b"), chunk=IMAGE, b=two_channels)
     assert shown == []
 
 
-def test_both_names_must_have_been_made() -> None:
+def test_missing_values_are_an_error() -> None:
     with pytest.raises(ConfigError, match="reads 'b', which no operator before it makes"):
         Pipeline.parse(
             {"operators": [{"op": "create-chunk"}, {"op": "view", "segmentation_chunk_name": "b"}]}

@@ -1,5 +1,5 @@
-"""What operators say of values of the wrong kind: the operator, the box, the value, what it is and
-what is taken.
+"""Errors for values of the wrong kind name the operator, the box, the value, what it is, and what
+the operator takes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,18 @@ BOX, BOUNDS = BoundingBox.parse("8-12_16-24_16-24"), BoundingBox.parse("0-32_0-3
 def chunk(
     dtype: str, channels: int = 0, start: tuple[int, int, int] = BOX.start, **about: Any
 ) -> Chunk:
-    return Chunk(
-        np.ones((channels, *BOX.size) if channels else BOX.size, dtype), Vec3.of(start), **about
-    )
+    shape = (channels, *BOX.size) if channels else BOX.size
+    return Chunk(np.ones(shape, dtype), Vec3.of(start), **about)
 
 
 MAP, MAPS = chunk("float32"), chunk("float32", 3)
 GREY, GREYS, MOVED = chunk("uint8"), chunk("uint8", 2), chunk("uint8", start=(0, 0, 0))
-IDS, TWO_IDS = (
-    chunk("uint32", layer_type="segmentation"),
-    chunk("uint32", 2, layer_type="segmentation"),
-)
+IDS = chunk("uint32", layer_type="segmentation")
+TWO_IDS = chunk("uint32", 2, layer_type="segmentation")
 SEGMENTATION = "a segmentation is needed: whole numbers in one channel"
 
 CASES = [
-    # A segmentation is needed, and there is a map, or several channels.
+    # The operator needs a segmentation, and gets a map or several channels.
     ("connected-components", {}, MAP, "takes a mask or a segmentation; give --threshold"),
     ("connected-components", {}, TWO_IDS, "has 2 channels: connected-components takes one"),
     ("mask-out-objects", {"dust_size_threshold": 1}, MAP, SEGMENTATION),
@@ -70,7 +67,7 @@ CASES = [
         chunk("float32", layer_type="segmentation"),
         "a segmentation holds whole numbers",
     ),
-    # Channels are needed, or are too many.
+    # The number of channels is wrong.
     ("channel-voting", {}, MAP, "czyx with 2 to 255 channels is needed"),
     (
         "quantize",
@@ -99,7 +96,7 @@ CASES = [
     ),
     ("save-precomputed", {"volume_path": "grey"}, GREYS, r"takes 1 channels of \[4, 8, 8\]"),
     ("save-zarr", {"store": "grey.zarr"}, GREYS, "has 1 channels, and the chunk has 2"),
-    # Another type is needed.
+    # The dtype is wrong.
     ("normalize-intensity", {}, MAP, "takes grey values of type uint8"),
     ("normalize-contrast", {}, IDS, "takes grey values of type uint8"),
     ("normalize-section-shang", {}, MAP, "no greatest grey: give --nominalmax"),
@@ -153,7 +150,7 @@ CASES = [
         chunk("uint8", start=(99, 0, 0)),
         "which is 0-32_0-32_0-32",
     ),
-    # It is no chunk, or only that.
+    # The operator needs a chunk and gets another value, or the reverse.
     ("threshold", {}, Points(np.ones((2, 3))), "a chunk is needed"),
     ("save-h5", {"input_name": "chunk", "file_name": "h5/"}, {"a": 1}, "a chunk is needed"),
     ("neuroglancer", {}, "text", "the page shows chunks, synapses, points and skeletons"),
@@ -169,24 +166,24 @@ CASES = [
 
 
 def run(op: str, options: dict[str, Any], box: BoundingBox | None = BOX, **values: Any) -> None:
-    """The operator alone, as the pipeline runs it."""
+    """Run one operator, as the pipeline runs it."""
     with Pipeline((find_operator(op).model_validate(options),)).open() as opened:
         opened.run(Task(box, dict(values)))
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a grey volume, and no browser."""
+    """A folder for outputs of the test; no browser is opened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("chunkflow_worker.view.microviewer.show", lambda *_: None)
     monkeypatch.setattr(page, "_wait_for_the_user", lambda: None)
 
 
 @pytest.mark.parametrize(
-    ("op", "options", "value", "takes"), CASES, ids=lambda v: v if isinstance(v, str) else None
+    ("op", "options", "value", "needed"), CASES, ids=lambda v: v if isinstance(v, str) else None
 )
-def test_the_error_tells_operator_value_what_it_is_and_what_is_taken(
-    op: str, options: dict, value: Any, takes: str
+def test_the_error_names_the_operator_the_value_and_what_is_needed(
+    op: str, options: dict, value: Any, needed: str
 ) -> None:
     if "volume_path" in options:
         create_volume(
@@ -198,16 +195,16 @@ def test_the_error_tells_operator_value_what_it_is_and_what_is_taken(
         )
     if "store" in options:
         run(op, options | {"shape": BOUNDS.size, "chunk_size": (4, 8, 8)}, chunk=GREY)
-    with pytest.raises(PermanentError, match=takes) as told:
+    with pytest.raises(PermanentError, match=needed) as caught:
         run(op, options, chunk=value, other=GREY)
-    text = str(told.value)
+    text = str(caught.value)
     assert text.startswith(f"{op} on {BOX}: ")
-    has = f" {value.array.dtype} {value.array.shape}" if hasattr(value, "array") else ""
-    place = f" {value.bbox}" if isinstance(value, Chunk) else ""
-    assert f"\n    chunk: {type(value).__name__}{place}{has}" in text
+    array = f" {value.array.dtype} {value.array.shape}" if hasattr(value, "array") else ""
+    box = f" {value.bbox}" if isinstance(value, Chunk) else ""
+    assert f"\n    chunk: {type(value).__name__}{box}{array}" in text
 
 
-def test_failures_of_a_plugin_tell_its_values_too(tmp_path: Path) -> None:
+def test_the_error_of_a_plugin_lists_its_values(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def execute(chunk):\n    return chunk.array.no_such_thing\n")
     with pytest.raises(
         RetryableError,
@@ -241,6 +238,6 @@ def test_failures_of_a_plugin_tell_its_values_too(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_wrong_options_are_told_with_the_operator(op: str, options: dict, text: str) -> None:
+def test_the_error_for_a_wrong_option_names_the_operator(op: str, options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         run(op, options, box=None, chunk=chunk("bool"))

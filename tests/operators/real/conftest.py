@@ -1,9 +1,10 @@
-"""Real volumes, where they are at hand: CHUNKFLOW_TEST_DATA names their folder. Chains run as a
-user types them.
+"""Samples of real volumes from the folder CHUNKFLOW_TEST_DATA, and a fixture that runs a chain as a
+user types it.
 """
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tests.support.paths import DATA
 
 @dataclass(frozen=True)
 class Sample:
-    """A dataset of a file of real voxels, zyx. The file's first voxel is at 0 0 0.
+    """A dataset of a file of real voxels, in zyx. The first voxel of the file is at 0 0 0.
 
     load: the operator that reads it, with its options.
     """
@@ -44,13 +45,13 @@ class Sample:
 
 @pytest.fixture(scope="session")
 def raw() -> Sample:
-    """EM of a fly's brain, uint8 of 250 voxels a side, nowhere 0."""
+    """EM of a fly's brain: uint8, 250 voxels a side, no voxel is 0."""
     return Sample(DATA / "fib25" / "training_sample2.h5", "raw", (10, 10, 10))
 
 
 @pytest.fixture(scope="session")
 def bodies() -> Sample:
-    """Its neurons by hand, uint32; all voxels belong to one."""
+    """The neurons of `raw`, segmented by hand: uint32, every voxel belongs to one."""
     return Sample(
         DATA / "fib25" / "training_sample2.h5", "groundtruth_bodies", (10, 10, 10), "segmentation"
     )
@@ -58,7 +59,7 @@ def bodies() -> Sample:
 
 @pytest.fixture(scope="session")
 def pieces() -> Sample:
-    """Its neurons in too many pieces, uint32."""
+    """An oversegmentation of the neurons of `raw`: uint32."""
     return Sample(
         DATA / "fib25" / "training_sample2.h5", "oversegmentation", (10, 10, 10), "segmentation"
     )
@@ -66,8 +67,8 @@ def pieces() -> Sample:
 
 @pytest.fixture(scope="session")
 def pinky() -> Sample:
-    """EM of a mouse's cortex with a synapse, uint8 of 18 192 192 voxels; the net that finds clefts
-    lies beside it.
+    """EM of a mouse's cortex with a synapse: uint8, 18 192 192 voxels. The net that finds clefts is
+    in the same folder.
     """
     return Sample(DATA / "pinky100" / "sample1_input.h5", "main", (40, 7.16, 7.16))
 
@@ -79,11 +80,11 @@ Chunkflow = Callable[..., str]
 def chunkflow(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Chunkflow]:
-    """Run `chunkflow` in the test's folder on a chain; returns what it printed.
+    """Run `chunkflow` on a chain in the folder of the test. Returns what it printed.
 
-    Each operator is one text with its options.
+    Each argument is one operator with its options.
 
-    When the test ends, all operators that its mark `shows` names must have run.
+    When the test ends, all operators in its `shows` marks must have run.
     """
     for folder in ("fib25", "pinky100"):
         if not (DATA / folder).is_dir():
@@ -92,12 +93,12 @@ def chunkflow(
     ran: set[str] = set()
 
     def run(*chain: str) -> str:
-        words = [shlex.split(operator) for operator in chain]
+        operators = [shlex.split(operator) for operator in chain]
         done = CliRunner().invoke(
-            cli, [word for operator in words for word in operator], catch_exceptions=False
+            cli, list(itertools.chain.from_iterable(operators)), catch_exceptions=False
         )
         assert done.exit_code == 0, done.output
-        ran.update(operator[0] for operator in words)
+        ran.update(words[0] for words in operators)
         return done.output
 
     yield run

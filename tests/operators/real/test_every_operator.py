@@ -1,4 +1,4 @@
-"""No operator is left without a test on real data."""
+"""Every operator has a test on real data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from chunkflow_worker.config.catalog import folder_names
 
 
-def test_each_operator_is_shown_on_real_data() -> None:
-    """By the marks `shows` in this folder; the fixture `chunkflow` sees to it that a test runs what
-    its mark names.
+def test_every_operator_has_a_test_on_real_data() -> None:
+    """Checked by the `shows` marks in this folder. The fixture `chunkflow` checks that a test runs
+    the operators in its marks.
     """
     shown: set[str] = set()
     for path in Path(__file__).parent.glob("test_*.py"):

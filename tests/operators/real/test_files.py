@@ -1,5 +1,5 @@
-"""Reading and writing real voxels: what we write, the format's own library reads; what that writes,
-we read.
+"""Reading and writing real voxels: the library of each format reads what we write, and we read what
+it writes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import zarr
 from cloudvolume import CloudVolume
 from PIL import Image
 
-BOX, AT = "create-bbox -s 60 61 62 -z 16 32 48", np.s_[60:76, 61:93, 62:110]
+BOX, SLICES = "create-bbox -s 60 61 62 -z 16 32 48", np.s_[60:76, 61:93, 62:110]
 NEW = "--shape 16 32 48 --voxel-offset 60 61 62 -c 8 16 16"
 INFO = (
     "create-info -v file://a -z 16 32 48 -o 60 61 62 -s 10 10 10 -b 8 16 16 "
@@ -32,8 +32,8 @@ def stored(name: str) -> np.ndarray:
         return file["main"][:]
 
 
-def opened(driver: str, path: str) -> Any:
-    """By tensorstore, axes as they are stored."""
+def open_with_tensorstore(driver: str, path: str) -> Any:
+    """Open with tensorstore. The axes stay in their stored order."""
     spec = {
         "driver": driver,
         "kvstore": {"driver": "file", "path": f"{Path.cwd()}/{path}"},
@@ -67,34 +67,37 @@ def opened(driver: str, path: str) -> Any:
             marks=pytest.mark.shows("save-zarr"),
         ),
         pytest.param(f"save-zarr -s a {NEW} -b zarr3 -o zyx", lambda: zarr.open_array("a/0")[:]),
-        pytest.param(f"save-zarr -s a {NEW} -b n5", lambda: opened("n5", "a/s0").read().result().T),
+        pytest.param(
+            f"save-zarr -s a {NEW} -b n5",
+            lambda: open_with_tensorstore("n5", "a/s0").read().result().T,
+        ),
     ],
 )
-def test_what_we_write_their_libraries_read(
+def test_the_libraries_of_the_formats_read_what_we_write(
     chunkflow, pieces, writer: str, read: Callable[[], np.ndarray]
 ) -> None:
     chunkflow(BOX, pieces.load, writer)
     made = read()
     assert made.dtype == np.uint32
-    assert np.array_equal(made, pieces.array[AT])
+    assert np.array_equal(made, pieces.array[SLICES])
 
 
 @pytest.mark.shows("create-info", "save-precomputed")
-def test_what_we_write_tensorstore_reads(chunkflow, pieces) -> None:
+def test_tensorstore_reads_what_we_write(chunkflow, pieces) -> None:
     chunkflow(f"{INFO} -e compressed_segmentation")
     chunkflow(BOX, pieces.load, "save-precomputed -v file://a --no-compress")
-    volume = opened("neuroglancer_precomputed", "a")
+    volume = open_with_tensorstore("neuroglancer_precomputed", "a")
     assert volume.domain.origin[:3] == (62, 61, 60)
     assert volume.dimension_units[0] == tensorstore.Unit("10 nm")
-    assert np.array_equal(volume[..., 0].read().result().T, pieces.array[AT])
+    assert np.array_equal(volume[..., 0].read().result().T, pieces.array[SLICES])
 
 
 @pytest.mark.shows("save-h5")
-def test_place_and_ids_in_an_hdf5_file(chunkflow, pieces) -> None:
+def test_metadata_and_ids_in_an_hdf5_file(chunkflow, pieces) -> None:
     chunkflow(BOX, pieces.load, "save-h5 -f cut/")
     with h5py.File("cut/60-76_61-93_62-110.h5") as file:
         about = {name: file[name][:].tolist() for name in file if name != "main"}
-    ids = sorted(set(pieces.array[AT].ravel().tolist()))
+    ids = sorted(set(pieces.array[SLICES].ravel().tolist()))
     assert about == {
         "voxel_offset": [60, 61, 62],
         "voxel_size": [10, 10, 10],
@@ -103,15 +106,12 @@ def test_place_and_ids_in_an_hdf5_file(chunkflow, pieces) -> None:
 
 
 @pytest.mark.shows("save-pngs")
-def test_what_we_write_pillow_reads(chunkflow, raw) -> None:
+def test_pillow_reads_what_we_write(chunkflow, raw) -> None:
     chunkflow(BOX, raw.load, "save-pngs -o sections")
-    assert sorted(path.name for path in Path("sections").iterdir()) == [
-        f"{z:05d}.png" for z in range(60, 76)
-    ]
-    for z in range(60, 76):
-        assert np.array_equal(
-            np.asarray(Image.open(f"sections/{z:05d}.png")), raw.array[z, 61:93, 62:110]
-        )
+    names = [f"{z:05d}.png" for z in range(60, 76)]
+    assert sorted(path.name for path in Path("sections").iterdir()) == names
+    for name, section in zip(names, raw.array[SLICES], strict=True):
+        assert np.array_equal(np.asarray(Image.open(f"sections/{name}")), section)
 
 
 def write_pngs(array: np.ndarray) -> None:
@@ -173,10 +173,10 @@ def write_volume(array: np.ndarray) -> None:
         ),
     ],
 )
-def test_what_their_libraries_write_we_read(
+def test_we_read_what_the_libraries_of_the_formats_write(
     chunkflow, raw, reader: str, write: Callable[[np.ndarray], Any]
 ) -> None:
-    """A box of a file that begins at 60 61 62, and all of it."""
+    """Reads a box of a file that starts at 60 61 62, and the whole file."""
     array = raw.array[60:92, 61:125, 62:142]
     write(array)
     chunkflow("create-bbox -s 61 70 80 -z 10 20 30", reader, "save-npy -f box.npy")
@@ -187,7 +187,7 @@ def test_what_their_libraries_write_we_read(
 
 @pytest.mark.shows("load-zarr")
 @pytest.mark.parametrize("version", [2, 3])
-def test_what_zarr_writes_we_read(chunkflow, raw, version: int) -> None:
+def test_we_read_what_zarr_python_writes(chunkflow, raw, version: int) -> None:
     zarr.create_array(
         "a.zarr",
         data=raw.array[:32, :64, :80],
@@ -200,8 +200,8 @@ def test_what_zarr_writes_we_read(chunkflow, raw, version: int) -> None:
 
 
 @pytest.mark.shows("load-json")
-def test_ids_from_a_json_file_of_each_box(chunkflow, bodies) -> None:
-    """The largest neuron of each box is kept, by a plugin that is told which by JSON."""
+def test_a_json_file_for_each_box(chunkflow, bodies) -> None:
+    """A plugin keeps the largest neuron of each box. A JSON file of the box gives its id."""
     Path("keep.py").write_text(
         "import numpy as np\n\n\ndef execute(chunk, chosen):\n"
         "    return np.where(chunk.array == chosen['id'], chunk.array, 0)\n"
@@ -215,8 +215,8 @@ def test_ids_from_a_json_file_of_each_box(chunkflow, bodies) -> None:
     chunkflow(
         "generate-tasks -b 60-76_60-92_60-108 -c 16 32 24",
         bodies.load,
-        "load-json -f about_ -o told",
-        "plugin -f keep -i chunk,told -o chunk",
+        "load-json -f about_ -o chosen",
+        "plugin -f keep -i chunk,chosen -o chunk",
         "save-npy -f kept_",
     )
     for x, part in expected.items():

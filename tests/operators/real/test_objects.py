@@ -1,4 +1,4 @@
-"""Operators on segmentations, meshes, skeletons, points and synapses, of real neurons."""
+"""Operators on segmentations, meshes, skeletons, points and synapses, with real neurons."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from skimage.measure import label, marching_cubes
 from skimage.metrics import adapted_rand_error, variation_of_information
 
-BOX, AT = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
-# A volume of its own, whose neurons end at its border, in two boxes.
+BOX, SLICES = "create-bbox -s 60 60 60 -z 32 64 64", np.s_[60:92, 60:124, 60:124]
+# A volume in two boxes. Its neurons end at its border.
 VOLUME = (
     "create-info -v file://seg -z 48 64 64 -o 60 60 60 -s 10 10 10 -b 16 16 16 "
     "-t segmentation -d uint32"
@@ -36,7 +36,7 @@ def largest(ids: np.ndarray, count: int) -> list[int]:
 
 
 def are_the_same_objects(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Up to the ids; 0 is background in both."""
+    """Whether the two are equal except for their ids; 0 is background in both."""
     pairs = np.unique(np.stack([ours.ravel(), theirs.ravel()]), axis=1)
     apart = all(len(np.unique(side)) == pairs.shape[1] for side in pairs)
     return apart and np.array_equal(pairs[0] == 0, pairs[1] == 0)
@@ -45,7 +45,7 @@ def are_the_same_objects(ours: np.ndarray, theirs: np.ndarray) -> bool:
 @pytest.mark.shows("connected-components")
 def test_connected_components(chunkflow, raw, pieces) -> None:
     chunkflow(BOX, pieces.load, "connected-components", "save-h5 -f out.h5")
-    assert are_the_same_objects(stored(), label(pieces.array[AT], connectivity=1, background=0))
+    assert are_the_same_objects(stored(), label(pieces.array[SLICES], connectivity=1, background=0))
     for neighbours, connectivity in ((6, 1), (18, 2), (26, 3)):
         chunkflow(
             BOX,
@@ -54,15 +54,16 @@ def test_connected_components(chunkflow, raw, pieces) -> None:
             f"save-h5 -f bright{neighbours}.h5",
         )
         assert are_the_same_objects(
-            stored(f"bright{neighbours}.h5"), label(raw.array[AT] > 170, connectivity=connectivity)
+            stored(f"bright{neighbours}.h5"),
+            label(raw.array[SLICES] > 170, connectivity=connectivity),
         )
 
 
 @pytest.mark.shows("mask-out-objects")
 def test_mask_out_objects(chunkflow, pieces) -> None:
-    array = pieces.array[AT]
+    array = pieces.array[SLICES]
     ids, sizes = np.unique(array, return_counts=True)
-    least = np.sort(sizes)[len(sizes) // 2]  # there is an object of just this size
+    least = np.sort(sizes)[len(sizes) // 2]  # one object has exactly this size
     chunkflow(BOX, pieces.load, f"mask-out-objects -d {least}", "save-h5 -f large.h5")
     large = ids[sizes >= least]
     assert np.array_equal(stored("large.h5"), np.where(np.isin(array, large), array, 0))
@@ -76,12 +77,11 @@ def test_mask_out_objects(chunkflow, pieces) -> None:
 def test_evaluate_segmentation(chunkflow, pieces, bodies, caplog) -> None:
     chunkflow(BOX, pieces.load, f"{bodies.load} -o groundtruth", "evaluate-segmentation")
     scores = json.loads(caplog.messages[-1].partition(": ")[2])
-    error, *two = adapted_rand_error(bodies.array[AT], pieces.array[AT])
-    recall, precision = sorted(
-        two
-    )  # scikit-image returns the two in the opposite order of its documentation (its issue 6485)
-    split, merge = variation_of_information(bodies.array[AT], pieces.array[AT])
-    assert split > merge, "it has too many pieces"
+    error, *two = adapted_rand_error(bodies.array[SLICES], pieces.array[SLICES])
+    # scikit-image documents the two in the opposite order (its issue 6485).
+    recall, precision = sorted(two)
+    split, merge = variation_of_information(bodies.array[SLICES], pieces.array[SLICES])
+    assert split > merge, "an oversegmentation has more splits than merges"
     expected = {
         "rand_error": error,
         "rand_precision": precision,
@@ -93,19 +93,19 @@ def test_evaluate_segmentation(chunkflow, pieces, bodies, caplog) -> None:
 
 
 def surface(ids: np.ndarray, object_id: int) -> np.ndarray:
-    """Vertices of an object's surface, x y z in nanometres, sorted."""
+    """Vertices of the surface of an object, in x y z and nanometres, sorted."""
     vertices, *_ = marching_cubes(np.pad(ids == object_id, 1), 0.5, method="lorensen")
     return np.unique((vertices[:, ::-1] - 0.5 + 60) * 10, axis=0)
 
 
 def volume_of(vertices: np.ndarray, faces: np.ndarray) -> float:
-    """Of a closed surface, by the divergence theorem."""
+    """Volume inside a closed surface, by the divergence theorem."""
     a, b, c = (vertices[corner].astype(np.float64) for corner in faces.T)
     return float((a * np.cross(b, c)).sum() / 6)
 
 
 def mesh_two_boxes(chunkflow: Any, bodies: Any, options: str) -> None:
-    """Fragments of the volume's neurons, of both boxes."""
+    """Write mesh fragments of the neurons in both boxes of the volume."""
     chunkflow(VOLUME)
     chunkflow(TWO_BOXES, bodies.load, "save-precomputed -v file://seg")
     chunkflow(TWO_BOXES, "load-precomputed -v file://seg", f"mesh -m 0 -o file://seg {options}")
@@ -137,7 +137,7 @@ def test_meshes_of_two_boxes(chunkflow, bodies) -> None:
 
 
 @pytest.mark.shows("mesh")
-def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> None:
+def test_simplified_meshes_have_the_volume_of_their_neurons(chunkflow, bodies) -> None:
     mesh_two_boxes(chunkflow, bodies, "-e 10")
     chunkflow("mesh-manifest -v file://seg")
     for object_id in largest(bodies.array[CUT], 3):
@@ -148,7 +148,7 @@ def test_simplified_meshes_are_as_large_as_their_neurons(chunkflow, bodies) -> N
 
 
 @pytest.mark.shows("mesh-multires")
-def test_meshes_in_several_resolutions_enclose_their_neurons(chunkflow, bodies) -> None:
+def test_meshes_at_several_levels_enclose_their_neurons(chunkflow, bodies) -> None:
     mesh_two_boxes(chunkflow, bodies, "-f 0")
     chunkflow("mesh-multires -v file://seg --levels 2")
     meshes = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).mesh
@@ -160,15 +160,15 @@ def test_meshes_in_several_resolutions_enclose_their_neurons(chunkflow, bodies) 
 
 
 def precomputed_skeleton(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes x y z and edges, as Neuroglancer's format says."""
+    """Nodes in x y z, and edges, parsed by the format of Neuroglancer."""
     content = path.read_bytes()
     nodes, edges = np.frombuffer(content, "<u4", 2)
     places = np.frombuffer(content, "<f4", 3 * nodes, 8).reshape(-1, 3)
     return places, np.frombuffer(content, "<u4", 2 * edges, 8 + 12 * nodes).reshape(-1, 2)
 
 
-def swc(folder: str, object_id: int) -> np.ndarray:
-    """Nodes x y z of all files of an object, sorted."""
+def swc_nodes(folder: str, object_id: int) -> np.ndarray:
+    """Nodes in x y z from all files of an object, sorted."""
     files = sorted(Path(folder).glob(f"{object_id}[_.]*swc"))
     return np.unique(np.concatenate([np.loadtxt(f, ndmin=2)[:, 2:5] for f in files]), axis=0)
 
@@ -191,25 +191,27 @@ def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
         voxels = ids == object_id
         nodes, edges = precomputed_skeleton(Path(f"whole/{object_id}"))
         x, y, z = (np.floor(nodes / 10).astype(int) - 60).T
-        assert voxels[z, y, x].all(), "it runs inside its neuron"
+        assert voxels[z, y, x].all(), "the skeleton lies inside its neuron"
         links = coo_array((np.ones(len(edges)), edges.T), shape=(len(nodes), len(nodes)))
         parts = connected_components(links, directed=False)[0]
         assert parts <= ndimage.label(voxels, np.ones((3, 3, 3)))[1]
-        assert len(edges) == len(nodes) - parts, "and branches like a tree"
-        made = {tuple(node) for node in swc("swc", object_id)}
+        assert len(edges) == len(nodes) - parts, "each part is a tree"
+        made = {tuple(node) for node in swc_nodes("swc", object_id)}
         kept = {tuple(node) for node in nodes.tolist()}
-        assert kept <= made, "only loops lose nodes"
+        assert kept <= made, "aggregation adds no nodes; it removes some where it cuts loops"
         assert len(kept) > 0.9 * len(made)
     chunkflow("load-skeleton -p swc --offset 30 20 10", "save-swc -p moved/")
     for object_id in largest(ids, 4):
         np.testing.assert_allclose(
-            swc("moved", object_id), swc("swc", object_id) + np.array([10, 20, 30]), atol=1e-2
+            swc_nodes("moved", object_id),
+            swc_nodes("swc", object_id) + np.array([10, 20, 30]),
+            atol=1e-2,
         )
 
 
 @pytest.mark.shows("load-npy", "save-points")
 def test_points(chunkflow, bodies) -> None:
-    ids = bodies.array[AT]
+    ids = bodies.array[SLICES]
     np.save("centres.npy", ndimage.center_of_mass(np.ones(ids.shape), ids, np.unique(ids)))
     chunkflow(
         "load-npy -f centres.npy -t 60 60 60 -s 10 10 10 -o centres",
@@ -223,14 +225,14 @@ def test_points(chunkflow, bodies) -> None:
 
 @pytest.mark.shows("load-synapses", "save-synapses", "skip-none")
 def test_contacts_of_neurons_as_synapses(chunkflow, bodies) -> None:
-    """Where neuron meets neuron along x: pre on this side, post on the other. The third box has
-    none.
+    """Synapses where two neurons touch along x, with pre on one side and post on the other. The
+    third box has no synapse.
     """
-    ids = bodies.array[AT]
-    pre = np.argwhere(ids[..., 1:] != ids[..., :-1])[::97] + AT[0].start
+    ids = bodies.array[SLICES]
+    pre = np.argwhere(ids[..., 1:] != ids[..., :-1])[::97] + SLICES[0].start
     pre = pre[np.random.default_rng(0).permutation(len(pre))]
-    beside = np.array([0, 0, 1])
-    post = np.column_stack([np.arange(len(pre)), pre + beside])[::-1]
+    neighbour = np.array([0, 0, 1])
+    post = np.column_stack([np.arange(len(pre)), pre + neighbour])[::-1]
     content = {
         "order": list("zyx"),
         "resolution": [10, 10, 10],
@@ -249,6 +251,6 @@ def test_contacts_of_neurons_as_synapses(chunkflow, bodies) -> None:
             kept, far = file["pre"][:], file["post"][:]
         assert np.array_equal(kept, pre[(pre[:, 2] >= x) & (pre[:, 2] < x + 32)])
         assert len(far) == len(kept)
-        assert np.array_equal(far[:, 1:], kept[far[:, 0]] + beside)
+        assert np.array_equal(far[:, 1:], kept[far[:, 0]] + neighbour)
     assert not Path("part_60-92_60-124_124-156.h5").exists()
     assert "skipped 60-92_60-124_124-156" in printed
