@@ -175,6 +175,8 @@ def run(
             proxy.clear(case.service)
         service.wait_done(tasks, 400, LOOK)
         service.wait(lambda: service.messages() == (0, 0, 0), "no message left", 60)
+        # Workers send metrics every few seconds, and a short job may end before the first time.
+        service.wait(lambda: proxy.faults["monitoring"], "a CloudWatch request that hangs", 30)
         done, _, again = service.ledger.listing()
         return Outcome(
             case=case,

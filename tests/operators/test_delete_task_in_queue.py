@@ -9,4 +9,4 @@ from chunkflow_worker.pipeline.task import Task
 def test_it_does_nothing(run_step: Callable[..., Task]) -> None:
     """Named defect of the peer: deleting the message was an operator that users must remember."""
     assert run_step(DeleteTaskInQueue()) == Task()
-    assert "once the whole chain succeeded" in (DeleteTaskInQueue.__doc__ or "")
+    assert "when the whole chain has succeeded" in (DeleteTaskInQueue.__doc__ or "")

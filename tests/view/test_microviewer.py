@@ -102,5 +102,5 @@ def test_of_many_channels_the_first_is_shown_and_of_three_bytes_a_colour(monkeyp
 def test_a_port_in_use_is_reported() -> None:
     with HTTPServer(("127.0.0.1", 0), microviewer.ViewerServerHandler) as taken:
         port = taken.server_port
-        with pytest.raises(ConfigError, match=f"port {port}: is taken"):
+        with pytest.raises(ConfigError, match=f"port {port}: is already in use"):
             show(np.zeros((1, 1, 1), np.uint8), None, (1.0, 1.0, 1.0), Vec3(0, 0, 0), port=port)
