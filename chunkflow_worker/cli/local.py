@@ -19,7 +19,6 @@ import click
 from chunkflow_worker.errors import (
     ConfigError,
     LeaseLost,
-    PipelineMismatch,
     Preempted,
     StorageUnavailable,
 )
@@ -136,7 +135,8 @@ class LocalRun:
     def run(self, task: Task) -> None:
         """Run one task and record it. Raises what the chain raises."""
         with task.hold() as check_hold:
-            self._check_pipeline(task)
+            if task.delivery is not None:
+                task.delivery.check_pipeline(self.digest)
             if self._is_done(task):
                 click.echo(f"{task.bbox} was done by an earlier delivery", err=True)
                 return
@@ -173,14 +173,6 @@ class LocalRun:
             check()
             self.ledger.write(record)
         return record
-
-    def _check_pipeline(self, task: Task) -> None:
-        message = task.delivery.message if task.delivery else None
-        if message and message.pipeline and message.pipeline != self.digest:
-            raise PipelineMismatch(
-                f"job {message.job} is for pipeline {message.pipeline}, "
-                f"and this chain is {self.digest}"
-            )
 
     def _is_done(self, task: Task) -> bool:
         delivery = task.delivery

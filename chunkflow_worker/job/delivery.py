@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chunkflow_worker.errors import PipelineMismatch
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.message import MAX_ATTEMPTS, TaskMessage, encode, open_envelope
 
@@ -60,6 +61,14 @@ class Delivery:
     def is_last(self, max_receives: int) -> bool:
         """True when no attempt is left after this one."""
         return self.attempt >= max_receives
+
+    def check_pipeline(self, digest: str) -> None:
+        """Raises PipelineMismatch unless the message is for the chain with this digest, or any."""
+        message = self.message
+        if message.pipeline and message.pipeline != digest:
+            raise PipelineMismatch(
+                f"job {message.job} is for pipeline {message.pipeline}, and this chain is {digest}"
+            )
 
     def same_again(self, queue: str) -> str:
         """The body of a copy that replaces this message, so that this receive costs no attempt."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.sqs import Queue, QueueUnavailable, move, receive, sqs_errors
+from chunkflow_worker.job.sqs import Queue, move, receive, sqs_errors
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,8 @@ class Inbox:
         log.error("refused message %s, moved to the dead-letter queue: %s", message_id, error)
         body, receipt = message["Body"], message["ReceiptHandle"]
         try:
-            with sqs_errors("moving a message to the dead-letter queue"):
-                move(self.client, body, self.queue.url, receipt, self.queue.dead_letter_url)
-        except QueueUnavailable as failure:
+            move(self.client, body, self.queue.url, receipt, self.queue.dead_letter_url)
+        except Exception as failure:  # the well-formed messages received with it must not be lost
             log.warning("the message stays in the queue until SQS moves it: %s", failure)
 
     def release(self, delivery: Delivery) -> None:

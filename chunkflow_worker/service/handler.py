@@ -13,7 +13,6 @@ from typing import TypeVar
 from chunkflow_worker.errors import (
     LeaseLost,
     PermanentError,
-    PipelineMismatch,
     Preempted,
     StorageOutage,
 )
@@ -67,7 +66,7 @@ class Handler:
         Raises PermanentError when the message belongs in the dead-letter queue, RetryableError
         when it goes back to the queue.
         """
-        self._check_pipeline(delivery)
+        delivery.check_pipeline(self.digest)
         if delivery.attempt > 1 and self._outlast(lambda: self._is_done(delivery), check_waiting):
             log.info("task %s was done by an earlier delivery", delivery.message.bbox)
             return
@@ -94,14 +93,6 @@ class Handler:
         attempt = Attempt(task, self.digest, self.worker, elapsed=seconds)
         is_final = delivery.is_last(self.max_attempts)
         self._record_failure(attempt.failed(error, final=is_final))
-
-    def _check_pipeline(self, delivery: Delivery) -> None:
-        message = delivery.message
-        if message.pipeline and message.pipeline != self.digest:
-            raise PipelineMismatch(
-                f"job {message.job} is for pipeline {message.pipeline}, "
-                f"and this worker runs {self.digest}"
-            )
 
     def _is_done(self, delivery: Delivery) -> bool:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow_worker.errors import MessageMalformed
+from chunkflow_worker.errors import MessageMalformed, PipelineMismatch
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.message import MAX_ATTEMPTS, TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
@@ -55,6 +55,13 @@ def test_attempts_count_over_all_copies(spent: int, receives: int) -> None:
     again, task_id = open_envelope(delivery.same_again("q"), "q")
     assert task_id == "id"
     assert again.attempts == min(spent + receives - 1, MAX_ATTEMPTS), "this receive is not counted"
+
+
+def test_it_is_for_the_chain_that_its_message_names_or_for_any() -> None:
+    Delivery(MESSAGE, "id").check_pipeline("0a")
+    Delivery(TaskMessage(job="job", bbox=BOX), "id").check_pipeline("0a")
+    with pytest.raises(PipelineMismatch, match="job job is for pipeline 0a, and this chain is 0b"):
+        Delivery(MESSAGE, "id").check_pipeline("0b")
 
 
 def test_a_copy_that_is_received_has_the_same_attempt_number(sqs: StubSqs, queue: Queue) -> None:

@@ -46,13 +46,21 @@ def test_malformed_messages_go_to_the_dead_letters_unchanged(
     assert caplog.text.count("refused message") == 2
 
 
+@pytest.mark.parametrize("error", [AWAY, RuntimeError("anything")])
 def test_a_message_that_cannot_be_refused_stays(
-    inbox: Inbox, sqs: StubSqs, queue: Queue, caplog: pytest.LogCaptureFixture
+    inbox: Inbox,
+    sqs: StubSqs,
+    queue: Queue,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     sqs.send_message(queue.url, "junk")
-    sqs.fail["send_message"] = AWAY
-    assert inbox.receive() == Received([], refused=1)
-    assert sqs.bodies(queue.url) == ["junk"]
+    send(sqs, queue)
+    sqs.fail["send_message"] = error
+    received = inbox.receive(10)
+    assert [d.message.bbox for d in received.deliveries] == [BOX], "the others are not lost"
+    assert received.refused == 1
+    assert sqs.bodies(queue.url)[0] == "junk"
     assert "stays in the queue" in caplog.text
 
 
