@@ -21,6 +21,7 @@ from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
 from chunkflow_worker.pipeline.operator import Operator, Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.once import forget_warnings
 from tests.support.queues import make_queue
 
 # Before torch is imported: threads of several test processes would wait for each other.
@@ -33,6 +34,12 @@ for number in STOP_SIGNALS:
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")
+
+
+@pytest.fixture(autouse=True)
+def _new_warnings() -> None:
+    """Each test sees the warnings that a process gives once."""
+    forget_warnings()
 
 
 @pytest.fixture(scope="session")
