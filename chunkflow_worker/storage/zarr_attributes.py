@@ -204,7 +204,7 @@ def _dimension_units(attributes: Mapping[str, Any], axes: tuple[str, ...]) -> _S
         if match is not None:
             number, units[axis] = match.groups()
             scale[axis] = float(number or 1)
-    return _Said(scale, {}, units) if scale else None
+    return _Said(scale, {}, units, unit_expected=True) if scale else None
 
 
 def _of_group(array: StoredArray, axes: tuple[str, ...]) -> tuple[_Said, list[Unheard]]:
