@@ -9,12 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
-from chunkflow_worker.errors import (
-    BoxOutsideVolume,
-    ConfigError,
-    DataMissing,
-    PermanentError,
-)
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -72,8 +67,8 @@ class LoadZarr(Operator):
     driver: Literal["local", "zarr", "zarr3", "n5"] = field(
         "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local detects the format."
     )
-    order: Literal["zyx", "xyz"] = field(
-        "zyx", help="Order of the axes of a Zarr array that does not name them."
+    order: Literal["zyx", "xyz"] | None = field(
+        None, help="Order of the axes of a Zarr array that does not name them; default: zyx."
     )
     fill_missing: bool = field(
         False,
@@ -139,7 +134,7 @@ class LoadZarr(Operator):
             problem = f"{self.store} is a file, and a Zarr or N5 store is a folder"
             raise ConfigError.one(self.label, "store", problem, cure)
 
-    def _nothing(self, kind: str) -> PermanentError:
+    def _nothing(self, kind: str) -> ConfigError:
         """The error for a store without an array; a precomputed volume is told."""
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.zarr_store import read_json
@@ -151,7 +146,7 @@ class LoadZarr(Operator):
             return ConfigError.one(self.label, "store", problem, cure)
         where = f"{self.store}/{self.path}" if self.path else self.store
         cure = "check the path; --path names an array in a group"
-        return DataMissing(f"there is no {kind} array at {where}: {cure}")
+        return ConfigError.one(self.label, "store", f"there is no {kind} array at {where}", cure)
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
         asked = (

@@ -134,10 +134,10 @@ class SaveZarr(Operator):
         from chunkflow_worker.storage.zarr_new import level_name
 
         order = cast(Literal["xyz", "zyx"] | None, self.order)
-        store, name = self.store.rstrip("/"), level_name(self.driver, self.mip or 0)
+        name = level_name(self.driver, self.mip or 0)
         # chunkflow 1.2.0 stores the array at the store's own path.
-        existing = open_level(f"{store}/{name}", self.driver, order) or open_level(
-            store, self.driver, order
+        existing = open_level(self.store, name, self.driver, order) or open_level(
+            self.store, "", self.driver, order
         )
         if existing is not None:
             self._check(existing, chunk)

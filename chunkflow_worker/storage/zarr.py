@@ -151,7 +151,7 @@ def open_zarr(
     name: str | None = None,
     *,
     driver: Driver | None = None,
-    order: Order = "zyx",
+    order: Order | None = None,
     voxel_size: VoxelSize | None = None,
     voxel_offset: Vec3 | None = None,
     time_point: int | None = None,
@@ -160,7 +160,7 @@ def open_zarr(
     """Open the array at `path`, or at `name` below it, or the finest array of the group there.
 
     driver: the format; None tries all of them.
-    order: of spatial axes that the store does not name.
+    order: of spatial axes that the store does not name; None: zyx.
     voxel_size: overrides the store's, zyx, in nanometres.
     voxel_offset: overrides the position of the first voxel, zyx, in voxels.
     time_point: which one to read when there are several.
@@ -174,8 +174,9 @@ def open_zarr(
     found = find_array(place, drivers)
     if found is None:
         return None
-    geometry = geometry_of(found, order)
-    options = dict(_OPTIONS)
+    geometry, options = geometry_of(found, order or "zyx"), dict(_OPTIONS)
+    if order is not None:
+        del options["order"]
     if voxel_size is not None:
         geometry = geometry.with_voxel_size(voxel_size)
         del options["voxel size"]
@@ -186,14 +187,18 @@ def open_zarr(
     return _volume(found, geometry, fill_missing, time_point)
 
 
-def open_level(path: str, driver: Driver, order: Order | None) -> ZarrVolume | None:
-    """Open the array at `path` for writing; None when there is no array of this format.
+def open_level(
+    path: str, name: str, driver: Driver, order: Order | None = None
+) -> ZarrVolume | None:
+    """Open the array `name` at `path` for writing; None when there is no array of this format.
+
+    name: of the array in its group; empty for an array at `path` itself.
 
     order: of spatial axes that the store does not name.
     Raises ConfigError when the array is damaged, or names no axes and `order` is None,
     ChunkMismatch when its voxels are no chunk, and StorageUnavailable.
     """
-    found = stored_array(normal_path(path), driver)
+    found = stored_array(f"{normal_path(path)}/{name}".rstrip("/"), driver)
     if found is None:
         return None
     geometry = geometry_of(found, order or "zyx")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -30,8 +31,8 @@ from chunkflow_worker.storage.zarr_geometry import (
 from chunkflow_worker.storage.zarr_metadata import StoredArray
 from chunkflow_worker.storage.zarr_ome import NO_VOXEL_SIZE, datasets_of, listed_as
 
-_WITH_UNIT = re.compile(r"\s*([-+0-9.eE]*)\s*(.*?)\s*")
-_LEVEL = re.compile(r"(?:.*/)?s?(\d+)")
+_WITH_UNIT = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)?\s*(.*?)\s*")
+_LEVEL = re.compile(r"(?:.*/)?s?(\d{1,2})")
 _IDENTITY = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
 _IN_BIGDATAVIEWER = re.compile(r"(?:.*/)?setup\d+/timepoint\d+/s\d+")
 
@@ -201,9 +202,9 @@ def _dimension_units(attributes: Mapping[str, Any], axes: tuple[str, ...]) -> _S
     scale, units = dict[str, float](), dict[str, str]()
     for axis, text in by_axis(axes, attributes.get("dimension_units")).items():
         match = _WITH_UNIT.fullmatch(text) if isinstance(text, str) else None
-        if match is not None:
-            number, units[axis] = match.groups()
-            scale[axis] = float(number or 1)
+        with suppress(ValueError):  # of a number such as 1.2.3
+            if match is not None:
+                scale[axis], units[axis] = float(match[1] or 1), match[2]
     return _Said(scale, {}, units, unit_expected=True) if scale else None
 
 

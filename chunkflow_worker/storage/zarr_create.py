@@ -90,7 +90,7 @@ def create_zarr(
 def _open_created(
     root: str, name: str, driver: Driver, bounds: BoundingBox, voxel_size: VoxelSize
 ) -> ZarrVolume:
-    volume = open_level(f"{root}/{name}", driver, None)
+    volume = open_level(root, name, driver)
     if volume is None:
         raise _another(root, name, "it can't be opened")
     if (volume.bounds, volume.voxel_size) != (bounds, voxel_size):

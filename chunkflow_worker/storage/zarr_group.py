@@ -23,7 +23,7 @@ from chunkflow_worker.storage.zarr_ome import (
     ome_attributes,
     path_in_group,
 )
-from chunkflow_worker.storage.zarr_store import read_json
+from chunkflow_worker.storage.zarr_store import read_metadata
 
 log = logging.getLogger(__name__)
 _NAMES = 10  # that a message lists
@@ -150,7 +150,7 @@ def _members(place: str, driver: Driver, is_group: bool) -> tuple[list[str], lis
     known = _consolidated(place, driver) if folder is None else {}
     below = sorted(path.name for path in folder.glob("*") if path.is_dir()) if folder else []
     for name in below[:_LISTED]:
-        content, _ = read_json(f"{place}/{name}", ARRAY_FILE[driver])
+        content = read_metadata(f"{place}/{name}", ARRAY_FILE[driver])
         if is_array(content, driver):
             known[name] = True
         elif any_is_group or group_attributes(f"{place}/{name}", driver) is not None:
@@ -162,7 +162,7 @@ def _consolidated(place: str, driver: Driver) -> dict[str, bool]:
     """Whether each direct member of a group is an array, from the group's consolidated metadata."""
     if driver == "n5":
         return {}
-    content, _ = read_json(place, ".zmetadata" if driver == "zarr" else "zarr.json")
+    content = read_metadata(place, ".zmetadata" if driver == "zarr" else "zarr.json")
     inner = content.get("consolidated_metadata") if isinstance(content, dict) else None
     holder = content if driver == "zarr" else inner
     listed = holder.get("metadata") if isinstance(holder, dict) else None

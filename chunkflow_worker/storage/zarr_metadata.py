@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chunkflow_worker.errors import StorageUnavailable
-from chunkflow_worker.storage.zarr_store import is_refused, read_json
+from chunkflow_worker.storage.zarr_store import is_refused, read_metadata
 
 Driver = Literal["zarr", "zarr3", "n5"]
 """The format, in tensorstore's words."""
@@ -69,11 +69,11 @@ def stored_array(place: str, driver: Driver) -> StoredArray | None:
 
     Raises StorageUnavailable.
     """
-    content, _ = read_json(place, ARRAY_FILE[driver])
+    content = read_metadata(place, ARRAY_FILE[driver])
     if not is_array(content, driver):
         return None
     if driver == "zarr":
-        own, _ = read_json(place, ".zattrs")
+        own = read_metadata(place, ".zattrs")
         attributes = own if isinstance(own, dict) else {}
     else:
         attributes = _attributes(content, driver)
@@ -82,9 +82,9 @@ def stored_array(place: str, driver: Driver) -> StoredArray | None:
 
 def group_attributes(place: str, driver: Driver) -> dict[str, Any] | None:
     """The attributes of a group; None when there is no group. Raises StorageUnavailable."""
-    content, _ = read_json(place, GROUP_FILE[driver])
+    content = read_metadata(place, GROUP_FILE[driver])
     if content is None and driver == "zarr":
-        marker, _ = read_json(place, ".zgroup")
+        marker = read_metadata(place, ".zgroup")
         content = None if marker is None else {}
     return _attributes(content, driver) if isinstance(content, dict) else None
 
@@ -107,7 +107,7 @@ def _attributes(content: dict[str, Any], driver: Driver) -> dict[str, Any]:
 def _attributes_above(place: str, driver: Driver) -> dict[str, Any] | None:
     """Those of a group; a file less is read where it does not matter whether there is a group."""
     if driver == "zarr" and not place.endswith("/labels"):
-        content, _ = read_json(place, GROUP_FILE[driver])
+        content = read_metadata(place, GROUP_FILE[driver])
         return content if isinstance(content, dict) else None
     return group_attributes(place, driver)
 

@@ -90,7 +90,7 @@ def _level(scales: Mapping[str, Any], level: int, *, order: Order, n5: bool) -> 
         notes += unknown
     elif not ignored:
         notes.append(NO_VOXEL_SIZE)
-    if n5 and axes[-1] == "x":  # listed as in Zarr, but an N5 array has its fastest axis first
+    if n5 and axes[-1:] == ("x",):  # listed as in Zarr, but an N5 array has its fastest axis first
         axes = axes[::-1]
     return Geometry(axes, scale, translation, (*notes, *ignored))
 

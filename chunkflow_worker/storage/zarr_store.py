@@ -10,7 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.errors import BlockDamaged, DataMissing, StorageFull, StorageUnavailable
+from chunkflow_worker.errors import (
+    NO_AWS_CREDENTIALS,
+    BlockDamaged,
+    ConfigError,
+    DataMissing,
+    StorageFull,
+    StorageUnavailable,
+)
 
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
@@ -26,6 +33,23 @@ def read_json(place: str, name: str) -> tuple[Any, bytes]:
     except ValueError:
         content = None
     return content, answer.stamp.generation
+
+
+def read_metadata(place: str, name: str) -> Any:
+    """Read a small object that says what is stored; None when it is absent.
+
+    Raises ConfigError when it is not JSON, and StorageUnavailable.
+    """
+    value = read_bytes(place, name)
+    if value is None:
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        if place.startswith("http"):  # a web server may send a page of its own for what is absent
+            return None
+        cure = "restore it: it says what the voxels are"
+        raise ConfigError.one(place, name, "is not JSON", cure) from None
 
 
 def read_bytes(place: str, name: str) -> bytes | None:
@@ -87,6 +111,9 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
         message = f"{subject}: {text}"
+        if status == "PERMISSION_DENIED" and subject.startswith("s3://"):
+            known = "AWS_ACCESS_KEY_ID" in os.environ or _has_credentials()
+            message += "" if known else f"; {NO_AWS_CREDENTIALS}"
         if status == "NOT_FOUND" and reading:
             raise DataMissing(message) from error
         if status in _DAMAGED or status.startswith("Error parsing"):
@@ -148,4 +175,19 @@ def _aws() -> dict[str, Any]:
     if "AWS_ACCESS_KEY_ID" in os.environ:
         # Otherwise tensorstore logs complaints about profile files, which may be absent.
         options["aws_credentials"] = {"type": "environment"}
+    elif not _has_credentials():
+        # tensorstore would look for some for minutes; a public bucket needs none.
+        options["aws_credentials"] = {"type": "anonymous"}
     return options
+
+
+@lru_cache
+def _has_credentials() -> bool:
+    """Whether boto3 finds AWS credentials outside the environment."""
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return boto3.Session().get_credentials() is not None
+    except BotoCoreError:
+        return True

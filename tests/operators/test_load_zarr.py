@@ -213,12 +213,12 @@ def test_an_array_that_is_not_a_chunk_is_refused(run_step, make) -> None:
 
 
 def test_a_missing_store_or_one_of_another_format_is_an_error(run_step, make, tmp_path) -> None:
-    with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/none"):
+    with pytest.raises(ConfigError, match=r"store: there is no Zarr or N5 array at .*/none"):
         run_step(LoadZarr(store=f"{tmp_path}/none"))
     store = make(VOXELS)
-    with pytest.raises(DataMissing, match=r"there is no n5 array at .*/a"):
+    with pytest.raises(ConfigError, match=r"store: there is no n5 array at .*/a"):
         run_step(LoadZarr(store=store, driver="n5"))
-    with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/a/b"):
+    with pytest.raises(ConfigError, match=r"store: there is no Zarr or N5 array at .*/a/b"):
         run_step(LoadZarr(store=store, path="b"))
     content = json.loads(Path(store, "zarr.json").read_text())
     content["codecs"] = [{"name": "magic"}]
@@ -327,3 +327,14 @@ def test_other_data_are_told_with_the_operator_that_reads_them(run_step, tmp_pat
             run_step(LoadZarr(store=f"{tmp_path}/{name}"))
     with pytest.raises(ConfigError, match="unpack it"):
         run_step(LoadZarr(store="s3://none/a.zarr.zip"))
+
+
+def test_axes_in_other_words_are_taken_in_order_and_told(run_step, make, caplog) -> None:
+    store = make(VOXELS, dimension_names=[*"kji"])
+    assert np.array_equal(run_step(LoadZarr(store=store)).chunk("chunk").array, VOXELS)
+    [record] = caplog.records
+    assert "its axes k j i are taken as z y x" in record.getMessage()
+    assert record.getMessage().endswith("give --order")
+    turned = run_step(LoadZarr(store=store, order="xyz")).chunk("chunk").array
+    assert np.array_equal(turned, VOXELS.transpose())
+    assert len(caplog.records) == 1

@@ -5,12 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chunkflow_worker.storage.zarr_attributes import from_attributes
 from chunkflow_worker.storage.zarr_geometry import Geometry, Order
 from chunkflow_worker.storage.zarr_metadata import Driver, Group, StoredArray
 
 SIZES = {"z": 40, "y": 8, "x": 4}
+KEYS = [
+    *("axes", "types", "units", "unit", "resolution", "voxel_size", "offset", "voxel_offset"),
+    *("pixelResolution", "downsamplingFactors", "scales", "dimension_units", "transform"),
+    *("affineTransform", "_ARRAY_DIMENSIONS", "axis_names", "multiscales", "ome"),
+]
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.sampled_from([*"zyxc"])
+JSON = st.recursive(
+    LEAVES | st.sampled_from(["nm", "40 nm", "e", "1.2.3 um", "-", "s0"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["axes", "scale", "translate", "units", "unit", "dimensions", "datasets"]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=8,
+)
 
 
 def read(
@@ -201,6 +222,21 @@ def test_paintera_keeps_resolution_and_offset_in_the_group() -> None:
 def test_what_has_no_effect_is_told_once(attributes: dict[str, Any], place: str, text: str) -> None:
     [note] = n5(attributes, place=place or "file:///a.n5/c0/s0").unheard
     assert text in note.text
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON),
+    st.dictionaries(st.sampled_from(KEYS), JSON),
+    st.sampled_from(["s0", "7", "s99", "20240101"]),
+)
+def test_attributes_may_hold_anything(
+    own: dict[str, Any], group: dict[str, Any], name: str
+) -> None:
+    for driver in ("zarr", "n5"):
+        found = read(own, group, driver=driver, place=f"file:///a/{name}").checked()
+        assert len(found.axes) == 3
+        assert min(found.voxel_size) > 0
+        assert len(found.start) == 3
 
 
 def test_an_affine_transform_that_changes_nothing_is_not_told() -> None:

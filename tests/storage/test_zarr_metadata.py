@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import zarr
 
-from chunkflow_worker.errors import StorageUnavailable
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.storage import zarr_metadata
 from chunkflow_worker.storage.zarr_metadata import (
     Driver,
@@ -83,14 +83,14 @@ def test_a_folder_above_the_store_may_be_closed_to_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, refused: bool
 ) -> None:
     zarr.create_array(tmp_path / "a", shape=(1,), dtype="u1")
-    read_json = zarr_metadata.read_json
+    read_metadata = zarr_metadata.read_metadata
 
     def read(place: str, name: str) -> Any:
         if place == f"file://{tmp_path}":
             raise StorageUnavailable(text) from ValueError(text)
-        return read_json(place, name)
+        return read_metadata(place, name)
 
-    monkeypatch.setattr(zarr_metadata, "read_json", read)
+    monkeypatch.setattr(zarr_metadata, "read_metadata", read)
     if refused:
         found = stored_array(f"file://{tmp_path}/a", "zarr3")
         assert found is not None
@@ -98,3 +98,18 @@ def test_a_folder_above_the_store_may_be_closed_to_the_user(
     else:  # what the group says would be lost
         with pytest.raises(StorageUnavailable):
             stored_array(f"file://{tmp_path}/a", "zarr3")
+
+
+@pytest.mark.parametrize(
+    ("driver", "file"),
+    [("zarr", "a/.zattrs"), ("zarr", "a/0/.zattrs"), ("zarr3", "a/zarr.json"), ("zarr", ".zattrs")],
+)
+def test_metadata_that_is_not_json_is_an_error(tmp_path: Path, driver: Driver, file: str) -> None:
+    """Without it, the array would lie elsewhere, with voxels of another size."""
+    zarr.create_array(
+        tmp_path / "a/0", shape=(1,), dtype="u1", zarr_format=3 if "3" in driver else 2
+    )
+    (tmp_path / file).write_text('{"multiscales": [')
+    folder, name = file.rpartition("/")[::2]
+    with pytest.raises(ConfigError, match=f"{folder}: {name}: is not JSON"):
+        stored_array(f"file://{tmp_path}/a/0", driver)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.storage.zarr_geometry import Geometry
@@ -15,6 +17,17 @@ from chunkflow_worker.storage.zarr_ome import (
     path_in_group,
 )
 
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.sampled_from([*"zyxc"])
+JSON = st.recursive(
+    LEAVES | st.sampled_from(["scale", "translation", "identity", "space", "channel", "nanometer"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "scale", "translation", "name", "unit", "path"]), inner
+        )
+    ),
+    max_leaves=12,
+)
 SPACE = [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
 
 
@@ -146,6 +159,16 @@ def test_the_axes_of_n5_are_those_of_the_array_whichever_way_they_are_listed() -
         found = read({"multiscales": [{"axes": axes, "datasets": datasets}]}, "s0", n5=True)
         assert found.axes == ("x", "y", "z")
         assert found.scale == {"z": 40, "y": 8, "x": 4}
+
+
+@given(JSON, JSON, JSON, st.booleans())
+def test_multiscales_may_hold_anything(axes: Any, own: Any, all_steps: Any, n5: bool) -> None:
+    dataset = {"path": "0", "coordinateTransformations": own}
+    scales = {"axes": axes, "datasets": [dataset], "coordinateTransformations": all_steps}
+    found = geometry({"multiscales": [scales]}, n5=n5)
+    assert (found is None) is not isinstance(axes, list)
+    if found is not None:
+        assert min(found.checked().voxel_size) > 0
 
 
 def test_multiscales_that_are_no_list_are_none() -> None:
