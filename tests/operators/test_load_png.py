@@ -90,8 +90,9 @@ def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
     chunk = run_step(LoadPng(path=f"{tmp_path}/a/sec_", digit_num=3)).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
     assert chunk.bbox.start.z == 998
-    with pytest.raises(ConfigError, match=r"digit_num: .* sec_1000.png does not have 5 digits"):
-        run_step(LoadPng(path=f"{tmp_path}/a/sec_"))
+    with pytest.raises(ConfigError, match=r"digit_num: .* 'sec_1000.png' does not have 5 digits"):
+        run_step(LoadPng(path=f"{tmp_path}/a/sec_", digit_num=5))
+    assert run_step(LoadPng(path=f"{tmp_path}/a/sec_")).chunk("chunk").bbox.start.z == 998
 
 
 def test_files_without_numbers_are_sorted_by_name_and_one_picture_is_one_section(

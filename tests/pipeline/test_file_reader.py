@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from chunkflow_worker.config.options import click_options, with_flag
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk, Window
+from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.axes import Window
+from chunkflow_worker.storage.voxel_metadata import VoxelMetadata
 
 
 class LoadSize(ChunkReader):
@@ -40,7 +42,8 @@ class LoadSize(ChunkReader):
                 yield StoredChunk(size, read)
             else:
                 offset = Vec3(*map(int, place[0].split()))
-                yield StoredChunk(size, read, offset, (40.0, 4.0, 4.0), "segmentation")
+                said = VoxelMetadata((40.0, 4.0, 4.0), offset, layer_type="segmentation")
+                yield StoredChunk(size, read, said)
 
         return open_file
 
