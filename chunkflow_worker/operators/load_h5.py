@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 class LoadH5(ChunkReader):
     """Read the task's box, with the margin that later operators need, from an HDF5 file.
 
-    If the task has no box, it reads the whole file. The type is the file's unless --dtype is given.
-    Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other types
-    are not scaled, and values saturate. An empty file means that the box has no data, and the task
-    is skipped.
+    If the task has no box, it reads the whole file. Axes, position, voxel size and layer type are
+    those of the file, as save-h5, CREMI, funlib, ilastik or Fiji store them, unless given. The type
+    is the file's unless --dtype is given. Then uint8 values from 0 to 255 are scaled to float
+    values from 0 to 1, and back; other types are not scaled, and values saturate. An empty file
+    means that the box has no data, and the task is skipped.
     """
 
     group: ClassVar[str] = "Read"
@@ -42,9 +43,11 @@ class LoadH5(ChunkReader):
         "chunkflow load-h5 -f em.h5 -t 0 0 0 -s 32 256 256 save-tif -f cutout.tif"
     )
     differs: ClassVar[str] = (
-        "With a prefix, each task has its own file. Only the cutout is read. --dtype scales "
-        "between uint8 and float. --remove-empty removes empty files, but not files that hold "
-        "zeros."
+        "With a prefix, each task has its own file. Of several datasets, main or raw is read, and "
+        "without these one must be named; chunkflow reads the first of the alphabet. Voxel size "
+        "and place are read in the forms of other programs too. Only the cutout is read. --dtype "
+        "scales between uint8 and float. --remove-empty removes empty files, but not files that "
+        "hold zeros."
     )
     format: ClassVar[str] = "HDF5"
     endings: ClassVar[tuple[str, ...]] = (".h5",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,7 +125,7 @@ def _map(path: Path) -> NDArray[Any]:
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
-            if "Object arrays" not in str(error):
+            if not re.search("Object arrays|Python objects", str(error)):
                 raise
             raise ChunkMismatch(
                 f"{path} holds Python objects, which are not read since they can run code: save an "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -39,8 +39,8 @@ class LoadNrrd(ChunkReader):
 
         @contextmanager
         def open_file(path: Path) -> Iterator[StoredChunk]:
+            _check_data_file(path)
             header = nrrd.read_header(str(path))
-            _check_data_file(header, path)
             letters = self.axes or axes_of(header, str(path))
             axes = Axes(letters, tuple(map(int, header["sizes"][::-1])), str(path))
 
@@ -54,11 +54,16 @@ class LoadNrrd(ChunkReader):
         return open_file
 
 
-def _check_data_file(header: Mapping[str, Any], path: Path) -> None:
+def _check_data_file(path: Path) -> None:
     """Raises ChunkMismatch if the voxels are in several files, which pynrrd does not read."""
-    name = str(header.get("data file", header.get("datafile", "")))
-    if name.startswith("LIST") or "%" in name:
-        raise ChunkMismatch(
-            f"{path} has its voxels in several files ({name}): join them first, for example with "
-            "unu save or 3D Slicer"
-        )
+    with path.open("rb") as file:
+        for line in file:
+            name, _, value = line.decode(errors="replace").partition(":")
+            several = value.strip().startswith("LIST") or "%" in value
+            if name.replace(" ", "") == "datafile" and several:
+                raise ChunkMismatch(
+                    f"{path} has its voxels in several files ({value.strip()}): join them first, "
+                    "for example with unu save"
+                )
+            if not line.strip() or not line.isascii():
+                return

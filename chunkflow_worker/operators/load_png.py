@@ -42,8 +42,10 @@ class LoadPng(Operator):
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-png -p sections/ -x 40 4 4 save-h5 -f em.h5"
     differs: ClassVar[str] = (
-        "A missing section is an error, not zeros. The first section of a box is read. "
-        "--voxel-offset works for boxes too. Values are converted and do not wrap around."
+        "Sections are taken by the numbers in their names, of any number of digits; chunkflow "
+        "takes them in the order of their names. A missing section is an error, not zeros. The "
+        "first section of a box is read. --voxel-offset works for boxes too. Values are converted "
+        "and do not wrap around."
     )
     op: Literal["load-png"] = "load-png"
     path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")

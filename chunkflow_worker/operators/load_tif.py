@@ -29,7 +29,10 @@ class LoadTif(ChunkReader):
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-tif -f em.tif -s 40 4 4 save-h5 -f em.h5"
-    differs: ClassVar[str] = "With a prefix, each task has its own file."
+    differs: ClassVar[str] = (
+        "With a prefix, each task has its own file. The file's voxel size, position and axes are "
+        "used."
+    )
     format: ClassVar[str] = "TIFF"
     endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
     op: Literal["load-tif"] = "load-tif"
@@ -49,7 +52,7 @@ class LoadTif(ChunkReader):
                 if self.axes:
                     letters, shape = self.axes, image.shape
                 axes = Axes(letters, shape, str(path))
-                said = metadata_of(tif, image)
+                said = metadata_of(tif, image, path)
                 other = {"series": passed_over} if passed_over else {}
                 said = replace(said, ignored={**said.ignored, **odd_axes, **other})
                 yield StoredChunk(axes.size, partial(read_part, image, tif, axes, path), said)

@@ -29,8 +29,8 @@ class SaveTif(Operator):
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f map.h5 save-tif -f map.tif -t uint8 -c lzw"
     differs: ClassVar[str] = (
-        "uint8 stays uint8. Every task gets its own file. packints means packbits. delta is "
-        "removed, because it is not a TIFF compression."
+        "uint8 stays uint8. The metadata is that of ImageJ or OME-TIFF. Every task gets its own "
+        "file. packints means packbits. delta is removed, because it is not a TIFF compression."
     )
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")

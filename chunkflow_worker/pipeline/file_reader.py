@@ -74,10 +74,11 @@ class FileReader(Operator):
         flags: dict[str, list[str]] = {}
         for option, text in ignored.items():
             if getattr(self, option) is None:
-                flag = f"--{option.replace('_', '-')}"
-                flags.setdefault(text, []).append("--no-invert" if text == _TURNED else flag)
+                flags.setdefault(text, []).append(f"--{option.replace('_', '-')}")
         told = [
             f"{text} ({' and '.join(names)} {'set it' if len(names) > 1 else 'sets it'})"
+            if text != _TURNED
+            else f"{text} (--no-invert keeps them)"
             for text, names in flags.items()
         ]
         if told:

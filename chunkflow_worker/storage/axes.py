@@ -58,7 +58,12 @@ class Axes:
                 f"the {len(self.letters)} of {self.letters!r}: give --axes a letter for each"
             )
         pairs = zip(self.letters, self.shape, strict=True)
-        long = [f"{letter} ({size})" for letter, size in pairs if letter not in "czyx" and size > 1]
+        odd = [letter for letter in self.letters if self.letters.count(letter) > 1]
+        long = [
+            f"{letter} ({size})"
+            for letter, size in pairs
+            if size > 1 and (letter in odd or letter not in "czyx")
+        ]
         if long or not {"y", "x"} <= set(self.letters):
             named = f"axes {self.letters} of shape {list(self.shape)}"
             problem = f" and {', '.join(long)} does not fit in" if long else ":"

@@ -212,7 +212,9 @@ def _text(value: Any) -> str:
 
 
 def _parsed(value: Any) -> Any:
-    """A value as Python objects: arrays become lists, JSON is read."""
+    """A value as Python objects: arrays become lists, JSON is read, 0.04 of 32 bits stays 0.04."""
+    if str(getattr(value, "dtype", "")) == "float32":
+        value = value.astype(str).astype(float)
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, bytes | str):
         text = _text(value)
@@ -284,7 +286,7 @@ def _lengths(
         factors = [nanometres(u) for u in units or ["nm"] * 3]
         if None in factors:
             odd = (units or [""])[factors.index(None)]
-            return _Found(name, None, f"has the {name} {shown} in the unit {odd!r}")
+            return _Found(name, None, f"has the {name} {shown} in the unknown unit {odd!r}")
         z, y, x = (in_nanometres(n, f or 1) for n, f in zip(per_axis, factors, strict=True))
         return _Found(name, (z, y, x))
     return None
@@ -328,7 +330,7 @@ def _resolution_of_tags(attrs: Scope, letters: str) -> _Found | None:
     units = _units(attrs, "axis", letters)
     factors = [nanometres(unit) for unit in units] if units else []
     if units is None or None in factors:
-        known = f"in the units {' '.join(units)}" if units else "without a unit"
+        known = f"in the unknown units {' '.join(units)}" if units else "without a unit"
         return _Found("axistags", None, f"{shown} {known}")
     z, y, x = (in_nanometres(n, f or 1) for n, f in zip(numbers, factors, strict=True))
     return _Found("resolution of the axistags", (z, y, x))

@@ -58,7 +58,11 @@ def axes_of(header: Header, place: str) -> str:
             "czyx: --axes names the axes of another array, for example yx"
         )
     kinds = header.get("kinds") or ["???"] * dimension
-    letters = ["t" if str(kinds[a]).lower() == _TIME else "c" for a in range(dimension)]
+    letters = ["?"] * dimension
+    others = [axis for axis in range(dimension) if axis not in spatial]
+    for axis in others:
+        is_time = str(kinds[axis]).lower() == _TIME
+        letters[axis] = "t" if is_time else "?" if "c" in letters else "c"
     for letter, axis in zip(_names_in_space(header, spatial), spatial, strict=True):
         letters[axis] = letter
     return "".join(letters)[::-1]
@@ -73,8 +77,10 @@ def metadata_of(header: Header, letters: str) -> VoxelMetadata:
         given = header.get("space directions") is not None
         found = _of_directions(header, spatial) if given else _of_spacings(header, spatial)
     size = voxel_size_of(found.lengths[::-1]) if found.lengths else None
-    if found.problem or (found.lengths and size is None):
-        ignored["voxel_size"] = found.problem or f"has the spacings {plain(found.lengths or ())}"
+    if found.lengths and size is None:
+        ignored["voxel_size"] = f"has the spacings {plain(found.lengths)} (x y z)"
+    elif found.problem and found.lengths != (1, 1, 1):
+        ignored["voxel_size"] = found.problem
     if found.problem_of_place:
         ignored["voxel_offset"] = found.problem_of_place
     origin = None
@@ -182,11 +188,12 @@ def _unit(header: Header, field: str, axis: int) -> tuple[float | None, str]:
     text = str(given[axis]).strip().strip('"') if given is not None and len(given) > axis else ""
     if text.lower() in _UNKNOWN:
         space = str(header.get("space", ""))
+        # ITK writes no units, and means these.
         if field == "space units" and space.startswith(_ANATOMICAL):
             return 1e6, f"gives no unit: millimetres are taken, as its space is {space}"
         return 1.0, "gives no unit: nanometres are taken"
     unit = nanometres(text)
-    return unit, "" if unit is not None else f"has the unit {text!r}"
+    return unit, "" if unit is not None else f"has the unknown unit {text!r}"
 
 
 def _layer_type(header: Header) -> LayerType | None:

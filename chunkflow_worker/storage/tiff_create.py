@@ -16,7 +16,7 @@ from chunkflow_worker.storage.tiff_metadata import OWN_KEY
 from chunkflow_worker.storage.voxel_metadata import in_nanometres
 
 if TYPE_CHECKING:
-    from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk, VoxelSize
 
 BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
 
@@ -75,9 +75,13 @@ def description(chunk: Chunk) -> dict[str, Any]:
         if size is not None:
             for axis, length in zip("ZYX", size, strict=True):
                 metadata |= {f"PhysicalSize{axis}": length, f"PhysicalSize{axis}Unit": "nm"}
-        return {"ome": True, "bigtiff": is_big, "metadata": metadata}
-    options: dict[str, Any] = {"bigtiff": is_big, "metadata": own}
-    if size is not None:
-        options["resolution"] = (_NM_PER_CM / size[2], _NM_PER_CM / size[1])
-        options["resolutionunit"] = "CENTIMETER"
-    return options
+        return {"ome": True, "bigtiff": is_big, "metadata": metadata, **_tags(size)}
+    return {"bigtiff": is_big, "metadata": own, **_tags(size)}
+
+
+def _tags(size: VoxelSize | None) -> dict[str, Any]:
+    """The resolution of pages in tags, for programs that read no other metadata."""
+    if size is None:
+        return {}
+    per_cm = (_NM_PER_CM / size[2], _NM_PER_CM / size[1])
+    return {"resolution": per_cm, "resolutionunit": "CENTIMETER"}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from math import isclose, isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -87,7 +88,7 @@ def axes_of(tif: Any, image: Any) -> tuple[str, tuple[int, ...], dict[str, str]]
     return letters.lower(), shape, {}
 
 
-def metadata_of(tif: Any, image: Any) -> VoxelMetadata:
+def metadata_of(tif: Any, image: Any, path: Path) -> VoxelMetadata:
     """What the file says of an image.
 
     Raises ChunkMismatch for colours that have no brightness, such as CIELab.
@@ -106,7 +107,7 @@ def metadata_of(tif: Any, image: Any) -> VoxelMetadata:
         offset, odd = _origin(tif, image)
         ignored |= odd
     layer_type = own.get("layer_type")
-    white, unheard = _photometry(image)
+    white, unheard = _photometry(image, path)
     return VoxelMetadata(
         size,
         offset,
@@ -180,8 +181,10 @@ def _imagej_properties(tif: Any) -> Mapping[str, Any]:
 def _size_of_imagej(props: Mapping[str, Any], page: Any) -> tuple[VoxelSize | None, str]:
     """ImageJ counts spacing, which is 1 by default, and the pixels of its resolution in `unit`."""
     y, x = (_pixel(page, axis) for axis in "YX")
-    spacing = props.get("spacing")
-    z = abs(float(spacing)) if isinstance(spacing, int | float) else 1.0
+    spacing = props.get("spacing", 1)
+    if not isinstance(spacing, int | float):
+        return None, f"gives the spacing {spacing!r}"
+    z = abs(float(spacing))
     tag = _RESOLUTION_UNITS.get(_tag(page, "ResolutionUnit", 1), "")
     unit = str(props.get("unit") or tag)
     units = [str(props.get("zunit") or unit), str(props.get("yunit") or unit), unit]
@@ -193,7 +196,7 @@ def _size_of_imagej(props: Mapping[str, Any], page: Any) -> tuple[VoxelSize | No
     factors = [nanometres(one) for one in units]
     if None in factors:
         odd = units[factors.index(None)]
-        return None, f"{shown} in the unit {odd!r}" if odd else f"{shown} without a unit"
+        return None, f"{shown} in the unknown unit {odd!r}" if odd else f"{shown} without a unit"
     size = tuple(in_nanometres(n, f or 1) for n, f in zip((z, y, x), factors, strict=True))
     found = voxel_size_of(size)
     if found is None:
@@ -256,7 +259,9 @@ def _size_of_ome(tif: Any, image: Any) -> tuple[VoxelSize | None, str]:
     size = voxel_size_of(lengths)
     if len(given) < 3:
         return None, f"{text}, and none for {' and '.join(n for n in 'ZYX' if n not in given)}"
-    return (None, text) if size is None or None in factors.values() else (size, "")
+    if None in factors.values():
+        return None, f"{text}, in an unknown unit"
+    return (None, text) if size is None else (size, "")
 
 
 def _ome_root(tif: Any) -> ElementTree.Element:
@@ -300,7 +305,7 @@ def _origin(tif: Any, image: Any) -> tuple[Vec3 | None, dict[str, str]]:
     return offset, {"voxel_offset": text}
 
 
-def _photometry(image: Any) -> tuple[int | None, dict[str, str]]:
+def _photometry(image: Any, path: Path) -> tuple[int | None, dict[str, str]]:
     """The value of black if 0 is white, and what is said of colours and not taken."""
     page = image.keyframe
     photometric = int(page.photometric)
@@ -317,7 +322,7 @@ def _photometry(image: Any) -> tuple[int | None, dict[str, str]]:
     if photometric not in _AS_READ:
         name = getattr(page.photometric, "name", photometric)
         raise ChunkMismatch(
-            f"its colours are {name}, and a chunk needs grey or RGB: convert it in another program"
+            f"{path} has colours as {name}, and a chunk needs grey or RGB: convert it first"
         )
     return None, {}
 
