@@ -52,6 +52,7 @@ _VOXEL_OFFSETS = ("voxeloffset", "globaloffset")
 _LIKE_A_SIZE = re.compile(r"resol|spacing|voxel_?size|pixel_?size|element_?size|transform|calib")
 _LIKE_AN_ORIGIN = re.compile(r"offset|origin|translat")
 _SUFFIXES = ("nm", "um", "µm", "mm", "micron", "microns", "micrometer", "nanometer", "nanometers")
+_IMAGES = ("image", "probability_map", "affinity_map", "unknown", "None")  # chunkflow's types
 _LONGEST = 17  # numbers in a dataset of one length for each axis
 _BIG_DATA_VIEWER = re.compile(r"/t\d+/s\d+/\d+/cells$")
 
@@ -392,7 +393,7 @@ def _layer_type(data: Any, scopes: Sequence[Scope]) -> tuple[LayerType | None, s
             name = _text(scope["layer_type"])
             if name in ("segmentation", "labels", "label"):
                 return "segmentation", ""
-            return ("image", "") if name == "image" else (None, f"has the layer_type {name!r}")
+            return ("image", "") if name in _IMAGES else (None, f"has the layer_type {name!r}")
     if data.dtype.kind not in "ui":
         return None, ""
     # ilastik shows ids so; CREMI and others keep them below a group of this name.

@@ -197,7 +197,7 @@ def _unit(header: Header, field: str, axis: int) -> tuple[float | None, str]:
 
 
 def _layer_type(header: Header) -> LayerType | None:
-    """Of save-nrrd, or of the segmentations of 3D Slicer."""
+    """Of our own files, or of the segmentations of 3D Slicer."""
     stored = header.get("layer_type")
     if stored in ("image", "segmentation"):
         return "segmentation" if stored == "segmentation" else "image"

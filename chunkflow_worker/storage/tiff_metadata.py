@@ -119,7 +119,7 @@ def metadata_of(tif: Any, image: Any, path: Path) -> VoxelMetadata:
 
 
 def _own(tif: Any) -> Mapping[str, Any]:
-    """What save-tif stored in the file; other JSON that tifffile stored is like it."""
+    """The JSON of our own files; that of other programs, by tifffile, is like it."""
     if tif.is_imagej:
         text = (tif.imagej_metadata or {}).get(OWN_KEY, "")
     elif tif.is_ome:

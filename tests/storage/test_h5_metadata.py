@@ -77,6 +77,23 @@ def test_a_name_may_end_in_a_unit_and_an_order(
     assert not found.ignored
 
 
+@pytest.mark.parametrize(
+    ("stored", "kind"),
+    [
+        ("image", "image"),
+        ("probability_map", "image"),
+        ("affinity_map", "image"),
+        ("unknown", "image"),
+        ("segmentation", "segmentation"),
+    ],
+)
+def test_the_layer_types_of_chunkflow(
+    said: Callable[..., VoxelMetadata], stored: str, kind: str
+) -> None:
+    found = said(root={"layer_type": stored})
+    assert (found.layer_type, found.ignored) == (kind, {})
+
+
 @pytest.mark.parametrize("value", [1.5, [1.5], "sharp"])
 @pytest.mark.parametrize("name", ["offset", "scale", "origin"])
 def test_one_number_is_no_place(said: Callable[..., VoxelMetadata], name: str, value: Any) -> None:
