@@ -409,6 +409,6 @@ def _white(attrs: Scope, dtype: Any) -> tuple[int | None, str]:
     """The value of black if 0 is white (HDF5's specification of images)."""
     if _text(attrs.get("IMAGE_WHITE_IS_ZERO", 0)) in ("0", "False", "None"):
         return None, ""
-    if dtype.kind == "u":
+    if dtype.kind == "u" and dtype.itemsize <= 2:  # larger ones are ids
         return 2 ** (8 * dtype.itemsize) - 1, ""
     return None, f"says that 0 is white, and its {dtype} values are kept"

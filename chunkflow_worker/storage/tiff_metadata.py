@@ -309,7 +309,7 @@ def _photometry(image: Any, path: Path) -> tuple[int | None, dict[str, str]]:
     """The value of black if 0 is white, and what is said of colours and not taken."""
     page = image.keyframe
     photometric = int(page.photometric)
-    if photometric == _WHITE_IS_ZERO and page.dtype.kind in "ub":
+    if photometric == _WHITE_IS_ZERO and page.dtype.name in ("bool", "uint8", "uint16"):
         bits = page.bitspersample
         return 2 ** int(bits if isinstance(bits, int) else bits[0]) - 1, {}
     if photometric == _WHITE_IS_ZERO:

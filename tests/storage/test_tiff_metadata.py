@@ -72,7 +72,7 @@ def test_white_is_the_largest_value_of_the_bits(tmp_path: Path, bits: int) -> No
     assert said(tmp_path / "a.tif", array, photometric="miniswhite").white == 2**bits - 1
 
 
-@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64", "uint32", "uint64"])
 def test_white_of_other_types_is_told(tmp_path: Path, dtype: str) -> None:
     found = said(tmp_path / "a.tif", ZYX.astype(dtype), photometric="miniswhite")
     assert found.white is None
