@@ -124,6 +124,7 @@ class LoadZarr(Operator):
 
     def _check_folder(self) -> None:
         """Raises ConfigError if the store is a file."""
+        from chunkflow_worker.storage.file_kind import file_kind
         from chunkflow_worker.storage.path import local_folder, normal_path
 
         store = normal_path(self.store)
@@ -131,7 +132,8 @@ class LoadZarr(Operator):
         packed = store.endswith(".zip")
         if packed or (local is not None and local.is_file()):
             cure = "unpack it" if packed else "load-h5, load-tif and others read files"
-            problem = f"{self.store} is a file, and a Zarr or N5 store is a folder"
+            kind = (local and file_kind(local)) or "a file"
+            problem = f"{self.store} is {kind}, and a Zarr or N5 store is a folder"
             raise ConfigError.one(self.label, "store", problem, cure)
 
     def _nothing(self, kind: str) -> ConfigError:

@@ -237,4 +237,5 @@ def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) 
     if notes:
         cures = [flag for about, flag in options.items() if any(about in n.about for n in notes)]
         texts = "; ".join(dict.fromkeys(note.text for note in notes))
-        warn_once(log, f"{array.place}: {texts}; if that is wrong, give {' and '.join(cures)}")
+        sets = "set it" if len(cures) > 1 else "sets it"
+        warn_once(log, f"{array.place}: {texts} ({' and '.join(cures)} {sets})")

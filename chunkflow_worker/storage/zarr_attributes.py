@@ -21,8 +21,8 @@ from chunkflow_worker.storage.zarr_geometry import (
     Unheard,
     axis_names,
     by_axis,
-    in_nanometres,
     is_number,
+    measured,
     numbers_by_axis,
     placed_axes,
     times,
@@ -68,12 +68,9 @@ def from_attributes(array: StoredArray, order: Order) -> Geometry:
 
 
 def _geometry(axes: tuple[str, ...], said: _Said) -> Geometry:
-    """In nanometres."""
-    factors, unknown = in_nanometres(
-        said.scale or said.translation, said.units, unit_expected=said.unit_expected
+    return measured(
+        axes, said.scale, said.translation, said.units, unit_expected=said.unit_expected
     )
-    scale, translation = times(said.scale, factors), times(said.translation, factors)
-    return Geometry(axes, scale, translation, tuple(unknown))
 
 
 def _axes(array: StoredArray, order: Order) -> tuple[tuple[str, ...], bool, list[Unheard]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from chunkflow_worker.errors import DataMissing
-from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Unheard, in_nanometres, times
+from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Unheard, measured
 from chunkflow_worker.storage.zarr_metadata import StoredArray, stored_array
 from chunkflow_worker.storage.zarr_store import open_array, store_errors
 
@@ -35,16 +35,14 @@ def with_coordinates(array: StoredArray, geometry: Geometry) -> Geometry:
             translation[axis], units[axis] = float(values[0]), along.attributes.get("units")
         elif len(steps):
             uneven.append(axis)
-    factors, notes = in_nanometres(scale, units, unit_expected=True)
+    if not scale and not uneven:
+        return geometry
+    found = measured(geometry.axes, scale, translation, units, unit_expected=True)
+    notes = [*geometry.unheard, *found.unheard]
     if uneven:
         text = f"its coordinates along {' '.join(uneven)} do not grow evenly, and 1 is used"
         notes.append(Unheard(("voxel size", "position"), text))
-    return replace(
-        geometry,
-        scale=times(scale, factors) or geometry.scale,
-        translation=times(translation, factors) or geometry.translation,
-        unheard=(*geometry.unheard, *notes),
-    )
+    return replace(found, unheard=tuple(notes), is_named=geometry.is_named)
 
 
 def _numbers(array: StoredArray) -> np.ndarray:

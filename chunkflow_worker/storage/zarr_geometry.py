@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.image.chunk import VoxelSize
+from chunkflow_worker.image.chunk import UNKNOWN_SIZE, VoxelSize
 from chunkflow_worker.image.units import nanometres
+from chunkflow_worker.storage.voxel_metadata import in_nanometres
 
 Order = Literal["zyx", "xyz"]
 """Order of the spatial axes, the slowest first."""
@@ -199,42 +200,46 @@ def numbers_by_axis(axes: tuple[str, ...], values: Any) -> dict[str, float]:
     return {n: float(v) for n, v in found.items()} if all(map(is_number, found.values())) else {}
 
 
-def times(numbers: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
-    """The product by axis, without rounding errors such as 1.001 * 1000 = 1000.9999999999999."""
-    return {
-        axis: float(f"{number * factors[axis]:.12g}") if factors.get(axis, 1.0) != 1 else number
-        for axis, number in numbers.items()
-    }
-
-
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def in_nanometres(
-    sizes: Mapping[str, float], units: Mapping[str, Any], *, unit_expected: bool
-) -> tuple[dict[str, float], list[Unheard]]:
-    """How many nanometres the unit of each axis of `sizes` has.
+def measured(
+    axes: tuple[str, ...],
+    scale: Mapping[str, float],
+    translation: Mapping[str, float],
+    units: Mapping[str, Any],
+    *,
+    unit_expected: bool,
+) -> Geometry:
+    """The geometry of numbers by axis that count in units.
 
+    If a unit is not known, the size of a voxel is not, and the position in voxels is kept.
     units: name of the unit by axis; it may be None or empty.
-    unit_expected: the format wants a unit, so one that is missing is told; otherwise it means nm.
+    unit_expected: the format wants a unit, so one that is missing is told. It means nanometres.
     """
-    factors, unknown = {}, {}
-    for axis in sizes:
-        unit = units.get(axis)
-        name = unit.strip() if isinstance(unit, str) else ""
-        factor = nanometres(name) if name else None
-        factors[axis] = 1.0 if factor is None else factor
-        if axis in SPATIAL and factor is None and (name or unit_expected):
-            unknown[axis] = name
-    if not unknown:
-        return factors, []
-    named = {name: [axis for axis in unknown if unknown[axis] == name] for name in unknown.values()}
-    faults = (
-        f"the unit {name!r} of {' '.join(where)} is not known"
-        if name
-        else f"no unit of length is stored for {' '.join(where)}"
-        for name, where in named.items()
-    )
-    text = f"{' and '.join(faults)}, and nanometres are used"
-    return factors, [Unheard(("voxel size",), text)]
+    plain = Geometry(axes, scale, translation)
+    spatial = [axis for axis in axes if axis in SPATIAL and axis in (scale or translation)]
+    names = {axis: str(units.get(axis) or "").strip() for axis in spatial}
+    factors = {axis: nanometres(name) if name else 1.0 for axis, name in names.items()}
+    unknown = [axis for axis in spatial if factors[axis] is None]
+    missing = [axis for axis in spatial if not names[axis]]
+    if unknown:
+        units_of = ", ".join(dict.fromkeys(repr(names[axis]) for axis in unknown))
+        text = f"the unit {units_of} of {' '.join(unknown)} is not known, and 1 nm is used"
+        return replace(plain.with_voxel_size(UNKNOWN_SIZE), unheard=_about_size(text))
+    known = {axis: factor for axis, factor in factors.items() if factor is not None}
+    found = Geometry(axes, times(scale, known), times(translation, known))
+    if not missing or not unit_expected:
+        return found
+    text = f"no unit of length is stored for {' '.join(missing)}, and nanometres are used"
+    return replace(found, unheard=_about_size(text))
+
+
+def times(numbers: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
+    """The product by axis, without rounding errors such as 1.001 * 1000 = 1000.9999999999999."""
+    return {axis: in_nanometres(n, factors.get(axis, 1.0)) for axis, n in numbers.items()}
+
+
+def _about_size(text: str) -> tuple[Unheard, ...]:
+    return (Unheard(("voxel size",), text),)

@@ -82,8 +82,8 @@ def _named_in(place: str, driver: Driver, attributes: Mapping[str, Any]) -> str 
         if len(scales) > 1:
             first = datasets_of(scales[0])[0]["path"]
             others = ", ".join(datasets_of(other)[0]["path"] for other in scales[1:])
-            text = f"{place} has {len(scales)} multiscales, and the first is read, {first}; "
-            warn_once(log, f"{text}--path reads another: {others}")
+            text = f"{place}: of its multiscales the first is read, {first}, and not {others}"
+            warn_once(log, f"{text} (--path sets it)")
         return _below(datasets_of(scales[0])[0]["path"])
     well = ome.get("well")
     if isinstance(well, dict):
@@ -130,7 +130,7 @@ def _only_member(place: str, driver: Driver, *, is_group: bool) -> StoredArray |
     found = [stored_array(f"{place}/{name}", driver) for name in arrays]
     images = [array for array in found if array is not None and array.dimensions > 1]
     if len(images) > 1:
-        raise _several(place, "arrays", [image.groups[0].name for image in images])
+        return _likeliest(place, {image.groups[0].name: image for image in images})
     if images:
         return images[0]
     if len(groups) == 1 and is_group:
@@ -138,6 +138,17 @@ def _only_member(place: str, driver: Driver, *, is_group: bool) -> StoredArray |
     if groups:
         raise _several(place, "groups", groups)
     return None
+
+
+def _likeliest(place: str, images: Mapping[str, StoredArray]) -> StoredArray:
+    """Of several arrays that one that is called main or raw. Raises ConfigError if none is."""
+    for name in ("main", "raw"):
+        if name in images:
+            others = ", ".join(other for other in images if other != name)
+            text = f"{place}: of its arrays {name} is read, and not {others}"
+            warn_once(log, f"{text} (--path sets it)")
+            return images[name]
+    raise _several(place, "arrays", list(images))
 
 
 def _members(place: str, driver: Driver, is_group: bool) -> tuple[list[str], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chunkflow_worker.errors import ConfigError
@@ -12,10 +13,9 @@ from chunkflow_worker.storage.zarr_geometry import (
     Order,
     Unheard,
     axis_names,
-    in_nanometres,
+    measured,
     numbers_by_axis,
     placed_axes,
-    times,
 )
 
 NO_VOXEL_SIZE = Unheard(("voxel size",), "its OME-Zarr metadata has no voxel size, and 1 is used")
@@ -84,15 +84,12 @@ def _level(scales: Mapping[str, Any], level: int, *, order: Order, n5: bool) -> 
         found = owner.get("coordinateTransformations")
         steps += found if isinstance(found, list) else []
     scale, translation, ignored = _combined(axes, steps)
-    if scale:
-        factors, unknown = in_nanometres(scale, units, unit_expected=True)
-        scale, translation = times(scale, factors), times(translation, factors)
-        notes += unknown
-    elif not ignored:
+    if not scale and not ignored:
         notes.append(NO_VOXEL_SIZE)
     if n5 and axes[-1:] == ("x",):  # listed as in Zarr, but an N5 array has its fastest axis first
         axes = axes[::-1]
-    return Geometry(axes, scale, translation, (*notes, *ignored))
+    found = measured(axes, scale, translation, units, unit_expected=bool(scale))
+    return replace(found, unheard=(*notes, *found.unheard, *ignored))
 
 
 def _combined(

@@ -276,9 +276,12 @@ def test_what_is_not_understood_is_told_once_with_the_option_that_sets_it(
 ) -> None:
     load = LoadZarr(store=image(tmp_path / "a", unit=unit), **options)
     with caplog.at_level(logging.WARNING):
-        assert run_step(load).chunk("chunk").voxel_size == (40.0, 8.0, 8.0)
+        chunk = run_step(load).chunk("chunk")
         run_step(load)
-    assert [r.getMessage().endswith("give --voxel-size") for r in caplog.records] == [
+    unknown = unit == "furlong" and not options
+    assert chunk.voxel_size == ((1.0, 1.0, 1.0) if unknown else (40.0, 8.0, 8.0))
+    assert tuple(chunk.voxel_offset) == (2, 2, -1)
+    assert [r.getMessage().endswith("(--voxel-size sets it)") for r in caplog.records] == [
         True
     ] * warnings
     assert all((unit or "no unit") in record.getMessage() for record in caplog.records)
@@ -306,7 +309,7 @@ def test_a_position_between_voxels_is_told_unless_given(run_step, tmp_path, capl
     assert run_step(LoadZarr(store=store)).chunk("chunk").voxel_offset == (2, 2, -1)
     [record] = caplog.records
     assert "between voxels, at z y x = 2.5 2 -1, and 2 2 -1 is used" in record.getMessage()
-    assert record.getMessage().endswith("give --voxel-offset")
+    assert record.getMessage().endswith("(--voxel-offset sets it)")
 
 
 def test_a_time_point_is_chosen(run_step, make) -> None:
@@ -322,8 +325,8 @@ def test_other_data_are_told_with_the_operator_that_reads_them(run_step, tmp_pat
     with pytest.raises(ConfigError, match=r"is a precomputed volume\n.*load-precomputed -v .*/em"):
         run_step(LoadZarr(store=f"file://{tmp_path}/em"))
     for name, cure in (("a.zarr.zip", "unpack it"), ("a.h5", "load-h5, load-tif and others")):
-        (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(ConfigError, match=f"{name} is a file, and .* a folder\n.*{cure}"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04" if "zip" in name else b"\x89HDF\r\n\x1a\n")
+        with pytest.raises(ConfigError, match=f"{name} is an? .*, and .* a folder\n.*{cure}"):
             run_step(LoadZarr(store=f"{tmp_path}/{name}"))
     with pytest.raises(ConfigError, match="unpack it"):
         run_step(LoadZarr(store="s3://none/a.zarr.zip"))
@@ -334,7 +337,7 @@ def test_axes_in_other_words_are_taken_in_order_and_told(run_step, make, caplog)
     assert np.array_equal(run_step(LoadZarr(store=store)).chunk("chunk").array, VOXELS)
     [record] = caplog.records
     assert "its axes k j i are taken as z y x" in record.getMessage()
-    assert record.getMessage().endswith("give --order")
+    assert record.getMessage().endswith("(--order sets it)")
     turned = run_step(LoadZarr(store=store, order="xyz")).chunk("chunk").array
     assert np.array_equal(turned, VOXELS.transpose())
     assert len(caplog.records) == 1

@@ -11,7 +11,7 @@ from chunkflow_worker.storage.zarr_geometry import (
     Geometry,
     axis_names,
     by_axis,
-    in_nanometres,
+    measured,
     numbers_by_axis,
     placed_axes,
     times,
@@ -139,30 +139,40 @@ def test_lists_may_leave_out_channels_or_all_but_space() -> None:
 
 
 def test_units_of_length() -> None:
-    sizes = {"z": 1.0, "y": 1.0, "x": 1.0, "c": 1.0}
-    factors, notes = in_nanometres(
-        sizes, {"z": "micrometer", "y": "nm", "x": "Å"}, unit_expected=True
-    )
-    assert factors == {"z": 1e3, "y": 1, "x": 0.1, "c": 1}
-    assert notes == []
+    sizes = {"z": 0.04, "y": 8.0, "x": 40.0, "c": 1.0}
+    units = {"z": "micrometer", "y": "nm", "x": "Å"}
+    found = measured(("c", *ZYX), sizes, {"z": 0.08}, units, unit_expected=True)
+    assert (found.scale, found.translation) == ({"z": 40, "y": 8, "x": 4, "c": 1}, {"z": 80})
+    assert found.unheard == ()
 
 
 @pytest.mark.parametrize(
-    ("units", "expected", "text"),
+    ("units", "text"),
     [
-        ({"z": "furlong", "y": "nm", "x": "nm"}, True, "the unit 'furlong' of z is not known"),
-        ({"z": "pixel", "y": "pixel", "x": "nm"}, False, "the unit 'pixel' of z y is not known"),
-        ({"y": "nm"}, True, "no unit of length is stored for z x"),
-        ({"z": " ", "y": "", "x": None}, True, "no unit of length is stored for z y x"),
-        ({}, False, ""),
+        ({"z": "furlong", "y": "nm", "x": "nm"}, "the unit 'furlong' of z is not known"),
+        ({"z": "pixel", "y": "pixel", "x": "nm"}, "the unit 'pixel' of z y is not known"),
+        ({"z": "a b", "y": "s", "x": "s"}, "the unit 'a b', 's' of z y x is not known"),
     ],
 )
-def test_a_unit_that_is_not_known_is_told(
-    units: dict[str, str | None], expected: bool, text: str
+def test_a_size_in_an_unknown_unit_is_unknown(units: dict[str, str], text: str) -> None:
+    places = {"z": 8.0, "y": -4.0, "x": 0.0}
+    found = measured(ZYX, dict.fromkeys(ZYX, 4.0), places, units, unit_expected=False)
+    assert found.voxel_size == (1.0, 1.0, 1.0)
+    assert found.start == Vec3(2, -1, 0), "in voxels it is known"
+    assert [note.text for note in found.unheard] == [f"{text}, and 1 nm is used"]
+
+
+@pytest.mark.parametrize(
+    ("units", "missing"), [({"y": "nm"}, "z x"), ({"z": " ", "y": "", "x": None}, "z y x")]
+)
+def test_a_unit_that_is_missing_is_told_where_the_format_wants_one(
+    units: dict[str, str | None], missing: str
 ) -> None:
-    factors, notes = in_nanometres(dict.fromkeys(ZYX, 4.0), units, unit_expected=expected)
-    assert factors == dict.fromkeys(ZYX, 1.0)
-    assert [note.text for note in notes] == ([f"{text}, and nanometres are used"] if text else [])
+    sizes = dict.fromkeys(ZYX, 4.0)
+    found = measured(ZYX, sizes, {}, units, unit_expected=True)
+    text = f"no unit of length is stored for {missing}, and nanometres are used"
+    assert (found.scale, [note.text for note in found.unheard]) == (sizes, [text])
+    assert measured(ZYX, sizes, {}, units, unit_expected=False).unheard == ()
 
 
 def test_products_have_no_rounding_errors() -> None:

@@ -61,7 +61,7 @@ def test_of_several_multiscales_the_first_is_read_and_the_others_are_told(
     group(tmp_path, version, ome(multiscales("a", "b", "c"), version), "a", "b", "c")
     with caplog.at_level(logging.WARNING):
         assert found(tmp_path) == "a"
-    assert "has 3 multiscales, and the first is read, a; --path reads another: b, c" in caplog.text
+    assert "of its multiscales the first is read, a, and not b, c (--path sets it)" in caplog.text
 
 
 @VERSIONS
@@ -113,14 +113,25 @@ def test_the_only_one_of_labels(tmp_path: Path, version: int) -> None:
 
 @VERSIONS
 def test_arrays_that_no_metadata_lists(tmp_path: Path, version: int) -> None:
-    root = group(tmp_path / "a", version, {}, "raw")
+    root = group(tmp_path / "a", version, {}, "em")
     root.create_array("z", data=np.arange(4))  # no image
-    assert found(tmp_path / "a") == "raw"
+    assert found(tmp_path / "a") == "em"
     root.create_array("labels", data=VOXELS)
-    with pytest.raises(ConfigError, match=r"holds arrays, .*: labels, raw\n.*--path labels"):
+    with pytest.raises(ConfigError, match=r"holds arrays, .*: em, labels\n.*--path em"):
         found(tmp_path / "a")
     root.create_array("0", data=VOXELS)
     assert found(tmp_path / "a") == "0", "the finest level by its name"
+
+
+@VERSIONS
+@pytest.mark.parametrize("name", ["main", "raw"])
+def test_of_several_arrays_main_or_raw_is_read_and_the_others_are_told(
+    tmp_path: Path, version: int, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As load-h5 does."""
+    group(tmp_path, version, {}, "labels", name, "a")
+    assert found(tmp_path) == name
+    assert f"of its arrays {name} is read, and not a, labels (--path sets it)" in caplog.text
 
 
 @VERSIONS
@@ -178,10 +189,10 @@ def test_consolidated_metadata_tell_what_a_bucket_holds(
 
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=unique_name)
-    root = group(tmp_path / "a", version, {}, "raw", "seg", "more/raw")
+    root = group(tmp_path / "a", version, {}, "em", "seg", "more/em")
     root.create_array("z", data=np.arange(4))
     zarr.consolidate_metadata(root.store)
     for file in (path for path in (tmp_path / "a").rglob("*") if path.is_file()):
         s3.upload_file(str(file), unique_name, str(file.relative_to(tmp_path)))
-    with pytest.raises(ConfigError, match=r"one image: raw, seg\n"):
+    with pytest.raises(ConfigError, match=r"one image: em, seg\n"):
         find_array(f"s3://{unique_name}/a", ALL)

@@ -144,7 +144,7 @@ def test_a_unit_that_is_missing_or_not_known_is_told(unit: str | None) -> None:
     axes = [{"name": "c", "type": "channel"}]
     axes += [{"name": n, "type": "space"} | ({} if unit is None else {"unit": unit}) for n in "zyx"]
     found = read(image(axes=axes))
-    assert found.scales == [1, 1, 0.5, 0.5]
+    assert found.voxel_size == ((1, 1, 1) if unit else (1, 0.5, 0.5))
     [note] = found.unheard
     assert note.about == ("voxel size",)
     assert (unit or "no unit") in note.text
