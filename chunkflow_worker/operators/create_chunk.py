@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -37,6 +37,10 @@ class CreateChunk(Operator):
         "The value of a voxel depends only on its global position, so neighbouring and overlapping "
         "boxes agree. All types work."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--all-zero": "--pattern zero",
+        "--not-all-zero": "--pattern sin",
+    }
     op: Literal["create-chunk"] = "create-chunk"
     size: Vec3 = field(
         SIZE,

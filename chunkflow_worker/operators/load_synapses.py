@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -38,6 +38,9 @@ class LoadSynapses(Operator):
         "The JSON that save-synapses writes is read too. A prefix needs no suffix. --f-order also "
         "reverses the axes of the posts. A box without synapses gives an empty value, not None."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--path-suffix": "--suffix",
+    }
     op: Literal["load-synapses"] = "load-synapses"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(

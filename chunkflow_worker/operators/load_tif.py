@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,11 @@ class LoadTif(ChunkReader):
     differs: ClassVar[str] = "With a prefix, each task has its own file."
     format: ClassVar[str] = "TIFF"
     endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
+    formerly: ClassVar[tuple[str, ...]] = ("read-tif",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--offset": "--voxel-offset",
+        "--chunk-name": "--output-chunk-name",
+    }
     op: Literal["load-tif"] = "load-tif"
 
     def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -40,6 +40,14 @@ class Mesh(Operator):
         "--manifest is refused if other boxes also hold parts of the objects. PLY and OBJ files "
         "have the box in their names. --shard is refused."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--chunk-name": "--input-chunk-name",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "-d, --dust-threshold": "put `mask-out-objects --dust-size-threshold N` before `mesh`",
+        "--ids": "put `mask-out-objects --selected-obj-ids IDS` before `mesh`",
+        "-c": "write `--input-chunk-name NAME` or `--mip N`",
+    }
     op: Literal["mesh"] = "mesh"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     mip: int | None = field(

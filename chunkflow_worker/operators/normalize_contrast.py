@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -37,6 +37,12 @@ class NormalizeContrast(Operator):
         "--whole has an effect. --per-section does not stretch the whole chunk once more. Zeros "
         "do not become --minval. A fraction of 0 clips nothing."
     )
+    replaces: ClassVar[Mapping[str, str]] = {
+        "normalize-section-contrast, normalize-contrast-nkem": (
+            "`normalize-contrast` takes the histogram from the chunk, so it needs no "
+            "`--levels-path`"
+        ),
+    }
     op: Literal["normalize-contrast"] = "normalize-contrast"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from ast import literal_eval
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Signature, signature
@@ -56,6 +56,24 @@ class Plugin(Operator):
         "--margin-size reads the voxels that a filter needs around its output."
     )
     moves_box: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--input-chunk-name": "--input-names",
+        "--output-chunk-name": "--output-names",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "custom-operator": (
+            "`plugin -f FILE -i chunk -o chunk` calls the function `execute` of a file, "
+            "instead of `op_call`"
+        ),
+        "agglomerate": (
+            "`plugin -f examples/plugins/agglomerate -i affs -o seg` does it, with a file of "
+            "the repository"
+        ),
+        "remap-segmentation, remap": (
+            "write a `plugin`: boxes are worked on in any order, so their ids cannot depend "
+            "on the boxes before"
+        ),
+    }
     op: Literal["plugin"] = "plugin"
     input_names: str | None = field(
         None,

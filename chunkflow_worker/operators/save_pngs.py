@@ -36,6 +36,7 @@ class SavePngs(Operator):
     differs: ClassVar[str] = (
         "Values never wrap around. Boxes that would overwrite each other's sections are refused."
     )
+    formerly: ClassVar[tuple[str, ...]] = ("save-images", "write-pngs")
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field(
         "chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels."

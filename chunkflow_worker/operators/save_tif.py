@@ -32,6 +32,7 @@ class SaveTif(Operator):
         "uint8 stays uint8. Every task gets its own file. packints means packbits. delta is "
         "removed, because it is not a TIFF compression."
     )
+    formerly: ClassVar[tuple[str, ...]] = ("write-tif",)
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,10 @@ class SetupEnv(TaskSource):
         "visibility timeout is a minute, since workers renew it. A thumbnail is one picture per "
         "box, so it needs no volume."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--patch-size": "--output-patch-size",
+        "--patch-overlap": "--output-patch-overlap",
+    }
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(

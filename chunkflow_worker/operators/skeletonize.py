@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,6 +34,10 @@ class Skeletonize(Operator):
         "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
     )
     differs: ClassVar[str] = "This operator is new."
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-n": "--name",
+        "--output-path": "--fragments-path",
+    }
     op: Literal["skeletonize"] = "skeletonize"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
