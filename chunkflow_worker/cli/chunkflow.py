@@ -248,9 +248,10 @@ def _command(kind: type[Operator]) -> click.Command:
     def build(**params: Any) -> Operator:
         ctx = click.get_current_context()
         given = given_options(ctx, params)
-        mip = ctx.find_root().params.get("mip", 0)
-        if mip and "mip" in kind.model_fields and kind.model_fields["mip"].default is None:
-            given.setdefault("mip", mip)
+        root = ctx.find_root()
+        takes_mip = "mip" in kind.model_fields and kind.model_fields["mip"].default is None
+        if takes_mip and "mip" in given_options(root, root.params):
+            given.setdefault("mip", root.params["mip"])
         return _build(kind, given)
 
     return Command(
