@@ -14,6 +14,7 @@ from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_overlap, xyz_name
+from chunkflow_worker.pipeline.cut_objects import warn_of_cut_objects
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
@@ -28,7 +29,8 @@ class Mesh(Operator):
     Positions are in nanometres. Precomputed fragments are named as igneous names them, for example
     42:0:0-512_0-512_0-64 with the box as x, y, z. When all boxes are done, mesh-manifest collects
     them for Neuroglancer, or mesh-multires joins them. The voxel after the box is read too, so that
-    fragments of neighbouring boxes meet; at the border of the image they are closed.
+    fragments of neighbouring boxes meet; at the border of the image they are closed. A chunk
+    without a task's box, such as a cutout of a file, counts as a whole image.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -133,6 +135,8 @@ class Mesh(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
+            if self.output_format == "precomputed":
+                warn_of_cut_objects(task, chunk)
             if self.manifest and chunk.bounds is not None and not box.contains(chunk.bounds):
                 raise ConfigError.one(
                     self.label,
@@ -140,8 +144,9 @@ class Mesh(Operator):
                     f"box {box} may hold parts of objects: the image is {chunk.bounds}",
                     "leave it out, and run mesh-manifest when all boxes are done",
                 )
+            image = chunk.bounds if task.bbox and chunk.bounds else chunk.bbox
             size = self._size_of_voxels(chunk, mip_size)
-            surfaces = self._surfaces(zmesh, voxels, box, chunk.bounds or chunk.bbox, size)
+            surfaces = self._surfaces(zmesh, voxels, box, image, size)
             found = {object_id: mesh for object_id, mesh in surfaces if object_id not in skipped}
             if not run.dry_run:
                 self._write(files, task, box, found)
