@@ -32,7 +32,10 @@ class LoadPrecomputed(Operator):
             load-precomputed -v s3://lab/em -m 1 \
             save-h5 -f cutout.h5
     """
-    differs: ClassVar[str] = "Missing blocks are an error, not zeros."
+    differs: ClassVar[str] = (
+        "Missing blocks are an error, not zeros. A box that reaches out of the volume is cut at "
+        "its border; chunkflow filled the rest with zeros."
+    )
     loads: ClassVar[VolumeOptions] = {"volume_path": "mip"}
     formerly: ClassVar[tuple[str, ...]] = ("cutout", "read-precomputed")
     renamed: ClassVar[Mapping[str, str]] = {

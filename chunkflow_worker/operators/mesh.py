@@ -41,7 +41,9 @@ class Mesh(Operator):
     """
     differs: ClassVar[str] = (
         "--manifest is refused if other boxes also hold parts of the objects. PLY and OBJ files "
-        "have the box in their names. --shard is refused."
+        "have the box in their names. --shard is refused. Positions in PLY and OBJ files count "
+        "from the origin of the volume, not of the chunk. --mip has no effect on these files, and"
+        " need not be given for a volume."
     )
     renamed: ClassVar[Mapping[str, str]] = {
         "--chunk-name": "--input-chunk-name",

@@ -35,12 +35,13 @@ class NormalizeContrast(Operator):
     )
     differs: ClassVar[str] = (
         "--whole has an effect. --per-section does not stretch the whole chunk once more. Zeros "
-        "do not become --minval. A fraction of 0 clips nothing."
+        "do not become --minval. A fraction of 0 clips nothing. The kept greys are spread over "
+        "--minval to --maxval; chunkflow spread them over 0 to --maxval, raised what was below "
+        "--minval, and took both limits one grey lower."
     )
     replaces: ClassVar[Mapping[str, str]] = {
         "normalize-section-contrast, normalize-contrast-nkem": (
-            "`normalize-contrast` takes the histogram from the chunk, so it needs no "
-            "`--levels-path`"
+            "`normalize-contrast` takes the histograms from the chunk, and no file with levels"
         ),
     }
     op: Literal["normalize-contrast"] = "normalize-contrast"

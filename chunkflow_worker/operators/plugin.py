@@ -175,7 +175,8 @@ class Plugin(Operator):
             self.label,
             "file",
             f"there is no file {tried}",
-            f"give its path, or its folder in {_FOLDER}",
+            f"give its path, or set {_FOLDER} to its folder; the folder examples/plugins of the "
+            "repository has some",
         )
 
     def _load(self, path: Path) -> Callable[..., Any]:

@@ -37,7 +37,10 @@ class SaveH5(Operator):
             load-precomputed -v file://em \
             save-h5 -f cutouts/em_ -c lzf
     """
-    differs: ClassVar[str] = "With a prefix, each task has its own file, named by its box."
+    differs: ClassVar[str] = (
+        "With a prefix, each task has its own file, named by its box. A margin that is left "
+        "around the task's box is cut off."
+    )
     formerly: ClassVar[tuple[str, ...]] = ("write-h5",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--input-chunk-name": "--input-name",

@@ -36,7 +36,7 @@ class SavePrecomputed(Operator):
     """
     differs: ClassVar[str] = (
         "chunkflow let float values wrap around, also scaled the chunk in memory, and deleted "
-        "black blocks."
+        "black blocks. A margin that is left around the task's box is cut off."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": "mip"}
     formerly: ClassVar[tuple[str, ...]] = ("save", "write-precomputed")

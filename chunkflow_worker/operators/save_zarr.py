@@ -39,7 +39,10 @@ class SaveZarr(Operator):
             load-precomputed -v file://em \
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
-    differs: ClassVar[str] = "The default type is the chunk's, not float64."
+    differs: ClassVar[str] = (
+        "The default type is the chunk's, not float64. A margin that is left around the task's "
+        "box is cut off."
+    )
     renamed: ClassVar[Mapping[str, str]] = {
         "-s Z Y X": "--shape Z Y X",
         "-p": "--shape",

@@ -46,11 +46,13 @@ class SetupEnv(TaskSource):
             -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
     """
     differs: ClassVar[str] = (
-        "In chunkflow, the command always failed. -c is --channel-num; --crop-chunk-margin had the "
-        "same flag and now has none. An existing info file or pipeline.yaml that differs is not "
-        "replaced without --overwrite-info. chunkflow-producer sends the messages. The default "
-        "visibility timeout is a minute, since workers renew it. A thumbnail is one picture per "
-        "box, so it needs no volume."
+        "In chunkflow, the command always failed. -c is --channel-num; --crop-chunk-margin had "
+        "the same flag and now has none. An existing info file or pipeline.yaml that differs is "
+        "not replaced without --overwrite-info. chunkflow-producer sends the messages. The "
+        "default visibility timeout is a minute, since workers renew it. A thumbnail is one "
+        "picture per box, so it needs no volume. The sizes are printed in other words, with the "
+        "commands to go on with. Boxes have other sizes, because the memory of input and patches "
+        "counts too."
     )
     renamed: ClassVar[Mapping[str, str]] = {
         "--patch-size": "--output-patch-size",
