@@ -27,7 +27,12 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = todays_words(self.old_words, self, ctx, args)
-        rest = super().parse_args(ctx, [*words])
+        try:
+            _check_numbers(self, words)
+            rest = super().parse_args(ctx, [*words])
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
         ctx.find_root().meta[_LINE] = (self, words[: len(words) - len(rest)])
         return rest
 
@@ -35,12 +40,14 @@ class Command(click.Command):
 class Group(click.Group):
     """A group that tells wrong usage of it and of its commands in a line or two."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _short_usage():
-            return super().make_context(*args, **kwargs)
+    command_class = Command
+
+    def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> click.Context:
+        with _short_usage(info_name or ""):
+            return super().make_context(info_name, *args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _short_usage():
+        with _short_usage(ctx.command_path):
             return super().invoke(ctx)
 
 
@@ -51,18 +58,14 @@ def todays_words(
 
     Raises ConfigError for an option that was removed.
     """
-    values = dict.fromkeys(command.get_help_option_names(ctx), 0)
-    for option in command.params:
-        count = 0 if isinstance(option, click.Option) and option.is_flag else option.nargs
-        values |= dict.fromkeys((*option.opts, *option.secondary_opts), count)
+    values = {flag: _count(option) for flag, option in _options(command).items()}
+    values |= dict.fromkeys(command.get_help_option_names(ctx), 0)
     found = old_words.translate(args, values)
     for old in found.renamed:
         note(ctx, f"{ctx.info_name}: {' '.join(old.old)} is written {' '.join(old.today)} today")
     if found.removed is not None:
-        old = found.removed
-        raise ConfigError.one(
-            ctx.command_path, old.old[0], "is no longer an option", plain(old.cure)
-        )
+        option, cure = found.removed.old[0], plain(found.removed.cure)
+        raise ConfigError.one(ctx.command_path, option, "is no longer an option", cure)
     return found.words
 
 
@@ -82,14 +85,51 @@ def before_the_rest(ctx: click.Context) -> tuple[str, str, int] | None:
     command, words = ctx.find_root().meta.get(_LINE, (None, []))
     if command is None:
         return None
-    options = {
-        flag: option for option in command.params for flag in (*option.opts, *option.secondary_opts)
-    }
+    options = _options(command)
     for word in reversed(words):
         option = options.get(word.partition("=")[0])
         if option is not None:
-            return command.name, word, 0 if option.is_flag else option.nargs
+            return command.name, word, _count(option)
     return command.name, "", 0
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    return {
+        flag: option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for flag in (*option.opts, *option.secondary_opts)
+    }
+
+
+def _count(option: click.Option) -> int:
+    """How many values an option takes."""
+    return 0 if option.is_flag else option.nargs
+
+
+def _check_numbers(command: click.Command, words: list[str]) -> None:
+    """Raises UsageError for an option with too few numbers, which takes words of what follows.
+
+    click would tell that options of the next operator do not exist.
+    """
+    options, rest = _options(command), words
+    while rest and rest[0] in options:
+        option = options[rest[0]]
+        values = rest[1 : 1 + _count(option)]
+        if len(values) > 1 and option.type in (click.INT, click.FLOAT):
+            wrong = next((value for value in values if not _is_number(value)), None)
+            if wrong is not None:
+                problem = f"Option {rest[0]!r} takes {len(values)} numbers, and {wrong!r} is none"
+                raise click.UsageError(problem)
+        rest = rest[1 + len(values) :]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 class _ShortUsage(click.UsageError):
@@ -105,11 +145,12 @@ class _ShortUsage(click.UsageError):
 
 
 @contextmanager
-def _short_usage() -> Iterator[None]:
+def _short_usage(where: str) -> Iterator[None]:
+    """where: the command, for an error that does not say which."""
     try:
         yield
     except click.UsageError as error:
         is_help = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))
-        if is_help or isinstance(error, _ShortUsage) or error.ctx is None:
+        if is_help or isinstance(error, _ShortUsage):
             raise
-        raise _ShortUsage(error, error.ctx.command_path) from None
+        raise _ShortUsage(error, error.ctx.command_path if error.ctx else where) from None

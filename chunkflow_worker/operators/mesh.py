@@ -41,9 +41,9 @@ class Mesh(Operator):
     """
     differs: ClassVar[str] = (
         "--manifest is refused if other boxes also hold parts of the objects. PLY and OBJ files "
-        "have the box in their names. --shard is refused. Positions in PLY and OBJ files count "
-        "from the origin of the volume, not of the chunk. --mip has no effect on these files, and"
-        " need not be given for a volume."
+        "have the box in their names, and their positions count from the origin of the volume, not "
+        "of the chunk. Precomputed fragments may go to a folder that is no volume. --shard is "
+        "refused."
     )
     renamed: ClassVar[Mapping[str, str]] = {
         "--chunk-name": "--input-chunk-name",
