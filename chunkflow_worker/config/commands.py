@@ -30,6 +30,11 @@ class Command(click.Command):
         try:
             _check_numbers(self, words)
             rest = super().parse_args(ctx, [*words])
+        except click.NoSuchOption as error:
+            if ctx.parent is None or error.option_name not in _options(ctx.parent.command):
+                raise
+            place = f"it is an option of {ctx.parent.info_name}, before its first command"
+            raise click.UsageError(f"No such option {error.option_name!r}: {place}", ctx) from None
         except click.UsageError as error:
             error.ctx = error.ctx or ctx
             raise

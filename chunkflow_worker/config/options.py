@@ -80,7 +80,8 @@ def _fault(details: ErrorDetails, model: type[Options], place: str) -> Fault:
     description = info.description or "" if info else ""
     old = _old_word(details, model, name)
     if old is not None:
-        return Fault(where, "is written differently today" if old.today else "is gone", _today(old))
+        problem = "is written differently today" if old.today else "is no longer an option"
+        return Fault(where, problem, _today(old))
     if details["type"] == "extra_forbidden":
         known = [known for known in model.model_fields if known != "op"]
         similar = get_close_matches(name, known, n=1)

@@ -24,6 +24,10 @@ PROGRAMS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-produ
         ("chunkflow create-chunk -s 4 4 save-h5 -f x", "takes 3 numbers, and 'save-h5' is none"),
         ("chunkflow create-chunk -d int3", "'int3' is not one of 'uint8'"),
         ("chunkflow create-chunk --pattern=", "'' is not one of 'sin'"),
+        (
+            "chunkflow debug --verbose",
+            "'--verbose': it is an option of chunkflow, before its first",
+        ),
         ("chunkflow load-h5", "chunkflow load-h5: Missing option '-f' / '--file-name'"),
         ("chunkflow cutout", "Missing option '-v' / '--volume-path'"),
         ("chunkflow-worker chek", "chunkflow-worker: No such command 'chek'"),

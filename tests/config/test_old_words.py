@@ -94,7 +94,7 @@ class Grow(Options, Facts):
         ("patch_size", 3, "here.patch_size: is written differently today\n    write input_size:"),
         ("all_zero", True, "here.all_zero: is written differently today\n    write kind: zero"),
         ("kind", "grey", "here.kind: is written differently today\n    write kind: image"),
-        ("nproc", 3, "here.nproc: is gone\n    leave it out: run does it"),
+        ("nproc", 3, "here.nproc: is no longer an option\n    leave it out: run does it"),
         ("kind", "blue", "here.kind: 'blue' is not one of its values"),
         ("patch", 3, "here.patch: there is no option 'patch'"),
     ],
