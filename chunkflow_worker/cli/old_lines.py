@@ -38,13 +38,14 @@ class OldWordRow:
 
 
 def old_operators() -> Iterator[OldWordRow]:
-    """The operators of older versions, without those that have the same name today."""
+    """The operators of older versions by their names, without those that are called so today."""
+    rows = []
     for name in operator_names():
         facts = facts_of(name)
         if facts.formerly:
-            yield OldWordRow("", facts.formerly, name, is_taken=True)
-    for name in operator_names():
-        yield from _rows("", facts_of(name).replaces, is_taken=False)
+            rows.append(OldWordRow("", facts.formerly, name, is_taken=True))
+        rows.extend(_rows("", facts.replaces, is_taken=False))
+    yield from sorted(rows, key=lambda row: row.old)
 
 
 def old_options() -> Iterator[OldWordRow]:
