@@ -69,6 +69,9 @@ class Plugin(Operator):
             "`plugin -f examples/plugins/agglomerate -i affs -o seg` does it, with a file of "
             "the repository"
         ),
+        "cutout-dvid-target, cutout-dvid-label": (
+            "write a `plugin` whose function `execute` reads the box from DVID"
+        ),
         "remap-segmentation, remap": (
             "write a `plugin`: boxes are worked on in any order, so their ids cannot depend "
             "on the boxes before"

@@ -216,8 +216,7 @@ def unknown_operator(name: str) -> ConfigError:
         cure = f"it is called {today!r} today"
     elif name in replaced_names():
         cure = plain(replaced_names()[name])
-    elif similar:
-        cure = f"did you mean {similar!r}? chunkflow --help lists all"
     else:
-        cure = "known: " + ", ".join(operator_names())
+        question = f"did you mean {similar!r}? " if similar else ""
+        cure = f"{question}chunkflow --help lists all"
     return ConfigError.one("chunkflow", "operators", f"no operator is named {name!r}", cure)
