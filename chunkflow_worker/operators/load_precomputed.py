@@ -77,6 +77,9 @@ class LoadPrecomputed(Operator):
     blackout_sections: bool = field(
         False, help="Set the sections in the volume's blackout_section_ids.json to zero."
     )
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-l", help="What the values mean; default: as the volume says."
+    )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
@@ -112,7 +115,8 @@ class LoadPrecomputed(Operator):
                     f"{error}; --fill-missing reads missing blocks as zeros"
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
-            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            layer_type = self.layer_type or volume.layer_type
+            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds)
             task.bytes_read += array.nbytes
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)
