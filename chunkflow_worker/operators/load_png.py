@@ -211,9 +211,7 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
     with reading(path, "PNG"):
         is_indexed = PngHeader.read(path).is_indexed
         if is_indexed and is_segmentation:
-            from PIL import Image
-
-            picture = np.array(Image.open(path))
+            picture = np.array(needs("PIL.Image", extra="files").open(path))
         else:
             picture = codecs.png_decode(path.read_bytes())
     if picture.ndim == 3:
