@@ -5,8 +5,10 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Your own image for the demo: make demo IMAGE=path.h5
 IMAGE ?=
-# Scenarios and options for make chaos, for example CHAOS="kills --seeds 2"
+# Scenarios and options for make chaos, for example CHAOS="kills --seeds 2", and options for make
+# bench. With --write they also write the tables of the documentation.
 CHAOS ?=
+BENCH ?=
 
 # The command for containers, and options for its builds, for example
 # DOCKER_BUILD_ARGS="--secret id=pip.conf,src=pip.conf"
@@ -52,14 +54,14 @@ docs: .venv/dev.installed
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Compares with chunkflow and MONAI, each in its own environment. Writes benchmarks/RESULTS.md.
+# Compares with chunkflow and MONAI, each in its own environment.
 bench: .venv/dev.installed
-	$(BIN)/python -m benchmarks.inference
-	$(BIN)/python -m benchmarks.blending
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.zarr_io
+	$(BIN)/python -m benchmarks.inference $(BENCH)
+	$(BIN)/python -m benchmarks.blending $(BENCH)
+	$(BIN)/python -m benchmarks.memory $(BENCH)
+	$(BIN)/python -m benchmarks.zarr_io $(BENCH)
 
-# Kills workers, repeats messages, cuts connections... Writes the figures to docs/reliability.md.
+# Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
