@@ -26,7 +26,7 @@ BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) --build-arg VERSI
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format docs bench chaos audit lock images image-gpu e2e-docker clean
+.PHONY: demo test test-all lint format docs dist bench chaos audit lock images image-gpu e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -53,6 +53,12 @@ format: .venv/dev.installed
 docs: .venv/dev.installed
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Builds the wheel and the sdist in dist/, and checks them. A release uploads these files.
+dist: .venv/dev.installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 # Compares with chunkflow and MONAI, each in its own environment.
 bench: .venv/dev.installed
