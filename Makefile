@@ -3,7 +3,10 @@
 PYTHON ?= python3
 # The torch release for demo and tests. Any release from 2.4 on works; TORCH=torch takes the newest.
 TORCH ?= torch==2.13.0
-# Your own image for the demo: make demo IMAGE=path.h5
+# A further index for it. Without a GPU, PyTorch's CPU wheels save 5 GB:
+# make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# Your own image for the demo: make demo IMAGE=path.h5, or a TIFF
 IMAGE ?=
 # Scenarios and options for make chaos, for example CHAOS="kills --seeds 2", and options for make
 # bench. With --write they also write the tables of the documentation.
@@ -104,10 +107,10 @@ clean:
 
 .venv/demo.installed: pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[all]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" --editable ".[all]"
 	@touch $@
 
 .venv/dev.installed: pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" --editable ".[dev]"
 	@touch $@ .venv/demo.installed
