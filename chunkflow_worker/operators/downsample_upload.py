@@ -86,7 +86,7 @@ class DownsampleUpload(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
-        from chunkflow_worker.pipeline.saving import part_inside, write_verified
+        from chunkflow_worker.pipeline.saving import check_kind, part_inside, write_verified
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
         from chunkflow_worker.storage.precomputed_info import read_info
 
@@ -111,6 +111,7 @@ class DownsampleUpload(Operator):
             mip = self._mip_of(chunk, volumes)
             levels = self._levels(mip, volumes)
             chunk = replace(part_inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
+            check_kind(chunk, volumes[mip])
             self._refuse_other_factors(mip, volumes)
             self._refuse_shared_blocks(chunk.bbox, mip, levels)
             pyramid = {mip: chunk}

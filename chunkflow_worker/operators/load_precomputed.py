@@ -66,6 +66,9 @@ class LoadPrecomputed(Operator):
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, help="What the values mean; default: what the volume says."
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("chunk_size")(above_zero)
@@ -98,7 +101,8 @@ class LoadPrecomputed(Operator):
                     f"{error}; --fill-missing reads missing blocks as zeros"
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
-            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            layer_type = self.layer_type or volume.layer_type
+            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds)
             task.bytes_read += array.nbytes
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
@@ -104,19 +105,17 @@ class Mesh(Operator):
         from chunkflow_worker.storage.files import Files
 
         zmesh = needs("zmesh", extra="segmentation")
-        folder, voxel_size = self._place(run)
+        folder, voxel_size = self._place(write=False)
         files = Files(folder)
         skipped = set(parse_ids(self.skip_ids)) if self.skip_ids else set()
-        if (
-            self.output_format == "precomputed"
-            and not run.dry_run
-            and files.get_json("info") is None
-        ):
-            files.put_json(
-                "info",
-                {"@type": "neuroglancer_legacy_mesh"}
-                | ({} if self.mip is None else {"mip": self.mip}),
-            )
+
+        @cache
+        def prepare() -> None:
+            """Write the info files, when the first chunk has shown to be a segmentation."""
+            self._place(write=True)
+            if self.output_format == "precomputed" and files.get_json("info") is None:
+                mip = {} if self.mip is None else {"mip": self.mip}
+                files.put_json("info", {"@type": "neuroglancer_legacy_mesh"} | mip)
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
@@ -128,6 +127,8 @@ class Mesh(Operator):
                     f"box {box} may hold parts of objects: the image is {chunk.bounds}",
                     "leave it out, and run mesh-manifest when all boxes are done",
                 )
+            if not run.dry_run:
+                prepare()
             surfaces = self._surfaces(
                 zmesh, voxels, box, chunk.bounds or chunk.bbox, voxel_size or chunk.voxel_size
             )
@@ -137,17 +138,18 @@ class Mesh(Operator):
 
         yield step
 
-    def _place(self, run: Run) -> tuple[str, VoxelSize | None]:
-        """The folder to write to, and the size of a voxel; None for the chunk's size."""
+    def _place(self, write: bool) -> tuple[str, VoxelSize | None]:
+        """The folder to write to, and the size of a voxel; None for the chunk's size.
+
+        write: the info of a volume names the folder from now on.
+        """
         if self.mip is None:
             return self.output_path, self.voxel_size
         from chunkflow_worker.storage.mesh import fragment_folder
 
         # The name that igneous gives, which CloudVolume reads.
         name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"
-        folder, voxel_size = fragment_folder(
-            self.output_path, self.mip, name, write=not run.dry_run
-        )
+        folder, voxel_size = fragment_folder(self.output_path, self.mip, name, write=write)
         return folder, self.voxel_size or voxel_size
 
     def _surfaces(
