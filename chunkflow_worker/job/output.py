@@ -1,4 +1,4 @@
-"""Whether the boxes of a job fit the blocks of the volumes that it writes."""
+"""Whether workers can do a job: its volumes are there, and its boxes fit the blocks it writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from math import lcm
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.errors import BoxNotAligned, ConfigError, StorageUnavailable
+from chunkflow_worker.errors import BoxNotAligned, ConfigError, Fault, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.volumes import Configured
 
@@ -33,6 +33,33 @@ def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | 
             except BoxNotAligned as error:
                 return str(error)
     return None
+
+
+def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
+    """The volumes and mip levels that a chain reads or writes and that do not exist.
+
+    Those that the chain creates itself are left out, and so are those that can't be looked at from
+    here.
+    """
+    from chunkflow_worker.storage.path import normal_path
+    from chunkflow_worker.storage.precomputed_info import volume_level
+
+    made: set[str] = set()
+    for operator in chain:
+        for output, volumes in ((False, operator.loads()), (True, operator.saves())):
+            for volume in volumes:
+                path = normal_path(volume.path)
+                try:
+                    if path not in made:
+                        volume_level(path, volume.mip or 0, output)
+                except ConfigError as error:
+                    made.add(path)  # told once
+                    use = "the output" if output else "the input"
+                    for fault in error.faults:
+                        yield Fault(f"{use} {path}", f"{fault.place}: {fault.problem}", fault.cure)
+                except StorageUnavailable:
+                    continue
+        made.update(normal_path(path) for path in operator.creates())
 
 
 def output_blocks(chain: Iterable[Configured]) -> Vec3:

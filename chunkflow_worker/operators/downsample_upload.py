@@ -90,7 +90,7 @@ class DownsampleUpload(Operator):
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
         from chunkflow_worker.storage.precomputed_info import read_info
 
-        last = len(read_info(self.volume_path)["scales"]) - 1
+        last = len(read_info(self.volume_path, output=True)["scales"]) - 1
         if self.stop_mip > last + 1:
             problem = (
                 f"{self.stop_mip} is after the levels of {self.volume_path}, "

@@ -93,7 +93,11 @@ class SavePrecomputed(Operator):
         @cache
         def opened() -> PrecomputedVolume:
             return PrecomputedVolume(
-                self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress
+                self.volume_path,
+                self.mip or 0,
+                parallel=parallel,
+                compress=self.compress,
+                output=True,
             )
 
         made_here = normal_path(self.volume_path) in run.made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
@@ -23,23 +24,32 @@ class Level:
     block_size: Vec3
 
 
-def read_info(path: str) -> dict[str, Any]:
+def read_info(path: str, output: bool = False) -> dict[str, Any]:
     """The content of a volume's info file.
 
+    output: the chain writes the volume; the error for an absent one then says how to create it.
     Raises ConfigError when there is no volume, and StorageUnavailable.
     """
     info = Files(path).get_json("info")
     if not isinstance(info, dict) or not info.get("scales"):
-        raise ConfigError.one(normal_path(path), "info", "there is no precomputed volume here")
+        raise no_volume(path, output)
     return info
 
 
-def read_scale(path: str, mip: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def no_volume(path: str, output: bool) -> ConfigError:
+    """The error for a volume that does not exist: the chain writes it, or only reads it."""
+    problem = "there is no precomputed volume here"
+    create = f"create it first, with: chunkflow {operator_with('creates')}"
+    cure = create if output else "check the path"
+    return ConfigError.one(normal_path(path), "info", problem, cure)
+
+
+def read_scale(path: str, mip: int, output: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """The content of a volume's info file, and the part of it that describes a mip level.
 
     Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
     """
-    info = read_info(path)
+    info = read_info(path, output)
     scales = info["scales"]
     if not 0 <= mip < len(scales):
         raise no_such_mip(path, mip, len(scales))
@@ -57,9 +67,9 @@ def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
     return volume_level(path, mip).bounds
 
 
-def volume_level(path: str, mip: int = 0) -> Level:
+def volume_level(path: str, mip: int = 0, output: bool = False) -> Level:
     """The bounds and blocks of a mip level. Raises the errors of `read_scale`."""
-    _, scale = read_scale(path, mip)
+    _, scale = read_scale(path, mip, output)
     offset, size = scale.get("voxel_offset", [0, 0, 0]), scale["size"]
     bounds = BoundingBox.sized(offset[::-1], size[::-1])
     return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
