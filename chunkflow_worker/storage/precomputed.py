@@ -39,6 +39,7 @@ class PrecomputedVolume:
     compress: gzip blocks when the encoding gains by it. A local file is then named *.gz, which
         only CloudVolume expects.
     output: the chain writes the volume; the error for an absent one then says how to create it.
+    info: what to take the volume for, instead of its stored info.
     Raises ConfigError when there is no such volume or mip level, StorageUnavailable.
     """
 
@@ -51,6 +52,7 @@ class PrecomputedVolume:
         parallel: int = 1,
         compress: bool = True,
         output: bool = False,
+        info: dict[str, Any] | None = None,
     ):
         self.path, self.mip, self._output = normal_path(path), mip, output
         self._local = local_folder(self.path)
@@ -65,7 +67,7 @@ class PrecomputedVolume:
             cache=False,
             compress=None if compress else False,
         )
-        self._volume = self._open_existing()
+        self._volume = self._open_existing(info)
         check_readable(self.path, self._volume.encoding)
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
@@ -77,12 +79,12 @@ class PrecomputedVolume:
         is_segmentation = self._volume.layer_type == "segmentation"
         self.layer_type: LayerType = "segmentation" if is_segmentation else "image"
 
-    def _open_existing(self) -> Any:
+    def _open_existing(self, info: dict[str, Any] | None) -> Any:
         from cloudvolume import exceptions
 
         try:
             with storage_errors(self.path):
-                return self._open(self.path)
+                return self._open(self.path, info=info)
         except exceptions.InfoUnavailableError:
             raise no_volume(self.path, self._output) from None
         except exceptions.ScaleUnavailableError:
