@@ -41,6 +41,7 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
     Those that the chain creates itself are left out, and so are those that can't be looked at from
     here.
     """
+    from chunkflow_worker.storage.files import Files
     from chunkflow_worker.storage.path import normal_path
     from chunkflow_worker.storage.precomputed_info import volume_level
 
@@ -59,6 +60,11 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
                         yield Fault(f"{use} {path}", f"{fault.place}: {fault.problem}", fault.cure)
                 except StorageUnavailable:
                     continue
+        for path in map(normal_path, operator.others()):
+            with suppress(StorageUnavailable):
+                # It may also be a folder of meshes, which has an info of its own.
+                if path not in made and Files(path).get_json("info") is None:
+                    yield Fault(f"the volume {path}", "info: there is none here", "check the path")
         made.update(normal_path(path) for path in operator.creates())
 
 

@@ -44,6 +44,10 @@ class Configured:
         """Paths of the volumes that it creates."""
         return self._paths(self.facts.creates)
 
+    def others(self) -> Iterator[str]:
+        """Paths of further volumes that it reads, such as masks."""
+        return self._paths(self.facts.other_volumes)
+
     def volume_paths(self) -> Iterator[str]:
         """Paths of all the precomputed volumes that it works on."""
         facts = self.facts

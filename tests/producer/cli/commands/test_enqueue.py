@@ -90,6 +90,9 @@ NOTHING = "info: there is no precomputed volume here"
          "the volume has mips 0 to 0"),
         ("save-precomputed, volume_path: {}/out", "the output {}/out: " + NOTHING, "create-info"),
         ("downsample-upload, volume_path: {}/out", "the output {}/out: " + NOTHING, "create-info"),
+        ("mask, volume_path: {}/mask", "the volume {}/mask: info: there is none", "check the path"),
+        ("inference, mask_volume_path: {}/mask", "the volume {}/mask: info: there is none",
+         "check the path"),
     ],
 )  # fmt: skip
 def test_volumes_that_are_not_there_are_found_before_anything_is_sent(
