@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from math import isclose, lcm
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -50,6 +50,12 @@ class DownsampleUpload(Operator):
         "See also `downsample`."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": ""}
+    pyramid: ClassVar[Mapping[str, Any]] = {
+        "factor": (2, 2, 2),
+        "chunk_mip": None,
+        "start_mip": None,
+        "stop_mip": 5,
+    }
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")

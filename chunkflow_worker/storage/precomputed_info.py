@@ -77,6 +77,11 @@ def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
 def volume_level(path: str, mip: int = 0, output: bool = False) -> Level:
     """The bounds and blocks of a mip level. Raises the errors of `read_scale`."""
     _, scale = read_scale(path, mip, output)
+    return level_of(path, scale)
+
+
+def level_of(path: str, scale: dict[str, Any]) -> Level:
+    """The bounds and blocks of a mip level, from its part of the info."""
     offset, size = scale.get("voxel_offset", [0, 0, 0]), scale["size"]
     bounds = BoundingBox.sized(offset[::-1], size[::-1])
     return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
