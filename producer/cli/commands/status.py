@@ -107,6 +107,8 @@ def status(
         show_table(now)
         if now.dead:
             click.echo(causes_line(now, pipeline, ledger))
+        if records is None:
+            click.echo("give --pipeline or --ledger to see how far the job is", err=True)
 
 
 def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:

@@ -115,6 +115,13 @@ def test_a_watch_ends_with_1_when_tasks_are_dead(
     assert "dead letters of queue" in capsys.readouterr().out
 
 
+def test_a_queue_alone_does_not_know_its_job(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--queue", queue.name]) == 0
+    assert "give --pipeline or --ledger to see" in capsys.readouterr().err
+
+
 def test_a_watch_needs_a_job(
     queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
