@@ -63,6 +63,9 @@ class LoadPrecomputed(Operator):
     blackout_sections: bool = field(
         False, help="Set the sections in the volume's blackout_section_ids.json to zero."
     )
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-l", help="What the values mean; default: as the volume says."
+    )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
