@@ -69,9 +69,6 @@ class LoadPrecomputed(Operator):
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
-    layer_type: Literal["image", "segmentation"] | None = field(
-        None, help="What the values mean; default: what the volume says."
-    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("chunk_size")(above_zero)
