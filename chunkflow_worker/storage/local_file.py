@@ -90,6 +90,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         found = file_kind(path)
         is_other = found is not None and kind not in found
         cause = f"it is {found}" if is_other else error
+        if "mmap length is greater than file size" in str(error):
+            cause = "its end is missing; copy or make it again"
         raise DataMissing(f"{path} cannot be read as {kind}: {cause}") from error
 
 
