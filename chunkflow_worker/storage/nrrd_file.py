@@ -28,8 +28,8 @@ def read_header(nrrd: Any, path: Path) -> tuple[Mapping[str, Any], int]:
         while is_nrrd and (line := file.readline()).strip():
             lines.append(_decoded(line))
         end = file.tell()
-    for line in lines:
-        name, _, value = line.partition(":")
+    for text in lines:
+        name, _, value = text.partition(":")
         several = value.strip().startswith("LIST") or "%" in value
         if name.replace(" ", "") == "datafile" and several:
             raise ChunkMismatch(
