@@ -16,7 +16,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.file_reader import FileReader
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.axes import Axes, check_letters
+from chunkflow_worker.storage.axes import Axes, check_letters, colours_last
 from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.local_file import reading
 
@@ -118,6 +118,8 @@ class LoadNpy(FileReader):
                 f"{path} has shape {shape}; a chunk is numbers in zyx or czyx, and points are "
                 "numbers of shape (n, 3): --axes names the axes of another array, for example yx"
             )
+        if text := colours_last(shape, letters):
+            self.tell({"axes": text})
         return Axes(letters, shape, str(path))
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.units import nanometres
-from chunkflow_worker.storage.axes import axis_letters
+from chunkflow_worker.storage.axes import axis_letters, colours_last
 from chunkflow_worker.storage.voxel_metadata import (
     VoxelMetadata,
     in_nanometres,
@@ -50,9 +50,10 @@ _ORIGINS = ("offset",)
 _ORIGINS_WITH_UNIT = ("origin", "translation", "translate", "voxeloffset")
 _VOXEL_OFFSETS = ("voxeloffset", "globaloffset")
 _LIKE_A_SIZE = re.compile(r"resol|spacing|voxel_?size|pixel_?size|element_?size|transform|calib")
-_LIKE_AN_ORIGIN = re.compile(r"offset|origin|translat")
+_LIKE_AN_ORIGIN = re.compile(r"offset|origin(?!al)|translat")
 _SUFFIXES = ("nm", "um", "µm", "mm", "micron", "microns", "micrometer", "nanometer", "nanometers")
 _IMAGES = ("image", "probability_map", "affinity_map", "unknown", "None")  # chunkflow's types
+_SMALLEST = 1  # nanometre: smaller voxels without a unit may be in micrometres
 _LONGEST = 17  # numbers in a dataset of one length for each axis
 _BIG_DATA_VIEWER = re.compile(r"/t\d+/s\d+/\d+/cells$")
 
@@ -85,7 +86,8 @@ def axes_of(data: Any, place: str) -> tuple[str, dict[str, str]]:
             f"{place} has shape {data.shape}; a chunk is numbers in zyx or czyx: --axes names the "
             "axes of another array, for example yx"
         )
-    return default, {}
+    text = colours_last(data.shape, default)
+    return default, {"axes": text} if text else {}
 
 
 def metadata_of(data: Any, letters: str, file: Any) -> VoxelMetadata:
@@ -98,7 +100,7 @@ def metadata_of(data: Any, letters: str, file: Any) -> VoxelMetadata:
     found = found or _resolution_of_tags(scopes[0], letters)
     if found is not None:
         size = voxel_size_of(found.lengths) if found.lengths else None
-        if size is None and found.problem:
+        if found.problem:
             ignored["voxel_size"] = found.problem
         elif size is None:
             ignored["voxel_size"] = f"has the {found.name} {plain(found.lengths or ())}"
@@ -162,7 +164,7 @@ def attributes_for(chunk: Chunk, with_offset: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Found:
-    """An attribute that was found: lengths zyx, or the problem that it has."""
+    """An attribute that was found: lengths zyx, the problem that it has, or both."""
 
     name: str
     lengths: Place | None
@@ -289,7 +291,9 @@ def _lengths(
             odd = (units or [""])[factors.index(None)]
             return _Found(name, None, f"has the {name} {shown} in the unknown unit {odd!r}")
         z, y, x = (in_nanometres(n, f or 1) for n, f in zip(per_axis, factors, strict=True))
-        return _Found(name, (z, y, x))
+        is_odd = units is None and meaning in _SIZES and 0 < min(z, y, x) < _SMALLEST
+        text = f"has the {name} {shown} without a unit: nanometres are taken"
+        return _Found(name, (z, y, x), text if is_odd else "")
     return None
 
 

@@ -49,6 +49,7 @@ from tests.support.foreign_files import (
 )
 
 CZYX = np.stack([ZYX, ZYX + 100])
+RGB = np.stack([np.tile(ZYX[:2], (1, 2, 1))] * 3, axis=-1)
 FILE = {"load-h5": "a.h5", "load-tif": "a.tif", "load-nrrd": "a.nrrd", "load-npy": "a.npy"}
 OFFSET = (3, -2, 10)
 NM = tuple(o * s for o, s in zip(OFFSET, SIZE, strict=True))  # the offset in nanometres
@@ -107,6 +108,10 @@ CASES = [
     Case("load-h5", "size", "n5-viewer", h5(pixelResolution="{}"), warns="voxel-size"),
     Case("load-h5", "unit", "funlib um", h5(voxel_size=(1, 2, 3), units=["um"] * 3),
          {"size": (1000.0, 2000.0, 3000.0)}),
+    Case("load-h5", "unit", "micrometres?", h5(resolution=(0.25, 0.1, 0.1)),
+         {"size": (0.25, 0.1, 0.1)}, warns="voxel-size"),
+    Case("load-h5", "unit", "PlantSeg",
+         h5(element_size_um=(0.04, 0.0075, 0.004), original_element_size_um=(1, 1, 1)), SIZED),
     Case("load-h5", "unit", "unknown", h5(resolution=SIZE, units="ell"), warns="voxel-size"),
     Case("load-h5", "unit", "no unit", h5(spacing=SIZE), warns="voxel-size"),
     Case("load-h5", "unit", "ilastik without",
@@ -128,6 +133,7 @@ CASES = [
     Case("load-h5", "axes", "HDF5", dimension_labels, {"array": ZYX}),
     Case("load-h5", "axes", "MATLAB", h5(ZYX.transpose(0, 2, 1), MATLAB_class=b"uint8"),
          {"array": ZYX}, warns="axes"),
+    Case("load-h5", "axes", "pictures in colours", h5(RGB), {"array": RGB}, warns="axes"),
     Case("load-h5", "axes", "unknown", h5(axis_names=["depth", "row", "column"]), warns="axes"),
     Case("load-h5", "kind", "chunkflow", h5(root={"layer_type": "segmentation"}), SEGMENTATION),
     Case("load-h5", "kind", "CREMI", h5(name="volumes/labels/neuron_ids"), SEGMENTATION),
@@ -309,6 +315,8 @@ CASES = [
     Case("load-npy", "axes", "Fortran order", npy(np.asfortranarray(CZYX)), {"array": CZYX}),
     Case("load-npy", "axes", "channels last", npy(np.moveaxis(CZYX, 0, -1)), {"array": CZYX},
          options={"axes": "zyxc"}),
+    Case("load-npy", "axes", "pictures in colours", npy(RGB), {"array": RGB}, warns="axes"),
+    Case("load-npy", "axes", "a picture in colours", npy(RGB[0]), {"array": RGB[0]}, warns="axes"),
     Case("load-npy", "axes", "one section", npy(ZYX[0]), {"array": ZYX[:1]},
          options={"axes": "yx"}),
     Case("load-npy", "axes", "version 2", npy_v2),
