@@ -133,6 +133,8 @@ def _map(path: Path) -> NDArray[Any]:
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
+            if "pickled" in str(error):  # numpy says so of all that it does not know
+                raise ValueError("it does not begin like one") from error
             if not re.search("Object arrays|Python objects", str(error)):
                 raise
             raise ChunkMismatch(
@@ -150,7 +152,7 @@ def _map(path: Path) -> NDArray[Any]:
             f"{path} holds a table with the fields {', '.join(stored.dtype.names)}: save one of "
             "them alone with numpy.save"
         )
-    if stored.dtype.kind not in "buif":
+    if stored.dtype.kind not in "buif" or stored.dtype.itemsize > 8:
         raise ChunkMismatch(
             f"{path} has shape {stored.shape} and type {stored.dtype}; a chunk is numbers in zyx "
             "or czyx, and points are numbers of shape (n, 3)"

@@ -71,6 +71,8 @@ class Axes:
                 f"{self.place} has {len(self.shape)} axes, of shape {list(self.shape)}, and not "
                 f"the {len(self.letters)} of {self.letters!r}: give --axes a letter for each"
             )
+        if 0 in self.shape:
+            raise ChunkMismatch(f"{self.place} holds no voxels: its shape is {list(self.shape)}")
         pairs = zip(self.letters, self.shape, strict=True)
         odd = [letter for letter in self.letters if self.letters.count(letter) > 1]
         long = [

@@ -159,7 +159,7 @@ def check_readable(data: Any, path: Path) -> None:
 
     _check_sources(data, path)
 
-    if data.shape is None or data.dtype.kind not in "buif":
+    if data.shape is None or data.dtype.kind not in "buif" or data.dtype.itemsize > 8:
         raise ChunkMismatch(
             f"{path}: dataset {data.name.strip('/')!r} has shape {data.shape} and type "
             f"{data.dtype}; a chunk is numbers in zyx or czyx"
