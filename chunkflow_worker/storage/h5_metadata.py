@@ -55,6 +55,7 @@ _SUFFIXES = ("nm", "um", "µm", "mm", "micron", "microns", "micrometer", "nanome
 _IMAGES = ("image", "probability_map", "affinity_map", "unknown", "None")  # chunkflow's types
 _SMALLEST = 1  # nanometre: smaller voxels without a unit may be in micrometres
 _LONGEST = 17  # numbers in a dataset of one length for each axis
+_NAMES_OF_AXES = ("axis_names", "axes", "DIMENSION_LABELS", "dims", "axes_order", "image_layout")
 _BIG_DATA_VIEWER = re.compile(r"/t\d+/s\d+/\d+/cells$")
 
 
@@ -69,7 +70,8 @@ def axes_of(data: Any, place: str) -> tuple[str, dict[str, str]]:
     for names in _axis_names(attrs, data):
         letters = axis_letters(names)
         if letters is not None and len(letters) == ndim:
-            return letters, {}
+            fastest = f"names its axes {' '.join(names[::-1])}: the fastest comes first, as in N5"
+            return letters, {"axes": fastest} if _is_of_n5(attrs) else {}
         if default:
             return default, {"axes": f"names its axes {' '.join(names)}, and {default} is taken"}
     if "MATLAB_class" in attrs and ndim in _OF_MATLAB:
@@ -240,19 +242,22 @@ def _axis_names(attrs: Scope, data: Any) -> Iterator[list[str]]:
             names = [_text(attrs["axistags"])[:60]]
         if "?" not in names:  # vigra does not know what the axes are
             yield names
-    for key in ("axis_names", "axes", "DIMENSION_LABELS"):
+    for key in _NAMES_OF_AXES:
         names = _parsed(attrs.get(key))
         if isinstance(names, str) and len(names) == len(data.shape):
             names = [*names]
         if isinstance(names, list) and all(isinstance(name, str) for name in names) and any(names):
-            # N5's programs, which also write HDF5, list the fastest axis first.
-            from_n5 = (
-                key == "axes" and {"x", "y"} <= {*names} and names.index("x") < names.index("y")
-            )
-            yield names[::-1] if from_n5 else names
+            yield names[::-1] if key == "axes" and _is_of_n5(attrs) else names
     dimensions = [[scale.name for scale in dimension.values()] for dimension in data.dims]
     if dimensions and all(dimensions):
         yield [str(names[0]).rpartition("/")[2] for names in dimensions]
+
+
+def _is_of_n5(attrs: Scope) -> bool:
+    """Whether attributes list the fastest axis first, as N5's programs do, also in HDF5."""
+    names = _parsed(attrs.get("axes"))
+    is_named = isinstance(names, list | str) and "x" in names and "y" in names
+    return is_named and names.index("x") < names.index("y")
 
 
 def _meaning(name: str) -> tuple[str, str, str]:
@@ -270,6 +275,7 @@ def _lengths(
     scope: Scope, letters: str, in_nm: tuple[str, ...], with_unit: tuple[str, ...]
 ) -> _Found | None:
     """Three lengths in nanometres that the scope gives by one of these names."""
+    letters = letters[::-1] if _is_of_n5(scope) else letters
     for name, value in scope.items():
         meaning, unit, order = _meaning(name)
         if meaning not in (*in_nm, *with_unit):
@@ -285,6 +291,8 @@ def _lengths(
             return _Found(name, None, f"has the {name} {shown}, not a length for z, y and x")
         units = [unit] * 3 if unit else _units(scope, name, letters)
         if units is None and meaning not in in_nm:
+            if {*per_axis} == ({1} if in_nm is _SIZES else {0}):  # says nothing
+                return _Found(name, (per_axis[0],) * 3)
             return _Found(name, None, f"has the {name} {shown} without a unit")
         factors = [nanometres(u) for u in units or ["nm"] * 3]
         if None in factors:

@@ -68,7 +68,8 @@ def _check_complete(tif: Any, image: Any, path: Path) -> None:
     missing = [name for name in _other_files(tif) if not (path.parent / name).exists()]
     shown = ", ".join(missing[:_SHOWN]) + (" and others" if len(missing) > _SHOWN else "")
     files = f": its other files are missing beside it: {shown}" if missing else ""
-    raise DataMissing(f"{path} lacks {absent} of its {len(image.pages)} planes{files}")
+    cure = "" if files else "; if it never had them, remove its OME-XML, as by tiffcomment -set ''"
+    raise DataMissing(f"{path} lacks {absent} of its {len(image.pages)} planes{files}{cure}")
 
 
 def _check_last_page(tif: Any, path: Path) -> None:

@@ -124,6 +124,12 @@ def metadata_of(tif: Any, image: Any, path: Path) -> VoxelMetadata:
     )
 
 
+def is_signed_in_disguise(tif: Any, image: Any) -> bool:
+    """Whether uint16 stands for int16: ImageJ stores such values with 32768 added."""
+    said = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    return image.dtype.name == "uint16" and (said.get("c0"), said.get("c1")) == (-32768, 1)
+
+
 def _own(tif: Any) -> Mapping[str, Any]:
     """The JSON of our own files; that of other programs, by tifffile, is like it."""
     if tif.is_imagej:
