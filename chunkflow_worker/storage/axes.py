@@ -17,6 +17,7 @@ Selection = tuple[slice | int | list[int], ...]
 
 _KNOWN = "tczyx"
 _COLOURS = 4  # at most: red, green, blue and opacity
+_PICTURE = 16  # pixels at least, so that thin cutouts are none
 _NAMES = {"channel": "c", "channels": "c", "time": "t"}
 
 
@@ -41,10 +42,10 @@ def check_letters(text: str | None) -> str | None:
 def colours_last(shape: Sequence[int], letters: str) -> str:
     """What to tell of an array whose file names no axes, if it looks like pictures in colours.
 
-    Their last axis is of 1 to 4 colours, beside two longer ones. Empty for others.
+    Their last axis is of 1 to 4 colours, behind two of pixels. Empty for others.
     letters: of the axes that are taken, zyx or czyx.
     """
-    if len(shape) not in (3, 4) or not shape[-1] <= _COLOURS < min(shape[-3:-1]):
+    if len(shape) not in (3, 4) or shape[-1] > _COLOURS or min(shape[-3:-1]) < _PICTURE:
         return ""
     other = "yxc" if len(shape) == 3 else "zyxc"
     sizes = "x".join(map(str, shape))

@@ -49,7 +49,7 @@ from tests.support.foreign_files import (
 )
 
 CZYX = np.stack([ZYX, ZYX + 100])
-RGB = np.stack([np.tile(ZYX[:2], (1, 2, 1))] * 3, axis=-1)
+RGB = np.stack([np.tile(ZYX[:2], (1, 4, 3))] * 3, axis=-1)
 FILE = {"load-h5": "a.h5", "load-tif": "a.tif", "load-nrrd": "a.nrrd", "load-npy": "a.npy"}
 OFFSET = (3, -2, 10)
 NM = tuple(o * s for o, s in zip(OFFSET, SIZE, strict=True))  # the offset in nanometres
