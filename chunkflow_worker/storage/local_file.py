@@ -53,7 +53,13 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
 
 def file_to_read(name: str, box: BoundingBox | None, *endings: str) -> Path:
     """The file `name` when it exists, whatever its ending; otherwise the same as `task_file`."""
-    return Path(name) if Path(name).is_file() else task_file(name, box, *endings)
+    if Path(name).is_file():
+        return Path(name)
+    if box is None and not name.lower().endswith(endings):
+        boxes = f"give the chain boxes, for example by {operator_with('is_grid')}"
+        problem = "there is no such file, and a prefix of files needs a box to complete it"
+        raise ConfigError.one("file_name", repr(name), problem, f"check the path, or {boxes}")
+    return task_file(name, box, *endings)
 
 
 def in_folder(name: str) -> str:
