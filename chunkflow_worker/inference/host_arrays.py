@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.machine.cpu import cpu_count
 
 _local = threading.local()

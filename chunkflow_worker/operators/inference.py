@@ -345,6 +345,6 @@ class Inference(Operator):
         """The output, czyx: zero where the last channel is above the myelin threshold."""
         if self.mask_myelin_threshold is None:
             return array
-        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.image.conversion import convert
 
         return convert(array[:-1] * (array[-1:] <= self.mask_myelin_threshold), self.dtype)

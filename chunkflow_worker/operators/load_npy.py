@@ -47,8 +47,8 @@ class LoadNpy(FileReader):
     voxel_size: tuple[float, float, float] = field(
         (1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres."
     )
-    layer_type: Literal["image", "segmentation"] = field(
-        "image", flag="-l", help="What the values mean."
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-l", help="What the values mean; default: image."
     )
     output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
 
@@ -83,8 +83,9 @@ class LoadNpy(FileReader):
             with reading(path, self.format):
                 array = _native(stored[(..., *box.slices(offset))])
             task.bytes_read += array.nbytes
+            is_image = self.layer_type == "image"
             task.values[self.output_name] = Chunk(
-                array, box.start, self.voxel_size, self.layer_type, bounds
+                array, box.start, self.voxel_size, self.layer_type or "image", bounds, is_image
             )
 
         yield step

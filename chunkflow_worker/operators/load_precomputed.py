@@ -66,6 +66,9 @@ class LoadPrecomputed(Operator):
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-l", help="What the values mean; default: the volume's."
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("chunk_size")(above_zero)
@@ -98,7 +101,14 @@ class LoadPrecomputed(Operator):
                     f"{error}; --fill-missing reads missing blocks as zeros"
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
-            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            chunk = Chunk(
+                array,
+                box.start,
+                volume.voxel_size,
+                self.layer_type or volume.layer_type,
+                volume.bounds,
+                is_image=self.layer_type == "image",
+            )
             task.bytes_read += array.nbytes
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)

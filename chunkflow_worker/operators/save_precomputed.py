@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import field
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
 
 
-class SavePrecomputed(Operator):
+class SavePrecomputed(Converter):
     """Write a chunk to an existing precomputed volume, and check that it is stored.
 
     Whole blocks are written. Values are converted to the volume's type: float values from 0 to 1
@@ -43,6 +44,7 @@ class SavePrecomputed(Operator):
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     mip: int | None = field(None, flag="-m", help="Mip level to write; default: 0.")
+    scale: tuple[float, float] | None = scale_option()
     upload_log: bool = field(
         False,
         help="Write the operators' seconds to log/ below the volume; workers always write a "
@@ -105,7 +107,7 @@ class SavePrecomputed(Operator):
                 and not (chunk.array > self.intensity_threshold).any()
             ):
                 return
-            write_verified(chunk, volume, task)
+            write_verified(chunk, volume, task, self)
             if self.create_thumbnail:
                 self._write_thumbnail(chunk)
             if self.upload_log and not run.recorded:
@@ -126,7 +128,7 @@ class SavePrecomputed(Operator):
     def _write_thumbnail(self, chunk: Chunk) -> None:
         import io
 
-        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.image.conversion import convert
         from chunkflow_worker.storage.files import Files
 
         image = needs("PIL.Image", extra="files")

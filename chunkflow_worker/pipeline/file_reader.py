@@ -13,6 +13,7 @@ from pydantic import field_validator
 
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
@@ -63,7 +64,7 @@ class FileReader(Operator):
         return file_to_read(self.file_name, box, *self.endings)
 
 
-class ChunkReader(FileReader):
+class ChunkReader(FileReader, Converter):
     """Base of operators that read a chunk, whose place and meaning the file may hold."""
 
     voxel_offset: Vec3 | None = field(
@@ -82,6 +83,7 @@ class ChunkReader(FileReader):
     dtype: (
         Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
     ) = field(None, flag="-d", help="Type to convert to; default: the file's.")
+    scale: tuple[float, float] | None = scale_option()
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("voxel_size")(above_zero)
@@ -109,10 +111,9 @@ class ChunkReader(FileReader):
             task.bytes_read += array.nbytes
             voxel_size = self.voxel_size or stored.voxel_size or UNKNOWN_SIZE
             layer_type = self.layer_type or stored.layer_type or "image"
-            chunk = Chunk(array, box.start, voxel_size, layer_type, bounds)
-            task.values[self.output_chunk_name] = (
-                chunk.as_dtype(self.dtype) if self.dtype else chunk
-            )
+            is_image = self.layer_type == "image"
+            chunk = Chunk(array, box.start, voxel_size, layer_type, bounds, is_image)
+            task.values[self.output_chunk_name] = self.converted(chunk, self.dtype, task)
 
         yield step
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 
-from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
