@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import floor, inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,13 @@ def saturate(real: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     real[above] = 0
     result: NDArray[Any] = real.astype(dtype)
     result[above] = limits.max
+    return result
+
+
+def above(array: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    """Where the values are above the threshold; integers are not rounded to be compared."""
+    exact = floor(threshold) if array.dtype.kind in "ui" and isfinite(threshold) else threshold
+    result: NDArray[np.bool_] = array > exact
     return result
 
 

@@ -259,7 +259,7 @@ class Inference(Operator):
         mask = self._mask()
 
         def step(task: Task) -> None:
-            chunk = task.chunk(self.input_chunk_name)
+            chunk = task.image(self.input_chunk_name)
             self._check_channels(chunk)
             task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)

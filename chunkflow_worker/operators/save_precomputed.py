@@ -77,6 +77,7 @@ class SavePrecomputed(Converter):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import above
         from chunkflow_worker.pipeline.saving import check_voxel_size, part_inside, write_verified
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
@@ -104,7 +105,7 @@ class SavePrecomputed(Converter):
             check_voxel_size(chunk, volume)
             if run.dry_run or (
                 self.intensity_threshold is not None
-                and not (chunk.array > self.intensity_threshold).any()
+                and not above(chunk.array, self.intensity_threshold).any()
             ):
                 return
             write_verified(chunk, volume, task, self)

@@ -148,8 +148,8 @@ class SaveZarr(Converter):
         bounds = self._bounds(chunk, task)
         if run.dry_run:
             return None
-        if self.dtype and chunk.is_segmentation:
-            chunk.as_dtype(self.dtype)  # raises if ids do not fit, before the image is there
+        if chunk.is_segmentation:  # ids that do not fit are refused before there is an image
+            chunk.as_dtype(self.dtype or chunk.dtype, self.scale)
         return create_zarr(
             self.store,
             self.mip or 0,

@@ -27,10 +27,12 @@ class Threshold(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import above
+
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             task.values[self.output_chunk_name] = chunk.with_array(
-                (chunk.array > self.threshold).view("uint8")
+                above(chunk.array, self.threshold).view("uint8")
             )
 
         yield step

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.options import field
 from chunkflow_worker.job.clipped import WORTH_A_WORD, Clipped
 from chunkflow_worker.pipeline.operator import Operator
@@ -91,4 +92,6 @@ def _why(tally: Tally, source: np.dtype[Any], target: np.dtype[Any]) -> str:
         )
         if isfinite(tally.high - tally.low):
             parts[-1] += f", for example --scale {tally.low:.6g} {tally.high:.6g}"
+        if (source.name, target.name) == ("uint16", "uint8"):
+            parts[-1] += f"; or stretch the greys before, by {operator_with('stretches')}"
     return ", and ".join(parts)

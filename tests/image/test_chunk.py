@@ -51,6 +51,34 @@ def test_wide_integers_and_the_layer_type_make_a_segmentation(
     assert chunk.is_segmentation is is_segmentation
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "uint64", "int64"])
+def test_wide_integers_are_an_image_if_the_user_says_so(dtype: str) -> None:
+    ids = Chunk(np.full((2, 1, 3), 70000, dtype))
+    with pytest.raises(ChunkMismatch, match=r"70000.* an image, load them with --layer-type image"):
+        ids.as_dtype("uint16")
+    image = Chunk(ids.array, is_image=True)
+    assert not image.is_segmentation
+    assert (image.as_dtype("uint16").array == 65535).all()
+    assert not image.cutout(BoundingBox.parse("0-1_0-1_0-1")).is_segmentation
+    assert Chunk(ids.array, layer_type="segmentation", is_image=True).is_segmentation
+
+
+@pytest.mark.parametrize("target", ["uint8", "uint16", "float16", "float32", "int64"])
+@pytest.mark.parametrize("source", ["uint8", "uint32", "float32"])
+def test_what_was_made_of_ids_stays_a_segmentation_of_the_same_ids(source, target) -> None:
+    chunk = Chunk(np.array([[[0, 1, 200]]], source), layer_type="segmentation")
+    made = chunk.as_dtype(target)
+    assert made.array.tolist() == [[[0, 1, 200]]]
+    assert (made.dtype, made.layer_type) == (target, "segmentation")
+    untold = Chunk(np.array([[[0, 1, 200]]], np.uint32)).as_dtype(target)
+    assert (untold.array.tolist(), untold.is_segmentation) == ([[[0, 1, 200]]], True)
+
+
+def test_ids_are_not_scaled() -> None:
+    with pytest.raises(ChunkMismatch, match="can't be scaled"):
+        Chunk(np.zeros((1, 1, 1), np.uint64)).as_dtype("uint8", scale=(0, 1))
+
+
 def test_object_ids_are_a_view_without_the_channel_axis() -> None:
     array = np.arange(8, dtype=np.int64).reshape(1, 2, 2, 2)
     ids = Chunk(array).object_ids("ids")

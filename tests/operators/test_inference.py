@@ -215,7 +215,7 @@ def test_patches_of_zeros_give_zeros_for_every_cut_of_the_image(tmp_path: Path) 
 def test_images_of_every_dtype_reach_the_net(run_step: RunStep, dtype: str) -> None:
     array = (noise((6, 12, 12)).array > 100).astype(dtype)
     operator = identity(framework="pytorch", convnet_model=str(NETS), precision="float32")
-    result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
+    result = run_step(operator, chunk=Chunk(array, is_image=True)).chunk("chunk")
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
     expected = array[result.bbox.slices()].astype(float)
     assert np.allclose(result.array[0] * scale, expected, rtol=1e-5)
