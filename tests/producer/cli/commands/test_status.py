@@ -63,6 +63,8 @@ def test_status_as_json(
         "rate": None,
         "missing": 7,
         "twice": 0,
+        "sampled": 1,
+        "clipped": {},
         "percent": 12.5,
         "eta_seconds": None,
     }
