@@ -67,7 +67,7 @@ def convert(
     target = np.dtype(dtype)
     if scale is None and array.dtype == target:
         return array
-    step, kept = _step(array.dtype, target, scale), _kept(array.dtype, target, scale)
+    step, limits = _step(array.dtype, target, scale), kept(array.dtype, target, scale)
     if step is None:
         return array.astype(target)
     made = np.empty_like(array, target)
@@ -79,8 +79,8 @@ def convert(
     )
     with blocks, np.errstate(over="ignore", invalid="ignore"):
         for values, out in blocks:
-            if tally is not None and kept is not None and values.size:
-                tally.add(values, *kept, keeps_nan=target.kind == "f")
+            if tally is not None and limits is not None and values.size:
+                tally.add(values, *limits, keeps_nan=target.kind == "f")
             out[...] = step(values)
     return made
 
@@ -142,6 +142,24 @@ def count_nan(array: NDArray[Any]) -> int:
     return int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
 
 
+def kept(
+    source: np.dtype[Any], target: np.dtype[Any], scale: Scale | None = None
+) -> tuple[float, float] | None:
+    """The values from the first to the second are not clipped; None if none is ever clipped."""
+    if scale is not None:
+        return scale
+    if target.kind in "ui" and source.kind == "f":
+        # A tiny overshoot of a probability rounds to a value that the type holds.
+        low, high = float(np.iinfo(target).min) - 0.5, float(np.iinfo(target).max) + 0.5
+        return (low / 255, high / 255) if target == np.uint8 else (low, high)
+    if target.kind in "ui" and source.kind in "ui":
+        low, high = int(np.iinfo(target).min), int(np.iinfo(target).max)
+        return None if np.can_cast(source, target) else (low, high)
+    if target == np.float16 and source not in (np.uint8, np.int8, np.bool_):
+        return -float(np.finfo(target).max), float(np.finfo(target).max)
+    return None
+
+
 def takes(source: np.dtype[Any], target: np.dtype[Any]) -> tuple[float, float]:
     """The range of values of type `source` that `target` holds, as a user thinks of it."""
     if target == np.uint8 and source.kind == "f":
@@ -162,7 +180,7 @@ def _step(
         factor = 255 if target == np.uint8 else 1
         return lambda values: saturate(np.multiply(values, factor, dtype=kind), target)
     if target.kind in "ui" and source.kind in "ui":
-        if _kept(source, target, None) is None:
+        if kept(source, target) is None:
             return None
         low = max(np.iinfo(source).min, np.iinfo(target).min)
         high = min(np.iinfo(source).max, np.iinfo(target).max)
@@ -191,24 +209,6 @@ def _scaling(
         return saturate(real, target)
 
     return step
-
-
-def _kept(
-    source: np.dtype[Any], target: np.dtype[Any], scale: Scale | None
-) -> tuple[float, float] | None:
-    """The values from the first to the second are not clipped; None if none is ever clipped."""
-    if scale is not None:
-        return scale
-    if target.kind in "ui" and source.kind == "f":
-        # A tiny overshoot of a probability rounds to a value that the type holds.
-        low, high = float(np.iinfo(target).min) - 0.5, float(np.iinfo(target).max) + 0.5
-        return (low / 255, high / 255) if target == np.uint8 else (low, high)
-    if target.kind in "ui" and source.kind in "ui":
-        low, high = int(np.iinfo(target).min), int(np.iinfo(target).max)
-        return None if np.can_cast(source, target) else (low, high)
-    if target == np.float16 and source not in (np.uint8, np.int8, np.bool_):
-        return -float(np.finfo(target).max), float(np.finfo(target).max)
-    return None
 
 
 def _whole_numbers(dtype: np.dtype[Any]) -> tuple[int, int]:

@@ -278,7 +278,7 @@ def test_an_operator_keeps_ids_exactly(
 @given(chunk=segmentations())
 def test_an_operator_for_images_refuses_ids(run_step, name: str, chunk: Chunk) -> None:
     before = chunk.array.copy()
-    with pytest.raises(ChunkMismatch, match="is a segmentation|takes grey values"):
+    with pytest.raises(ChunkMismatch, match=r"is a segmentation|takes grey values"):
         run_step(find_operator(name)(**REFUSE[name]), chunk=chunk)
     assert np.array_equal(chunk.array, before)
 
@@ -373,7 +373,7 @@ def test_each_plugin_is_in_the_table() -> None:
 @few
 @given(chunk=segmentations())
 def test_a_plugin_for_images_refuses_ids(run_step, name: str, chunk: Chunk) -> None:
-    with pytest.raises(ChunkMismatch, match="segmentation|an image|needs a uint8 image"):
+    with pytest.raises(ChunkMismatch, match=r"segmentation|an image|needs a uint8 image"):
         run_step(plugin(name), chunk=chunk)
 
 
