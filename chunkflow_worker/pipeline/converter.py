@@ -63,7 +63,18 @@ class Converter(Operator):
         if tally.values:
             why = "" if self.scale else _why(tally, chunk.dtype, made.dtype)
             note_clipped(task, Clipped(self.label, tally.clipped, tally.values), why)
+        if self.scale is None and _lost_fractions(tally, chunk, made):
+            text = f"values from 0 to 1 become 0 or 1 in {made.dtype}; --scale 0 1 keeps them apart"
+            warn_once(log, f"{self.label}: {text}", about=f"fractions lost by {self.label}")
         return made
+
+
+def _lost_fractions(tally: Tally, chunk: Chunk, made: Chunk) -> bool:
+    """Whether a map from 0 to 1 was rounded to integers. A mask of 0 and 1 loses nothing."""
+    rounded = tally.values > 0 and chunk.dtype.kind == "f" and made.dtype.kind in "ui"
+    if not rounded or made.dtype.name == "uint8" or not 0 <= tally.low < tally.high <= 1:
+        return False
+    return bool((chunk.array != made.array).any())
 
 
 def note_clipped(task: Task, clipped: Clipped, why: str) -> None:

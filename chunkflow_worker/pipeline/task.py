@@ -95,8 +95,8 @@ class Task:
         chunk = self.chunk(name)
         if chunk.is_segmentation:
             raise ChunkMismatch(
-                f"{name!r} is a segmentation, whose ids can't be computed with; an image is needed"
-                f"{chunk.if_image}"
+                f"{name!r} is a segmentation, and ids can't be computed with; if these are values "
+                "of an image, load them with --layer-type image"
             )
         return chunk
 

@@ -125,6 +125,17 @@ def test_few_clipped_voxels_are_counted_and_not_told(run_step, tmp_path, caplog,
     assert sum(c.values for c in task.clipped) == (4 if values.max() == 1.5 else 0)
 
 
+@pytest.mark.parametrize("kind", ["uint16", "int16", "uint32", "int8"])
+def test_a_map_that_becomes_0_and_1_is_told(run_step, tmp_path, caplog, kind: str) -> None:
+    save = find_operator("save-h5")(file_name=f"{tmp_path}/a.h5", dtype=kind)
+    mask = Chunk((np.arange(128) % 2).astype("f4").reshape(BOX.size))
+    run_step(save, chunk=mask)
+    assert not caplog.records, "a mask stays what it is"
+    run_step(save, chunk=Chunk(np.linspace(0, 1, 128, dtype="f4").reshape(BOX.size)))
+    [record] = caplog.records
+    assert f"become 0 or 1 in {kind}; --scale 0 1" in record.getMessage()
+
+
 @pytest.mark.parametrize("name", SAVERS)
 def test_a_scale_fits_an_image_into_the_type(run_step, tmp_path, caplog, name: str) -> None:
     task = convert_with(run_step, tmp_path, name, IMAGES["uint16"], scale=(100, 65535 - 100))
@@ -205,3 +216,25 @@ def test_tasks_of_two_threads_are_warned_of_once(caplog) -> None:
             step(Task(bbox=box, values={"chunk": chunk}))
     [record] = caplog.records
     assert "quantize on 0-2_0-8_0-8" in record.getMessage()
+
+
+@pytest.mark.parametrize("told", [None, "image", "segmentation"])
+@pytest.mark.parametrize("kind", ["int32", "uint64"])
+@pytest.mark.parametrize("name", ["h5", "tif", "nrrd", "npy"])
+def test_only_the_user_s_word_makes_an_image_of_wide_integers(
+    run_step, tmp_path, name: str, kind: str, told: str | None
+) -> None:
+    """The files say that they hold an image; writers that do not know better do so."""
+    path = f"{tmp_path}/a.{name}"
+    chunk = Chunk(np.full(BOX.size, 300, kind), is_image=True)
+    run_step(find_operator(f"save-{name}")(file_name=path), chunk=chunk)
+    task = run_step(find_operator(f"load-{name}")(file_name=path, layer_type=told))
+    loaded = task.chunk("chunk")
+    assert loaded.is_segmentation == (told != "image")
+    save = find_operator("save-pngs")(output_path=f"{tmp_path}/pngs")
+    if told == "image":
+        assert run_step(save, chunk=loaded).clipped[0].values == 128
+    else:
+        hint = "--layer-type image" if told is None else "uint16 holds it$"
+        with pytest.raises(ChunkMismatch, match=hint):
+            run_step(save, chunk=loaded)
