@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class Multiply(Operator):
     """Multiply chunks by another chunk, voxel by voxel, for example by a mask of 0 and 1.
 
-    If one of the two is a segmentation, the other one is a mask of any type: ids stay where it is
-    not 0, and become 0 elsewhere. If both could be ids, for example integers of 64 bits, the input
-    holds them and the multiplier is the mask.
+    Ids of a segmentation are not multiplied: they stay where the other chunk is not 0, and become 0
+    elsewhere, whatever its type. So does an image whose multiplier is a segmentation. The input is
+    kept and the multiplier is the mask, except if only the multiplier is of 32 or 64 bits: then the
+    input is the mask. If the values contradict this, the task fails.
 
     For images, the product has the type of the input, or the multiplier's if that holds more.
     Integers saturate, so a mask of 0 and 255 must first become one of 0 and 1, by threshold. A mask
@@ -86,9 +87,9 @@ class Multiply(Operator):
         import numpy as np
 
         if chunk.is_segmentation or factor.is_segmentation:
-            ids, mask = _ids_and_mask(chunk, factor)
-            kept = np.where(mask.czyx != 0, ids.czyx, ids.dtype.type(0))
-            return ids.with_array(kept.reshape(chunk.array.shape), layer_type="segmentation")
+            data, mask = _data_and_mask(chunk, factor)
+            kept = np.where(mask.czyx != 0, data.czyx, data.dtype.type(0))
+            return data.with_array(kept.reshape(chunk.array.shape))
         product, clipped = _product(chunk.czyx, factor.czyx)
         if product.dtype.kind in "ui":
             why = (
@@ -99,28 +100,43 @@ class Multiply(Operator):
         return chunk.with_array(product.reshape(chunk.array.shape))
 
 
-def _ids_and_mask(chunk: Chunk, factor: Chunk) -> tuple[Chunk, Chunk]:
-    """The chunk that holds ids, and the one that is a mask.
+def _data_and_mask(chunk: Chunk, factor: Chunk) -> tuple[Chunk, Chunk]:
+    """The chunk to keep, and the one that is a mask; one of the two is a segmentation.
 
-    Raises ChunkMismatch if both could hold ids, and their values suggest that the first is a mask.
+    The types alone decide, so that all boxes of a job agree.
+    Raises ChunkMismatch if the values suggest the other order, since ids would get lost.
     """
-    mine, theirs = chunk.is_segmentation, factor.is_segmentation
-    if mine and theirs:
-        mine, theirs = (c.layer_type == "segmentation" for c in (chunk, factor))
-    if mine != theirs:
-        return (chunk, factor) if mine else (factor, chunk)
-    if _has_one_value(chunk.array) and not 0 <= factor.array.min() <= factor.array.max() <= 1:
-        raise ChunkMismatch(
-            "both chunks could hold ids: make the one that is a mask 0 and 1 by threshold, or load "
-            "it with --layer-type image"
+    wide = factor.dtype.kind in "ui" and factor.dtype.itemsize >= 4
+    only_factor = factor.is_segmentation and not chunk.is_segmentation
+    if only_factor and (wide or chunk.dtype == bool):
+        data, mask = factor, chunk
+        is_doubtful = not _is_mask(chunk.array)
+    else:
+        data, mask = chunk, factor
+        is_doubtful = (
+            factor.is_segmentation
+            and _is_mask(chunk.array)
+            and bool(chunk.array.any())
+            and not _is_mask(factor.array)
         )
-    return chunk, factor
+    if is_doubtful:
+        raise ChunkMismatch(
+            "which of the two is a mask can't be told: make it one of 0 and 1 by threshold, and "
+            "give it as the multiplier"
+        )
+    return data, mask
 
 
-def _has_one_value(array: NDArray[Any]) -> bool:
-    """Whether there is one value besides 0."""
-    value = array.max() or array.min()
-    return bool(value) and bool(((array == value) | (array == 0)).all())
+def _is_mask(array: NDArray[Any]) -> bool:
+    """Whether there is at most one value besides 0."""
+    first = None
+    for part in array:
+        values = part[part != 0]
+        if values.size:
+            first = values[0] if first is None else first
+            if (values != first).any():
+                return False
+    return True
 
 
 def _product(array: NDArray[Any], factor: NDArray[Any]) -> tuple[NDArray[Any], int]:

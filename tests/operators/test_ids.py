@@ -266,6 +266,8 @@ def test_an_operator_keeps_ids_exactly(
     run_step, folder: Path, name: str, call: Call, chunk: Chunk
 ) -> None:
     assume(chunk.array.any() or name not in ("skip-all-zero", "evaluate-segmentation"))
+    # If the multiplier is of few bits, it is the mask.
+    assume(call.options.get("multiplier_name") != "chunk" or chunk.dtype.itemsize >= 4)
     operator = find_operator(name)(**placed(call.options, folder))
     task = Task(bbox=BOX, values={"chunk": chunk, **call.others(chunk)})
     before = chunk.array.copy()

@@ -32,24 +32,56 @@ def test_a_mask_of_any_type_keeps_ids_or_makes_them_0(run_step, kind, mask_type,
 
 
 @pytest.mark.parametrize("mask_type", ["bool", "u1", "i2", "f4"])
-def test_the_mask_may_be_the_input_and_the_ids_the_multiplier(run_step, mask_type) -> None:
+def test_the_mask_may_be_the_input_and_wide_ids_the_multiplier(run_step, mask_type) -> None:
     mask = Chunk(np.array([[[7, 0, 7, 7]]]).astype(mask_type))
     ids = Chunk(IDS, voxel_size=(40, 4, 4))
     made = product(run_step, mask, ids)
     assert made.array.tolist() == [[[BIG, 0, 1, 0]]]
-    assert (made.dtype, made.voxel_size) == (np.uint64, (40, 4, 4))
+    assert (made.dtype, made.voxel_size, made.is_segmentation) == (np.uint64, (40, 4, 4), True)
 
 
-def test_of_two_that_could_be_ids_the_input_holds_them_or_none_is_trusted(run_step) -> None:
-    ids, mask = Chunk(IDS), np.array([[[1, 0, 1, 1]]], np.int64)
-    assert product(run_step, ids, Chunk(mask)).array.tolist() == [[[BIG, 0, 1, 0]]]
-    assert product(run_step, ids, Chunk(-mask)).array.tolist() == [[[BIG, 0, 1, 0]]]
-    with pytest.raises(ChunkflowError, match="both chunks could hold ids"):
-        product(run_step, Chunk(mask), ids)
-    told = Chunk(mask, is_image=True)
-    assert product(run_step, told, ids).array.tolist() == [[[BIG, 0, 1, 0]]]
-    told = Chunk(IDS, layer_type="segmentation")
-    assert product(run_step, Chunk(mask), told).array.tolist() == [[[BIG, 0, 1, 0]]]
+@pytest.mark.parametrize("on", [1, 255, 3])
+@pytest.mark.parametrize("mask_type", ["u1", "i2", "f4"])
+@pytest.mark.parametrize("kind", ["u1", "i2", "f4"])
+def test_a_mask_that_is_stored_as_a_segmentation_masks_an_image(
+    run_step, kind, mask_type, on
+) -> None:
+    """Many masks are layers of Neuroglancer, and so segmentations."""
+    image = Chunk(np.array([[[100, 7, 0, 50]]], kind))
+    mask = Chunk(np.array([[[on, 0, on, on]]]).astype(mask_type), layer_type="segmentation")
+    made = product(run_step, image, mask)
+    assert made.array.tolist() == [[[100, 0, 0, 50]]]
+    assert (made.dtype, made.layer_type) == (kind, "image")
+
+
+def segmentation(array: np.ndarray) -> Chunk:
+    return Chunk(array, layer_type="segmentation")
+
+
+@pytest.mark.parametrize("chunk", [IDS, IDS[..., ::-1] * (IDS[..., ::-1] > 1)])
+@pytest.mark.parametrize("mask_type", ["u1", "i2", "u4", "i8"])
+@pytest.mark.parametrize("said", [Chunk, segmentation])
+def test_of_two_segmentations_the_input_is_kept(run_step, chunk, mask_type, said) -> None:
+    mask = segmentation(np.array([[[9, 0, 9, 9]]], mask_type))
+    made = product(run_step, said(chunk), mask)
+    assert made.array.tolist() == np.where(mask.array, chunk, np.uint64(0)).tolist()
+    assert (made.dtype, made.is_segmentation) == (np.uint64, True)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "by"),
+    [
+        (Chunk(np.array([[[1, 0, 1, 1]]])), Chunk(IDS)),
+        (Chunk(np.array([[[1, 0, 1, 1]]])), segmentation(IDS)),
+        (segmentation(np.array([[[1, 0, 1, 1]]], np.uint8)), Chunk(IDS)),
+        (Chunk(np.array([[[1, 0, 1, 1]]], np.uint8)), segmentation(IDS.astype(np.uint16))),
+        (Chunk(np.array([[[90, 7, 8, 1]]], np.uint8)), Chunk(IDS)),
+        (Chunk(np.array([[[0.2, 0, 0.7, 1]]])), segmentation(IDS)),
+    ],
+)
+def test_what_looks_like_the_wrong_order_is_refused(run_step, chunk: Chunk, by: Chunk) -> None:
+    with pytest.raises(ChunkflowError, match="which of the two is a mask can't be told"):
+        product(run_step, chunk, by)
 
 
 @pytest.mark.parametrize("mask_type", ["bool", "u1", "u2", "i2", "i1"])
