@@ -33,8 +33,8 @@ class LoadH5(ChunkReader):
 
     If the task has no box, it reads the whole file. The type is the file's unless --dtype is given.
     Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other types
-    are not scaled, and values saturate. An empty file means that the box has no data, and the task
-    is skipped.
+    are not scaled, and values saturate. Ids that the type does not hold are refused. An empty file
+    means that the box has no data, and the task is skipped.
     """
 
     group: ClassVar[str] = "Read"

@@ -48,7 +48,10 @@ class LoadNpy(FileReader):
         (1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres."
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; default: image."
+        None,
+        flag="-l",
+        help="What the values mean; default: image. But integers of 32 or 64 bits are ids unless "
+        "image is given here.",
     )
     output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
 

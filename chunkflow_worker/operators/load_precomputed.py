@@ -67,7 +67,10 @@ class LoadPrecomputed(Operator):
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; default: the volume's."
+        None,
+        flag="-l",
+        help="What the values mean; default: as the volume says. But integers of 32 or 64 bits are "
+        "ids unless image is given here.",
     )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 

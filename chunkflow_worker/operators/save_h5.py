@@ -29,7 +29,7 @@ class SaveH5(Converter):
     The file contains `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and for a
     segmentation `unique_nonzeros`. The chunk is cut to the task's box and keeps its type unless
     --dtype is given. Then float values from 0 to 1 become 0 to 255 for uint8; all other values
-    saturate.
+    saturate. Ids that the type does not hold are refused.
     """
 
     group: ClassVar[str] = "Write"

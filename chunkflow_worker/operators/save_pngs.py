@@ -28,8 +28,8 @@ class SavePngs(Converter):
     """Write a grey PNG picture of every section, named by its global z, for example 00042.png.
 
     The chunk is cut to the task's box. Float values from 0 to 1 become 0 to 255; all other values
-    saturate. For uint16 pictures, float values are not scaled. A float map of 3 channels becomes
-    the mean of the last two, 0 to 255.
+    saturate. For uint16 pictures, float values are not scaled. Ids that the type does not hold are
+    refused. A float map of 3 channels becomes the mean of the last two, 0 to 255.
     """
 
     group: ClassVar[str] = "Write"

@@ -23,9 +23,9 @@ class SavePrecomputed(Converter):
     """Write a chunk to an existing precomputed volume, and check that it is stored.
 
     Whole blocks are written. Values are converted to the volume's type: float values from 0 to 1
-    become 0 to 255 for uint8; all other values saturate and never wrap around. A box that would
-    share a block with a neighbour is refused, unless it ends where the volume ends. A chunk is also
-    refused if its voxel size differs from the volume's.
+    become 0 to 255 for uint8; all other values saturate and never wrap around. Ids that the type
+    does not hold are refused. A box that would share a block with a neighbour is refused, unless it
+    ends where the volume ends. A chunk is also refused if its voxel size differs from the volume's.
     """
 
     group: ClassVar[str] = "Write"

@@ -23,8 +23,9 @@ class SaveTif(Converter):
     """Write a chunk to a TIFF file of one page for each section; it appears whole or not at all.
 
     The chunk is cut to the task's box and keeps its type unless --dtype is given. Then float values
-    from 0 to 1 become 0 to 255 for uint8; all other values saturate. The description of the first
-    page contains axes, voxel offset, voxel size in nanometres and layer type, for load-tif.
+    from 0 to 1 become 0 to 255 for uint8; all other values saturate. Ids that the type does not
+    hold are refused. The description of the first page contains axes, voxel offset, voxel size in
+    nanometres and layer type, for load-tif.
     """
 
     group: ClassVar[str] = "Write"

@@ -30,8 +30,8 @@ class SaveZarr(Converter):
     Whole blocks are written. The image is created with the first chunk: a group with axes, voxel
     size and translation in nanometres, and in it the array of the level. Several workers may start
     at the same time. Values are converted to the array's type: float values from 0 to 1 become 0 to
-    255 for uint8; all other values saturate. A box that would share a block with a neighbour is
-    refused, unless it ends where the image ends.
+    255 for uint8; all other values saturate. Ids that the type does not hold are refused. A box
+    that would share a block with a neighbour is refused, unless it ends where the image ends.
     """
 
     group: ClassVar[str] = "Write"

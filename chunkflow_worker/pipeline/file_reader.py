@@ -78,7 +78,10 @@ class ChunkReader(FileReader, Converter):
         help="Size of a voxel in nanometres; default: the file's, else 1 1 1.",
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; default: the file's, else image."
+        None,
+        flag="-l",
+        help="What the values mean; default: the file's, else image. But integers of 32 or 64 bits "
+        "are ids unless image is given here.",
     )
     dtype: (
         Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
