@@ -16,6 +16,7 @@ from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.h5_file import open_h5
 from chunkflow_worker.storage.local_file import in_folder, local_name, reading
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _hdf5(path: Path) -> dict[str, Any]:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with open_h5(path) as file:
         content = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
         if "users" in file.attrs:
             content["users"] = str(file.attrs["users"])
