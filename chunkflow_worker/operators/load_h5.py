@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -52,6 +52,21 @@ class LoadH5(ChunkReader):
     )
     format: ClassVar[str] = "HDF5"
     endings: ClassVar[tuple[str, ...]] = (".h5",)
+    formerly: ClassVar[tuple[str, ...]] = ("read-h5",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--offset": "--voxel-offset",
+        "--chunk-name": "--output-chunk-name",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "--zero-filling": (
+            "a missing file is an error: save zeros in its place, or an empty file, which "
+            "skips its task"
+        ),
+        "--no-zero-filling": "leave it out: a missing file is an error",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "read-file": "`load-h5` reads HDF5 files, and `load-tif` reads TIFF files",
+    }
     op: Literal["load-h5"] = "load-h5"
     dataset_path: str | None = field(
         None,

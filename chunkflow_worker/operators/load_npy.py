@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -44,6 +44,12 @@ class LoadNpy(FileReader):
     )
     format: ClassVar[str] = "NumPy"
     endings: ClassVar[tuple[str, ...]] = (".npy",)
+    formerly: ClassVar[tuple[str, ...]] = ("read-npy",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-n": "--name",
+        "--file-path": "--file-name",
+        "-r, --resolution": "--voxel-size",
+    }
     op: Literal["load-npy"] = "load-npy"
     voxel_offset: Vec3 = field(
         Vec3(0, 0, 0),

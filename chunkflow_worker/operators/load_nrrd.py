@@ -30,6 +30,7 @@ class LoadNrrd(ChunkReader):
     differs: ClassVar[str] = "This operator is new."
     format: ClassVar[str] = "NRRD"
     endings: ClassVar[tuple[str, ...]] = (".nrrd", ".nhdr")
+    formerly: ClassVar[tuple[str, ...]] = ("read-nrrd",)
     op: Literal["load-nrrd"] = "load-nrrd"
 
     def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:

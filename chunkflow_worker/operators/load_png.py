@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -48,6 +48,11 @@ class LoadPng(Converter):
         "first section of a box is read. --voxel-offset works for boxes too. Values are converted "
         "and do not wrap around."
     )
+    formerly: ClassVar[tuple[str, ...]] = ("load-pngs", "read-pngs")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--path-prefix": "--path",
+        "--volume-offset": "--voxel-offset",
+    }
     op: Literal["load-png"] = "load-png"
     path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -206,9 +211,7 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
     with reading(path, "PNG"):
         is_indexed = PngHeader.read(path).is_indexed
         if is_indexed and is_segmentation:
-            from PIL import Image
-
-            picture = np.array(Image.open(path))
+            picture = np.array(needs("PIL.Image", extra="files").open(path))
         else:
             picture = codecs.png_decode(path.read_bytes())
     if picture.ndim == 3:

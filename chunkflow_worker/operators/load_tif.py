@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -36,6 +36,11 @@ class LoadTif(ChunkReader):
     )
     format: ClassVar[str] = "TIFF"
     endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
+    formerly: ClassVar[tuple[str, ...]] = ("read-tif",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--offset": "--voxel-offset",
+        "--chunk-name": "--output-chunk-name",
+    }
     op: Literal["load-tif"] = "load-tif"
     series: int | None = field(
         None, ge=0, help="Number of the image in a file of several; default: 0, the first."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -31,6 +31,19 @@ class LoadZarr(Operator):
         "In chunkflow, the command needs a version of zarr that chunkflow does not work with. "
         "Missing blocks are an error, not zeros."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-b NestedDirectoryStore, --backend NestedDirectoryStore": "--driver local",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "--backend": "leave it out: the format is detected",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "load-n5": "`load-zarr -f STORE` reads N5 too",
+        "load-tensorstore": (
+            "`load-zarr -f STORE` reads Zarr and N5, and `load-precomputed -v VOLUME` reads "
+            "Precomputed"
+        ),
+    }
     op: Literal["load-zarr"] = "load-zarr"
     store: str = field(
         flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://."

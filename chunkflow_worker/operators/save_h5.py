@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -42,7 +42,14 @@ class SaveH5(Converter):
             load-precomputed -v file://em \
             save-h5 -f cutouts/em_ -c lzf
     """
-    differs: ClassVar[str] = "With a prefix, each task has its own file, named by its box."
+    differs: ClassVar[str] = (
+        "With a prefix, each task has its own file, named by its box. A margin that is left "
+        "around the task's box is cut off."
+    )
+    formerly: ClassVar[tuple[str, ...]] = ("write-h5",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--input-chunk-name": "--input-name",
+    }
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(

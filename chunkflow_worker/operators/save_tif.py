@@ -32,8 +32,10 @@ class SaveTif(Converter):
     example: ClassVar[str] = "chunkflow load-h5 -f map.h5 save-tif -f map.tif -t uint8 -c lzw"
     differs: ClassVar[str] = (
         "uint8 stays uint8. The metadata is that of ImageJ or OME-TIFF. Every task gets its own "
-        "file. packints means packbits. delta is removed, because it is not a TIFF compression."
+        "file. packints means packbits. delta is removed, because it is not a TIFF compression. A "
+        "margin that is left around the task's box is cut off."
     )
+    formerly: ClassVar[tuple[str, ...]] = ("write-tif",)
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -40,7 +40,14 @@ class SaveZarr(Converter):
             load-precomputed -v file://em \
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
-    differs: ClassVar[str] = "The default type is the chunk's, not float64."
+    differs: ClassVar[str] = (
+        "The default type is the chunk's, not float64. A margin that is left around the task's "
+        "box is cut off."
+    )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-s Z Y X": "--shape Z Y X",
+        "-p": "--shape",
+    }
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(

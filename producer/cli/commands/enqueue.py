@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkflow_worker.config.catalog import facts_of, operator_with
+from chunkflow_worker.config.commands import Command
+from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.job.grid import Grid
 from producer.cli.options import ledger_option, no_ledger, pipeline_option, queue_option, sqs_client
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from producer.plan.pipeline_file import PipelineFile
 
 
-@click.command()
+@click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
 @queue_option
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option
