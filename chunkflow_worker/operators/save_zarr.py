@@ -157,7 +157,7 @@ class SaveZarr(Converter):
         if run.dry_run:
             return None
         if chunk.is_segmentation:  # ids that do not fit are refused before there is an image
-            chunk.as_dtype(self.dtype or chunk.dtype, self.scale)
+            chunk = chunk.as_dtype(self.dtype or chunk.dtype, self.scale)
         return create_zarr(
             self.store,
             self.mip or 0,

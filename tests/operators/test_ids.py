@@ -406,3 +406,13 @@ def test_selected_ids_are_taken_exactly_or_refused(run_step, tmp_path, ids: list
     else:
         with pytest.raises(ConfigError, match="does not hold ids"):
             run_step(select, chunk=chunk)
+
+
+@pytest.mark.parametrize("target", ["uint8", "float32"])
+def test_a_new_image_of_converted_ids_is_a_segmentation(run_step, tmp_path, target: str) -> None:
+    """Its type alone would not tell."""
+    store = f"file://{tmp_path}/a"
+    ids = Chunk(np.array([[[0, 1, 200]]], np.uint64))
+    run_step(find_operator("save-zarr")(store=store, dtype=target), chunk=ids)
+    back = run_step(find_operator("load-zarr")(store=store)).chunk("chunk")
+    assert (back.array.tolist(), back.layer_type) == (ids.array.tolist(), "segmentation")

@@ -220,15 +220,15 @@ def test_tasks_of_two_threads_are_warned_of_once(caplog) -> None:
 
 @pytest.mark.parametrize("told", [None, "image", "segmentation"])
 @pytest.mark.parametrize("kind", ["int32", "uint64"])
-@pytest.mark.parametrize("name", ["h5", "tif", "nrrd", "npy"])
+@pytest.mark.parametrize("name", ["h5", "tif", "nrrd", "npy", "zarr"])
 def test_only_the_user_s_word_makes_an_image_of_wide_integers(
     run_step, tmp_path, name: str, kind: str, told: str | None
 ) -> None:
     """The files say that they hold an image; writers that do not know better do so."""
-    path = f"{tmp_path}/a.{name}"
+    path = {"store" if name == "zarr" else "file_name": f"{tmp_path}/a.{name}"}
     chunk = Chunk(np.full(BOX.size, 300, kind), is_image=True)
-    run_step(find_operator(f"save-{name}")(file_name=path), chunk=chunk)
-    task = run_step(find_operator(f"load-{name}")(file_name=path, layer_type=told))
+    run_step(find_operator(f"save-{name}")(**path), chunk=chunk)
+    task = run_step(find_operator(f"load-{name}")(**path, layer_type=told))
     loaded = task.chunk("chunk")
     assert loaded.is_segmentation == (told != "image")
     save = find_operator("save-pngs")(output_path=f"{tmp_path}/pngs")
