@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 VolumeOptions = Mapping[str, str]
 """The option that holds the path of a precomputed volume -> the option that holds its mip level.
@@ -26,6 +26,8 @@ class Facts:
     creates: options that hold the paths of precomputed volumes that it creates.
     other_volumes: options that hold the paths of further precomputed volumes.
     stretches: it makes greys of uint8 from images of other types, by their own range.
+    pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
+        `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
     moves_box: the operators after it may work on another box than the task's.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
@@ -46,6 +48,7 @@ class Facts:
     creates: ClassVar[tuple[str, ...]] = ()
     other_volumes: ClassVar[tuple[str, ...]] = ()
     stretches: ClassVar[bool] = False
+    pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
     local_options: ClassVar[tuple[str, ...]] = ("name",)

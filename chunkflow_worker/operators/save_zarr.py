@@ -210,7 +210,7 @@ class SaveZarr(Converter):
             if given is not None and given != stored:
                 problem = f"the options ask for {given}, but {volume.path} has {stored}"
                 raise ConfigError.one(
-                    self.label, option, problem, "choose another store, or delete it first"
+                    self.label, option, problem, "choose another store, or give what it has"
                 )
         if chunk.channels != volume.channels:
             raise ChunkMismatch(

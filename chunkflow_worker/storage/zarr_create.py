@@ -189,4 +189,4 @@ def _spatial_scale(dataset: dict[str, Any]) -> list[float]:
 def _another(root: str, name: str, what: str) -> ConfigError:
     where = f"array {name}" if name else "store"
     problem = f"another one already exists here: {what}"
-    return ConfigError.one(root, where, problem, "choose another path, or delete it first")
+    return ConfigError.one(root, where, problem, "choose another path")

@@ -48,7 +48,14 @@ def convert_with(run_step, folder: Path, name: str, array: np.ndarray, **options
     chunk = Chunk(array.reshape(BOX.size), **options.pop("chunk", {}))
     volume = f"file://{folder}/v"
     if "volume_path" in TO_UINT8[name] and not (folder / "v").exists():
-        create_volume(volume, bounds=BOX, voxel_size=(1, 1, 1), block_size=BOX.size, dtype="uint8")
+        create_volume(
+            volume,
+            bounds=BOX,
+            voxel_size=(1, 1, 1),
+            block_size=BOX.size,
+            dtype="uint8",
+            layer_type=chunk.layer_type,
+        )
     if name.startswith("load"):
         kind = "pngs" if name == "load-png" else name.removeprefix("load-")
         where = {"output_path": f"{folder}/i", "dtype": "uint16"}
