@@ -248,13 +248,11 @@ class Inference(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        import numpy as np
-
         from chunkflow_worker.inference.blending import Batch, infer
-        from chunkflow_worker.inference.weights import patch_weights
+        from chunkflow_worker.inference.weights import Weights
 
         patching, engine = self._patching, self._engine()
-        weights = engine.arrays.put(patch_weights(self._shape.output, self.bump).astype(np.float32))
+        weights = Weights(self._shape.output, self.bump, engine.arrays)
         batch, device = Batch(self.batch_size), Lock()
         mask = self._mask()
 
@@ -269,7 +267,7 @@ class Inference(Operator):
             def show_progress(done: int) -> None:
                 task.progress(f"patch {done} of {lattice.count}")
 
-            place = image, lattice.input_box.start, lattice, weights
+            place = image, lattice.input_box.start, lattice, weights.on(lattice)
             dtype = self._computed_dtype
             blend = partial(infer, *place, engine, batch, dtype, wanted, show_progress)
             # One task at a time uses the device and its memory. The others load and save meanwhile.
