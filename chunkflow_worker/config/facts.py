@@ -25,6 +25,7 @@ class Facts:
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
     creates: options that hold the paths of precomputed volumes that it creates.
     other_volumes: options that hold the paths of further precomputed volumes.
+    models: options that hold the paths of files that a net is loaded from.
     moves_box: the operators after it may work on another box than the task's.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
@@ -37,6 +38,7 @@ class Facts:
     saves: ClassVar[VolumeOptions] = {}
     creates: ClassVar[tuple[str, ...]] = ()
     other_volumes: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = ()
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
     local_options: ClassVar[tuple[str, ...]] = ("name",)

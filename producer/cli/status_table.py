@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chunkflow_worker.report.progress import duration_text
+from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
     from producer.look.status import JobStatus
@@ -34,6 +35,9 @@ def show_table(status: JobStatus) -> None:
     job = f"job {status.job}" if status.job else "no job in a ledger"
     click.echo(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
+    if len(status.nets) > 1:
+        click.echo(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
+        click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
 
 
 def progress_note(status: JobStatus) -> str:
