@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -181,4 +181,4 @@ def guarded(command: click.Command) -> None:
         command()
     except ChunkflowError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(2 if isinstance(error, ConfigError | ModelError) else 1)
