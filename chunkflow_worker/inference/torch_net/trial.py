@@ -24,6 +24,8 @@ _TOLERANCE = 1e-4
 # A large patch is tried on a smaller one: this, and the rest of its size divided by this, so that a
 # net that halves patches several times takes both or neither.
 _SMALL = 64
+# Errors that do not depend on what the net is given.
+_ERRORS_OF_CODE = (TypeError, AttributeError, LookupError, NameError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,10 @@ class Trial:
                 _tell_changes(net, trial.net, types)
                 return trial
         assert problem is not None, "there is at least one variant"
+        in_code = isinstance(problem, _ERRORS_OF_CODE)
+        cure = f"mend it in {net.path}" if in_code else _cure(net, shape, device, types)
         raise ModelError(
-            f"the net fails on a patch of {list(shape)} (nczyx): {_short(problem)}"
-            f"\n    {_cure(net, shape, device, types)}"
+            f"the net fails on a patch of {list(shape)} (nczyx): {_short(problem)}\n    {cure}"
         ) from problem
 
     @classmethod

@@ -88,6 +88,15 @@ def test_a_net_that_takes_no_patch_is_an_error_with_its_reason_in_one_line() -> 
     )
 
 
+@pytest.mark.parametrize("error", [TypeError("half() takes 1"), KeyError("out"), NameError("y")])
+def test_an_error_of_the_nets_own_code_is_to_be_mended_there(error: Exception) -> None:
+    def fails(x: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    with pytest.raises(ModelError, match=r"\n    mend it in net\.py$"):
+        trial_of(fails, path="net.py")
+
+
 def test_out_of_memory_is_not_an_error_of_the_net() -> None:
     def full(x: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("full")
