@@ -54,6 +54,17 @@ def names_in(path: Path) -> set[str]:
         return set()
 
 
+def syntax_fault(path: Path) -> str:
+    """What is wrong with a text that should be Python, with its line; empty if nothing is."""
+    try:
+        ast.parse(path.read_text("utf-8"))
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}" if error.lineno else error.msg
+    except (ValueError, OSError):
+        return ""
+    return ""
+
+
 def _names(statements: list[ast.stmt]) -> Iterator[str]:
     for node in statements:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

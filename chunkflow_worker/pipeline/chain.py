@@ -150,10 +150,10 @@ class Pipeline:
             made: set[str] = set()
             models: dict[str, str] = {}
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
-                models |= model_digests(label, operator)
                 run = Run(needed_box(self.operators, i), frozenset(made), dry_run, recorded)
                 with error_context(label, None):
                     step = stack.enter_context(operator.open(run))
+                models |= model_digests(label, operator)
                 steps.append(OpenOperator(label, operator, run, step))
                 made.update(operator.writes(), operator.creates_volumes())
             yield OpenPipeline(tuple(steps), subscribers, models)

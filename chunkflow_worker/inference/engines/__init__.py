@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.inference.model_file import load_source
-from chunkflow_worker.inference.model_kind import STAR, Reads, names_in
+from chunkflow_worker.inference.model_kind import STAR, Reads, names_in, syntax_fault
 
 if TYPE_CHECKING:
     from chunkflow_worker.inference.engine import Engine, EngineClass, EngineSpec
@@ -94,13 +94,16 @@ def framework_of(model_path: str) -> str:
     chosen = [framework for framework in found if framework.reads.first] or found
     if len(chosen) == 1:
         return chosen[0].name
-    names = sorted(name for f in frameworks().values() for name in f.reads.defines)
-    problem = (
-        f"{model_path} suits {' and '.join(f.name for f in chosen)}"
-        if chosen
-        else f"{model_path} is not a known model file, and defines none of {', '.join(names)}"
-    )
+    known = sorted(name for f in frameworks().values() for name in f.reads.defines)
+    fault = syntax_fault(Path(model_path)) if model_path.endswith(".py") else ""
     cure = f"give --framework (-f): {', '.join(f.name for f in chosen or frameworks().values())}"
+    if chosen:
+        problem = f"{model_path} suits {' and '.join(f.name for f in chosen)}"
+    elif fault:
+        problem, cure = f"{model_path} is not valid Python: {fault}", "mend the file"
+    else:
+        problem = f"{model_path} is not a known model file, and defines none of {', '.join(known)}"
+        cure = f"define one of them in a Python file, or {cure}"
     raise ConfigError.one("net", "convnet_model", problem, cure)
 
 

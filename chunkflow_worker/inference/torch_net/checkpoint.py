@@ -45,16 +45,16 @@ def read_checkpoint(path: str, trusted: bool) -> Any:
             return torch.load(path, map_location="cpu", weights_only=not trusted)
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{path} holds objects of the Python package {error.name}, which is not installed: "
-            "install it, or save the net's state_dict() alone where it is installed"
+            f"{path} holds objects of the Python package {error.name}, which is not installed"
+            "\n    install it, or save the net's state_dict() alone where it is installed"
         ) from error
     except Exception as error:
         if trusted or not isinstance(error, pickle.UnpicklingError):
-            raise ModelError(f"{path} can't be read: {one_line(error)}; {_SAVE}") from error
+            raise ModelError(f"{path} can't be read: {one_line(error)}\n    {_SAVE}") from error
         refused = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
         what = f" ({refused[1]})" if refused else ""
         raise ModelError(
-            f"{path} holds more than tensors{what}, and loading it could run code: "
+            f"{path} holds more than tensors{what}, and loading it could run code\n    "
             "save the net's state_dict() instead, or give --trust-weights if you trust the file"
         ) from error
 

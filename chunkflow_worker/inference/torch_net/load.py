@@ -159,9 +159,10 @@ def _made(load_model: Callable[[Any], Any], model_path: str, weight_path: str | 
     except (ModelError, ConfigError, MemoryError):
         raise
     except Exception as error:
-        hint = "" if weight_path else ": give the file with its weights, --convnet-weight-path (-w)"
+        hint = "give the file with its weights, --convnet-weight-path (-w)"
         raise ModelError(
-            f"load_model({weight_path!r}) of {model_path} fails: {quoted(error)}{hint}"
+            f"load_model({weight_path!r}) of {model_path} fails: {quoted(error)}"
+            + ("" if weight_path else f"\n    {hint}")
         ) from error
 
 

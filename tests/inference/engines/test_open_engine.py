@@ -244,7 +244,7 @@ def test_a_folder_is_a_compiled_net(tmp_path: Path) -> None:
     assert device_name(None, str(tmp_path)) == cpu_name()
 
 
-@pytest.mark.parametrize("content", [b"x = 1\n", b"\x00\x01", b"not Python at all"])
+@pytest.mark.parametrize("content", [b"x = 1\n", b"# nothing", b"model = 3\n"])
 def test_a_file_of_no_framework_is_told_with_what_files_define(
     tmp_path: Path, content: bytes
 ) -> None:
@@ -254,7 +254,20 @@ def test_a_file_of_no_framework_is_told_with_what_files_define(
     (fault,) = error.value.faults
     assert fault.place == "convnet_model"
     assert "defines none of InstantiatedModel, PatchInferencer, load_model" in fault.problem
-    assert fault.cure.startswith("give --framework (-f): identity, onnx, ")
+    assert "or give --framework (-f): identity, onnx, " in fault.cure
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("x = (1\n", "line 1: '(' was never closed"), ("a = 1\nnot Python at all\n", "line 2: ")],
+)
+def test_a_file_that_is_not_valid_python_is_told_with_the_line(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "net.py").write_text(content)
+    with pytest.raises(ConfigError, match="is not valid Python: ") as error:
+        framework_of(str(tmp_path / "net.py"))
+    assert told in str(error.value)
 
 
 def test_a_missing_file_is_told() -> None:
