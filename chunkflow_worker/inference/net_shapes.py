@@ -146,24 +146,31 @@ def _output_cure(shape: tuple[int, ...], spec: EngineSpec, patches: int | None, 
         if shape[2:] in sizes and shape[1] < spec.least_channels:
             return f"give --num-output-channels {shape[1]}"
         if shape[1:4] in sizes:
-            return f"its channels are last: let {place} return output.movedim(-1, 1)"
+            return f"its channels are last: {_returning('output.movedim(-1, 1)', place)}"
         rest = [n - m for n, m in zip(given, shape[2:], strict=True)]
         if min(rest) < 0:
-            return f"it is larger than the input patch: let {place} cut or downsample it"
+            return f"it is larger than the input patch: cut or downsample it in {place}"
         if any(n % 2 for n in rest):
             return (
                 "it can't lie in the middle of the input patch: "
-                f"let {place} make it smaller by an even number on each axis"
+                f"make it smaller by an even number on each axis, in {place}"
             )
         if any(rest):
             return f"give --output-patch-size {_text(shape[2:])} (-z), if it lies in the middle"
     if len(shape) == 4 and shape[1:] in sizes:
         axis = 1 if shape[0] == patches and (patches or 0) > 1 else 0
-        missing = "channels" if axis else "batch"
-        return f"the axis of {missing} is missing: let {place} return output.unsqueeze({axis})"
+        missing, cure = ("channels", "output[:, None]") if axis else ("batch", "output[None]")
+        return f"the axis of {missing} is missing: {_returning(cure, place)}"
     if len(shape) == 3 and shape in sizes:
-        return f"two axes are missing: let {place} return output[None, None]"
+        return f"two axes are missing: {_returning('output[None, None]', place)}"
     return ""
+
+
+def _returning(expression: str, place: str) -> str:
+    """How to return something else than the output: a tensor in `post_process`, else an array."""
+    if place == "post_process":
+        return f"write in its file: def post_process(output): return {expression}"
+    return f"let {place} return {expression.replace('output.movedim(', 'np.moveaxis(output, ')}"
 
 
 def _lines(cure: str) -> str:

@@ -83,13 +83,28 @@ def test_outputs_with_the_declared_channels_or_more_are_accepted(shape: tuple[in
         ((5, 1, 2, 4, 6), "give --num-output-channels 1"),
         ((5, 1, 4, 8, 10), "give --num-output-channels 1"),
         ((5, 2, 2, 4, 4), "give --output-patch-size 2 4 4 (-z), if it lies in the middle"),
-        ((5, 2, 3, 4, 6), "can't lie in the middle of the input patch: let post_process make it"),
-        ((5, 2, 8, 16, 20), "larger than the input patch: let post_process cut or downsample it"),
-        ((5, 2, 4, 6, 2), "its channels are last: let post_process return output.movedim(-1, 1)"),
-        ((5, 4, 8, 10, 2), "its channels are last: let post_process return output.movedim(-1, 1)"),
-        ((2, 2, 4, 6), "axis of batch is missing: let post_process return output.unsqueeze(0)"),
-        ((5, 4, 8, 10), "axis of channels is missing: let post_process return output.unsqueeze(1)"),
-        ((2, 4, 6), "two axes are missing: let post_process return output[None, None]"),
+        ((5, 2, 3, 4, 6), "can't lie in the middle of the input patch: make it smaller by an even"),
+        ((5, 2, 8, 16, 20), "larger than the input patch: cut or downsample it in post_process"),
+        (
+            (5, 2, 4, 6, 2),
+            "its channels are last: return output.movedim(-1, 1)",
+        ),
+        (
+            (5, 4, 8, 10, 2),
+            "its channels are last: return output.movedim(-1, 1)",
+        ),
+        (
+            (2, 2, 4, 6),
+            "axis of batch is missing: return output[None]",
+        ),
+        (
+            (5, 4, 8, 10),
+            "axis of channels is missing: return output[:, None]",
+        ),
+        (
+            (2, 4, 6),
+            "two axes are missing: return output[None, None]",
+        ),
         ((4, 2, 2, 4, 6), "one output for each of 5 patches"),
         ((1, 5, 2, 2, 4, 6), ""),
         ((), ""),
@@ -154,7 +169,8 @@ def test_infinite_outputs_become_the_largest_float32_and_nan_stays() -> None:
         (np.zeros((1, 2, 2, 4, 6), complex), "returned complex numbers"),
         (None, "returned no array"),
         ("text", "returned no array"),
-        (np.zeros((2, 2, 4, 6)), "let PatchInferencer return output.unsqueeze"),
+        (np.zeros((2, 2, 4, 6)), "let PatchInferencer return output[None]"),
+        (np.zeros((1, 2, 4, 6, 3)), "let PatchInferencer return np.moveaxis(output, -1, 1)"),
     ],
 )
 def test_what_is_no_array_of_patches_is_refused(output: Any, told: str) -> None:
