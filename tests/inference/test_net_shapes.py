@@ -85,26 +85,11 @@ def test_outputs_with_the_declared_channels_or_more_are_accepted(shape: tuple[in
         ((5, 2, 2, 4, 4), "give --output-patch-size 2 4 4 (-z), if it lies in the middle"),
         ((5, 2, 3, 4, 6), "can't lie in the middle of the input patch: make it smaller by an even"),
         ((5, 2, 8, 16, 20), "larger than the input patch: cut or downsample it in post_process"),
-        (
-            (5, 2, 4, 6, 2),
-            "its channels are last: return output.movedim(-1, 1)",
-        ),
-        (
-            (5, 4, 8, 10, 2),
-            "its channels are last: return output.movedim(-1, 1)",
-        ),
-        (
-            (2, 2, 4, 6),
-            "axis of batch is missing: return output[None]",
-        ),
-        (
-            (5, 4, 8, 10),
-            "axis of channels is missing: return output[:, None]",
-        ),
-        (
-            (2, 4, 6),
-            "two axes are missing: return output[None, None]",
-        ),
+        ((5, 2, 4, 6, 2), "def post_process(output): return output.movedim(-1, 1)"),
+        ((5, 4, 8, 10, 2), "def post_process(output): return output.movedim(-1, 1)"),
+        ((2, 2, 4, 6), "def post_process(output): return output[None]"),
+        ((5, 4, 8, 10), "def post_process(output): return output[:, None]"),
+        ((2, 4, 6), "def post_process(output): return output[None, None]"),
         ((4, 2, 2, 4, 6), "one output for each of 5 patches"),
         ((1, 5, 2, 2, 4, 6), ""),
         ((), ""),
