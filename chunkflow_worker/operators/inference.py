@@ -63,7 +63,10 @@ class Inference(Operator):
     differs: ClassVar[str] = (
         "Nets run in evaluation mode, in batches, and on a GPU if there is one. --augment undoes "
         "its flips correctly. Outputs may have any value. An output patch that is smaller than the "
-        "input patch works with --mask-output-chunk."
+        "input patch works with --mask-output-chunk. The weights of --bump zung are those of its "
+        "formula, also far from the middle of a patch. A net that gives two answers for one input "
+        "is refused. The framework, the number of channels and the overlap follow from the net and "
+        "the patch where they are not given."
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     models: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
