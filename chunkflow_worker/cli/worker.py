@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from chunkflow_worker.config.commands import Group
 from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(context_settings=_CONTEXT)
+@click.group(cls=Group, context_settings=_CONTEXT)
 @click.version_option(package_name="chunkflow-worker")
 def cli() -> None:
     """Take tasks from a queue and run a chain of operators on each."""
@@ -82,12 +83,20 @@ def run(**options: Any) -> None:
     help="Size of a task's box to estimate for (default: that of the pipeline's tasks).",
 )
 @click.option(
+    "--ledger",
+    envvar="CHUNKFLOW_LEDGER",
+    show_envvar=True,
+    help="Path for the records of tasks, for a chain that saves no precomputed volume.",
+)
+@click.option(
     "--open",
     "open_it",
     is_flag=True,
     help="Also open the volumes, load the models and measure their memory.",
 )
-def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
+def check(
+    pipeline: str, chunk_size: tuple[int, int, int] | None, ledger: str | None, open_it: bool
+) -> None:
     """Validate a pipeline file and print what it will do.
 
     Reports all errors at once, with exit status 2.
@@ -95,7 +104,7 @@ def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool)
     from chunkflow_worker.cli.check import report
     from chunkflow_worker.pipeline.chain import Pipeline
 
-    report(Pipeline.load(pipeline), pipeline, chunk_size, open_it)
+    report(Pipeline.load(pipeline), pipeline, chunk_size, ledger, open_it)
 
 
 @cli.command()
@@ -172,13 +181,13 @@ def local_aws_command(port: int, host: str) -> None:
 
 
 def main() -> None:
-    guarded(cli)
+    guarded(cli, "chunkflow-worker")
 
 
-def guarded(command: click.Command) -> None:
+def guarded(command: click.Command, name: str) -> None:
     """Run a command; a mistake of the user ends it with a message, not a traceback."""
     try:
-        command()
+        command(prog_name=name)
     except ChunkflowError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError | ModelError) else 1)

@@ -3,6 +3,8 @@
 options.py      options declared once: YAML keys, schema and command-line flags of an operator
 facts.py        what an operator says about itself, for those that must not know its name
 catalog.py      the operators that can be used here, and their facts, read without importing them
+old_words.py    what older versions called an option, and what to write today
+commands.py     commands of click that take old words, and tell wrong usage in a line or two
 settings.py     how a worker runs, from environment variables
 yaml_file.py    YAML files, read with clear errors
 extras.py       libraries that come with an extra of this package

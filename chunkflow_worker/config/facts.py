@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 VolumeOptions = Mapping[str, str]
 """The option that holds the path of a precomputed volume -> the option that holds its mip level.
@@ -26,9 +26,18 @@ class Facts:
     creates: options that hold the paths of precomputed volumes that it creates.
     other_volumes: options that hold the paths of further precomputed volumes.
     models: options that hold the paths of files that a net is loaded from.
+    pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
+        `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
     moves_box: the operators after it may work on another box than the task's.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
+    formerly: its names in older versions of chunkflow, which command lines may still use.
+    renamed: its options in older versions -> what to write today. Commas separate options with one
+        answer. Values may follow an option, and Z, Y, X and N stand for numbers; an option alone
+        has the values of today's.
+    removed: options of older versions -> what to do instead.
+    replaces: operators of older versions, separated by commas, that no operator means the same as
+        -> what to do instead.
     """
 
     group: ClassVar[str] = "Other"
@@ -39,9 +48,14 @@ class Facts:
     creates: ClassVar[tuple[str, ...]] = ()
     other_volumes: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[tuple[str, ...]] = ()
+    pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
     local_options: ClassVar[tuple[str, ...]] = ("name",)
+    formerly: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
+    removed: ClassVar[Mapping[str, str]] = {}
+    replaces: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def summary(cls) -> str:

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
+from chunkflow_worker.config.facts import Facts
+from chunkflow_worker.config.old_words import OldWord, OldWords, plain
 from chunkflow_worker.errors import Fault
 from chunkflow_worker.image.bbox import Vec3
 
@@ -76,6 +78,10 @@ def _fault(details: ErrorDetails, model: type[Options], place: str) -> Fault:
     where = f"{place}.{name}" if name else place
     info = model.model_fields.get(name)
     description = info.description or "" if info else ""
+    old = _old_word(details, model, name)
+    if old is not None:
+        problem = "is written differently today" if old.today else "is no longer an option"
+        return Fault(where, problem, _today(old))
     if details["type"] == "extra_forbidden":
         known = [known for known in model.model_fields if known != "op"]
         similar = get_close_matches(name, known, n=1)
@@ -89,6 +95,27 @@ def _fault(details: ErrorDetails, model: type[Options], place: str) -> Fault:
     message = details["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return Fault(where, f"{details['input']!r}: {message}" if name else message, description)
+
+
+def _old_word(details: ErrorDetails, model: type[Options], name: str) -> OldWord | None:
+    """The option or value of an older version that is the fault; None if it is another."""
+    if not issubclass(model, Facts):
+        return None
+    words = [f"--{name.replace('_', '-')}"]
+    if details["type"] == "literal_error":
+        words.append(str(details["input"]))
+    elif details["type"] != "extra_forbidden":
+        return None
+    return OldWords.of(model).find(words)
+
+
+def _today(old: OldWord) -> str:
+    """What a pipeline file says instead of an old word."""
+    if not old.today:
+        return plain(old.cure)
+    flag, *values = old.today
+    value = " ".join(values) or "..."
+    return f"write {flag.removeprefix('--').replace('-', '_')}: {value}"
 
 
 def click_options(

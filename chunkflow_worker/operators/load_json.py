@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -28,6 +28,10 @@ class LoadJson(Operator):
         "With a folder or prefix, each task reads its own file; chunkflow read the first task's "
         "file for all tasks."
     )
+    formerly: ClassVar[tuple[str, ...]] = ("read-json",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--file-name": "--file-path",
+    }
     op: Literal["load-json"] = "load-json"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event
 from typing import ClassVar, Literal
@@ -21,8 +21,9 @@ class Neuroglancer(Operator):
 
     The chain continues after Enter or Ctrl-C. The page is served on 127.0.0.1 only and needs no
     other server; its address is printed. Images are grey, with the contrast of their values. Floats
-    from 0 to 1 are a probability map, which is coloured where it is high. Three channels are an
-    affinity map, in red, green and blue. Segmentations and integers of 32 or 64 bits are objects.
+    from 0 to 1 are a probability map, and so is an image of any type over another chunk: coloured
+    where it is high. Three channels are an affinity map, in red, green and blue. Segmentations and
+    integers of 32 or 64 bits are objects.
     """
 
     group: ClassVar[str] = "View"
@@ -32,6 +33,9 @@ class Neuroglancer(Operator):
     differs: ClassVar[str] = (
         "Voxel sizes need not be whole numbers. No other machine can open the page."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-c, --chunk-names": "--inputs",
+    }
     op: Literal["neuroglancer"] = "neuroglancer"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; default: each value's own."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -24,7 +24,8 @@ class SavePrecomputed(Operator):
     Whole blocks are written. Values are converted to the volume's type: float values from 0 to 1
     become 0 to 255 for uint8; all other values saturate and never wrap around. A box that would
     share a block with a neighbour is refused, unless it ends where the volume ends. A chunk is also
-    refused if its voxel size differs from the volume's.
+    refused if its voxel size differs from the volume's, or if it holds object ids and the volume is
+    an image.
     """
 
     group: ClassVar[str] = "Write"
@@ -36,9 +37,17 @@ class SavePrecomputed(Operator):
     """
     differs: ClassVar[str] = (
         "chunkflow let float values wrap around, also scaled the chunk in memory, and deleted "
-        "black blocks."
+        "black blocks. A margin that is left around the task's box is cut off."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": "mip"}
+    formerly: ClassVar[tuple[str, ...]] = ("save", "write-precomputed")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--nproc": "--parallel",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "upload-log": "give `--upload-log` to `save-precomputed`",
+        "create-thumbnail": "give `--create-thumbnail` to `save-precomputed`",
+    }
     op: Literal["save-precomputed"] = "save-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
@@ -57,9 +66,9 @@ class SavePrecomputed(Operator):
     parallel: int = field(
         1,
         flag="-p",
-        ge=1,
-        help="Processes that compress and upload in a local run; workers run several tasks at the "
-        "same time instead.",
+        ge=0,
+        help="Processes that compress and upload in a local run, 0 or 1 for one; workers run "
+        "several tasks at the same time instead.",
     )
     compress: bool = field(
         True,
@@ -75,19 +84,28 @@ class SavePrecomputed(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.pipeline.saving import check_voxel_size, part_inside, write_verified
+        from chunkflow_worker.pipeline.saving import (
+            check_kind,
+            check_voxel_size,
+            part_inside,
+            write_verified,
+        )
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")
         # CloudVolume's processes set signal handlers, which a worker's threads must not.
-        parallel = 1 if run.recorded else self.parallel
+        parallel = 1 if run.recorded else max(self.parallel, 1)
 
         @cache
         def opened() -> PrecomputedVolume:
             return PrecomputedVolume(
-                self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress
+                self.volume_path,
+                self.mip or 0,
+                parallel=parallel,
+                compress=self.compress,
+                output=True,
             )
 
         made_here = normal_path(self.volume_path) in run.made
@@ -100,6 +118,7 @@ class SavePrecomputed(Operator):
             volume = opened()
             chunk = part_inside(task.chunk_to_save(self.input_chunk_name), volume, task)
             check_voxel_size(chunk, volume)
+            check_kind(chunk, volume)
             if run.dry_run or (
                 self.intensity_threshold is not None
                 and not (chunk.array > self.intensity_threshold).any()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -26,6 +26,11 @@ class SkipAllZero(Operator):
             skip-all-zero \
             save-h5 -f cutouts/
     """
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-e, --pre": "--prefix",
+        "-t, --post": "--suffix",
+        "-g, --grow-size": "--adjust-size",
+    }
     op: Literal["skip-all-zero"] = "skip-all-zero"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to check.")
     prefix: str | None = field(

@@ -6,6 +6,17 @@ path.py                    paths in one form, local ones among them
 cloud.py                   CloudVolume and cloudfiles: credentials, buckets, errors
 files.py                   small objects below a path
 local_file.py              files on this machine: names, reading, writing whole files
+file_kind.py               what a file is by its first bytes
+voxel_metadata.py          what a file says of its voxels: size, place, kind, and what is not taken
+axes.py                    the axes of a stored array, and its part as a chunk
+h5_file.py                 HDF5 files: locks, filters, the datasets of voxels
+h5_metadata.py             what they say of their voxels, and what ours do
+tiff_file.py               TIFF files: images, and reading a part of one
+tiff_metadata.py           what they say of their voxels
+tiff_create.py             new TIFF files, with metadata for ImageJ or OME
+nrrd_metadata.py           what the headers of NRRD files say
+png_header.py              what PNG pictures say
+section_numbers.py         the numbers of sections in the names of their files
 flags.py                   files named by a box whose existence marks its task
 volume.py                  the interface of a stored image: blocks, alignment, checksums
 precomputed.py             Neuroglancer's precomputed volumes
@@ -14,8 +25,16 @@ precomputed_encoding.py    their encodings: supported types, libraries
 precomputed_local.py       their block files on a local disk
 precomputed_shards.py      their blocks in shards
 zarr.py                    Zarr and N5 arrays
+zarr_group.py              which array the path of a group means
+zarr_metadata.py           what a store says of an array: its own metadata and its groups'
+zarr_geometry.py           the axes of an array, its voxel size and position
+zarr_ome.py                these as OME-Zarr stores them
+zarr_attributes.py         these as the programs of N5, funlib and others store them
+zarr_coordinates.py        these as xarray stores them
+zarr_kind.py               whether an array is a segmentation
+zarr_open.py               a stored array, opened
 zarr_create.py             new Zarr and N5 arrays in a group
-zarr_metadata.py           their metadata: axes, voxel sizes, OME-Zarr
+zarr_new.py                the metadata of new arrays
 zarr_store.py              their folders, by tensorstore
 mask.py                    the part of a mask volume that covers a box of smaller voxels
 mesh.py                    meshes of volumes: their folder, and reading them

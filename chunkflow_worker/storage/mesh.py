@@ -16,6 +16,11 @@ MULTIRES_SUFFIX = "_multires"
 """A folder of meshes in several resolutions has the name of its folder of fragments and this."""
 
 
+def is_volume(path: str) -> bool:
+    """Whether `path` holds the info file of a precomputed volume. Raises StorageUnavailable."""
+    return _is_volume(Files(path).get_json("info"))
+
+
 def mesh_folder(path: str) -> str:
     """The folder of meshes that a volume's info names; `path` itself when it is no volume.
 
@@ -37,7 +42,7 @@ def fragment_folder(path: str, mip: int, default: str, write: bool) -> tuple[str
     write: store that name in the info.
     Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
     """
-    info, scale = read_scale(path, mip)
+    info, scale = read_scale(path, mip, output=True)
     if not info.get("mesh"):
         info["mesh"] = default
         if write:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import (
     BlockDamaged,
     BoxOutsideVolume,
@@ -25,7 +24,7 @@ from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
 from chunkflow_worker.storage.path import local_folder, normal_path
 from chunkflow_worker.storage.precomputed_encoding import LOSSLESS, check_readable
-from chunkflow_worker.storage.precomputed_info import no_such_mip, read_info
+from chunkflow_worker.storage.precomputed_info import no_such_mip, no_volume, read_info
 from chunkflow_worker.storage.precomputed_local import remove_other_form, staged_blocks
 from chunkflow_worker.storage.precomputed_shards import stored_in_shards
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
@@ -39,6 +38,8 @@ class PrecomputedVolume:
     parallel: number of processes that read and write.
     compress: gzip blocks when the encoding gains by it. A local file is then named *.gz, which
         only CloudVolume expects.
+    output: the chain writes the volume; the error for an absent one then says how to create it.
+    info: what to take the volume for, instead of its stored info.
     Raises ConfigError when there is no such volume or mip level, StorageUnavailable.
     """
 
@@ -50,8 +51,10 @@ class PrecomputedVolume:
         use_https: bool = False,
         parallel: int = 1,
         compress: bool = True,
+        output: bool = False,
+        info: dict[str, Any] | None = None,
     ):
-        self.path, self.mip = normal_path(path), mip
+        self.path, self.mip, self._output = normal_path(path), mip, output
         self._local = local_folder(self.path)
         self._fill_missing, self._compress = fill_missing, compress
         self._open = partial(
@@ -64,7 +67,7 @@ class PrecomputedVolume:
             cache=False,
             compress=None if compress else False,
         )
-        self._volume = self._open_existing()
+        self._volume = self._open_existing(info)
         check_readable(self.path, self._volume.encoding)
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
@@ -76,16 +79,14 @@ class PrecomputedVolume:
         is_segmentation = self._volume.layer_type == "segmentation"
         self.layer_type: LayerType = "segmentation" if is_segmentation else "image"
 
-    def _open_existing(self) -> Any:
+    def _open_existing(self, info: dict[str, Any] | None) -> Any:
         from cloudvolume import exceptions
 
         try:
             with storage_errors(self.path):
-                return self._open(self.path)
+                return self._open(self.path, info=info)
         except exceptions.InfoUnavailableError:
-            problem = "there is no precomputed volume here"
-            cure = f"create it first, with: chunkflow {operator_with('creates')}"
-            raise ConfigError.one(self.path, "info", problem, cure) from None
+            raise no_volume(self.path, self._output) from None
         except exceptions.ScaleUnavailableError:
             levels = len(read_info(self.path).get("scales", []))
             raise no_such_mip(self.path, self.mip, levels) from None

@@ -84,6 +84,8 @@ class Verifier:
         if self._net and record.models and not has_file(record, self._net):
             detail = f"done with another net, {', '.join(record.models.values())}"
             return [Problem(record.bbox, "stale", detail=detail)]
+        if record.state == "done" and not record.written:
+            return [Problem(record.bbox, "not-checked")]
         check = self._check_times if self._quick else self._check_voxels
         return [problem for written in record.written for problem in check(record, written)]
 

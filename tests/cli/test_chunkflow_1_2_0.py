@@ -56,7 +56,9 @@ ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
     "follows from the patch, where 4 64 64 does not fit it": [
         ("inference", "output_patch_overlap", "default", None)
     ],
+    "a number in a name is read whatever its length": [("load-png", "digit_num", "default", None)],
     "chosen from the free memory": [("inference", "batch_size", "default", None)],
+    "zyx unless told, or as the image is": [("save-zarr", "order", "default", None)],
     "the default was none of the choices": [("load-zarr", "driver", "default", "local")],
     "a predictor, which tifffile refuses as a compression": [
         ("save-tif", "compression", "lacks", {"delta"})

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkflow_worker.config.catalog import facts_of, operator_with
+from chunkflow_worker.config.commands import Command
+from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.job.grid import Grid
 from producer.cli.options import ledger_option, no_ledger, pipeline_option, queue_option, sqs_client
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from producer.plan.pipeline_file import PipelineFile
 
 
-@click.command()
+@click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
 @queue_option
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option
@@ -31,7 +34,13 @@ if TYPE_CHECKING:
     help="Leave out the boxes that the ledger records as done by this pipeline, if their blocks "
     "are still in storage.",
 )
+@click.option(
+    "--trust-records",
+    is_flag=True,
+    help="With --skip-done, also leave out boxes whose output cannot be checked: files and Zarr.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
+@click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
@@ -48,7 +57,9 @@ def enqueue(
     pipeline: Path | None,
     ledger: str | None,
     skip_done: bool,
+    trust_records: bool,
     dry_run: bool,
+    force: bool,
     threads: int,
     **grid: Any,
 ) -> None:
@@ -57,6 +68,9 @@ def enqueue(
     The region may also be in the pipeline file, under `tasks:`. The options given here replace
     those in the file. The queue must exist. The job is recorded in the ledger before the first
     message is sent.
+
+    Boxes that workers would refuse are not sent: those that share blocks of the output with their
+    neighbours or lie outside it, and all if a volume does not exist or the ledger has no place.
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
@@ -70,8 +84,18 @@ def enqueue(
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
     records = Ledger(ledger) if ledger else None
-    _show_plan(plan, file)
-    undone = _find_undone(records, plan, threads) if records and skip_done else None
+    _show_plan(plan)
+    if file:
+        _refuse_what_fails(plan, file, ledger, force)
+    elif not ledger:
+        click.echo(
+            "note: without --pipeline or --ledger the job is not recorded, so nothing can show its "
+            "status or verify its result",
+            err=True,
+        )
+    undone = None
+    if records and skip_done:
+        undone = _find_undone(records, plan, threads, trust_records)
     if dry_run:
         _show_dry_run(plan, undone)
         return
@@ -93,20 +117,40 @@ class _Undone:
     wrong: list[str]
 
 
-def _find_undone(ledger: Ledger, plan: Plan, threads: int) -> _Undone:
+def _find_undone(ledger: Ledger, plan: Plan, threads: int, trust_records: bool) -> _Undone:
     from chunkflow_worker.report.progress import progress
     from producer.look.verify import Verifier, verify
 
-    boxes, wrong = [], []
+    boxes, wrong, not_checked = [], [], 0
     verifier = Verifier(plan.record.pipeline, quick=True)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
+            if any(problem.kind == "not-checked" for problem in problems):
+                not_checked += 1
+                problems = [] if trust_records else problems
             if problems:
                 boxes.append(problems[0].box)
             if any(problem.contradicts_record for problem in problems):
                 wrong.append(problems[0].box)
             show(count, f"{len(boxes)} to do")
+    if not_checked:
+        _note_not_checked(not_checked, trust_records)
     return _Undone(boxes, wrong)
+
+
+def _note_not_checked(count: int, trust_records: bool) -> None:
+    from chunkflow_worker.report.progress import boxes_text
+
+    fate = (
+        "left out, as the records say"
+        if trust_records
+        else "sent again; --trust-records leaves them out"
+    )
+    click.echo(
+        f"note: the output of {boxes_text(count)} that the ledger has as done cannot be checked "
+        f"(files, Zarr): {fate}",
+        err=True,
+    )
 
 
 def _send(plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int) -> None:
@@ -152,14 +196,27 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
         )
 
 
-def _show_plan(plan: Plan, pipeline: PipelineFile | None) -> None:
-    from chunkflow_worker.job.output import refusal
-
+def _show_plan(plan: Plan) -> None:
     first, last = plan.boxes[0], plan.boxes[-1]
     click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
-    why = refusal(plan.boxes, pipeline.chain) if pipeline else None
+
+
+def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
+    """Raises ConfigError if workers will refuse the job, or says so if the user forces it."""
+    from chunkflow_worker.errors import ConfigError, Fault
+    from chunkflow_worker.job.output import absent_volumes, refusal
+    from chunkflow_worker.job.volumes import no_ledger
+
+    faults = list(absent_volumes(file.chain))
+    why = refusal(plan.boxes, file.chain)
     if why:
-        click.echo(f"note: workers will refuse these boxes: {why}", err=True)
+        faults.append(Fault("boxes", why, "--force sends them all the same"))
+    if not ledger:
+        faults += no_ledger(str(file.path)).faults
+    if faults and not force:
+        raise ConfigError("workers would refuse these boxes", faults)
+    for fault in faults:
+        click.echo(f"note: workers will refuse these boxes: {fault}", err=True)
 
 
 def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:
