@@ -92,8 +92,8 @@ def tell_range(output: NDArray[Any], spec: EngineSpec) -> None:
     """Warn if an output for noise has values that are lost where it is stored."""
     if not spec.saturates:
         return
-    low, high = float(np.nanmin(output)), float(np.nanmax(output))
     if np.mean((output < -_GREY) | (output > 1 + _GREY)) > _FEW:
+        low, high = float(np.nanmin(output)), float(np.nanmax(output))
         warn_once(
             log,
             f"for noise, the net gives values from {low:.3g} to {high:.3g}, and --dtype uint8 "

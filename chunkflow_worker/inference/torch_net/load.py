@@ -109,6 +109,10 @@ def _from_source(
     before = torch.random.get_rng_state()
     source = load_source(model_path)
     module = _module(source, model_path, weight_path)
+    if weight_key and (weight_path is None or hasattr(source, "load_model")):
+        problem = "chooses among the weights of convnet_weight_path for a module InstantiatedModel"
+        cure = "leave it out: load_model of the file reads the weights" if weight_path else ""
+        raise ConfigError.one("net", "weight_key", problem, cure or "give convnet_weight_path too")
     if weight_path is not None and not hasattr(source, "load_model"):
         load_fitting(module, read_checkpoint(weight_path, trust_weights), weight_path, weight_key)
     elif (

@@ -111,11 +111,11 @@ class Trial:
         with torch.inference_mode():
             before = {name: value.clone() for name, value in _state(module)}
             first, second = (
-                _output(replace(net, editable=False), module, self.noise, "float32")
+                _output(replace(net, editable=False), module, self.noise, "float32").float().cpu()
                 for _ in range(2)
             )
             changed = [name for name, value in _state(module) if _differs(value, before.get(name))]
-        return Answers(first.cpu().numpy(), second.cpu().numpy(), ", ".join(changed[:2]))
+        return Answers(first.numpy(), second.numpy(), ", ".join(changed[:2]))
 
     def output(self, run: Any, precision: str) -> Any:
         """The output of a changed net for the noise."""

@@ -443,3 +443,21 @@ def test_missing_paths_and_folders_are_reported(tmp_path: Path) -> None:
         load_net(str(tmp_path / "none.py"), None)
     with pytest.raises(ConfigError, match="is not a file"):
         load_net(str(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    ("source", "has_weights", "cure"),
+    [
+        ("InstantiatedModel = torch.nn.ReLU()", False, "give convnet_weight_path too"),
+        ("def load_model(path): return torch.nn.ReLU()", True, "leave it out: load_model"),
+        ("def load_model(path): return torch.nn.ReLU()", False, "give convnet_weight_path too"),
+    ],
+)
+def test_a_choice_of_weights_without_effect_is_refused(
+    tmp_path: Path, source: str, has_weights: bool, cure: str
+) -> None:
+    (tmp_path / "net.py").write_text(f"import torch\n{source}\n")
+    (tmp_path / "w.pt").touch()
+    weights = str(tmp_path / "w.pt") if has_weights else None
+    with pytest.raises(ConfigError, match=rf"weight_key(?s:.*)\n    {cure}"):
+        load_net(str(tmp_path / "net.py"), weights, weight_key="ema")

@@ -389,6 +389,11 @@ def test_batch_norms_in_training_mode_change_the_net(net: Any) -> None:
     assert "running_mean" in tried(net, (1, 1, 4, 8, 8)).answers().changed
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.int64, torch.bool])
+def test_answers_may_have_any_number_type(kind: Any) -> None:
+    assert not differ(tried(Does(lambda x: (x * 9).to(kind)), (1, 1, 4, 8, 8)))
+
+
 def test_noise_of_pre_and_post_process_is_found() -> None:
     for name in ("pre_process", "post_process"):
         net = {name: lambda x: torch.as_tensor(x) + torch.rand(x.shape)}
