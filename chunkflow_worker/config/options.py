@@ -33,6 +33,7 @@ def field(
     off: str = "",
     valued: bool = False,
     aliases: tuple[str, ...] = (),
+    metavar: str = "",
     help: str,
     **limits: Any,
 ) -> Any:
@@ -43,10 +44,17 @@ def field(
     off: the flag that turns a boolean off; ``--no-<name>`` when empty.
     valued: write a boolean as ``--<name> true``, not as a pair of flags.
     aliases: further long flags.
+    metavar: what stands for the values in the help text; by default it follows from the type.
     help: one sentence.
     limits: further arguments of pydantic's Field, for example ge=1.
     """
-    flags: dict[str, Any] = {"flag": flag, "off": off, "valued": valued, "aliases": list(aliases)}
+    flags: dict[str, Any] = {
+        "flag": flag,
+        "off": off,
+        "valued": valued,
+        "aliases": list(aliases),
+        "metavar": metavar,
+    }
     given_flags = {name: value for name, value in flags.items() if value}
     return Field(default, description=help, json_schema_extra={"x-cli": given_flags}, **limits)
 
@@ -169,7 +177,7 @@ def _click_option(name: str, info: FieldInfo) -> click.Option:
         required=info.is_required(),
         show_default=default not in (None, ""),
         help=help_text,
-        metavar=_metavar(kind),
+        metavar=flags.get("metavar") or _metavar(kind),
         **default_given,
     )
 

@@ -33,11 +33,13 @@ class Blended:
     array: czyx.
     run: number of patches that the net ran on.
     skipped: number of patches known to be zero without running the net.
+    clipped: number of values that the type of the result does not hold.
     """
 
     array: NDArray[Any]
     run: int
     skipped: int
+    clipped: int = 0
 
 
 def infer(
@@ -86,7 +88,8 @@ def infer(
             canvas.add(position, values)
             progress(next(done))
         canvas.finish(top)
-    return Blended(canvas.result(), counts[True], counts[False])
+    array = canvas.result()
+    return Blended(array, counts[True], counts[False], canvas.clipped)
 
 
 class _Canvas:
@@ -113,7 +116,8 @@ class _Canvas:
         self._mean = mean
         self._total = self._arrays.zeros((height, size.y, size.x))
         self._bottom = lattice.starts[0][0]
-        self._arrived: Callable[[], None] = lambda: None
+        self._arrived: Callable[[], int] = lambda: 0
+        self.clipped = 0
 
     def add(self, position: Vec3, values: Any | None) -> None:
         """Add the output patch, czyx, whose first voxel lies at `position`; None for zeros."""
@@ -142,7 +146,7 @@ class _Canvas:
         box, bottom = self._lattice.box, self._bottom
         first, last = max(box.start.z, bottom), min(top, box.stop.z)
         if not self._shared:
-            self._arrived()
+            self._wait()
             if first < last:
                 finished = self._result[:, first - box.start.z : last - box.start.z]
                 self._arrived = self._arrays.send(
@@ -154,8 +158,12 @@ class _Canvas:
 
     def result(self) -> NDArray[Any]:
         """The whole result, after waiting for all that was sent."""
-        self._arrived()
+        self._wait()
         return self._result
+
+    def _wait(self) -> None:
+        self.clipped += self._arrived()
+        self._arrived = lambda: 0
 
 
 def _predicted(

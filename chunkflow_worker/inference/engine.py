@@ -36,7 +36,6 @@ class EngineSpec:
     precision: of the net's arithmetic.
     acceleration: how the net is started.
     allow_random: whether the net may give two answers for one input.
-    saturates: whether outputs are stored as integers that hold 0 to 1.
     """
 
     input_size: Vec3
@@ -50,7 +49,6 @@ class EngineSpec:
     precision: Precision = "auto"
     acceleration: Acceleration = "none"
     allow_random: bool = False
-    saturates: bool = False
 
     @property
     def least_channels(self) -> int:

@@ -16,9 +16,6 @@ from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
 
-_GREY = 1 / 255  # a grey level of uint8
-_FEW = 1e-3  # share of values
-
 LARGEST = float(np.finfo(np.float32).max)
 """Replaces infinite outputs, since the mean of two infinities would be computed as NaN."""
 
@@ -85,19 +82,6 @@ def check_output(
             log,
             f"the net returns {shape[1]} channels, and the first {spec.most_channels} are kept: "
             "--num-output-channels (-c) says how many",
-        )
-
-
-def tell_range(output: NDArray[Any], spec: EngineSpec) -> None:
-    """Warn if an output for noise has values that are lost where it is stored."""
-    if not spec.saturates:
-        return
-    if np.mean((output < -_GREY) | (output > 1 + _GREY)) > _FEW:
-        low, high = float(np.nanmin(output)), float(np.nanmax(output))
-        warn_once(
-            log,
-            f"for noise, the net gives values from {low:.3g} to {high:.3g}, and --dtype uint8 "
-            "keeps 0 to 1: if these are logits, let post_process return output.sigmoid()",
         )
 
 

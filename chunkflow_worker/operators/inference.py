@@ -22,6 +22,8 @@ from chunkflow_worker.inference.engine import (
 from chunkflow_worker.inference.engines import device_name, frameworks, open_engine
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape
 from chunkflow_worker.inference.patching import Border, Patching
+from chunkflow_worker.job.clipped import Clipped
+from chunkflow_worker.pipeline.converter import note_clipped
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.image.conversion import Tally
     from chunkflow_worker.inference.engine import Engine
     from chunkflow_worker.inference.lattice import Lattice
     from chunkflow_worker.inference.plan import Memory
@@ -38,6 +41,11 @@ else:
     Framework = Literal[tuple(frameworks())]
 
 _OVERLAP = Vec3(4, 64, 64)
+_CLIPPED = {
+    "uint8": "the net's values are not from 0 to 1, which become 0 to 255: let the net end in a "
+    "sigmoid, or take --dtype float32",
+    "float16": "the net's values do not fit float16: take --dtype float32",
+}
 _ENGINES = "; ".join(f"{f.name}: {f.summary}" for f in frameworks().values())
 
 
@@ -311,6 +319,7 @@ class Inference(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import Tally
         from chunkflow_worker.inference.blending import Batch, infer
         from chunkflow_worker.inference.weights import Weights
 
@@ -320,7 +329,7 @@ class Inference(Operator):
         mask = self._mask()
 
         def step(task: Task) -> None:
-            chunk = task.chunk(self.input_chunk_name)
+            chunk = task.image(self.input_chunk_name)
             self._check_channels(chunk)
             task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)
@@ -341,9 +350,14 @@ class Inference(Operator):
                     blended = blend()
             task.patches += blended.run
             task.patches_skipped += blended.skipped
+            tally = Tally(values=blended.array.size, clipped=blended.clipped)
+            array = self._without_myelin(blended.array, tally)
+            if self.dtype != "float32":
+                clipped = Clipped(self.label, tally.clipped, tally.values)
+                note_clipped(task, clipped, _CLIPPED[self.dtype])
             bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
             task.values[self.output_chunk_name] = chunk.with_array(
-                self._without_myelin(blended.array),
+                array,
                 voxel_offset=box.start,
                 layer_type="image",
                 bounds=bounds,
@@ -367,7 +381,6 @@ class Inference(Operator):
                 precision=self.precision,
                 acceleration=self.acceleration,
                 allow_random=self.allow_random,
-                saturates=self._computed_dtype == "uint8",
             ),
         )
         if not self.augment:
@@ -406,10 +419,12 @@ class Inference(Operator):
             raise ChunkMismatch(f"chunk {chunk.bbox} has no voxel of the box {needed} to compute")
         return box
 
-    def _without_myelin(self, array: NDArray[Any]) -> NDArray[Any]:
+    def _without_myelin(self, array: NDArray[Any], tally: Tally) -> NDArray[Any]:
         """The output, czyx: zero where the last channel is above the myelin threshold."""
         if self.mask_myelin_threshold is None:
             return array
-        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.image.conversion import convert
 
-        return convert(array[:-1] * (array[-1:] <= self.mask_myelin_threshold), self.dtype)
+        kept = array[:-1] * (array[-1:] <= self.mask_myelin_threshold)
+        tally.values = 0  # the output was not converted yet
+        return convert(kept, self.dtype, tally=tally)

@@ -211,7 +211,7 @@ def _read_each(
 
 
 def _has_nan(array: NDArray[np.generic]) -> bool:
-    from chunkflow_worker.image.chunk import count_nan
+    from chunkflow_worker.image.conversion import count_nan
 
     return count_nan(array) > 0
 

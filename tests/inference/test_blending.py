@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.inference.arrays import Arrays
 from chunkflow_worker.inference.blending import Batch, Blended, infer
 from chunkflow_worker.inference.host_arrays import HostArrays

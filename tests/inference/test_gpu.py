@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.conversion import Tally, convert
 from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
@@ -101,10 +102,11 @@ def test_slabs_are_converted_as_on_the_host_while_more_are_sent(dtype: str) -> N
     slab = arrays.put(values)
     arrived = [arrays.send(slab[:, z : z + 8], found[:, z : z + 8]) for z in range(0, 40, 8)]
     slab.zero_()  # a slab may be changed once it is being sent
-    for wait in arrived:
-        wait()
+    tally = Tally()
     with np.errstate(all="ignore"):
-        assert np.array_equal(found, convert(values, dtype), equal_nan=dtype != "uint8")
+        expected = convert(values, dtype, tally=tally)
+    assert sum(wait() for wait in arrived) == tally.clipped
+    assert np.array_equal(found, expected, equal_nan=dtype != "uint8")
 
 
 def test_a_batch_too_large_for_the_memory_is_halved(infer: Infer) -> None:

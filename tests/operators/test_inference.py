@@ -220,10 +220,29 @@ def test_patches_of_zeros_give_zeros_for_every_cut_of_the_image(tmp_path: Path) 
 def test_images_of_every_dtype_reach_the_net(run_step: RunStep, dtype: str) -> None:
     array = (noise((6, 12, 12)).array > 100).astype(dtype)
     operator = identity(framework="pytorch", convnet_model=str(NETS), precision="float32")
-    result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
+    result = run_step(operator, chunk=Chunk(array, is_image=True)).chunk("chunk")
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
     expected = array[result.bbox.slices()].astype(float)
     assert np.allclose(result.array[0] * scale, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("myelin", [None, 1e9])
+@pytest.mark.parametrize("framework", ["pytorch", "identity"])
+def test_a_net_whose_values_do_not_fit_uint8_is_told(
+    run_step: RunStep, caplog: pytest.LogCaptureFixture, framework: str, myelin: float | None
+) -> None:
+    image = np.full((6, 12, 12), 0.5, np.float32)
+    image[:, :, 6:] = 2  # as logits are
+    channels = 1 if myelin is None else 2
+    options = {"dtype": "uint8", "mask_myelin_threshold": myelin, "num_output_channels": channels}
+    if framework == "pytorch":
+        options |= {"convnet_model": str(NETS), "precision": "float32"}
+    task = run_step(identity(framework=framework, **options), chunk=Chunk(image))
+    made = task.chunk("chunk")
+    assert set(np.unique(made.array)) == {128, 255}
+    assert [(c.values, c.of) for c in task.clipped] == [(made.array.size // 2, made.array.size)]
+    assert "inference: 50.0 % of the voxels are clipped" in caplog.text
+    assert "sigmoid" in caplog.text
 
 
 def test_the_context_of_a_second_net_is_limited_to_the_output_of_the_first(

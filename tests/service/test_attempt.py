@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.message import TaskMessage
@@ -24,7 +25,9 @@ def test_a_success_is_recorded_with_what_the_task_measured() -> None:
         task.models = {"inference.convnet_model": "0a1b"}
         task.bytes_read, task.bytes_written = 10, 20
         task.written.append(Written("v", 0, str(BOX), "00000000"))
+        task.clipped.append(Clipped("save", 3, 128))
         record = attempt.done()
+    assert record.clipped == [Clipped("save", 3, 128)]
     assert (record.bbox, record.job, record.task_id, record.state) == (
         str(BOX),
         "job",

@@ -61,7 +61,6 @@ def open_engine(framework: str | None, spec: EngineSpec) -> Engine:
     Raises ConfigError if a name, a file or a library is missing, and ModelError if the net does not
     load, is not what `spec` declares, or gives two answers.
     """
-    from chunkflow_worker.inference.net_shapes import tell_range
     from chunkflow_worker.inference.steady import check_steady
 
     if framework is None:
@@ -72,7 +71,6 @@ def open_engine(framework: str | None, spec: EngineSpec) -> Engine:
     answers = engine.answers(spec)
     model = spec.model_path or f"the framework {framework}"
     check_steady(answers, model, engine.precision, spec.allow_random)
-    tell_range(answers.first, spec)
     engine.channels = min(spec.most_channels, answers.first.shape[-4])
     return engine
 

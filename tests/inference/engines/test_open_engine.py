@@ -369,23 +369,6 @@ def test_the_identity_has_the_three_channels_of_chunkflow() -> None:
     assert open_engine("identity", EngineSpec(SIZE, SIZE, channels=None)).channels == 3
 
 
-@pytest.mark.parametrize(
-    ("body", "told"), [("x * 20 - 10", True), ("x", False), ("x.sigmoid()", False)]
-)
-def test_values_that_uint8_cannot_hold_are_told_when_a_net_is_loaded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str, told: bool
-) -> None:
-    (tmp_path / "net.py").write_text(
-        f"import torch\nclass Net(torch.nn.Module):\n    def forward(self, x): return {body}\n"
-        "InstantiatedModel = Net()\n"
-    )
-    spec = EngineSpec(SIZE, SIZE, channels=1, model_path=str(tmp_path / "net.py"))
-    open_engine(None, spec)
-    assert not caplog.records
-    open_engine(None, replace(spec, saturates=True))
-    assert [("sigmoid()" in r.getMessage()) for r in caplog.records] == [True] * told
-
-
 def test_a_file_whose_net_fails_on_noise_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "class PatchInferencer:\n    def __init__(self, weights, mask): pass\n"

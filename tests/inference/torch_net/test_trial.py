@@ -358,7 +358,7 @@ def differ(trial: Trial) -> bool:
     [
         Does(lambda x: nn.functional.dropout(x, 0.5)),
         Does(lambda x: x + torch.rand_like(x)),
-        Does(lambda x: x * torch.randint(1, 9, ())),
+        Does(lambda x: x * torch.randint(1, 10**6, ())),
         traced(nn.Dropout(0.3)),
         traced(nn.Conv3d(1, 9, 1), nn.Dropout3d(0.5)),
         Counts(),
