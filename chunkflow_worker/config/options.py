@@ -129,10 +129,13 @@ def _today(old: OldWord) -> str:
 def click_options(
     model: type[Options], skip: frozenset[str] = frozenset()
 ) -> list[click.Parameter]:
-    """Command-line options for the fields of `model`, in their order, without those in `skip`."""
-    return [
-        _click_option(name, info) for name, info in model.model_fields.items() if name not in skip
-    ]
+    """Command-line options for the fields of `model`, in their order, without those in `skip`.
+
+    The option `name`, which all operators have and few users need, comes last.
+    """
+    names = [name for name in model.model_fields if name not in skip]
+    names.sort(key=lambda name: name == "name")
+    return [_click_option(name, model.model_fields[name]) for name in names]
 
 
 def given_options(ctx: click.Context, params: Mapping[str, Any]) -> dict[str, Any]:
