@@ -122,6 +122,22 @@ class ConfigError(PermanentError):
         return cls(subject, [Fault(place, problem, cure)])
 
 
+class Mistake(ValueError):
+    """A wrong value, found where its place in the configuration is not known.
+
+    problem: what is wrong with it.
+    cure: the legal values or the likely remedy; may be empty.
+    """
+
+    def __init__(self, problem: str, cure: str = ""):
+        super().__init__(f"{problem}: {cure}" if cure else problem)
+        self.problem, self.cure = problem, cure
+
+    def at(self, subject: str, place: str) -> ConfigError:
+        """The error for the value at `place`."""
+        return ConfigError.one(subject, place, self.problem, self.cure)
+
+
 class MessageMalformed(PermanentError):
     """The message is not a task of this service, or has a version that this worker does not know.
 

@@ -33,6 +33,7 @@ def report(
         f"ledger {chain.ledger_path or 'not set'}"
     )
     unit = output_blocks(chain.configured) if open_it else _ANY_SIZE
+    _note_relative_outputs(chain)
     task_bytes = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
         _show_operator(chain, i, operator, label)
@@ -49,6 +50,16 @@ def report(
         click.echo(
             f"peak memory of a task {task_bytes / 1e9:.2f} GB, without the process and its net: "
             "--open measures those"
+        )
+
+
+def _note_relative_outputs(chain: Pipeline) -> None:
+    found = [o for operator in chain.configured for o in operator.relative_outputs()]
+    if found:
+        option, path = found[0]
+        click.echo(
+            f"note: {option} {path or './'} is a relative path, which workers write to only with "
+            "--shared-disk"
         )
 
 

@@ -32,6 +32,12 @@ def cli() -> None:
     "--ledger",
     help="Path for the records of tasks; by default log/ below the last volume that is saved.",
 )
+@click.option(
+    "--shared-disk",
+    is_flag=True,
+    default=None,
+    help="Allow relative paths to write to: all workers run in one folder of one disk.",
+)
 @click.option("--in-flight", type=int, help="Number of tasks to work on at the same time.")
 @click.option(
     "--lease",

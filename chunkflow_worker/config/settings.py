@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chunkflow_worker.config.options import fault_list
 from chunkflow_worker.errors import ConfigError, Fault
 
 _PREFIX = "CHUNKFLOW_"
@@ -47,6 +48,10 @@ class Settings(BaseSettings):
         None,
         description="Path for the records of tasks; "
         "`log` below the last saved volume when not set.",
+    )
+    shared_disk: bool = Field(
+        False,
+        description="Allow relative paths to write to: all workers run in one folder of one disk.",
     )
     in_flight: int = Field(
         2,
@@ -149,10 +154,7 @@ class Settings(BaseSettings):
         try:
             settings = cls(**overrides)
         except ValidationError as error:
-            for details in error.errors():
-                field = str(details["loc"][0])
-                problem = f"{details['input']!r}: {details['msg']}"
-                faults.append(Fault(variable_names(field)[0], problem, _description(field)))
+            faults += fault_list(error, cls, lambda field: variable_names(field)[0])
         if faults:
             raise ConfigError("settings", faults)
         return settings
@@ -197,8 +199,3 @@ def _misspelt_variables() -> list[Fault]:
             cure = f"did you mean {variable_names(field)[0]}?"
             faults.append(Fault(variable, "is not a setting", cure))
     return faults
-
-
-def _description(field: str) -> str:
-    info = Settings.model_fields.get(field)
-    return (info.description or "") if info else ""

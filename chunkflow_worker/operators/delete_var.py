@@ -20,7 +20,7 @@ class DeleteVar(Operator):
         "delete-var -v chunk save-h5 -i mask -f mask.h5"
     )
     op: Literal["delete-var"] = "delete-var"
-    var_names: str = field(flag="-v", help="Values to drop, separated by commas.")
+    var_names: str = field(flag="-v", many=True, help="Values to drop, separated by commas.")
 
     def reads(self) -> tuple[str, ...]:
         return split_names(self.var_names)

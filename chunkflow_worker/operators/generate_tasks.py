@@ -35,6 +35,8 @@ class GenerateTasks(Grid, TaskSource):
     )
     is_grid: ClassVar[bool] = True
     local_options: ClassVar[tuple[str, ...]] = ("name", "use_https")
+    reads_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
+    writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
     op: Literal["generate-tasks"] = "generate-tasks"
     file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt.")
     queue_name: str | None = field(

@@ -60,6 +60,7 @@ class Inference(Operator):
         "input patch works with --mask-output-chunk."
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
+    reads_files: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
     op: Literal["inference"] = "inference"
     convnet_model: str | None = field(
         None,

@@ -47,6 +47,7 @@ class LoadH5(ChunkReader):
         "zeros."
     )
     format: ClassVar[str] = "HDF5"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".h5",)
     op: Literal["load-h5"] = "load-h5"
     dataset_path: str | None = field(
@@ -59,6 +60,7 @@ class LoadH5(ChunkReader):
     channels: str | None = field(
         None,
         flag="-c",
+        many=True,
         help="Channels to read, in this order, for example 0,2 or 0-2 (both included); default: "
         "all.",
     )

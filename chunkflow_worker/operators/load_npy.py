@@ -37,6 +37,7 @@ class LoadNpy(FileReader):
         "contain Python objects are refused."
     )
     format: ClassVar[str] = "NumPy"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".npy",)
     op: Literal["load-npy"] = "load-npy"
     voxel_offset: Vec3 = field(

@@ -16,7 +16,7 @@ from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class LoadPng(Operator):
         "A missing section is an error, not zeros. The first section of a box is read. "
         "--voxel-offset works for boxes too. Values are converted and do not wrap around."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("path",)
     op: Literal["load-png"] = "load-png"
     path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -59,8 +60,6 @@ class LoadPng(Operator):
     )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
-
-    _local = field_validator("path")(local_name)
 
     _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
 

@@ -16,7 +16,7 @@ from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.synapses import Synapses
@@ -38,6 +38,7 @@ class LoadSynapses(Operator):
         "The JSON that save-synapses writes is read too. A prefix needs no suffix. --f-order also "
         "reverses the axes of the posts. A box without synapses gives an empty value, not None."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
     op: Literal["load-synapses"] = "load-synapses"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(
@@ -60,8 +61,6 @@ class LoadSynapses(Operator):
         False, off="--not-set-bbox", help="Use the box in the file's name as the task's box."
     )
     output_name: str = field("syns", flag="-o", help="Synapses to make.")
-
-    _local = field_validator("file_path")(local_name)
 
     _sizes = field_validator("resolution")(above_zero)
 

@@ -34,6 +34,7 @@ class LoadTif(ChunkReader):
     example: ClassVar[str] = "chunkflow load-tif -f em.tif -s 40 4 4 save-h5 -f em.h5"
     differs: ClassVar[str] = "With a prefix, each task has its own file."
     format: ClassVar[str] = "TIFF"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
     op: Literal["load-tif"] = "load-tif"
 

@@ -40,6 +40,7 @@ class Mesh(Operator):
         "--manifest is refused if other boxes also hold parts of the objects. PLY and OBJ files "
         "have the box in their names. --shard is refused."
     )
+    writes_paths: ClassVar[tuple[str, ...]] = ("output_path",)
     op: Literal["mesh"] = "mesh"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     mip: int | None = field(
@@ -70,7 +71,7 @@ class Mesh(Operator):
         40, flag="-e", ge=0, help="How far simplification may move the surface, in nanometres."
     )
     skip_ids: str | None = field(
-        None, flag="-s", help="Objects to leave out: ids separated by commas."
+        None, flag="-s", many=True, help="Objects to leave out: ids separated by commas."
     )
     manifest: bool = field(
         False, help="Write manifests as well; only for a chunk that is the whole image."

@@ -28,6 +28,7 @@ class MeshManifest(Operator):
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow mesh-manifest -v file://seg"
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    writes_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
     op: Literal["mesh-manifest"] = "mesh-manifest"
     prefix: int | None = field(
         None, flag="-p", ge=0, help="First digits of the ids of this run's objects."

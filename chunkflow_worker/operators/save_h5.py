@@ -14,7 +14,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,7 @@ class SaveH5(Operator):
             save-h5 -f cutouts/em_ -c lzf
     """
     differs: ClassVar[str] = "With a prefix, each task has its own file, named by its box."
+    writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(
@@ -73,8 +74,6 @@ class SaveH5(Operator):
     touch: bool = field(
         True, help="Write an empty file if the chunk is None, to show that the box has no data."
     )
-
-    _local = field_validator("file_name")(local_name)
 
     _sizes = field_validator("chunk_size", "voxel_size")(above_zero)
 

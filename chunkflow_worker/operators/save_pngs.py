@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +34,7 @@ class SavePngs(Operator):
     differs: ClassVar[str] = (
         "Values never wrap around. Boxes that would overwrite each other's sections are refused."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("output_path",)
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field(
         "chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels."
@@ -44,8 +43,6 @@ class SavePngs(Operator):
     output_path: str = field(
         "./pngs/", flag="-o", help="Folder to write to; it is created if missing."
     )
-
-    _is_local = field_validator("output_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
 
@@ -32,6 +32,7 @@ class SaveTif(Operator):
         "uint8 stays uint8. Every task gets its own file. packints means packbits. delta is "
         "removed, because it is not a TIFF compression."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(
@@ -48,11 +49,6 @@ class SaveTif(Operator):
         flag="-c",
         help="Compression; none if empty. jpeg loses detail and takes only uint8.",
     )
-
-    @field_validator("file_name")
-    @classmethod
-    def _local(cls, value: str | None) -> str | None:
-        return value if value is None else local_name(value)
 
     @model_validator(mode="after")
     def _type_fits_jpeg(self) -> SaveTif:

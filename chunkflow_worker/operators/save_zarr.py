@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import field_validator
+from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.zarr_address import with_driver
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
@@ -40,6 +41,8 @@ class SaveZarr(Operator):
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
     differs: ClassVar[str] = "The default type is the chunk's, not float64."
+    writes_paths: ClassVar[tuple[str, ...]] = ("store",)
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(
@@ -76,6 +79,11 @@ class SaveZarr(Operator):
     driver: Literal["zarr", "zarr3", "n5"] = field(
         "zarr", flag="-b", help="Format: Zarr 2 with OME-Zarr 0.4, Zarr 3 with OME-Zarr 0.5, or N5."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_driver_of_address(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return handler(with_driver(data))
 
     _sizes = field_validator("shape", "resolution", "chunk_size")(above_zero)
 

@@ -52,6 +52,7 @@ class SetupEnv(TaskSource):
         "visibility timeout is a minute, since workers renew it. A thumbnail is one picture per "
         "box, so it needs no volume."
     )
+    writes_paths: ClassVar[tuple[str, ...]] = ("layer_path",)
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(

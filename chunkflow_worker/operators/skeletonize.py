@@ -34,6 +34,7 @@ class Skeletonize(Operator):
         "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
     )
     differs: ClassVar[str] = "This operator is new."
+    writes_paths: ClassVar[tuple[str, ...]] = ("fragments_path",)
     op: Literal["skeletonize"] = "skeletonize"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
@@ -41,7 +42,7 @@ class Skeletonize(Operator):
         None, flag="-v", help="Size of a voxel in nanometres; default: the chunk's."
     )
     object_ids: str | None = field(
-        None, help="Objects to take: ids separated by commas; default: all."
+        None, many=True, help="Objects to take: ids separated by commas; default: all."
     )
     scale: float = field(
         1.5, flag="-s", ge=0, help="A path covers all voxels within this many times its radius."

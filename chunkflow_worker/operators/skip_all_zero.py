@@ -26,6 +26,7 @@ class SkipAllZero(Operator):
             skip-all-zero \
             save-h5 -f cutouts/
     """
+    writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
     op: Literal["skip-all-zero"] = "skip-all-zero"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to check.")
     prefix: str | None = field(

@@ -27,6 +27,7 @@ class SkipTaskByFile(Operator):
         "The files may be in object storage, where all workers see them. A missing file does not "
         "count as empty."
     )
+    reads_paths: ClassVar[tuple[str, ...]] = ("prefix",)
     op: Literal["skip-task-by-file"] = "skip-task-by-file"
     prefix: str = field(
         flag="-p", help="Start of the file's name, with its folder or address; the box follows."

@@ -15,6 +15,7 @@ precomputed_local.py       their block files on a local disk
 precomputed_shards.py      their blocks in shards
 zarr.py                    Zarr and N5 arrays
 zarr_create.py             new Zarr and N5 arrays in a group
+zarr_address.py            the format in the address of a store
 zarr_metadata.py           their metadata: axes, voxel sizes, OME-Zarr
 zarr_store.py              their folders, by tensorstore
 mask.py                    the part of a mask volume that covers a box of smaller voxels

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chunkflow_worker.config.catalog import operator_with
+from chunkflow_worker.config.places import check_local
 from chunkflow_worker.errors import (
     ChunkflowError,
     ConfigError,
@@ -25,10 +26,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def local_name(name: str) -> str:
     """Check an option that names a local file, as a pydantic validator, and expand ``~``.
 
-    Raises ValueError for an address with a protocol.
+    Raises Mistake for an address with a protocol, one that is mistyped, or one with a variable.
     """
-    if "://" in name:
-        raise ValueError("takes a path on this machine, without a protocol")
+    check_local(name)
     # A shell does not expand the tilde of --file-name=~/em.h5.
     return f"{Path.home()}{name[1:]}" if name == "~" or name.startswith("~/") else name
 

@@ -23,7 +23,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
-from chunkflow_worker.storage.path import local_folder, normal_path
+from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
 from chunkflow_worker.storage.precomputed_encoding import LOSSLESS, check_readable
 from chunkflow_worker.storage.precomputed_info import no_such_mip, read_info
 from chunkflow_worker.storage.precomputed_local import remove_other_form, staged_blocks
@@ -114,7 +114,10 @@ class PrecomputedVolume:
         return czyx[0] if self.channels == 1 else czyx
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
-        """Write a box of whole blocks; see `Volume`. Raises ConfigError for a volume of shards."""
+        """Write a box of whole blocks; see `Volume`.
+
+        Raises ConfigError for a volume of shards, or one that is read only.
+        """
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
             expected = f"{self.channels} channels of {list(bbox.size)}"
@@ -123,6 +126,7 @@ class PrecomputedVolume:
             problem = "a shard holds blocks of many tasks, so no task can write it alone"
             cure = "write to a volume of blocks, and pack it into shards when the job is done"
             raise ConfigError.one(self.path, "sharding", problem, cure)
+        writable_path(self.path)
         check_aligned(self, bbox)
         with self._errors(), self._writable() as volume:
             volume[_to_bbox(bbox)] = czyx.transpose()

@@ -10,7 +10,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.precomputed_encoding import check_readable, check_type
 
 
@@ -90,7 +90,7 @@ def create_volume(
     Raises ConfigError when another volume exists and is not overwritten, or when the format or
     the encoding does not support the type; StorageUnavailable.
     """
-    check_type(normal_path(path), encoding, dtype, channels)
+    check_type(writable_path(path), encoding, dtype, channels)
     check_readable(normal_path(path), encoding)
     from cloudvolume import CloudVolume
 

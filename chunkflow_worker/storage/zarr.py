@@ -20,8 +20,9 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
-from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
+from chunkflow_worker.storage.zarr_address import FORMATS
 from chunkflow_worker.storage.zarr_metadata import (
     ARRAY_FILE,
     GROUP_FILE,
@@ -85,6 +86,7 @@ class ZarrVolume:
             expected = f"{self.channels} channels of {list(bbox.size)}"
             raise ChunkMismatch(f"{self.path} takes {expected}, and got {list(czyx.shape)}")
         self._check_inside(bbox)
+        writable_path(self.path)
         check_aligned(self, bbox)
         voxels = czyx if self._array.ndim == 4 else czyx[0]
         with store_errors(self.path):
@@ -145,7 +147,7 @@ def open_zarr(
     Raises ConfigError when the array is damaged, ChunkMismatch when its voxels are no chunk, and
     StorageUnavailable.
     """
-    root = normal_path(path)
+    root = normal_path(path, FORMATS)
     drivers: tuple[Driver, ...] = (driver,) if driver else ("zarr3", "zarr", "n5")
     for kind in drivers:
         for below in [name] if name else ["", _first_array(root, kind)]:

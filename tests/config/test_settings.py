@@ -75,8 +75,6 @@ def test_overrides_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CHUNKFLOW_WATCHDOG_SECONDS", "0"),
         ("CHUNKFLOW_TASK_TIME_LIMIT", "-1"),
         ("CHUNKFLOW_MEMORY_LIMIT", "lots"),
-        ("CHUNKFLOW_METRICS", "statsd"),
-        ("CHUNKFLOW_LOG_LEVEL", "debug"),
     ],
 )
 def test_a_wrong_value_is_reported_with_its_variable_and_its_meaning(
@@ -90,6 +88,36 @@ def test_a_wrong_value_is_reported_with_its_variable_and_its_meaning(
     assert fault.problem.startswith(f"'{value}': ")
     field = variable.removeprefix("CHUNKFLOW_").lower()
     assert fault.cure == Settings.model_fields[field].description
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "legal"),
+    [
+        ("CHUNKFLOW_METRICS", "statsd", "legal: 'cloudwatch' or 'none'"),
+        ("CHUNKFLOW_LOG_LEVEL", "debug", "legal: 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ],
+)
+def test_a_value_that_is_none_of_a_list_is_reported_with_the_list(
+    variable: str, value: str, legal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    [fault] = refused.value.faults
+    assert (fault.place, fault.cure) == (variable, legal)
+
+
+def test_what_is_wrong_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "65")
+    monkeypatch.setenv("CHUNKFLOW_POLL_SECONDS", "often")
+    monkeypatch.setenv("CHUNKFLOW_SPOT_NOTICE", "maybe")
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    assert [fault.problem for fault in refused.value.faults] == [
+        "'65': must be at most 64",
+        "'often': takes a whole number",
+        "'maybe': takes true or false",
+    ]
 
 
 def test_settings_do_not_change() -> None:

@@ -116,3 +116,8 @@ def test_a_volume_that_chunkflow_made_is_the_same(tmp_path: Path) -> None:
     )
     volume = PrecomputedVolume(f"file://{tmp_path}/v")
     assert volume.block_name(BoundingBox.parse("0-8_0-32_0-32")) == "8_8_40/0-32_0-32_0-8"
+
+
+def test_a_volume_is_not_created_at_a_web_address() -> None:
+    with pytest.raises(ConfigError, match="https://host/em: is read only"):
+        make("https://host/em")

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
-from chunkflow_worker.config.options import click_options, given_options
+from chunkflow_worker.config.options import click_options, faults_of, given_options
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
 from producer.cli.options import ledger_option, no_ledger, pipeline_option, queue_option, sqs_client
 
@@ -65,11 +67,11 @@ def enqueue(
 
     check_name(queue)
     file = PipelineFile.load(pipeline) if pipeline else None
-    plan = make_plan(queue, job, Grid.model_validate(given_options(ctx, grid)), file)
+    plan = make_plan(queue, job, _grid(given_options(ctx, grid)), file)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
-    records = Ledger(ledger) if ledger else None
+    records = Ledger(ledger, to_write=True) if ledger else None
     _show_plan(plan, file)
     undone = _find_undone(records, plan, threads) if records and skip_done else None
     if dry_run:
@@ -80,6 +82,14 @@ def enqueue(
 
 
 enqueue.params.extend(click_options(Grid))
+
+
+def _grid(given: dict[str, Any]) -> Grid:
+    try:
+        return Grid.model_validate(given)
+    except ValidationError as error:
+        faults = faults_of(error, Grid, "enqueue")
+        raise ConfigError("chunkflow-producer", faults) from None
 
 
 @dataclass(frozen=True)
