@@ -10,6 +10,7 @@ flags.py                   files named by a box whose existence marks its task
 volume.py                  the interface of a stored image: blocks, alignment, checksums
 precomputed.py             Neuroglancer's precomputed volumes
 precomputed_info.py        their info file: read, and written for a new volume
+precomputed_reading.py     what is taken from info files that other programs wrote
 precomputed_encoding.py    their encodings: supported types, libraries
 precomputed_local.py       their block files on a local disk
 precomputed_shards.py      their blocks in shards

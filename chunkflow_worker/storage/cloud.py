@@ -30,7 +30,8 @@ def cloud_volume(path: str, **options: Any) -> Any:
     check_bucket(path)
     from cloudvolume import CloudVolume
 
-    return CloudVolume(path, progress=False, **options)
+    # It is of no use here, and CloudVolume would read it, and fail if it is damaged.
+    return CloudVolume(path, progress=False, provenance={}, **options)
 
 
 def prepare_environment() -> None:

@@ -76,10 +76,15 @@ class Files:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def get(self, name: str) -> bytes | None:
+        """Read one object; None when it is absent."""
+        with storage_errors(f"{self.path}/{name}"):
+            content: bytes | None = self._cloud.get(name)
+            return content
+
     def get_json(self, name: str) -> Any:
         """Read one object; None when it is absent or not JSON."""
-        with storage_errors(f"{self.path}/{name}"):
-            return _parse(self._cloud.get(name))
+        return _parse(self.get(name))
 
     def get_jsons(self, names: list[str]) -> list[Any]:
         """Read many objects at once, in the order of `names`; None for one absent or not JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
@@ -12,6 +13,7 @@ from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.precomputed_encoding import check_readable, check_type
+from chunkflow_worker.storage.precomputed_reading import normal_scale, parse_info
 
 
 @dataclass(frozen=True)
@@ -24,25 +26,30 @@ class Level:
 
 
 def read_info(path: str) -> dict[str, Any]:
-    """The content of a volume's info file.
+    """The content of a volume's info file, in its normal form but for the scales.
 
-    Raises ConfigError when there is no volume, and StorageUnavailable.
+    Raises ConfigError when there is no volume or its info is wrong, and StorageUnavailable.
     """
-    info = Files(path).get_json("info")
-    if not isinstance(info, dict) or not info.get("scales"):
-        raise ConfigError.one(normal_path(path), "info", "there is no precomputed volume here")
-    return info
+    files = Files(path)
+    content = files.get("info")
+    if content is None:
+        cure = "check the path; a new volume is created with: chunkflow " + operator_with("creates")
+        raise ConfigError.one(files.path, "info", "there is no precomputed volume here", cure)
+    return parse_info(content, f"{files.path}/info")
 
 
 def read_scale(path: str, mip: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The content of a volume's info file, and the part of it that describes a mip level.
 
-    Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
+    That part is in its normal form.
+    Raises ConfigError when there is no such volume or mip level, or when what describes them is
+    wrong, and StorageUnavailable.
     """
     info = read_info(path)
     scales = info["scales"]
     if not 0 <= mip < len(scales):
         raise no_such_mip(path, mip, len(scales))
+    scales[mip] = normal_scale(scales[mip], f"{normal_path(path)}/info", mip)
     return info, scales[mip]
 
 
@@ -60,8 +67,7 @@ def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
 def volume_level(path: str, mip: int = 0) -> Level:
     """The bounds and blocks of a mip level. Raises the errors of `read_scale`."""
     _, scale = read_scale(path, mip)
-    offset, size = scale.get("voxel_offset", [0, 0, 0]), scale["size"]
-    bounds = BoundingBox.sized(offset[::-1], size[::-1])
+    bounds = BoundingBox.sized(scale["voxel_offset"][::-1], scale["size"][::-1])
     return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
 
 
@@ -108,7 +114,7 @@ def create_volume(
         chunk_size=block,
     )
     with storage_errors(path):
-        existing = Files(path).get_json("info")
+        existing = Files(path).get("info")
         volume = cloud_volume(normal_path(path), info=info)
         for mip in range(1, max_mip + 1):
             step = factor.power(mip)
@@ -117,13 +123,20 @@ def create_volume(
             scale["size"] = list(bounds.downsample(step).size[::-1])
         if existing is None or overwrite:
             volume.commit_info()
-        elif not _same_voxels(existing, volume.info):
+        elif not _same_voxels(_normal(existing, path), volume.info):
             raise ConfigError.one(
                 normal_path(path),
                 "info",
                 "another volume already exists here",
                 "choose another path, or delete it first",
             )
+
+
+def _normal(content: bytes, path: str) -> dict[str, Any]:
+    place = f"{normal_path(path)}/info"
+    info = parse_info(content, place)
+    scales = [normal_scale(scale, place, mip) for mip, scale in enumerate(info["scales"])]
+    return info | {"scales": scales}
 
 
 def _same_voxels(existing: dict[str, Any], new: dict[str, Any]) -> bool:

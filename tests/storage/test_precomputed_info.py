@@ -39,12 +39,21 @@ def test_a_level_is_read_from_the_info_alone(tmp_path: Path) -> None:
     assert read_scale(str(tmp_path), 1) == (info, scales[1])
 
 
-@pytest.mark.parametrize("content", [None, [], {}, {"scales": []}, {"@type": "neuroglancer_mesh"}])
-def test_without_a_volume_there_is_no_level(tmp_path: Path, content: object) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, ": info: there is no precomputed volume here"),
+        ([], "/info: file: is not a JSON object"),
+        ({}, "/info: scales: is left out"),
+        ({"scales": []}, r"/info: scales: \[\] holds no scale"),
+        ({"@type": "neuroglancer_legacy_mesh"}, "/info: @type: 'neuroglancer_legacy_mesh' is not"),
+    ],
+)
+def test_without_a_volume_there_is_no_level(tmp_path: Path, content: object, problem: str) -> None:
     if content is not None:
         Files(str(tmp_path)).put_json("info", content)
-    with pytest.raises(ConfigError, match=f"{tmp_path}: info: there is no precomputed volume here"):
-        volume_level(str(tmp_path))
+    with pytest.raises(ConfigError, match=f"{tmp_path}{problem}"):
+        volume_bounds(str(tmp_path))
 
 
 def test_cloudvolume_reads_what_was_written(path: str) -> None:
