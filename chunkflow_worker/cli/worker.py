@@ -27,7 +27,7 @@ def cli() -> None:
     type=click.Path(dir_okay=False),
     help="File with the chain of operators (YAML).",
 )
-@click.option("--queue", "-q", help="Name of the SQS queue.")
+@click.option("--queue", "-q", help="Name of the SQS queue; its URL or ARN will do.")
 @click.option(
     "--ledger",
     help="Path for the records of tasks; by default log/ below the last volume that is saved.",

@@ -8,10 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, ByteSize, Field, ValidationError
+from pydantic import AliasChoices, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chunkflow_worker.config.options import fault_list
+from chunkflow_worker.config.queue_name import check_queue_name
 from chunkflow_worker.errors import ConfigError, Fault
 
 _PREFIX = "CHUNKFLOW_"
@@ -41,8 +42,7 @@ class Settings(BaseSettings):
     pipeline: Path | None = Field(None, description="YAML file with the chain of operators.")
     queue: str = Field(
         "chunkflow",
-        description="Name of the SQS queue to take tasks from.",
-        pattern=r"^[\w-]{1,75}$",
+        description="Name of the SQS queue to take tasks from; its URL or ARN will do.",
     )
     ledger: str | None = Field(
         None,
@@ -143,6 +143,8 @@ class Settings(BaseSettings):
         validation_alias="CUDA_VISIBLE_DEVICES",
         description="GPUs that inference can see; it uses the first one.",
     )
+
+    _queue = field_validator("queue")(check_queue_name)
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:

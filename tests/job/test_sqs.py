@@ -109,6 +109,65 @@ def test_a_queue_whose_dead_letters_are_gone_is_refused(client: Any, unique_name
         find_queue(client, unique_name)
 
 
+@pytest.mark.parametrize("form", ["{url}", "{url}/", "arn:aws:sqs:us-east-1:{account}:{name}"])
+def test_a_queue_is_found_by_its_url_and_its_arn(client: Any, unique_name: str, form: str) -> None:
+    url, dead = create(client, unique_name)
+    account = url.split("/")[-2]
+    queue = find_queue(client, form.format(url=url, account=account, name=unique_name))
+    assert (queue.name, queue.url, queue.dead_letter_url) == (unique_name, url, dead)
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        (
+            "arn:aws:sqs:eu-west-1:{account}:{name}",
+            "in eu-west-1, and the region here is us-east-1",
+        ),
+        ("arn:aws:sqs:us-east-1:999999999999:{name}", "of account 999999999999, and .* {account}"),
+        ("http://127.0.0.1:1/{account}/{name}", "at 127.0.0.1:1, and"),
+        ("https://sqs.us-east-1.amazonaws.com/{account}/{name}", "at sqs.us-east-1"),
+        ("{name}.fifo", "is a FIFO queue"),
+    ],
+)
+def test_a_queue_of_another_place_is_refused(
+    client: Any, unique_name: str, form: str, problem: str
+) -> None:
+    url, _ = create(client, unique_name)
+    parts = {"account": url.split("/")[-2], "name": unique_name}
+    with pytest.raises(ConfigError, match=problem.format(**parts)) as refused:
+        find_queue(client, form.format(**parts))
+    assert "queue create" not in str(refused.value)
+
+
+def test_a_url_of_a_queue_that_is_not_there_is_not_created(client: Any, unique_name: str) -> None:
+    url = f"{client.meta.endpoint_url}/123456789012/{unique_name}"
+    with pytest.raises(ConfigError, match="not of account 123456789012") as refused:
+        find_queue(client, url)
+    assert f"queue create {unique_name}" in str(refused.value)
+
+
+def test_a_queue_of_dead_letters_is_answered_with_the_queue_itself(
+    client: Any, unique_name: str
+) -> None:
+    create(client, unique_name)
+    with pytest.raises(ConfigError) as refused:
+        find_queue(client, f"{unique_name}-dead")
+    text = str(refused.value)
+    assert f"is the dead-letter queue of {unique_name}\n" in text
+    assert f"give {unique_name} as the queue" in text
+
+
+def test_a_queue_that_is_named_like_one_of_dead_letters_is_answered_alike(
+    client: Any, unique_name: str
+) -> None:
+    client.create_queue(QueueName=f"{unique_name}-dead")
+    with pytest.raises(ConfigError, match=f"give {unique_name} as the queue"):
+        find_queue(client, f"{unique_name}-dead")
+    with pytest.raises(ConfigError, match=f"queue create {unique_name}$"):
+        find_queue(client, unique_name)
+
+
 def test_a_moved_message_is_in_one_queue_only(client: Any, unique_name: str) -> None:
     url, dead = create(client, unique_name)
     client.send_message(QueueUrl=url, MessageBody="text")

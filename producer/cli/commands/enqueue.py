@@ -14,7 +14,14 @@ from pydantic import ValidationError
 from chunkflow_worker.config.options import click_options, faults_of, given_options
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
-from producer.cli.options import ledger_option, no_ledger, pipeline_option, queue_option, sqs_client
+from producer.cli.options import (
+    ledger_option,
+    no_ledger,
+    pipeline_option,
+    queue_name,
+    queue_option,
+    sqs_client,
+)
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
@@ -63,11 +70,9 @@ def enqueue(
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
-    from producer.send.queue import check_name
 
-    check_name(queue)
     file = PipelineFile.load(pipeline) if pipeline else None
-    plan = make_plan(queue, job, _grid(given_options(ctx, grid)), file)
+    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
@@ -77,7 +82,7 @@ def enqueue(
     if dry_run:
         _show_dry_run(plan, undone)
         return
-    _send(plan, records, undone, threads)
+    _send(queue, plan, records, undone, threads)
     _show_enqueued(plan, undone, ledger)
 
 
@@ -119,13 +124,15 @@ def _find_undone(ledger: Ledger, plan: Plan, threads: int) -> _Undone:
     return _Undone(boxes, wrong)
 
 
-def _send(plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int) -> None:
+def _send(
+    queue: str, plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int
+) -> None:
     from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
     client, job = sqs_client(threads), plan.record
-    target = find_queue(client, job.queue)
+    target = find_queue(client, queue)
     if ledger:
         is_new = record_job(ledger, job)
         if undone is None:

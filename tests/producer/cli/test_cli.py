@@ -114,6 +114,6 @@ def test_an_interrupt_ends_with_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("producer.send.queue.check_name", interrupt)
+    monkeypatch.setattr("producer.plan.job.make_plan", interrupt)
     assert main(["enqueue", "--queue", "q", "-c", "1", "1", "1"]) == 130
     assert "Traceback" not in capsys.readouterr().err
