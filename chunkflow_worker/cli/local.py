@@ -29,11 +29,10 @@ from chunkflow_worker.pipeline.operator import Run, TaskSource
 from chunkflow_worker.pipeline.run import OpenPipeline, error_context
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, publish
+from chunkflow_worker.report.log import quiet_libraries
 from chunkflow_worker.report.progress import duration_text, progress
 from chunkflow_worker.service.attempt import Attempt, finished_event
 from chunkflow_worker.storage.local_file import atomic_file
-
-_CHATTY = ("botocore", "urllib3", "google", "boto3")
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,7 @@ def _set_up_logging(verbose: bool) -> None:
     logging.basicConfig(
         level="DEBUG" if verbose else "WARNING", format="%(asctime)s %(levelname)s %(message)s"
     )
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_libraries()
 
 
 def _ledger(options: LocalOptions) -> Ledger | None:

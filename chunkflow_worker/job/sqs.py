@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from chunkflow_worker.config.queue_name import QueueName
-from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError, Mistake, RetryableError
+from chunkflow_worker.errors import AccessRefused, ConfigError, Mistake, RetryableError
+from chunkflow_worker.report.access import meaning
 
 MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
 MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
 
 
 class QueueUnavailable(RetryableError):
-    """SQS could not be reached, or refused."""
+    """SQS could not be reached, or it answered with an error."""
+
+
+class QueueRefused(QueueUnavailable, AccessRefused):
+    """SQS refused the credentials, or there are none."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,9 @@ def make_client(
     try:
         client = boto3.client("sqs", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError.one(
-            "AWS", "environment", str(error), "see the AWS_* variables and the files below ~/.aws"
-        ) from None
+        found = meaning(error)
+        cure = found.cure or "see the AWS_* variables and the files below ~/.aws"
+        raise ConfigError.one("AWS", "environment", found.problem, cure) from None
     _refuse_torn_answers(client, attempts)
     return client
 
@@ -105,20 +110,15 @@ def _refuse_torn_answers(client: Any, limit: int) -> None:
 
 @contextmanager
 def sqs_errors(subject: str) -> Iterator[None]:
-    """Translate what boto3 raises into QueueUnavailable."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
+    """Translate what boto3 raises into QueueUnavailable, or QueueRefused."""
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise QueueUnavailable(f"{subject}: {NO_AWS_CREDENTIALS}") from error
     except (BotoCoreError, ClientError, OSError) as error:
-        raise QueueUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
+        found = meaning(error)
+        kind = QueueRefused if found.is_refused else QueueUnavailable
+        raise kind(f"{subject}: {found}") from error
 
 
 def queue_name(client: Any, given: str) -> QueueName:

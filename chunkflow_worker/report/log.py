@@ -1,4 +1,4 @@
-"""A subscriber that writes what happens to tasks to the log."""
+"""A subscriber that writes what happens to tasks to the log, and the quiet of libraries."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from chunkflow_worker.report.events import (
 )
 
 log = logging.getLogger("chunkflow_worker.tasks")
+
+# They log what they also raise, some with tracebacks; errors of this package tell it in one line.
+_LIBRARIES = ("boto3", "botocore", "cloudfiles", "google", "urllib3")
+
+
+def quiet_libraries() -> None:
+    """Let only what ends a program through from the logs of libraries."""
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def log_events(event: Event) -> None:

@@ -23,6 +23,7 @@ from chunkflow_worker.job.message import TASK_NAME
 from chunkflow_worker.job.sqs import find_queue, make_client
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.report.log import quiet_libraries
 from chunkflow_worker.report.scrub import ScrubFilter, scrub
 from chunkflow_worker.service.outputs import refuse_relative_outputs
 from chunkflow_worker.service.poller import Poller
@@ -30,7 +31,6 @@ from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
 
 _ANSWER_SECONDS = 5  # that SQS may take beyond the length of a long poll
-_CHATTY = ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles")
 
 
 def make_app(settings: Settings | None = None) -> Celery:
@@ -106,7 +106,8 @@ def _set_up_logging(settings: Settings) -> None:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScrubFilter())
-    for logger in _CHATTY:
+    quiet_libraries()
+    for logger in ("celery", "kombu"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser")
