@@ -1,4 +1,4 @@
-"""Write the generated files of docs/: settings.md, operators.md, architecture.svg.
+"""Write the generated files of docs/: settings.md, operators.md, architecture.svg, and some tables.
 
 `--check` only compares them. hooks.py generates further pages for the site.
 """
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from house_picture import picture
+from old_words import with_old_words
 from reference import all_operators_page
 
 from chunkflow_worker.config.settings import settings_table
@@ -31,6 +32,7 @@ PAGES = {
     "settings.md": settings_page,
     "operators.md": all_operators_page,
     "architecture.svg": picture,
+    "tutorials/moving.md": lambda: with_old_words((HERE / "tutorials/moving.md").read_text()),
 }
 
 

@@ -1,6 +1,7 @@
 """Which commands are there, and what do they print?
 
 chunkflow.py    `chunkflow`: operators chained on one line, each with its options
+old_lines.py    what command lines of older versions hold, as a table
 local.py        runs that chain on this machine, or freezes it for workers
 summary.py      what a local run took
 worker.py       `chunkflow-worker`: runs a worker, and shows settings, schema and health

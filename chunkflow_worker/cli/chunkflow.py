@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
@@ -11,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkflow_worker.cli import old_lines
 from chunkflow_worker.cli.worker import guarded
-from chunkflow_worker.config.catalog import facts_of, operator_names
+from chunkflow_worker.config.catalog import (
+    facts_of,
+    former_names,
+    operator_names,
+    replaced_names,
+)
+from chunkflow_worker.config.commands import Command, Group, before_the_rest, note, todays_words
 from chunkflow_worker.config.facts import Facts
+from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ GROUPS = (
 COMPARED = "Differences from chunkflow 1.2.0"
 
 
-class Chain(click.Group):
+class Chain(Group):
     """A group whose commands are the operators, found and loaded by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -48,13 +55,20 @@ class Chain(click.Group):
 
         return _command(find_operator(name))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = OldWords.read(old_lines.RENAMED, old_lines.REMOVED)
+        return super().parse_args(ctx, todays_words(words, self, ctx, args))
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in operator_names():
-            from chunkflow_worker.pipeline.operator import find_operator
-
-            find_operator(args[0])  # its error suggests the nearest name
+        name = args[0]
+        if not name.startswith("-") and name not in operator_names():
+            today = former_names().get(name)
+            if today is None:
+                raise _unknown_operator(ctx, name)
+            note(ctx, f"{name} is called {today} today")
+            args = [today, *args[1:]]
         return super().resolve_command(ctx, args)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -211,6 +225,19 @@ def _chain(
     return Pipeline.of(steps, source, "chunkflow") if steps else None, source
 
 
+def _unknown_operator(ctx: click.Context, name: str) -> ConfigError:
+    """The error for a word that follows an operator's options, or is the first on the line."""
+    from chunkflow_worker.pipeline.operator import similar_operator, unknown_operator
+
+    before = before_the_rest(ctx)
+    if before is None or name in replaced_names() or similar_operator(name):
+        return unknown_operator(name)
+    operator, option, count = before
+    values = f"takes {count or 'no'} value{'s' * (count != 1)}"
+    rule = f"{option} of {operator} {values}" if option else f"{operator} takes values by options"
+    return _error("operators", f"no operator is named {name!r}", f"{rule}: see its --help")
+
+
 def _error(place: str, problem: str, cure: str) -> ConfigError:
     return ConfigError.one("chunkflow", place, problem, cure)
 
@@ -221,13 +248,15 @@ def _command(kind: type[Operator]) -> click.Command:
     def build(**params: Any) -> Operator:
         ctx = click.get_current_context()
         given = given_options(ctx, params)
-        mip = ctx.find_root().params.get("mip", 0)
-        if mip and "mip" in kind.model_fields and kind.model_fields["mip"].default is None:
-            given.setdefault("mip", mip)
+        root = ctx.find_root()
+        takes_mip = "mip" in kind.model_fields and kind.model_fields["mip"].default is None
+        if takes_mip and "mip" in given_options(root, root.params):
+            given.setdefault("mip", root.params["mip"])
         return _build(kind, given)
 
-    return click.Command(
+    return Command(
         kind.model_fields["op"].default,
+        old_words=OldWords.of(kind),
         callback=build,
         params=click_options(kind, skip=frozenset({"op"})),
         help="\n\n".join(help_paragraphs(kind)),
@@ -254,5 +283,4 @@ def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
 
 
 def main() -> None:
-    sys.argv[0] = "chunkflow"
-    guarded(cli)
+    guarded(cli, "chunkflow")

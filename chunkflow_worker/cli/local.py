@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import signal
@@ -29,7 +28,7 @@ from chunkflow_worker.pipeline.operator import Run, TaskSource
 from chunkflow_worker.pipeline.run import OpenPipeline, error_context
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, publish
-from chunkflow_worker.report.log import quiet_libraries
+from chunkflow_worker.report.log import log_events, set_up_log
 from chunkflow_worker.report.progress import duration_text, progress
 from chunkflow_worker.service.attempt import Attempt, finished_event
 from chunkflow_worker.storage.local_file import atomic_file
@@ -65,7 +64,8 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOp
 
     source: makes the tasks where there is no chain to take it from.
     """
-    _set_up_logging(options.verbose)
+    level = "DEBUG" if options.verbose else "WARNING"
+    set_up_log(level, "WARNING", "%(asctime)s %(levelname)s %(message)s")
     source = chain.tasks if chain else source
     if source and source.consumes:
         _refuse_to_waste(source, chain, options)
@@ -181,13 +181,6 @@ class LocalRun:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)
 
 
-def _set_up_logging(verbose: bool) -> None:
-    logging.basicConfig(
-        level="DEBUG" if verbose else "WARNING", format="%(asctime)s %(levelname)s %(message)s"
-    )
-    quiet_libraries()
-
-
 def _ledger(options: LocalOptions) -> Ledger | None:
     if not options.ledger or options.dry_run:
         return None
@@ -197,8 +190,6 @@ def _ledger(options: LocalOptions) -> Ledger | None:
 @contextmanager
 def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
     """Who subscribes to the events of tasks: the log, and CloudWatch where the user asks for it."""
-    from chunkflow_worker.report.log import log_events
-
     if metrics != "cloudwatch":
         yield (log_events,)
         return

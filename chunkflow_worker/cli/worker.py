@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from chunkflow_worker.config.commands import Group
 from chunkflow_worker.errors import ChunkflowError, ConfigError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(context_settings=_CONTEXT)
+@click.group(cls=Group, context_settings=_CONTEXT)
 @click.version_option(package_name="chunkflow-worker")
 def cli() -> None:
     """Take tasks from a queue and run a chain of operators on each."""
@@ -178,13 +179,13 @@ def local_aws_command(port: int, host: str) -> None:
 
 
 def main() -> None:
-    guarded(cli)
+    guarded(cli, "chunkflow-worker")
 
 
-def guarded(command: click.Command) -> None:
+def guarded(command: click.Command, name: str) -> None:
     """Run a command; a mistake of the user ends it with a message, not a traceback."""
     try:
-        command()
+        command(prog_name=name)
     except ChunkflowError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -7,6 +7,8 @@ places.py       paths as users write them: mistakes in them, and formats around 
 queue_name.py   a queue by its name, URL or ARN
 facts.py        what an operator says about itself, for those that must not know its name
 catalog.py      the operators that can be used here, and their facts, read without importing them
+old_words.py    what older versions called an option, and what to write today
+commands.py     commands of click that take old words, and tell wrong usage in a line or two
 settings.py     how a worker runs, from environment variables
 yaml_file.py    YAML files, read with clear errors
 extras.py       libraries that come with an extra of this package

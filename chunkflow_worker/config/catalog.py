@@ -41,6 +41,23 @@ def operator_with(fact: str) -> str:
 
 
 @cache
+def former_names() -> dict[str, str]:
+    """The names of operators in older versions of chunkflow -> their names today."""
+    return {old: name for name in operator_names() for old in facts_of(name).formerly}
+
+
+@cache
+def replaced_names() -> dict[str, str]:
+    """Operators of older versions that no operator means the same as -> what to do instead."""
+    return {
+        old: cure
+        for name in operator_names()
+        for names, cure in facts_of(name).replaces.items()
+        for old in names.split(", ")
+    }
+
+
+@cache
 def facts_of(name: str) -> type[Facts]:
     """What an operator says about itself: a class with its facts and docstring, without options.
 

@@ -49,6 +49,13 @@ class Facts:
     moves_box: the operators after it may work on another box than the task's.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
+    formerly: its names in older versions of chunkflow, which command lines may still use.
+    renamed: its options in older versions -> what to write today. Commas separate options with one
+        answer. Values may follow an option, and Z, Y, X and N stand for numbers; an option alone
+        has the values of today's.
+    removed: options of older versions -> what to do instead.
+    replaces: operators of older versions, separated by commas, that no operator means the same as
+        -> what to do instead.
     """
 
     group: ClassVar[str] = "Other"
@@ -66,6 +73,10 @@ class Facts:
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
     local_options: ClassVar[tuple[str, ...]] = ("name",)
+    formerly: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
+    removed: ClassVar[Mapping[str, str]] = {}
+    replaces: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def summary(cls) -> str:
@@ -80,7 +91,7 @@ class Facts:
             choices = entry.split(" or ")
             written.add(next((c for c in choices if options.get(c) is not None), choices[-1]))
         volumes = (*cls.loads, *cls.saves, *cls.creates, *cls.other_volumes)
-        for option in dict.fromkeys((*volumes, *cls.reads_paths, *written)):
+        for option in dict.fromkeys((*volumes, *cls.reads_paths, *sorted(written))):
             formats = cls.formats.get(option, (PRECOMPUTED,))
             yield Place(option, option in written, False, formats)
         for option in (*cls.reads_files, *cls.writes_files):

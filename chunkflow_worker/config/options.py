@@ -19,6 +19,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticUndefined
 
+from chunkflow_worker.config.facts import Facts
+from chunkflow_worker.config.old_words import OldWord, OldWords, plain
 from chunkflow_worker.config.values import as_meant
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import Fault, Mistake
@@ -166,6 +168,10 @@ def _fault(details: ErrorDetails, model: type[BaseModel], name: str, where: str)
     info = model.model_fields.get(name)
     description = info.description or "" if info else ""
     value = details["input"]
+    old = _old_word(details, model, name)
+    if old is not None:
+        problem = "is written differently today" if old.today else "is no longer an option"
+        return Fault(where, problem, _today(old))
     if details["type"] == "extra_forbidden":
         known = [known for known in model.model_fields if known != "op"]
         similar = get_close_matches(name, known, n=1)
@@ -208,6 +214,27 @@ def _count(info: FieldInfo | None) -> int:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else repr(value)
+
+
+def _old_word(details: ErrorDetails, model: type[BaseModel], name: str) -> OldWord | None:
+    """The option or value of an older version that is the fault; None if it is another."""
+    if not issubclass(model, Facts):
+        return None
+    words = [f"--{name.replace('_', '-')}"]
+    if details["type"] == "literal_error":
+        words.append(str(details["input"]))
+    elif details["type"] != "extra_forbidden":
+        return None
+    return OldWords.of(model).find(words)
+
+
+def _today(old: OldWord) -> str:
+    """What a pipeline file says instead of an old word."""
+    if not old.today:
+        return plain(old.cure)
+    flag, *values = old.today
+    value = " ".join(values) or "..."
+    return f"write {flag.removeprefix('--').replace('-', '_')}: {value}"
 
 
 def click_options(

@@ -26,18 +26,18 @@ def object_voxels(chunk: Chunk, box: BoundingBox | None, name: str) -> tuple[Chu
     """The voxels that the fragments of a task's `box` are made of, and the box inside the image.
 
     The voxels include the overlap with the next boxes.
-    box: None takes the whole chunk.
+    box: None takes the whole chunk, as if it were the whole image.
     name: of the chunk, for errors.
     Raises ChunkMismatch unless the chunk holds object ids of the whole box with its overlap.
     """
     chunk = chunk.with_array(chunk.object_ids(name))
-    image = chunk.bounds or chunk.bbox
+    image = chunk.bounds if box is not None and chunk.bounds is not None else chunk.bbox
     inside = chunk.bbox if box is None else box.clip(image)
     if inside is None or not chunk.bbox.contains(with_overlap(inside, image)):
         raise ChunkMismatch(
-            f"{name!r} is {chunk.bbox}. Voxels of the box {box or chunk.bbox} are missing, "
-            "or the first voxels after it, where the fragments of two boxes meet: "
-            "load it without a fixed margin, and do not crop the margin"
+            f"{name!r} is {chunk.bbox}. Voxels of the box {box} are missing, or the first voxels "
+            "after it, where the fragments of two boxes meet: read it without a cutout and without "
+            "a fixed margin, and do not crop the margin"
         )
     voxels = chunk.cutout(with_overlap(inside, image))
     if chunk.dtype.kind == "i" and int(voxels.array.min()) < 0:

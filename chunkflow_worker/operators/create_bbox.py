@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
@@ -21,6 +21,12 @@ class CreateBbox(TaskSource):
         "chunkflow create-bbox -s 0 0 0 -z 64 512 512 "
         "load-precomputed -v s3://lab/em save-h5 -f cutout.h5"
     )
+    replaces: ClassVar[Mapping[str, str]] = {
+        "generate-task, create-task": (
+            "`create-bbox -s Z Y X -z Z Y X` makes one box, and `fetch-task-from-sqs -q "
+            "QUEUE` takes boxes from a queue"
+        ),
+    }
     op: Literal["create-bbox"] = "create-bbox"
     start: Vec3 = field(flag="-s", help="First voxel of the box.")
     stop: Vec3 | None = field(None, flag="-p", help="Voxel after the last one of the box.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,9 +34,14 @@ class CreateChunk(Operator):
         "chunkflow create-chunk -s 32 256 256 -p random -d float32 save-h5 -f random.h5"
     )
     differs: ClassVar[str] = (
-        "The value of a voxel depends only on its global position, so neighbouring and overlapping "
-        "boxes agree. All types work."
+        "The value of a voxel depends only on its global position, so neighbouring and "
+        "overlapping boxes agree. All types work. The waves of integers of more than 8 bits, and "
+        "random integers, are values; chunkflow made labels of connected components of them."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--all-zero": "--pattern zero",
+        "--not-all-zero": "--pattern sin",
+    }
     op: Literal["create-chunk"] = "create-chunk"
     size: Vec3 = field(
         SIZE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, ClassVar, Literal
 
@@ -33,6 +33,10 @@ class CreateInfo(Operator):
             -b 64 128 128 -s 40 4 4 -t image -d uint8
     """
     creates: ClassVar[tuple[str, ...]] = ("volume_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-l, --layer-path, --output-layer-path": "--volume-path",
+        "-v Z Y X": "--volume-size Z Y X",
+    }
     op: Literal["create-info"] = "create-info"
     input_chunk_name: str = field(
         "chunk", flag="-i", help="Chunk to take sizes and type from, if there is one."

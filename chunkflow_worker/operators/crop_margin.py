@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -35,6 +35,12 @@ class CropMargin(Operator):
         "A margin of 0 leaves that side unchanged. --crop-bbox shrinks the task's box; chunkflow "
         "computed the smaller box but did not use it."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-m Z Y X, --margin-size Z Y X": "--margin-size Z Y X Z Y X",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "-c, --chunk-name": "give `--input-chunk-name` and `--output-chunk-name`",
+    }
     op: Literal["crop-margin"] = "crop-margin"
     margin_size: Margin | None = field(
         None,

@@ -25,6 +25,7 @@ class DeleteTaskInQueue(Operator):
         "In chunkflow, a chain without this operator repeated its tasks forever; so did a chain "
         "that skipped a task."
     )
+    formerly: ClassVar[tuple[str, ...]] = ("delete-task",)
     op: Literal["delete-task-in-queue"] = "delete-task-in-queue"
 
     def open(self, run: Run) -> AbstractContextManager[Step]:

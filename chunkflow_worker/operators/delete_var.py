@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -19,6 +19,10 @@ class DeleteVar(Operator):
         "chunkflow load-h5 -f em.h5 threshold -t 99 -o mask "
         "delete-var -v chunk save-h5 -i mask -f mask.h5"
     )
+    formerly: ClassVar[tuple[str, ...]] = ("delete-chunk",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-c, --chunk-name, --var-name": "--var-names",
+    }
     op: Literal["delete-var"] = "delete-var"
     var_names: str = field(flag="-v", many=True, help="Values to drop, separated by commas.")
 

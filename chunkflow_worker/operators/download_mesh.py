@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -33,6 +33,9 @@ class DownloadMesh(Operator):
     differs: ClassVar[str] = "In chunkflow, the command makes no task, so it does nothing."
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     writes_files: ClassVar[tuple[str, ...]] = ("out_pre",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--ids": "--input",
+    }
     op: Literal["download-mesh"] = "download-mesh"
     volume_path: str = field(flag="-v", help="Volume of the meshes, or the folder that holds them.")
     input: str = field(

@@ -57,6 +57,9 @@ class DownsampleUpload(Operator):
         flag="-f",
         help="How many times larger voxels become from one level to the next.",
     )
+    mip: int | None = field(
+        None, ge=0, help="Mip level of a chunk that has no voxel size; default: 0."
+    )
     chunk_mip: int | None = field(
         None,
         flag="-c",
@@ -156,7 +159,7 @@ class DownsampleUpload(Operator):
             if all(map(isclose, size, chunk.voxel_size)):
                 return mip
         if chunk.voxel_size == UNKNOWN_SIZE:
-            return 0
+            return self.mip or 0
         known = ", ".join(f"{mip} {list(size)}" for mip, size in sizes.items())
         raise ChunkMismatch(
             f"the chunk has voxels of {list(chunk.voxel_size)} nm, and no mip of "

@@ -57,6 +57,7 @@ class FetchTaskFromSqs(TaskSource):
     """
     differs: ClassVar[str] = "The queue must exist and have a dead-letter queue."
     consumes: ClassVar[bool] = True
+    formerly: ClassVar[tuple[str, ...]] = ("fetch-task",)
     op: Literal["fetch-task-from-sqs"] = "fetch-task-from-sqs"
     queue_name: str = field(flag="-q", help="Name of the queue; its URL or ARN will do.")
     visibility_timeout: int | None = field(

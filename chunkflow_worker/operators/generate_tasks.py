@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -37,6 +37,17 @@ class GenerateTasks(Grid, TaskSource):
     local_options: ClassVar[tuple[str, ...]] = ("name", "use_https")
     reads_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
     writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-l, --layer-path": "--volume-path",
+        "--start": "--roi-start",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "-o, --overlap": (
+            "leave it out: boxes do not overlap, and operators read the voxels around them "
+            "that they need"
+        ),
+        "--stride": "leave it out: each box starts where the one before it stops",
+    }
     op: Literal["generate-tasks"] = "generate-tasks"
     file_path: str | None = field(None, flag="-f", help="File to write the boxes to, .npy or .txt.")
     queue_name: str | None = field(

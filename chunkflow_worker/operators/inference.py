@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
@@ -61,6 +61,19 @@ class Inference(Operator):
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     reads_files: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--patch-size": "--input-patch-size",
+        "--patch-overlap": "--output-patch-overlap",
+        "-f general, --framework general": "--framework universal",
+        "-f pytorch-multitask, --framework pytorch-multitask": "--framework pytorch",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "--output-key, --original-num-output-channels": (
+            "leave it out: `post_process` of the model's file chooses among the net's "
+            "outputs, and the first `--num-output-channels` are kept"
+        ),
+        "-u, --output-chunk-start-offset": "give `--output-crop-margin`",
+    }
     op: Literal["inference"] = "inference"
     convnet_model: str | None = field(
         None,

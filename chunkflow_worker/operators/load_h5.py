@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,26 +16,26 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field, with_flag
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk, Window
+from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.storage.axes import Axes, Window
+from chunkflow_worker.storage.h5_file import check_readable, open_h5, voxel_dataset
+from chunkflow_worker.storage.h5_metadata import axes_of, is_unsigned_in_disguise, metadata_of
 from chunkflow_worker.storage.local_file import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.image.chunk import LayerType
-
-NOT_VOXELS = ("global", "offset", "unique", "voxel_size")
-
 
 class LoadH5(ChunkReader):
     """Read the task's box, with the margin that later operators need, from an HDF5 file.
 
-    If the task has no box, it reads the whole file. The type is the file's unless --dtype is given.
-    Then uint8 values from 0 to 255 are scaled to float values from 0 to 1, and back; other types
-    are not scaled, and values saturate. An empty file means that the box has no data, and the task
-    is skipped.
+    If the task has no box, it reads the whole file. Axes, position, voxel size and layer type are
+    those of the file, as save-h5, CREMI, funlib, ilastik or Fiji store them, unless given. The type
+    is the file's unless --dtype is given. Then uint8 values from 0 to 255 are scaled to float
+    values from 0 to 1, and back; other types are not scaled, and values saturate. An empty file
+    means that the box has no data, and the task is skipped.
     """
 
     group: ClassVar[str] = "Read"
@@ -42,16 +43,36 @@ class LoadH5(ChunkReader):
         "chunkflow load-h5 -f em.h5 -t 0 0 0 -s 32 256 256 save-tif -f cutout.tif"
     )
     differs: ClassVar[str] = (
-        "With a prefix, each task has its own file. Only the cutout is read. --dtype scales "
-        "between uint8 and float. --remove-empty removes empty files, but not files that hold "
-        "zeros."
+        "With a prefix, each task has its own file. Of several datasets, main or raw is read, and "
+        "without these one must be named; chunkflow reads the first of the alphabet. Voxel size "
+        "and place are read in the forms of other programs too. Only the cutout is read. --dtype "
+        "scales between uint8 and float. --remove-empty removes empty files, but not files that "
+        "hold zeros."
     )
     format: ClassVar[str] = "HDF5"
     reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".h5",)
+    formerly: ClassVar[tuple[str, ...]] = ("read-h5",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--offset": "--voxel-offset",
+        "--chunk-name": "--output-chunk-name",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "--zero-filling": (
+            "a missing file is an error: save zeros in its place, or an empty file, which "
+            "skips its task"
+        ),
+        "--no-zero-filling": "leave it out: a missing file is an error",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "read-file": "`load-h5` reads HDF5 files, and `load-tif` reads TIFF files",
+    }
     op: Literal["load-h5"] = "load-h5"
     dataset_path: str | None = field(
-        None, flag="-d", help="Dataset in the file; default: the first one that contains voxels."
+        None,
+        flag="-d",
+        help="Dataset in the file, for example volumes/raw; default: its only one of voxels, or "
+        "among several main or raw.",
     )
     voxel_size: tuple[float, float, float] | None = with_flag(ChunkReader, "voxel_size", "-x")
     dtype: (
@@ -103,20 +124,20 @@ class LoadH5(ChunkReader):
         return self
 
     def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:
-        h5py = needs("h5py", extra="files")
+        needs("h5py", extra="files")
 
         @contextmanager
         def open_file(path: Path) -> Iterator[StoredChunk]:
-            with h5py.File(path, "r") as file:
-                data = _dataset(file, self.dataset_path, h5py.Dataset, path)
-                z, y, x = _three(file, "voxel_size", path) or (1.0, 1.0, 1.0)
-                yield StoredChunk(
-                    data.shape[-3:],
-                    partial(self._read, data, path),
-                    voxel_offset=Vec3.of(_three(file, "voxel_offset", path) or (0, 0, 0)),
-                    voxel_size=(float(z), float(y), float(x)),
-                    layer_type=_layer_type(file),
-                )
+            with open_h5(path) as file:
+                data, passed_over = voxel_dataset(file, self.dataset_path, path)
+                check_readable(data, path)
+                place = f"{path}: dataset {data.name.strip('/')!r}"
+                letters, odd_axes = (self.axes, {}) if self.axes else axes_of(data, place)
+                axes = Axes(letters, data.shape, place)
+                said = metadata_of(data, letters, file)
+                other = {"dataset_path": passed_over} if passed_over else {}
+                said = replace(said, ignored={**said.ignored, **odd_axes, **other})
+                yield StoredChunk(axes.size, partial(self._read, data, axes, path), said)
 
         return open_file
 
@@ -179,26 +200,22 @@ class LoadH5(ChunkReader):
             )
         return BoundingBox(start, stop)
 
-    def _read(self, data: Any, path: Path, window: Window) -> NDArray[Any]:
+    def _read(self, data: Any, axes: Axes, path: Path, window: Window) -> NDArray[Any]:
         import numpy as np
 
-        if self.channels is None:
-            array = data[(..., *window)]
-        else:
-            wanted = _numbers(self.channels)
-            if data.ndim == 3 or max(wanted) >= data.shape[0]:
-                have = (
-                    "has no channels"
-                    if data.ndim == 3
-                    else f"has the channels 0 to {data.shape[0] - 1}"
-                )
-                raise ChunkMismatch(
-                    f"{path} {have}, and the option asks for channels {self.channels}"
-                )
-            stored = sorted(set(wanted))
-            array = data[(stored, *window)]
-            array = array if stored == wanted else array[[stored.index(c) for c in wanted]]
-        return np.asarray(array, data.dtype.newbyteorder("="))
+        wanted = _numbers(self.channels) if self.channels else []
+        stored = sorted(set(wanted)) or None
+        if stored and (axes.channels is None or stored[-1] >= axes.channels):
+            has = (
+                f"has the channels 0 to {axes.channels - 1}" if axes.channels else "has no channels"
+            )
+            raise ChunkMismatch(f"{path} {has}, and the option asks for channels {self.channels}")
+        array = axes.arrange(data[axes.selection(window, stored)], window)
+        if stored and wanted != stored:
+            array = array[[stored.index(channel) for channel in wanted]]
+        if is_unsigned_in_disguise(data):
+            array = array.astype("int16").view("uint16")
+        return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _numbers(text: str) -> list[int]:
@@ -210,41 +227,3 @@ def _numbers(text: str) -> list[int]:
             raise ValueError("takes channel numbers, for example 0,2 or 0-2")
         numbers.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     return numbers
-
-
-def _dataset(file: Any, name: str | None, kind: type, path: Path) -> Any:
-    """The dataset that holds the voxels. Raises ChunkMismatch, which lists the datasets."""
-    if name is None:
-        name = next(
-            (
-                n
-                for n in file
-                if isinstance(file[n], kind) and not any(word in n for word in NOT_VOXELS)
-            ),
-            None,
-        )
-    data = file.get(name) if name else None
-    if not isinstance(data, kind):
-        wanted = f"no dataset {name!r}" if name else "no dataset of voxels"
-        raise ChunkMismatch(f"{path} has {wanted}; at its root: {', '.join(file) or 'nothing'}")
-    if data.ndim not in (3, 4) or data.dtype.kind not in "buif":  # type: ignore[attr-defined]
-        what = f"shape {data.shape} and type {data.dtype}"  # type: ignore[attr-defined]
-        raise ChunkMismatch(
-            f"{path}: dataset {name!r} has {what}; a chunk is numbers in zyx or czyx"
-        )
-    return data
-
-
-def _three(file: Any, name: str, path: Path) -> list[Any] | None:
-    """Three numbers that are stored beside the voxels; None if they are not."""
-    if name not in file:
-        return None
-    numbers: list[Any] = file[name][()].ravel().tolist()
-    if len(numbers) != 3:
-        raise ChunkMismatch(f"{path}: its {name} holds {numbers}, not three numbers z y x")
-    return numbers
-
-
-def _layer_type(file: Any) -> LayerType:
-    stored = file.attrs.get("layer_type", "image")
-    return "segmentation" if stored in ("segmentation", b"segmentation") else "image"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -27,6 +27,10 @@ class LoadJson(Operator):
         "file for all tasks."
     )
     reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
+    formerly: ClassVar[tuple[str, ...]] = ("read-json",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--file-name": "--file-path",
+    }
     op: Literal["load-json"] = "load-json"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,10 +16,15 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.file_reader import FileReader
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.axes import Axes, check_letters
+from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.local_file import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_AXES = {3: "zyx", 4: "czyx"}
 
 
 class LoadNpy(FileReader):
@@ -27,7 +33,7 @@ class LoadNpy(FileReader):
     If the task has no box, it reads the whole file. A NumPy file does not contain its position,
     voxel size and layer type: give them as options. If the file is named by a prefix and the task's
     box, it starts where that box starts. An array of shape (n, 3) is a list of points, zyx;
-    --voxel-offset is added to them.
+    --voxel-offset is added to them. --axes yx reads it as one section of 3 columns.
     """
 
     group: ClassVar[str] = "Read"
@@ -39,6 +45,12 @@ class LoadNpy(FileReader):
     format: ClassVar[str] = "NumPy"
     reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".npy",)
+    formerly: ClassVar[tuple[str, ...]] = ("read-npy",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-n": "--name",
+        "--file-path": "--file-name",
+        "-r, --resolution": "--voxel-size",
+    }
     op: Literal["load-npy"] = "load-npy"
     voxel_offset: Vec3 = field(
         Vec3(0, 0, 0),
@@ -51,12 +63,19 @@ class LoadNpy(FileReader):
     layer_type: Literal["image", "segmentation"] = field(
         "image", flag="-l", help="What the values mean."
     )
+    axes: str | None = field(
+        None,
+        help="The array's axes, slowest first, for example zyxc; default: zyx or czyx, or points.",
+    )
     output_name: str = field("chunk", flag="-o", help="Chunk or points to make.")
 
+    _letters = field_validator("axes")(check_letters)
     _sizes = field_validator("voxel_size")(above_zero)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        import numpy as np
+
         from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.image.points import Points
 
@@ -64,25 +83,28 @@ class LoadNpy(FileReader):
             path = self.path(task.bbox)
             stored = _map(path)
             offset = self.voxel_offset
-            if stored.ndim == 2:
+            if stored.ndim == 2 and stored.shape[1] == 3 and self.axes is None:
                 with reading(path, self.format):
-                    points = _native(stored)
+                    points = np.array(stored, stored.dtype.newbyteorder("="), subok=False)
                 task.bytes_read += points.nbytes
                 task.values[self.output_name] = Points(
                     points + offset if any(offset) else points, self.voxel_size
                 )
                 return
+            axes = self._axes(stored.shape, path)
             if task.bbox is not None and path != Path(self.file_name):
-                if stored.shape[-3:] != task.bbox.size:
+                if axes.size != task.bbox.size:
                     raise ChunkMismatch(
                         f"{path} holds {list(stored.shape)} voxels, and its box has "
                         f"{list(task.bbox.size)}"
                     )
                 offset = task.bbox.start
-            bounds = BoundingBox.sized(offset, stored.shape[-3:])
+            bounds = BoundingBox.sized(offset, axes.size)
             box = run.box_in(bounds, task.bbox, path)
+            window = box.slices(offset)
             with reading(path, self.format):
-                array = _native(stored[(..., *box.slices(offset))])
+                part = axes.arrange(stored[axes.selection(window)], window)
+                array = np.array(part, part.dtype.newbyteorder("="), order="C", subok=False)
             task.bytes_read += array.nbytes
             task.values[self.output_name] = Chunk(
                 array, box.start, self.voxel_size, self.layer_type, bounds
@@ -90,28 +112,46 @@ class LoadNpy(FileReader):
 
         yield step
 
+    def _axes(self, shape: tuple[int, ...], path: Path) -> Axes:
+        letters = self.axes or _AXES.get(len(shape))
+        if letters is None:
+            raise ChunkMismatch(
+                f"{path} has shape {shape}; a chunk is numbers in zyx or czyx, and points are "
+                "numbers of shape (n, 3): --axes names the axes of another array, for example yx"
+            )
+        return Axes(letters, shape, str(path))
+
 
 def _map(path: Path) -> NDArray[Any]:
-    """The array in the file, not read yet. Raises ChunkMismatch if it is no chunk and no points."""
+    """The array in the file, not read yet. Raises ChunkMismatch unless it holds numbers."""
     import numpy as np
 
     with reading(path, LoadNpy.format):
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        if file_kind(path) == "empty":
+            raise ChunkMismatch(f"{path} is empty: its writer may not have finished")
+        try:
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            if not re.search("Object arrays|Python objects", str(error)):
+                raise
+            raise ChunkMismatch(
+                f"{path} holds Python objects, which are not read since they can run code: save an "
+                "array of numbers"
+            ) from None
     if not isinstance(stored, np.ndarray):
+        names = ", ".join(stored.files[:8])
         stored.close()
-        raise ChunkMismatch(f"{path} holds several arrays, and load-npy takes one")
-    points = stored.ndim == 2 and stored.shape[1] == 3
-    if stored.dtype.kind not in "buif" or not (points or stored.ndim in (3, 4)):
-        what = f"shape {stored.shape} and type {stored.dtype}"
         raise ChunkMismatch(
-            f"{path} has {what}; a chunk is numbers in zyx or czyx, and points are numbers of "
-            "shape (n, 3)"
+            f"{path} holds several arrays ({names}), as .npz: save one alone with numpy.save"
+        )
+    if stored.dtype.names:
+        raise ChunkMismatch(
+            f"{path} holds a table with the fields {', '.join(stored.dtype.names)}: save one of "
+            "them alone with numpy.save"
+        )
+    if stored.dtype.kind not in "buif":
+        raise ChunkMismatch(
+            f"{path} has shape {stored.shape} and type {stored.dtype}; a chunk is numbers in zyx "
+            "or czyx, and points are numbers of shape (n, 3)"
         )
     return stored
-
-
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy in memory, in C order and native byte order."""
-    import numpy as np
-
-    return np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)

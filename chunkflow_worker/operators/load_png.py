@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,29 +17,42 @@ from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.local_file import in_folder, reading
+from chunkflow_worker.storage.png_header import PngHeader
+from chunkflow_worker.storage.section_numbers import NotNumbered, section_numbers
+from chunkflow_worker.storage.voxel_metadata import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MAGIC = b"\x89PNG\r\n\x1a\n"
+log = logging.getLogger(__name__)
 
 
 class LoadPng(Operator):
     """Read the task's box, with the margin that later operators need, from a stack of grey PNGs.
 
-    Each picture is one section and is named by its number, for example 00042.png, as save-pngs
-    names it. Its number plus --voxel-offset is its global position. If the task has no box, it
-    reads the whole stack. Pictures without numbers are taken in the order of their names.
+    Each picture is one section and has its number in its name, for example 00042.png, as save-pngs
+    names it, or slice_42.png. Its number plus --voxel-offset is its global position. If the task
+    has no box, it reads the whole stack. Pictures without numbers are taken in the order of their
+    names. Pictures in colours are refused; those of a segmentation may have a palette, and its
+    indices are the ids.
     """
 
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-png -p sections/ -x 40 4 4 save-h5 -f em.h5"
     differs: ClassVar[str] = (
-        "A missing section is an error, not zeros. The first section of a box is read. "
-        "--voxel-offset works for boxes too. Values are converted and do not wrap around."
+        "Sections are taken by the numbers in their names, of any number of digits; chunkflow "
+        "takes them in the order of their names. A missing section is an error, not zeros. The "
+        "first section of a box is read. --voxel-offset works for boxes too. Values are converted "
+        "and do not wrap around."
     )
     reads_files: ClassVar[tuple[str, ...]] = ("path",)
+    formerly: ClassVar[tuple[str, ...]] = ("load-pngs", "read-pngs")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--path-prefix": "--path",
+        "--volume-offset": "--voxel-offset",
+    }
     op: Literal["load-png"] = "load-png"
     path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -55,8 +69,15 @@ class LoadPng(Operator):
     voxel_size: tuple[float, float, float] = field(
         (1.0, 1.0, 1.0), flag="-x", help="Size of a voxel in nanometres."
     )
-    digit_num: int = field(
-        5, flag="-d", ge=1, help="Digits of the numbers, with leading zeros; 3 means 001.png."
+    layer_type: Literal["image", "segmentation"] = field(
+        "image", flag="-l", help="What the values mean."
+    )
+    digit_num: int | None = field(
+        None,
+        flag="-d",
+        ge=1,
+        help="Digits of the numbers, with leading zeros: 3 means 001.png; default: any number of "
+        "digits.",
     )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
@@ -83,10 +104,12 @@ class LoadPng(Operator):
         from chunkflow_worker.image.chunk import Chunk
 
         codecs = needs("imagecodecs", extra="files")
+        needs("PIL.Image", extra="files")
+        is_segmentation = self.layer_type == "segmentation"
 
         def step(task: Task) -> None:
             pictures = self._pictures()
-            height, width = _size(next(iter(pictures.values())))
+            height, width = self._size(next(iter(pictures.values())))
             first = Vec3(min(pictures), self.voxel_offset.y, self.voxel_offset.x)
             bounds = BoundingBox.sized(first, (max(pictures) + 1 - first.z, height, width))
             box = self._box(task, run, bounds)
@@ -99,7 +122,7 @@ class LoadPng(Operator):
                 )
             window = box.slices(first)[1:]
             sections = [
-                _decode(codecs, pictures[z], (height, width))[window].copy()
+                _decode(codecs, pictures[z], (height, width), is_segmentation)[window].copy()
                 for z in range(box.start.z, box.stop.z)
             ]
             if len({section.dtype for section in sections}) > 1:
@@ -108,12 +131,25 @@ class LoadPng(Operator):
                 )
             array = np.stack(sections)
             task.bytes_read += array.nbytes
-            chunk = Chunk(array, box.start, self.voxel_size, bounds=bounds)
+            chunk = Chunk(array, box.start, self.voxel_size, self.layer_type, bounds)
             task.values[self.output_chunk_name] = (
                 chunk.as_dtype(self.dtype) if self.dtype else chunk
             )
 
         yield step
+
+    def _size(self, path: Path) -> tuple[int, int]:
+        """Height and width of a picture, from its header."""
+        with reading(path, "PNG"):
+            header = PngHeader.read(path)
+        if header.pixel and "voxel_size" not in self.model_fields_set:
+            pixel = plain(header.pixel)
+            warn_once(
+                log,
+                f"{self.path} gives pixels of {pixel} nm, and no distance of sections "
+                "(--voxel-size sets it)",
+            )
+        return header.height, header.width
 
     def _pictures(self) -> dict[int, Path]:
         """The pictures by their global z. Raises DataMissing if there are none."""
@@ -127,28 +163,30 @@ class LoadPng(Operator):
             names = sorted(
                 p.name
                 for p in folder.iterdir()
-                if p.name.startswith(start) and p.suffix.lower() == ".png"
+                if p.name.startswith(start) and p.suffix.lower() == ".png" and p.name[0] != "."
             )
         if not names:
             raise DataMissing(f"there are no PNG pictures at {self.path}")
-        # Larger numbers have more digits.
-        digits = rf"\d{{{self.digit_num}}}|[1-9]\d{{{self.digit_num},}}"
-        numbers = [re.fullmatch(digits, name[len(start) : -4]) for name in names]
-        if all(numbers):
-            return {
-                int(n[0]) + self.voxel_offset.z: folder / name
-                for n, name in zip(numbers, names, strict=True)
-                if n
-            }
-        if any(numbers) or any(re.fullmatch(r"\d+", name[len(start) : -4]) for name in names):
-            odd = next(name for name, n in zip(names, numbers, strict=True) if not n)
-            raise ConfigError.one(
-                self.label,
-                "digit_num",
-                f"pictures at {self.path} have numbers, but {odd} does not have "
-                f"{self.digit_num} digits",
-            )
-        return {z: folder / name for z, name in enumerate(names, self.voxel_offset.z)}
+        return {z: folder / name for z, name in self._places(names, start).items()}
+
+    def _places(self, names: list[str], start: str) -> dict[int, str]:
+        """The names by their global z. start: what they all begin with."""
+        try:
+            numbers = section_numbers(names, start, self.digit_num)
+        except NotNumbered as error:
+            problem = f"pictures at {self.path} have numbers, but {error}"
+            cure = "name them like 00042.png, or take some by a prefix of their names in --path"
+            raise ConfigError.one(self.label, "digit_num", problem, cure) from None
+        if numbers is None:
+            numbers = list(range(len(names)))
+            if len(names) > 1:
+                warn_once(
+                    log,
+                    f"{self.path} has {len(names)} pictures without numbers: they are sections in "
+                    f"the order of their names, {names[0]} first (--voxel-offset places it)",
+                )
+        places = zip(numbers, names, strict=True)
+        return {number + self.voxel_offset.z: name for number, name in places}
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
         if self.chunk_size is None:
@@ -161,23 +199,25 @@ class LoadPng(Operator):
         return cutout
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture, from its header."""
-    with reading(path, "PNG"), path.open("rb") as file:
-        head = file.read(24)
-        if len(head) < 24 or not head.startswith(_MAGIC):
-            raise ValueError("it does not have the header")
-    return int.from_bytes(head[20:24]), int.from_bytes(head[16:20])
+def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: bool) -> NDArray[Any]:
+    """The grey values of a picture, or the indices of its palette if it is a segmentation.
 
+    Raises ChunkMismatch if it is in colour or of another size.
+    """
+    import numpy as np
 
-def _decode(codecs: Any, path: Path, size: tuple[int, int]) -> NDArray[Any]:
-    """The grey values of a picture. Raises ChunkMismatch if it is in colour or of another size."""
+    picture: NDArray[Any]
     with reading(path, "PNG"):
-        picture: NDArray[Any] = codecs.png_decode(path.read_bytes())
+        is_indexed = PngHeader.read(path).is_indexed
+        if is_indexed and is_segmentation:
+            picture = np.array(needs("PIL.Image", extra="files").open(path))
+        else:
+            picture = codecs.png_decode(path.read_bytes())
     if picture.ndim == 3:
         colours = picture[..., : 3 if picture.shape[2] > 2 else 1]  # the others are opacity
         if (colours != colours[..., :1]).any():
-            raise ChunkMismatch(f"{path} is in colour, and a section is grey")
+            cure = "--layer-type segmentation reads its indices" if is_indexed else "convert it"
+            raise ChunkMismatch(f"{path} is in colour, and a section is grey: {cure}")
         picture = colours[..., 0]
     if picture.shape != size:
         raise ChunkMismatch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -32,8 +32,22 @@ class LoadPrecomputed(Operator):
             load-precomputed -v s3://lab/em -m 1 \
             save-h5 -f cutout.h5
     """
-    differs: ClassVar[str] = "Missing blocks are an error, not zeros."
+    differs: ClassVar[str] = (
+        "Missing blocks are an error, not zeros. A box that reaches out of the volume is cut at "
+        "its border; chunkflow filled the rest with zeros."
+    )
     loads: ClassVar[VolumeOptions] = {"volume_path": "mip"}
+    formerly: ClassVar[tuple[str, ...]] = ("cutout", "read-precomputed")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--start": "--chunk-start",
+        "--chunk-name": "--output-chunk-name",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "-p, --stop, --chunk-stop": "give `--chunk-size`, which is the stop minus the start",
+        "-d, --expand-direction": (
+            "leave it out: later operators say how many voxels they need on each side"
+        ),
+    }
     op: Literal["load-precomputed"] = "load-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume: file://, s3://, gs:// or mem://.")
     mip: int | None = field(None, flag="-m", help="Mip level to read; default: 0.")
@@ -62,6 +76,9 @@ class LoadPrecomputed(Operator):
     )
     blackout_sections: bool = field(
         False, help="Set the sections in the volume's blackout_section_ids.json to zero."
+    )
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-l", help="What the values mean; default: as the volume says."
     )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
@@ -98,7 +115,8 @@ class LoadPrecomputed(Operator):
                     f"{error}; --fill-missing reads missing blocks as zeros"
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
-            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            layer_type = self.layer_type or volume.layer_type
+            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds)
             task.bytes_read += array.nbytes
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -36,6 +36,9 @@ class LoadSkeleton(Operator):
         "flag, because -o is --output-name. Mapbuffer files are not read."
     )
     reads_files: ClassVar[tuple[str, ...]] = ("path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-f, --fname": "--path",
+    }
     op: Literal["load-skeleton"] = "load-skeleton"
     path: str = field(flag="-p", help="SWC file, or folder of SWC files.")
     offset: tuple[float, float, float] | None = field(

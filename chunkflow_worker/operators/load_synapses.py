@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,10 +17,14 @@ from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.h5_file import open_h5
 from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.synapses import Synapses
+
+log = logging.getLogger(__name__)
 
 # A minus after a letter or digit separates words: the box in `syn-0-8_...` begins with 0.
 _BOX = re.compile(r"(?:(?<![0-9A-Za-z])-)?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
@@ -35,10 +40,14 @@ class LoadSynapses(Operator):
     group: ClassVar[str] = "Read"
     example: ClassVar[str] = "chunkflow load-synapses -f synapses.json save-synapses -f synapses.h5"
     differs: ClassVar[str] = (
-        "The JSON that save-synapses writes is read too. A prefix needs no suffix. --f-order also "
-        "reverses the axes of the posts. A box without synapses gives an empty value, not None."
+        "--resolution is always z y x; in chunkflow, it had the order of the file. The JSON that "
+        "save-synapses writes is read too. A prefix needs no suffix. A box without synapses gives "
+        "an empty value, not None."
     )
     reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--path-suffix": "--suffix",
+    }
     op: Literal["load-synapses"] = "load-synapses"
     name: str = with_flag(Operator, "name", "-n")
     file_path: str = field(
@@ -50,7 +59,9 @@ class LoadSynapses(Operator):
     )
     c_order: bool = field(True, off="--f-order", help="Axes in the file are zyx, not xyz.")
     resolution: tuple[float, float, float] | None = field(
-        None, flag="-r", help="Size of a voxel in nanometres, zyx; default: the file's."
+        None,
+        flag="-r",
+        help="Size of a voxel in nanometres, z y x, also for a file in xyz; default: the file's.",
     )
     remove_outside: bool = field(
         False,
@@ -117,10 +128,22 @@ class LoadSynapses(Operator):
             if path.stat().st_size == 0:
                 return Synapses.empty(self.resolution)
             content = _json(path) if path.suffix == ".json" else _hdf5(path)
+        self._warn_of_order(content)
         try:
             return Synapses.from_mapping(content, zyx=self.c_order, voxel_size=self.resolution)
         except ChunkMismatch as error:
             raise ChunkMismatch(f"{path}: {error}") from None
+
+    def _warn_of_order(self, content: Mapping[str, Any]) -> None:
+        """Warn of a file in xyz, which may suggest that --resolution is x, y, z as well."""
+        order = content.get("order", "zyx" if self.c_order else "xyz")
+        size = self.resolution
+        if size is not None and size[0] != size[2] and str(order[0]).lower() == "x":
+            warn_once(
+                log,
+                f"--resolution {' '.join(f'{n:g}' for n in size)} is taken as z y x, although the "
+                "positions in the file are x y z",
+            )
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -135,7 +158,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _hdf5(path: Path) -> dict[str, Any]:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with open_h5(path) as file:
         content = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
         if "users" in file.attrs:
             content["users"] = str(file.attrs["users"])

@@ -34,6 +34,19 @@ class LoadZarr(Operator):
     )
     reads_paths: ClassVar[tuple[str, ...]] = ("store",)
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-b NestedDirectoryStore, --backend NestedDirectoryStore": "--driver local",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "--backend": "leave it out: the format is detected",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "load-n5": "`load-zarr -f STORE` reads N5 too",
+        "load-tensorstore": (
+            "`load-zarr -f STORE` reads Zarr and N5, and `load-precomputed -v VOLUME` reads "
+            "Precomputed"
+        ),
+    }
     op: Literal["load-zarr"] = "load-zarr"
     store: str = field(
         flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://."
@@ -64,12 +77,12 @@ class LoadZarr(Operator):
     )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
+    _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
+
     @model_validator(mode="wrap")
     @classmethod
     def _take_driver_of_address(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         return handler(with_driver(data))
-
-    _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
 
     @model_validator(mode="after")
     def _box_is_whole(self) -> LoadZarr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -37,6 +37,12 @@ class LogSummary(TaskSource):
         "accepted. The voxels are those of each task's box unless --output-size is given."
     )
     reads_paths: ClassVar[tuple[str, ...]] = ("log_dir",)
+    replaces: ClassVar[Mapping[str, str]] = {
+        "cloud-watch": (
+            "write `chunkflow --metrics cloudwatch` before the first operator; workers send "
+            "metrics without it"
+        ),
+    }
     op: Literal["log-summary"] = "log-summary"
     log_dir: str = field(
         "./log", flag="-l", help="Folder of the records: a path on this machine, s3:// or gs://."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -32,6 +32,18 @@ class Mask(Operator):
         "the mask are an error."
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--mask-mip": "--mip",
+        "--input-chunk-name, --input_names": "--input-names",
+        "--output-chunk-name, --output_names": "--output-names",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "--check-all-zero, --skip-to": (
+            "give `--mask-volume-path`, `--mask-mip` and `--mask-inverse` to `inference`, "
+            "which then runs no patch where the mask is zero"
+        ),
+        "--maskout": "leave it out: `mask` does nothing else",
+    }
     op: Literal["mask"] = "mask"
     input_names: str = field("chunk", flag="-i", help="Chunks to mask, separated by commas.")
     output_names: str | None = field(

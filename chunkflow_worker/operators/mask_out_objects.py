@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -27,6 +27,9 @@ class MaskOutObjects(Operator):
     example: ClassVar[str] = (
         "chunkflow load-h5 -f seg.h5 mask-out-objects -d 1000 save-h5 -f large.h5"
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-n": "--name",
+    }
     op: Literal["mask-out-objects"] = "mask-out-objects"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read.")
     output_chunk_name: str = field(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import isclose
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_overlap, xyz_name
+from chunkflow_worker.pipeline.cut_objects import warn_of_cut_objects
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
@@ -27,7 +29,8 @@ class Mesh(Operator):
     Positions are in nanometres. Precomputed fragments are named as igneous names them, for example
     42:0:0-512_0-512_0-64 with the box as x, y, z. When all boxes are done, mesh-manifest collects
     them for Neuroglancer, or mesh-multires joins them. The voxel after the box is read too, so that
-    fragments of neighbouring boxes meet; at the border of the image they are closed.
+    fragments of neighbouring boxes meet; at the border of the image they are closed. A chunk
+    without a task's box, such as a cutout of a file, counts as a whole image.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -38,25 +41,38 @@ class Mesh(Operator):
     """
     differs: ClassVar[str] = (
         "--manifest is refused if other boxes also hold parts of the objects. PLY and OBJ files "
-        "have the box in their names. --shard is refused."
+        "have the box in their names, and their positions count from the origin of the volume, not "
+        "of the chunk. Precomputed fragments may go to a folder that is no volume. --shard is "
+        "refused."
     )
     writes_paths: ClassVar[tuple[str, ...]] = ("output_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--chunk-name": "--input-chunk-name",
+    }
+    removed: ClassVar[Mapping[str, str]] = {
+        "-d, --dust-threshold": "put `mask-out-objects --dust-size-threshold N` before `mesh`",
+        "--ids": "put `mask-out-objects --selected-obj-ids IDS` before `mesh`",
+        "-c": "write `--input-chunk-name NAME` or `--mip N`",
+    }
     op: Literal["mesh"] = "mesh"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     mip: int | None = field(
         None,
         flag="-m",
         ge=0,
-        help="If given, output_path is a precomputed volume: write to its folder of meshes, with "
-        "the voxel size of this mip.",
+        help="Mip level of the segmentation in the volume that output_path names; default: 0 for a "
+        "volume. Has no effect on PLY and OBJ files.",
     )
     voxel_size: tuple[float, float, float] | None = field(
         None,
         flag="-v",
-        help="Size of a voxel in nanometres; default: the mip's, otherwise the chunk's.",
+        help="Size of a voxel in nanometres; default: the chunk's, otherwise the mip's.",
     )
     output_path: str = field(
-        "file:///tmp/mesh/", flag="-o", help="Folder to write to: file://, s3:// or gs://."
+        "file:///tmp/mesh/",
+        flag="-o",
+        help="Folder to write to: file://, s3:// or gs://. If it is a precomputed volume, "
+        "precomputed fragments go to its folder of meshes, which its info names.",
     )
     output_format: Literal["ply", "obj", "precomputed"] = field(
         "precomputed", flag="-t", help="Format of the files."
@@ -105,7 +121,7 @@ class Mesh(Operator):
         from chunkflow_worker.storage.files import Files
 
         zmesh = needs("zmesh", extra="segmentation")
-        folder, voxel_size = self._place(run)
+        folder, mip_size = self._place(run)
         files = Files(folder)
         skipped = set(parse_ids(self.skip_ids)) if self.skip_ids else set()
         if (
@@ -122,6 +138,8 @@ class Mesh(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
+            if self.output_format == "precomputed":
+                warn_of_cut_objects(task, chunk)
             if self.manifest and chunk.bounds is not None and not box.contains(chunk.bounds):
                 raise ConfigError.one(
                     self.label,
@@ -129,9 +147,9 @@ class Mesh(Operator):
                     f"box {box} may hold parts of objects: the image is {chunk.bounds}",
                     "leave it out, and run mesh-manifest when all boxes are done",
                 )
-            surfaces = self._surfaces(
-                zmesh, voxels, box, chunk.bounds or chunk.bbox, voxel_size or chunk.voxel_size
-            )
+            image = chunk.bounds if task.bbox and chunk.bounds else chunk.bbox
+            size = self._size_of_voxels(chunk, mip_size)
+            surfaces = self._surfaces(zmesh, voxels, box, image, size)
             found = {object_id: mesh for object_id, mesh in surfaces if object_id not in skipped}
             if not run.dry_run:
                 self._write(files, task, box, found)
@@ -139,17 +157,40 @@ class Mesh(Operator):
         yield step
 
     def _place(self, run: Run) -> tuple[str, VoxelSize | None]:
-        """The folder to write to, and the size of a voxel; None for the chunk's size."""
-        if self.mip is None:
-            return self.output_path, self.voxel_size
-        from chunkflow_worker.storage.mesh import fragment_folder
+        """The folder to write to, and the voxel size of the mip if it is a volume's."""
+        if self.output_format != "precomputed":
+            return self.output_path, None
+        from chunkflow_worker.storage.mesh import fragment_folder, is_volume
 
+        if not is_volume(self.output_path):
+            if self.mip is None:
+                return self.output_path, None
+            problem = f"{self.output_path} is no precomputed volume, which has mip {self.mip}"
+            cure = "create the volume first, or leave out --mip to write to a folder of its own"
+            raise ConfigError.one(self.label, "output_path", problem, cure)
         # The name that igneous gives, which CloudVolume reads.
-        name = f"mesh_mip_{self.mip}_err_{self.max_simplification_error}"
-        folder, voxel_size = fragment_folder(
-            self.output_path, self.mip, name, write=not run.dry_run
-        )
-        return folder, self.voxel_size or voxel_size
+        name = f"mesh_mip_{self.mip or 0}_err_{self.max_simplification_error}"
+        return fragment_folder(self.output_path, self.mip or 0, name, write=not run.dry_run)
+
+    def _size_of_voxels(self, chunk: Chunk, mip_size: VoxelSize | None) -> VoxelSize:
+        """The given size, or the chunk's, or the mip's for a chunk of unknown size.
+
+        Raises ChunkMismatch if the chunk is of another mip than the given one.
+        """
+        from chunkflow_worker.image.chunk import UNKNOWN_SIZE
+
+        if self.voxel_size is not None:
+            return self.voxel_size
+        if mip_size is not None and chunk.voxel_size == UNKNOWN_SIZE:
+            return mip_size
+        is_same = mip_size is None or all(map(isclose, chunk.voxel_size, mip_size))
+        if self.mip is not None and not is_same:
+            raise ChunkMismatch(
+                f"the chunk has voxels of {list(chunk.voxel_size)} nm, and those of mip {self.mip} "
+                f"of {self.output_path} are of {list(mip_size or ())} nm: give the --mip of the "
+                "chunk, or --voxel-size"
+            )
+        return chunk.voxel_size
 
     def _surfaces(
         self, zmesh: Any, voxels: Chunk, box: BoundingBox, image: BoundingBox, voxel_size: VoxelSize

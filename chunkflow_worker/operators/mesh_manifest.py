@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -29,6 +29,9 @@ class MeshManifest(Operator):
     example: ClassVar[str] = "chunkflow mesh-manifest -v file://seg"
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     writes_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
+    removed: ClassVar[Mapping[str, str]] = {
+        "-i, --input-name": "give `--prefix`",
+    }
     op: Literal["mesh-manifest"] = "mesh-manifest"
     prefix: int | None = field(
         None, flag="-p", ge=0, help="First digits of the ids of this run's objects."

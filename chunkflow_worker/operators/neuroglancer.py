@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event
 from typing import ClassVar, Literal
@@ -32,6 +32,9 @@ class Neuroglancer(Operator):
     differs: ClassVar[str] = (
         "Voxel sizes need not be whole numbers. No other machine can open the page."
     )
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-c, --chunk-names": "--inputs",
+    }
     op: Literal["neuroglancer"] = "neuroglancer"
     voxel_size: tuple[float, float, float] | None = field(
         None, flag="-v", help="Size of a voxel in nanometres; default: each value's own."

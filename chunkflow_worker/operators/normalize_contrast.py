@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -35,8 +35,15 @@ class NormalizeContrast(Operator):
     )
     differs: ClassVar[str] = (
         "--whole has an effect. --per-section does not stretch the whole chunk once more. Zeros "
-        "do not become --minval. A fraction of 0 clips nothing."
+        "do not become --minval. A fraction of 0 clips nothing. The kept greys are spread over "
+        "--minval to --maxval; chunkflow spread them over 0 to --maxval, raised what was below "
+        "--minval, and took both limits one grey lower."
     )
+    replaces: ClassVar[Mapping[str, str]] = {
+        "normalize-section-contrast, normalize-contrast-nkem": (
+            "`normalize-contrast` takes the histograms from the chunk, and no file with levels"
+        ),
+    }
     op: Literal["normalize-contrast"] = "normalize-contrast"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from ast import literal_eval
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Signature, signature
@@ -56,6 +56,27 @@ class Plugin(Operator):
     )
     moves_box: ClassVar[bool] = True
     reads_files: ClassVar[tuple[str, ...]] = ("file",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--input-chunk-name": "--input-names",
+        "--output-chunk-name": "--output-names",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "custom-operator": (
+            "`plugin -f FILE -i chunk -o chunk` calls the function `execute` of a file, "
+            "instead of `op_call`"
+        ),
+        "agglomerate": (
+            "`plugin -f examples/plugins/agglomerate -i affs -o seg` does it, with a file of "
+            "the repository"
+        ),
+        "cutout-dvid-target, cutout-dvid-label": (
+            "write a `plugin` whose function `execute` reads the box from DVID"
+        ),
+        "remap-segmentation, remap": (
+            "write a `plugin`: boxes are worked on in any order, so their ids cannot depend "
+            "on the boxes before"
+        ),
+    }
     op: Literal["plugin"] = "plugin"
     input_names: str | None = field(
         None,
@@ -151,7 +172,8 @@ class Plugin(Operator):
             self.label,
             "file",
             f"there is no file {tried}",
-            f"give its path, or its folder in {_FOLDER}",
+            f"give its path, or set {_FOLDER} to its folder; the folder examples/plugins of the "
+            "repository has some",
         )
 
     def _load(self, path: Path) -> Callable[..., Any]:

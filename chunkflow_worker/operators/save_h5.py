@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -14,6 +15,8 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.h5_file import create_h5
+from chunkflow_worker.storage.h5_metadata import attributes_for
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 if TYPE_CHECKING:
@@ -26,7 +29,8 @@ class SaveH5(Operator):
     """Write a chunk to an HDF5 file, which appears whole or not at all.
 
     The file contains `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and for a
-    segmentation `unique_nonzeros`. The chunk is cut to the task's box and keeps its type unless
+    segmentation `unique_nonzeros`. The attributes of `main` give axes, size and place in the forms
+    that Fiji, ilastik and funlib read. The chunk is cut to the task's box and keeps its type unless
     --dtype is given. Then float values from 0 to 1 become 0 to 255 for uint8; all other values
     saturate.
     """
@@ -37,8 +41,15 @@ class SaveH5(Operator):
             load-precomputed -v file://em \
             save-h5 -f cutouts/em_ -c lzf
     """
-    differs: ClassVar[str] = "With a prefix, each task has its own file, named by its box."
+    differs: ClassVar[str] = (
+        "With a prefix, each task has its own file, named by its box. A margin that is left "
+        "around the task's box is cut off."
+    )
     writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
+    formerly: ClassVar[tuple[str, ...]] = ("write-h5",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--input-chunk-name": "--input-name",
+    }
     op: Literal["save-h5"] = "save-h5"
     input_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(
@@ -101,12 +112,12 @@ class SaveH5(Operator):
             path = task_file(self.file_name, task.bbox or chunk.bbox, ".h5")
             files.claim(path, task.bbox or chunk.bbox)
             if not run.dry_run:
-                self._write(h5py, path, chunk)
+                self._write(path, chunk)
                 task.bytes_written += chunk.array.nbytes
 
         yield step
 
-    def _write(self, h5py: Any, path: Path, chunk: Chunk) -> None:
+    def _write(self, path: Path, chunk: Chunk) -> None:
         import numpy as np
 
         chunks: tuple[int, ...] | None = None
@@ -115,10 +126,14 @@ class SaveH5(Operator):
         # szip works on blocks of 8 numbers, and a chunk must hold at least one block.
         too_small = self.compression == "szip" and np.prod(chunks or chunk.array.shape) < 8
         compression = None if too_small else self.compression
-        with atomic_file(path) as part, h5py.File(part, "w") as file:
+        chunk = replace(chunk, voxel_size=self.voxel_size or chunk.voxel_size)
+        with atomic_file(path) as part, create_h5(part) as file:
             file.attrs["layer_type"] = chunk.layer_type
-            file.create_dataset("main", data=chunk.array, chunks=chunks, compression=compression)
-            file["voxel_size"] = self.voxel_size or chunk.voxel_size
+            main = file.create_dataset(
+                "main", data=chunk.array, chunks=chunks, compression=compression
+            )
+            main.attrs.update(attributes_for(chunk, self.with_offset))
+            file["voxel_size"] = chunk.voxel_size
             if self.with_offset:
                 file["voxel_offset"] = chunk.voxel_offset
             if chunk.is_segmentation:

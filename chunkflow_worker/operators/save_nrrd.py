@@ -31,6 +31,7 @@ class SaveNrrd(Operator):
     example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 save-nrrd -f seg.nrrd"
     differs: ClassVar[str] = "In chunkflow, the command calls a method that does not exist."
     writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
+    formerly: ClassVar[tuple[str, ...]] = ("write-nrrd",)
     op: Literal["save-nrrd"] = "save-nrrd"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(

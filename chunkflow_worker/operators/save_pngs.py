@@ -32,9 +32,11 @@ class SavePngs(Operator):
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-pngs -o sections/"
     differs: ClassVar[str] = (
-        "Values never wrap around. Boxes that would overwrite each other's sections are refused."
+        "Values never wrap around. Boxes that would overwrite each other's sections are refused. "
+        "A margin that is left around the task's box is cut off."
     )
     writes_files: ClassVar[tuple[str, ...]] = ("output_path",)
+    formerly: ClassVar[tuple[str, ...]] = ("save-images", "write-pngs")
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field(
         "chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels."

@@ -11,6 +11,7 @@ from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.h5_file import create_h5
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
@@ -42,7 +43,7 @@ class SavePoints(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.points import Points
 
-        h5py = needs("h5py", extra="files")
+        needs("h5py", extra="files")
         files = OneBoxPerFile.named_by("file_path", self.file_path, ".h5", workers=run.recorded)
 
         def step(task: Task) -> None:
@@ -56,7 +57,7 @@ class SavePoints(Operator):
                 files.claim(path, task.bbox)
             if run.dry_run:
                 return
-            with atomic_file(path) as part, h5py.File(part, "w") as file:
+            with atomic_file(path) as part, create_h5(part) as file:
                 file["points"] = points.array
                 file["voxel_size"] = points.voxel_size
             task.bytes_written += points.array.nbytes

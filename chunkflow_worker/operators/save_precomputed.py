@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -36,9 +36,17 @@ class SavePrecomputed(Operator):
     """
     differs: ClassVar[str] = (
         "chunkflow let float values wrap around, also scaled the chunk in memory, and deleted "
-        "black blocks."
+        "black blocks. A margin that is left around the task's box is cut off."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": "mip"}
+    formerly: ClassVar[tuple[str, ...]] = ("save", "write-precomputed")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--nproc": "--parallel",
+    }
+    replaces: ClassVar[Mapping[str, str]] = {
+        "upload-log": "give `--upload-log` to `save-precomputed`",
+        "create-thumbnail": "give `--create-thumbnail` to `save-precomputed`",
+    }
     op: Literal["save-precomputed"] = "save-precomputed"
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
@@ -57,9 +65,9 @@ class SavePrecomputed(Operator):
     parallel: int = field(
         1,
         flag="-p",
-        ge=1,
-        help="Processes that compress and upload in a local run; workers run several tasks at the "
-        "same time instead.",
+        ge=0,
+        help="Processes that compress and upload in a local run, 0 or 1 for one; workers run "
+        "several tasks at the same time instead.",
     )
     compress: bool = field(
         True,
@@ -82,7 +90,7 @@ class SavePrecomputed(Operator):
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")
         # CloudVolume's processes set signal handlers, which a worker's threads must not.
-        parallel = 1 if run.recorded else self.parallel
+        parallel = 1 if run.recorded else max(self.parallel, 1)
 
         @cache
         def opened() -> PrecomputedVolume:

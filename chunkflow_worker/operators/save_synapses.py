@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.h5_file import create_h5
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
@@ -48,7 +49,7 @@ class SaveSynapses(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.synapses import Synapses
 
-        h5py = needs("h5py", extra="files")
+        needs("h5py", extra="files")
         files = OneBoxPerFile.named_by(
             "file_path", self.file_path, ".h5", ".json", workers=run.recorded
         )
@@ -67,7 +68,7 @@ class SaveSynapses(Operator):
             if path.suffix == ".json":
                 _write_json(path, synapses)
             else:
-                _write_hdf5(h5py, path, synapses)
+                _write_hdf5(path, synapses)
             task.bytes_written += path.stat().st_size
 
         yield step
@@ -84,9 +85,9 @@ def _write_json(path: Path, synapses: Synapses) -> None:
         part.write_text(json.dumps({"order": ["z", "y", "x"]} | content))
 
 
-def _write_hdf5(h5py: Any, path: Path, synapses: Synapses) -> None:
+def _write_hdf5(path: Path, synapses: Synapses) -> None:
     content = synapses.mapping()
-    with atomic_file(path) as part, h5py.File(part, "w") as file:
+    with atomic_file(path) as part, create_h5(part) as file:
         if "users" in content:
             file.attrs["users"] = content.pop("users")
         for name, array in content.items():

@@ -14,25 +14,27 @@ from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
-
-BIGGEST_CLASSIC_TIFF = 2**32 - 2**25
+from chunkflow_worker.storage.tiff_create import write_tiff
 
 
 class SaveTif(Operator):
     """Write a chunk to a TIFF file of one page for each section; it appears whole or not at all.
 
     The chunk is cut to the task's box and keeps its type unless --dtype is given. Then float values
-    from 0 to 1 become 0 to 255 for uint8; all other values saturate. The description of the first
-    page contains axes, voxel offset, voxel size in nanometres and layer type, for load-tif.
+    from 0 to 1 become 0 to 255 for uint8; all other values saturate. A stack of uint8, uint16 or
+    float32 has the metadata of ImageJ, so that Fiji and napari show its voxel size. Other types,
+    channels and files above 4 GB have those of OME-TIFF. load-tif restores the whole chunk.
     """
 
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f map.h5 save-tif -f map.tif -t uint8 -c lzw"
     differs: ClassVar[str] = (
-        "uint8 stays uint8. Every task gets its own file. packints means packbits. delta is "
-        "removed, because it is not a TIFF compression."
+        "uint8 stays uint8. The metadata is that of ImageJ or OME-TIFF. Every task gets its own "
+        "file. packints means packbits. delta is removed, because it is not a TIFF compression. A "
+        "margin that is left around the task's box is cut off."
     )
     writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
+    formerly: ClassVar[tuple[str, ...]] = ("write-tif",)
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str | None = field(
@@ -77,21 +79,8 @@ class SaveTif(Operator):
             files.claim(path, task.bbox or chunk.bbox)
             if run.dry_run:
                 return
-            description = {
-                "axes": "CZYX"[-chunk.array.ndim :],
-                "voxel_offset": list(chunk.voxel_offset),
-                "voxel_size": list(chunk.voxel_size),
-                "layer_type": chunk.layer_type,
-            }
             with atomic_file(path) as part:
-                tifffile.imwrite(
-                    part,
-                    chunk.array,
-                    bigtiff=chunk.array.nbytes > BIGGEST_CLASSIC_TIFF,
-                    photometric="minisblack",
-                    compression=compression,
-                    metadata=description,
-                )
+                write_tiff(tifffile, part, chunk, compression)
             task.bytes_written += chunk.array.nbytes
 
         yield step

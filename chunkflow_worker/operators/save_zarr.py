@@ -40,9 +40,16 @@ class SaveZarr(Operator):
             load-precomputed -v file://em \
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
-    differs: ClassVar[str] = "The default type is the chunk's, not float64."
+    differs: ClassVar[str] = (
+        "The default type is the chunk's, not float64. A margin that is left around the task's "
+        "box is cut off."
+    )
     writes_paths: ClassVar[tuple[str, ...]] = ("store",)
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-s Z Y X": "--shape Z Y X",
+        "-p": "--shape",
+    }
     op: Literal["save-zarr"] = "save-zarr"
     store: str = field(flag="-s", help="Path of the store: file://, s3://, gs:// or mem://.")
     shape: Vec3 | None = field(
@@ -80,12 +87,12 @@ class SaveZarr(Operator):
         "zarr", flag="-b", help="Format: Zarr 2 with OME-Zarr 0.4, Zarr 3 with OME-Zarr 0.5, or N5."
     )
 
+    _sizes = field_validator("shape", "resolution", "chunk_size")(above_zero)
+
     @model_validator(mode="wrap")
     @classmethod
     def _take_driver_of_address(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         return handler(with_driver(data))
-
-    _sizes = field_validator("shape", "resolution", "chunk_size")(above_zero)
 
     @field_validator("order")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -47,13 +47,19 @@ class SetupEnv(TaskSource):
             -z 16 128 128 -o 4 32 32 -c 1 -d uint8 -v 40 4 4
     """
     differs: ClassVar[str] = (
-        "In chunkflow, the command always failed. -c is --channel-num; --crop-chunk-margin had the "
-        "same flag and now has none. An existing info file or pipeline.yaml that differs is not "
-        "replaced without --overwrite-info. chunkflow-producer sends the messages. The default "
-        "visibility timeout is a minute, since workers renew it. A thumbnail is one picture per "
-        "box, so it needs no volume."
+        "In chunkflow, the command always failed. -c is --channel-num; --crop-chunk-margin had "
+        "the same flag and now has none. An existing info file or pipeline.yaml that differs is "
+        "not replaced without --overwrite-info. chunkflow-producer sends the messages. The "
+        "default visibility timeout is a minute, since workers renew it. A thumbnail is one "
+        "picture per box, so it needs no volume. The sizes are printed in other words, with the "
+        "commands to go on with. Boxes have other sizes, because the memory of input and patches "
+        "counts too."
     )
     writes_paths: ClassVar[tuple[str, ...]] = ("layer_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "--patch-size": "--output-patch-size",
+        "--patch-overlap": "--output-patch-overlap",
+    }
     op: Literal["setup-env"] = "setup-env"
     volume_start: Vec3 = field(help="First voxel of the output volume, at mip 0.")
     volume_stop: Vec3 | None = field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_overlap, xyz_name
+from chunkflow_worker.pipeline.cut_objects import warn_of_cut_objects
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
@@ -24,7 +25,8 @@ class Skeletonize(Operator):
 
     Makes a mapping of object ids to skeletons of osteoid. Nodes are x, y, z in nanometres, in the
     middle of voxels, with radii. The voxel after the box is read too, so that the skeletons of
-    neighbouring boxes meet in the same nodes. With --fragments-path they are written for
+    neighbouring boxes meet in the same nodes; a chunk without a task's box, such as a cutout of a
+    file, counts as a whole image. With --fragments-path they are written for
     aggregate-skeleton-fragments, named by the object and the box as x, y, z. save-swc writes SWC
     files.
     """
@@ -33,8 +35,12 @@ class Skeletonize(Operator):
     example: ClassVar[str] = (
         "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
     )
-    differs: ClassVar[str] = "This operator is new."
+    differs: ClassVar[str] = "chunkflow 1.2.0 has it only as a plugin."
     writes_paths: ClassVar[tuple[str, ...]] = ("fragments_path",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-n": "--name",
+        "--output-path": "--fragments-path",
+    }
     op: Literal["skeletonize"] = "skeletonize"
     input_chunk_name: str = field("chunk", flag="-i", help="Segmentation to read; 0 is no object.")
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
@@ -86,6 +92,8 @@ class Skeletonize(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
+            if files is not None:
+                warn_of_cut_objects(task, chunk)
             skeletons = self._skeletons(kimimaro, voxels, self.voxel_size or chunk.voxel_size)
             task.values[self.output_name] = skeletons
             if files is not None and not run.dry_run:

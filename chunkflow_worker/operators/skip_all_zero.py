@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -27,6 +27,11 @@ class SkipAllZero(Operator):
             save-h5 -f cutouts/
     """
     writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-e, --pre": "--prefix",
+        "-t, --post": "--suffix",
+        "-g, --grow-size": "--adjust-size",
+    }
     op: Literal["skip-all-zero"] = "skip-all-zero"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to check.")
     prefix: str | None = field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -28,6 +28,14 @@ class SkipTaskByFile(Operator):
         "count as empty."
     )
     reads_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    formerly: ClassVar[tuple[str, ...]] = ("skip-task",)
+    renamed: ClassVar[Mapping[str, str]] = {
+        "-e, --pre": "--prefix",
+        "-t, --post": "--suffix",
+        "-g, --grow-size": "--adjust-size",
+        "--only-empty": "--mode empty",
+        "--missing": "--mode missing",
+    }
     op: Literal["skip-task-by-file"] = "skip-task-by-file"
     prefix: str = field(
         flag="-p", help="Start of the file's name, with its folder or address; the box follows."

@@ -7,6 +7,7 @@ needed_box.py  the box that an operator must produce, so that the later ones hav
 run.py         runs a task through an open chain
 estimate.py    what an operator says before a run about the time and memory of a task
 file_reader.py what the operators that read files have in common
+cut_objects.py warns of fragments that do not meet
 saving.py      writes a chunk to a volume, in whole blocks, and notes a checksum
 schema.py      the JSON Schema of a pipeline file
 """

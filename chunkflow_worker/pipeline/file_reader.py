@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
 from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.axes import Window, check_letters
 from chunkflow_worker.storage.local_file import file_to_read, reading
+from chunkflow_worker.storage.voxel_metadata import VoxelMetadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.image.chunk import LayerType, VoxelSize
+log = logging.getLogger(__name__)
 
-Window = tuple[slice, slice, slice]
+_TURNED = "says that 0 is white, so its values are turned to make it black"
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,12 @@ class StoredChunk:
 
     size: of the whole chunk in voxels, zyx.
     read: returns the voxels of a window, zyx or czyx. The window counts from the first voxel, zyx.
-    voxel_offset, voxel_size, layer_type: as the file says; None if it does not say.
+    metadata: what the file says of the voxels.
     """
 
     size: tuple[int, ...]
     read: Callable[[Window], NDArray[Any]]
-    voxel_offset: Vec3 | None = None
-    voxel_size: VoxelSize | None = None
-    layer_type: LayerType | None = None
+    metadata: VoxelMetadata = field_of(default_factory=VoxelMetadata)
 
 
 class FileReader(Operator):
@@ -61,6 +65,24 @@ class FileReader(Operator):
         """The file of a task. Raises ConfigError if it is named by a box and the task has none."""
         return file_to_read(self.file_name, box, *self.endings)
 
+    def tell(self, ignored: Mapping[str, str]) -> None:
+        """Warn once of what the files say and this operator does not take.
+
+        ignored: by the option that sets it; given options are passed over. See VoxelMetadata.
+        """
+        flags: dict[str, list[str]] = {}
+        for option, text in ignored.items():
+            if getattr(self, option) is None:
+                flags.setdefault(text, []).append(f"--{option.replace('_', '-')}")
+        told = [
+            f"{text} ({' and '.join(names)} {'set it' if len(names) > 1 else 'sets it'})"
+            if text != _TURNED
+            else f"{text} (--no-invert keeps them)"
+            for text, names in flags.items()
+        ]
+        if told:
+            warn_once(log, f"{self.file_name} {', and '.join(told)}")
+
 
 class ChunkReader(FileReader):
     """Base of operators that read a chunk, whose place and meaning the file may hold."""
@@ -81,9 +103,20 @@ class ChunkReader(FileReader):
     dtype: (
         Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
     ) = field(None, flag="-d", help="Type to convert to; default: the file's.")
+    axes: str | None = field(
+        None,
+        help="The file's axes, slowest first, for example zyxc; default: as the file says, else "
+        "zyx or czyx.",
+    )
+    invert: bool | None = field(
+        None,
+        help="Turn the values, so that the largest becomes 0; default: if the file says that 0 is "
+        "white, and not for a segmentation.",
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("voxel_size")(above_zero)
+    _letters = field_validator("axes")(check_letters)
 
     @abstractmethod
     def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:
@@ -97,23 +130,52 @@ class ChunkReader(FileReader):
         from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk
 
         open_file = self.opener()
+        told: set[str] = set()  # the files of all boxes say the same, about other numbers
 
         def step(task: Task) -> None:
             path = self.path(task.bbox)
             with reading(path, self.format), open_file(path) as stored:
-                offset = self.voxel_offset or stored.voxel_offset or Vec3(0, 0, 0)
+                said = stored.metadata
+                voxel_size = self.voxel_size or said.voxel_size
+                place, problem = said.offset(voxel_size)
+                layer_type = self.layer_type or said.layer_type or "image"
+                is_turned = said.white is not None and layer_type == "image"
+                ignored = dict(said.ignored)
+                if problem:
+                    ignored["voxel_offset"] = problem
+                if is_turned:
+                    ignored["invert"] = _TURNED
+                self.tell({name: text for name, text in ignored.items() if name not in told})
+                told.update(ignored)
+                offset = self.voxel_offset or place or Vec3(0, 0, 0)
                 bounds = BoundingBox.sized(offset, stored.size)
                 box = self.box_to_read(task, run, bounds, path)
                 array = stored.read(box.slices(offset))
             task.bytes_read += array.nbytes
-            voxel_size = self.voxel_size or stored.voxel_size or UNKNOWN_SIZE
-            layer_type = self.layer_type or stored.layer_type or "image"
-            chunk = Chunk(array, box.start, voxel_size, layer_type, bounds)
+            if is_turned if self.invert is None else self.invert:
+                array = self._turned(array, said.white)
+            chunk = Chunk(array, box.start, voxel_size or UNKNOWN_SIZE, layer_type, bounds)
             task.values[self.output_chunk_name] = (
                 chunk.as_dtype(self.dtype) if self.dtype else chunk
             )
 
         yield step
+
+    def _turned(self, array: NDArray[Any], white: int | None) -> NDArray[Any]:
+        """The values turned, in place; of any shape. white: the largest that the file can hold."""
+        import numpy as np
+
+        if array.dtype.kind not in "ub":
+            raise ChunkMismatch(
+                f"{self.file_name} holds {array.dtype}, and --invert takes values from 0 to a "
+                "largest one: convert it to uint8 or uint16 first"
+            )
+        if array.dtype.kind == "b":
+            np.logical_not(array, out=array)
+        else:
+            largest = np.iinfo(array.dtype).max if white is None else white
+            np.subtract(array.dtype.type(largest), array, out=array)
+        return array
 
     def box_to_read(self, task: Task, run: Run, bounds: BoundingBox, path: Path) -> BoundingBox:
         """The box to read from a file that holds `bounds`. Raises BoxOutsideVolume."""

@@ -12,8 +12,15 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from chunkflow_worker.config.catalog import folder_names, operator_names, package_operators
+from chunkflow_worker.config.catalog import (
+    folder_names,
+    former_names,
+    operator_names,
+    package_operators,
+    replaced_names,
+)
 from chunkflow_worker.config.facts import Facts
+from chunkflow_worker.config.old_words import plain
 from chunkflow_worker.config.options import Options, field
 from chunkflow_worker.config.places import checked
 from chunkflow_worker.config.variables import with_variables
@@ -211,7 +218,7 @@ def split_names(text: str | None) -> tuple[str, ...]:
 
 
 def find_operator(name: str) -> type[Operator]:
-    """The operator class of that name. Raises ConfigError, which suggests a name or lists all."""
+    """The operator class of that name. Raises ConfigError, which says what to write instead."""
     if name in folder_names():
         module = importlib.import_module(f"chunkflow_worker.operators.{name.replace('-', '_')}")
         return next(
@@ -229,10 +236,24 @@ def find_operator(name: str) -> type[Operator]:
                 "operators", name, "its entry point does not name an Operator class"
             )
         return loaded
-    close = get_close_matches(name, operator_names(), n=1)
-    cure = (
-        f"did you mean {close[0]!r}? chunkflow --help lists all"
-        if close
-        else "known: " + ", ".join(operator_names())
-    )
-    raise ConfigError.one("chunkflow", "operators", f"no operator is named {name!r}", cure)
+    raise unknown_operator(name)
+
+
+def similar_operator(name: str) -> str | None:
+    """The operator whose name, or name in an older version, is most like `name`, if one is."""
+    former = former_names()
+    close = get_close_matches(name, [*operator_names(), *former], n=1)
+    return former.get(close[0], close[0]) if close else None
+
+
+def unknown_operator(name: str) -> ConfigError:
+    """The error for a name that no operator has today."""
+    today, similar = former_names().get(name), similar_operator(name)
+    if today:
+        cure = f"it is called {today!r} today"
+    elif name in replaced_names():
+        cure = plain(replaced_names()[name])
+    else:
+        question = f"did you mean {similar!r}? " if similar else ""
+        cure = f"{question}chunkflow --help lists all"
+    return ConfigError.one("chunkflow", "operators", f"no operator is named {name!r}", cure)

@@ -29,10 +29,12 @@ def part_inside(chunk: Chunk, volume: Volume, task: Task) -> Chunk:
     task_box = task.known_box_of(chunk)
     task_box = task_box.clip(volume.bounds) if task_box else None
     if task_box is not None and not box.contains(task_box):
+        cure = "the output volume must not be larger than what the chain produces"
+        if task.device:  # a net ran
+            cure = "let the net compute the border of the image too, by --border zeros or reflect"
         raise ChunkMismatch(
             f"the chunk covers {box} of the task's {task_box} in {volume.path}, and would leave a "
-            "hole: "
-            "the output volume must not be larger than what the chain produces"
+            f"hole: {cure}"
         )
     return chunk.cutout(box)
 

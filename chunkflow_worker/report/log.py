@@ -1,4 +1,4 @@
-"""A subscriber that writes what happens to tasks to the log, and the quiet of libraries."""
+"""The log: who writes to it, and a subscriber that writes what happens to tasks."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def quiet_libraries() -> None:
     """Let only what ends a program through from the logs of libraries."""
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def set_up_log(level: str, libraries: str, format: str) -> None:
+    """Log to stderr: what this package says from `level` on, and all libraries from theirs on.
+
+    The debug lines of libraries would bury ours: libraries say them of each file and request.
+    """
+    logging.basicConfig(level=libraries, format=format)
+    quiet_libraries()
+    if level != libraries:
+        logging.getLogger("chunkflow_worker").setLevel(level)
 
 
 def log_events(event: Event) -> None:

@@ -23,7 +23,7 @@ from chunkflow_worker.job.message import TASK_NAME
 from chunkflow_worker.job.sqs import find_queue, make_client
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.report.log import quiet_libraries
+from chunkflow_worker.report.log import set_up_log
 from chunkflow_worker.report.scrub import ScrubFilter, scrub
 from chunkflow_worker.service.outputs import refuse_relative_outputs
 from chunkflow_worker.service.poller import Poller
@@ -101,12 +101,10 @@ def _configuration(settings: Settings, poller: Poller) -> dict[str, Any]:
 def _set_up_logging(settings: Settings) -> None:
     is_named = "worker_name" in settings.model_fields_set
     name = settings.worker_name.replace("%", "%%") + " " if is_named else ""
-    logging.basicConfig(
-        level=settings.log_level, format=f"%(asctime)s %(levelname)s {name}%(message)s"
-    )
+    libraries = "INFO" if settings.log_level == "DEBUG" else settings.log_level
+    set_up_log(settings.log_level, libraries, f"%(asctime)s %(levelname)s {name}%(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScrubFilter())
-    quiet_libraries()
     for logger in ("celery", "kombu"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.

@@ -6,6 +6,17 @@ path.py                    paths in one form, local ones among them
 cloud.py                   CloudVolume and cloudfiles: credentials, buckets, errors
 files.py                   small objects below a path
 local_file.py              files on this machine: names, reading, writing whole files
+file_kind.py               what a file is by its first bytes
+voxel_metadata.py          what a file says of its voxels: size, place, kind, and what is not taken
+axes.py                    the axes of a stored array, and its part as a chunk
+h5_file.py                 HDF5 files: locks, filters, the datasets of voxels
+h5_metadata.py             what they say of their voxels, and what ours do
+tiff_file.py               TIFF files: images, and reading a part of one
+tiff_metadata.py           what they say of their voxels
+tiff_create.py             new TIFF files, with metadata for ImageJ or OME
+nrrd_metadata.py           what the headers of NRRD files say
+png_header.py              what PNG pictures say
+section_numbers.py         the numbers of sections in the names of their files
 flags.py                   files named by a box whose existence marks its task
 volume.py                  the interface of a stored image: blocks, alignment, checksums
 precomputed.py             Neuroglancer's precomputed volumes

@@ -19,6 +19,7 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.storage.file_kind import file_kind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -78,13 +79,18 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except (ChunkflowError, MemoryError):
         raise
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise DataMissing(f"there is no file {path}") from None
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        # A header may name a file of its own that is missing.
+        missing = error.filename if isinstance(error.filename, str) else path
+        raise DataMissing(f"there is no file {missing}") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
             reason = os.strerror(error.errno)
             raise StorageUnavailable(f"{path} cannot be read: {reason}") from error
-        raise DataMissing(f"{path} cannot be read as {kind}: {error}") from error
+        found = file_kind(path)
+        is_other = found is not None and kind not in found
+        cause = f"it is {found}" if is_other else error
+        raise DataMissing(f"{path} cannot be read as {kind}: {cause}") from error
 
 
 @contextmanager

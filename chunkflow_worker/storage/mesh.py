@@ -16,6 +16,11 @@ MULTIRES_SUFFIX = "_multires"
 """A folder of meshes in several resolutions has the name of its folder of fragments and this."""
 
 
+def is_volume(path: str) -> bool:
+    """Whether `path` holds the info file of a precomputed volume. Raises StorageUnavailable."""
+    return _is_volume(Files(path).get_json("info"))
+
+
 def mesh_folder(path: str) -> str:
     """The folder of meshes that a volume's info names; `path` itself when it is no volume.
 

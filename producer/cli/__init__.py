@@ -13,12 +13,13 @@ from pathlib import Path
 
 import click
 
+from chunkflow_worker.config.commands import Group
 from chunkflow_worker.errors import ChunkflowError, ConfigError
 
 _FOLDER = Path(__file__).parent / "commands"
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are the files of the folder `commands`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["no-record", "failed", "missing", "damaged", "nan", "zero", "stale"]
+Kind = Literal["no-record", "failed", "missing", "damaged", "nan", "zero", "stale", "not-checked"]
 
 KINDS: dict[Kind, str] = {
     "no-record": "not done: there is no record",
@@ -15,6 +15,7 @@ KINDS: dict[Kind, str] = {
     "nan": "voxels that are NaN",
     "zero": "blocks that are zero where the input is not",
     "stale": "not what the task wrote: from an earlier run or another pipeline, or changed since",
+    "not-checked": "done, but their task recorded no blocks: files and Zarr stores are not checked",
 }
 """What each kind means, in the order in which they are shown."""
 
@@ -35,4 +36,4 @@ class Problem:
     @property
     def contradicts_record(self) -> bool:
         """The ledger has the box as done, but its output is not right."""
-        return self.kind not in ("no-record", "failed")
+        return self.kind not in ("no-record", "failed", "not-checked")

@@ -75,6 +75,8 @@ class Verifier:
         if self._pipeline and record.pipeline and record.pipeline != self._pipeline:
             detail = f"done by job {record.job} with another pipeline, {record.pipeline}"
             return [Problem(record.bbox, "stale", detail=detail)]
+        if record.state == "done" and not record.written:
+            return [Problem(record.bbox, "not-checked")]
         check = self._check_times if self._quick else self._check_voxels
         return [problem for written in record.written for problem in check(record, written)]
 

@@ -49,6 +49,7 @@ ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
         ("fetch-task-from-sqs", "queue_name", "required", True),
         ("plugin", "file", "required", True),
     ],
+    "a number in a name is read whatever its length": [("load-png", "digit_num", "default", None)],
     "chosen from the free memory": [("inference", "batch_size", "default", None)],
     "the default was none of the choices": [("load-zarr", "driver", "default", "local")],
     "a predictor, which tifffile refuses as a compression": [

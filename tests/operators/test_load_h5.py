@@ -240,7 +240,7 @@ def test_remove_empty_keeps_a_file_of_zeros(run_step, tmp_path) -> None:
     assert Path(path).exists()
 
 
-def test_reads_the_first_dataset_of_voxels(run_step, tmp_path) -> None:
+def test_reads_raw_among_several_datasets_and_the_named_one(run_step, tmp_path) -> None:
     path = tmp_path / "a.h5"
     other = np.zeros(3)
     write(
@@ -269,19 +269,18 @@ def test_the_error_for_a_missing_dataset_lists_the_existing_datasets(
     path = write(tmp_path / "a.h5", raw=VOXELS, voxel_offset=OFFSET)
     with h5py.File(path, "a") as file:
         file.create_group("group")
-    with pytest.raises(
-        ChunkMismatch, match=f"no dataset '{name}'; at its root: group, raw, voxel_offset"
-    ):
+    listed = r"the file has: raw \(10x11x12 uint16\), voxel_offset \(3 int64\)"
+    with pytest.raises(ConfigError, match=f"dataset_path: '{name}' is .*\n.*{listed}"):
         run_step(LoadH5(file_name=path, dataset_path=name))
 
 
 def test_a_file_without_voxels_is_an_error(run_step, tmp_path) -> None:
-    with pytest.raises(ChunkMismatch, match="no dataset of voxels; at its root: voxel_offset"):
+    with pytest.raises(ConfigError, match=r"no dataset of voxels, .* it has voxel_offset \(3 int"):
         run_step(LoadH5(file_name=write(tmp_path / "a.h5", voxel_offset=OFFSET)))
 
 
 @pytest.mark.parametrize(
-    "data", [np.zeros((2, 2)), np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")]
+    "data", [np.zeros((2, 2)), np.zeros((1, 1, 1, 1, 1, 1)), np.zeros((1, 1, 1), "S3")]
 )
 def test_a_dataset_that_is_not_a_chunk_is_refused(run_step, tmp_path, data) -> None:
     with pytest.raises(
@@ -340,12 +339,21 @@ def test_big_endian_voxels_are_converted_to_the_native_byte_order(run_step, tmp_
     assert np.array_equal(chunk.array, VOXELS)
 
 
-def test_an_offset_of_the_wrong_length_is_an_error(run_step, tmp_path) -> None:
-    path = write(tmp_path / "a.h5", main=VOXELS, voxel_offset=(0, 1, 2, 3))
-    with pytest.raises(
-        ChunkMismatch, match=r"its voxel_offset holds \[0, 1, 2, 3\], not three numbers"
-    ):
-        run_step(LoadH5(file_name=path))
+@pytest.mark.parametrize("option", ["voxel_offset", "voxel_size"])
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3), (1, 2), [[1, 2], [3, 4]], 7, "near"])
+def test_a_place_or_size_that_is_not_three_numbers_is_told(
+    run_step, tmp_path, caplog, option: str, numbers: Any
+) -> None:
+    path = write(tmp_path / "a.h5", main=VOXELS, **{option: numbers})
+    chunk = run_step(LoadH5(file_name=path)).chunk("chunk")
+    assert (chunk.voxel_offset, chunk.voxel_size) == ((0, 0, 0), (1, 1, 1))
+    [record] = caplog.records
+    flag = option.replace("_", "-")
+    assert f"a.h5 has the {option} " in record.getMessage()
+    assert record.getMessage().endswith(f"(--{flag} sets it)")
+    caplog.clear()
+    run_step(LoadH5(file_name=path, **{option: (1, 2, 3)}))
+    assert not caplog.records
 
 
 def test_errors_name_the_file_that_is_missing_or_not_hdf5(run_step, tmp_path) -> None:

@@ -123,13 +123,45 @@ def test_missing_damaged_and_unsafe_files_are_errors(run_step, tmp_path) -> None
     with pytest.raises(DataMissing, match=r"text.npy cannot be read as NumPy"):
         run_step(LoadNpy(file_name=f"{tmp_path}/text.npy"))
     np.save(tmp_path / "code.npy", np.array([print], object), allow_pickle=True)
-    with pytest.raises(DataMissing, match=r"code.npy cannot be read as NumPy"):
+    with pytest.raises(ChunkMismatch, match=r"code.npy holds Python objects, .*can run code"):
         run_step(LoadNpy(file_name=f"{tmp_path}/code.npy"))
     np.savez(tmp_path / "many", a=VOXELS)
     (tmp_path / "many.npz").rename(tmp_path / "many.npy")
-    with pytest.raises(ChunkMismatch, match="several arrays"):
+    with pytest.raises(ChunkMismatch, match=r"several arrays \(a\), .*numpy.save"):
         run_step(LoadNpy(file_name=f"{tmp_path}/many.npy"))
     np.save(tmp_path / "a.npy", VOXELS)
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-5])
     with pytest.raises(DataMissing, match=r"a.npy cannot be read as NumPy"):
         run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))
+
+
+@pytest.mark.parametrize(
+    ("array", "problem"),
+    [
+        (np.zeros((2, 3, 4), [("em", "u1"), ("ids", "u8")]), "a table with the fields em, ids"),
+        (np.zeros((2, 3, 4), "c8"), "type complex64"),
+        (np.zeros((2, 3, 4), "M8[s]"), r"type datetime64\[s\]"),
+        (np.zeros((2, 3, 4), "U3"), "type <U3"),
+    ],
+)
+def test_what_is_not_numbers_is_named(run_step, tmp_path, array, problem: str) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ChunkMismatch, match=problem):
+        run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "chunk"),
+    [
+        ("yx", (5, 3), (1, 5, 3)),
+        ("yx", (5, 6), (1, 5, 6)),
+        ("zyxc", (2, 3, 4, 5), (5, 2, 3, 4)),
+        ("xyz", (2, 3, 4), (4, 3, 2)),
+        ("tczyx", (1, 2, 3, 4, 5), (2, 3, 4, 5)),
+    ],
+)
+def test_axes_say_what_an_array_is(run_step, tmp_path, axes: str, shape, chunk) -> None:
+    """Without them, an array of shape (n, 3) is points, and other plane ones are refused."""
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    load = LoadNpy(file_name=f"{tmp_path}/a.npy", axes=axes)
+    assert run_step(load).chunk("chunk").array.shape == chunk

@@ -47,7 +47,7 @@ def test_reads_only_the_box_of_the_task(load) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "nanometres"),
-    [("nm", 1), ("um", 1000), ("microns", 1000), ("mm", 1e6), ("furlong", 1)],
+    [("nm", 1), ("um", 1000), ("microns", 1000), ("mm", 1e6), ("Angstrom", 0.1)],
 )
 def test_units_become_nanometres(load, unit, nanometres) -> None:
     steps = {
@@ -88,15 +88,21 @@ def test_channels_become_the_first_axis(load, position) -> None:
 @pytest.mark.parametrize(
     "directions", [np.diag([-8, 8, 40.0]), [[6, 6, 0.0], [-6, 6, 0], [0, 0, 40]]]
 )
-def test_mirrored_and_oblique_axes_are_refused(load, directions) -> None:
-    header = {"space dimension": 3, "space directions": directions}
-    with pytest.raises(
-        ChunkMismatch, match="not along x, y and z: give --voxel-size and --voxel-offset"
-    ):
-        load(XYZ, header)
-    chunk = load(XYZ, header, voxel_size=(1, 2, 3), voxel_offset=(0, 0, 0))
+def test_mirrored_and_oblique_axes_are_read_as_stored(load, caplog, directions) -> None:
+    header = {"space dimension": 3, "space directions": directions, "space units": ["nm"] * 3}
+    header["space origin"] = [80, 80, 40.0]
+    chunk = load(XYZ, header)
     assert np.array_equal(chunk.array, XYZ.T)
-    assert chunk.voxel_size == (1.0, 2.0, 3.0)
+    lengths = np.linalg.norm(directions, axis=1)[::-1]
+    assert chunk.voxel_size == pytest.approx(tuple(lengths))
+    assert tuple(chunk.voxel_offset) == (0, 0, 0)
+    [record] = caplog.records
+    assert "axes: voxels are read as stored" in record.getMessage()
+    assert "(--voxel-offset sets it)" in record.getMessage()
+    caplog.clear()
+    chunk = load(XYZ, header, voxel_size=(1, 2, 3), voxel_offset=(0, 0, 9))
+    assert (chunk.voxel_size, chunk.voxel_offset) == ((1.0, 2.0, 3.0), (0, 0, 9))
+    assert not caplog.records
 
 
 def test_options_override_the_header_and_convert(load) -> None:

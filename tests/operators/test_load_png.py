@@ -90,8 +90,9 @@ def test_a_prefix_and_the_number_of_digits(run_step, tmp_path) -> None:
     chunk = run_step(LoadPng(path=f"{tmp_path}/a/sec_", digit_num=3)).chunk("chunk")
     assert np.array_equal(chunk.array, VOXELS)
     assert chunk.bbox.start.z == 998
-    with pytest.raises(ConfigError, match=r"digit_num: .* sec_1000.png does not have 5 digits"):
-        run_step(LoadPng(path=f"{tmp_path}/a/sec_"))
+    with pytest.raises(ConfigError, match=r"digit_num: .* 'sec_1000.png' does not have 5 digits"):
+        run_step(LoadPng(path=f"{tmp_path}/a/sec_", digit_num=5))
+    assert run_step(LoadPng(path=f"{tmp_path}/a/sec_")).chunk("chunk").bbox.start.z == 998
 
 
 def test_files_without_numbers_are_sorted_by_name_and_one_picture_is_one_section(
@@ -180,3 +181,54 @@ def test_missing_and_damaged_pictures_are_errors(run_step, tmp_path) -> None:
 def test_wrong_options_are_refused(options, text) -> None:
     with pytest.raises(ConfigError, match=text):
         Pipeline.parse({"operators": [{"op": "load-png", "path": "a"} | options]})
+
+
+@pytest.mark.parametrize("name", ["slice_{}", "{}", "run2_s{:04d}_v1", "z{:d}-em"])
+def test_sections_come_in_the_order_of_their_numbers_at_these_z(
+    run_step, tmp_path, name: str
+) -> None:
+    path = write(tmp_path / "a", VOXELS, 8, name)
+    chunk = run_step(LoadPng(path=path)).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS)
+    assert str(chunk.bbox) == "8-14_0-7_0-9"
+    part = run_step(LoadPng(path=path), bbox=BoundingBox.parse("9-11_0-7_0-9")).chunk("chunk")
+    assert np.array_equal(part.array, VOXELS[1:3])
+    Path(path, f"{name.format(10)}.png").unlink()
+    with pytest.raises(DataMissing, match=r"sections of .* are missing, for example number 10"):
+        run_step(LoadPng(path=path))
+
+
+def test_sections_below_zero_are_read_back(run_step, tmp_path) -> None:
+    chunk = Chunk(VOXELS, Vec3(-2, 0, 0))
+    run_step(SavePngs(output_path=str(tmp_path)), chunk=chunk)
+    back = run_step(LoadPng(path=str(tmp_path))).chunk("chunk")
+    assert np.array_equal(back.array, VOXELS)
+    assert back.bbox == chunk.bbox
+
+
+def test_hidden_files_of_macos_are_no_sections(run_step, tmp_path) -> None:
+    path = write(tmp_path / "a", VOXELS)
+    Path(path, "._00000.png").write_bytes(b"a resource fork")
+    assert run_step(LoadPng(path=path)).chunk("chunk").bbox.size.z == 6
+
+
+@pytest.mark.parametrize(
+    "names", [("1", "2", "overview"), ("1", "01"), ("x1_y1", "x1_y2", "x2_y1")]
+)
+def test_names_without_one_number_are_refused(run_step, tmp_path, names) -> None:
+    for name in names:
+        Image.fromarray(VOXELS[0]).save(tmp_path / f"{name}.png")
+    with pytest.raises(ConfigError, match=r"have numbers, but .*\n.*name them like 00042.png"):
+        run_step(LoadPng(path=str(tmp_path)))
+
+
+def test_indices_of_a_palette_are_the_ids_of_a_segmentation(run_step, tmp_path) -> None:
+    ids = np.array([[0, 1], [2, 3]], np.uint8)
+    picture = Image.fromarray(ids)
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(tmp_path / "0.png")
+    chunk = run_step(LoadPng(path=str(tmp_path), layer_type="segmentation")).chunk("chunk")
+    assert chunk.layer_type == "segmentation"
+    assert np.array_equal(chunk.array[0], ids)
+    with pytest.raises(ChunkMismatch, match=r"in colour.*--layer-type segmentation reads"):
+        run_step(LoadPng(path=str(tmp_path)))

@@ -44,6 +44,16 @@ def test_without_a_box_the_whole_volume_is_read(volume: MakeVolume, run_step: Ru
     assert np.array_equal(task.chunk("image").array, IMAGE)
 
 
+@pytest.mark.parametrize("stored", ["image", "segmentation"])
+def test_the_layer_type_is_the_volumes_unless_given(
+    volume: MakeVolume, run_step: RunStep, stored: str
+) -> None:
+    path = volume("v", IMAGE, OFFSET, layer_type=stored).path
+    assert run_step(LoadPrecomputed(volume_path=path)).chunk("chunk").layer_type == stored
+    given = LoadPrecomputed(volume_path=path, layer_type="segmentation")
+    assert run_step(given).chunk("chunk").layer_type == "segmentation"
+
+
 def test_an_explicit_margin_is_clipped_at_the_bounds(volume: MakeVolume, run_step: RunStep) -> None:
     operator = LoadPrecomputed(
         volume_path=volume("v", IMAGE, OFFSET).path, expand_margin_size=(2, 4, 4)

@@ -9,6 +9,7 @@ import pytest
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.load_synapses import LoadSynapses
+from chunkflow_worker.report.once import forget_warnings
 
 
 @pytest.fixture
@@ -77,3 +78,33 @@ def test_wrong_files_and_options_are_refused(run_step, file: Path, tmp_path: Pat
         run_step(LoadSynapses(file_path=f"{tmp_path}/bad.json"))
     with pytest.raises(ChunkflowError, match="there is no box in the name"):
         run_step(LoadSynapses(file_path=f"{tmp_path}/bad.json", set_bbox=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [({}, None), ({"c_order": False}, None), ({}, ["x", "y", "z"]), ({}, ["z", "y", "x"])],
+)
+def test_the_resolution_is_zyx_whatever_the_order_of_the_file(
+    run_step,
+    tmp_path: Path,
+    options: dict[str, bool],
+    order: list[str] | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """chunkflow took it in the order of the file."""
+    forget_warnings()
+    content = {"1": {"coord": [1, 2, 3]}} | ({"order": order} if order else {})
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    load = LoadSynapses(file_path=f"{tmp_path}/s.json", resolution=(40, 8, 4), **options)
+    made = run_step(load).values["syns"]
+    is_xyz = options == {"c_order": False} or order == ["x", "y", "z"]
+    assert made.voxel_size == (40, 8, 4)
+    assert made.pre.tolist() == [[3, 2, 1] if is_xyz else [1, 2, 3]]
+    told = [r.getMessage() for r in caplog.records]
+    assert told == (
+        [
+            "--resolution 40 8 4 is taken as z y x, although the positions in the file are x y z",
+        ]
+        if is_xyz
+        else []
+    )

@@ -32,7 +32,6 @@ def write(path: Path, array: Any, **options: Any) -> str:
         {"compression": "lzw", "tile": (16, 16)},
         {"imagej": True},
         {"metadata": None},
-        {"metadata": {"axes": "CYX"}},
         {"bigtiff": True},
     ],
 )
@@ -83,7 +82,7 @@ def test_pages_written_one_by_one_are_read_as_one_stack(run_step, tmp_path, opti
     assert np.array_equal(part.chunk("chunk").array, STACK[2:5, 1:4, 3:9])
 
 
-def test_reads_the_first_of_several_images_and_warns_about_the_others(
+def test_reads_the_first_of_several_images_unless_another_is_chosen(
     run_step, tmp_path, caplog
 ) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
@@ -93,6 +92,13 @@ def test_reads_the_first_of_several_images_and_warns_about_the_others(
         run_step(LoadTif(file_name=str(tmp_path / "a.tif"))).chunk("chunk").array, STACK
     )
     assert "several images, and only the first is read; shapes: (10, 11, 12), (5, 6)" in caplog.text
+    assert "(--series sets it)" in caplog.text
+    caplog.clear()
+    chosen = run_step(LoadTif(file_name=str(tmp_path / "a.tif"), series=1)).chunk("chunk")
+    assert np.array_equal(chosen.array[0], STACK[0, :5, :6])
+    assert not caplog.records
+    with pytest.raises(ConfigError, match=r"series: there is no image 2\n *legal: 0 to 1"):
+        run_step(LoadTif(file_name=str(tmp_path / "a.tif"), series=2))
 
 
 def test_a_single_page_is_one_section(run_step, tmp_path) -> None:
@@ -111,6 +117,7 @@ def test_a_single_page_is_one_section(run_step, tmp_path) -> None:
         ((5, 6, 3), {"photometric": "rgb"}),
         ((1, 4, 5, 6), {"metadata": {"axes": "CZYX"}}),
         ((3, 1, 5, 6), {"metadata": {"axes": "CZYX"}}),
+        ((5, 5, 6), {"metadata": {"axes": "CYX"}}),
     ],
 )
 def test_channels_and_colours_become_the_first_axis(run_step, tmp_path, shape, options) -> None:
@@ -128,18 +135,30 @@ def test_channels_and_colours_become_the_first_axis(run_step, tmp_path, shape, o
     assert np.array_equal(part.array, expected[:, : box.stop.z, 1:4, 2:6])
 
 
-def test_a_planar_colour_picture_keeps_its_colours(run_step, tmp_path) -> None:
-    array = np.arange(3 * 5 * 6, dtype=np.uint8).reshape(3, 5, 6)
+@pytest.mark.parametrize("planes", [3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_planes_of_colour_are_sections_unless_they_are_named_channels(
+    run_step, tmp_path, caplog, planes: int, dtype: str
+) -> None:
+    """tifffile before 2027 writes any stack of 3 or 4 pages as the planes of a colour picture."""
+    array = np.arange(planes * 5 * 6).astype(dtype).reshape(planes, 5, 6)
     path = write(tmp_path / "a.tif", array, photometric="rgb", planarconfig="separate")
-    assert np.array_equal(
-        run_step(LoadTif(file_name=path)).chunk("chunk").array, array[:, np.newaxis]
+    assert np.array_equal(run_step(LoadTif(file_name=path)).chunk("chunk").array, array)
+    [record] = caplog.records
+    assert (
+        f"a.tif stores {planes} planes of colour: they are read as sections" in record.getMessage()
     )
+    assert "(--axes sets it)" in record.getMessage()
+    caplog.clear()
+    colours = run_step(LoadTif(file_name=path, axes="cyx")).chunk("chunk").array
+    assert np.array_equal(colours, array[:, np.newaxis])
+    assert not caplog.records
 
 
 def test_a_time_series_with_channels_is_refused(run_step, tmp_path) -> None:
     path = write(tmp_path / "a.tif", np.zeros((2, 3, 4, 5, 6), np.uint8), imagej=True)
     with pytest.raises(
-        ChunkMismatch, match=r"a.tif has the axes TZCYX; a chunk has z, y, x and at most one axis"
+        ChunkMismatch, match=r"a.tif has the axes tzcyx of shape .* t \(2\) does not fit in a chunk"
     ):
         run_step(LoadTif(file_name=path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,31 @@ def test_with_a_mip_the_volume_names_the_meshes_and_cloudvolume_reads_them(
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     run(Mesh(output_path=str(tmp_path / "out")), Chunk(two_objects()), dry_run=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mip", [None, 0])
+def test_fragments_never_lie_among_the_blocks_of_a_volume(
+    tmp_path: Path, volume: Any, mip: int | None
+) -> None:
+    stored = volume("seg", two_objects(), layer_type="segmentation")
+    run(Mesh(output_path=stored.path, mip=mip), Chunk(two_objects()))
+    assert json.loads((tmp_path / "seg" / "info").read_text())["mesh"] == "mesh_mip_0_err_40"
+    assert not [name for name in names(tmp_path / "seg") if ":" in name]
+    assert len(fragments(tmp_path / "seg" / "mesh_mip_0_err_40", 3)) == 1
+
+
+@pytest.mark.parametrize("kind", ["ply", "obj"])
+@pytest.mark.parametrize("mip", [0, 2])
+def test_files_have_no_mip(tmp_path: Path, kind: Any, mip: int) -> None:
+    run(Mesh(output_path=str(tmp_path), output_format=kind, mip=mip), Chunk(two_objects()))
+    assert names(tmp_path) == [f"3.{kind}", f"{2**63 + 1}.{kind}"]
+
+
+def test_a_mip_that_is_not_the_chunks_is_refused(tmp_path: Path, volume: Any) -> None:
+    stored = volume("seg", two_objects(), layer_type="segmentation")
+    other = Chunk(two_objects(), voxel_size=(80.0, 16.0, 16.0))
+    with pytest.raises(ChunkMismatch, match="give the --mip of the chunk"):
+        run(Mesh(output_path=stored.path, mip=0), other)
+    run(Mesh(output_path=stored.path, mip=0, voxel_size=SIZE), other)
+    with pytest.raises(ConfigError, match="is no precomputed volume"):
+        run(Mesh(output_path=f"file://{tmp_path}/none", mip=0), other)

@@ -261,10 +261,13 @@ def test_the_file_is_found_in_the_current_folder_or_the_plugins_folder(
         (folder / "number.py").write_text(f"def execute():\n    return {{'is': {value}}}")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        ConfigError, match=r"there is no file .*/number\.py.*\n.*CHUNKFLOW_PLUGIN_DIR"
+        ConfigError,
+        match=r"there is no file .*/number\.py.*\n.*CHUNKFLOW_PLUGIN_DIR.*examples/plugins",
     ):
         run_step(Plugin(file="number", output_names="n"))
     monkeypatch.setenv("CHUNKFLOW_PLUGIN_DIR", str(there))
+    with pytest.raises(ConfigError, match=rf"{tmp_path}/none\.py or {there}/none\.py"):
+        run_step(Plugin(file="none", output_names="n"))
     for name, value in (
         ("number", 2),
         ("number.py", 2),

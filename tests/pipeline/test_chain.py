@@ -287,3 +287,36 @@ def test_schema_accepts_what_the_parser_accepts_and_refuses_the_rest() -> None:
     assert not validator.is_valid({"operators": [{"op": "threshold", "treshold": 1}]})
     assert not validator.is_valid({"operators": [{"op": "inference", "input_patch_size": [4, 4]}]})
     assert not validator.is_valid({"operators": [tasks]})
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (
+            {"op": "write-tif"},
+            "operators.1.op: no operator is named 'write-tif'\n    it is called 'save-tif' today",
+        ),
+        (
+            {"op": "cloud-watch"},
+            "no operator is named 'cloud-watch'\n    write chunkflow --metrics cloudwatch",
+        ),
+        (
+            {"op": "mesh", "dust_threshold": 3},
+            "(mesh).dust_threshold: is no longer an option\n    put mask-out-objects",
+        ),
+        (
+            {"op": "inference", "framework": "general", "input_patch_size": [1, 1, 1]},
+            "(inference).framework: is written differently today\n    write framework: universal",
+        ),
+        (
+            {"op": "inference", "patch_size": [1, 1, 1], "framework": "identity"},
+            "(inference).patch_size: is written differently today\n    write input_patch_size: ...",
+        ),
+    ],
+    ids=str,
+)
+def test_words_of_older_versions_are_told(item: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Pipeline.parse({"operators": [CREATE, item]})
+    text = "\n".join(str(fault) for fault in caught.value.faults)
+    assert told in text

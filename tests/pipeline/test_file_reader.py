@@ -12,11 +12,13 @@ import pytest
 from pydantic import ValidationError
 
 from chunkflow_worker.config.options import click_options, with_flag
-from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
+from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk, Window
+from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.axes import Window
+from chunkflow_worker.storage.voxel_metadata import VoxelMetadata
 
 
 class LoadSize(ChunkReader):
@@ -38,9 +40,17 @@ class LoadSize(ChunkReader):
 
             if not place:
                 yield StoredChunk(size, read)
+            elif place[0] == "?":
+                odd = {
+                    "voxel_size": "has no unit",
+                    "voxel_offset": "has no unit",
+                    "axes": "is flat",
+                }
+                yield StoredChunk(size, read, VoxelMetadata(white=9, ignored=odd))
             else:
                 offset = Vec3(*map(int, place[0].split()))
-                yield StoredChunk(size, read, offset, (40.0, 4.0, 4.0), "segmentation")
+                said = VoxelMetadata((40.0, 4.0, 4.0), offset, layer_type="segmentation")
+                yield StoredChunk(size, read, said)
 
         return open_file
 
@@ -107,3 +117,52 @@ def test_an_option_can_have_another_flag() -> None:
     assert flags["voxel_offset"] == ["-v", "--voxel-offset"]
     described = ChunkReader.model_fields["voxel_size"].description
     assert LoadSize.model_fields["voxel_size"].description == described
+
+
+def test_what_is_not_taken_is_told_once_with_the_options_that_set_it(
+    read: Callable[..., Task], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        chunk = read("2 3 4@?").chunk("chunk")
+    assert chunk.array.max() == 8, "turned: 9 is white"
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"{tmp_path}/a.size has no unit (--voxel-size and --voxel-offset set it), and is flat "
+        "(--axes sets it), and says that 0 is white, so its values are turned to make it black "
+        "(--no-invert keeps them)"
+    )
+
+
+def test_given_options_are_not_told(
+    read: Callable[..., Task], caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"voxel_size": (1, 1, 2), "voxel_offset": (0, 0, 0), "axes": "zyx", "invert": False}
+    assert read("2 3 4@?", **given).chunk("chunk").array.max() == 1
+    assert not caplog.records
+
+
+def test_files_of_many_boxes_are_told_of_once(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    operator = LoadSize(file_name=f"{tmp_path}/em_")
+    with operator.open(Run(needed_box=lambda box, bounds: box)) as step:
+        for z in range(3):
+            box = BoundingBox.parse(f"0-{z + 1}_0-3_0-4")
+            (tmp_path / f"em_{box}.size").write_text(f"{z + 1} 3 4@?")
+            step(Task(box))
+    assert len(caplog.records) == 1
+
+
+def test_values_are_turned_if_asked(read: Callable[..., Task]) -> None:
+    assert read("2 3 4", invert=True).chunk("chunk").array.max() == 254
+    assert read("2 3 4@?", layer_type="segmentation").chunk("chunk").array.max() == 1
+    assert read("2 3 4@?", layer_type="segmentation", invert=True).chunk("chunk").array.max() == 8
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+def test_signed_values_and_floats_are_not_turned(
+    read: Callable[..., Task], monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr(np, "uint8", np.dtype(dtype))
+    with pytest.raises(ChunkMismatch, match=f"a.size holds {dtype}, and --invert takes"):
+        read("2 3 4", invert=True)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -53,3 +55,37 @@ def test_each_event_is_one_line(
     [record] = caplog.records
     assert (record.name, record.levelname) == ("chunkflow_worker.tasks", level)
     assert record.getMessage() == line
+
+
+PROGRAM = """
+import logging, sys
+from chunkflow_worker.report.log import set_up_log
+set_up_log(*sys.argv[1:], "%(levelname)s %(message)s")
+names = ["chunkflow_worker.service.worker", "botocore", "urllib3.pool", "h5py._conv", "PIL.Image",
+         "asyncio", "numba.core", "matplotlib", "tensorstore", "fsspec.local", "google.auth"]
+for name in names:
+    for level in ("debug", "info", "warning"):
+        getattr(logging.getLogger(name), level)(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("levels", "ours", "others"),
+    [
+        (("DEBUG", "WARNING"), "DEBUG INFO WARNING", "WARNING"),
+        (("WARNING", "WARNING"), "WARNING", "WARNING"),
+        (("DEBUG", "INFO"), "DEBUG INFO WARNING", "INFO WARNING"),
+    ],
+)
+def test_libraries_say_less_than_this_package(
+    levels: tuple[str, str], ours: str, others: str
+) -> None:
+    command = [sys.executable, "-c", PROGRAM, *levels]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    said: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        level, _, name = line.partition(" ")
+        said.setdefault(name, []).append(level)
+    assert said.pop("chunkflow_worker.service.worker") == ours.split()
+    assert len(said) == 10
+    assert all(given == others.split() for given in said.values())

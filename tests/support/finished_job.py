@@ -65,9 +65,10 @@ class FinishedJob:
         """The folder with the blocks of the output."""
         return Path(self.root.removeprefix("file://"), "out", "8_8_40")
 
-    def write_pipeline(self, *middle: dict[str, Any]) -> None:
+    def write_pipeline(self, *middle: dict[str, Any], save: dict[str, Any] | None = None) -> None:
+        """save: the last operator; by default, it saves the volume `out`."""
         load = {"op": "load-precomputed", "volume_path": f"{self.root}/in"}
-        save = {"op": "save-precomputed", "volume_path": f"{self.root}/out"}
+        save = save or {"op": "save-precomputed", "volume_path": f"{self.root}/out"}
         self.pipeline.write_text(yaml.safe_dump({"operators": [load, *middle, save]}))
 
     def enqueue(self, *options: str, job: str = "j") -> int:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
+from chunkflow_worker.config.catalog import facts_of, operator_with
+from chunkflow_worker.config.commands import Command
+from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, faults_of, given_options
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from producer.plan.pipeline_file import PipelineFile
 
 
-@click.command()
+@click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
 @queue_option
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option
@@ -39,6 +42,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Leave out the boxes that the ledger records as done by this pipeline, if their blocks "
     "are still in storage.",
+)
+@click.option(
+    "--trust-records",
+    is_flag=True,
+    help="With --skip-done, also leave out boxes whose output cannot be checked: files and Zarr.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option(
@@ -57,6 +65,7 @@ def enqueue(
     pipeline: Path | None,
     ledger: str | None,
     skip_done: bool,
+    trust_records: bool,
     dry_run: bool,
     threads: int,
     **grid: Any,
@@ -78,7 +87,9 @@ def enqueue(
         raise no_ledger("--skip-done")
     records = Ledger(ledger, to_write=True) if ledger else None
     _show_plan(plan, file)
-    undone = _find_undone(records, plan, threads) if records and skip_done else None
+    undone = None
+    if records and skip_done:
+        undone = _find_undone(records, plan, threads, trust_records)
     if dry_run:
         _show_dry_run(plan, undone)
         return
@@ -108,20 +119,40 @@ class _Undone:
     wrong: list[str]
 
 
-def _find_undone(ledger: Ledger, plan: Plan, threads: int) -> _Undone:
+def _find_undone(ledger: Ledger, plan: Plan, threads: int, trust_records: bool) -> _Undone:
     from chunkflow_worker.report.progress import progress
     from producer.look.verify import Verifier, verify
 
-    boxes, wrong = [], []
+    boxes, wrong, not_checked = [], [], 0
     verifier = Verifier(plan.record.pipeline, quick=True)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
+            if any(problem.kind == "not-checked" for problem in problems):
+                not_checked += 1
+                problems = [] if trust_records else problems
             if problems:
                 boxes.append(problems[0].box)
             if any(problem.contradicts_record for problem in problems):
                 wrong.append(problems[0].box)
             show(count, f"{len(boxes)} to do")
+    if not_checked:
+        _note_not_checked(not_checked, trust_records)
     return _Undone(boxes, wrong)
+
+
+def _note_not_checked(count: int, trust_records: bool) -> None:
+    from chunkflow_worker.report.progress import boxes_text
+
+    fate = (
+        "left out, as the records say"
+        if trust_records
+        else "sent again; --trust-records leaves them out"
+    )
+    click.echo(
+        f"note: the output of {boxes_text(count)} that the ledger has as done cannot be checked "
+        f"(files, Zarr): {fate}",
+        err=True,
+    )
 
 
 def _send(

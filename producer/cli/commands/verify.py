@@ -83,8 +83,11 @@ def verify(
     wrote. Workers record a checksum of the voxels that they store; verify reads the voxels back and
     compares. In images, it also reports blocks that are zero where the input of the job is not.
 
-    The exit status is 0 when nothing is wrong, or when all boxes with a problem were enqueued.
-    Otherwise it is 1.
+    Only blocks of precomputed volumes are checked. Boxes of which nothing else is recorded are
+    listed as not checked, and are never enqueued.
+
+    The exit status is 0 when nothing is wrong, or when all boxes with a problem were enqueued; 3
+    when nothing is wrong but some boxes were not checked; otherwise 1.
     """
     from producer.look.job import require_job
     from producer.look.verify import Verifier, input_of
@@ -96,25 +99,28 @@ def verify(
     verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros)
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
+    found = [problem for problem in problems if problem.kind != "not-checked"]
     enqueued = 0
-    if enqueue and problems:
-        enqueued = _enqueue(records, record, queue or record.queue, problems)
-    wrong = len({problem.box for problem in problems})
+    if enqueue and found:
+        enqueued = _enqueue(records, record, queue or record.queue, found)
+    wrong = len({problem.box for problem in found})
+    not_checked = len(problems) - len(found)
     if as_json:
-        report = _Report(record.job, record.tasks, wrong, enqueued, problems)
+        report = _Report(record.job, record.tasks, wrong, not_checked, enqueued, problems)
         click.echo(json.dumps(asdict(report)))
     else:
         _show(record, problems, "exist" if quick else "were read", allow_zeros)
-    ctx.exit(0 if enqueued == wrong else 1)
+    ctx.exit(1 if enqueued != wrong else 3 if not_checked else 0)
 
 
 @dataclass(frozen=True)
 class _Report:
-    """What --json prints. boxes, wrong, enqueued: numbers of boxes."""
+    """What --json prints. boxes, wrong, not_checked, enqueued: numbers of boxes."""
 
     job: str
     boxes: int
     wrong: int
+    not_checked: int
     enqueued: int
     problems: list[Problem]
 
@@ -128,7 +134,7 @@ def _find_problems(
     boxes, wrong = job.boxes(), 0
     with nullcontext() if quiet else progress(len(boxes), "verified") as show:
         for count, problems in enumerate(verify(ledger, boxes, verifier, threads), 1):
-            wrong += bool(problems)
+            wrong += any(problem.kind != "not-checked" for problem in problems)
             if show:
                 show(count, f"{wrong} wrong" if wrong else "")
             yield from problems
@@ -186,7 +192,7 @@ def _show(job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bo
             "nothing is wrong"
         )
         return
-    wrong = len({problem.box for problem in problems})
+    wrong = len({problem.box for problem in problems if problem.kind != "not-checked"})
     click.echo(f"{wrong} of {job.tasks} boxes of job {job.job} have a problem")
     boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
     for kind, meaning in KINDS.items():

@@ -190,8 +190,14 @@ def test_a_record_of_another_pipeline_is_stale(output: Output) -> None:
     assert Verifier("other").check(unknown) == []
 
 
-def test_a_task_that_wrote_no_volume_is_right() -> None:
-    assert Verifier().check(task_record(str(BOX))) == []
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_task_that_wrote_no_volume_is_not_called_right(quick: bool) -> None:
+    [problem] = Verifier(quick=quick).check(task_record(str(BOX)))
+    assert problem == Problem(str(BOX), "not-checked")
+
+
+def test_a_task_that_was_skipped_has_nothing_to_check() -> None:
+    assert Verifier().check(task_record(str(BOX), "skipped", skipped="empty")) == []
 
 
 def test_a_volume_that_does_not_exist_is_an_error(output: Output, tmp_path: Path) -> None:
@@ -211,13 +217,11 @@ def test_every_box_of_a_job_has_its_problems_in_order(
     results = list(verify(ledger, boxes, Verifier("digest"), threads))
     assert [[problem.kind for problem in problems] for problems in results] == [
         ["nan"],
-        [],
+        ["not-checked"],
         *[["no-record"]] * 297,
         ["failed"],
     ]
-    assert [problems[0].box for problems in results if problems] == [
-        str(box) for i, box in enumerate(boxes) if i != 1
-    ]
+    assert [problems[0].box for problems in results] == [str(box) for box in boxes]
 
 
 def test_an_error_ends_the_verification(output: Output, ledger: Ledger, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_what_is_right_passes(
         "job": "j",
         "boxes": 2,
         "wrong": 0,
+        "not_checked": 0,
         "enqueued": 0,
         "problems": [],
     }
@@ -235,3 +236,45 @@ def test_it_needs_a_ledger_with_a_job(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "verify needs a ledger: give --ledger or --pipeline" in capsys.readouterr().err
     assert main(["verify", "--ledger", str(tmp_path)]) == 2
     assert "has no job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        {"op": "save-zarr", "store": "out.zarr", "shape": [8, 16, 32], "chunk_size": [4, 8, 8]},
+        {"op": "save-h5", "file_name": "cut_"},
+        {"op": "save-tif", "file_name": "cut_"},
+    ],
+    ids=lambda save: str(save["op"]),
+)
+def test_what_it_cannot_check_is_said_and_counted(
+    finished_job: FinishedJob,
+    save: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledger = ["--ledger", finished_job.ledger.path]
+    finished_job.write_pipeline(save=save)
+    assert finished_job.enqueue(*ledger, job="files") == 0
+    assert finished_job.work() == [FIRST, SECOND]
+    line = ["verify", "--pipeline", str(finished_job.pipeline), *ledger]
+    capsys.readouterr()
+
+    assert main(line) == 3
+    shown = capsys.readouterr().out
+    assert "nothing is wrong" not in shown
+    assert "not-checked, in 2 boxes" in shown
+
+    assert main([*line, "--json"]) == 3
+    report = json.loads(capsys.readouterr().out)
+    assert (report["wrong"], report["not_checked"]) == (0, 2)
+
+    assert finished_job.enqueue(*ledger, "--skip-done", "--dry-run", job="again") == 0
+    said = capsys.readouterr()
+    assert "2 tasks of job again, 0 of them already done" in said.out
+    assert "--trust-records leaves them out" in said.err
+    trusting = ["--skip-done", "--trust-records", "--dry-run"]
+    assert finished_job.enqueue(*ledger, *trusting, job="again") == 0
+    assert "2 tasks of job again, 2 of them already done" in capsys.readouterr().out
