@@ -171,8 +171,10 @@ def _about_network(error: BaseException, kinds: set[str]) -> Meaning | None:
     reason = _one_line(_reason(error))
     problem = f"{host} cannot be reached" if host else f"cannot be reached: {reason}"
     given = os.environ.get("AWS_ENDPOINT_URL", "")
-    is_given = host and host in (urlsplit(given).netloc, _host("S3"), _host("SQS"))
-    return Meaning(problem, "check that it runs, and AWS_ENDPOINT_URL" if is_given else "")
+    if host and host in (urlsplit(given).netloc, _host("S3"), _host("SQS")):
+        return Meaning(problem, "check that it runs there, and AWS_ENDPOINT_URL")
+    is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return Meaning(problem, "check the network, and AWS_REGION" if is_aws else "")
 
 
 def _host(service: str) -> str:

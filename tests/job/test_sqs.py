@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
 
-from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.sqs import QueueUnavailable, find_queue, make_client, move, sqs_errors
+from chunkflow_worker.errors import ConfigError, exit_status
+from chunkflow_worker.job.sqs import (
+    QueueRefused,
+    QueueUnavailable,
+    find_queue,
+    make_client,
+    move,
+    sqs_errors,
+)
 from tests.support.proxy import Proxy, fault_proxy
 
 
@@ -194,9 +201,7 @@ def test_no_endpoint_is_one_clear_error(
     monkeypatch: pytest.MonkeyPatch, aws: dict[str, str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(
-        QueueUnavailable, match=r"queue q: EndpointConnectionError: .*127\.0\.0\.1:1"
-    ):
+    with pytest.raises(QueueUnavailable, match=r"^queue q: 127\.0\.0\.1:1 cannot be reached\n"):
         find_queue(make_client("us-east-1"), "q")
 
 
@@ -216,16 +221,33 @@ def test_an_environment_that_boto3_refuses_is_a_configuration_error(
     [
         (
             NoCredentialsError(),
-            "subject: no AWS credentials were found; set AWS_ACCESS_KEY_ID .* AWS_PROFILE",
+            r"^subject: no AWS credentials were found\n    set AWS_PROFILE, .*\n?.* local-aws",
         ),
-        (ConnectTimeoutError(endpoint_url="http://x"), "subject: ConnectTimeoutError"),
+        (ConnectTimeoutError(endpoint_url="http://x"), "^subject: x cannot be reached"),
         (
             ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessage"),
-            "subject: ClientError: .*AccessDenied",
+            "^subject: access denied: the credentials in use may not sqs:SendMessage",
         ),
-        (OSError("reset"), "subject: OSError: reset"),
+        (OSError("reset"), "^subject: reset"),
     ],
 )
 def test_what_boto3_raises_becomes_queue_unavailable(error: Exception, text: str) -> None:
     with pytest.raises(QueueUnavailable, match=text), sqs_errors("subject"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refused"),
+    [
+        (NoCredentialsError(), True),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "ReceiveMessage"), True),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "ReceiveMessage"), True),
+        (ClientError({"Error": {"Code": "ServiceUnavailable"}}, "ReceiveMessage"), False),
+        (ConnectTimeoutError(endpoint_url="http://x"), False),
+    ],
+)
+def test_it_is_known_whether_a_person_must_act(error: Exception, is_refused: bool) -> None:
+    with pytest.raises(QueueUnavailable) as caught, sqs_errors("subject"):
+        raise error
+    assert isinstance(caught.value, QueueRefused) == is_refused
+    assert exit_status(caught.value) == (2 if is_refused else 1)
