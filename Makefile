@@ -3,10 +3,15 @@
 PYTHON ?= python3
 # The torch release for demo and tests. Any release from 2.4 on works; TORCH=torch takes the newest.
 TORCH ?= torch==2.13.0
-# Your own image for the demo: make demo IMAGE=path.h5
+# A further index for it. Without a GPU, PyTorch's CPU wheels save 5 GB:
+# make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# Your own image for the demo: make demo IMAGE=path.h5, or a TIFF
 IMAGE ?=
-# Scenarios and options for make chaos, for example CHAOS="kills --seeds 2"
+# Scenarios and options for make chaos, for example CHAOS="kills --seeds 2", and options for make
+# bench. With --write they also write the tables of the documentation.
 CHAOS ?=
+BENCH ?=
 
 # The command for containers, and options for its builds, for example
 # DOCKER_BUILD_ARGS="--secret id=pip.conf,src=pip.conf"
@@ -24,7 +29,7 @@ BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) --build-arg VERSI
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format docs bench chaos audit lock images image-gpu e2e-docker clean
+.PHONY: demo test test-all lint format docs dist bench chaos audit lock images image-gpu e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -52,14 +57,20 @@ docs: .venv/dev.installed
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Compares with chunkflow and MONAI, each in its own environment. Writes benchmarks/RESULTS.md.
-bench: .venv/dev.installed
-	$(BIN)/python -m benchmarks.inference
-	$(BIN)/python -m benchmarks.blending
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.zarr_io
+# Builds the wheel and the sdist in dist/, and checks them. A release uploads these files.
+dist: .venv/dev.installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
-# Kills workers, repeats messages, cuts connections... Writes the figures to docs/reliability.md.
+# Compares with chunkflow and MONAI, each in its own environment.
+bench: .venv/dev.installed
+	$(BIN)/python -m benchmarks.inference $(BENCH)
+	$(BIN)/python -m benchmarks.blending $(BENCH)
+	$(BIN)/python -m benchmarks.memory $(BENCH)
+	$(BIN)/python -m benchmarks.zarr_io $(BENCH)
+
+# Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
@@ -96,10 +107,10 @@ clean:
 
 .venv/demo.installed: pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[all]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" --editable ".[all]"
 	@touch $@
 
 .venv/dev.installed: pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes some minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" --editable ".[dev]"
 	@touch $@ .venv/demo.installed

@@ -5,7 +5,6 @@ Runs on the GPU if there is one, else on the CPU.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from benchmarks.agreement import differences, keeping_output
 from benchmarks.environment import gpu
 from benchmarks.job import NET, Job
+from benchmarks.options import options
 from benchmarks.race import Program, bare, chunkflow, monai, ours, race
 from benchmarks.table import record, rounds, speed_table
 
@@ -44,9 +44,7 @@ def programs(job: Job, on_gpu: bool) -> list[Program]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
+    given = options(__doc__, repeats=3)
     on_gpu = bool(gpu())
     # A GPU gets more patches. Their number makes the last patch of each axis move inward, as in
     # real tasks.
@@ -56,7 +54,7 @@ def main() -> None:
         warm_up="chunk" if on_gpu else "patch",
     )
     with tempfile.TemporaryDirectory() as folder:
-        results = race(keeping_output(programs(job, on_gpu), Path(folder)), repeats)
+        results = race(keeping_output(programs(job, on_gpu), Path(folder)), given.repeats)
         compared = differences(results, must_agree=not on_gpu)
     ours_plain = [
         r.program.label
@@ -67,9 +65,9 @@ def main() -> None:
     text = (
         f"Chunk {_text(job.chunk)} uint8, patch {_text(job.patch)}, overlap {_text(job.overlap)}: "
         f"{job.patches} patches in every program, {job.channels} channels of float32; "
-        f"{rounds(repeats)}.\n\n{table}\n\n{compared}\n{_NOTES}"
+        f"{rounds(given.repeats)}.\n\n{table}\n\n{compared}\n{_NOTES}"
     )
-    record(TITLE, text, results)
+    record(TITLE, text, results, given.write)
 
 
 def _text(size: tuple[int, int, int]) -> str:

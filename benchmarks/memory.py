@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import yaml
 
 from benchmarks.environment import ROOT
 from benchmarks.job import TINY_NET, Job
+from benchmarks.options import options
 from benchmarks.race import Result, chunkflow, ours, race
 from benchmarks.runners.ours_runner import operator
 from benchmarks.table import markdown, record
@@ -41,11 +41,7 @@ def stated_peak(job: Job) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--repeats", type=int, default=1, help="processes per program; the largest peak counts"
-    )
-    repeats = parser.parse_args().repeats
+    given = options(__doc__, 1, "processes per program; the largest peak counts")
     job = Job((112, 1152, 1152), warm_up="none")
     tiny = replace(job, model=TINY_NET)
     programs = [
@@ -56,7 +52,7 @@ def main() -> None:
     ]
     rows, results = [], []
     for program in programs:
-        runs: list[Result] = [race([program], 1)[0] for _ in range(repeats)]
+        runs: list[Result] = [race([program], 1)[0] for _ in range(given.repeats)]
         results += runs
         stated = stated_peak(program.job) if program.module == "ours_runner" else None
         peak = max(run.peak for run in runs)
@@ -69,7 +65,7 @@ def main() -> None:
         "resident memory, with chunk and output, minus what the process used after it had loaded "
         f"its libraries and the net.\n\n{table}"
     )
-    record("Memory", text, results)
+    record("Memory", text, results, given.write)
 
 
 if __name__ == "__main__":

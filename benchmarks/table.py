@@ -13,8 +13,8 @@ from benchmarks.race import Result
 RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = """# Speed and memory
 
-`make bench` writes this page. Each run replaces the tables of its own device. "Ours" is
-chunkflow-worker. A ratio is the median, over the rounds, of a program's time divided by ours.
+`make bench BENCH=--write` writes this page. Each run replaces the tables of its own device. "Ours"
+is chunkflow-worker. A ratio is the median, over the rounds, of a program's time divided by ours.
 """
 
 
@@ -81,11 +81,13 @@ def versions(results: Sequence[Result]) -> str:
     return ", ".join(sorted(found))
 
 
-def record(title: str, text: str, results: Sequence[Result]) -> None:
-    """Print a section for this device, and replace that section in RESULTS.md."""
+def record(title: str, text: str, results: Sequence[Result], write: bool) -> None:
+    """Print a section for this device; with `write`, replace that section in RESULTS.md too."""
     origin = "; ".join(filter(None, [describe(), versions(results)]))
     body = f"{text}\n\n{origin}."
     print(f"\n{title}\n\n{body}")
+    if not write:
+        return
     old = RESULTS.read_text() if RESULTS.exists() else ""
     RESULTS.write_text(replaced(old, title, device(), body))
 

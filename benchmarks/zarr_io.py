@@ -5,7 +5,6 @@ Both read and write the same boxes of the same image on this disk.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.options import options
 from benchmarks.table import markdown, record, rounds
 from chunkflow_worker.api import BoundingBox, Run, Task, Vec3
 from chunkflow_worker.operators.create_chunk import CreateChunk
@@ -87,14 +87,12 @@ LIBRARIES: dict[str, Callable[[Path], Access]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    given = options(__doc__, repeats=5)
     image = voxels()
     rows = []
     for driver, name in (("zarr", "Zarr 2"), ("zarr3", "Zarr 3")):
         times: dict[tuple[str, str], list[Times]] = {}
-        for first in range(repeats):
+        for first in range(given.repeats):
             # The libraries take turns in being the first.
             for library in islice(cycle(LIBRARIES), first, first + len(LIBRARIES)):
                 for step, found in timed(library, driver, image).items():
@@ -105,10 +103,10 @@ def main() -> None:
     table = markdown(["Program", "Mvoxel/s", "slowest to fastest", "CPU ms/Mvoxel"], rows)
     text = (
         f"An image of {_text(BOUNDS.size)} uint8 in blocks of {_text(BLOCK)}, blosc with zstd, "
-        f"on a local disk, in boxes of {_text(BOX)}; {rounds(repeats)}. "
+        f"on a local disk, in boxes of {_text(BOX)}; {rounds(given.repeats)}. "
         f"zarr-python {version('zarr')}, tensorstore {version('tensorstore')}.\n\n{table}"
     )
-    record("Zarr: zarr-python and tensorstore", text, [])
+    record("Zarr: zarr-python and tensorstore", text, [], given.write)
 
 
 def timed(library: str, driver: str, image: Any) -> dict[str, Times]:

@@ -3,6 +3,7 @@
 chunkflow.py    `chunkflow`: operators chained on one line, each with its options
 old_lines.py    what command lines of older versions hold, as a table
 local.py        runs that chain on this machine, or freezes it for workers
+own_code.py     the traceback of an error in a plugin or a net
 summary.py      what a local run took
 worker.py       `chunkflow-worker`: runs a worker, and shows settings, schema and health
 check.py        `chunkflow-worker check`: what a chain will do, before it runs

@@ -11,6 +11,7 @@ import click
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
+from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.pipeline.operator import Operator
@@ -20,17 +21,25 @@ _ANY_SIZE = Vec3(1, 1, 1)
 
 
 def report(
-    chain: Pipeline, source: str, chunk_size: tuple[int, int, int] | None, open_it: bool
+    chain: Pipeline,
+    source: str,
+    chunk_size: tuple[int, int, int] | None,
+    ledger: str | None,
+    open_it: bool,
 ) -> None:
     """Print the chain, and what its operators take for one task.
 
     chunk_size: size of a task's box, zyx; if None, the one that the chain's `tasks` give.
+    ledger: where the records go; if None, the chain's own place.
     open_it: also open the volumes and models, and measure their memory.
+    Raises ConfigError at the end if there is no place for the records, without which no worker
+    starts.
     """
+    ledger = ledger or chain.ledger_path
     size = Vec3(*chunk_size) if chunk_size else _task_size(chain)
     click.echo(
         f"{source}: {len(chain.operators)} operators, digest {chain.digest}, "
-        f"ledger {chain.ledger_path or 'not set'}"
+        f"ledger {ledger or 'not set'}"
     )
     unit = output_blocks(chain.configured) if open_it else _ANY_SIZE
     _note_relative_outputs(chain)
@@ -51,6 +60,8 @@ def report(
             f"peak memory of a task {task_bytes / 1e9:.2f} GB, without the process and its net: "
             "--open measures those"
         )
+    if ledger is None:
+        raise no_ledger(source)
 
 
 def _note_relative_outputs(chain: Pipeline) -> None:

@@ -185,11 +185,13 @@ def run(
     **options: Any,
 ) -> None:
     from chunkflow_worker.cli import local
+    from chunkflow_worker.cli.own_code import shown_traceback
 
     chain, source = _chain(operators, pipeline)
     if freeze:
         local.freeze(chain, Path(freeze))
-    else:
+        return
+    with shown_traceback(options["verbose"]):
         local.run_here(chain, source, local.LocalOptions(**options))
 
 

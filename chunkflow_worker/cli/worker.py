@@ -89,12 +89,20 @@ def run(**options: Any) -> None:
     help="Size of a task's box to estimate for (default: that of the pipeline's tasks).",
 )
 @click.option(
+    "--ledger",
+    envvar="CHUNKFLOW_LEDGER",
+    show_envvar=True,
+    help="Path for the records of tasks, for a chain that saves no precomputed volume.",
+)
+@click.option(
     "--open",
     "open_it",
     is_flag=True,
     help="Also open the volumes, load the models and measure their memory.",
 )
-def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool) -> None:
+def check(
+    pipeline: str, chunk_size: tuple[int, int, int] | None, ledger: str | None, open_it: bool
+) -> None:
     """Validate a pipeline file and print what it will do.
 
     Reports all errors at once, with exit status 2.
@@ -102,7 +110,7 @@ def check(pipeline: str, chunk_size: tuple[int, int, int] | None, open_it: bool)
     from chunkflow_worker.cli.check import report
     from chunkflow_worker.pipeline.chain import Pipeline
 
-    report(Pipeline.load(pipeline), pipeline, chunk_size, open_it)
+    report(Pipeline.load(pipeline), pipeline, chunk_size, ledger, open_it)
 
 
 @cli.command()

@@ -7,6 +7,9 @@ from typing import Any
 
 from chunkflow_worker.errors import ConfigError
 
+CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
+"""The option with which pip installs PyTorch without gigabytes of CUDA."""
+
 
 def needs(module: str, *, extra: str) -> Any:
     """Import and return a module of an optional library.
@@ -20,7 +23,18 @@ def needs(module: str, *, extra: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing != library:  # the library itself is there, and lacks one that it needs
             raise
-        cure = f'pip install "chunkflow-worker[{extra}]"'
         raise ConfigError.one(
-            "this installation", library, "is needed by an operator and not installed", cure
+            "this installation",
+            library,
+            "is needed by an operator and not installed",
+            install_line(extra),
         ) from None
+
+
+def install_line(extra: str) -> str:
+    """The command that adds an extra to this installation.
+
+    The package itself is in no index. pip does not look for it there, because it is installed.
+    """
+    line = f'pip install "chunkflow-worker[{extra}]"'
+    return f"{line}; without a GPU, add {CPU_WHEELS}" if extra == "torch" else line

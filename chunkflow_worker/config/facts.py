@@ -46,6 +46,8 @@ class Facts:
     reads_files, writes_files: options that hold names on this machine: of files and folders, or the
         beginnings of names. Unless it is set, files are written to the current folder.
     formats: an option that holds a path -> the formats that it takes; precomputed if left out.
+    pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
+        `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
     moves_box: the operators after it may work on another box than the task's.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
@@ -70,6 +72,7 @@ class Facts:
     reads_files: ClassVar[tuple[str, ...]] = ()
     writes_files: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
     local_options: ClassVar[tuple[str, ...]] = ("name",)

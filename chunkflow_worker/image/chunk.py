@@ -15,6 +15,7 @@ LayerType = Literal["image", "segmentation"]
 VoxelSize = tuple[float, float, float]
 UNKNOWN_SIZE: VoxelSize = (1.0, 1.0, 1.0)  # stands for a voxel size that no file gives
 _ORIGIN = Vec3(0, 0, 0)
+_SEGMENT_FIRST = "; make a mask of an image first, with a threshold, or segment it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +69,41 @@ class Chunk:
         return self.layer_type == "segmentation" or wide_integers
 
     @property
+    def is_mask(self) -> bool:
+        """Whether the values are 0 and one other, or only one. An image has more of them."""
+        if self.dtype == bool or not self.array.size:
+            return True
+        low, high = self.array.min(), self.array.max()
+        return bool(low == high or (low == 0 and ((self.array == 0) | (self.array == high)).all()))
+
+    @property
+    def holds_objects(self) -> bool:
+        """Whether the values are object ids or a mask of whole numbers, and no grey values."""
+        return self.dtype.kind in "bui" and (self.is_segmentation or self.is_mask)
+
+    @property
     def czyx(self) -> NDArray[Any]:
         """The array with a channel axis, as a view."""
         return self.array if self.array.ndim == 4 else self.array[np.newaxis]
 
     def object_ids(self, name: str) -> NDArray[Any]:
-        """The object ids of a segmentation, zyx, as a view; booleans become uint8.
+        """The object ids of a segmentation or a mask, zyx, as a view; booleans become uint8.
 
         name: of the chunk, for the error.
-        Raises ChunkMismatch unless the chunk holds integers or booleans in one channel.
+        Raises ChunkMismatch unless the chunk holds integers or booleans in one channel, and for an
+        image: its grey values are no objects.
         """
         if self.dtype.kind not in "bui" or self.channels != 1:
             actual = f"{self.dtype} of {self.channels} channels"
             raise ChunkMismatch(
                 f"{name!r} is {actual}, and a segmentation is needed: whole numbers in one channel"
+                f"{_SEGMENT_FIRST if self.channels == 1 else ''}"
+            )
+        if not self.holds_objects:
+            raise ChunkMismatch(
+                f"{name!r} is an image: {self.dtype}, values from {self.array.min()} to "
+                f"{self.array.max()}. If these are object ids, load it with --layer-type "
+                f"segmentation{_SEGMENT_FIRST}"
             )
         ids: NDArray[Any] = self.array if self.array.ndim == 3 else self.array[0]
         return ids.view("uint8") if ids.dtype == bool else ids

@@ -12,6 +12,7 @@ from functools import cache, wraps
 from inspect import signature
 from typing import Any
 
+from chunkflow_worker.config.extras import install_line
 from chunkflow_worker.errors import ConfigError
 
 _POLL_SECONDS = 0.1
@@ -40,7 +41,7 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
             "local AWS",
             "moto",
             "is not installed",
-            'install it with: pip install "chunkflow-worker[local]"',
+            install_line("local"),
         ) from None
     _try_to_listen(host, port)
     _queue_calls_one_at_a_time()

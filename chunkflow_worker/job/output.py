@@ -1,4 +1,4 @@
-"""Whether the boxes of a job fit the blocks of the volumes that it writes."""
+"""Whether workers can do a job: its volumes are there, and its boxes fit the blocks it writes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from contextlib import suppress
 from math import lcm
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.errors import BoxNotAligned, ConfigError, StorageUnavailable
+from chunkflow_worker.errors import BoxNotAligned, ConfigError, Fault, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.volumes import Configured
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.precomputed_info import Level
+
+_SAME = Vec3(1, 1, 1)
 
 
 def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | None:
@@ -23,32 +25,92 @@ def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | 
     """
     from chunkflow_worker.storage.volume import check_aligned
 
-    for level in _output_levels(chain):
+    for factor, level in _output_levels(chain):
         for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
-            inside = box.clip(level.bounds)
+            inside = box.downsample(factor).clip(level.bounds)
             if inside is None:
                 return f"box {box} is outside {level.path}, which is {level.bounds}"
             try:
                 check_aligned(level, inside)
             except BoxNotAligned as error:
-                return str(error)
+                if factor == _SAME:
+                    return str(error)
+                return (
+                    f"box {box} would share blocks of the level that is {list(factor)} times as "
+                    f"coarse with its neighbours in {level.path}; chunk sizes must be multiples of "
+                    f"{list(level.block_size * factor)}"
+                )
     return None
+
+
+def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
+    """The volumes and mip levels that a chain reads or writes and that do not exist.
+
+    Those that the chain creates itself are left out, and so are those that can't be looked at from
+    here.
+    """
+    from chunkflow_worker.storage.files import Files
+    from chunkflow_worker.storage.path import normal_path
+    from chunkflow_worker.storage.precomputed_info import volume_level
+
+    made: set[str] = set()
+    for operator in chain:
+        for output, volumes in ((False, operator.loads()), (True, operator.saves())):
+            for volume in volumes:
+                path = normal_path(volume.path)
+                try:
+                    if path not in made:
+                        volume_level(path, volume.mip or 0, output)
+                except ConfigError as error:
+                    made.add(path)  # told once
+                    use = "the output" if output else "the input"
+                    for fault in error.faults:
+                        yield Fault(f"{use} {path}", f"{fault.place}: {fault.problem}", fault.cure)
+                except StorageUnavailable:
+                    continue
+        for path in map(normal_path, operator.others()):
+            with suppress(StorageUnavailable):
+                # It may also be a folder of meshes, which has an info of its own.
+                if path not in made and Files(path).get_json("info") is None:
+                    yield Fault(f"the volume {path}", "info: there is none here", "check the path")
+        made.update(normal_path(path) for path in operator.creates())
 
 
 def output_blocks(chain: Iterable[Configured]) -> Vec3:
     """The size, zyx, whose multiples are sizes of whole blocks in all output volumes that exist."""
-    sizes = [level.block_size for level in _output_levels(chain)]
+    sizes = [level.block_size * factor for factor, level in _output_levels(chain)]
     return Vec3(*(lcm(*axis) for axis in zip(*sizes, strict=True))) if sizes else Vec3(1, 1, 1)
 
 
-def _output_levels(chain: Iterable[Configured]) -> Iterator[Level]:
-    """The levels of existing volumes that the tasks' own boxes are written to."""
+def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Level]]:
+    """The levels of existing volumes that the tasks' own boxes are written to.
+
+    Each with the number of times that its voxels are larger than those of the boxes.
+    """
     from chunkflow_worker.storage.precomputed_info import volume_level
 
+    mip = 0  # of the boxes
     for operator in chain:
         if operator.facts.moves_box:
             return
+        mip = next((volume.mip or 0 for volume in operator.loads()), mip)
         for volume in operator.saves():
-            if volume.mip is not None:
-                with suppress(ConfigError, StorageUnavailable):
-                    yield volume_level(volume.path, volume.mip)
+            # Workers report other mistakes, also of the options.
+            with suppress(ConfigError, StorageUnavailable, TypeError, ValueError, LookupError):
+                if volume.mip is not None:
+                    yield _SAME, volume_level(volume.path, volume.mip)
+                elif operator.facts.pyramid:
+                    yield from _coarser_levels(operator, volume.path, mip)
+
+
+def _coarser_levels(operator: Configured, path: str, box_mip: int) -> Iterator[tuple[Vec3, Level]]:
+    """The levels that an operator makes of its chunk; the volume may lack some, and gets them."""
+    from chunkflow_worker.storage.precomputed_info import level_of, read_info, with_mips
+
+    option = {**operator.facts.pyramid, **operator.options}
+    factor, stop = Vec3.of(option["factor"]), option["stop_mip"]
+    mip = box_mip if option["chunk_mip"] is None else option["chunk_mip"]
+    start = mip + 1 if option["start_mip"] is None else option["start_mip"]
+    scales = with_mips(read_info(path), factor, stop - 1)["scales"]
+    for n in range(start, stop):
+        yield factor.power(n - mip), level_of(path, scales[n])

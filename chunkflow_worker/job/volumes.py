@@ -9,7 +9,7 @@ from typing import Any
 from chunkflow_worker.config.catalog import facts_of
 from chunkflow_worker.config.facts import Facts, VolumeOptions
 from chunkflow_worker.config.places import checked_options, is_relative
-from chunkflow_worker.errors import Fault
+from chunkflow_worker.errors import ConfigError, Fault
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,21 @@ class Configured:
     def saves(self) -> Iterator[VolumeUse]:
         return self._volumes(self.facts.saves)
 
+    def creates(self) -> Iterator[str]:
+        """Paths of the volumes that it creates."""
+        return self._paths(self.facts.creates)
+
+    def others(self) -> Iterator[str]:
+        """Paths of further volumes that it reads, such as masks."""
+        return self._paths(self.facts.other_volumes)
+
     def volume_paths(self) -> Iterator[str]:
         """Paths of all the precomputed volumes that it works on."""
         facts = self.facts
-        for option in (*facts.loads, *facts.saves, *facts.creates, *facts.other_volumes):
+        return self._paths((*facts.loads, *facts.saves, *facts.creates, *facts.other_volumes))
+
+    def _paths(self, options: Iterable[str]) -> Iterator[str]:
+        for option in options:
             path = self.options.get(option)
             if isinstance(path, str) and path:
                 yield path
@@ -76,6 +87,17 @@ class Configured:
             mip = self.options.get(mip_option) or 0 if mip_option else None
             if isinstance(path, str) and path:
                 yield VolumeUse(path, mip if isinstance(mip, int) else None)
+
+
+def no_ledger(source: str) -> ConfigError:
+    """The error for a chain whose ledger has no place. source: the pipeline file."""
+    return ConfigError.one(
+        source,
+        "ledger",
+        "the chain saves no precomputed volume, so there is no default place for its ledger, which "
+        "workers need",
+        "give --ledger, for example s3://bucket/job/log, or set CHUNKFLOW_LEDGER",
+    )
 
 
 def default_ledger(chain: Iterable[Configured]) -> str | None:

@@ -50,10 +50,12 @@ class ConnectedComponents(Operator):
                     "connected-components "
                     "takes one, for example from --channels or channel-voting"
                 )
-            if self.threshold is None and chunk.dtype.kind == "f":
+            if self.threshold is None and not chunk.holds_objects:
+                kind = "a map" if chunk.dtype.kind == "f" else "an image"
                 raise ChunkMismatch(
-                    f"{self.input_chunk_name!r} is a map of {chunk.dtype}: connected-components "
-                    "takes a mask or a segmentation; give --threshold"
+                    f"{self.input_chunk_name!r} is {kind} of {chunk.dtype}: connected-components "
+                    "takes a mask or a segmentation; give --threshold, or load object ids with "
+                    "--layer-type segmentation"
                 )
             labels = chunk.czyx[0]
             foreground = labels if self.threshold is None else labels > self.threshold

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from math import isclose, lcm
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -27,9 +28,9 @@ class DownsampleUpload(Operator):
 
     Writes the mip levels from start_mip to stop_mip - 1, in whole blocks; each level is made from
     the previous one, as in `downsample`. The chunk itself is also written if start_mip is its mip.
-    The volume must have these levels, each coarser by the factor: create it with `create-info
-    --factor --max-mip`. All levels are made and checked before the first is written, and every
-    block is verified to be stored.
+    Levels that the volume lacks are added to its info, each coarser by the factor; those that it
+    has must differ by the factor. All levels are made and checked before the first is written, and
+    every block is verified to be stored.
 
     A block of a coarse level covers many blocks of the chunk's level. Boxes must therefore be
     multiples of the coarsest level's blocks, because otherwise two tasks would write the same file.
@@ -49,6 +50,12 @@ class DownsampleUpload(Operator):
         "See also `downsample`."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": ""}
+    pyramid: ClassVar[Mapping[str, Any]] = {
+        "factor": (2, 2, 2),
+        "chunk_mip": None,
+        "start_mip": None,
+        "stop_mip": 5,
+    }
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
@@ -89,31 +96,28 @@ class DownsampleUpload(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
-        from chunkflow_worker.pipeline.saving import part_inside, write_verified
+        from chunkflow_worker.pipeline.saving import check_kind, part_inside, write_verified
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
-        from chunkflow_worker.storage.precomputed_info import read_info
+        from chunkflow_worker.storage.precomputed_info import add_mips, read_info, with_mips
 
-        last = len(read_info(self.volume_path)["scales"]) - 1
-        if self.stop_mip > last + 1:
-            problem = (
-                f"{self.stop_mip} is after the levels of {self.volume_path}, "
-                f"which has mips 0 to {last}"
-            )
-            cure = (
-                f"give --stop-mip {last + 1}, or create the volume with "
-                f"create-info --max-mip {self.stop_mip - 1}"
-            )
-            raise ConfigError.one(self.label, "stop_mip", problem, cure)
+        info = read_info(self.volume_path, output=True)
+        info = with_mips(info, self.factor, self.stop_mip - 1)
         volumes = {
-            mip: PrecomputedVolume(self.volume_path, mip)
+            mip: PrecomputedVolume(self.volume_path, mip, info=info)
             for mip in range(self.chunk_mip or 0, self.stop_mip)
         }
+
+        @cache
+        def add_levels() -> None:
+            """Only when a box has been checked: an empty level is in the way of viewers."""
+            add_mips(self.volume_path, info)
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
             mip = self._mip_of(chunk, volumes)
             levels = self._levels(mip, volumes)
             chunk = replace(part_inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
+            check_kind(chunk, volumes[mip])
             self._refuse_other_factors(mip, volumes)
             self._refuse_shared_blocks(chunk.bbox, mip, levels)
             pyramid = {mip: chunk}
@@ -122,6 +126,7 @@ class DownsampleUpload(Operator):
             parts = {n: part_inside(pyramid[n], volume, task) for n, volume in levels.items()}
             if run.dry_run:
                 return
+            add_levels()
             for n, part in parts.items():
                 write_verified(part, levels[n], task)
 

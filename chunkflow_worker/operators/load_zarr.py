@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
-from chunkflow_worker.errors import BoxOutsideVolume, DataMissing
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -20,8 +20,10 @@ class LoadZarr(Operator):
     """Read the task's box, with the margin that later operators need, from a Zarr or N5 array.
 
     If the task has no box, it reads the whole array, and the array's bounds become the task's box.
-    Position, voxel size and order of the axes come from OME-Zarr's multiscales, otherwise from what
-    is stored with the array. Axes other than z, y, x and channels must be of size 1.
+    Position, voxel size and axes come from the OME-Zarr multiscales of a group above the array,
+    otherwise from what n5-viewer, COSEM, Paintera, funlib, xarray or tensorstore stored with it. A
+    warning names what is stored and can't be used, and the option that replaces it. A label image
+    of OME-Zarr is a segmentation. An array without z is one section.
     """
 
     group: ClassVar[str] = "Read"
@@ -51,7 +53,12 @@ class LoadZarr(Operator):
     store: str = field(
         flag="-f", help="Path of the store: file://, s3://, gs://, http:// or mem://."
     )
-    path: str | None = field(None, flag="-p", help="Array in the store; default: its finest level.")
+    path: str | None = field(
+        None,
+        flag="-p",
+        help="Array or group in the store; default: the store itself. Of a group, the finest level "
+        "is read.",
+    )
     chunk_start: Vec3 | None = field(
         None,
         flag="-s",
@@ -64,11 +71,20 @@ class LoadZarr(Operator):
         flag="-v",
         help="Size of a voxel in nanometres; default: the store's, else 1 1 1.",
     )
+    voxel_offset: Vec3 | None = field(
+        None, help="Global position of the array's first voxel; default: the store's, else 0 0 0."
+    )
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None, flag="-l", help="What the values mean; default: the store's, else image."
+    )
+    time_point: int | None = field(
+        None, ge=0, help="Time point to read; needed if the array has several."
+    )
     driver: Literal["local", "zarr", "zarr3", "n5"] = field(
         "local", flag="-b", help="Format: Zarr 2, Zarr 3 or N5; local detects the format."
     )
-    order: Literal["zyx", "xyz"] = field(
-        "zyx", help="Order of the axes of a Zarr array that does not name them."
+    order: Literal["zyx", "xyz"] | None = field(
+        None, help="Order of the axes of a Zarr array that does not name them; default: zyx."
     )
     fill_missing: bool = field(
         False,
@@ -95,6 +111,7 @@ class LoadZarr(Operator):
         from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.storage.zarr import open_zarr
 
+        self._check_folder()
         driver = None if self.driver == "local" else self.driver
         found = open_zarr(
             self.store,
@@ -102,11 +119,12 @@ class LoadZarr(Operator):
             driver=driver,
             order=self.order,
             voxel_size=self.voxel_size,
+            voxel_offset=self.voxel_offset,
+            time_point=self.time_point,
             fill_missing=self.fill_missing,
         )
         if found is None:
-            where = f"{self.store}/{self.path}" if self.path else self.store
-            raise DataMissing(f"there is no {driver or 'Zarr or N5'} array at {where}")
+            raise self._nothing(driver or "Zarr or N5")
         volume = found
 
         def step(task: Task) -> None:
@@ -119,10 +137,39 @@ class LoadZarr(Operator):
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             task.bytes_read += array.nbytes
-            chunk = Chunk(array, box.start, volume.voxel_size, volume.layer_type, volume.bounds)
+            layer_type = self.layer_type or volume.layer_type
+            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds)
             task.values[self.output_chunk_name] = chunk
 
         yield step
+
+    def _check_folder(self) -> None:
+        """Raises ConfigError if the store is a file."""
+        from chunkflow_worker.storage.file_kind import file_kind
+        from chunkflow_worker.storage.path import local_folder, normal_path
+
+        store = normal_path(self.store)
+        local = local_folder(store)
+        packed = store.endswith(".zip")
+        if packed or (local is not None and local.is_file()):
+            cure = "unpack it" if packed else "load-h5, load-tif and others read files"
+            kind = (local and file_kind(local)) or "a file"
+            problem = f"{self.store} is {kind}, and a Zarr or N5 store is a folder"
+            raise ConfigError.one(self.label, "store", problem, cure)
+
+    def _nothing(self, kind: str) -> ConfigError:
+        """The error for a store without an array; a precomputed volume is told."""
+        from chunkflow_worker.storage.path import normal_path
+        from chunkflow_worker.storage.zarr_store import read_json
+
+        info, _ = read_json(normal_path(self.store), "info")
+        if isinstance(info, dict) and "scales" in info:
+            problem = f"{self.store} is a precomputed volume"
+            cure = f"read it with load-precomputed -v {self.store}"
+            return ConfigError.one(self.label, "store", problem, cure)
+        where = f"{self.store}/{self.path}" if self.path else self.store
+        cure = "check the path; --path names an array in a group"
+        return ConfigError.one(self.label, "store", f"there is no {kind} array at {where}", cure)
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:
         asked = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from math import isclose
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -121,19 +122,17 @@ class Mesh(Operator):
         from chunkflow_worker.storage.files import Files
 
         zmesh = needs("zmesh", extra="segmentation")
-        folder, mip_size = self._place(run)
+        folder, mip_size = self._place(write=False)
         files = Files(folder)
         skipped = set(parse_ids(self.skip_ids)) if self.skip_ids else set()
-        if (
-            self.output_format == "precomputed"
-            and not run.dry_run
-            and files.get_json("info") is None
-        ):
-            files.put_json(
-                "info",
-                {"@type": "neuroglancer_legacy_mesh"}
-                | ({} if self.mip is None else {"mip": self.mip}),
-            )
+
+        @cache
+        def prepare() -> None:
+            """Write the info files, when the first chunk has shown to be a segmentation."""
+            self._place(write=True)
+            if self.output_format == "precomputed" and files.get_json("info") is None:
+                mip = {} if self.mip is None else {"mip": self.mip}
+                files.put_json("info", {"@type": "neuroglancer_legacy_mesh"} | mip)
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
@@ -149,6 +148,8 @@ class Mesh(Operator):
                 )
             image = chunk.bounds if task.bbox and chunk.bounds else chunk.bbox
             size = self._size_of_voxels(chunk, mip_size)
+            if not run.dry_run:
+                prepare()
             surfaces = self._surfaces(zmesh, voxels, box, image, size)
             found = {object_id: mesh for object_id, mesh in surfaces if object_id not in skipped}
             if not run.dry_run:
@@ -156,8 +157,11 @@ class Mesh(Operator):
 
         yield step
 
-    def _place(self, run: Run) -> tuple[str, VoxelSize | None]:
-        """The folder to write to, and the voxel size of the mip if it is a volume's."""
+    def _place(self, write: bool) -> tuple[str, VoxelSize | None]:
+        """The folder to write to, and the voxel size of the mip if it is a volume's.
+
+        write: the info of a volume names the folder from now on.
+        """
         if self.output_format != "precomputed":
             return self.output_path, None
         from chunkflow_worker.storage.mesh import fragment_folder, is_volume
@@ -170,7 +174,7 @@ class Mesh(Operator):
             raise ConfigError.one(self.label, "output_path", problem, cure)
         # The name that igneous gives, which CloudVolume reads.
         name = f"mesh_mip_{self.mip or 0}_err_{self.max_simplification_error}"
-        return fragment_folder(self.output_path, self.mip or 0, name, write=not run.dry_run)
+        return fragment_folder(self.output_path, self.mip or 0, name, write=write)
 
     def _size_of_voxels(self, chunk: Chunk, mip_size: VoxelSize | None) -> VoxelSize:
         """The given size, or the chunk's, or the mip's for a chunk of unknown size.

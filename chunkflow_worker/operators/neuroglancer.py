@@ -21,8 +21,9 @@ class Neuroglancer(Operator):
 
     The chain continues after Enter or Ctrl-C. The page is served on 127.0.0.1 only and needs no
     other server; its address is printed. Images are grey, with the contrast of their values. Floats
-    from 0 to 1 are a probability map, which is coloured where it is high. Three channels are an
-    affinity map, in red, green and blue. Segmentations and integers of 32 or 64 bits are objects.
+    from 0 to 1 are a probability map, and so is an image of any type over another chunk: coloured
+    where it is high. Three channels are an affinity map, in red, green and blue. Segmentations and
+    integers of 32 or 64 bits are objects.
     """
 
     group: ClassVar[str] = "View"

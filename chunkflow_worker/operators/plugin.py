@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from chunkflow_worker.config.extras import install_line
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkflowError, ChunkMismatch, ConfigError, RetryableError
 from chunkflow_worker.image.bbox import Vec3
@@ -188,7 +189,7 @@ class Plugin(Operator):
         except Exception as error:
             absent = isinstance(error, ModuleNotFoundError)
             cure = (
-                'install it; for all of examples/plugins: pip install "chunkflow-worker[plugins]"'
+                f"install it; for all of examples/plugins: {install_line('plugins')}"
                 if absent
                 else ""
             )

@@ -24,7 +24,8 @@ class SavePrecomputed(Operator):
     Whole blocks are written. Values are converted to the volume's type: float values from 0 to 1
     become 0 to 255 for uint8; all other values saturate and never wrap around. A box that would
     share a block with a neighbour is refused, unless it ends where the volume ends. A chunk is also
-    refused if its voxel size differs from the volume's.
+    refused if its voxel size differs from the volume's, or if it holds object ids and the volume is
+    an image.
     """
 
     group: ClassVar[str] = "Write"
@@ -83,7 +84,12 @@ class SavePrecomputed(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.pipeline.saving import check_voxel_size, part_inside, write_verified
+        from chunkflow_worker.pipeline.saving import (
+            check_kind,
+            check_voxel_size,
+            part_inside,
+            write_verified,
+        )
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
@@ -95,7 +101,11 @@ class SavePrecomputed(Operator):
         @cache
         def opened() -> PrecomputedVolume:
             return PrecomputedVolume(
-                self.volume_path, self.mip or 0, parallel=parallel, compress=self.compress
+                self.volume_path,
+                self.mip or 0,
+                parallel=parallel,
+                compress=self.compress,
+                output=True,
             )
 
         made_here = normal_path(self.volume_path) in run.made
@@ -108,6 +118,7 @@ class SavePrecomputed(Operator):
             volume = opened()
             chunk = part_inside(task.chunk_to_save(self.input_chunk_name), volume, task)
             check_voxel_size(chunk, volume)
+            check_kind(chunk, volume)
             if run.dry_run or (
                 self.intensity_threshold is not None
                 and not (chunk.array > self.intensity_threshold).any()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
@@ -41,8 +41,8 @@ class SaveZarr(Operator):
             save-zarr -s s3://lab/em.zarr -c 64 128 128 -b zarr3
     """
     differs: ClassVar[str] = (
-        "The default type is the chunk's, not float64. A margin that is left around the task's "
-        "box is cut off."
+        "The default type is the chunk's, not float64. The axes of a new image are zyx, not xyz. A "
+        "margin that is left around the task's box is cut off."
     )
     writes_paths: ClassVar[tuple[str, ...]] = ("store",)
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
@@ -77,10 +77,11 @@ class SaveZarr(Operator):
     chunk_size: Vec3 | None = field(
         None, flag="-c", help="Size of the blocks of a new image; default: 64 64 64."
     )
-    order: str = field(
-        "xyz",
+    order: str | None = field(
+        None,
         flag="-o",
-        help="Order of the axes of a new Zarr image, xyz or zyx; for N5 it is xyz.",
+        help="Order of the axes of a new Zarr image, xyz or zyx; default: that of its other "
+        "levels, else zyx. For N5 it is xyz.",
     )
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     driver: Literal["zarr", "zarr3", "n5"] = field(
@@ -96,10 +97,10 @@ class SaveZarr(Operator):
 
     @field_validator("order")
     @classmethod
-    def _is_an_order(cls, value: str) -> str:
-        if value.lower() not in ("xyz", "zyx"):
+    def _is_an_order(cls, value: str | None) -> str | None:
+        if value is not None and value.lower() not in ("xyz", "zyx"):
             raise ValueError("takes xyz or zyx")
-        return value.lower()
+        return value and value.lower()
 
     @field_validator("dtype")
     @classmethod
@@ -141,15 +142,15 @@ class SaveZarr(Operator):
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
         """The level to write; created if missing, or None in a dry run."""
-        from chunkflow_worker.storage.zarr import open_zarr
+        from chunkflow_worker.storage.zarr import open_level
         from chunkflow_worker.storage.zarr_create import create_zarr
-        from chunkflow_worker.storage.zarr_metadata import level_name
+        from chunkflow_worker.storage.zarr_new import level_name
 
-        order: Literal["xyz", "zyx"] = "xyz" if self.order == "xyz" else "zyx"
+        order = cast(Literal["xyz", "zyx"] | None, self.order)
         name = level_name(self.driver, self.mip or 0)
         # chunkflow 1.2.0 stores the array at the store's own path.
-        existing = open_zarr(self.store, name, driver=self.driver, order=order) or self._bare_array(
-            order
+        existing = open_level(self.store, name, self.driver, order) or open_level(
+            self.store, "", self.driver, order
         )
         if existing is not None:
             self._check(existing, chunk)
@@ -169,13 +170,6 @@ class SaveZarr(Operator):
             layer_type=chunk.layer_type,
             order=order,
         )
-
-    def _bare_array(self, order: Literal["xyz", "zyx"]) -> ZarrVolume | None:
-        from chunkflow_worker.storage.path import normal_path
-        from chunkflow_worker.storage.zarr import open_zarr
-
-        found = open_zarr(self.store, driver=self.driver, order=order)
-        return found if found is not None and found.path == normal_path(self.store) else None
 
     def _voxel_size(self) -> VoxelSize | None:
         if self.resolution is None:
@@ -216,7 +210,7 @@ class SaveZarr(Operator):
             if given is not None and given != stored:
                 problem = f"the options ask for {given}, but {volume.path} has {stored}"
                 raise ConfigError.one(
-                    self.label, option, problem, "choose another store, or delete it first"
+                    self.label, option, problem, "choose another store, or give what it has"
                 )
         if chunk.channels != volume.channels:
             raise ChunkMismatch(

@@ -44,7 +44,9 @@ class SkipTaskByBlocksInVolume(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
-        volume = PrecomputedVolume(self.volume_path, self.mip, use_https=self.use_https)
+        volume = PrecomputedVolume(
+            self.volume_path, self.mip, use_https=self.use_https, output=True
+        )
 
         def step(task: Task) -> None:
             if task.bbox is None:

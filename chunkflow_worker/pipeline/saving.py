@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isclose
 from typing import TYPE_CHECKING
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
 from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk, convert, count_nan
 from chunkflow_worker.job.ledger import Written
@@ -13,6 +14,8 @@ from chunkflow_worker.storage.volume import Volume, checksum
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
+
+ID_TYPES = ("uint32", "uint64")
 
 
 def part_inside(chunk: Chunk, volume: Volume, task: Task) -> Chunk:
@@ -51,6 +54,23 @@ def check_voxel_size(chunk: Chunk, volume: Volume) -> None:
             "of "
             f"{list(volume.voxel_size)} nm: write to the mip, or make a volume, that has the "
             "chunk's"
+        )
+
+
+def check_kind(chunk: Chunk, volume: Volume) -> None:
+    """Raises ChunkMismatch if object ids would replace the grey values of an image.
+
+    A volume with a type for ids may hold them, whatever its info says. Signed integers without a
+    layer type may be an image that somebody computed.
+    """
+    takes_ids = volume.layer_type == "segmentation" or volume.dtype.name in ID_TYPES
+    holds_ids = chunk.layer_type == "segmentation" or chunk.dtype.name in ID_TYPES
+    if holds_ids and chunk.is_segmentation and not takes_ids:
+        raise ChunkMismatch(
+            f"the chunk is a segmentation ({chunk.dtype}), and {volume.path} is an image "
+            f"({volume.dtype}), whose values it would replace: write to a segmentation, which "
+            f"{operator_with('creates')} --layer-type segmentation makes; if these are grey "
+            "values, load them with --layer-type image"
         )
 
 

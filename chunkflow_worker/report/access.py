@@ -7,8 +7,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-_LOCAL_AWS = "on a laptop: chunkflow-worker local-aws > aws.sh & then source aws.sh"
-_NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"}
+_MISSING = {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"}
 _UNREACHED = {
     "ConnectionError", "ConnectTimeout", "ConnectTimeoutError", "ConnectionClosedError",
     "EndpointConnectionError", "HTTPClientError", "ProxyConnectionError", "ReadTimeout",
@@ -51,6 +50,15 @@ class Meaning(NamedTuple):
         return f"{self.problem}\n    {self.cure}" if self.cure else self.problem
 
 
+NO_CREDENTIALS = Meaning(
+    "no AWS credentials were found",
+    "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role; on a "
+    "laptop: chunkflow-worker local-aws > aws.sh & then source aws.sh",
+    is_refused=True,
+    is_missing=True,
+)
+
+
 def meaning(error: BaseException) -> Meaning:
     """What an error of boto3, cloudfiles, google-auth, requests or the system means."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -71,14 +79,8 @@ def is_refused(error: BaseException) -> bool:
 
 def _about_credentials(error: BaseException, kinds: set[str]) -> Meaning | None:
     """What errors of boto3 mean that arise before anything is sent."""
-    if kinds & _NO_CREDENTIALS:
-        return Meaning(
-            "no AWS credentials were found",
-            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role; "
-            + _LOCAL_AWS,
-            is_refused=True,
-            is_missing=True,
-        )
+    if kinds & _MISSING:
+        return NO_CREDENTIALS
     provider = str(getattr(error, "kwargs", {}).get("provider", ""))
     if "SSOError" in kinds or ("TokenRetrievalError" in kinds and "sso" in provider):
         return _login_needed("the SSO login", "sso login")

@@ -13,7 +13,6 @@ from time import monotonic
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import (
-    ConfigError,
     PermanentError,
     PipelineMismatch,
     Preempted,
@@ -24,6 +23,7 @@ from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, make_client
+from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
@@ -300,12 +300,7 @@ class Worker:
 def _ledger_path(settings: Settings, pipeline: Pipeline) -> str:
     path = settings.ledger or pipeline.ledger_path
     if path is None:
-        raise ConfigError.one(
-            str(settings.pipeline),
-            "ledger",
-            "the chain saves no volume, so there is no default place for its ledger",
-            "set CHUNKFLOW_LEDGER",
-        )
+        raise no_ledger(str(settings.pipeline))
     return path
 
 

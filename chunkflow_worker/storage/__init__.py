@@ -26,9 +26,17 @@ precomputed_encoding.py    their encodings: supported types, libraries
 precomputed_local.py       their block files on a local disk
 precomputed_shards.py      their blocks in shards
 zarr.py                    Zarr and N5 arrays
+zarr_group.py              which array the path of a group means
+zarr_metadata.py           what a store says of an array: its own metadata and its groups'
+zarr_geometry.py           the axes of an array, its voxel size and position
+zarr_ome.py                these as OME-Zarr stores them
+zarr_attributes.py         these as the programs of N5, funlib and others store them
+zarr_coordinates.py        these as xarray stores them
+zarr_kind.py               whether an array is a segmentation
+zarr_open.py               a stored array, opened
 zarr_create.py             new Zarr and N5 arrays in a group
 zarr_address.py            the format in the address of a store
-zarr_metadata.py           their metadata: axes, voxel sizes, OME-Zarr
+zarr_new.py                the metadata of new arrays
 zarr_store.py              their folders, by tensorstore
 mask.py                    the part of a mask volume that covers a box of smaller voxels
 mesh.py                    meshes of volumes: their folder, and reading them

@@ -144,9 +144,9 @@ def _find_google_credentials(bucket: str) -> None:
 @cache
 def _try_again_only_what_may_succeed() -> None:
     """cloudfiles tries everything seven times, which takes half a minute: a refusal too."""
-    import tenacity
     from cloudfiles import connectionpools, interfaces
 
+    tenacity = interfaces.tenacity
     may_succeed = tenacity.retry_if_exception(lambda error: not is_refused(error))
     for kind in (
         interfaces.GoogleCloudStorageInterface,

@@ -42,7 +42,7 @@ def fragment_folder(path: str, mip: int, default: str, write: bool) -> tuple[str
     write: store that name in the info.
     Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
     """
-    info, scale = read_scale(path, mip)
+    info, scale = read_scale(path, mip, output=True)
     folder = info.get("mesh") or default
     if write and not info.get("mesh"):
         files = Files(path)

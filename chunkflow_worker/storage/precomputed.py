@@ -43,6 +43,8 @@ class PrecomputedVolume:
     parallel: number of processes that read and write.
     compress: gzip blocks when the encoding gains by it. A local file is then named *.gz, which
         only CloudVolume expects.
+    output: the chain writes the volume; the error for an absent one then says how to create it.
+    info: what to take the volume for, instead of its stored info.
     Raises ConfigError when there is no such volume or mip level, StorageUnavailable.
     """
 
@@ -54,8 +56,10 @@ class PrecomputedVolume:
         use_https: bool = False,
         parallel: int = 1,
         compress: bool = True,
+        output: bool = False,
+        info: dict[str, Any] | None = None,
     ):
-        self.path, self.mip = normal_path(path), mip
+        self.path, self.mip, self._output = normal_path(path), mip, output
         self._local = local_folder(self.path)
         self._fill_missing, self._compress = fill_missing, compress
         self._open = partial(
@@ -68,7 +72,7 @@ class PrecomputedVolume:
             cache=False,
             compress=None if compress else False,
         )
-        self._volume = self._open_existing(use_https)
+        self._volume = self._open_existing(use_https, info)
         check_readable(self.path, self._volume.encoding)
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
@@ -80,9 +84,10 @@ class PrecomputedVolume:
         is_segmentation = self._volume.layer_type == "segmentation"
         self.layer_type: LayerType = "segmentation" if is_segmentation else "image"
 
-    def _open_existing(self, use_https: bool) -> Any:
-        place = public_path(self.path) if use_https else self.path
-        info, _ = read_scale(place, self.mip)
+    def _open_existing(self, use_https: bool, info: dict[str, Any] | None) -> Any:
+        if info is None:
+            place = public_path(self.path) if use_https else self.path
+            info, _ = read_scale(place, self.mip, self._output)
         with storage_errors(self.path):
             # CloudVolume follows a redirection only where it reads the info itself.
             return self._open(self.path, info=None if info.get("redirect") else info)

@@ -49,8 +49,13 @@ def parse_info(content: bytes, place: str) -> dict[str, Any]:
     return info
 
 
-def normal_scale(scale: Mapping[str, Any], place: str, mip: int) -> dict[str, Any]:
-    """A scale of an info in its normal form. Raises ConfigError with all its faults."""
+def normal_scale(
+    scale: Mapping[str, Any], place: str, mip: int, *, quiet: bool = False
+) -> dict[str, Any]:
+    """A scale of an info in its normal form. Raises ConfigError with all its faults.
+
+    quiet: do not warn of an offset that is not whole.
+    """
     reader = _Reader(place, f"scales.{mip}.", scale)
     normal: dict[str, Any] = {
         **scale,
@@ -67,7 +72,7 @@ def normal_scale(scale: Mapping[str, Any], place: str, mip: int) -> dict[str, An
     offset = normal["voxel_offset"]
     # As CloudVolume does, which halves offsets from mip to mip in the same way.
     normal["voxel_offset"] = whole = [math.floor(n) for n in offset]
-    if whole != offset:
+    if whole != offset and not quiet:
         reader.note(
             "voxel_offset",
             f"{offset} are not whole numbers: read as {whole}; positions are off by less than a "

@@ -6,13 +6,14 @@ supports N5. benchmarks/zarr_io.py measures it.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.errors import (
-    BlockDamaged,
     BoxOutsideVolume,
     ChunkMismatch,
     ConfigError,
@@ -20,49 +21,57 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr_address import FORMATS
-from chunkflow_worker.storage.zarr_metadata import (
-    ARRAY_FILE,
-    GROUP_FILE,
-    Driver,
-    Geometry,
-    Order,
-    geometry_of,
-    is_array,
-    level_name,
-    multiscales,
-)
-from chunkflow_worker.storage.zarr_store import open_array, read_json, store_errors
+from chunkflow_worker.storage.zarr_attributes import from_attributes
+from chunkflow_worker.storage.zarr_coordinates import with_coordinates
+from chunkflow_worker.storage.zarr_geometry import About, Geometry, Order
+from chunkflow_worker.storage.zarr_group import find_array
+from chunkflow_worker.storage.zarr_kind import kind_of
+from chunkflow_worker.storage.zarr_metadata import Driver, StoredArray, stored_array
+from chunkflow_worker.storage.zarr_ome import from_multiscale, listed_as
+from chunkflow_worker.storage.zarr_open import open_stored
+from chunkflow_worker.storage.zarr_store import store_errors
 
+log = logging.getLogger(__name__)
 _AXES = ("c", "z", "y", "x")
+_OPTIONS: Mapping[About, str] = {
+    "voxel size": "--voxel-size",
+    "position": "--voxel-offset",
+    "order": "--order",
+}
 
 
 class ZarrVolume:
     """One array; see `Volume`. The names of its blocks are boxes.
 
-    array: of tensorstore. Axes other than c, z, y and x must have one voxel, and are dropped.
-    Raises ChunkMismatch when the array has no z, y or x, other long axes, or no numbers.
+    array: of tensorstore. Axes other than c, z, y and x have one voxel, and are dropped. An array
+        without z is one section.
+    time_point: which one to take if there is an axis t.
+    Raises ChunkMismatch when the array has no y or x, other long axes, or no numbers.
     """
 
     mip = 0
     lossless = True
 
-    def __init__(self, path: str, array: Any, geometry: Geometry, layer_type: LayerType):
+    def __init__(
+        self,
+        path: str,
+        array: Any,
+        geometry: Geometry,
+        layer_type: LayerType,
+        time_point: int | None = None,
+    ):
         self.path, self.layer_type = path, layer_type
-        self._array = _czyx(path, array, geometry.axes)
+        self._array = _czyx(path, array, geometry.axes, time_point)
         self.channels = int(self._array.shape[0]) if self._array.ndim == 4 else 1
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
-        z, y, x = (float(geometry.scale.get(axis, 1.0)) for axis in "zyx")
-        self.voxel_size: VoxelSize = (z, y, x)
-        start = (
-            round(geometry.translation.get(axis, 0.0) / size)
-            for axis, size in zip("zyx", self.voxel_size, strict=True)
-        )
-        self.bounds = BoundingBox.sized(start, self._array.shape[-3:])
+        self.voxel_size: VoxelSize = geometry.voxel_size
+        self.bounds = BoundingBox.sized(geometry.start, self._array.shape[-3:])
         block = self._array.chunk_layout.write_chunk.shape[-3:]
-        self.block_size = Vec3.of(int(n) for n in block)
+        self.block_size = Vec3.of(int(n or 1) for n in block)
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""
@@ -111,20 +120,32 @@ class ZarrVolume:
         return (..., *bbox.slices(self.bounds.start))
 
 
-def _czyx(path: str, array: Any, axes: tuple[str, ...]) -> Any:
+def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) -> Any:
     """A view of tensorstore's array with the axes czyx, or zyx without channels."""
-    absent = [axis for axis in "zyx" if axis not in axes]
-    too_long = [axis for i, axis in enumerate(axes) if axis not in _AXES and array.shape[i] != 1]
-    if absent or too_long or len(axes) != array.ndim:
-        raise ChunkMismatch(
-            f"{path} has axes {list(axes)} of {list(array.shape)} voxels; "
-            "a chunk has z, y, x and at most channels"
-        )
     if array.dtype.numpy_dtype.kind not in "buif":
-        raise ChunkMismatch(f"{path} holds {array.dtype.name}, and a chunk is numbers")
-    without_others = tuple(slice(None) if axis in _AXES else 0 for axis in axes)
+        raise ChunkMismatch(
+            f"{path} holds {array.dtype.name}, and a chunk holds integers, floats or booleans"
+        )
+    sizes = dict(zip(axes, array.shape, strict=False))
+    if sizes.get("t", 1) > 1 and time_point is None:
+        raise ChunkMismatch(
+            f"{path} has {sizes['t']} time points, and a chunk is one of them: "
+            f"choose it with --time-point 0 to {sizes['t'] - 1}"
+        )
+    if (time_point or 0) >= sizes.get("t", 1):
+        raise ChunkMismatch(f"{path} has {sizes.get('t', 1)} time points, and no {time_point}")
+    picked = {axis: time_point or 0 if axis == "t" else 0 for axis in axes if axis not in _AXES}
+    too_long = [axis for axis in picked if axis != "t" and sizes[axis] != 1]
+    if not {"y", "x"} <= set(axes) or too_long or len(axes) != array.ndim:
+        raise ChunkMismatch(
+            f"{path} has axes {list(axes)} of {list(array.shape)} voxels; a chunk has z, y, x and "
+            "at most channels: store the part to read as an array of its own"
+        )
+    array = array[tuple(picked.get(axis, slice(None)) for axis in axes)]
     kept = [axis for axis in axes if axis in _AXES]
-    return array[without_others].transpose([kept.index(axis) for axis in _AXES if axis in kept])
+    if "z" not in kept:
+        array, kept = array[np.newaxis], ["z", *kept]
+    return array.transpose([kept.index(axis) for axis in _AXES if axis in kept])
 
 
 def open_zarr(
@@ -134,74 +155,89 @@ def open_zarr(
     driver: Driver | None = None,
     order: Order | None = None,
     voxel_size: VoxelSize | None = None,
+    voxel_offset: Vec3 | None = None,
+    time_point: int | None = None,
     fill_missing: bool = False,
 ) -> ZarrVolume | None:
-    """Open the array at `path`, or the array `name` below it; None when there is none.
-
-    Without a name, the first array of a group is opened: the finest of its multiscales.
+    """Open the array at `path`, or at `name` below it, or the finest array of the group there.
 
     driver: the format; None tries all of them.
-    order: of spatial axes that the store does not name.
+    order: of spatial axes that the store does not name; None: zyx.
     voxel_size: overrides the store's, zyx, in nanometres.
+    voxel_offset: overrides the position of the first voxel, zyx, in voxels.
+    time_point: which one to read when there are several.
     fill_missing: read blocks that are not stored as the fill value; otherwise they are an error.
-    Raises ConfigError when the array is damaged, ChunkMismatch when its voxels are no chunk, and
-    StorageUnavailable.
+    Warns once of what the store says and has no effect. Returns None when there is no array.
+    Raises ConfigError when the array is damaged or a group holds several images, ChunkMismatch
+    when its voxels are no chunk, DataMissing and StorageUnavailable.
     """
-    root = normal_path(path, FORMATS)
     drivers: tuple[Driver, ...] = (driver,) if driver else ("zarr3", "zarr", "n5")
-    for kind in drivers:
-        for below in [name] if name else ["", _first_array(root, kind)]:
-            place = f"{root}/{below.strip('/')}".rstrip("/")
-            stored, _ = read_json(place, ARRAY_FILE[kind])
-            if not is_array(stored, kind):
-                continue
-            attributes, group = _attributes(place, kind, stored), _group_attributes(root, kind)
-            geometry = geometry_of(kind, stored, attributes, group, below, order)
-            if voxel_size is not None:
-                geometry = geometry.with_voxel_size(voxel_size)
-            layer_type = attributes.get("layer_type") or group.get("layer_type")
-            return ZarrVolume(
-                place,
-                _open_existing(place, kind, fill_missing),
-                geometry,
-                "segmentation" if layer_type == "segmentation" else "image",
-            )
-    return None
+    place = f"{normal_path(path, FORMATS)}/{(name or '').strip('/')}".rstrip("/")
+    found = find_array(place, drivers)
+    if found is None:
+        return None
+    geometry, options = geometry_of(found, order or "zyx"), dict(_OPTIONS)
+    if order is not None:
+        del options["order"]
+    if voxel_size is not None:
+        geometry = geometry.with_voxel_size(voxel_size)
+        del options["voxel size"]
+    if voxel_offset is not None:
+        geometry = geometry.with_voxel_offset(voxel_offset)
+        del options["position"]
+    _warn(found, geometry, options)
+    return _volume(found, geometry, fill_missing, time_point)
 
 
-def _open_existing(place: str, driver: Driver, fill_missing: bool) -> Any:
-    try:
-        with store_errors(place):
-            return open_array(
-                place,
-                driver,
-                fill_missing_data_reads=fill_missing,
-                # A block of zeros means that its task is done, so it must be stored.
-                store_data_equal_to_fill_value=True,
-            )
-    except BlockDamaged as error:
-        problem = f"can't be used: {str(error).removeprefix(f'{place}: ')}"
-        raise ConfigError.one(place, ARRAY_FILE[driver], problem) from None
+def open_level(
+    path: str, name: str, driver: Driver, order: Order | None = None
+) -> ZarrVolume | None:
+    """Open the array `name` at `path` for writing; None when there is no array of this format.
+
+    name: of the array in its group; empty for an array at `path` itself.
+
+    order: of spatial axes that the store does not name.
+    Raises ConfigError when the array is damaged, or names no axes and `order` is None,
+    ChunkMismatch when its voxels are no chunk, and StorageUnavailable.
+    """
+    found = stored_array(f"{normal_path(path, FORMATS)}/{name}".rstrip("/"), driver)
+    if found is None:
+        return None
+    geometry = geometry_of(found, order or "zyx")
+    if not geometry.is_named and order is None:
+        problem = "the array that exists does not say which of its axes is x"
+        raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")
+    _warn(found, geometry, {"order": "--order"})
+    return _volume(found, geometry)
 
 
-def _first_array(root: str, driver: Driver) -> str:
-    """Name of the finest array that a group lists, or else of mip 0."""
-    for scales in multiscales(_group_attributes(root, driver)):
-        if scales.get("datasets"):
-            return str(scales["datasets"][0]["path"])
-    return level_name(driver, 0)
+def geometry_of(array: StoredArray, order: Order) -> Geometry:
+    """The geometry of a stored array: its group's multiscales come before its own attributes."""
+    for group in array.groups:
+        listed = listed_as(group.attributes, group.name)
+        geometry = listed and from_multiscale(array.place, *listed, order=order, n5=array.is_n5)
+        if geometry:
+            return geometry.checked()
+    geometry = from_attributes(array, order)
+    return (geometry if geometry.scale else with_coordinates(array, geometry)).checked()
 
 
-def _group_attributes(root: str, driver: Driver) -> dict[str, Any]:
-    content, _ = read_json(root, GROUP_FILE[driver])
-    if not isinstance(content, dict):
-        return {}
-    return dict(content.get("attributes", {})) if driver == "zarr3" else content
+def _volume(
+    array: StoredArray, geometry: Geometry, fill_missing: bool = False, time: int | None = None
+) -> ZarrVolume:
+    opened = open_stored(array, fill_missing)
+    is_integer = opened.dtype.numpy_dtype.kind in "bui"
+    return ZarrVolume(array.place, opened, geometry, kind_of(array, is_integer=is_integer), time)
 
 
-def _attributes(place: str, driver: Driver, stored: dict[str, Any]) -> dict[str, Any]:
-    """Attributes of an array. stored: the content of its ARRAY_FILE."""
-    if driver == "zarr":
-        content, _ = read_json(place, ".zattrs")
-        return content if isinstance(content, dict) else {}
-    return dict(stored.get("attributes", {})) if driver == "zarr3" else stored
+def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) -> None:
+    """Warn once of what has no effect and could be set with one of the options.
+
+    options: those that the user did not give.
+    """
+    notes = [note for note in geometry.unheard if set(note.about) & set(options)]
+    if notes:
+        cures = [flag for about, flag in options.items() if any(about in n.about for n in notes)]
+        texts = "; ".join(dict.fromkeys(note.text for note in notes))
+        sets = "set it" if len(cures) > 1 else "sets it"
+        warn_once(log, f"{array.place}: {texts} ({' and '.join(cures)} {sets})")

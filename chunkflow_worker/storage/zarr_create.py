@@ -14,21 +14,18 @@ from chunkflow_worker.errors import BlockDamaged, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.path import writable_path
-from chunkflow_worker.storage.zarr import ZarrVolume, open_zarr
+from chunkflow_worker.storage.zarr import ZarrVolume, open_level
 from chunkflow_worker.storage.zarr_address import FORMATS
+from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Order
 from chunkflow_worker.storage.zarr_metadata import (
     ARRAY_FILE,
     GROUP_FILE,
-    NOT_IN_N5,
-    SPATIAL,
     Driver,
-    Geometry,
-    Order,
-    array_metadata,
+    group_attributes,
     is_array,
-    level_name,
-    new_axes,
 )
+from chunkflow_worker.storage.zarr_new import NOT_IN_N5, array_metadata, level_name, new_axes
+from chunkflow_worker.storage.zarr_ome import multiscales
 from chunkflow_worker.storage.zarr_store import (
     open_array,
     read_json,
@@ -49,13 +46,14 @@ def create_zarr(
     dtype: str,
     channels: int = 0,
     layer_type: LayerType = "image",
-    order: Order = "zyx",
+    order: Order | None = None,
 ) -> ZarrVolume:
     """Create the array of one mip level in a group and list it in the group; no voxels yet.
 
     bounds, voxel_size: of this level; nanometres, zyx.
     channels: 0 for an array without an axis for channels.
-    order: of the spatial axes; N5 always has xyz.
+    order: of the spatial axes; None: that of the group's other levels, zyx if there are none. N5
+        always has xyz.
     Raises ConfigError when another array exists there or the format does not support the type,
     and StorageUnavailable.
     """
@@ -67,7 +65,7 @@ def create_zarr(
         if kind != driver and is_array(read_json(f"{root}/{name}", file)[0], kind):
             raise _another(root, name, f"it is of the format {kind}")
 
-    axes = new_axes(driver, channels, order)
+    axes = new_axes(driver, channels, order or _order_of(root, driver))
     scale = dict(zip(SPATIAL, voxel_size, strict=True))
     start = dict(zip(SPATIAL, bounds.start, strict=True))
     geometry = Geometry(axes, scale, {axis: scale[axis] * start[axis] for axis in SPATIAL})
@@ -78,7 +76,8 @@ def create_zarr(
 
     _create_group(root, driver)
     if driver != "n5":
-        _list_in_group(root, driver, name, geometry, layer_type)
+        labels = layer_type == "segmentation" and np.dtype(dtype).kind in "ui"
+        _list_in_group(root, driver, name, geometry, layer_type, labels)
     if driver == "zarr":
         write_if_absent(f"{root}/{name}", ".zattrs", {"_ARRAY_DIMENSIONS": list(axes)})
     try:
@@ -92,12 +91,22 @@ def create_zarr(
 def _open_created(
     root: str, name: str, driver: Driver, bounds: BoundingBox, voxel_size: VoxelSize
 ) -> ZarrVolume:
-    volume = open_zarr(root, name, driver=driver)
+    volume = open_level(root, name, driver)
     if volume is None:
         raise _another(root, name, "it can't be opened")
     if (volume.bounds, volume.voxel_size) != (bounds, voxel_size):
         raise _another(root, name, f"it is {volume.bounds} of {volume.voxel_size} nm")
     return volume
+
+
+def _order_of(root: str, driver: Driver) -> Order:
+    """The order of the spatial axes of the levels that a group lists; zyx if there are none."""
+    scales = multiscales(group_attributes(root, driver) or {})
+    listed = scales[0].get("axes", []) if scales else []
+    names = "".join(
+        str(axis.get("name")) if isinstance(axis, dict) else str(axis) for axis in listed
+    )
+    return "xyz" if names.lower().endswith("xyz") else "zyx"
 
 
 def _create_group(root: str, driver: Driver) -> None:
@@ -108,9 +117,17 @@ def _create_group(root: str, driver: Driver) -> None:
 
 
 def _list_in_group(
-    root: str, driver: Driver, name: str, geometry: Geometry, layer_type: LayerType
+    root: str,
+    driver: Driver,
+    name: str,
+    geometry: Geometry,
+    layer_type: LayerType,
+    labels: bool,
 ) -> None:
-    """Add an array to the multiscales of a Zarr group, which others may change at the same time."""
+    """Add an array to the multiscales of a Zarr group, which others may change at the same time.
+
+    labels: the group becomes a label image of OME-Zarr, whose voxels are integers.
+    """
     added = False
     while not added:
         content, generation = read_json(root, GROUP_FILE[driver])
@@ -123,6 +140,10 @@ def _list_in_group(
         if not _add_dataset(attributes, root, driver, name, geometry):
             return
         attributes.setdefault("layer_type", layer_type)
+        if labels and driver == "zarr3":
+            attributes["ome"].setdefault("image-label", {"version": "0.5"})
+        elif labels:
+            attributes.setdefault("image-label", {"version": "0.4"})
         added = write_json(root, GROUP_FILE[driver], group, generation)
 
 
@@ -169,4 +190,4 @@ def _spatial_scale(dataset: dict[str, Any]) -> list[float]:
 def _another(root: str, name: str, what: str) -> ConfigError:
     where = f"array {name}" if name else "store"
     problem = f"another one already exists here: {what}"
-    return ConfigError.one(root, where, problem, "choose another path, or delete it first")
+    return ConfigError.one(root, where, problem, "choose another path")

@@ -10,8 +10,17 @@ from functools import lru_cache
 from typing import Any
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.errors import BlockDamaged, DataMissing, StorageFull, StorageUnavailable
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    ConfigError,
+    DataMissing,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
+)
+from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
 
+_REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -20,13 +29,35 @@ def read_json(place: str, name: str) -> tuple[Any, bytes]:
 
     The content is None when the object is absent or not JSON. Raises StorageUnavailable.
     """
-    with store_errors(place):
-        answer = _open(place).read(name).result()
+    answer = _read(place, name)
     try:
         content = json.loads(answer.value) if answer.state == "value" else None
     except ValueError:
         content = None
     return content, answer.stamp.generation
+
+
+def read_metadata(place: str, name: str) -> Any:
+    """Read a small object that says what is stored; None when it is absent.
+
+    Raises ConfigError when it is not JSON, and StorageUnavailable.
+    """
+    value = read_bytes(place, name)
+    if value is None:
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        if place.startswith("http"):  # a web server may send a page of its own for what is absent
+            return None
+        cure = "restore it: it says what the voxels are"
+        raise ConfigError.one(place, name, "is not JSON", cure) from None
+
+
+def read_bytes(place: str, name: str) -> bytes | None:
+    """Read an object; None when it is absent. Raises StorageUnavailable."""
+    answer = _read(place, name)
+    return bytes(answer.value) if answer.state == "value" else None
 
 
 def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
@@ -47,14 +78,18 @@ def write_if_absent(place: str, name: str, content: Any) -> None:
         write_json(place, name, content, generation)
 
 
-def open_array(place: str, driver: str, *, create: bool = False, **options: Any) -> Any:
+def open_array(
+    place: str, driver: str, *, create: bool = False, assume_metadata: bool = False, **options: Any
+) -> Any:
     """The tensorstore of the array in a folder.
 
     create: create the array when it does not exist.
+    assume_metadata: take the metadata in the options, and do not read those of the array.
     options: further members of tensorstore's spec.
     """
     spec = {"driver": driver, "kvstore": _kvstore(place), **options}
-    return tensorstore().open(spec, open=True, create=create, context=_context()).result()
+    modes = {"open": True, "create": create, "assume_metadata": assume_metadata}
+    return tensorstore().open(spec, context=_context(), **modes).result()
 
 
 @contextmanager
@@ -78,17 +113,38 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
         message = f"{subject}: {text}"
+        if status in _REFUSED:
+            anyone = subject.startswith("s3://") and not _has_credentials()
+            cure = f"allow it in the policy of the user or role, or use other credentials ({text})"
+            access = NO_CREDENTIALS if anyone else f"access denied\n    {cure}"
+            raise StorageRefused(f"{subject}: {access}") from error
         if status == "NOT_FOUND" and reading:
             raise DataMissing(message) from error
-        if status in _DAMAGED:
+        if status in _DAMAGED or status.startswith("Error parsing"):
             raise BlockDamaged(message) from error
         full = "No space left" in text or "Read-only file system" in text or "quota" in text.lower()
         raise (StorageFull if full else StorageUnavailable)(message) from error
+    except Exception as error:
+        found = meaning(error)
+        if not found.is_refused:
+            raise
+        raise StorageRefused(f"{subject}: {found}") from error
+
+
+def is_refused(error: StorageUnavailable) -> bool:
+    """Whether storage answered, and did not permit what was asked."""
+    return str(error.__cause__).startswith(_REFUSED)
 
 
 def tensorstore() -> Any:
     """The library. Raises ConfigError when it is not installed."""
     return needs("tensorstore", extra="zarr")
+
+
+def _read(place: str, name: str) -> Any:
+    """tensorstore's answer, which is in a state: there is a value, or there is none."""
+    with store_errors(place):
+        return _open(place).read(name).result()
 
 
 def _open(place: str) -> Any:
@@ -112,7 +168,7 @@ def _kvstore(place: str) -> dict[str, Any]:
     if protocol in ("http", "https"):
         return {"driver": "http", "base_url": f"{place}/"}
     bucket, _, key = rest.partition("/")
-    folder = {"bucket": bucket, "path": f"{key}/"}
+    folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
     return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}
 
 
@@ -125,7 +181,24 @@ def _aws() -> dict[str, Any]:
         options["endpoint"] = endpoint
     if region:
         options["aws_region"] = region
-    if "AWS_ACCESS_KEY_ID" in os.environ:
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
         # Otherwise tensorstore logs complaints about profile files, which may be absent.
         options["aws_credentials"] = {"type": "environment"}
+    elif not _has_credentials():
+        # tensorstore would look for some for minutes; a public bucket needs none.
+        options["aws_credentials"] = {"type": "anonymous"}
     return options
+
+
+@lru_cache
+def _has_credentials() -> bool:
+    """Whether boto3 finds AWS credentials. Raises its errors for a profile or login that is wrong.
+
+    tensorstore would not tell them from missing ones.
+    """
+    import boto3
+
+    credentials = boto3.Session().get_credentials()
+    if credentials is not None:
+        credentials.get_frozen_credentials()
+    return credentials is not None

@@ -15,7 +15,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.chunk import Chunk, VoxelSize
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
-from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown
+from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown, overlays
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
@@ -38,14 +38,18 @@ def show(values: Mapping[str, Any], title: str, voxel_size: VoxelSize | None = N
     """
     napari = needs("napari", extra="napari")
     viewer = napari.Viewer(title=title)
+    over = overlays(values)
     for name, value in values.items():
-        _add_layers(viewer, name, value, voxel_size)
+        _add_layers(viewer, name, value, voxel_size, name in over)
     napari.run()
 
 
-def _add_layers(viewer: Any, name: str, value: Any, voxel_size: VoxelSize | None) -> None:
+def _add_layers(
+    viewer: Any, name: str, value: Any, voxel_size: VoxelSize | None, over: bool
+) -> None:
+    """over: another chunk lies below."""
     if isinstance(value, Chunk):
-        _add_chunk(viewer, name, value, voxel_size or value.voxel_size)
+        _add_chunk(viewer, name, value, voxel_size or value.voxel_size, over)
     elif isinstance(value, Synapses):
         size = voxel_size or value.voxel_size or NANOMETRE
         _add_lines(viewer, f"{name} to post", value.pre[value.parents], value.post, size)
@@ -60,7 +64,7 @@ def _add_layers(viewer: Any, name: str, value: Any, voxel_size: VoxelSize | None
         raise not_shown(name, value, "napari")
 
 
-def _add_chunk(viewer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) -> None:
+def _add_chunk(viewer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize, over: bool) -> None:
     """A layer of labels for a segmentation, else one image layer for each channel."""
     position = tuple(np.multiply(chunk.voxel_offset, voxel_size).tolist())
     place = {"name": name, "scale": voxel_size, "translate": position}
@@ -68,7 +72,9 @@ def _add_chunk(viewer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) -> N
         viewer.add_labels(chunk.object_ids(name), **place)
     else:
         channel_axis = 0 if chunk.array.ndim == 4 else None
-        viewer.add_image(chunk.array, channel_axis=channel_axis, **place)
+        # Added to the light of the layers below, so that these remain visible.
+        colour = {"blending": "additive", "colormap": "bop orange"} if over else {}
+        viewer.add_image(chunk.array, channel_axis=channel_axis, **colour, **place)
 
 
 def _add_lines(

@@ -15,7 +15,7 @@ from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.chunk import Chunk, VoxelSize
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
-from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown
+from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown, overlays
 
 HOST = "127.0.0.1"
 
@@ -59,7 +59,11 @@ def serve(
     Raises ConfigError when the port can't be used, and ChunkMismatch when a value can't be shown.
     """
     neuroglancer = needs("neuroglancer", extra="view")
-    layers = {name: _layer(neuroglancer, name, value, voxel_size) for name, value in values.items()}
+    over = overlays(values)
+    layers = {
+        name: _layer(neuroglancer, name, value, voxel_size, name in over)
+        for name, value in values.items()
+    }
     _check_port(port)
     neuroglancer.set_server_bind_address(HOST, port)
     viewer = neuroglancer.Viewer(allow_credentials=False)
@@ -95,10 +99,15 @@ def _set_position(
         state.position = [(a + b) / 2 for a, b in zip(start, stop, strict=True)]
 
 
-def _layer(neuroglancer: Any, name: str, value: Any, voxel_size: VoxelSize | None) -> Any:
+def _layer(
+    neuroglancer: Any, name: str, value: Any, voxel_size: VoxelSize | None, over: bool
+) -> Any:
+    """over: another chunk lies below."""
     if isinstance(value, Chunk):
-        make = _segmentation if value.is_segmentation else _image
-        return make(neuroglancer, name, value, voxel_size or value.voxel_size)
+        size = voxel_size or value.voxel_size
+        if value.is_segmentation:
+            return _segmentation(neuroglancer, name, value, size)
+        return _image(neuroglancer, name, value, size, over)
     if isinstance(value, Synapses):
         return _synapses(neuroglancer, value, voxel_size or value.voxel_size or NANOMETRE)
     if isinstance(value, Points):
@@ -108,18 +117,18 @@ def _layer(neuroglancer: Any, name: str, value: Any, voxel_size: VoxelSize | Non
     raise not_shown(name, value, "the page")
 
 
-def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize) -> Any:
+def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize, over: bool) -> Any:
     """Three channels are red, green and blue; of other numbers, one channel is shown at a time."""
     kind, array = chunk.dtype.kind, chunk.array
     if kind not in "buif":
         raise ChunkMismatch(f"{name!r} holds {chunk.dtype}, and the page shows numbers")
     is_probability = kind == "f" and array.size and array.min() >= 0 and array.max() <= 1
-    limits = [0, 1] if is_probability else _contrast(array)
+    limits = [0, 1] if is_probability else _map_range(array) if over else _contrast(array)
     channel = _ONE_CHANNEL_AT_A_TIME if chunk.channels > 1 else ""
     shader, controls = GREY, ["normalized"]
     if chunk.channels == 3:
         channel, shader, controls = _ALL_CHANNELS_IN_SHADER, RGB, ["red", "green", "blue"]
-    elif is_probability:
+    elif is_probability or over:
         shader, controls = PROBABILITY, ["probability"]
     if kind == "b":
         array = array.view(np.uint8)
@@ -154,6 +163,17 @@ def _contrast(array: NDArray[Any]) -> list[float]:
     if array.dtype.kind != "f":
         low, high = round(low), round(high)
     return [low, high if high > low else low + 1]
+
+
+def _map_range(array: NDArray[Any]) -> list[float]:
+    """The values shown as transparent and as full colour: those of a map that begins at 0.
+
+    A map of uint8 reaches up to 255, unless it is a mask.
+    """
+    highest = _contrast(array)[1] if array.dtype.kind == "f" else int(array.max())
+    if array.dtype == np.uint8 and highest > 1:
+        highest = 255
+    return [0, max(highest, 1)]
 
 
 def _volume(

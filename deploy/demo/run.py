@@ -1,7 +1,7 @@
 """Run the whole service on this machine: a local AWS, a volume, a queue, and two workers.
 
     python deploy/demo/run.py                    a synthetic volume with known membranes
-    python deploy/demo/run.py --image em.h5      your own image: uint8, zyx
+    python deploy/demo/run.py --image em.h5      your own image, HDF5 or TIFF: uint8, zyx
 
 The demo uses the same commands as you would. It stops everything that it started, also on Ctrl-C.
 """
@@ -37,7 +37,9 @@ from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.local_aws import local_aws
 from chunkflow_worker.operators.load_h5 import LoadH5
+from chunkflow_worker.operators.load_tif import LoadTif
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.file_reader import ChunkReader
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 HERE = Path(__file__).parent
@@ -51,7 +53,7 @@ say = Console(highlight=False).print
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--image", type=Path, help="an HDF5 file with a uint8 image, zyx")
+    parser.add_argument("--image", type=Path, help="an HDF5 or TIFF file with a uint8 image, zyx")
     parser.add_argument(
         "--output", type=Path, default=Path("demo-output"), help="folder to write to; emptied first"
     )
@@ -109,12 +111,12 @@ class Demo:
         if self.image_file is None:
             image, truth = make_volume(SHAPE, SEED)
             return image, truth, Vec3(0, 0, 0), VOXEL_SIZE_NM
-        dataset = _grey_image(self.image_file)
-        load = LoadH5(file_name=str(self.image_file.absolute()), dataset_path=dataset)
         task = Task()
-        with Pipeline((load,)).open() as chain:
+        with Pipeline((_reader(self.image_file),)).open() as chain:
             chain.run(task)
         chunk = task.chunk("chunk")
+        if chunk.dtype != np.uint8 or chunk.array.ndim != 3:
+            raise _not_grey(self.image_file, f"{chunk.dtype} {chunk.array.shape}")
         return chunk.array, None, chunk.voxel_offset, chunk.voxel_size
 
     def _write_pipeline(self, patch: Vec3) -> None:
@@ -218,6 +220,19 @@ def _workers(folder: Path, pipeline: Path) -> Iterator[list[subprocess.Popen[byt
                 worker.wait()
 
 
+def _reader(path: Path) -> ChunkReader:
+    """The operator that reads the image file of the user. Raises ConfigError."""
+    name = str(path.absolute())
+    if path.suffix.lower() in LoadTif.endings:
+        return LoadTif(file_name=name)
+    return LoadH5(file_name=name, dataset_path=_grey_image(path))
+
+
+def _not_grey(path: Path, held: str) -> ConfigError:
+    cure = "the demo needs a grey image: uint8, zyx"
+    return ConfigError.one("IMAGE", str(path), f"contains {held}", cure)
+
+
 def _grey_image(path: Path) -> str:
     """Return the name of the first uint8 image (zyx) of an HDF5 file. Raises ConfigError."""
     found: dict[str, str] = {}
@@ -235,9 +250,7 @@ def _grey_image(path: Path) -> str:
         raise ConfigError.one("IMAGE", str(path), f"cannot be read as HDF5: {error}") from None
     if "" not in found:
         held = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "nothing"
-        raise ConfigError.one(
-            "IMAGE", str(path), f"contains {held}", "the demo needs a grey image: uint8, zyx"
-        )
+        raise _not_grey(path, held)
     return found[""]
 
 

@@ -1,9 +1,8 @@
-"""Make the volumes that deploy/demo/pipeline.yaml reads and writes.
+"""Make two volumes for a first job: a synthetic image, and an empty one for its membranes.
 
-    python deploy/demo/sample.py
-
-They are a synthetic image and an empty volume for its membranes. They go to S3, as the environment
-configures it.
+python deploy/demo/sample.py                 for deploy/demo/pipeline.yaml: on S3, as the
+                                             environment configures it
+python deploy/demo/sample.py file://$PWD     in this folder: em and membranes
 """
 
 from __future__ import annotations
@@ -39,9 +38,15 @@ def write_volumes(
     return box
 
 
-def main() -> int:
-    image_path, output_path = f"s3://{BUCKET}/em", f"s3://{BUCKET}/membranes"
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+def main(folder: str = "") -> int:
+    """folder: where the volumes go, as a path with its scheme; the bucket of the sample if empty.
+
+    Does nothing when they exist.
+    """
+    if not folder:
+        folder = f"s3://{BUCKET}"
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+    image_path, output_path = f"{folder.rstrip('/')}/em", f"{folder.rstrip('/')}/membranes"
     if Files(output_path).get_json("info"):
         print(f"{image_path} and {output_path} already exist")
         return 0
@@ -53,4 +58,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -37,15 +39,25 @@ def show_table(status: JobStatus) -> None:
 
 
 def progress_note(status: JobStatus) -> str:
-    """The numbers beside a progress bar."""
+    """The numbers beside a progress bar.
+
+    Without the time left when the queue is empty: then nothing works on the rest.
+    """
     parts = [f"{status.waiting} waiting", f"{status.in_flight} in flight"]
     if status.failed:
         parts.append(f"{status.failed} failed")
     if status.dead:
-        parts.append(f"{status.dead} dead")
-    if status.eta_seconds is not None:
+        parts.append(f"{status.dead} dead (see chunkflow-producer failures)")
+    if status.eta_seconds is not None and (status.complete or not status.idle):
         parts += [rate_text(status.rate), f"{duration_text(status.eta_seconds)} left"]
     return ", ".join(parts)
+
+
+def causes_line(status: JobStatus, pipeline: Path | None, ledger: str | None) -> str:
+    """The command that shows why tasks are dead letters, to be printed below a status."""
+    options = {"queue": status.queue, "pipeline": pipeline, "ledger": ledger}
+    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    return " ".join(["causes: chunkflow-producer failures", *given])
 
 
 def rate_text(rate: float | None) -> str:

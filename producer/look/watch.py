@@ -11,6 +11,7 @@ from chunkflow_worker.errors import RetryableError
 from producer.look.status import SAMPLE, JobStatus
 
 RATE_SECONDS = 600  # the rate is measured over this time
+STILL_SECONDS = 60  # a job without news stands still after this time, or that of three tasks
 MAX_FAILED_POLLS = 5
 
 
@@ -55,11 +56,12 @@ def watch(
 class _Rate:
     """Tasks per second over the last ten minutes, measured by the numbers of done tasks.
 
-    While they have not grown, it is the rate of the first status, for the first ten minutes.
+    Until they grow, it is the rate of the first status. A job that stands still has no rate: its
+    time left would not move.
     """
 
     def __init__(self, began: float):
-        self._began = began
+        self._last_news = began
         self._sampled: float | None = None
         self._counts: deque[tuple[float, int]] = deque()
 
@@ -69,11 +71,16 @@ class _Rate:
 
     def update(self, now: float, status: JobStatus) -> float | None:
         if not self.has_sample:
-            self._sampled = status.rate
+            self._sampled, self._last_news = status.rate, now
+        elif status.done > self._counts[-1][1]:
+            self._last_news = now
         self._counts.append((now, status.done))
         while now - self._counts[0][0] > RATE_SECONDS:
             self._counts.popleft()
         earlier, done_earlier = self._counts[0]
+        rate = self._sampled
         if status.done > done_earlier:
-            return (status.done - done_earlier) / (now - earlier)
-        return self._sampled if now - self._began < RATE_SECONDS else status.rate
+            rate = (status.done - done_earlier) / (now - earlier)
+        if not rate or now - self._last_news > max(STILL_SECONDS, 3 / rate):
+            return None
+        return rate

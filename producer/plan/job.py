@@ -56,6 +56,7 @@ def make_plan(
         grid = _merged(pipeline, grid)
     bounds = _bounds(grid)
     boxes = grid.boxes(bounds)
+    _refuse_one_box(grid, bounds)
     part = {"task_index_start": boxes.first, "task_index_stop": boxes.last}
     sent_at = now.isoformat(timespec="milliseconds")
     record = JobRecord(
@@ -84,6 +85,20 @@ def _merged(pipeline: PipelineFile, given: Grid) -> Grid:
     except ValidationError as error:
         source = f"{pipeline.path} and the command line"
         raise ConfigError(source, faults_of(error, Grid, "tasks")) from None
+
+
+def _refuse_one_box(grid: Grid, bounds: BoundingBox | None) -> None:
+    """Raises ConfigError if a whole volume would be one box, which nobody asked for."""
+    if bounds is None or grid.chunk_size or any(getattr(grid, name) for name in _STOPS):
+        return
+    size = " ".join(map(str, bounds.size))
+    raise ConfigError.one(
+        "grid",
+        "chunk_size",
+        f"is not given: all {bounds.voxels:,} voxels of {grid.volume_path} would be one task",
+        f"give --chunk-size z y x, a multiple of the output's blocks; for one task, "
+        f"--chunk-size {size}",
+    )
 
 
 def _bounds(grid: Grid) -> BoundingBox | None:

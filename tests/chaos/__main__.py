@@ -1,4 +1,7 @@
-"""The script of `make chaos`: runs scenarios and writes their figures to docs/reliability.md."""
+"""The script of `make chaos`: runs scenarios and prints their figures.
+
+With --write, the figures also go to docs/reliability.md.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -28,8 +31,8 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
 }
 
 
-def main() -> int:
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
     failed = []
     with local_aws() as aws:
         os.environ.update(aws)
@@ -38,7 +41,7 @@ def main() -> int:
             seeds = range(options.seed_start, options.seed_start + (options.seeds or usual))
             report = joined([_run(name, scenario, aws, seed) for seed in seeds])
             print(f"\n{report.table()}\n", flush=True)
-            if not options.no_docs:
+            if options.write:
                 put(report)
             if report.broken:
                 failed.append(name)
@@ -46,8 +49,8 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "scenarios", nargs="*", help=f"those to run, all when none is named: {', '.join(SCENARIOS)}"
     )
@@ -58,9 +61,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--seed-start", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--no-docs", action="store_true", help="print the tables, and do not write them to the page"
+        "--write", action="store_true", help="also write the tables to docs/reliability.md"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     unknown = set(options.scenarios) - set(SCENARIOS)
     if unknown:
         parser.error(

@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from chunkflow_worker.cli.worker import cli
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed_info import create_volume
 
@@ -28,7 +29,8 @@ NET = {
 def check(tmp_path: Path, operators: list[dict[str, Any]], *options: Any) -> str:
     file = tmp_path / "p.yaml"
     file.write_text(yaml.safe_dump({"operators": operators}))
-    done = CliRunner().invoke(cli, ["check", str(file), *map(str, options)], catch_exceptions=False)
+    words = ["check", str(file), "--ledger", "file:///log", *map(str, options)]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
     assert done.exit_code == 0
     return done.output
 
@@ -37,6 +39,20 @@ def peak(text: str) -> float:
     found = re.search(r"^peak memory\D*([0-9.]+) GB", text, re.MULTILINE)
     assert found
     return float(found[1])
+
+
+@pytest.mark.parametrize("saved", [[], [{"op": "save-h5", "file_name": "x.h5"}]])
+def test_a_chain_whose_records_have_no_place_is_refused(
+    tmp_path: Path, saved: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers would refuse it when they start."""
+    chain = [{"op": "create-chunk", "size": [4, 8, 8]}, *saved]
+    assert "ledger file:///log" in check(tmp_path, chain)
+    words = ["check", str(tmp_path / "p.yaml")]
+    with pytest.raises(ConfigError, match=r"p\.yaml: ledger: .*\n.*--ledger.*CHUNKFLOW_LEDGER"):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    monkeypatch.setenv("CHUNKFLOW_LEDGER", "s3://lab/log")
+    assert "ledger s3://lab/log" in CliRunner().invoke(cli, words, catch_exceptions=False).output
 
 
 def test_patches_utilization_and_memory_of_a_chunk(tmp_path: Path) -> None:

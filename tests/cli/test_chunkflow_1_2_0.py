@@ -51,6 +51,7 @@ ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
     ],
     "a number in a name is read whatever its length": [("load-png", "digit_num", "default", None)],
     "chosen from the free memory": [("inference", "batch_size", "default", None)],
+    "zyx unless told, or as the image is": [("save-zarr", "order", "default", None)],
     "the default was none of the choices": [("load-zarr", "driver", "default", "local")],
     "a predictor, which tifffile refuses as a compression": [
         ("save-tif", "compression", "lacks", {"delta"})

@@ -67,7 +67,7 @@ def test_check_can_open_the_volumes(tmp_path: Path) -> None:
     file = pipeline(
         tmp_path / "p.yaml", {"op": "load-precomputed", "volume_path": f"file://{tmp_path}/none"}
     )
-    assert run("check", file).status == 0
+    assert run("check", "--ledger", "file:///log", file).status == 0
     done = run("check", "--open", file)
     assert done.status == 2
     assert "no precomputed volume here" in done.stderr

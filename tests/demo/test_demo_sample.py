@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import boto3
 import numpy as np
 import pytest
@@ -11,6 +13,18 @@ from em_volume import make_volume
 from chunkflow_worker.api import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from chunkflow_worker.storage.precomputed_info import volume_bounds
+
+
+def test_the_sample_can_be_made_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = Vec3(16, 128, 64)
+    monkeypatch.setattr(sample, "SHAPE", shape)
+    assert sample.main(f"file://{tmp_path}") == 0
+    box = BoundingBox.sized(Vec3(0, 0, 0), shape)
+    assert volume_bounds(f"file://{tmp_path}/em") == volume_bounds(f"file://{tmp_path}/membranes")
+    image = PrecomputedVolume(f"file://{tmp_path}/em").read(box)
+    np.testing.assert_array_equal(image, make_volume(shape, sample.SEED)[0])
 
 
 def test_the_sample_is_made_once(

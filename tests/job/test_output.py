@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from chunkflow_worker.config.catalog import folder_names
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
 from chunkflow_worker.job.volumes import Configured
+from chunkflow_worker.pipeline.operator import find_operator
 
 VOLUME = {"type": "image", "data_type": "uint8", "num_channels": 1}
 
@@ -80,6 +82,46 @@ def test_boxes_that_do_not_fit_the_output_are_noticed(
     chain.append({"op": "save-precomputed", "volume_path": str(tmp_path)})
     reason = refusal(Grid.model_validate(grid).boxes(), map(Configured.read, chain))
     assert reason is None if why is None else why in (reason or "")
+
+
+@pytest.mark.parametrize(
+    ("chunk", "options", "why"),
+    [
+        ((64, 64, 64), {}, None),
+        ((32, 64, 64), {}, "chunk sizes must be multiples of [64, 64, 64]"),
+        ((32, 64, 64), {"stop_mip": 4}, None),
+        ((32, 60, 64), {"stop_mip": 2}, "level that is [2, 2, 2] times as coarse"),
+        ((4, 32, 32), {"factor": [1, 2, 2], "stop_mip": 4}, None),
+        ((4, 32, 16), {"factor": [1, 2, 2], "stop_mip": 4}, "multiples of [4, 32, 32]"),
+        ((8, 8, 8), {"start_mip": 0, "stop_mip": 2}, None),
+        ((8, 8, 8), {"stop_mip": "high"}, None),  # workers tell
+    ],
+)
+def test_boxes_must_fit_the_coarsest_level_that_a_chain_makes(
+    tmp_path: Path, chunk: tuple[int, int, int], options: dict[str, Any], why: str | None
+) -> None:
+    """The volume may lack these levels: the workers add them."""
+    scale = {
+        "size": [256, 256, 256],
+        "voxel_offset": [0, 0, 0],
+        "chunk_sizes": [[4, 4, 4]],
+        "resolution": [1, 1, 1],
+        "key": "1_1_1",
+        "encoding": "raw",
+    }
+    (tmp_path / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
+    operator = {"op": "downsample-upload", "volume_path": str(tmp_path)} | options
+    boxes = Grid(chunk_size=chunk, roi_size=(128, 128, 128)).boxes()
+    reason = refusal(boxes, [Configured.read(operator)])
+    assert reason is None if why is None else why in (reason or "")
+
+
+def test_the_levels_of_a_chain_are_those_of_its_operators() -> None:
+    """The producer reads the defaults from the facts."""
+    for name in folder_names():
+        kind = find_operator(name)
+        for option, default in kind.pyramid.items():
+            assert kind.model_fields[option].default == default
 
 
 def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from chunkflow_worker.operators.downsample_upload import DownsampleUpload
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed_info import read_info
 from chunkflow_worker.storage.volume import checksum
 from producer.look.verify import Verifier
 
@@ -228,7 +230,68 @@ def test_boxes_that_share_a_coarse_block_are_refused_and_the_error_gives_a_legal
     assert len(run_step(fewer, chunk=chunk_of("0-8_0-16_16-32")).written) == 1
 
 
-def test_levels_that_the_volume_does_not_have_are_refused(
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dtype": "uint64", "layer_type": "segmentation", "encoding": "compressed_segmentation"},
+        {"encoding": "jpeg"},
+        {"voxel_size": (40, 7.16, 7.16)},
+        {"dtype": "float32", "channels": 3},
+    ],
+)
+@pytest.mark.parametrize("have", [0, 1])
+def test_levels_that_the_volume_lacks_are_added(
+    have: int, options: dict[str, Any], volume: MakeVolume, run_step: RunStep
+) -> None:
+    """Exactly those that create-info would have made."""
+    box = BOUNDS.shift((3, 8, -16))
+    defaults = {"dtype": "uint8", "factor": TWICE, "block_size": Vec3(8, 8, 8)} | options
+    made = volume("v", box, max_mip=have, **defaults)
+    whole = volume("whole", box, max_mip=3, **defaults)
+    chunk = Chunk(np.ones((made.channels, *box.size), made.dtype), box.start)
+    run_step(DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=4), chunk=chunk)
+    assert read_info(made.path) == read_info(whole.path)
+    assert all(level(made.path, mip).any() for mip in (1, 2, 3))
+
+
+def test_no_level_is_added_before_a_box_is_right(volume: MakeVolume, run_step: RunStep) -> None:
+    made = empty(volume, max_mip=0)
+    upload = DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=3)
+    before = read_info(made.path)
+    with pytest.raises(BoxNotAligned, match="would share blocks"):
+        run_step(upload, chunk=chunk_of("0-8_0-16_0-16"))
+    chain = Pipeline((upload,))
+    with chain.open(dry_run=True) as opened:
+        opened.run(Task(values={"chunk": chunk_of(str(BOUNDS))}))
+    assert read_info(made.path) == before
+
+
+def test_the_volume_may_be_created_again(volume: MakeVolume, run_step: RunStep) -> None:
+    """A script that begins with create-info can be repeated, and adds levels by itself."""
+    made = empty(volume, max_mip=0)
+    upload = DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=2)
+    run_step(upload, chunk=chunk_of(str(BOUNDS)))
+    filled = level(made.path, 1)
+    empty(volume, max_mip=0)
+    assert len(read_info(made.path)["scales"]) == 2
+    empty(volume, max_mip=2)
+    assert len(read_info(made.path)["scales"]) == 3
+    assert np.array_equal(level(made.path, 1), filled)
+    with pytest.raises(ConfigError, match=r"its resolution at mip 1 is .*\n +choose another path"):
+        empty(volume, max_mip=2, factor=Vec3(2, 2, 2))
+
+
+def test_keys_of_other_tools_stay_in_the_info(volume: MakeVolume, run_step: RunStep) -> None:
+    made = empty(volume, max_mip=0)
+    info = read_info(made.path) | {"mesh": "mesh_mip_0"}
+    Files(made.path).put_json("info", info)
+    upload = DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=2)
+    run_step(upload, chunk=chunk_of(str(BOUNDS)))
+    assert read_info(made.path)["mesh"] == "mesh_mip_0"
+
+
+def test_levels_of_another_factor_are_refused(
     pyramid: PrecomputedVolume, run_step: RunStep
 ) -> None:
     """chunkflow 1.2.0 took the levels from the factor, and ignored those of the volume."""
@@ -238,13 +301,6 @@ def test_levels_that_the_volume_does_not_have_are_refused(
     ):
         run_step(
             DownsampleUpload(volume_path=pyramid.path, stop_mip=3), chunk=chunk_of(str(BOUNDS))
-        )
-    with pytest.raises(
-        ConfigError,
-        match=r"5 is after .* has mips 0 to 2\n    give --stop-mip 3, or .* --max-mip 4",
-    ):
-        run_step(
-            DownsampleUpload(volume_path=pyramid.path, factor=TWICE), chunk=chunk_of(str(BOUNDS))
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -212,15 +213,131 @@ def test_an_array_that_is_not_a_chunk_is_refused(run_step, make) -> None:
 
 
 def test_a_missing_store_or_one_of_another_format_is_an_error(run_step, make, tmp_path) -> None:
-    with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/none"):
+    with pytest.raises(ConfigError, match=r"store: there is no Zarr or N5 array at .*/none"):
         run_step(LoadZarr(store=f"{tmp_path}/none"))
     store = make(VOXELS)
-    with pytest.raises(DataMissing, match=r"there is no n5 array at .*/a"):
+    with pytest.raises(ConfigError, match=r"store: there is no n5 array at .*/a"):
         run_step(LoadZarr(store=store, driver="n5"))
-    with pytest.raises(DataMissing, match=r"there is no Zarr or N5 array at .*/a/b"):
+    with pytest.raises(ConfigError, match=r"store: there is no Zarr or N5 array at .*/a/b"):
         run_step(LoadZarr(store=store, path="b"))
     content = json.loads(Path(store, "zarr.json").read_text())
     content["codecs"] = [{"name": "magic"}]
     Path(store, "zarr.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=r"zarr.json: can't be used: .*magic"):
+    with pytest.raises(ConfigError, match=r"zarr.json: its compression can't be read: magic\n"):
         run_step(LoadZarr(store=store))
+
+
+def image(folder: Path, path: str = "0", unit: str = "nanometer", **more: Any) -> str:
+    """An OME-Zarr 0.4 image of one level at `path`, and more attributes of its group."""
+    group = zarr.open_group(folder, mode="w", zarr_format=2)
+    group.create_array(path, data=VOXELS, chunks=(4, 4, 4))
+    axes = [{"name": n, "type": "space", "unit": unit} for n in "zyx"]
+    steps = [
+        {"type": "scale", "scale": [40, 8, 8]},
+        {"type": "translation", "translation": [80, 16, -8]},
+    ]
+    datasets = [{"path": path, "coordinateTransformations": steps}]
+    scales = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    group.attrs.update({"multiscales": scales, **more})
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("store", "path"),
+    [
+        ("a.zarr/em", None),
+        ("a.zarr/em/s0", None),
+        ("a.zarr/em/s0/", None),
+        ("a.zarr/em", "s0/"),
+        ("a.zarr/em", "/s0"),
+        ("a.zarr", "em"),
+        ("a.zarr", "em/s0"),
+        ("a.zarr", "/em/s0/"),
+    ],
+)
+def test_an_array_is_the_same_by_all_of_its_names(run_step, tmp_path, store, path) -> None:
+    image(tmp_path / "a.zarr/em", "s0")
+    chunk = run_step(LoadZarr(store=f"{tmp_path}/{store}", path=path)).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS)
+    assert (chunk.voxel_size, str(chunk.bbox)) == ((40.0, 8.0, 8.0), "2-12_2-14_-1-13")
+
+
+@pytest.mark.parametrize(
+    ("unit", "options", "warnings"),
+    [
+        ("nanometer", {}, 0),
+        ("furlong", {}, 1),
+        ("", {}, 1),
+        ("furlong", {"voxel_size": (40, 8, 8)}, 0),
+    ],
+)
+def test_what_is_not_understood_is_told_once_with_the_option_that_sets_it(
+    run_step, tmp_path, caplog, unit, options, warnings
+) -> None:
+    load = LoadZarr(store=image(tmp_path / "a", unit=unit), **options)
+    with caplog.at_level(logging.WARNING):
+        chunk = run_step(load).chunk("chunk")
+        run_step(load)
+    unknown = unit == "furlong" and not options
+    assert chunk.voxel_size == ((1.0, 1.0, 1.0) if unknown else (40.0, 8.0, 8.0))
+    assert tuple(chunk.voxel_offset) == (2, 2, -1)
+    assert [r.getMessage().endswith("(--voxel-size sets it)") for r in caplog.records] == [
+        True
+    ] * warnings
+    assert all((unit or "no unit") in record.getMessage() for record in caplog.records)
+
+
+def test_the_options_come_before_the_store(run_step, tmp_path, caplog) -> None:
+    store = image(tmp_path / "a", **{"image-label": {"version": "0.4"}})
+    chunk = run_step(LoadZarr(store=store)).chunk("chunk")
+    assert chunk.layer_type == "segmentation"
+    given = LoadZarr(store=store, layer_type="image", voxel_size=(1, 2, 3), voxel_offset=(7, -8, 9))
+    chunk = run_step(given).chunk("chunk")
+    assert (chunk.layer_type, chunk.voxel_size) == ("image", (1.0, 2.0, 3.0))
+    assert str(chunk.bbox) == "7-17_-8-4_9-23"
+    assert np.array_equal(chunk.array, VOXELS)
+    assert not caplog.records
+
+
+def test_a_position_between_voxels_is_told_unless_given(run_step, tmp_path, caplog) -> None:
+    store = image(tmp_path / "a")
+    file = tmp_path / "a" / ".zattrs"
+    file.write_text(file.read_text().replace("80", "100"))
+    load = LoadZarr(store=store, voxel_offset=(2, 2, -1))
+    assert run_step(load).chunk("chunk").voxel_offset == (2, 2, -1)
+    assert not caplog.records
+    assert run_step(LoadZarr(store=store)).chunk("chunk").voxel_offset == (2, 2, -1)
+    [record] = caplog.records
+    assert "between voxels, at z y x = 2.5 2 -1, and 2 2 -1 is used" in record.getMessage()
+    assert record.getMessage().endswith("(--voxel-offset sets it)")
+
+
+def test_a_time_point_is_chosen(run_step, make) -> None:
+    store = make(np.stack([VOXELS, VOXELS[::-1]]), dimension_names=[*"tzyx"])
+    with pytest.raises(ChunkMismatch, match=r"has 2 time points, .*--time-point 0 to 1"):
+        run_step(LoadZarr(store=store))
+    chunk = run_step(LoadZarr(store=store, time_point=1)).chunk("chunk")
+    assert np.array_equal(chunk.array, VOXELS[::-1])
+
+
+def test_other_data_are_told_with_the_operator_that_reads_them(run_step, tmp_path, volume) -> None:
+    volume("em", VOXELS)
+    with pytest.raises(ConfigError, match=r"is a precomputed volume\n.*load-precomputed -v .*/em"):
+        run_step(LoadZarr(store=f"file://{tmp_path}/em"))
+    for name, cure in (("a.zarr.zip", "unpack it"), ("a.h5", "load-h5, load-tif and others")):
+        (tmp_path / name).write_bytes(b"PK\x03\x04" if "zip" in name else b"\x89HDF\r\n\x1a\n")
+        with pytest.raises(ConfigError, match=f"{name} is an? .*, and .* a folder\n.*{cure}"):
+            run_step(LoadZarr(store=f"{tmp_path}/{name}"))
+    with pytest.raises(ConfigError, match="unpack it"):
+        run_step(LoadZarr(store="s3://none/a.zarr.zip"))
+
+
+def test_axes_in_other_words_are_taken_in_order_and_told(run_step, make, caplog) -> None:
+    store = make(VOXELS, dimension_names=[*"kji"])
+    assert np.array_equal(run_step(LoadZarr(store=store)).chunk("chunk").array, VOXELS)
+    [record] = caplog.records
+    assert "its axes k j i are taken as z y x" in record.getMessage()
+    assert record.getMessage().endswith("(--order sets it)")
+    turned = run_step(LoadZarr(store=store, order="xyz")).chunk("chunk").array
+    assert np.array_equal(turned, VOXELS.transpose())
+    assert len(caplog.records) == 1

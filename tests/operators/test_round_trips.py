@@ -68,7 +68,7 @@ FORMATS = {
     ),
     "OME-Zarr 0.4, zarr 2": zarr("zarr"),
     "OME-Zarr 0.5, zarr 3": zarr("zarr3"),
-    "OME-Zarr 0.5, zyx": zarr("zarr3", order="zyx"),
+    "OME-Zarr 0.5, xyz": zarr("zarr3", order="xyz"),
     "N5": zarr("n5", NUMBERS),
     "precomputed": Format(
         {

@@ -118,9 +118,10 @@ def test_tensorstore_reads_it(run_step, tmp_path, driver, key) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, **BLOCKS), chunk=CHUNK)
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{tmp_path}/a/{key}/"}}
     array = tensorstore.open(spec, open=True).result()
-    assert np.array_equal(array.read().result(), VOXELS.transpose())
+    expected = VOXELS.transpose() if driver == "n5" else VOXELS
+    assert np.array_equal(array.read().result(), expected)
     if driver != "zarr":
-        assert array.domain.labels == ("x", "y", "z")
+        assert array.domain.labels == (("x", "y", "z") if driver == "n5" else ("z", "y", "x"))
     if driver == "n5":
         assert array.dimension_units == (
             tensorstore.Unit(8, "nm"),
@@ -139,7 +140,7 @@ def test_the_dtype_of_the_chunk_is_kept(run_step, tmp_path, dtype, driver) -> No
     run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver), chunk=Chunk(array))
     back = zarr.open_group(f"{tmp_path}/a", mode="r")["0"]
     assert back.dtype == dtype
-    assert np.array_equal(back[:], array.transpose())
+    assert np.array_equal(back[:], array)
 
 
 def test_conversion_to_uint8_scales_and_saturates(run_step, tmp_path) -> None:
@@ -196,7 +197,7 @@ for mip in (n % 2, (n + 1) % 2):
     if driver != "n5":
         levels = multiscales_of(tmp_path / "a", driver)["datasets"]
         assert [level["path"] for level in levels] == ["0", "1"]
-        scales_along_z = [level["coordinateTransformations"][0]["scale"][2] for level in levels]
+        scales_along_z = [level["coordinateTransformations"][0]["scale"][0] for level in levels]
         assert scales_along_z == [40.0, 80.0]
 
 
@@ -269,7 +270,54 @@ def test_another_voxel_size_is_refused_without_the_resolution_option(run_step, t
 def test_a_level_with_other_axes_is_refused(run_step, tmp_path) -> None:
     run_step(SaveZarr(store=f"{tmp_path}/a", **BLOCKS), chunk=CHUNK)
     with pytest.raises(ConfigError, match="another one already exists here: its axes are"):
-        run_step(SaveZarr(store=f"{tmp_path}/a", mip=1, order="zyx"), chunk=CHUNK)
+        run_step(SaveZarr(store=f"{tmp_path}/a", mip=1, order="xyz"), chunk=CHUNK)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+@pytest.mark.parametrize("order", ["zyx", "xyz"])
+def test_a_level_has_the_order_of_the_levels_that_exist(run_step, tmp_path, driver, order) -> None:
+    first = SaveZarr(store=f"{tmp_path}/a", driver=driver, order=order, **BLOCKS)
+    run_step(first, chunk=CHUNK)
+    coarse = Chunk(VOXELS[::2, ::2, ::2], BOUNDS.start // 2, (80.0, 14.32, 16.0), "segmentation")
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, mip=1, **BLOCKS), chunk=coarse)
+    back = zarr.open_group(f"{tmp_path}/a", mode="r")["1"][:]
+    assert np.array_equal(back, coarse.array if order == "zyx" else coarse.array.transpose())
+
+
+@pytest.mark.parametrize(("driver", "dtype"), [("zarr", "uint16"), ("zarr3", "uint64")])
+def test_a_segmentation_is_a_label_image_of_ome_zarr(run_step, tmp_path, driver, dtype) -> None:
+    """Validated by yaozarrs; napari and others show it in colours."""
+    chunk = CHUNK.with_array(VOXELS.astype(dtype))
+    run_step(SaveZarr(store=f"{tmp_path}/a", driver=driver, **BLOCKS), chunk=chunk)
+    group = zarr.open_group(f"{tmp_path}/a", mode="r").attrs.asdict()
+    if driver == "zarr":
+        label = yaozarrs.validate_ome_object(group, yaozarrs.v04.LabelImage)
+    else:
+        label = yaozarrs.validate_ome_object(group["ome"], yaozarrs.v05.LabelImage)
+    assert label.image_label.version == ("0.4" if driver == "zarr" else "0.5")
+
+
+@pytest.mark.parametrize(
+    "chunk", [replace(CHUNK, layer_type="image"), CHUNK.with_array(VOXELS.astype(np.float32))]
+)
+def test_an_image_and_floats_are_no_label_image(run_step, tmp_path, chunk) -> None:
+    for driver in ("zarr", "zarr3"):
+        run_step(SaveZarr(store=f"{tmp_path}/{driver}", driver=driver, **BLOCKS), chunk=chunk)
+        attributes = zarr.open_group(f"{tmp_path}/{driver}", mode="r").attrs.asdict()
+        assert "image-label" not in {**attributes, **attributes.get("ome", {})}
+
+
+@pytest.mark.parametrize("channels", [0, 2])
+def test_n5_viewers_find_the_size_of_each_level(run_step, tmp_path, channels) -> None:
+    """By the rules of n5-viewer, factors multiply the size; without them s1 would be twice s0."""
+    array = np.stack([VOXELS] * 2) if channels else VOXELS
+    save = SaveZarr(store=f"{tmp_path}/a", driver="n5", mip=1, **BLOCKS)
+    run_step(save, chunk=CHUNK.with_array(array))
+    attributes = json.loads((tmp_path / "a" / "s1" / "attributes.json").read_text())
+    pixels, factors = attributes["pixelResolution"], attributes["downsamplingFactors"]
+    assert pixels["unit"] == "nm"
+    sizes = [size * factor for size, factor in zip(pixels["dimensions"], factors, strict=True)]
+    assert sizes == [8.0, 7.16, 40.0, 1.0][: 4 if channels else 3]
 
 
 def test_an_array_of_another_format_is_refused(run_step, tmp_path) -> None:
@@ -286,9 +334,28 @@ def test_writes_to_an_array_of_chunkflow_at_the_root_of_the_store(run_step, tmp_
     made = zarr.create_array(
         f"{tmp_path}/a", shape=(40, 50, 12), chunks=(8, 8, 4), dtype="u2", zarr_format=2
     )
-    chunk = Chunk(VOXELS[8:, :34], Vec3(0, 16, 0))
+    # As chunkflow 1.2.0 leaves it.
+    made.attrs.update({"dimension_units": ["8 nm", "7 nm", "40 nm"], "_ARRAY_DIMENSIONS": [*"xyz"]})
+    chunk = Chunk(VOXELS[8:, :34], Vec3(0, 16, 0), (40.0, 7.0, 8.0))
     run_step(SaveZarr(store=f"{tmp_path}/a"), chunk=chunk)
     assert np.array_equal(made[:, 16:, :], chunk.array.transpose())
+
+
+@pytest.mark.parametrize("order", [None, "zyx", "xyz"])
+def test_an_array_that_names_no_axes_needs_the_order(run_step, tmp_path, order) -> None:
+    made = zarr.create_array(
+        f"{tmp_path}/a", shape=(16, 16, 16), chunks=(8, 8, 8), dtype="u2", zarr_format=2
+    )
+    chunk = Chunk(VOXELS[:16, :16, :16])
+    save = SaveZarr(store=f"{tmp_path}/a", order=order)
+    if order is None:
+        with pytest.raises(
+            ConfigError, match=r"which of its axes is x\n.*--order zyx or --order xyz"
+        ):
+            run_step(save, chunk=chunk)
+    else:
+        run_step(save, chunk=chunk)
+        assert np.array_equal(made[:], chunk.array if order == "zyx" else chunk.array.transpose())
 
 
 def test_a_dry_run_writes_nothing(tmp_path) -> None:

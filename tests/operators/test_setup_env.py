@@ -201,6 +201,10 @@ def test_the_producer_accepts_the_printed_commands(folder: Path) -> None:
     assert "chunkflow-producer queue create my-queue --visibility 90" in output
     command = next(line.split()[1:] for line in output.splitlines() if "enqueue" in line)
     assert command[:3] == ["enqueue", "--queue", "my-queue"]
+    with pytest.raises(ConfigError, match=r"the input .*PATH_OF_THE_IMAGE"):  # until it is set
+        CliRunner().invoke(producer_cli, [*command, "--dry-run"], catch_exceptions=False)
+    written = folder / "pipeline.yaml"
+    written.write_text(written.read_text().replace("PATH_OF_THE_IMAGE", "out"))
     done = CliRunner().invoke(producer_cli, [*command, "--dry-run"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert f"{len(list(SetupEnv(**SMALL).tasks()))} tasks" in done.output

@@ -23,7 +23,7 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 """They are run, by test_tutorials.py."""
 
 OTHERS = {
-    "CONTRIBUTING.md": "e2e-docker test-all --directory --repeats --seeds",
+    "CONTRIBUTING.md": "e2e-docker test-all --directory --repeats --seeds --write",
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",
     "docs/service.md": "nvidia-smi",
@@ -85,6 +85,12 @@ def test_the_readme_shows_a_chain_in_yaml_that_is_valid() -> None:
     assert len(operators) == 3
     for operator in operators:
         find_operator(operator["op"]).model_validate(operator)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pages_install_from_the_clone_because_no_index_has_the_package(page: Path) -> None:
+    for line in re.findall(r"pip install .*", page.read_text()):
+        assert "chunkflow-worker" not in line
 
 
 def test_the_readme_names_targets_of_make_that_exist() -> None:

@@ -20,7 +20,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import volume_bounds
+from chunkflow_worker.storage.precomputed_info import volume_bounds, volume_level
 from tests.storage.sample import BLOCK, BOUNDS, make, noise
 
 
@@ -87,9 +87,12 @@ def test_boxes_outside_and_arrays_of_other_shapes_are_refused(path: str) -> None
 
 def test_a_missing_volume_or_mip_is_reported_with_a_cure(path: str) -> None:
     with pytest.raises(ConfigError, match="chunkflow create-info"):
-        PrecomputedVolume(path)
-    with pytest.raises(ConfigError, match="no precomputed volume here"):
-        volume_bounds(path)
+        PrecomputedVolume(path, output=True)
+    with pytest.raises(ConfigError, match="chunkflow create-info"):
+        volume_level(path, output=True)
+    for opened in (PrecomputedVolume, volume_bounds):
+        with pytest.raises(ConfigError, match=r"no precomputed volume here\n +check the path$"):
+            opened(path)
     make(path)
     for opened in (lambda: PrecomputedVolume(path, mip=3), lambda: volume_bounds(path, 3)):
         with pytest.raises(ConfigError, match="the volume has mips 0 to 0"):

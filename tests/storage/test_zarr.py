@@ -118,9 +118,10 @@ def test_axes_of_one_voxel_are_dropped_and_the_others_turned(
 @pytest.mark.parametrize(
     ("axes", "dtype", "text"),
     [
-        (("t", "z", "y", "x"), "u1", r"has axes \['t', 'z', 'y', 'x'\] of \[2, 3, 4, 5\] voxels"),
-        (("c", "z", "y", "w"), "u1", "a chunk has z, y, x and at most channels"),
-        (("c", "z", "y", "x"), "c8", "holds complex64, and a chunk is numbers"),
+        (("t", "z", "y", "x"), "u1", "has 2 time points, .* choose it with --time-point 0 to 1"),
+        (("a", "z", "y", "x"), "u1", r"has axes \['a', 'z', 'y', 'x'\] of \[2, 3, 4, 5\] voxels"),
+        (("c", "z", "y", "w"), "u1", "a chunk has z, y, x and at most channels: store the part"),
+        (("c", "z", "y", "x"), "c8", "holds complex64, and a chunk holds integers, floats or"),
     ],
 )
 def test_an_array_that_is_no_chunk_is_refused(
@@ -152,7 +153,8 @@ def test_an_array_is_found_by_its_name_its_format_or_as_the_finest(tmp_path: Pat
     assert itself is not None
     assert (finest.path, coarse.path) == (f"file://{tmp_path}/em/0", f"file://{tmp_path}/em/1")
     assert (finest.voxel_size, coarse.voxel_size) == ((40, 8, 8), (40, 16, 16))
-    assert (finest.layer_type, itself.layer_type) == ("segmentation", "image")
+    assert (itself.bounds, itself.voxel_size) == (coarse.bounds, coarse.voxel_size)
+    assert finest.layer_type == itself.layer_type == "segmentation"
     assert open_zarr(f"{tmp_path}/em", "2") is None
     assert open_zarr(f"{tmp_path}/em", driver="n5") is None
     assert open_zarr(f"{tmp_path}/none") is None
@@ -174,5 +176,51 @@ def test_damaged_blocks_and_metadata_have_errors_of_their_own(tmp_path: Path) ->
         volume.read(BoundingBox.sized(BOUNDS.start, Vec3(1, 1, 1)))
     file = tmp_path / "em" / "0" / "zarr.json"
     file.write_text(file.read_text().replace("blosc", "magic"))
-    with pytest.raises(ConfigError, match=r"em/0: zarr.json: can't be used: .*magic"):
+    with pytest.raises(ConfigError, match=r"em/0: zarr.json: its compression .*: magic\n.*zstd"):
         open_zarr(f"{tmp_path}/em")
+
+
+def test_an_array_without_z_is_one_section(tmp_path: Path) -> None:
+    stored = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    for name, axes, array in (("a", "yx", stored), ("b", "xy", stored.T)):
+        zarr.create_array(f"{tmp_path}/{name}", data=array, dimension_names=list(axes))
+        volume = open_zarr(f"{tmp_path}/{name}")
+        assert volume is not None
+        assert volume.bounds == BoundingBox.parse("0-1_0-4_0-5")
+        assert np.array_equal(volume.read(volume.bounds), stored[np.newaxis])
+
+
+def test_a_time_point_is_chosen(tmp_path: Path) -> None:
+    stored = noise(BoundingBox.parse("0-4_0-5_0-6"), 3)
+    zarr.create_array(f"{tmp_path}/a", data=stored, dimension_names=[*"tzyx"])
+    for i in range(3):
+        volume = open_zarr(f"{tmp_path}/a", time_point=i)
+        assert volume is not None
+        assert np.array_equal(volume.read(volume.bounds), stored[i])
+    with pytest.raises(ChunkMismatch, match="has 3 time points, and no 3"):
+        open_zarr(f"{tmp_path}/a", time_point=3)
+
+
+def test_shards_are_the_blocks_that_are_written(tmp_path: Path) -> None:
+    array = noise(BoundingBox.parse("0-8_0-12_0-16"))
+    made = zarr.create_array(
+        f"{tmp_path}/a", shape=array.shape, chunks=(2, 2, 2), shards=(4, 4, 4), dtype="u1"
+    )
+    made[:] = array
+    volume = open_zarr(f"{tmp_path}/a")
+    assert volume is not None
+    assert volume.block_size == Vec3(4, 4, 4)
+    assert np.array_equal(volume.read(volume.bounds), array)
+    Path(tmp_path, "a", "c", "0", "1", "2").unlink()
+    with pytest.raises(DataMissing, match=r"lacks 1 blocks of .*, for example 0-4_4-8_8-12"):
+        volume.read(volume.bounds)
+
+
+def test_a_bucket_may_be_a_store(aws: dict[str, str], unique_name: str) -> None:
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    make(f"s3://{unique_name}").write(BOUNDS, noise(BOUNDS))
+    keys = {o["Key"] for o in boto3.client("s3").list_objects_v2(Bucket=unique_name)["Contents"]}
+    assert {"zarr.json", "0/zarr.json"} <= keys
+    volume = open_zarr(f"s3://{unique_name}")
+    assert volume is not None
+    assert np.array_equal(volume.read(BOUNDS), noise(BOUNDS))

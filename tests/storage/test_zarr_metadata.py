@@ -1,160 +1,21 @@
-"""Axes, positions and voxel sizes, as several programs write them."""
+"""Stored arrays with the groups above them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+import zarr
 
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
+from chunkflow_worker.storage import zarr_metadata
 from chunkflow_worker.storage.zarr_metadata import (
     Driver,
-    Geometry,
-    Order,
-    array_metadata,
-    geometry_of,
+    group_attributes,
     is_array,
-    level_name,
-    multiscales,
-    new_axes,
+    stored_array,
 )
-
-SHAPE = {"shape": [10, 12, 14]}
-
-
-def geometry(
-    attributes: dict[str, Any] | None = None,
-    stored: dict[str, Any] | None = None,
-    driver: Driver = "zarr",
-    order: Order | None = None,
-) -> Geometry:
-    """Of an array that its group does not list."""
-    return geometry_of(driver, stored or SHAPE, attributes or {}, {}, "0", order)
-
-
-def test_an_array_without_attributes_starts_at_zero_with_unknown_voxels() -> None:
-    assert geometry() == Geometry(("z", "y", "x"), {}, {})
-    assert geometry(order="xyz").axes == ("x", "y", "z")
-    assert geometry(stored={"shape": [2, 3, 4, 5]}).axes == ("c", "z", "y", "x")
-    assert geometry(stored={"dimensions": [4, 3, 2]}, driver="n5").axes == ("x", "y", "z")
-    assert geometry(stored={"dimensions": [4, 3, 2, 1]}, driver="n5").axes == ("x", "y", "z", "c")
-
-
-@pytest.mark.parametrize(
-    ("attributes", "stored", "axes"),
-    [
-        ({"axes": ["z", "x", "y"]}, SHAPE, ("z", "x", "y")),
-        ({"_ARRAY_DIMENSIONS": ["X", "Y", "Z"]}, SHAPE, ("x", "y", "z")),
-        ({}, SHAPE | {"dimension_names": ["y", "z", "x"]}, ("y", "z", "x")),
-        ({"axes": ["z", "y"]}, SHAPE, ("z", "y", "x")),
-        ({}, SHAPE | {"dimension_names": ["z", None, "x"]}, ("z", "y", "x")),
-    ],
-    ids=["n5", "xarray", "zarr3", "too few", "one without a name"],
-)
-def test_axes_are_those_that_the_store_names(
-    attributes: dict[str, Any], stored: dict[str, Any], axes: tuple[str, ...]
-) -> None:
-    assert geometry(attributes, stored).axes == axes
-
-
-@pytest.mark.parametrize(
-    ("attributes", "scale", "translation"),
-    [
-        (
-            {"resolution": [40, 8, 4], "offset": [80, -8, 12]},
-            {"z": 40, "y": 8, "x": 4},
-            {"z": 80, "y": -8, "x": 12},
-        ),
-        (
-            {"voxel_size": [40, 8, 4], "voxel_offset": [2, -1, 3]},
-            {"z": 40, "y": 8, "x": 4},
-            {"z": 80, "y": -8, "x": 12},
-        ),
-        (
-            {"resolution": [0.04, 0.008, 4], "units": ["um", "micrometer", "nm"]},
-            {"z": 40, "y": 8, "x": 4},
-            {},
-        ),
-        (
-            {"pixelResolution": {"dimensions": [4, 8, 40], "unit": "nm"}},
-            {"z": 40, "y": 8, "x": 4},
-            {},
-        ),
-        (
-            {"pixelResolution": {"dimensions": [0.004, 0.008, 0.04], "unit": "um"}},
-            {"z": 40, "y": 8, "x": 4},
-            {},
-        ),
-        ({"resolution": [40, 8], "pixelResolution": {"dimensions": [1]}}, {}, {}),
-        ({"resolution": "40 8 4", "units": ["nm"]}, {}, {}),
-    ],
-)
-def test_sizes_and_positions_are_in_nanometres(
-    attributes: dict[str, Any], scale: dict[str, float], translation: dict[str, float]
-) -> None:
-    read = geometry(attributes)
-    assert read.scale == pytest.approx(scale)
-    assert read.translation == pytest.approx(translation)
-
-
-def test_numbers_of_the_spatial_axes_alone_leave_out_channels() -> None:
-    stored = {"shape": [2, 10, 12, 14]}
-    assert geometry({"resolution": [40, 8, 4]}, stored).scale == {"z": 40, "y": 8, "x": 4}
-    assert geometry({"resolution": [1, 40, 8, 4]}, stored).scales == [1, 40, 8, 4]
-
-
-def ome(**changes: Any) -> dict[str, Any]:
-    """Multiscales of two datasets in micrometres."""
-    axes: list[Any] = [{"name": "c", "type": "channel"}]
-    axes += [{"name": n, "type": "space", "unit": "micrometer"} for n in "ZYX"]
-    datasets = []
-    for i, size in enumerate((0.5, 1.0)):
-        steps = [
-            {"type": "scale", "scale": [1, 2 * size, size, size]},
-            {"type": "translation", "translation": [0, 4, 0, -3]},
-        ]
-        datasets.append({"path": str(i), "coordinateTransformations": steps})
-    return {"multiscales": [{"axes": axes, "datasets": datasets} | changes]}
-
-
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_multiscales_come_before_the_attributes_of_the_array(version: str) -> None:
-    group = ome() if version == "0.4" else {"ome": ome()}
-    attributes = {"resolution": [1, 1, 1], "axes": ["x", "y", "z"]}
-    read = geometry_of("zarr3", {"shape": [1, 2, 3, 4]}, attributes, group, "1", None)
-    assert read.axes == ("c", "z", "y", "x")
-    assert read.scales == [1, 2000, 1000, 1000]
-    assert read.translations == [0, 4000, 0, -3000]
-    not_listed = geometry_of("zarr3", SHAPE, attributes, group, "2", None)
-    assert (not_listed.axes, not_listed.scales) == (("x", "y", "z"), [1, 1, 1])
-
-
-def test_a_transformation_of_all_datasets_is_applied_after_their_own() -> None:
-    steps = [
-        {"type": "scale", "scale": [1, 10, 10, 10]},
-        {"type": "translation", "translation": [0, 1, 0, 0]},
-    ]
-    read = geometry_of("zarr", SHAPE, {}, ome(coordinateTransformations=steps), "0", None)
-    assert read.scales == pytest.approx([1, 10_000, 5_000, 5_000])
-    assert read.translations == pytest.approx([0, 4 * 10_000 + 1_000, 0, -3 * 10_000])
-
-
-def test_ome_zarr_0_3_has_names_of_axes_alone() -> None:
-    group = {"multiscales": [{"axes": ["z", "y", "x"], "datasets": [{"path": "0"}]}]}
-    read = geometry_of("zarr", SHAPE, {}, group, "0", "xyz")
-    assert (read.axes, read.scales, read.translations) == (("z", "y", "x"), [1] * 3, [0] * 3)
-
-
-def test_another_voxel_size_keeps_the_first_voxel() -> None:
-    known = Geometry(("c", "x", "y", "z"), {"z": 40, "y": 8, "x": 8}, {"z": 80, "y": -8})
-    other = known.with_voxel_size((10.0, 2.0, 4.0))
-    assert (other.axes, other.scales) == (known.axes, [1, 4, 2, 10])
-    assert other.translations == [0, 0, -2, 20], "voxel 2, -1, 0"
-    assert Geometry(("z", "y", "x"), {}, {}).with_voxel_size((1.0, 2.0, 3.0)).scales == [1, 2, 3]
-
-
-def test_multiscales_that_are_no_list_are_none() -> None:
-    assert multiscales({"multiscales": "x"}) == multiscales({}) == multiscales({"ome": 1}) == []
 
 
 @pytest.mark.parametrize(
@@ -165,6 +26,7 @@ def test_multiscales_that_are_no_list_are_none() -> None:
         ({"shape": [1], "node_type": "group"}, "zarr3", False),
         ({"node_type": "group"}, "zarr3", False),
         ({"dimensions": [1]}, "n5", True),
+        ({"dimensions": 3}, "n5", False),
         ({"n5": "4.0.0"}, "n5", False),
         (None, "zarr", False),
         ([], "n5", False),
@@ -174,37 +36,80 @@ def test_arrays_and_groups_are_distinguished(content: Any, driver: Driver, expec
     assert is_array(content, driver) is expected
 
 
-def test_names_and_axes_of_new_arrays() -> None:
-    assert (level_name("zarr", 2), level_name("zarr3", 2), level_name("n5", 2)) == ("2", "2", "s2")
-    assert new_axes("zarr", 0, "zyx") == ("z", "y", "x")
-    assert new_axes("zarr3", 3, "xyz") == ("c", "x", "y", "z")
-    assert new_axes("n5", 0, "zyx") == ("x", "y", "z")
-    assert new_axes("n5", 3, "zyx") == ("x", "y", "z", "c")
+@pytest.mark.parametrize(("driver", "version"), [("zarr", 2), ("zarr3", 3)])
+def test_the_groups_above_an_array_are_those_of_the_store(
+    tmp_path: Path, driver: Driver, version: int
+) -> None:
+    root = zarr.open_group(tmp_path / "a", mode="w", zarr_format=version)
+    root.attrs["at"] = "root"
+    group = root.create_group("em")
+    group.create_array("s0", shape=(1, 2, 3), dtype="u1").attrs["at"] = "array"
+    found = stored_array(f"file://{tmp_path}/a/em/s0", driver)
+    assert found is not None
+    assert (found.shape, found.dimensions) == ([1, 2, 3], 3)
+    assert found.attributes["at"] == "array"
+    em, above, outside = found.groups[:3]
+    assert (em.name, em.attributes) == ("s0", {})
+    assert (above.place, above.name) == (f"file://{tmp_path}/a", "em/s0")
+    assert above.attributes["at"] == "root"
+    assert (outside.attributes, outside.is_group) == ({}, False)
+    assert stored_array(f"file://{tmp_path}/a/em", driver) is None
+    assert group_attributes(f"file://{tmp_path}/a/em", driver) == {}
+    assert group_attributes(f"file://{tmp_path}", driver) is None
 
 
-@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
-def test_new_metadata_read_back_as_the_same_array(driver: Driver) -> None:
-    axes = new_axes(driver, 2, "zyx")
-    scale = {"z": 40.0, "y": 8.0, "x": 7.16}
-    made = Geometry(axes, scale, {"z": -80.0, "y": 0.0, "x": 14.32})
-    sizes = {"c": 2, "z": 10, "y": 20, "x": 30}
-    shape = [sizes[axis] for axis in axes]
-    metadata = array_metadata(driver, made, shape, [1, 4, 4, 4], np.dtype("uint16"), "image")
-    assert is_array(metadata, driver)
-    assert metadata["dimensions" if driver == "n5" else "shape"] == shape
-    if driver == "n5":  # the others keep size and position in their group
-        read = geometry_of(driver, metadata, metadata, {}, "s0", None)
-        assert (read.axes, read.scales, read.translations) == (
-            axes,
-            made.scales,
-            made.translations,
-        )
-        assert metadata["pixelResolution"] == {"unit": "nm", "dimensions": [7.16, 8.0, 40.0]}
+def test_no_more_than_five_groups_are_asked(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "1/2/3/4/5/6/7", shape=(1,), dtype="u1")
+    found = stored_array(f"file://{tmp_path}/1/2/3/4/5/6/7", "zarr3")
+    assert found is not None
+    assert [group.name for group in found.groups][::4] == ["7", "3/4/5/6/7"]
 
 
-@pytest.mark.parametrize(("dtype", "zero"), [("bool", False), ("float32", 0)])
-def test_the_fill_value_is_a_zero_of_the_type(dtype: str, zero: object) -> None:
-    plain = Geometry(("z", "y", "x"), {}, {})
-    for driver in ("zarr", "zarr3"):
-        metadata = array_metadata(driver, plain, [1] * 3, [1] * 3, np.dtype(dtype), "image")
-        assert metadata["fill_value"] is zero
+def test_the_bucket_is_the_last_group(aws: dict[str, str], unique_name: str) -> None:
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    body = b'{"zarr_format": 2, "shape": [1]}'
+    boto3.client("s3").put_object(Bucket=unique_name, Key="a/0/.zarray", Body=body)
+    found = stored_array(f"s3://{unique_name}/a/0", "zarr")
+    assert found is not None
+    assert [g.place for g in found.groups] == [f"s3://{unique_name}/a", f"s3://{unique_name}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"), [("PERMISSION_DENIED: 403", True), ("UNAVAILABLE: reset", False)]
+)
+def test_a_folder_above_the_store_may_be_closed_to_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, refused: bool
+) -> None:
+    zarr.create_array(tmp_path / "a", shape=(1,), dtype="u1")
+    read_metadata = zarr_metadata.read_metadata
+
+    def read(place: str, name: str) -> Any:
+        if place == f"file://{tmp_path}":
+            raise StorageUnavailable(text) from ValueError(text)
+        return read_metadata(place, name)
+
+    monkeypatch.setattr(zarr_metadata, "read_metadata", read)
+    if refused:
+        found = stored_array(f"file://{tmp_path}/a", "zarr3")
+        assert found is not None
+        assert not found.groups[0].is_group
+    else:  # what the group says would be lost
+        with pytest.raises(StorageUnavailable):
+            stored_array(f"file://{tmp_path}/a", "zarr3")
+
+
+@pytest.mark.parametrize(
+    ("driver", "file"),
+    [("zarr", "a/.zattrs"), ("zarr", "a/0/.zattrs"), ("zarr3", "a/zarr.json"), ("zarr", ".zattrs")],
+)
+def test_metadata_that_is_not_json_is_an_error(tmp_path: Path, driver: Driver, file: str) -> None:
+    """Without it, the array would lie elsewhere, with voxels of another size."""
+    zarr.create_array(
+        tmp_path / "a/0", shape=(1,), dtype="u1", zarr_format=3 if "3" in driver else 2
+    )
+    (tmp_path / file).write_text('{"multiscales": [')
+    folder, name = file.rpartition("/")[::2]
+    with pytest.raises(ConfigError, match=f"{folder}: {name}: is not JSON"):
+        stored_array(f"file://{tmp_path}/a/0", driver)

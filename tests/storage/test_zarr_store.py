@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -12,10 +13,14 @@ from chunkflow_worker.errors import (
     BlockDamaged,
     DataMissing,
     StorageFull,
+    StorageRefused,
     StorageUnavailable,
 )
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr_store import (
+    _has_credentials,
+    is_refused,
+    read_bytes,
     read_json,
     store_errors,
     write_if_absent,
@@ -51,6 +56,8 @@ def test_an_object_that_has_changed_is_not_overwritten(place: str) -> None:
     assert write_json(place, "a.json", 3, first)
     assert not write_json(place, "a.json", 4, first), "it has changed in the meantime"
     assert read_json(place, "a.json")[0] == 3
+    assert read_bytes(place, "a.json") == b"3"
+    assert read_bytes(place, "b.json") is None
 
 
 def test_an_object_that_exists_is_kept(place: str) -> None:
@@ -123,6 +130,70 @@ def test_the_rest_of_its_text_is_cut_off() -> None:
     text = "DATA_LOSS: bad [tensorstore_spec='{\"driver\": \"zarr\"}'] [source locations='a.cc:1']"
     with pytest.raises(BlockDamaged, match=r"^em: DATA_LOSS: bad$"), store_errors("em"):
         raise ValueError(text)
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
+    _has_credentials.cache_clear()
+    yield
+    _has_credentials.cache_clear()
+
+
+def test_without_credentials_a_bucket_is_asked_as_by_anyone(
+    aws: dict[str, str], unique_name: str, no_credentials: None
+) -> None:
+    """At once: tensorstore alone looks for credentials for minutes. Public buckets answer."""
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    boto3.client("s3", **keys).create_bucket(Bucket=unique_name)
+    boto3.client("s3", **keys).put_object(Bucket=unique_name, Key="a/x.json", Body=b"1")
+    with pytest.raises(
+        StorageRefused, match=r": no AWS credentials were found\n.*PROFILE"
+    ) as caught:
+        read_json(f"s3://{unique_name}/a", "x.json")
+    assert is_refused(caught.value)
+
+
+def test_only_a_refusal_of_aws_is_a_matter_of_its_credentials(no_credentials: None) -> None:
+    for text, place, told in (
+        ("PERMISSION_DENIED: 403", "gs://em", "access denied"),
+        ("UNAUTHENTICATED: 401", "https://host/em", "access denied"),
+        ("PERMISSION_DENIED: 403", "s3://em", "no AWS credentials were found"),
+    ):
+        with pytest.raises(StorageRefused) as caught, store_errors(place):
+            raise ValueError(text)
+        assert str(caught.value).startswith(f"{place}: {told}\n")
+    with (
+        pytest.raises(StorageUnavailable, match=r"^s3://em: UNAVAILABLE: 503$"),
+        store_errors("s3://em"),
+    ):
+        raise ValueError("UNAVAILABLE: 503")
+
+
+def test_a_profile_that_is_unknown_is_told(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "lap")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    with pytest.raises(StorageRefused, match=r"^s3://em/x: there is no AWS profile 'lap'\n"):
+        read_json("s3://em/x", ".zattrs")
+
+
+def test_a_login_that_is_missing_is_told(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "none").write_text(
+        "[profile lab]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n"
+        "sso_account_id = 123456789012\nsso_role_name = reader\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StorageRefused, match=r"log in: aws sso login --profile lab$"):
+        read_json("s3://em/x", ".zattrs")
 
 
 def test_other_errors_pass() -> None:

@@ -61,6 +61,13 @@ def test_the_window_is_shown_when_it_has_all_its_layers(calls: list[Any]) -> Non
     assert of_labels == {"name": "ids", "scale": (80.0, 16.0, 8.0), "translate": (80, 32, 24)}
 
 
+def test_a_map_over_an_image_does_not_hide_it(calls: list[Any]) -> None:
+    ids = Chunk(BYTES.astype(np.uint64))
+    show({"em": Chunk(BYTES), "map": Chunk(BYTES), "ids": ids}, "")
+    colours = [(call[2].get("blending"), call[2].get("colormap")) for call in calls[1:4]]
+    assert colours == [(None, None), ("additive", "bop orange"), (None, None)]
+
+
 def test_channels_are_layers(calls: list[Any]) -> None:
     show({"map": Chunk(np.stack([BYTES] * 3))}, "")
     assert calls[1][2]["channel_axis"] == 0

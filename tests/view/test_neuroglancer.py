@@ -136,6 +136,30 @@ def test_each_kind_of_image_has_its_shader(array, shader, controls, channels) ->
     assert np.array_equal(data.transpose(), expected, equal_nan=expected.dtype.kind == "f")
 
 
+BIG = BYTES.astype(np.uint16) * np.uint16(100)
+
+
+@pytest.mark.parametrize(
+    ("array", "limits"),
+    [
+        (BYTES // 2, [0, 255]),
+        ((BYTES > 99).astype(np.uint8), [0, 1]),
+        (BYTES > 99, [0, 1]),
+        (BIG, [0, int(BIG.max())]),
+        (RANDOM.random((2, 3, 4), np.float32), [0, 1]),
+        (np.zeros((2, 3, 4), np.uint8), [0, 1]),
+        (np.stack([BYTES] * 2), [0, 255]),
+    ],
+)
+@pytest.mark.parametrize("below", [BYTES, BYTES.astype(np.uint64)])
+def test_a_map_of_any_type_over_a_chunk_does_not_hide_it(array, limits, below) -> None:
+    with serve({"below": chunk(below), "map": chunk(array)}) as viewer:
+        layer = layer_of(viewer, "map")
+        assert layer_of(viewer, "below").get("shader") in (GREY, None)
+    assert layer["shader"] == PROBABILITY
+    assert layer["shaderControls"]["probability"]["range"] == limits
+
+
 @pytest.mark.parametrize(
     ("dtype", "kind", "served_as"),
     [

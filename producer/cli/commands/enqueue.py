@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     help="With --skip-done, also leave out boxes whose output cannot be checked: files and Zarr.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
+@click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
@@ -67,6 +68,7 @@ def enqueue(
     skip_done: bool,
     trust_records: bool,
     dry_run: bool,
+    force: bool,
     threads: int,
     **grid: Any,
 ) -> None:
@@ -75,6 +77,9 @@ def enqueue(
     The region may also be in the pipeline file, under `tasks:`. The options given here replace
     those in the file. The queue must exist. The job is recorded in the ledger before the first
     message is sent.
+
+    Boxes that workers would refuse are not sent: those that share blocks of the output with their
+    neighbours or lie outside it, and all if a volume does not exist or the ledger has no place.
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
@@ -86,7 +91,15 @@ def enqueue(
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
     records = Ledger(ledger, to_write=True) if ledger else None
-    _show_plan(plan, file)
+    _show_plan(plan)
+    if file:
+        _refuse_what_fails(plan, file, ledger, force)
+    elif not ledger:
+        click.echo(
+            "note: without --pipeline or --ledger the job is not recorded, so nothing can show its "
+            "status or verify its result",
+            err=True,
+        )
     undone = None
     if records and skip_done:
         undone = _find_undone(records, plan, threads, trust_records)
@@ -200,14 +213,27 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
         )
 
 
-def _show_plan(plan: Plan, pipeline: PipelineFile | None) -> None:
-    from chunkflow_worker.job.output import refusal
-
+def _show_plan(plan: Plan) -> None:
     first, last = plan.boxes[0], plan.boxes[-1]
     click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
-    why = refusal(plan.boxes, pipeline.chain) if pipeline else None
+
+
+def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
+    """Raises ConfigError if workers will refuse the job, or says so if the user forces it."""
+    from chunkflow_worker.errors import ConfigError, Fault
+    from chunkflow_worker.job.output import absent_volumes, refusal
+    from chunkflow_worker.job.volumes import no_ledger
+
+    faults = list(absent_volumes(file.chain))
+    why = refusal(plan.boxes, file.chain)
     if why:
-        click.echo(f"note: workers will refuse these boxes: {why}", err=True)
+        faults.append(Fault("boxes", why, "--force sends them all the same"))
+    if not ledger:
+        faults += no_ledger(str(file.path)).faults
+    if faults and not force:
+        raise ConfigError("workers would refuse these boxes", faults)
+    for fault in faults:
+        click.echo(f"note: workers will refuse these boxes: {fault}", err=True)
 
 
 def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:

@@ -73,7 +73,7 @@ def status(
     before that: the remaining tasks are among the dead letters.
     """
     from chunkflow_worker.job.sqs import find_queue
-    from producer.cli.status_table import show_table
+    from producer.cli.status_table import causes_line, show_table
     from producer.look.job import no_job
     from producer.look.status import SAMPLE, job_status
     from producer.look.watch import watch as watch_job
@@ -94,16 +94,25 @@ def status(
 
     if watch:
         statuses = watch_job(poll, lambda: sleep(interval), settle)
-        ctx.exit(0 if _follow(statuses, as_json) else 1)
+        last = _follow(statuses, as_json)
+        if not last.complete:
+            _explain_end(last)
+            if last.dead:
+                click.echo(causes_line(last, pipeline, ledger), err=True)
+        ctx.exit(0 if last.complete else 1)
     now = poll(SAMPLE)
     if as_json:
         click.echo(_as_json(now))
     else:
         show_table(now)
+        if now.dead:
+            click.echo(causes_line(now, pipeline, ledger))
+        if records is None:
+            click.echo("give --pipeline or --ledger to see how far the job is", err=True)
 
 
-def _follow(statuses: Iterator[JobStatus], as_json: bool) -> bool:
-    """Show every status. Returns True when all boxes of the job are done at the end."""
+def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
+    """Show every status; returns the last one."""
     from chunkflow_worker.report.progress import progress
     from producer.cli.status_table import progress_note
 
@@ -115,11 +124,9 @@ def _follow(statuses: Iterator[JobStatus], as_json: bool) -> bool:
                 show(status.done, progress_note(status))
             else:
                 click.echo(_as_json(status))
-    if not last.complete:
-        _explain_end(last)
-    elif not as_json:
+    if last.complete and not as_json:
         click.echo(f"all {last.total} tasks of job {last.job} are done")
-    return last.complete
+    return last
 
 
 def _explain_end(status: JobStatus) -> None:

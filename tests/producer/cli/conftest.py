@@ -8,7 +8,9 @@ from pathlib import Path
 import boto3
 import pytest
 
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.storage.precomputed_info import create_volume
 from tests.support.finished_job import FinishedJob
 
 
@@ -16,6 +18,13 @@ from tests.support.finished_job import FinishedJob
 def pipeline(tmp_path: Path) -> Path:
     """A pipeline file with a job of eight boxes; its ledger is the one of the fixture `ledger`."""
     path = tmp_path / "chain.yaml"
+    create_volume(
+        str(tmp_path),
+        bounds=BoundingBox.parse("-2-4_0-4_0-4"),
+        voxel_size=(1, 1, 1),
+        block_size=Vec3(2, 2, 2),
+        dtype="uint8",
+    )
     path.write_text(
         "tasks: {op: generate-tasks, chunk_size: [2, 2, 2], roi_size: [4, 4, 4]}\n"
         "operators:\n"

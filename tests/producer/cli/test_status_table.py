@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from producer.cli.status_table import progress_note, rate_text, show_table
@@ -31,10 +33,14 @@ def test_the_table_of_a_queue_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_note_beside_a_bar() -> None:
     assert progress_note(JobStatus("q", 3, 2, 0, 0, "j", 50, 0, 100)) == "3 waiting, 2 in flight"
+    dead = "4 dead (see chunkflow-producer failures)"
     assert (
         progress_note(JobStatus("q", 3, 2, 0, 4, "j", 50, 1, 100, 2))
-        == "3 waiting, 2 in flight, 1 failed, 4 dead, 2.0/s, 25 s left"
+        == f"3 waiting, 2 in flight, 1 failed, {dead}, 2.0/s, 25 s left"
     )
+    idle = JobStatus("q", 0, 0, 0, 4, "j", 50, 0, 100, 2)
+    assert progress_note(idle) == f"0 waiting, 0 in flight, {dead}"
+    assert progress_note(replace(idle, done=100)).endswith("2.0/s, 0 s left")
 
 
 @pytest.mark.parametrize(

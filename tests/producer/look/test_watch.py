@@ -6,7 +6,7 @@ import pytest
 
 from chunkflow_worker.errors import StorageUnavailable
 from producer.look.status import JobStatus
-from producer.look.watch import MAX_FAILED_POLLS, RATE_SECONDS, watch
+from producer.look.watch import MAX_FAILED_POLLS, watch
 
 
 class Polls:
@@ -78,8 +78,20 @@ def test_a_watch_measures_its_own_rate_after_the_first() -> None:
     assert polls.samples == [100, 0, 0, 0]
 
 
-def test_a_watch_forgets_the_rate_of_a_job_that_stands_still() -> None:
-    polls = Polls(state(10, rate=0.5), *[state(20)] * (RATE_SECONDS // 10 + 1), state(100))
+@pytest.mark.parametrize(("done", "rate"), [(10, 0.5), (20, 1.0)])
+def test_a_watch_forgets_the_rate_of_a_job_that_stands_still(done: int, rate: float) -> None:
+    """Whether the rate was sampled from records, or measured: its time left would not move."""
+    polls = Polls(state(10, rate=0.5), *[state(done)] * 9, state(100))
+    statuses = list(polls.watch())
+    assert statuses[1].rate == rate
+    assert statuses[6].eta_seconds is not None
+    assert [s.eta_seconds for s in statuses[8:-1]] == [None] * 2
+    assert statuses[-1].eta_seconds == 0
+
+
+def test_slow_tasks_are_waited_for() -> None:
+    """At one task in 100 s, a job without news for two minutes does not stand still."""
+    polls = Polls(state(10, rate=0.01), *[state(10)] * 35, state(100))
     rates = [s.rate for s in polls.watch()]
-    assert rates[1] == 1.0
-    assert rates[-2] is None
+    assert rates[29] == 0.01
+    assert rates[31] is None

@@ -62,17 +62,105 @@ def test_the_region_may_be_a_volume(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "24 tasks, from -10-0_0-10_5-15 to 0-10_20-30_35-45" in capsys.readouterr().err
 
 
-def test_the_user_is_warned_of_boxes_that_workers_will_refuse(
+SHARED = ["-c", "1", "2", "2"], "box 0-1_0-2_0-2 would share blocks"
+OUTSIDE = ["-b", "8-10_0-2_0-2"], "box 8-10_0-2_0-2 is outside"
+
+
+@pytest.mark.parametrize(("options", "why"), [SHARED, OUTSIDE])
+def test_boxes_that_workers_would_refuse_are_sent_only_by_force(
+    options: list[str], why: str, pipeline: Path, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["enqueue", "--queue", queue.name, "--pipeline", str(pipeline), *options]
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert f"error: workers would refuse these boxes: boxes: {why}" in error
+    assert "--force" in error
+    assert main([*line, "--force"]) == 0
+    told = capsys.readouterr()
+    assert f"note: workers will refuse these boxes: boxes: {why}" in told.err
+    assert told.out.startswith("enqueued")
+
+
+NOTHING = "info: there is no precomputed volume here"
+
+
+@pytest.mark.parametrize(
+    ("operator", "problem", "cure"),
+    [
+        ("load-precomputed, volume_path: {}/in", "the input {}/in: " + NOTHING, "check the path"),
+        ("load-precomputed, volume_path: {}, mip: 2", "the input {}: mip: 2 does not exist",
+         "the volume has mips 0 to 0"),
+        ("save-precomputed, volume_path: {}/out", "the output {}/out: " + NOTHING, "create-info"),
+        ("downsample-upload, volume_path: {}/out", "the output {}/out: " + NOTHING, "create-info"),
+        ("mask, volume_path: {}/mask", "the volume {}/mask: info: there is none", "check the path"),
+        ("inference, mask_volume_path: {}/mask", "the volume {}/mask: info: there is none",
+         "check the path"),
+    ],
+)  # fmt: skip
+def test_volumes_that_are_not_there_are_found_before_anything_is_sent(
+    operator: str,
+    problem: str,
+    cure: str,
+    pipeline: Path,
+    queue: Queue,
+    take_all: Callable[[str], list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = f"file://{tmp_path}"
+    with pipeline.open("a") as file:
+        file.write(f"- {{op: {operator.format(place)}}}\n")
+    ledger = ["--ledger", str(tmp_path / "log")]
+    line = ["enqueue", "--queue", queue.name, "--pipeline", str(pipeline), *ledger]
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert problem.format(place) in error
+    assert cure in error
+    assert take_all(queue.url) == []
+    assert main([*line, "--force"]) == 0
+    assert len(take_all(queue.url)) == 8
+
+
+def test_a_volume_that_the_chain_creates_itself_is_not_missed(
     pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_info(tmp_path, (4, 4, 4), (0, 0, 0))
+    with pipeline.open("a") as file:
+        for op in ("create-info", "load-precomputed"):
+            file.write(f"- {{op: {op}, volume_path: '{tmp_path}/made'}}\n")
+    assert main(["enqueue", "--queue", "q", "--pipeline", str(pipeline), "--dry-run"]) == 0
+
+
+def test_a_chain_whose_records_have_no_place_is_refused(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.write_text(pipeline.read_text().replace("save-precomputed, volume_path", "save-h5, f"))
     line = ["enqueue", "--queue", "q", "--pipeline", str(pipeline), "--dry-run"]
+    assert main(line) == 2
+    assert "give --ledger" in capsys.readouterr().err
+    assert main([*line, "--ledger", str(tmp_path / "log")]) == 0
+    assert main([*line, "--force"]) == 0
+
+
+def test_a_whole_volume_is_not_one_task_by_accident(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["enqueue", "--queue", "q", "-v", str(tmp_path), "--dry-run"]
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert f"all 96 voxels of {tmp_path} would be one task" in error
+    assert "for one task, --chunk-size 6 4 4" in error
+    assert main([*line, "-c", "6", "4", "4"]) == 0
+    assert main([*line, "-b", "0-4_0-4_0-4"]) == 0, "a box that is named is one task"
+    assert "2 tasks" not in capsys.readouterr().err
+
+
+def test_a_job_without_records_is_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["enqueue", "--queue", "q", *GRID, "--dry-run"]
     assert main(line) == 0
-    assert (
-        "note: workers will refuse these boxes: box 0-2_0-2_0-2 would share blocks"
-        in capsys.readouterr().err
-    )
-    assert main([*line, "-c", "4", "4", "4"]) == 0
+    assert "note: without --pipeline or --ledger the job is not recorded" in capsys.readouterr().err
+    assert main([*line, "--ledger", str(tmp_path / "log")]) == 0
     assert "note" not in capsys.readouterr().err
 
 

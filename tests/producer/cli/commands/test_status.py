@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +103,23 @@ def test_a_watch_ends_with_1_when_tasks_are_dead(
     ledger.write(task_record(job.boxes[6], "failed"))
     client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="dead")
     assert main([*job.status, "--watch", "--settle", "0"]) == 1
+    told = capsys.readouterr().err
     assert (
         "2 of 8 tasks of job j are not done; dead letters: 1, boxes with a record of failure: 1"
-        in capsys.readouterr().err
+        in told
     )
+    (causes,) = re.findall(r"^causes: (chunkflow-producer failures .*)$", told, re.MULTILINE)
+    assert main(job.status) == 0
+    assert f"causes: {causes}\n" in capsys.readouterr().out
+    assert main(shlex.split(causes)[1:]) == 0
+    assert "dead letters of queue" in capsys.readouterr().out
+
+
+def test_a_queue_alone_does_not_know_its_job(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--queue", queue.name]) == 0
+    assert "give --pipeline or --ledger to see" in capsys.readouterr().err
 
 
 def test_a_watch_needs_a_job(
