@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from chunkflow_worker.config.commands import Group
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.config.commands import Group, run_command
+from chunkflow_worker.report.quiet import quiet_libraries
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -187,13 +187,5 @@ def local_aws_command(port: int, host: str) -> None:
 
 
 def main() -> None:
-    guarded(cli, "chunkflow-worker")
-
-
-def guarded(command: click.Command, name: str) -> None:
-    """Run a command; a mistake of the user ends it with a message, not a traceback."""
-    try:
-        command(prog_name=name)
-    except ChunkflowError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    quiet_libraries()
+    sys.exit(run_command(cli, "chunkflow-worker"))

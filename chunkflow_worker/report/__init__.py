@@ -2,6 +2,7 @@
 
 events.py        what happens to tasks, as frozen records that subscribers receive
 log.py           a subscriber that writes to the log
+quiet.py         keeps the libraries of storage from logging what they also raise
 cloudwatch.py    a subscriber that sends metrics to CloudWatch
 progress.py      the progress of long work on stderr, as a bar or as lines
 timings.py       tables of seconds and speed by operator

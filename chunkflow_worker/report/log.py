@@ -11,17 +11,9 @@ from chunkflow_worker.report.events import (
     TaskFinished,
     TaskStarted,
 )
+from chunkflow_worker.report.quiet import quiet_libraries
 
 log = logging.getLogger("chunkflow_worker.tasks")
-
-# They log what they also raise, some with tracebacks; errors of this package tell it in one line.
-_LIBRARIES = ("boto3", "botocore", "cloudfiles", "google", "urllib3")
-
-
-def quiet_libraries() -> None:
-    """Let only what ends a program through from the logs of libraries."""
-    for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def set_up_log(level: str, libraries: str, format: str) -> None:

@@ -17,7 +17,7 @@ from celery.worker import state
 from kombu.entity import Queue as KombuQueue
 
 from chunkflow_worker.config.settings import Settings
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.errors import ChunkflowError, ConfigError, exit_status
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import TASK_NAME
 from chunkflow_worker.job.sqs import find_queue, make_client
@@ -136,7 +136,7 @@ def _connect_signals(worker: Worker) -> None:
             worker.open()
         except ChunkflowError as error:  # Celery would log it and go on
             sys.stderr.write(f"error: {scrub(str(error))}\n")
-            sys.exit(2 if isinstance(error, ConfigError) else 1)
+            sys.exit(exit_status(error))
 
     @signals.worker_ready.connect(weak=False)
     def drain_on_every_signal(**_: Any) -> None:

@@ -16,12 +16,16 @@ from chunkflow_worker.errors import (
     ConfigError,
     DataMissing,
     StorageFull,
+    StorageRefused,
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.file_kind import file_kind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP
+)  # fmt: skip
 
 
 def local_name(name: str) -> str:
@@ -62,9 +66,13 @@ def in_folder(name: str) -> str:
 
 
 def storage_error(text: str, cause: BaseException) -> StorageUnavailable:
-    """StorageFull when `cause` says that the disk is full or read-only, else StorageUnavailable."""
-    full = isinstance(cause, OSError) and cause.errno in _FULL
-    return StorageFull(text) if full else StorageUnavailable(text)
+    """StorageFull when `cause` says that the disk is full or read-only, StorageRefused when nothing
+    may be written there, else StorageUnavailable.
+    """
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in _FULL:
+        return StorageFull(text)
+    return StorageRefused(text) if number in _REFUSED else StorageUnavailable(text)
 
 
 @contextmanager
@@ -86,7 +94,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
             reason = os.strerror(error.errno)
-            raise StorageUnavailable(f"{path} cannot be read: {reason}") from error
+            raise storage_error(f"{path} cannot be read: {reason}", error) from error
         found = file_kind(path)
         is_other = found is not None and kind not in found
         cause = f"it is {found}" if is_other else error

@@ -200,7 +200,9 @@ def _resolution(value: Any) -> list[float]:
     numbers = _three(value)
     if numbers is None or any(n <= 0 for n in numbers):
         raise Mistake("is not a voxel size", "three numbers above 0, in nanometres: [x, y, z]")
-    return [n if n % 1 else int(n) for n in numbers]
+    # CloudVolume writes 40.0 beside 7.16, and names of folders of further mips follow from it.
+    texts = (isinstance(given, str) and not n % 1 for given, n in zip(value, numbers, strict=True))
+    return [int(n) if whole else n for whole, n in zip(texts, numbers, strict=True)]
 
 
 def _position(value: Any) -> list[float]:
@@ -221,7 +223,7 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(value)
+        number = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
     return number if math.isfinite(number) else None

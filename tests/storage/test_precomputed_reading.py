@@ -70,7 +70,7 @@ def test_an_info_with_one_meaning_is_taken(changes: dict[str, Any]) -> None:
         {},
         {"size": [70.0, 40.0, 20.0]},
         {"size": ["70", "40", "20"]},
-        {"resolution": ["8", 8.0, "40.0"]},
+        {"resolution": ["8", 8, "40.0"]},
         {"voxel_offset": [3.0, "10", -3]},
         {"chunk_sizes": [32, 16, 8]},
         {"chunk_sizes": [["32", 16.0, 8]]},
@@ -83,6 +83,11 @@ def test_a_scale_with_one_meaning_is_taken(changes: dict[str, Any]) -> None:
     assert json.dumps(found, sort_keys=True) == json.dumps(SCALE, sort_keys=True), (
         "of whole numbers"
     )
+
+
+def test_a_resolution_keeps_the_form_of_its_numbers() -> None:
+    """Since the names of the folders of further mips follow from it, as 7.16_7.16_40.0."""
+    assert repr(read_scale(resolution=[7.16, 7.16, 40.0])["resolution"]) == "[7.16, 7.16, 40.0]"
 
 
 def test_a_scale_without_an_offset_starts_at_the_origin() -> None:
