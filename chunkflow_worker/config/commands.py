@@ -89,7 +89,7 @@ def _is_broken_pipe(error: BaseException) -> bool:
     while cause is not None and not isinstance(cause, StorageUnavailable):
         if isinstance(cause, BrokenPipeError):
             return True
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 
