@@ -21,6 +21,7 @@ from chunkflow_worker.config.catalog import (
 from chunkflow_worker.config.commands import (
     Command,
     Group,
+    LocalFile,
     before_the_rest,
     note,
     run_command,
@@ -144,12 +145,12 @@ def _a_whole_chain() -> type[Facts]:
 @click.option("--verbose/--quiet", default=False, help="Log each operator.")
 @click.option(
     "--freeze",
-    type=click.Path(dir_okay=False),
+    type=LocalFile(),
     help="Write the chain as a file for workers, and run nothing.",
 )
 @click.option(
     "--pipeline",
-    type=click.Path(dir_okay=False),
+    type=LocalFile(),
     help="Run the chain of a pipeline file on this machine.",
 )
 @click.option("--ledger", help="Write a record of each task below this path.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from chunkflow_worker.config.commands import Group, run_command
+from chunkflow_worker.config.commands import Group, LocalFile, run_command
 from chunkflow_worker.report.quiet import quiet_libraries
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -25,7 +25,7 @@ def cli() -> None:
 @click.option(
     "--pipeline",
     "-p",
-    type=click.Path(dir_okay=False),
+    type=LocalFile(),
     help="File with the chain of operators (YAML).",
 )
 @click.option("--queue", "-q", help="Name of the SQS queue; its URL or ARN will do.")
@@ -80,7 +80,7 @@ def run(**options: Any) -> None:
 
 
 @cli.command()
-@click.argument("pipeline", type=click.Path(dir_okay=False))
+@click.argument("pipeline", type=LocalFile())
 @click.option(
     "--chunk-size",
     "-c",

@@ -11,7 +11,14 @@ from typing import IO, Any
 import click
 
 from chunkflow_worker.config.old_words import OldWords, plain
-from chunkflow_worker.errors import ChunkflowError, ConfigError, StorageUnavailable, exit_status
+from chunkflow_worker.config.places import check_local
+from chunkflow_worker.errors import (
+    ChunkflowError,
+    ConfigError,
+    Mistake,
+    StorageUnavailable,
+    exit_status,
+)
 
 _NOTES = f"{__name__}.notes"
 _LINE = f"{__name__}.line"
@@ -42,6 +49,20 @@ class Command(click.Command):
             raise
         ctx.find_root().meta[_LINE] = (self, words[: len(words) - len(rest)])
         return rest
+
+
+class LocalFile(click.Path):
+    """The name of a file on this machine; what looks like a mistyped address is refused."""
+
+    def __init__(self, path_type: type | None = None):
+        super().__init__(dir_okay=False, path_type=path_type)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            check_local(str(value))
+        except Mistake as mistake:
+            self.fail(f"{str(value)!r}: {mistake}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Group(click.Group):

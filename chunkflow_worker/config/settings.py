@@ -11,8 +11,11 @@ from typing import Any, Literal
 from pydantic import AliasChoices, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chunkflow_worker.config.facts import PRECOMPUTED, Place
 from chunkflow_worker.config.options import fault_list
+from chunkflow_worker.config.places import check_local, checked
 from chunkflow_worker.config.queue_name import check_queue_name
+from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import ConfigError, Fault
 
 _PREFIX = "CHUNKFLOW_"
@@ -145,6 +148,17 @@ class Settings(BaseSettings):
     )
 
     _queue = field_validator("queue")(check_queue_name)
+
+    @field_validator("ledger")
+    @classmethod
+    def _is_path(cls, value: str | None) -> str | None:
+        place = Place("ledger", True, False, (PRECOMPUTED,))
+        return value and checked(place, with_variables(value))
+
+    @field_validator("pipeline", "health_folder", mode="before")
+    @classmethod
+    def _is_local(cls, value: Any) -> Any:
+        return check_local(value) if isinstance(value, str) else value
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:

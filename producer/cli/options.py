@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkflow_worker.config.commands import LocalFile
 from chunkflow_worker.errors import Mistake
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ queue_option = click.option(
 )
 pipeline_option = click.option(
     "--pipeline",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalFile(Path),
     envvar="CHUNKFLOW_PIPELINE",
     show_envvar=True,
     help="The workers' pipeline file (YAML).",

@@ -110,6 +110,34 @@ def test_a_value_that_is_none_of_a_list_is_reported_with_the_list(
     assert (fault.place, fault.cure) == (variable, legal)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "cure"),
+    [
+        ("CHUNKFLOW_LEDGER", "s3:/lab/log", "did you mean s3://lab/log?"),
+        ("CHUNKFLOW_LEDGER", "$OUT/log", "write ${env:OUT}"),
+        ("CHUNKFLOW_LEDGER", "https://host/log", "write to a bucket"),
+        ("CHUNKFLOW_PIPELINE", "s3:/lab/p.yaml", "./s3:/lab/p.yaml is a path on this machine"),
+        ("CHUNKFLOW_HEALTH_FOLDER", "${HOME}/health", "write ${env:HOME}"),
+        ("CHUNKFLOW_QUEUE", "jobs.fifo", "use a standard queue"),
+    ],
+)
+def test_places_are_checked(
+    variable: str, value: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    [fault] = refused.value.faults
+    assert fault.place == variable
+    assert cure in fault.cure
+
+
+def test_a_ledger_may_hold_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUT", "s3://lab")
+    monkeypatch.setenv("CHUNKFLOW_LEDGER", "${env:OUT}/log")
+    assert Settings.load().ledger == "s3://lab/log"
+
+
 def test_what_is_wrong_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "65")
     monkeypatch.setenv("CHUNKFLOW_POLL_SECONDS", "often")
