@@ -46,7 +46,7 @@ def infer(
     image: NDArray[Any],
     origin: Vec3,
     lattice: Lattice,
-    weights: Any,
+    weights: Callable[[Vec3], Any],
     engine: Engine,
     batch: Batch,
     dtype: DTypeLike = np.float32,
@@ -56,7 +56,7 @@ def infer(
     """The blended output of the net for `lattice.box`.
 
     image: czyx; its first voxel lies at `origin`; covers `lattice.input_box`.
-    weights: of an output patch, zyx, float32, on the engine's device.
+    weights: of the output patch at a position, zyx, float32, on the engine's device.
     dtype: of the result. Conversion saturates; for uint8 it maps [0, 1] to [0, 255].
     wanted: whether the output of a patch, in that box, is needed. If not, the patch gives zeros and
         is not run. The same holds for a patch whose input is all zero.
@@ -99,7 +99,13 @@ class _Canvas:
     added to the result itself, and the slab holds only the sum of weights.
     """
 
-    def __init__(self, lattice: Lattice, weights: Any, engine: Engine, dtype: DTypeLike):
+    def __init__(
+        self,
+        lattice: Lattice,
+        weights: Callable[[Vec3], Any],
+        engine: Engine,
+        dtype: DTypeLike,
+    ):
         self._lattice, self._weights, self._arrays = lattice, weights, engine.arrays
         size, height = lattice.box.size, lattice.shape.output.z
         self._result = np.zeros((engine.channels, *size), dtype)
@@ -120,12 +126,13 @@ class _Canvas:
         assert inside is not None, "a lattice holds only patches that touch its box"
         slab = Vec3(self._bottom, box.start.y, box.start.x)
         overlaps, rest = _split(inside, lattice.reached(position))
+        of_patch = self._weights(position)
         for part in (*overlaps, rest):
             if part is None:
                 continue
             here = part.slices(position)
             mean = self._mean[(slice(None), *part.slices(box.start if self._shared else slab))]
-            total, weights = self._total[part.slices(slab)], self._weights[here]
+            total, weights = self._total[part.slices(slab)], of_patch[here]
             kept = None if values is None else values[(slice(None), *here)]
             if part is not rest:
                 self._arrays.blend(mean, total, kept, weights)

@@ -50,6 +50,7 @@ class Record(BaseModel):
     Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601. The names
     `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
 
+    models: digest (SHA-256) of each file that a net was loaded from, by operator and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
     written: what the task wrote to volumes, for `verify`.
@@ -67,6 +68,7 @@ class Record(BaseModel):
     worker: str
     compute_device: str = ""
     precision: str = ""
+    models: dict[str, str] = Field(default_factory=dict)
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0
@@ -132,10 +134,15 @@ class Listing(NamedTuple):
 
 
 class Ledger:
-    """Records below one path."""
+    """Records below one path.
 
-    def __init__(self, path: str):
+    to_write: refuse a path that is read only at once. Raises ConfigError.
+    """
+
+    def __init__(self, path: str, *, to_write: bool = False):
         self._files = Files(path)
+        if to_write:
+            self._files.check_writable()
         self._jobs = Files(f"{self._files.path}/jobs")
         self.path = self._files.path
 

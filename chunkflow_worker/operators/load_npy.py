@@ -43,6 +43,7 @@ class LoadNpy(FileReader):
         "contain Python objects are refused."
     )
     format: ClassVar[str] = "NumPy"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".npy",)
     formerly: ClassVar[tuple[str, ...]] = ("read-npy",)
     renamed: ClassVar[Mapping[str, str]] = {

@@ -27,6 +27,7 @@ class LoadNrrd(ChunkReader):
     example: ClassVar[str] = "chunkflow load-nrrd -f seg.nrrd -l segmentation save-h5 -f seg.h5"
     differs: ClassVar[str] = "This operator is new."
     format: ClassVar[str] = "NRRD"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".nrrd", ".nhdr")
     formerly: ClassVar[tuple[str, ...]] = ("read-nrrd",)
     op: Literal["load-nrrd"] = "load-nrrd"

@@ -19,7 +19,7 @@ from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
-from chunkflow_worker.storage.local_file import in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import in_folder, reading
 from chunkflow_worker.storage.png_header import PngHeader
 from chunkflow_worker.storage.section_numbers import NotNumbered, section_numbers
 from chunkflow_worker.storage.voxel_metadata import plain
@@ -50,6 +50,7 @@ class LoadPng(Converter):
         "first section of a box is read. --voxel-offset works for boxes too. Values are converted "
         "and do not wrap around."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("path",)
     formerly: ClassVar[tuple[str, ...]] = ("load-pngs", "read-pngs")
     renamed: ClassVar[Mapping[str, str]] = {
         "--path-prefix": "--path",
@@ -88,8 +89,6 @@ class LoadPng(Converter):
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
     scale: tuple[float, float] | None = scale_option()
-
-    _local = field_validator("path")(local_name)
 
     _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
 

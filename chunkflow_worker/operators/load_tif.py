@@ -37,6 +37,7 @@ class LoadTif(ChunkReader):
         "used."
     )
     format: ClassVar[str] = "TIFF"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
     formerly: ClassVar[tuple[str, ...]] = ("read-tif",)
     renamed: ClassVar[Mapping[str, str]] = {

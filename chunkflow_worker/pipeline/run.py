@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,9 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
+from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.events import OperatorFinished, Subscriber, publish
 
 
@@ -34,10 +36,14 @@ class OpenOperator(NamedTuple):
 
 @dataclass(frozen=True)
 class OpenPipeline:
-    """A chain whose volumes and models are open. Tasks may run in several threads."""
+    """A chain whose volumes and models are open. Tasks may run in several threads.
+
+    models: digests of the files that its nets were loaded from, see `model_digests`.
+    """
 
     steps: tuple[OpenOperator, ...]
     subscribers: tuple[Subscriber, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, task: Task, check: Callable[[], None] = lambda: None) -> None:
         """Run the whole chain on a task.
@@ -45,6 +51,7 @@ class OpenPipeline:
         check: called before each operator; what it raises ends the task.
         Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
         """
+        task.models = dict(self.models)
         for label, operator, run, step in self.steps:
             check()
             with (
@@ -99,7 +106,19 @@ def error_context(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's code, panics of extensions
-        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{inputs()}") from error
+        raise RetryableError(f"{subject}: {_what(error)}{inputs()}") from error
+
+
+def _what(error: BaseException) -> str:
+    """An unknown error in words.
+
+    Its type says something to those whose code failed; from ours it only looks like their mistake.
+    """
+    if own_frames(error):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        return str(meaning(error))
+    return f"failed unexpectedly: {error}\n    chunkflow --verbose shows where; a worker records it"
 
 
 def _inputs(operator: Operator, task: Task) -> str:

@@ -48,6 +48,7 @@ class Task:
     voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume is read.
     device: device that inference ran on; empty without inference.
     precision: of its arithmetic.
+    models: digests of the files that the nets of its chain were loaded from.
     patches, patches_skipped: number that the net ran on; number known to be zero without the net.
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
     progress: called with a few words about the progress of the operator that is running.
@@ -66,6 +67,7 @@ class Task:
     voxel_size: VoxelSize | None = None
     device: str = ""
     precision: str = ""
+    models: dict[str, str] = field(default_factory=dict)
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0

@@ -104,6 +104,7 @@ class Attempt:
             worker=self._worker,
             compute_device=task.device,
             precision=task.precision,
+            models=dict(task.models),
             patches=task.patches,
             patches_skipped=task.patches_skipped,
             waited=task.waited,

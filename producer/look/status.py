@@ -12,6 +12,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.look.job import find_job
+from producer.look.nets import Net, Nets
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
@@ -36,6 +37,7 @@ class JobStatus:
     rate: tasks done per second; None when it is unknown.
     sampled: number of records of done tasks that were read.
     clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
+    nets: that the boxes of a sample of the records come from.
     """
 
     queue: str
@@ -52,6 +54,7 @@ class JobStatus:
     twice: int = 0
     sampled: int = 0
     clipped: dict[str, float] = field(default_factory=dict)
+    nets: tuple[Net, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -87,7 +90,7 @@ def job_status(
     """Ask the queue and the ledger once.
 
     job: the name of a job; the latest job in the ledger when not given.
-    sample: number of records to read for the rate and the clipped voxels; 0 for none.
+    sample: number of records to read for the rate, the clipped voxels and the nets; 0 for none.
     Raises ConfigError when the ledger has no such job, QueueUnavailable and StorageUnavailable.
     """
     with sqs_errors(f"queue {queue.name}"):
@@ -111,6 +114,7 @@ def job_status(
         rate=_rate(records, len(done)) if len(done) < record.tasks else None,
         sampled=len(records),
         clipped=clipped_shares(one for found in records for one in found.clipped),
+        nets=tuple(Nets(records).found()),
     )
 
 

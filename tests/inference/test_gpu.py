@@ -76,7 +76,7 @@ def test_reduced_precisions_are_close_to_float32(
 ) -> None:
     exact = infer(noise(), precision="float32").chunk("chunk").array
     task = infer(noise(), precision=precision, acceleration=acceleration, batch_size=3)
-    assert task.measured()["precision"] == used
+    assert task.precision == used
     assert np.abs(task.chunk("chunk").array - exact).max() < most
 
 
@@ -87,7 +87,7 @@ def test_a_task_with_a_value_too_large_for_float16_runs_again(infer: Infer) -> N
     )
     task = infer(noise(), net=net, num_output_channels=1)
     box = task.chunk("chunk").bbox
-    assert task.measured()["precision"] == "float32"
+    assert task.precision == "float32"
     assert np.allclose(
         task.chunk("chunk").array[0], noise().cutout(box).array / 255 * 1e5, rtol=1e-5
     )

@@ -175,7 +175,7 @@ def test_missing_and_damaged_pictures_are_errors(run_step, tmp_path) -> None:
         ({"cutout_offset": [1, 0, 0]}, "cutout_offset needs chunk_size"),
         ({"dtype": "text"}, "takes a type of numbers"),
         ({"path": "s3://bucket/a"}, "without a protocol"),
-        ({"digit_num": 0}, "greater than or equal to 1"),
+        ({"digit_num": 0}, "0: must be at least 1"),
     ],
 )
 def test_wrong_options_are_refused(options, text) -> None:

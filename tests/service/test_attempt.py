@@ -22,6 +22,7 @@ def test_a_success_is_recorded_with_what_the_task_measured() -> None:
         task = attempt.task
         task.device, task.precision, task.patches, task.patches_skipped = "gpu", "float16", 5, 2
         task.seconds, task.waited = {"load": 1.0}, 0.5
+        task.models = {"inference.convnet_model": "0a1b"}
         task.bytes_read, task.bytes_written = 10, 20
         task.written.append(Written("v", 0, str(BOX), "00000000"))
         task.clipped.append(Clipped("save", 3, 128))
@@ -35,6 +36,7 @@ def test_a_success_is_recorded_with_what_the_task_measured() -> None:
     )
     assert (record.attempts, record.worker, record.pipeline) == (3, "worker-1", "d1")
     assert (record.compute_device, record.precision) == ("gpu", "float16")
+    assert record.models == {"inference.convnet_model": "0a1b"}
     assert (record.patches, record.patches_skipped) == (5, 2)
     assert (record.timer, record.waited, record.voxels) == ({"load": 1.0}, 0.5, 128)
     assert (record.bytes_read, record.bytes_written) == (10, 20)

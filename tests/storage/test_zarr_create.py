@@ -129,3 +129,12 @@ def test_types_that_n5_does_not_support_are_refused(tmp_path: Path, dtype: str) 
     with pytest.raises(ConfigError, match=f"dtype: N5 has no {dtype}\n.*choose Zarr"):
         create(tmp_path / "em", driver="n5", dtype=dtype)
     assert not (tmp_path / "em").exists()
+
+
+def test_an_array_is_not_created_at_a_web_address() -> None:
+    with pytest.raises(ConfigError, match="https://host/em: is read only"):
+        create("https://host/em")
+
+
+def test_the_format_in_the_address_is_left_out(tmp_path: Path) -> None:
+    assert create(f"zarr://file://{tmp_path}/em|zarr3:").path == f"file://{tmp_path}/em/0"

@@ -68,9 +68,28 @@ def test_status_as_json(
         "twice": 0,
         "sampled": 1,
         "clipped": {},
+        "nets": [],
         "percent": 12.5,
         "eta_seconds": None,
     }
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_boxes_of_two_nets_are_told_with_their_workers(
+    job: EnqueuedJob, ledger: Ledger, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    """While the job runs, and when it is complete."""
+    for i, box in enumerate(job.boxes[:count]):
+        net = {"inference.convnet_model": "1a", "inference.convnet_weight_path": f"{min(i, 1)}b"}
+        ledger.write(task_record(box, models=net, worker=f"w{i}"))
+    assert main(job.status) == 0
+    output = capsys.readouterr().out
+    assert "boxes of this job come from 2 nets; in a sample of records:" in output
+    assert "  1 box by w0: inference.convnet_weight_path 0b\n" in output
+    assert "w1" in output
+    ledger.write(task_record(job.boxes[0], models=net, worker="w1"))
+    assert main(job.status) == 0
+    assert "nets" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("as_json", [False, True])
