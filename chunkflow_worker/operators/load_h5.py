@@ -210,7 +210,10 @@ class LoadH5(ChunkReader):
             has = (
                 f"has the channels 0 to {axes.channels - 1}" if axes.channels else "has no channels"
             )
-            raise ChunkMismatch(f"{path} {has}, and the option asks for channels {self.channels}")
+            raise ChunkMismatch(
+                f"{path} {has}, and the option asks for channels {self.channels}: "
+                "leave --channels out"
+            )
         array = axes.arrange(data[axes.selection(window, stored)], window)
         if stored and wanted != stored:
             array = array[[stored.index(channel) for channel in wanted]]
