@@ -70,6 +70,9 @@ def test_a_size_that_is_not_above_zero_is_told_and_not_used(size: float) -> None
         (80.0, 82.0, 2, 80.0),
         (0.0, 0.0, 2, 0.0),  # positions of corners
         (0.0, 4.0, 2, 4.0),  # another image
+        (0.0, 4.0, 3, 0.0),
+        (8.0, 12.0, 3, 12.0),  # positions of corners: voxel 2 of s0, and voxel 1 of s1
+        (12.0, 20.0, 5, 20.0),
     ],
 )
 def test_the_centre_of_a_coarse_voxel_is_no_shift(

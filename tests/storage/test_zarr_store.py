@@ -18,6 +18,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr_store import (
     _has_credentials,
+    delete,
     is_refused,
     read_bytes,
     read_json,
@@ -57,6 +58,13 @@ def test_an_object_that_has_changed_is_not_overwritten(place: str) -> None:
     assert read_json(place, "a.json")[0] == 3
     assert read_bytes(place, "a.json") == b"3"
     assert read_bytes(place, "b.json") is None
+
+
+def test_an_object_is_deleted(place: str) -> None:
+    write_if_absent(place, "a.json", 1)
+    for _ in range(2):
+        delete(place, "a.json")
+        assert read_bytes(place, "a.json") is None
 
 
 def test_an_object_that_exists_is_kept(place: str) -> None:
