@@ -202,7 +202,8 @@ def open_level(
     name: of the array in its group; empty for an array at `path` itself.
     order: of spatial axes that the store does not name.
     Raises ConfigError when the array is damaged, or names no axes and `order` is None,
-    ChunkMismatch when its voxels are no chunk, and StorageUnavailable.
+    ChunkMismatch when its voxels are no chunk or there are several time points, and
+    StorageUnavailable.
     """
     found = stored_array(f"{normal_path(path)}/{name}".rstrip("/"), driver)
     if found is None:
@@ -211,6 +212,11 @@ def open_level(
     if not geometry.is_named and order is None:
         problem = "the array that exists does not say which of its axes is x"
         raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")
+    times = dict(zip(geometry.axes, found.shape, strict=False)).get("t", 1)
+    if times > 1:
+        raise ChunkMismatch(
+            f"{found.place} has {times} time points, and only an array of one can be written"
+        )
     _warn(found, geometry, {"order": "--order"})
     return _volume(found, geometry)
 

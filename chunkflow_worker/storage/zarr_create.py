@@ -191,6 +191,10 @@ def _add_dataset(
                 steps = json.dumps(existing["coordinateTransformations"])
                 raise _another(root, name, f"its multiscales list it with {steps}")
             return False
+        if _spatial_scale(existing) == _spatial_scale(dataset) and not existing["path"].isdigit():
+            # Readers would take that one for the image, and not the new one.
+            cure = f"write to {root}/{existing['path']}, or choose another path"
+            raise _another(root, name, "of the same voxel size, " + existing["path"], cure)
     # The finest comes first.
     multiscale["datasets"] = sorted([*multiscale["datasets"], dataset], key=_spatial_scale)
     return True

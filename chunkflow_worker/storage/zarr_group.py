@@ -36,8 +36,8 @@ def find_array(place: str, drivers: Iterable[Driver]) -> StoredArray | None:
     """The array at a path, or the finest of the image that the group there holds.
 
     place: in normal form.
-    Returns None when there is neither. Raises ConfigError when a group holds several images, and
-    StorageUnavailable.
+    Returns None when there is neither. Raises ConfigError when a group holds several images, or
+    does not tell what it holds, and StorageUnavailable.
     """
     drivers, is_group = list(drivers), False
     for driver in drivers:
@@ -47,6 +47,10 @@ def find_array(place: str, drivers: Iterable[Driver]) -> StoredArray | None:
             found = _array_of_group(place, driver, found)
         if found is not None:
             return found
+    if is_group and local_folder(place) is None:
+        problem = "is a group, and its metadata do not list what is in it"
+        cure = f"give the path of an array, for example -f {quote(f'{place}/em/s0')}"
+        raise ConfigError.one(place, "group", problem, cure)
     in_folder = (_array_of_group(place, driver, None) for driver in drivers)
     return None if is_group else next(filter(None, in_folder), None)
 

@@ -14,6 +14,7 @@ Driver = Literal["zarr", "zarr3", "n5"]
 
 ARRAY_FILE: dict[Driver, str] = {"zarr": ".zarray", "zarr3": "zarr.json", "n5": "attributes.json"}
 GROUP_FILE: dict[Driver, str] = {"zarr": ".zattrs", "zarr3": "zarr.json", "n5": "attributes.json"}
+METADATA_FILES = {*ARRAY_FILE.values(), *GROUP_FILE.values(), ".zgroup", ".zmetadata"}
 _HEIGHT = 5  # groups above an array that are asked for its geometry
 
 

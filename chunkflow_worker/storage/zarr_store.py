@@ -21,6 +21,8 @@ from chunkflow_worker.errors import (
 )
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
+# About half a minute; tensorstore would try for a quarter of an hour, without a word.
+_RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -168,7 +170,8 @@ def _open(place: str) -> Any:
 @lru_cache
 def _context() -> Any:
     """Shared by everything that is opened here, so that a path in memory is one volume."""
-    return tensorstore().Context()
+    retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "s3", "gcs")}
+    return tensorstore().Context(retries)
 
 
 def _kvstore(place: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from chunkflow_worker.errors import (
     DataMissing,
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.zarr import ZarrVolume, open_zarr
+from chunkflow_worker.storage.zarr import ZarrVolume, open_level, open_zarr
 from chunkflow_worker.storage.zarr_create import create_zarr
 from chunkflow_worker.storage.zarr_metadata import Driver
 from tests.storage.sample import BLOCK, BOUNDS, noise
@@ -232,3 +232,16 @@ def test_multiscales_of_another_number_of_axes_are_told(tmp_path: Path) -> None:
     group.attrs["multiscales"] = [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]
     with pytest.raises(ChunkMismatch, match=r"\[2, 3, 4\] voxels, .* names 2 axes: y x; correct"):
         open_zarr(f"{tmp_path}/a")
+
+
+@pytest.mark.parametrize(("driver", "version"), [("zarr", 2), ("zarr3", 3)])
+def test_an_array_of_several_time_points_is_not_written(
+    tmp_path: Path, driver: Driver, version: int
+) -> None:
+    named = {"dimension_names": list("tzyx")} if version == 3 else {}
+    made = zarr.create_array(
+        tmp_path / "a", shape=(2, 3, 4, 5), dtype="u1", zarr_format=version, **named
+    )
+    made.attrs["_ARRAY_DIMENSIONS"] = list("tzyx")
+    with pytest.raises(ChunkMismatch, match="has 2 time points, and only an array of one"):
+        open_level(str(tmp_path), "a", driver)

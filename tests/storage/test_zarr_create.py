@@ -201,3 +201,15 @@ def test_a_path_below_a_file_is_told(tmp_path: Path, driver: Driver) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ConfigError, match="is a file, or is inside one, and a Zarr or N5 store"):
         create(tmp_path / "notes.txt" / "em", driver=driver)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_an_image_has_one_array_of_each_voxel_size(tmp_path: Path, driver: Driver) -> None:
+    """Readers would take the array of the other program, s0, for the image."""
+    create(tmp_path, driver=driver)
+    (tmp_path / "0").rename(tmp_path / "s0")
+    file = tmp_path / (".zattrs" if driver == "zarr" else "zarr.json")
+    file.write_text(file.read_text().replace('"path": "0"', '"path": "s0"'))
+    with pytest.raises(ConfigError, match=rf"voxel size, s0\n *write to file://{tmp_path}/s0, or"):
+        create(tmp_path, driver=driver)
+    create(tmp_path, 1, driver=driver)

@@ -243,3 +243,17 @@ def test_coordinates_of_a_web_server_are_read_without_the_groups_above_them(tmp_
     assert volume is not None
     assert volume.voxel_size == (4, 4, 4)
     assert server.asked.count("a/zarr.json") == 1
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+def test_a_group_of_object_storage_that_lists_nothing(tmp_path: Path, driver: Driver) -> None:
+    if driver == "n5":
+        write_attributes(tmp_path / "a", {"n5": "2.0.0"})
+    else:
+        group(tmp_path / "a", 3 if driver == "zarr3" else 2, {"by": "ada"})
+    assert found(tmp_path / "a") is None, "an empty folder"
+    with (
+        web_server(tmp_path) as server,
+        pytest.raises(ConfigError, match=r"do not list what is in it\n.*-f http://.*/a/em/s0"),
+    ):
+        find_array(f"{server.address}/a", ALL)

@@ -15,6 +15,7 @@ from chunkflow_worker.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from chunkflow_worker.storage import zarr_store
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr_store import (
     _has_credentials,
@@ -173,3 +174,19 @@ def test_only_a_refusal_of_aws_is_a_matter_of_its_credentials(no_credentials: No
 def test_other_errors_pass() -> None:
     with pytest.raises(KeyError), store_errors("em"):
         raise KeyError("x")
+
+
+@pytest.mark.parametrize("protocol", ["s3", "http"])
+def test_a_service_that_does_not_answer_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setattr(zarr_store, "_RETRIES", {"max_retries": 1, "initial_delay": "1ms"})
+    zarr_store._context.cache_clear()
+    try:
+        with pytest.raises(StorageUnavailable, match="All 1 retry attempts failed"):
+            read_bytes(f"{protocol}://127.0.0.1:9/a" if protocol == "http" else "s3://lab/a", "x")
+    finally:
+        zarr_store._context.cache_clear()
