@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from chunkflow_worker.config.commands import Group
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -190,4 +190,4 @@ def guarded(command: click.Command, name: str) -> None:
         command(prog_name=name)
     except ChunkflowError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(2 if isinstance(error, ConfigError | ModelError) else 1)

@@ -25,6 +25,8 @@ class Facts:
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
     creates: options that hold the paths of precomputed volumes that it creates.
     other_volumes: options that hold the paths of further precomputed volumes.
+    models: options that hold the paths of files that a net is loaded from.
+    stretches: it makes greys of uint8 from images of other types, by their own range.
     pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
         `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
     moves_box: the operators after it may work on another box than the task's.
@@ -46,6 +48,8 @@ class Facts:
     saves: ClassVar[VolumeOptions] = {}
     creates: ClassVar[tuple[str, ...]] = ()
     other_volumes: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = ()
+    stretches: ClassVar[bool] = False
     pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False

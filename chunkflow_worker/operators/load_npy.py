@@ -59,8 +59,11 @@ class LoadNpy(FileReader):
     voxel_size: tuple[float, float, float] = field(
         (1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres."
     )
-    layer_type: Literal["image", "segmentation"] = field(
-        "image", flag="-l", help="What the values mean."
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None,
+        flag="-l",
+        help="What the values mean; default: image. But integers of 32 or 64 bits are ids unless "
+        "image is given here.",
     )
     axes: str | None = field(
         None,
@@ -105,8 +108,9 @@ class LoadNpy(FileReader):
                 part = axes.arrange(stored[axes.selection(window)], window)
                 array = np.array(part, part.dtype.newbyteorder("="), order="C", subok=False)
             task.bytes_read += array.nbytes
+            is_image = self.layer_type == "image"
             task.values[self.output_name] = Chunk(
-                array, box.start, self.voxel_size, self.layer_type, bounds
+                array, box.start, self.voxel_size, self.layer_type or "image", bounds, is_image
             )
 
         yield step

@@ -15,7 +15,8 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.local_file import in_folder, local_name, reading
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LoadPng(Operator):
+class LoadPng(Converter):
     """Read the task's box, with the margin that later operators need, from a stack of grey PNGs.
 
     Each picture is one section and has its number in its name, for example 00042.png, as save-pngs
@@ -80,6 +81,7 @@ class LoadPng(Operator):
     )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
+    scale: tuple[float, float] | None = scale_option()
 
     _local = field_validator("path")(local_name)
 
@@ -133,9 +135,7 @@ class LoadPng(Operator):
             array = np.stack(sections)
             task.bytes_read += array.nbytes
             chunk = Chunk(array, box.start, self.voxel_size, self.layer_type, bounds)
-            task.values[self.output_chunk_name] = (
-                chunk.as_dtype(self.dtype) if self.dtype else chunk
-            )
+            task.values[self.output_chunk_name] = self.converted(chunk, self.dtype, task)
 
         yield step
 

@@ -24,7 +24,8 @@ class LoadTif(ChunkReader):
     file. Channels and colours become the first axis, czyx. Position, voxel size and layer type are
     those of the file, as save-tif, ImageJ, Fiji or OME-TIFF store them, unless given. The type is
     the file's unless --dtype is given. Then uint8 values from 0 to 255 are scaled to float values
-    from 0 to 1, and back; other types are not scaled, and values saturate.
+    from 0 to 1, and back; other types are not scaled, and values saturate. Ids that the type does
+    not hold are refused.
     """
 
     group: ClassVar[str] = "Read"

@@ -74,7 +74,14 @@ class Operator(Options, Facts):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         mips = filter(None, (*cls.loads.values(), *cls.saves.values()))
-        for option in (*cls.loads, *cls.saves, *cls.creates, *cls.other_volumes, *mips):
+        for option in (
+            *cls.loads,
+            *cls.saves,
+            *cls.creates,
+            *cls.other_volumes,
+            *cls.models,
+            *mips,
+        ):
             if option not in cls.model_fields:
                 raise TypeError(f"{cls.__name__} has no option {option!r}, which its facts name")
 
