@@ -168,6 +168,8 @@ class LoadZarr(Operator):
             return ConfigError.one(self.label, "store", problem, cure)
         where = f"{self.store}/{self.path}" if self.path else self.store
         cure = "check the path; --path names an array in a group"
+        if self.driver != "local":
+            cure += "; without --driver, the format is detected"
         return ConfigError.one(self.label, "store", f"there is no {kind} array at {where}", cure)
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:

@@ -245,7 +245,7 @@ def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) 
 
     options: those that the user did not give.
     """
-    notes = [note for note in geometry.unheard if set(note.about) & set(options)]
+    notes = [note for note in geometry.ignored if set(note.about) & set(options)]
     if notes:
         cures = [flag for about, flag in options.items() if any(about in n.about for n in notes)]
         texts = "; ".join(dict.fromkeys(note.text for note in notes))

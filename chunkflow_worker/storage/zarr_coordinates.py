@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from chunkflow_worker.errors import BlockDamaged
-from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Unheard, measured
+from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Ignored, measured
 from chunkflow_worker.storage.zarr_metadata import StoredArray, stored_array
 from chunkflow_worker.storage.zarr_store import open_array, store_errors
 
@@ -38,12 +38,12 @@ def with_coordinates(array: StoredArray, geometry: Geometry) -> Geometry:
     if not scale and not unusable:
         return geometry
     found = measured(geometry.axes, scale, translation, units, unit_expected=True)
-    notes = [*geometry.unheard, *found.unheard]
+    notes = [*geometry.ignored, *found.ignored]
     if unusable:
         axes = " ".join(unusable)
         text = f"its coordinates along {axes} are no numbers that grow evenly, and are not used"
-        notes.append(Unheard(("voxel size", "position"), text))
-    return replace(found, unheard=tuple(notes), is_named=geometry.is_named)
+        notes.append(Ignored(("voxel size", "position"), text))
+    return replace(found, ignored=tuple(notes), is_named=geometry.is_named)
 
 
 def _numbers(array: StoredArray) -> np.ndarray:

@@ -47,7 +47,7 @@ def test_even_coordinates_give_size_and_position(
     found = geometry(dataset(tmp_path, version, coordinates, unit), version)
     assert found.scale == pytest.approx({"z": 40, "y": 8, "x": 4})
     assert found.translation == pytest.approx({"z": 80, "y": 0, "x": -4})
-    assert found.unheard == ()
+    assert found.ignored == ()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_even_coordinates_give_size_and_position(
 def test_coordinates_that_can_not_be_used_are_told(
     tmp_path: Path, changes: dict[str, Any], unit: str, about: tuple[str, ...]
 ) -> None:
-    [note] = geometry(dataset(tmp_path, 3, EVEN | changes, unit), 3).unheard
+    [note] = geometry(dataset(tmp_path, 3, EVEN | changes, unit), 3).ignored
     assert note.about == about
 
 
@@ -77,7 +77,7 @@ def test_without_coordinates_nothing_changes(tmp_path: Path) -> None:
 def test_coordinates_that_can_not_be_used_leave_the_others(tmp_path: Path) -> None:
     found = geometry(dataset(tmp_path, 2, EVEN | {"z": np.array(["a", "b", "c", "d"])}), 2)
     assert found.scale == pytest.approx({"y": 8, "x": 4})
-    [note] = found.unheard
+    [note] = found.ignored
     assert note.text.startswith("its coordinates along z are no numbers that grow evenly")
 
 
