@@ -2,7 +2,7 @@
 
 import sys
 
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.errors import ChunkflowError, exit_status
 from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.service.app import make_app
 
@@ -10,4 +10,4 @@ try:
     app = make_app()
 except ChunkflowError as error:
     sys.stderr.write(f"error: {scrub(str(error))}\n")
-    sys.exit(2 if isinstance(error, ConfigError) else 1)
+    sys.exit(exit_status(error))

@@ -2,7 +2,9 @@
 
 ChunkflowError
 ├── RetryableError            the message goes back to the queue with a growing delay
+│   ├── AccessRefused         a person must act: no credentials, or credentials that are refused
 │   ├── StorageUnavailable    storage or the network failed
+│   │   ├── StorageRefused    storage refused the credentials, or there are none
 │   │   ├── StorageFull       the disk is full or read-only
 │   │   └── StorageOutage     storage was down longer than a worker waits; costs the task no attempt
 │   ├── BlockDamaged          a stored block can't be decoded; another worker may write it again
@@ -29,11 +31,6 @@ from dataclasses import dataclass
 
 _MAX_MESSAGE_LENGTH = 500
 
-NO_AWS_CREDENTIALS = (
-    "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-    "or AWS_PROFILE, or run with a role"
-)
-
 
 class ChunkflowError(Exception):
     """Root of all errors that this package raises on purpose."""
@@ -47,8 +44,16 @@ class PermanentError(ChunkflowError):
     """A retry cannot succeed."""
 
 
+class AccessRefused(RetryableError):
+    """A service refused the credentials, or there are none; a retry may succeed after a login."""
+
+
 class StorageUnavailable(RetryableError):
     """Storage could not be reached, or it answered with an error."""
+
+
+class StorageRefused(StorageUnavailable, AccessRefused):
+    """Storage refused the credentials, or there are none."""
 
 
 class StorageFull(StorageUnavailable):
@@ -122,6 +127,22 @@ class ConfigError(PermanentError):
         return cls(subject, [Fault(place, problem, cure)])
 
 
+class Mistake(ValueError):
+    """A wrong value, found where its place in the configuration is not known.
+
+    problem: what is wrong with it.
+    cure: the legal values or the likely remedy; may be empty.
+    """
+
+    def __init__(self, problem: str, cure: str = ""):
+        super().__init__(f"{problem}: {cure}" if cure else problem)
+        self.problem, self.cure = problem, cure
+
+    def at(self, subject: str, place: str) -> ConfigError:
+        """The error for the value at `place`."""
+        return ConfigError.one(subject, place, self.problem, self.cure)
+
+
 class MessageMalformed(PermanentError):
     """The message is not a task of this service, or has a version that this worker does not know.
 
@@ -158,3 +179,8 @@ class ChunkMismatch(PermanentError):
 
 class ModelError(PermanentError):
     """The ConvNet cannot be loaded, or contradicts its declared sizes."""
+
+
+def exit_status(error: ChunkflowError) -> int:
+    """The exit status of a command that ends with `error`: 2 if a person must act, else 1."""
+    return 2 if isinstance(error, PermanentError | AccessRefused) else 1

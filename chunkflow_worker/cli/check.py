@@ -42,6 +42,7 @@ def report(
         f"ledger {ledger or 'not set'}"
     )
     unit = output_blocks(chain.configured) if open_it else _ANY_SIZE
+    _note_relative_outputs(chain)
     task_bytes = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
         _show_operator(chain, i, operator, label)
@@ -61,6 +62,16 @@ def report(
         )
     if ledger is None:
         raise no_ledger(source)
+
+
+def _note_relative_outputs(chain: Pipeline) -> None:
+    found = [o for operator in chain.configured for o in operator.relative_outputs()]
+    if found:
+        option, path = found[0]
+        click.echo(
+            f"note: {option} {path or './'} is a relative path, which workers write to only with "
+            "--shared-disk"
+        )
 
 
 def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
@@ -11,14 +12,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkflow_worker.cli import old_lines
-from chunkflow_worker.cli.worker import guarded
 from chunkflow_worker.config.catalog import (
     facts_of,
     former_names,
     operator_names,
     replaced_names,
 )
-from chunkflow_worker.config.commands import Command, Group, before_the_rest, note, todays_words
+from chunkflow_worker.config.commands import (
+    Command,
+    Group,
+    LocalFile,
+    before_the_rest,
+    note,
+    run_command,
+    todays_words,
+)
 from chunkflow_worker.config.facts import Facts
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.errors import ConfigError
@@ -137,12 +145,12 @@ def _a_whole_chain() -> type[Facts]:
 @click.option("--verbose/--quiet", default=False, help="Log each operator.")
 @click.option(
     "--freeze",
-    type=click.Path(dir_okay=False),
+    type=LocalFile(),
     help="Write the chain as a file for workers, and run nothing.",
 )
 @click.option(
     "--pipeline",
-    type=click.Path(dir_okay=False),
+    type=LocalFile(),
     help="Run the chain of a pipeline file on this machine.",
 )
 @click.option("--ledger", help="Write a record of each task below this path.")
@@ -285,4 +293,4 @@ def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
 
 
 def main() -> None:
-    guarded(cli, "chunkflow")
+    sys.exit(run_command(cli, "chunkflow"))

@@ -90,6 +90,7 @@ def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) ->
     """Run tasks through a chain; returns them, without their values."""
     total = len(tasks) if isinstance(tasks, list) else None
     in_flight = options.in_flight if _may_overlap(chain) else 1
+    ledger = _ledger(options)
     ended: list[Task] = []
     with (
         _stopped_by_sigterm(bool(chain.tasks and chain.tasks.consumes)),
@@ -99,7 +100,7 @@ def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) ->
     ):
         started = perf_counter()
         stop = threading.Event()
-        local_run = LocalRun(opened, chain.digest, _ledger(options), stop)
+        local_run = LocalRun(opened, chain.digest, ledger, stop)
 
         def run(task: Task) -> Task:
             task.progress = lambda note: show(len(ended), note)
@@ -181,7 +182,9 @@ class LocalRun:
 
 
 def _ledger(options: LocalOptions) -> Ledger | None:
-    return Ledger(options.ledger) if options.ledger and not options.dry_run else None
+    if not options.ledger or options.dry_run:
+        return None
+    return Ledger(options.ledger, to_write=True)
 
 
 @contextmanager

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
-import chunkflow_worker
-from chunkflow_worker.config.catalog import package_operators
 from chunkflow_worker.errors import ChunkflowError, RetryableError
-
-_OURS = Path(chunkflow_worker.__file__).parent
-_LIBRARIES = {
-    Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-}
+from chunkflow_worker.pipeline.own_code import own_frames
 
 
 @contextmanager
@@ -37,15 +29,12 @@ def own_traceback(error: BaseException) -> str:
     What called that code, our operators and torch, says nothing about the mistake. An error that
     nobody expected has its whole traceback.
     """
-    packages = {point.module.partition(".")[0] for point in package_operators().values()}
     for cause in reversed(list(_causes(error))):
-        frames = list(traceback.walk_tb(cause.__traceback__))
-        for i, (frame, _) in enumerate(frames):
-            top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            if top in packages or _is_own(frame.f_code.co_filename):
-                rest = traceback.StackSummary.extract(iter(frames[i:]))
-                lines = [*rest.format(), *traceback.format_exception_only(cause)]
-                return "Traceback (most recent call last):\n" + "".join(lines)
+        frames = own_frames(cause)
+        if frames:
+            rest = traceback.StackSummary.extract(iter(frames))
+            lines = [*rest.format(), *traceback.format_exception_only(cause)]
+            return "Traceback (most recent call last):\n" + "".join(lines)
     if type(error) is RetryableError and error.__cause__ is not None:
         return "".join(traceback.format_exception(list(_causes(error))[-1]))
     return ""
@@ -57,10 +46,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while seen is not None:
         yield seen
         seen = seen.__cause__ or seen.__context__
-
-
-def _is_own(file: str) -> bool:
-    path = Path(file)
-    if file.startswith("<") or path.is_relative_to(_OURS) or "site-packages" in path.parts:
-        return False
-    return not any(path.is_relative_to(folder) for folder in _LIBRARIES)

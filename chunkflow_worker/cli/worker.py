@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from chunkflow_worker.config.commands import Group
-from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
+from chunkflow_worker.config.commands import Group, LocalFile, run_command
+from chunkflow_worker.report.quiet import quiet_libraries
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -25,13 +25,19 @@ def cli() -> None:
 @click.option(
     "--pipeline",
     "-p",
-    type=click.Path(dir_okay=False),
+    type=LocalFile(),
     help="File with the chain of operators (YAML).",
 )
-@click.option("--queue", "-q", help="Name of the SQS queue.")
+@click.option("--queue", "-q", help="Name of the SQS queue; its URL or ARN will do.")
 @click.option(
     "--ledger",
     help="Path for the records of tasks; by default log/ below the last volume that is saved.",
+)
+@click.option(
+    "--shared-disk",
+    is_flag=True,
+    default=None,
+    help="Allow relative paths to write to: all workers run in one folder of one disk.",
 )
 @click.option("--in-flight", type=int, help="Number of tasks to work on at the same time.")
 @click.option(
@@ -74,7 +80,7 @@ def run(**options: Any) -> None:
 
 
 @cli.command()
-@click.argument("pipeline", type=click.Path(dir_okay=False))
+@click.argument("pipeline", type=LocalFile())
 @click.option(
     "--chunk-size",
     "-c",
@@ -181,13 +187,5 @@ def local_aws_command(port: int, host: str) -> None:
 
 
 def main() -> None:
-    guarded(cli, "chunkflow-worker")
-
-
-def guarded(command: click.Command, name: str) -> None:
-    """Run a command; a mistake of the user ends it with a message, not a traceback."""
-    try:
-        command(prog_name=name)
-    except ChunkflowError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError | ModelError) else 1)
+    quiet_libraries()
+    sys.exit(run_command(cli, "chunkflow-worker"))

@@ -1,6 +1,10 @@
 """What does the user want?
 
 options.py      options declared once: YAML keys, schema and command-line flags of an operator
+values.py       values as YAML reads them, taken as the command line would take them
+variables.py    ${env:NAME} in what a user wrote, replaced by the variable's value
+places.py       paths as users write them: mistakes in them, and formats around them
+queue_name.py   a queue by its name, URL or ARN
 facts.py        what an operator says about itself, for those that must not know its name
 catalog.py      the operators that can be used here, and their facts, read without importing them
 old_words.py    what older versions called an option, and what to write today

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import click
 
 from chunkflow_worker.config.old_words import OldWords, plain
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.config.places import check_local
+from chunkflow_worker.errors import (
+    ChunkflowError,
+    ConfigError,
+    Mistake,
+    StorageUnavailable,
+    exit_status,
+)
 
 _NOTES = f"{__name__}.notes"
 _LINE = f"{__name__}.line"
@@ -42,6 +51,20 @@ class Command(click.Command):
         return rest
 
 
+class LocalFile(click.Path):
+    """The name of a file on this machine; what looks like a mistyped address is refused."""
+
+    def __init__(self, path_type: type | None = None):
+        super().__init__(dir_okay=False, path_type=path_type)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            check_local(str(value))
+        except Mistake as mistake:
+            self.fail(f"{str(value)!r}: {mistake}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Group(click.Group):
     """A group that tells wrong usage of it and of its commands in a line or two."""
 
@@ -54,6 +77,49 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with _short_usage(ctx.command_path):
             return super().invoke(ctx)
+
+
+def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
+    """Run a command and print what ends it. args: of the command line, if they are not sys.argv.
+
+    Returns the exit status: 0 success, 1 failure, 2 if a person must act, 130 an interrupt. It ends
+    quietly when nobody reads its output any more, as behind `| head`.
+    """
+    try:
+        status = int(command.main(args, prog_name=name, standalone_mode=False) or 0)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (ChunkflowError, OSError) as error:
+        if _is_broken_pipe(error):
+            _forget_output()
+            return 1
+        if not isinstance(error, ChunkflowError):
+            raise
+        click.echo(f"error: {error}", err=True)
+        return exit_status(error)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return status
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    """Whether a write to stdout or stderr failed; those to storage are another error."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, StorageUnavailable):
+        if isinstance(cause, BrokenPipeError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _forget_output() -> None:
+    """Keep Python from writing at its end what nobody reads, which would print an error."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(null, stream.fileno())
 
 
 def todays_words(

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+PRECOMPUTED = "precomputed"
 
 VolumeOptions = Mapping[str, str]
 """The option that holds the path of a precomputed volume -> the option that holds its mip level.
 
 The second is empty when the operator works on several levels.
 """
+
+
+class Place(NamedTuple):
+    """An option that holds a path.
+
+    is_written: the operator writes there. is_local: it is a file or folder on this machine.
+    formats: that the address may name around the path, as in zarr://s3://lab/em.
+    """
+
+    option: str
+    is_written: bool
+    is_local: bool
+    formats: tuple[str, ...]
 
 
 class Facts:
@@ -27,6 +42,12 @@ class Facts:
     other_volumes: options that hold the paths of further precomputed volumes.
     models: options that hold the paths of files that a net is loaded from.
     stretches: it makes greys of uint8 from images of other types, by their own range.
+    reads_paths, writes_paths: options that hold other paths: of folders and stores, or the
+        beginnings of names. One of the options above is in `writes_paths` too if the operator
+        writes there, and "a or b" stands for the first of them that is set.
+    reads_files, writes_files: options that hold names on this machine: of files and folders, or the
+        beginnings of names. Unless it is set, files are written to the current folder.
+    formats: an option that holds a path -> the formats that it takes; precomputed if left out.
     pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
         `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
     moves_box: the operators after it may work on another box than the task's.
@@ -50,6 +71,11 @@ class Facts:
     other_volumes: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[tuple[str, ...]] = ()
     stretches: ClassVar[bool] = False
+    reads_paths: ClassVar[tuple[str, ...]] = ()
+    writes_paths: ClassVar[tuple[str, ...]] = ()
+    reads_files: ClassVar[tuple[str, ...]] = ()
+    writes_files: ClassVar[tuple[str, ...]] = ()
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
@@ -63,3 +89,17 @@ class Facts:
     def summary(cls) -> str:
         """The first line of the docstring."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    @classmethod
+    def places(cls, options: Mapping[str, Any]) -> Iterator[Place]:
+        """The options that hold paths. options: of the operator, as they are given."""
+        written = {*cls.saves, *cls.creates}
+        for entry in cls.writes_paths:
+            choices = entry.split(" or ")
+            written.add(next((c for c in choices if options.get(c) is not None), choices[-1]))
+        volumes = (*cls.loads, *cls.saves, *cls.creates, *cls.other_volumes)
+        for option in dict.fromkeys((*volumes, *cls.reads_paths, *sorted(written))):
+            formats = cls.formats.get(option, (PRECOMPUTED,))
+            yield Place(option, option in written, False, formats)
+        for option in (*cls.reads_files, *cls.writes_files):
+            yield Place(option, option in cls.writes_files, True, ())

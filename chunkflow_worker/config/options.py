@@ -3,27 +3,103 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticUndefined
 
 from chunkflow_worker.config.facts import Facts
 from chunkflow_worker.config.old_words import OldWord, OldWords, plain
-from chunkflow_worker.errors import Fault
+from chunkflow_worker.config.values import as_meant
+from chunkflow_worker.config.variables import with_variables
+from chunkflow_worker.errors import Fault, Mistake
 from chunkflow_worker.image.bbox import Vec3
 
 if TYPE_CHECKING:
     import click
 
 
+# The first words of pydantic's names of an error -> what to say.
+_KINDS = {
+    "string_type": "takes text: put it in quotes",
+    "int_": "takes a whole number",
+    "float_": "takes a number",
+    "bool_": "takes true or false",
+    "tuple_type": "takes a list of numbers in brackets",
+    "finite_number": "takes a finite number",
+}
+_LIMITS = {
+    "greater_than": ("must be above {}", "gt"),
+    "greater_than_equal": ("must be at least {}", "ge"),
+    "less_than": ("must be below {}", "lt"),
+    "less_than_equal": ("must be at most {}", "le"),
+    "too_short": ("takes at least {} values", "min_length"),
+    "too_long": ("takes at most {} values", "max_length"),
+    "string_too_short": ("takes at least {} characters", "min_length"),
+    "string_too_long": ("takes at most {} characters", "max_length"),
+}
+
+
 class Options(BaseModel):
     """Base class of everything that a user configures. Unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_meant(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Report what is wrong with the values as the user wrote them beside all other faults."""
+        if not isinstance(data, Mapping):
+            return handler(data)
+        try:
+            return handler({name: cls._meant(name, value, data) for name, value in data.items()})
+        except ValidationError as error:
+            lines = [_named_mistake(details) for details in error.errors(include_url=False)]
+            raise ValidationError.from_exception_data(cls.__name__, lines) from None
+
+    @classmethod
+    def _meant(cls, name: str, value: Any, data: Mapping[str, Any]) -> Any:
+        try:
+            return cls.meant(name, value, data)
+        except Mistake as mistake:
+            return _Wrong(value, mistake)
+
+    @classmethod
+    def meant(cls, name: str, value: Any, data: Mapping[str, Any]) -> Any:
+        """The value of an option as the user means it, with variables replaced.
+
+        data: all options, as the user gave them. Raises Mistake for a value that is wrong.
+        """
+        info, value = cls.model_fields.get(name), with_variables(value)
+        if info is None or value is None:
+            return value
+        return as_meant(_without_none(info.annotation), value, _flags(info).get("many", False))
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """Takes the place of a wrong value, so that pydantic finds all the other faults too."""
+
+    value: Any
+    mistake: Mistake
+
+
+def _named_mistake(details: ErrorDetails) -> InitErrorDetails:
+    value, kind, context = details["input"], details["type"], details.get("ctx", {})
+    if isinstance(value, _Wrong):
+        value, kind, context = value.value, "value_error", {"error": value.mistake}
+    return InitErrorDetails(type=kind, loc=details["loc"], input=value, ctx=context)
 
 
 def field(
@@ -34,6 +110,7 @@ def field(
     valued: bool = False,
     aliases: tuple[str, ...] = (),
     metavar: str = "",
+    many: bool = False,
     help: str,
     **limits: Any,
 ) -> Any:
@@ -45,6 +122,7 @@ def field(
     valued: write a boolean as ``--<name> true``, not as a pair of flags.
     aliases: further long flags.
     metavar: what stands for the values in the help text; by default it follows from the type.
+    many: a text that separates its items by commas; in YAML it may also be a list.
     help: one sentence.
     limits: further arguments of pydantic's Field, for example ge=1.
     """
@@ -53,6 +131,7 @@ def field(
         "off": off,
         "valued": valued,
         "aliases": list(aliases),
+        "many": many,
         "metavar": metavar,
     }
     given_flags = {name: value for name, value in flags.items() if value}
@@ -77,15 +156,25 @@ def faults_of(error: ValidationError, model: type[Options], place: str) -> Itera
 
     place: the name of these options in the configuration, for example operators.2.
     """
+    return fault_list(error, model, lambda name: f"{place}.{name}" if name else place)
+
+
+def fault_list(
+    error: ValidationError, model: type[BaseModel], where: Callable[[str], str]
+) -> Iterator[Fault]:
+    """The same for any model. where: what the user calls an option; of "", all of them."""
+    seen: set[str] = set()
     for details in error.errors():
-        yield _fault(details, model, place)
+        name = str(details["loc"][0]) if details["loc"] else ""
+        if not name or name not in seen:  # a union reports each of its types
+            yield _fault(details, model, name, where(name))
+        seen.add(name)
 
 
-def _fault(details: ErrorDetails, model: type[Options], place: str) -> Fault:
-    name = str(details["loc"][0]) if details["loc"] else ""
-    where = f"{place}.{name}" if name else place
+def _fault(details: ErrorDetails, model: type[BaseModel], name: str, where: str) -> Fault:
     info = model.model_fields.get(name)
     description = info.description or "" if info else ""
+    value = details["input"]
     old = _old_word(details, model, name)
     if old is not None:
         problem = "is written differently today" if old.today else "is no longer an option"
@@ -95,17 +184,46 @@ def _fault(details: ErrorDetails, model: type[Options], place: str) -> Fault:
         similar = get_close_matches(name, known, n=1)
         question = f"did you mean {similar[0]!r}? " if similar else ""
         return Fault(where, f"there is no option {name!r}", f"{question}known: {', '.join(known)}")
+    if details["type"] in ("missing", "too_long") and (count := _count(info)):
+        return Fault(where, f"{_shown(value)}: takes {count} values", description)
     if details["type"] == "missing":
         return Fault(where, "is required", description)
     if details["type"] == "literal_error":
-        problem = f"{details['input']!r} is not one of its values"
+        problem = f"{value!r} is not one of its values"
         return Fault(where, problem, "legal: " + details["ctx"]["expected"])
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, Mistake):
+        text = _shown(value)
+        problem = cause.problem if text in cause.problem else f"{text}: {cause.problem}"
+        return Fault(where, problem if name else cause.problem, cause.cure or description)
+    message = _plain(details)
+    return Fault(where, f"{_shown(value)}: {message}" if name else message, description)
+
+
+def _plain(details: ErrorDetails) -> str:
+    """What pydantic says about a value, in plain words."""
+    limits = details.get("ctx", {})
+    kind = next((k for k in _KINDS if details["type"].startswith(k)), None)
+    if kind is not None:
+        return _KINDS[kind]
+    if details["type"] in _LIMITS:
+        words, name = _LIMITS[details["type"]]
+        return words.format(limits.get(name))
     message = details["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return Fault(where, f"{details['input']!r}: {message}" if name else message, description)
+    return message[:1].lower() + message[1:]
 
 
-def _old_word(details: ErrorDetails, model: type[Options], name: str) -> OldWord | None:
+def _count(info: FieldInfo | None) -> int:
+    """How many values an option takes that has a fixed number of them; 0 for other options."""
+    kind = _without_none(info.annotation) if info else None
+    return len(get_args(kind)) if get_origin(kind) is tuple else 0
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _old_word(details: ErrorDetails, model: type[BaseModel], name: str) -> OldWord | None:
     """The option or value of an older version that is the fault; None if it is another."""
     if not issubclass(model, Facts):
         return None
@@ -152,8 +270,7 @@ def given_options(ctx: click.Context, params: Mapping[str, Any]) -> dict[str, An
 def _click_option(name: str, info: FieldInfo) -> click.Option:
     import click
 
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    flags: dict[str, Any] = extra.get("x-cli", {})  # type: ignore[assignment]
+    flags = _flags(info)
     kind = _without_none(info.annotation)
     dashed = name.replace("_", "-")
     names = [name, *([flags["flag"]] if "flag" in flags else []), *flags.get("aliases", [])]
@@ -180,6 +297,13 @@ def _click_option(name: str, info: FieldInfo) -> click.Option:
         metavar=flags.get("metavar") or _metavar(kind),
         **default_given,
     )
+
+
+def _flags(info: FieldInfo) -> dict[str, Any]:
+    """What `field` noted for the command line."""
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    flags: dict[str, Any] = extra.get("x-cli", {})  # type: ignore[assignment]
+    return flags
 
 
 def _click_type(kind: Any) -> tuple[int, Any]:

@@ -8,9 +8,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, ByteSize, Field, ValidationError
+from pydantic import AliasChoices, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chunkflow_worker.config.facts import PRECOMPUTED, Place
+from chunkflow_worker.config.options import fault_list
+from chunkflow_worker.config.places import check_local, checked
+from chunkflow_worker.config.queue_name import check_queue_name
+from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import ConfigError, Fault
 
 _PREFIX = "CHUNKFLOW_"
@@ -40,13 +45,16 @@ class Settings(BaseSettings):
     pipeline: Path | None = Field(None, description="YAML file with the chain of operators.")
     queue: str = Field(
         "chunkflow",
-        description="Name of the SQS queue to take tasks from.",
-        pattern=r"^[\w-]{1,75}$",
+        description="Name of the SQS queue to take tasks from; its URL or ARN will do.",
     )
     ledger: str | None = Field(
         None,
         description="Path for the records of tasks; "
         "`log` below the last saved volume when not set.",
+    )
+    shared_disk: bool = Field(
+        False,
+        description="Allow relative paths to write to: all workers run in one folder of one disk.",
     )
     in_flight: int = Field(
         2,
@@ -139,6 +147,19 @@ class Settings(BaseSettings):
         description="GPUs that inference can see; it uses the first one.",
     )
 
+    _queue = field_validator("queue")(check_queue_name)
+
+    @field_validator("ledger")
+    @classmethod
+    def _is_path(cls, value: str | None) -> str | None:
+        place = Place("ledger", True, False, (PRECOMPUTED,))
+        return value and checked(place, with_variables(value))
+
+    @field_validator("pipeline", "health_folder", mode="before")
+    @classmethod
+    def _is_local(cls, value: Any) -> Any:
+        return check_local(value) if isinstance(value, str) else value
+
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
         """Read the environment; `overrides` take precedence.
@@ -149,10 +170,7 @@ class Settings(BaseSettings):
         try:
             settings = cls(**overrides)
         except ValidationError as error:
-            for details in error.errors():
-                field = str(details["loc"][0])
-                problem = f"{details['input']!r}: {details['msg']}"
-                faults.append(Fault(variable_names(field)[0], problem, _description(field)))
+            faults += fault_list(error, cls, lambda field: variable_names(field)[0])
         if faults:
             raise ConfigError("settings", faults)
         return settings
@@ -197,8 +215,3 @@ def _misspelt_variables() -> list[Fault]:
             cure = f"did you mean {variable_names(field)[0]}?"
             faults.append(Fault(variable, "is not a setting", cure))
     return faults
-
-
-def _description(field: str) -> str:
-    info = Settings.model_fields.get(field)
-    return (info.description or "") if info else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +13,23 @@ if TYPE_CHECKING:
     import yaml
 
 _INDENT = "check the indentation (spaces only), and that all quotes and brackets are closed"
+# Octal numbers (007) and numbers to the base of 60 (1:30), both without a warning.
+_OTHER_BASE = re.compile(r"[+-]?(0[0-9_]+$|[0-9_]+:)")
 _KEEP_ONE = "keep one; each operator begins with a dash: - op: <name>"
 
 
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file in UTF-8.
 
-    Raises ConfigError when the file cannot be read, is not YAML, or sets a key twice.
+    Raises ConfigError when the file cannot be read, is not YAML, sets a key twice, or holds a
+    number that YAML reads to another base than ten.
     """
     import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        faults = list(_duplicate_keys(root)) if root else []
+        faults = list(_faults(root)) if root else []
         content = yaml.safe_load(text)
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
@@ -41,11 +46,10 @@ def read_yaml(path: Path) -> Any:
     return content
 
 
-def _duplicate_keys(root: yaml.Node) -> list[Fault]:
-    """Keys that a mapping sets twice. YAML forbids them, but PyYAML silently takes the last."""
+def _faults(root: yaml.Node) -> Iterator[Fault]:
+    """What YAML would read otherwise than it looks, in the order of the file."""
     import yaml
 
-    faults: list[Fault] = []
     waiting, seen = [root], set()
     while waiting:
         node = waiting.pop()
@@ -55,12 +59,27 @@ def _duplicate_keys(root: yaml.Node) -> list[Fault]:
         if isinstance(node, yaml.SequenceNode):
             waiting.extend(reversed(node.value))
         elif isinstance(node, yaml.MappingNode):
-            faults += _duplicates_in(node)
+            yield from _duplicates_in(node)
             waiting.extend(value for _, value in reversed(node.value))
-    return faults
+        elif isinstance(node, yaml.ScalarNode) and (fault := _misleading(node)):
+            yield fault
+
+
+def _misleading(scalar: yaml.ScalarNode) -> Fault | None:
+    """The fault of a number that YAML 1.1 reads to another base than ten."""
+    import yaml
+
+    text, is_number = scalar.value, scalar.tag.endswith((":int", ":float"))
+    if scalar.style is not None or not is_number or not _OTHER_BASE.match(text):
+        return None
+    meant = yaml.safe_load(text)
+    cure = f"put it in quotes if it is text, or write {meant} if it is that number"
+    place = f"line {scalar.start_mark.line + 1}, column {scalar.start_mark.column + 1}"
+    return Fault(place, f"YAML reads {text} as {meant}", cure)
 
 
 def _duplicates_in(mapping: yaml.MappingNode) -> list[Fault]:
+    """Keys that a mapping sets twice. YAML forbids them, but PyYAML silently takes the last."""
     import yaml
 
     faults: list[Fault] = []

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import field_validator
+
 from chunkflow_worker.config.options import Options, field
+from chunkflow_worker.config.places import volume_to_read
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
@@ -108,6 +111,8 @@ class Grid(Options):
     task_index_stop: int | None = field(
         None, flag="-p", help="Index after the last task; by default, the number of boxes."
     )
+
+    _path = field_validator("volume_path")(volume_to_read)
 
     def boxes(self, bounds: BoundingBox | None = None) -> Boxes:
         """Cut the region.

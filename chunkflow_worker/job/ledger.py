@@ -134,10 +134,15 @@ class Listing(NamedTuple):
 
 
 class Ledger:
-    """Records below one path."""
+    """Records below one path.
 
-    def __init__(self, path: str):
+    to_write: refuse a path that is read only at once. Raises ConfigError.
+    """
+
+    def __init__(self, path: str, *, to_write: bool = False):
         self._files = Files(path)
+        if to_write:
+            self._files.check_writable()
         self._jobs = Files(f"{self._files.path}/jobs")
         self.path = self._files.path
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from chunkflow_worker.errors import NO_AWS_CREDENTIALS, ConfigError, RetryableError
+from chunkflow_worker.config.queue_name import QueueName
+from chunkflow_worker.errors import AccessRefused, ConfigError, Mistake, RetryableError
+from chunkflow_worker.report.access import meaning
 
 MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
 MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
 
 
 class QueueUnavailable(RetryableError):
-    """SQS could not be reached, or refused."""
+    """SQS could not be reached, or it answered with an error."""
+
+
+class QueueRefused(QueueUnavailable, AccessRefused):
+    """SQS refused the credentials, or there are none."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,9 @@ def make_client(
     try:
         client = boto3.client("sqs", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError.one(
-            "AWS", "environment", str(error), "see the AWS_* variables and the files below ~/.aws"
-        ) from None
+        found = meaning(error)
+        cure = found.cure or "see the AWS_* variables and the files below ~/.aws"
+        raise ConfigError.one("AWS", "environment", found.problem, cure) from None
     _refuse_torn_answers(client, attempts)
     return client
 
@@ -104,43 +110,61 @@ def _refuse_torn_answers(client: Any, limit: int) -> None:
 
 @contextmanager
 def sqs_errors(subject: str) -> Iterator[None]:
-    """Translate what boto3 raises into QueueUnavailable."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
+    """Translate what boto3 raises into QueueUnavailable, or QueueRefused."""
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise QueueUnavailable(f"{subject}: {NO_AWS_CREDENTIALS}") from error
     except (BotoCoreError, ClientError, OSError) as error:
-        raise QueueUnavailable(f"{subject}: {type(error).__name__}: {error}") from error
+        found = meaning(error)
+        kind = QueueRefused if found.is_refused else QueueUnavailable
+        raise kind(f"{subject}: {found}") from error
 
 
-def find_queue(client: Any, name: str) -> Queue:
+def queue_name(client: Any, given: str) -> QueueName:
+    """A queue by its name, URL or ARN.
+
+    Raises ConfigError for what is none of them, for a FIFO queue, and for a queue of another region
+    or endpoint than the client's.
+    """
+    try:
+        queue = QueueName.parse(given)
+        queue.check_reached(client.meta.region_name, client.meta.endpoint_url)
+    except Mistake as mistake:
+        raise mistake.at("queue", given) from None
+    return queue
+
+
+def find_queue(client: Any, given: str) -> Queue:
     """Look up a queue that must have a dead-letter queue.
 
-    Raises ConfigError when there is no such queue, or when it has no redrive policy: without one,
-    Celery would delete failed messages. Raises QueueUnavailable when SQS can't be reached.
+    given: its name, URL or ARN.
+    Raises ConfigError when there is no such queue, when it is itself one of dead letters, or when
+    it has no redrive policy: without one, Celery would delete failed messages. Raises
+    QueueUnavailable when SQS can't be reached.
     """
-    create = f"chunkflow-producer queue create {name}"
+    queue = queue_name(client, given)
+    name = queue.name
+    create = f"chunkflow-producer queue create {queue.main_name}"
     with sqs_errors(f"queue {name}"):
         try:
             url = client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
             problem = f"there is no such queue in {client.meta.region_name}"
+            if queue.account:
+                problem += f", or these credentials are not of account {queue.account}"
             cure = f"set AWS_REGION if it is in another region, or create it with: {create}"
             raise ConfigError.one("queue", name, problem, cure) from None
+        try:
+            queue.check_account(url)
+        except Mistake as mistake:
+            raise mistake.at("queue", given) from None
         answer = client.get_queue_attributes(
             QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"]
         )["Attributes"]
         policy = json.loads(answer.get("RedrivePolicy", "{}"))
         if not policy:
-            problem = "has no dead-letter queue"
-            raise ConfigError.one("queue", name, problem, f"create one with: {create}")
+            raise _without_dead_letters(client, queue, url, create)
         dead_name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
         try:
             dead_url = client.get_queue_url(QueueName=dead_name)["QueueUrl"]
@@ -150,6 +174,24 @@ def find_queue(client: Any, name: str) -> Queue:
     return Queue(
         name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"])
     )
+
+
+def _without_dead_letters(client: Any, queue: QueueName, url: str, create: str) -> ConfigError:
+    """The error for a queue without a redrive policy, which may be the end of another one's."""
+    from botocore.exceptions import ClientError
+
+    sources = []
+    with suppress(ClientError):  # workers may not ask
+        answer = client.list_dead_letter_source_queues(QueueUrl=url)
+        sources = [source.rsplit("/", 1)[-1] for source in answer.get("queueUrls", [])]
+    if sources:
+        problem = f"is the dead-letter queue of {' and '.join(sources)}"
+        return ConfigError.one("queue", queue.name, problem, f"give {sources[0]} as the queue")
+    if queue.main_name != queue.name:
+        problem = f"has no dead-letter queue, and is named like that of {queue.main_name}"
+        return ConfigError.one("queue", queue.name, problem, f"give {queue.main_name} as the queue")
+    problem = "has no dead-letter queue"
+    return ConfigError.one("queue", queue.name, problem, f"create one with: {create}")
 
 
 def receive(

@@ -80,6 +80,7 @@ class _Exceptions:
 
 class _Meta:
     region_name = "us-east-1"
+    endpoint_url = "https://sqs.us-east-1.amazonaws.com"
 
 
 class StubSqs:

@@ -8,7 +8,8 @@ from typing import Any
 
 from chunkflow_worker.config.catalog import facts_of
 from chunkflow_worker.config.facts import Facts, VolumeOptions
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.config.places import checked_options, is_relative
+from chunkflow_worker.errors import ConfigError, Fault
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,20 @@ class Configured:
 
     @classmethod
     def read(cls, item: Mapping[str, Any]) -> Configured:
-        """An item of the list of operators in a pipeline file."""
-        return cls(facts_of(str(item["op"])), item)
+        """An item of the list of operators in a pipeline file, with variables replaced.
+
+        Options that `faults` finds wrong are left as they are.
+        """
+        facts = facts_of(str(item["op"]))
+        return cls(facts, checked_options(facts, item)[0])
+
+    @staticmethod
+    def faults(item: Mapping[str, Any], place: str) -> Iterator[Fault]:
+        """What is wrong with the paths and variables of an item. place: its own, in the file."""
+        _, mistakes = checked_options(facts_of(str(item["op"])), item)
+        for option, mistake in mistakes.items():
+            problem = f"{item[option]!r}: {mistake.problem}"
+            yield Fault(f"{place} ({item['op']}).{option}", problem, mistake.cure)
 
     def loads(self) -> Iterator[VolumeUse]:
         return self._volumes(self.facts.loads)
@@ -58,6 +71,15 @@ class Configured:
             path = self.options.get(option)
             if isinstance(path, str) and path:
                 yield path
+
+    def relative_outputs(self) -> Iterator[tuple[str, str]]:
+        """The options that hold relative paths to write to, and these paths."""
+        for place in self.facts.places(self.options):
+            path = self.options.get(place.option)
+            if path is None and place.is_local:
+                path = ""  # the current folder
+            if place.is_written and isinstance(path, str) and is_relative(path):
+                yield place.option, path
 
     def _volumes(self, options: VolumeOptions) -> Iterator[VolumeUse]:
         for path_option, mip_option in options.items():

@@ -35,6 +35,8 @@ class AggregateSkeletonFragments(Operator):
         "Without a prefix, all objects are processed. The sizes below which components and twigs "
         "are removed are options."
     )
+    reads_paths: ClassVar[tuple[str, ...]] = ("fragments_path",)
+    writes_paths: ClassVar[tuple[str, ...]] = ("output_path or fragments_path",)
     op: Literal["aggregate-skeleton-fragments"] = "aggregate-skeleton-fragments"
     input_name: str = field(
         "prefix", flag="-i", help="Value of the task that contains the prefix, if it exists."

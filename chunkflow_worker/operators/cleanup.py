@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import local_name, storage_error
+from chunkflow_worker.storage.local_file import storage_error
 
 
 class Cleanup(Operator):
@@ -29,6 +29,7 @@ class Cleanup(Operator):
         "Without a suffix, only empty files are deleted; chunkflow deleted every file of the "
         "current folder. Workers refuse this operator."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("dir",)
     op: Literal["cleanup"] = "cleanup"
     dir: str = field("./", flag="-d", help="Folder to look in.")
     mode: Literal["exist", "empty", "not-empty"] = field(
@@ -37,8 +38,6 @@ class Cleanup(Operator):
     suffix: str | None = field(
         None, flag="-s", help="End of the file names; required unless the mode is empty."
     )
-
-    _is_local = field_validator("dir")(local_name)
 
     @model_validator(mode="after")
     def _says_which(self) -> Cleanup:

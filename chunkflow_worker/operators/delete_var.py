@@ -24,7 +24,7 @@ class DeleteVar(Operator):
         "-c, --chunk-name, --var-name": "--var-names",
     }
     op: Literal["delete-var"] = "delete-var"
-    var_names: str = field(flag="-v", help="Values to drop, separated by commas.")
+    var_names: str = field(flag="-v", many=True, help="Values to drop, separated by commas.")
 
     def reads(self) -> tuple[str, ...]:
         return split_names(self.var_names)

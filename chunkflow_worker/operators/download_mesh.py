@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.fragments import parse_ids
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import atomic_file, in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import atomic_file, in_folder, reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +32,7 @@ class DownloadMesh(Operator):
     example: ClassVar[str] = "chunkflow download-mesh -v s3://lab/seg -i 42,99 -o meshes/ -f obj"
     differs: ClassVar[str] = "In chunkflow, the command makes no task, so it does nothing."
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    writes_files: ClassVar[tuple[str, ...]] = ("out_pre",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--ids": "--input",
     }
@@ -41,6 +40,7 @@ class DownloadMesh(Operator):
     volume_path: str = field(flag="-v", help="Volume of the meshes, or the folder that holds them.")
     input: str = field(
         flag="-i",
+        many=True,
         help="Object ids separated by commas, a file of ids (text, JSON or .npy), or a "
         "segmentation of the task.",
     )
@@ -56,8 +56,6 @@ class DownloadMesh(Operator):
     )
     out_pre: str = field("./", flag="-o", help="Folder, or prefix of the file names.")
     out_format: Literal["ply", "obj"] = field("ply", flag="-f", help="Format of the files.")
-
-    _local = field_validator("out_pre")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -37,6 +37,7 @@ class FetchTaskFromFile(TaskSource):
             save-precomputed -v file://em
     """
     differs: ClassVar[str] = "An index after the last task is an error."
+    reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(

@@ -11,7 +11,10 @@ from functools import partial
 from threading import Event, Lock
 from typing import Any, ClassVar, Literal
 
+from pydantic import field_validator
+
 from chunkflow_worker.config.options import field
+from chunkflow_worker.config.queue_name import check_queue_name
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import PipelineMismatch, Preempted
 from chunkflow_worker.job.delivery import Delivery
@@ -56,7 +59,7 @@ class FetchTaskFromSqs(TaskSource):
     consumes: ClassVar[bool] = True
     formerly: ClassVar[tuple[str, ...]] = ("fetch-task",)
     op: Literal["fetch-task-from-sqs"] = "fetch-task-from-sqs"
-    queue_name: str = field(flag="-q", help="Name of the queue.")
+    queue_name: str = field(flag="-q", help="Name of the queue; its URL or ARN will do.")
     visibility_timeout: int | None = field(
         None,
         flag="-v",
@@ -73,6 +76,8 @@ class FetchTaskFromSqs(TaskSource):
         help=f"How many times to poll an empty queue again, {_POLL_SECONDS} s each, before the run "
         "ends.",
     )
+
+    _is_queue = field_validator("queue_name")(check_queue_name)
 
     def tasks(self) -> Iterator[Task]:
         region = Settings.load().region

@@ -35,6 +35,8 @@ class GenerateTasks(Grid, TaskSource):
     )
     is_grid: ClassVar[bool] = True
     local_options: ClassVar[tuple[str, ...]] = ("name", "use_https")
+    reads_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
+    writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-l, --layer-path": "--volume-path",
         "--start": "--roi-start",

@@ -78,6 +78,7 @@ class Inference(Operator):
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
     models: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
+    reads_files: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
     renamed: ClassVar[Mapping[str, str]] = {
         "--patch-size": "--input-patch-size",
         "--patch-overlap": "--output-patch-overlap",

@@ -51,6 +51,7 @@ class LoadH5(ChunkReader):
         "hold zeros."
     )
     format: ClassVar[str] = "HDF5"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".h5",)
     formerly: ClassVar[tuple[str, ...]] = ("read-h5",)
     renamed: ClassVar[Mapping[str, str]] = {
@@ -81,6 +82,7 @@ class LoadH5(ChunkReader):
     channels: str | None = field(
         None,
         flag="-c",
+        many=True,
         help="Channels to read, in this order, for example 0,2 or 0-2 (both included); default: "
         "all.",
     )

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.options import field, with_flag
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import file_to_read, in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import file_to_read, in_folder, reading
 
 
 class LoadJson(Operator):
@@ -28,6 +26,7 @@ class LoadJson(Operator):
         "With a folder or prefix, each task reads its own file; chunkflow read the first task's "
         "file for all tasks."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
     formerly: ClassVar[tuple[str, ...]] = ("read-json",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--file-name": "--file-path",
@@ -39,8 +38,6 @@ class LoadJson(Operator):
         help="File. If no such file exists, it is a folder or prefix: the box and .json are added.",
     )
     output_name: str = field("dict", flag="-o", help="Value to make.")
-
-    _local = field_validator("file_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

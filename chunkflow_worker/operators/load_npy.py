@@ -16,7 +16,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.file_reader import FileReader
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.axes import Axes, check_letters
+from chunkflow_worker.storage.axes import Axes, check_letters, colours_last
 from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.local_file import reading
 
@@ -43,6 +43,7 @@ class LoadNpy(FileReader):
         "contain Python objects are refused."
     )
     format: ClassVar[str] = "NumPy"
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     endings: ClassVar[tuple[str, ...]] = (".npy",)
     formerly: ClassVar[tuple[str, ...]] = ("read-npy",)
     renamed: ClassVar[Mapping[str, str]] = {
@@ -122,6 +123,8 @@ class LoadNpy(FileReader):
                 f"{path} has shape {shape}; a chunk is numbers in zyx or czyx, and points are "
                 "numbers of shape (n, 3): --axes names the axes of another array, for example yx"
             )
+        if text := colours_last(shape, letters):
+            self.tell({"axes": text})
         return Axes(letters, shape, str(path))
 
 
@@ -135,6 +138,8 @@ def _map(path: Path) -> NDArray[Any]:
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
+            if "pickled" in str(error):  # numpy says so of all that it does not know
+                raise ValueError("it does not begin like one") from error
             if not re.search("Object arrays|Python objects", str(error)):
                 raise
             raise ChunkMismatch(
@@ -152,7 +157,7 @@ def _map(path: Path) -> NDArray[Any]:
             f"{path} holds a table with the fields {', '.join(stored.dtype.names)}: save one of "
             "them alone with numpy.save"
         )
-    if stored.dtype.kind not in "buif":
+    if stored.dtype.kind not in "buif" or stored.dtype.itemsize > 8:
         raise ChunkMismatch(
             f"{path} has shape {stored.shape} and type {stored.dtype}; a chunk is numbers in zyx "
             "or czyx, and points are numbers of shape (n, 3)"

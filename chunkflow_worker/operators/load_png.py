@@ -19,7 +19,7 @@ from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
-from chunkflow_worker.storage.local_file import in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import in_folder, reading
 from chunkflow_worker.storage.png_header import PngHeader
 from chunkflow_worker.storage.section_numbers import NotNumbered, section_numbers
 from chunkflow_worker.storage.voxel_metadata import plain
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+
+_SHOWN = 3
 
 
 class LoadPng(Converter):
@@ -48,13 +50,18 @@ class LoadPng(Converter):
         "first section of a box is read. --voxel-offset works for boxes too. Values are converted "
         "and do not wrap around."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("path",)
     formerly: ClassVar[tuple[str, ...]] = ("load-pngs", "read-pngs")
     renamed: ClassVar[Mapping[str, str]] = {
         "--path-prefix": "--path",
         "--volume-offset": "--voxel-offset",
     }
     op: Literal["load-png"] = "load-png"
-    path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")
+    path: str = field(
+        flag="-p",
+        help="Folder, prefix of the pictures' names, pattern such as 'em/*_ch00.png', or one "
+        "picture.",
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
     cutout_offset: Vec3 = field(
         Vec3(0, 0, 0),
@@ -83,8 +90,6 @@ class LoadPng(Converter):
     dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
     scale: tuple[float, float] | None = scale_option()
 
-    _local = field_validator("path")(local_name)
-
     _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
 
     @field_validator("dtype")
@@ -108,6 +113,8 @@ class LoadPng(Converter):
 
         codecs = needs("imagecodecs", extra="files")
         needs("PIL.Image", extra="files")
+        # libpng warns of each picture of some programs that its colour profile has errors.
+        logging.getLogger("imagecodecs").setLevel(logging.ERROR)
         is_segmentation = self.layer_type == "segmentation"
 
         def step(task: Task) -> None:
@@ -160,14 +167,18 @@ class LoadPng(Converter):
         folder, start = (
             (Path(prefix), "") if prefix.endswith("/") else (Path(prefix).parent, Path(prefix).name)
         )
+        start, *rest = start.split("*")
+        pattern = re.compile(".*".join(map(re.escape, (start, *(rest or [""])))))
         with reading(folder, "a folder"):
             names = sorted(
                 p.name
                 for p in folder.iterdir()
-                if p.name.startswith(start) and p.suffix.lower() == ".png" and p.name[0] != "."
+                if pattern.fullmatch(p.name) and p.suffix.lower() == ".png" and p.name[0] != "."
             )
         if not names:
-            raise DataMissing(f"there are no PNG pictures at {self.path}")
+            below = sorted(p.name for p in folder.iterdir() if p.is_dir())[:_SHOWN]
+            where = f"; it has the folders {', '.join(below)}" if below and not start else ""
+            raise DataMissing(f"there are no PNG pictures at {self.path}{where}")
         return {z: folder / name for z, name in self._places(names, start).items()}
 
     def _places(self, names: list[str], start: str) -> dict[int, str]:
@@ -176,7 +187,10 @@ class LoadPng(Converter):
             numbers = section_numbers(names, start, self.digit_num)
         except NotNumbered as error:
             problem = f"pictures at {self.path} have numbers, but {error}"
-            cure = "name them like 00042.png, or take some by a prefix of their names in --path"
+            cure = (
+                "choose the number by its digits, take some by a pattern in --path such as "
+                "'*_ch00.png', or name them like 00042.png"
+            )
             raise ConfigError.one(self.label, "digit_num", problem, cure) from None
         if numbers is None:
             numbers = list(range(len(names)))
@@ -213,7 +227,7 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
         if is_indexed and is_segmentation:
             picture = np.array(needs("PIL.Image", extra="files").open(path))
         else:
-            picture = codecs.png_decode(path.read_bytes())
+            picture = _decode_grey(codecs, path.read_bytes())
     if picture.ndim == 3:
         colours = picture[..., : 3 if picture.shape[2] > 2 else 1]  # the others are opacity
         if (colours != colours[..., :1]).any():
@@ -224,4 +238,15 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
         raise ChunkMismatch(
             f"{path} has {list(picture.shape)} pixels, and the first picture has {list(size)}"
         )
+    return picture
+
+
+def _decode_grey(codecs: Any, content: bytes) -> NDArray[Any]:
+    """Raises ValueError if the content is cut short, and an error of the library."""
+    try:
+        picture: NDArray[Any] = codecs.png_decode(content)
+    except Exception as error:
+        if content and b"IEND" not in content[-64:]:
+            raise ValueError("its end is missing; copy or make it again") from error
+        raise
     return picture

@@ -16,7 +16,7 @@ from chunkflow_worker.errors import ChunkMismatch, DataMissing
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import local_name, reading
+from chunkflow_worker.storage.local_file import reading
 
 
 class LoadSkeleton(Operator):
@@ -35,6 +35,7 @@ class LoadSkeleton(Operator):
         "In chunkflow, the command fails on import. The offset is added. --offset has no short "
         "flag, because -o is --output-name. Mapbuffer files are not read."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-f, --fname": "--path",
     }
@@ -50,8 +51,6 @@ class LoadSkeleton(Operator):
         None, flag="-s", help="Size of these voxels in nanometres."
     )
     output_name: str = field("skels", flag="-o", help="Skeletons to make, by object id.")
-
-    _local = field_validator("path")(local_name)
 
     _sizes = field_validator("voxel_size")(above_zero)
 

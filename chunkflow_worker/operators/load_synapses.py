@@ -19,7 +19,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.h5_file import open_h5
-from chunkflow_worker.storage.local_file import in_folder, local_name, reading
+from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.synapses import Synapses
@@ -44,6 +44,7 @@ class LoadSynapses(Operator):
         "save-synapses writes is read too. A prefix needs no suffix. A box without synapses gives "
         "an empty value, not None."
     )
+    reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--path-suffix": "--suffix",
     }
@@ -71,8 +72,6 @@ class LoadSynapses(Operator):
         False, off="--not-set-bbox", help="Use the box in the file's name as the task's box."
     )
     output_name: str = field("syns", flag="-o", help="Synapses to make.")
-
-    _local = field_validator("file_path")(local_name)
 
     _sizes = field_validator("resolution")(above_zero)
 

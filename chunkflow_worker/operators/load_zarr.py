@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.zarr_address import with_driver
 
 
 class LoadZarr(Operator):
@@ -33,6 +34,8 @@ class LoadZarr(Operator):
         "In chunkflow, the command needs a version of zarr that chunkflow does not work with. "
         "Missing blocks are an error, not zeros."
     )
+    reads_paths: ClassVar[tuple[str, ...]] = ("store",)
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
     renamed: ClassVar[Mapping[str, str]] = {
         "-b NestedDirectoryStore, --backend NestedDirectoryStore": "--driver local",
     }
@@ -94,6 +97,11 @@ class LoadZarr(Operator):
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
     _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_driver_of_address(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return handler(with_driver(data))
 
     @model_validator(mode="after")
     def _box_is_whole(self) -> LoadZarr:

@@ -36,6 +36,7 @@ class LogSummary(TaskSource):
         "Speeds are in Mvoxel/s; they were 1,000 times too high. Logs of different chains are "
         "accepted. The voxels are those of each task's box unless --output-size is given."
     )
+    reads_paths: ClassVar[tuple[str, ...]] = ("log_dir",)
     replaces: ClassVar[Mapping[str, str]] = {
         "cloud-watch": (
             "write `chunkflow --metrics cloudwatch` before the first operator; workers send "

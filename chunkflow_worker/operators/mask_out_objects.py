@@ -41,6 +41,7 @@ class MaskOutObjects(Operator):
     selected_obj_ids: str | None = field(
         None,
         flag="-s",
+        many=True,
         help="Ids to keep, separated by commas, or a JSON file with a list, on this machine or in "
         "object storage.",
     )

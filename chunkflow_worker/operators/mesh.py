@@ -46,6 +46,7 @@ class Mesh(Operator):
         "of the chunk. Precomputed fragments may go to a folder that is no volume. --shard is "
         "refused."
     )
+    writes_paths: ClassVar[tuple[str, ...]] = ("output_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--chunk-name": "--input-chunk-name",
     }
@@ -87,7 +88,7 @@ class Mesh(Operator):
         40, flag="-e", ge=0, help="How far simplification may move the surface, in nanometres."
     )
     skip_ids: str | None = field(
-        None, flag="-s", help="Objects to leave out: ids separated by commas."
+        None, flag="-s", many=True, help="Objects to leave out: ids separated by commas."
     )
     manifest: bool = field(
         False, help="Write manifests as well; only for a chunk that is the whole image."

@@ -30,6 +30,7 @@ class MeshMultires(Operator):
     example: ClassVar[str] = "chunkflow mesh-multires -v file://seg"
     differs: ClassVar[str] = "This operator is new."
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    writes_paths: ClassVar[tuple[str, ...]] = ("output_path or volume_path",)
     op: Literal["mesh-multires"] = "mesh-multires"
     volume_path: str = field(
         flag="-v", help="Volume of the meshes, or the folder of the fragments."

@@ -37,6 +37,7 @@ class Napari(Operator):
     inputs: str = field(
         "chunk",
         flag="-i",
+        many=True,
         help="Values to show, separated by commas; the first is the lowest layer.",
     )
 

@@ -46,6 +46,7 @@ class Neuroglancer(Operator):
     inputs: str = field(
         "chunk",
         flag="-i",
+        many=True,
         help="Values to show, separated by commas; the first is the lowest layer.",
     )
 

@@ -21,7 +21,6 @@ from chunkflow_worker.errors import ChunkflowError, ChunkMismatch, ConfigError, 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.storage.local_file import local_name
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -57,6 +56,7 @@ class Plugin(Operator):
         "--margin-size reads the voxels that a filter needs around its output."
     )
     moves_box: ClassVar[bool] = True
+    reads_files: ClassVar[tuple[str, ...]] = ("file",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--input-chunk-name": "--input-names",
         "--output-chunk-name": "--output-names",
@@ -82,11 +82,12 @@ class Plugin(Operator):
     input_names: str | None = field(
         None,
         flag="-i",
+        many=True,
         help="Values to pass to execute, separated by commas; bbox passes the task's box, and "
         "None passes None.",
     )
     output_names: str | None = field(
-        None, flag="-o", help="Names of the results, separated by commas."
+        None, flag="-o", many=True, help="Names of the results, separated by commas."
     )
     file: str = field(
         flag="-f",
@@ -100,13 +101,6 @@ class Plugin(Operator):
         help="Voxels that execute needs around its output; they are read too, and cut off "
         "afterwards.",
     )
-
-    @field_validator("file")
-    @classmethod
-    def _local(cls, value: str) -> str:
-        if not value:
-            raise ValueError("must name a file")
-        return local_name(value)
 
     @field_validator("margin_size")
     @classmethod

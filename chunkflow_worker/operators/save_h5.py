@@ -18,7 +18,7 @@ from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.h5_file import create_h5
 from chunkflow_worker.storage.h5_metadata import attributes_for
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,7 @@ class SaveH5(Converter):
         "With a prefix, each task has its own file, named by its box. A margin that is left "
         "around the task's box is cut off."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
     formerly: ClassVar[tuple[str, ...]] = ("write-h5",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--input-chunk-name": "--input-name",
@@ -86,8 +87,6 @@ class SaveH5(Converter):
     touch: bool = field(
         True, help="Write an empty file if the chunk is None, to show that the box has no data."
     )
-
-    _local = field_validator("file_name")(local_name)
 
     _sizes = field_validator("chunk_size", "voxel_size")(above_zero)
 

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.options import field
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -32,14 +30,13 @@ class SaveNpy(Operator):
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f em.h5 save-npy -f em.npy"
     differs: ClassVar[str] = "This operator is new."
+    writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
     op: Literal["save-npy"] = "save-npy"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     file_name: str = field(
         flag="-f",
         help="File; a name that does not end in .npy is a prefix: the box and .npy are added.",
     )
-
-    _local = field_validator("file_name")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

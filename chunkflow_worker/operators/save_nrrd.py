@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -32,6 +30,7 @@ class SaveNrrd(Operator):
     group: ClassVar[str] = "Write"
     example: ClassVar[str] = "chunkflow load-h5 -f seg.h5 save-nrrd -f seg.nrrd"
     differs: ClassVar[str] = "In chunkflow, the command calls a method that does not exist."
+    writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
     formerly: ClassVar[tuple[str, ...]] = ("write-nrrd",)
     op: Literal["save-nrrd"] = "save-nrrd"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
@@ -41,11 +40,6 @@ class SaveNrrd(Operator):
         help="File; a name that does not end in .nrrd is a prefix: the box and .nrrd are added; "
         "default: the box alone.",
     )
-
-    @field_validator("file_name")
-    @classmethod
-    def _local(cls, value: str | None) -> str | None:
-        return value if value is None else local_name(value)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
@@ -16,7 +14,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +36,7 @@ class SavePngs(Converter):
         "Values never wrap around. Boxes that would overwrite each other's sections are refused. "
         "A margin that is left around the task's box is cut off."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("output_path",)
     formerly: ClassVar[tuple[str, ...]] = ("save-images", "write-pngs")
     op: Literal["save-pngs"] = "save-pngs"
     input_chunk_name: str = field(
@@ -48,8 +47,6 @@ class SavePngs(Converter):
     output_path: str = field(
         "./pngs/", flag="-o", help="Folder to write to; it is created if missing."
     )
-
-    _is_local = field_validator("output_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

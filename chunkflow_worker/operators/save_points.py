@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
@@ -18,7 +16,6 @@ from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
     in_folder,
-    local_name,
     task_file,
 )
 
@@ -34,14 +31,13 @@ class SavePoints(Operator):
         "chunkflow load-npy -f somata.npy -s 40 4 4 -o somata save-points -i somata -f somata.h5"
     )
     differs: ClassVar[str] = "With a folder or prefix, each task has its own file."
+    writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
     op: Literal["save-points"] = "save-points"
     input_name: str = field("point_cloud", flag="-i", help="Points to write.")
     file_path: str = field(
         flag="-f",
         help="File that ends in .h5, else a folder or prefix: the box and .h5 are added.",
     )
-
-    _local = field_validator("file_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

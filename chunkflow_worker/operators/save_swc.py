@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import atomic_file, in_folder, local_name
+from chunkflow_worker.storage.local_file import atomic_file, in_folder
 
 
 class SaveSwc(Operator):
@@ -33,11 +31,10 @@ class SaveSwc(Operator):
         "A task with a box adds it to the names, for example 42_0-64_0-512_0-512.swc, so that the "
         "parts of an object in other boxes are not overwritten."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("output_prefix",)
     op: Literal["save-swc"] = "save-swc"
     input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
     output_prefix: str = field("./", flag="-p", help="Folder, or prefix of the file names.")
-
-    _local = field_validator("output_prefix")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

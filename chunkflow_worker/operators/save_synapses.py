@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import field_validator
-
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
@@ -18,7 +16,6 @@ from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
     in_folder,
-    local_name,
     task_file,
 )
 
@@ -40,14 +37,13 @@ class SaveSynapses(Operator):
         "With a folder or prefix, each task has its own file. load-synapses reads the JSON, which "
         "keeps the voxel size."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
     op: Literal["save-synapses"] = "save-synapses"
     input_name: str = field("syns", flag="-i", help="Synapses to write.")
     file_path: str = field(
         flag="-f",
         help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are added.",
     )
-
-    _local = field_validator("file_path")(local_name)
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
@@ -14,7 +14,7 @@ from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, local_name, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 from chunkflow_worker.storage.tiff_create import write_tiff
 
 
@@ -35,6 +35,7 @@ class SaveTif(Converter):
         "file. packints means packbits. delta is removed, because it is not a TIFF compression. A "
         "margin that is left around the task's box is cut off."
     )
+    writes_files: ClassVar[tuple[str, ...]] = ("file_name",)
     formerly: ClassVar[tuple[str, ...]] = ("write-tif",)
     op: Literal["save-tif"] = "save-tif"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
@@ -53,11 +54,6 @@ class SaveTif(Converter):
         flag="-c",
         help="Compression; none if empty. jpeg loses detail and takes only uint8.",
     )
-
-    @field_validator("file_name")
-    @classmethod
-    def _local(cls, value: str | None) -> str | None:
-        return value if value is None else local_name(value)
 
     @model_validator(mode="after")
     def _type_fits_jpeg(self) -> SaveTif:

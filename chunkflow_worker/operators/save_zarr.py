@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-from pydantic import field_validator
+from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
@@ -16,6 +16,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.zarr_address import with_driver
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
@@ -44,6 +45,8 @@ class SaveZarr(Converter):
         "The default type is the chunk's, not float64. The axes of a new image are zyx, not xyz. A "
         "margin that is left around the task's box is cut off."
     )
+    writes_paths: ClassVar[tuple[str, ...]] = ("store",)
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
     renamed: ClassVar[Mapping[str, str]] = {
         "-s Z Y X": "--shape Z Y X",
         "-p": "--shape",
@@ -88,6 +91,11 @@ class SaveZarr(Converter):
     )
 
     _sizes = field_validator("shape", "resolution", "chunk_size")(above_zero)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_driver_of_address(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return handler(with_driver(data))
 
     @field_validator("order")
     @classmethod

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
+from chunkflow_worker.config.queue_name import QueueName, check_queue_name
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.lattice import PatchShape
@@ -54,6 +55,7 @@ class SetupEnv(TaskSource):
         "commands to go on with. Boxes have other sizes, because the memory of input and patches "
         "counts too."
     )
+    writes_paths: ClassVar[tuple[str, ...]] = ("layer_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--patch-size": "--output-patch-size",
         "--patch-overlap": "--output-patch-overlap",
@@ -137,6 +139,11 @@ class SetupEnv(TaskSource):
     overwrite_info: bool = field(
         False, help="Replace an existing info file and an existing pipeline.yaml."
     )
+
+    @field_validator("queue_name")
+    @classmethod
+    def _is_queue(cls, value: str | None) -> str | None:
+        return value and check_queue_name(value)
 
     _sizes = field_validator("volume_size", "output_patch_size", "input_patch_size")(above_zero)
 
@@ -322,7 +329,8 @@ class SetupEnv(TaskSource):
         return Pipeline((load, inference, save), tasks)
 
     def _next_steps(self) -> Iterator[str]:
-        queue = shlex.quote(self.queue_name or _queue_name(self.layer_path))
+        given = self.queue_name and QueueName.parse(self.queue_name).name
+        queue = shlex.quote(given or _queue_name(self.layer_path))
         yield f"  fill in {_IMAGE} and {_NET} in {_FILE}"
         yield f"  chunkflow-worker check {_FILE} --open"
         yield f"  chunkflow-producer queue create {queue} --visibility {self.visibility_timeout}"

@@ -36,6 +36,7 @@ class Skeletonize(Operator):
         "chunkflow load-h5 -f seg.h5 skeletonize -v 40 4 4 -d 5000 save-swc -p skeletons/"
     )
     differs: ClassVar[str] = "chunkflow 1.2.0 has it only as a plugin."
+    writes_paths: ClassVar[tuple[str, ...]] = ("fragments_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-n": "--name",
         "--output-path": "--fragments-path",
@@ -47,7 +48,7 @@ class Skeletonize(Operator):
         None, flag="-v", help="Size of a voxel in nanometres; default: the chunk's."
     )
     object_ids: str | None = field(
-        None, help="Objects to take: ids separated by commas; default: all."
+        None, many=True, help="Objects to take: ids separated by commas; default: all."
     )
     scale: float = field(
         1.5, flag="-s", ge=0, help="A path covers all voxels within this many times its radius."

@@ -26,6 +26,7 @@ class SkipAllZero(Operator):
             skip-all-zero \
             save-h5 -f cutouts/
     """
+    writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-e, --pre": "--prefix",
         "-t, --post": "--suffix",

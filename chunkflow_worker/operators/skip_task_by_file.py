@@ -27,6 +27,7 @@ class SkipTaskByFile(Operator):
         "The files may be in object storage, where all workers see them. A missing file does not "
         "count as empty."
     )
+    reads_paths: ClassVar[tuple[str, ...]] = ("prefix",)
     formerly: ClassVar[tuple[str, ...]] = ("skip-task",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-e, --pre": "--prefix",

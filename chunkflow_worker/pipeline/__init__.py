@@ -4,6 +4,7 @@ task.py        one box, and the named values that are made while it is worked on
 operator.py    one step of a chain, declared as its own options
 chain.py       a configured chain: checked, and opened once per process
 needed_box.py  the box that an operator must produce, so that the later ones have what they need
+own_code.py    where in the user's own code an error arose
 run.py         runs a task through an open chain
 model_files.py digests of the files that nets were loaded from
 estimate.py    what an operator says before a run about the time and memory of a task

@@ -21,7 +21,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.axes import Window, check_letters
-from chunkflow_worker.storage.local_file import file_to_read, local_name, reading
+from chunkflow_worker.storage.local_file import file_to_read, reading
 from chunkflow_worker.storage.voxel_metadata import VoxelMetadata
 
 if TYPE_CHECKING:
@@ -55,13 +55,12 @@ class FileReader(Operator):
 
     format: ClassVar[str]
     endings: ClassVar[tuple[str, ...]]
+    reads_files: ClassVar[tuple[str, ...]] = ("file_name",)
     file_name: str = field(
         flag="-f",
         help="File. If its name has no extension of the format and no such file exists, it is a "
         "prefix: the task's box and the extension are added.",
     )
-
-    _local = field_validator("file_name")(local_name)
 
     def path(self, box: BoundingBox | None) -> Path:
         """The file of a task. Raises ConfigError if it is named by a box and the task has none."""

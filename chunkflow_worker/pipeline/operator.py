@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from chunkflow_worker.config.catalog import (
     folder_names,
@@ -20,9 +22,12 @@ from chunkflow_worker.config.catalog import (
 from chunkflow_worker.config.facts import Facts
 from chunkflow_worker.config.old_words import plain
 from chunkflow_worker.config.options import Options, field
-from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
+from chunkflow_worker.config.places import checked
+from chunkflow_worker.config.variables import with_variables
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.local_file import local_name
 from chunkflow_worker.storage.path import normal_path
 
 Step = Callable[[Task], None]
@@ -69,21 +74,35 @@ class Operator(Options, Facts):
     name: str = field(
         "", help="Name in records, timings and errors; the operator's own name if empty."
     )
+    _as_written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """The options that hold variables of the environment, with ${env:NAME} as it was written."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         mips = filter(None, (*cls.loads.values(), *cls.saves.values()))
-        for option in (
-            *cls.loads,
-            *cls.saves,
-            *cls.creates,
-            *cls.other_volumes,
-            *cls.models,
-            *mips,
-        ):
+        places = (place.option for place in cls.places({}))
+        for option in (*places, *cls.formats, *cls.models, *mips):
             if option not in cls.model_fields:
                 raise TypeError(f"{cls.__name__} has no option {option!r}, which its facts name")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_variables(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(data)
+        if isinstance(data, Mapping):
+            held = {name: value for name, value in data.items() if _holds_variables(value)}
+            made._as_written = held
+        return made
+
+    @classmethod
+    def meant(cls, name: str, value: Any, data: Mapping[str, Any]) -> Any:
+        """The same; paths are checked, and the formats around them left out."""
+        value = super().meant(name, value, data)
+        place = next((place for place in cls.places(data) if place.option == name), None)
+        if place is None or not isinstance(value, str):
+            return value
+        return local_name(value) if place.is_local else checked(place, value)
 
     @property
     def label(self) -> str:
@@ -155,8 +174,12 @@ class Operator(Options, Facts):
         return ", ".join(f"{key}={value}" for key, value in given.items())
 
     def dump(self) -> dict[str, Any]:
-        """An item of a pipeline file: the name, and the options that differ from the defaults."""
-        return {"op": self.op} | self.model_dump(mode="json", exclude_defaults=True)
+        """An item of a pipeline file: the name, and the options that differ from the defaults.
+
+        Variables of the environment stay variables, which workers replace by their own.
+        """
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        return {"op": self.op} | given | self._as_written
 
 
 class TaskSource(Operator):
@@ -180,6 +203,13 @@ class TaskSource(Operator):
     def open(self, run: Run) -> AbstractContextManager[Step]:
         """A step that does nothing: the task is already made."""
         return nullcontext(lambda task: None)
+
+
+def _holds_variables(value: Any) -> bool:
+    try:
+        return with_variables(value) is not value
+    except Mistake:
+        return False
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

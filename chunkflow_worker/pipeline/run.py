@@ -19,7 +19,9 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
+from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.events import OperatorFinished, Subscriber, publish
 
 
@@ -104,7 +106,19 @@ def error_context(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's code, panics of extensions
-        raise RetryableError(f"{subject}: {type(error).__name__}: {error}{inputs()}") from error
+        raise RetryableError(f"{subject}: {_what(error)}{inputs()}") from error
+
+
+def _what(error: BaseException) -> str:
+    """An unknown error in words.
+
+    Its type says something to those whose code failed; from ours it only looks like their mistake.
+    """
+    if own_frames(error):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        return str(meaning(error))
+    return f"failed unexpectedly: {error}\n    chunkflow --verbose shows where; a worker records it"
 
 
 def _inputs(operator: Operator, task: Task) -> str:

@@ -2,10 +2,12 @@
 
 events.py        what happens to tasks, as frozen records that subscribers receive
 log.py           a subscriber that writes to the log
+quiet.py         keeps the libraries of storage from logging what they also raise
 cloudwatch.py    a subscriber that sends metrics to CloudWatch
 progress.py      the progress of long work on stderr, as a bar or as lines
 timings.py       tables of seconds and speed by operator
 once.py          warnings that are given once a process
+access.py        what errors of AWS, Google Cloud and the network mean, and what to do
 outage.py        one log line when a service fails, and one when it recovers
 excerpt.py       the log lines and the traceback that a failure record keeps
 scrub.py         hides credentials in logs and records

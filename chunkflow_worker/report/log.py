@@ -11,6 +11,7 @@ from chunkflow_worker.report.events import (
     TaskFinished,
     TaskStarted,
 )
+from chunkflow_worker.report.quiet import quiet_libraries
 
 log = logging.getLogger("chunkflow_worker.tasks")
 
@@ -21,6 +22,7 @@ def set_up_log(level: str, libraries: str, format: str) -> None:
     The debug lines of libraries would bury ours: libraries say them of each file and request.
     """
     logging.basicConfig(level=libraries, format=format)
+    quiet_libraries()
     if level != libraries:
         logging.getLogger("chunkflow_worker").setLevel(level)
 

@@ -6,6 +6,9 @@ import logging
 import threading
 from time import monotonic
 
+from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.report.access import meaning
+
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +35,7 @@ class Outage:
             if begins:
                 self._since = monotonic()
         if begins:
-            kind = type(error).__name__
-            log.warning("%s does not answer, retrying: %s: %s", self._service, kind, error)
+            log.warning("%s does not answer, retrying: %s", self._service, _what(error))
 
     def answered(self) -> None:
         """Report a request that succeeded; only the first one after an outage is logged."""
@@ -43,3 +45,10 @@ class Outage:
             since, self._since = self._since, None
         if since is not None:
             log.warning("%s answers again, after %.0f s", self._service, monotonic() - since)
+
+
+def _what(error: object) -> str:
+    """The error in the words of this package, on one line."""
+    if isinstance(error, Exception) and not isinstance(error, ChunkflowError):
+        return meaning(error).problem
+    return " ".join(str(error).split())

@@ -17,7 +17,7 @@ from celery.worker import state
 from kombu.entity import Queue as KombuQueue
 
 from chunkflow_worker.config.settings import Settings
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.errors import ChunkflowError, ConfigError, exit_status
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import TASK_NAME
 from chunkflow_worker.job.sqs import find_queue, make_client
@@ -25,12 +25,12 @@ from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.log import set_up_log
 from chunkflow_worker.report.scrub import ScrubFilter, scrub
+from chunkflow_worker.service.outputs import refuse_relative_outputs
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
 
 _ANSWER_SECONDS = 5  # that SQS may take beyond the length of a long poll
-_CHATTY = ("celery", "kombu", "boto3", "botocore", "urllib3", "google", "cloudfiles")
 
 
 def make_app(settings: Settings | None = None) -> Celery:
@@ -49,6 +49,7 @@ def make_app(settings: Settings | None = None) -> Celery:
             "give the path of a pipeline file, by --pipeline or here",
         )
     pipeline = Pipeline.load(settings.pipeline)
+    refuse_relative_outputs(settings, pipeline)
     poller = Poller(_inbox(settings))
     worker = Worker(settings, pipeline, poller)
     app = Celery("chunkflow_worker", set_as_current=False)
@@ -104,7 +105,7 @@ def _set_up_logging(settings: Settings) -> None:
     set_up_log(settings.log_level, libraries, f"%(asctime)s %(levelname)s {name}%(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScrubFilter())
-    for logger in _CHATTY:
+    for logger in ("celery", "kombu"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser")
@@ -135,7 +136,7 @@ def _connect_signals(worker: Worker) -> None:
             worker.open()
         except ChunkflowError as error:  # Celery would log it and go on
             sys.stderr.write(f"error: {scrub(str(error))}\n")
-            sys.exit(2 if isinstance(error, ConfigError) else 1)
+            sys.exit(exit_status(error))
 
     @signals.worker_ready.connect(weak=False)
     def drain_on_every_signal(**_: Any) -> None:

@@ -64,7 +64,7 @@ class Worker:
         ask_to_stop: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGTERM),
     ):
         self.settings, self.pipeline, self.poller = settings, pipeline, poller
-        self.ledger = Ledger(_ledger_path(settings, pipeline))
+        self.ledger = Ledger(_ledger_path(settings, pipeline), to_write=True)
         self.lease_seconds = settings.lease_seconds or self.queue.lease_seconds
         self.in_hand = InHand()
         self.guard = Guard(

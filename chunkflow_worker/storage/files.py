@@ -9,14 +9,15 @@ from typing import Any
 
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
 from chunkflow_worker.storage.local_file import atomic_file
-from chunkflow_worker.storage.path import local_folder, normal_path
+from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
 
 
 class Files:
     """The objects below one path. Several threads may share it.
 
     path: ``file://``, ``s3://``, ``gs://``, ``mem://`` or ``https://``; local without a protocol.
-    Methods raise StorageUnavailable when storage fails, and ConfigError when the bucket is missing.
+    Methods raise StorageUnavailable when storage fails, and ConfigError when the bucket is missing
+    or a path to write to is read only.
     """
 
     def __init__(self, path: str):
@@ -31,12 +32,17 @@ class Files:
             self._thread.files = cloud_files(self.path)
         return self._thread.files
 
+    def check_writable(self) -> None:
+        """Raise ConfigError if the path is read only, as https is."""
+        writable_path(self.path)
+
     def put_json(self, name: str, content: Any) -> None:
         """Write one object, completely or not at all."""
         self.put(name, json.dumps(content, indent=1).encode(), "application/json")
 
     def put(self, name: str, content: bytes, content_type: str) -> None:
         """Write one object, completely or not at all."""
+        self.check_writable()
         with storage_errors(f"{self.path}/{name}"):
             if self._local is None:
                 self._cloud.put(name, content, content_type=content_type)
@@ -50,6 +56,7 @@ class Files:
             for name, content in contents.items():
                 self.put(name, content, content_type)
             return
+        self.check_writable()
         with storage_errors(self.path):
             self._cloud.puts(list(contents.items()), content_type=content_type)
 
@@ -69,10 +76,15 @@ class Files:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def get(self, name: str) -> bytes | None:
+        """Read one object; None when it is absent."""
+        with storage_errors(f"{self.path}/{name}"):
+            content: bytes | None = self._cloud.get(name)
+            return content
+
     def get_json(self, name: str) -> Any:
         """Read one object; None when it is absent or not JSON."""
-        with storage_errors(f"{self.path}/{name}"):
-            return _parse(self._cloud.get(name))
+        return _parse(self.get(name))
 
     def get_jsons(self, names: list[str]) -> list[Any]:
         """Read many objects at once, in the order of `names`; None for one absent or not JSON."""
@@ -89,6 +101,7 @@ class Files:
 
     def delete(self, name: str) -> None:
         """Delete one object, if it exists."""
+        self.check_writable()
         with storage_errors(f"{self.path}/{name}"):
             self._cloud.delete(name)
 

@@ -10,26 +10,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chunkflow_worker.config.catalog import operator_with
+from chunkflow_worker.config.places import check_local
 from chunkflow_worker.errors import (
     ChunkflowError,
     ConfigError,
     DataMissing,
     StorageFull,
+    StorageRefused,
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.file_kind import file_kind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP
+)  # fmt: skip
 
 
 def local_name(name: str) -> str:
     """Check an option that names a local file, as a pydantic validator, and expand ``~``.
 
-    Raises ValueError for an address with a protocol.
+    Raises Mistake for an address with a protocol, one that is mistyped, or one with a variable.
     """
-    if "://" in name:
-        raise ValueError("takes a path on this machine, without a protocol")
+    check_local(name)
     # A shell does not expand the tilde of --file-name=~/em.h5.
     return f"{Path.home()}{name[1:]}" if name == "~" or name.startswith("~/") else name
 
@@ -53,7 +57,13 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
 
 def file_to_read(name: str, box: BoundingBox | None, *endings: str) -> Path:
     """The file `name` when it exists, whatever its ending; otherwise the same as `task_file`."""
-    return Path(name) if Path(name).is_file() else task_file(name, box, *endings)
+    if Path(name).is_file():
+        return Path(name)
+    if box is None and not name.lower().endswith(endings):
+        boxes = f"give the chain boxes, for example by {operator_with('is_grid')}"
+        problem = "there is no such file, and a prefix of files needs a box to complete it"
+        raise ConfigError.one("file_name", repr(name), problem, f"check the path, or {boxes}")
+    return task_file(name, box, *endings)
 
 
 def in_folder(name: str) -> str:
@@ -62,9 +72,13 @@ def in_folder(name: str) -> str:
 
 
 def storage_error(text: str, cause: BaseException) -> StorageUnavailable:
-    """StorageFull when `cause` says that the disk is full or read-only, else StorageUnavailable."""
-    full = isinstance(cause, OSError) and cause.errno in _FULL
-    return StorageFull(text) if full else StorageUnavailable(text)
+    """StorageFull when `cause` says that the disk is full or read-only, StorageRefused when nothing
+    may be written there, else StorageUnavailable.
+    """
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in _FULL:
+        return StorageFull(text)
+    return StorageRefused(text) if number in _REFUSED else StorageUnavailable(text)
 
 
 @contextmanager
@@ -86,10 +100,12 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
             reason = os.strerror(error.errno)
-            raise StorageUnavailable(f"{path} cannot be read: {reason}") from error
+            raise storage_error(f"{path} cannot be read: {reason}", error) from error
         found = file_kind(path)
         is_other = found is not None and kind not in found
         cause = f"it is {found}" if is_other else error
+        if "mmap length is greater than file size" in str(error):
+            cause = "its end is missing; copy or make it again"
         raise DataMissing(f"{path} cannot be read as {kind}: {cause}") from error
 
 

@@ -43,12 +43,12 @@ def fragment_folder(path: str, mip: int, default: str, write: bool) -> tuple[str
     Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
     """
     info, scale = read_scale(path, mip, output=True)
-    if not info.get("mesh"):
-        info["mesh"] = default
-        if write:
-            Files(path).put_json("info", info)
+    folder = info.get("mesh") or default
+    if write and not info.get("mesh"):
+        files = Files(path)
+        files.put_json("info", files.get_json("info") | {"mesh": folder})
     z, y, x = (float(n) for n in scale["resolution"][::-1])
-    return f"{normal_path(path)}/{info['mesh'].removesuffix(MULTIRES_SUFFIX)}", (z, y, x)
+    return f"{normal_path(path)}/{folder.removesuffix(MULTIRES_SUFFIX)}", (z, y, x)
 
 
 def set_mesh_folder(path: str, folder: str) -> None:
@@ -70,13 +70,16 @@ class MeshSource:
     """Reads meshes in any of Neuroglancer's formats.
 
     path: a volume, or a folder of meshes.
-    Raises ConfigError when a volume names no folder of meshes, and StorageUnavailable.
+    Raises ConfigError when a volume names no folder of meshes or its info is wrong, and
+    StorageUnavailable.
     """
 
     def __init__(self, path: str):
         self.path = mesh_folder(path)
-        volume, info = normal_path(path), None
-        if self.path == volume:
+        volume = normal_path(path)
+        if self.path != volume:
+            info = read_scale(path, 0)[0]
+        else:
             # CloudVolume reads meshes of volumes only, so invent one around the folder.
             volume, _, folder = volume.rpartition("/")
             info = _info_of_any_volume(folder)

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.config.facts import PRECOMPUTED
+from chunkflow_worker.config.places import check_stored, check_writable, without_format
+from chunkflow_worker.config.variables import with_variables
+from chunkflow_worker.errors import Mistake
 
-PROTOCOLS = ("file://", "s3://", "gs://", "mem://", "http://", "https://")
 
-
-def normal_path(path: str) -> str:
+def normal_path(path: str, formats: Iterable[str] = (PRECOMPUTED,)) -> str:
     """`path` with a protocol and without a trailing slash; local paths become absolute.
 
-    A path without a protocol is local. Raises ConfigError for an unknown protocol.
+    A path without a protocol is local: ``./s3:/x`` is a folder with a colon in its name. The format
+    that viewers write around a volume, as in precomputed://, is left out. ``${env:NAME}`` is the
+    value of an environment variable.
+
+    formats: that the path may name.
+    Raises ConfigError for a path that is mistyped, has an unknown protocol, or holds a variable.
     """
-    plain = path.removeprefix("precomputed://").rstrip("/")
-    local = plain.removeprefix("file://")
-    if "://" not in local:
+    try:
+        plain = without_format(with_variables(path), formats)
+        check_stored(plain)
+        local = plain.removeprefix("file://")
         # CloudVolume keeps a relative path, which would mean another place after a chdir.
-        return f"file://{Path(local).expanduser().absolute()}"
-    if not plain.startswith(PROTOCOLS):
-        legal = "legal: " + ", ".join(PROTOCOLS)
-        raise ConfigError.one("path", path, "has an unknown protocol", legal)
+        return plain.rstrip("/") if "://" in local else f"file://{_home(local).absolute()}"
+    except Mistake as mistake:
+        raise mistake.at("path", path) from None
+
+
+def writable_path(path: str, formats: Iterable[str] = (PRECOMPUTED,)) -> str:
+    """The normal form of a path to write to. Raises ConfigError also for one that is read only."""
+    plain = normal_path(path, formats)
+    try:
+        check_writable(plain)
+    except Mistake as mistake:
+        raise mistake.at("path", path) from None
     return plain
+
+
+def _home(local: str) -> Path:
+    try:
+        return Path(local.rstrip("/") or local).expanduser()
+    except RuntimeError:
+        user = local.partition("/")[0]
+        raise Mistake(f"no user of this machine is named {user[1:]}") from None
 
 
 def local_folder(path: str) -> Path | None:

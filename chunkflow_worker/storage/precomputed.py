@@ -22,9 +22,14 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
-from chunkflow_worker.storage.path import local_folder, normal_path
+from chunkflow_worker.storage.path import (
+    local_folder,
+    normal_path,
+    public_path,
+    writable_path,
+)
 from chunkflow_worker.storage.precomputed_encoding import LOSSLESS, check_readable
-from chunkflow_worker.storage.precomputed_info import no_such_mip, no_volume, read_info
+from chunkflow_worker.storage.precomputed_info import read_scale
 from chunkflow_worker.storage.precomputed_local import remove_other_form, staged_blocks
 from chunkflow_worker.storage.precomputed_shards import stored_in_shards
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
@@ -67,7 +72,7 @@ class PrecomputedVolume:
             cache=False,
             compress=None if compress else False,
         )
-        self._volume = self._open_existing(info)
+        self._volume = self._open_existing(use_https, info)
         check_readable(self.path, self._volume.encoding)
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
@@ -79,17 +84,13 @@ class PrecomputedVolume:
         is_segmentation = self._volume.layer_type == "segmentation"
         self.layer_type: LayerType = "segmentation" if is_segmentation else "image"
 
-    def _open_existing(self, info: dict[str, Any] | None) -> Any:
-        from cloudvolume import exceptions
-
-        try:
-            with storage_errors(self.path):
-                return self._open(self.path, info=info)
-        except exceptions.InfoUnavailableError:
-            raise no_volume(self.path, self._output) from None
-        except exceptions.ScaleUnavailableError:
-            levels = len(read_info(self.path).get("scales", []))
-            raise no_such_mip(self.path, self.mip, levels) from None
+    def _open_existing(self, use_https: bool, info: dict[str, Any] | None) -> Any:
+        if info is None:
+            place = public_path(self.path) if use_https else self.path
+            info, _ = read_scale(place, self.mip, self._output)
+        with storage_errors(self.path):
+            # CloudVolume follows a redirection only where it reads the info itself.
+            return self._open(self.path, info=None if info.get("redirect") else info)
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""
@@ -115,7 +116,11 @@ class PrecomputedVolume:
         return czyx[0] if self.channels == 1 else czyx
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
-        """Write a box of whole blocks; see `Volume`. Raises ConfigError for a volume of shards."""
+        """Write a box of whole blocks; see `Volume`.
+
+        Raises ConfigError for a volume of shards, one with blocks of several
+        sizes, or one that is read only.
+        """
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
             expected = f"{self.channels} channels of {list(bbox.size)}"
@@ -124,6 +129,10 @@ class PrecomputedVolume:
             problem = "a shard holds blocks of many tasks, so no task can write it alone"
             cure = "write to a volume of blocks, and pack it into shards when the job is done"
             raise ConfigError.one(self.path, "sharding", problem, cure)
+        if len(self._volume.scale["chunk_sizes"]) > 1:
+            problem = "has several sizes, and only blocks of the first would be written"
+            raise ConfigError.one(f"{self.path}/info", "chunk_sizes", problem, "keep one of them")
+        writable_path(self.path)
         check_aligned(self, bbox)
         with self._errors(), self._writable() as volume:
             volume[_to_bbox(bbox)] = czyx.transpose()

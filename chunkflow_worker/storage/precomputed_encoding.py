@@ -6,9 +6,11 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError
 
 LOSSLESS = {"raw", "png", "compressed_segmentation", "compresso", "crackle"}
+# Of CloudVolume, which knows those of Neuroglancer and some more.
+ENCODINGS = {*LOSSLESS, "jpeg", "jxl", "fpzip", "kempressed", "zfpc", "npz", "npz_uint8"}
 
 # The types that Neuroglancer and similar programs read. CloudVolume would write others too.
-_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 # Encodings that support only some of them.
 _ENCODING_DTYPES = {
     "jpeg": ("uint8",),
@@ -28,6 +30,12 @@ _LIBRARIES = {
 }
 
 
+def holds_ids(dtype: str, encoding: str) -> bool:
+    """Whether only the ids of objects are stored like this."""
+    only_for_ids = ("compressed_segmentation", "compresso", "crackle")
+    return encoding in only_for_ids or dtype in ("uint32", "uint64", "int32", "int64")
+
+
 def check_readable(path: str, encoding: str) -> None:
     """Raise ConfigError when blocks of the encoding can't be read on this machine.
 
@@ -45,10 +53,10 @@ def check_type(path: str, encoding: str, dtype: str, channels: int) -> None:
 
     path: of the volume, for the error.
     """
-    if dtype not in _DTYPES:
-        legal = f"legal: {', '.join(_DTYPES)}"
+    if dtype not in DTYPES:
+        legal = f"legal: {', '.join(DTYPES)}"
         raise ConfigError.one(path, "data_type", f"the format has no {dtype}", legal)
-    dtypes = _ENCODING_DTYPES.get(encoding, _DTYPES)
+    dtypes = _ENCODING_DTYPES.get(encoding, DTYPES)
     too_many_channels = encoding == "jpeg" and channels not in _JPEG_CHANNELS
     if dtype not in dtypes or too_many_channels:
         problem = f"{encoding} does not take {channels} channels of {dtype}"

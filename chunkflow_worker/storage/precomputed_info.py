@@ -13,8 +13,9 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.precomputed_encoding import check_readable, check_type
+from chunkflow_worker.storage.precomputed_reading import normal_scale, parse_info
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,41 @@ class Level:
 
 
 def read_info(path: str, output: bool = False) -> dict[str, Any]:
-    """The content of a volume's info file.
+    """The content of a volume's info file in its normal form; a scale that is wrong stays so.
 
     output: the chain writes the volume; the error for an absent one then says how to create it.
-    Raises ConfigError when there is no volume, and StorageUnavailable.
+    Raises ConfigError when there is no volume or its info is wrong, and StorageUnavailable.
     """
-    info = Files(path).get_json("info")
-    if not isinstance(info, dict) or not info.get("scales"):
+    return _normal(_read(path, output), path)
+
+
+def _stored(path: str) -> dict[str, Any] | None:
+    """The same; None when there is no info."""
+    content = Files(path).get("info")
+    return None if content is None else _normal(parse_info(content, _place(path)), path)
+
+
+def _read(path: str, output: bool) -> dict[str, Any]:
+    """The same, with its scales as they are."""
+    content = Files(path).get("info")
+    if content is None:
         raise no_volume(path, output)
-    return info
+    return parse_info(content, _place(path))
+
+
+def _place(path: str) -> str:
+    return f"{normal_path(path)}/info"
+
+
+def _normal(info: dict[str, Any], path: str) -> dict[str, Any]:
+    """An info with all its scales in their normal form, except those that are wrong."""
+    scales = []
+    for mip, scale in enumerate(info["scales"]):
+        try:
+            scales.append(normal_scale(scale, _place(path), mip, quiet=True))
+        except ConfigError:
+            scales.append(scale)
+    return info | {"scales": scales}
 
 
 def no_volume(path: str, output: bool) -> ConfigError:
@@ -54,13 +81,18 @@ def no_volume(path: str, output: bool) -> ConfigError:
 def read_scale(path: str, mip: int, output: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """The content of a volume's info file, and the part of it that describes a mip level.
 
-    Raises ConfigError when there is no such volume or mip level, and StorageUnavailable.
+    That part is in its normal form.
+    Raises ConfigError when there is no such volume or mip level, or when what describes them is
+    wrong, and StorageUnavailable.
     """
-    info = read_info(path, output)
+    info = _read(path, output)
     scales = info["scales"]
     if not 0 <= mip < len(scales):
         raise no_such_mip(path, mip, len(scales))
-    return info, scales[mip]
+    scale = normal_scale(scales[mip], _place(path), mip)
+    info = _normal(info, path)
+    info["scales"][mip] = scale
+    return info, scale
 
 
 def no_such_mip(path: str, mip: int, levels: int) -> ConfigError:
@@ -81,9 +113,8 @@ def volume_level(path: str, mip: int = 0, output: bool = False) -> Level:
 
 
 def level_of(path: str, scale: dict[str, Any]) -> Level:
-    """The bounds and blocks of a mip level, from its part of the info."""
-    offset, size = scale.get("voxel_offset", [0, 0, 0]), scale["size"]
-    bounds = BoundingBox.sized(offset[::-1], size[::-1])
+    """The bounds and blocks of a mip level, from its part of the info in its normal form."""
+    bounds = BoundingBox.sized(scale["voxel_offset"][::-1], scale["size"][::-1])
     return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
 
 
@@ -112,7 +143,7 @@ def create_volume(
     Raises ConfigError when another volume exists and is not overwritten, or when the format or
     the encoding does not support the type; StorageUnavailable.
     """
-    check_type(normal_path(path), encoding, dtype, channels)
+    check_type(writable_path(path), encoding, dtype, channels)
     check_readable(normal_path(path), encoding)
     from cloudvolume import CloudVolume
 
@@ -130,7 +161,7 @@ def create_volume(
         chunk_size=block,
     )
     with storage_errors(path):
-        existing = Files(path).get_json("info")
+        existing = _stored(path)
         volume = cloud_volume(normal_path(path), info=info)
         for mip in range(1, max_mip + 1):
             step = factor.power(mip)
@@ -180,14 +211,15 @@ def add_mips(path: str, info: dict[str, Any]) -> None:
     Several processes may do so at the same time.
     Raises ConfigError when the volume has other levels by now, and StorageUnavailable.
     """
-    stored = read_info(path, output=True)
-    have, wanted = stored["scales"], info["scales"]
+    stored = _read(path, output=True)
+    have, wanted = _normal(stored, path)["scales"], info["scales"]
     if have[: len(wanted)] == wanted:
         return
     if have != wanted[: len(have)]:
         problem = f"its levels are not those that mips {len(have)} to {len(wanted) - 1} follow on"
         raise ConfigError.one(normal_path(path), "info", problem, "start again")
-    Files(path).put_json("info", stored | {"scales": wanted})
+    scales = stored["scales"] + wanted[len(have) :]
+    Files(path).put_json("info", Files(path).get_json("info") | {"scales": scales})
     first, last = len(have), len(wanted) - 1
     added = f"mip {last}" if first == last else f"mips {first} to {last}"
     warn_once(log, f"{normal_path(path)}: the info gets {added}")

@@ -22,8 +22,9 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
-from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
+from chunkflow_worker.storage.zarr_address import FORMATS
 from chunkflow_worker.storage.zarr_attributes import from_attributes
 from chunkflow_worker.storage.zarr_coordinates import with_coordinates
 from chunkflow_worker.storage.zarr_geometry import About, Geometry, Order
@@ -94,6 +95,7 @@ class ZarrVolume:
             expected = f"{self.channels} channels of {list(bbox.size)}"
             raise ChunkMismatch(f"{self.path} takes {expected}, and got {list(czyx.shape)}")
         self._check_inside(bbox)
+        writable_path(self.path)
         check_aligned(self, bbox)
         voxels = czyx if self._array.ndim == 4 else czyx[0]
         with store_errors(self.path):
@@ -177,7 +179,7 @@ def open_zarr(
     when its voxels are no chunk, DataMissing and StorageUnavailable.
     """
     drivers: tuple[Driver, ...] = (driver,) if driver else ("zarr3", "zarr", "n5")
-    place = f"{normal_path(path)}/{(name or '').strip('/')}".rstrip("/")
+    place = f"{normal_path(path, FORMATS)}/{(name or '').strip('/')}".rstrip("/")
     found = find_array(place, drivers)
     if found is None:
         return None
@@ -205,7 +207,7 @@ def open_level(
     ChunkMismatch when its voxels are no chunk or there are several time points, and
     StorageUnavailable.
     """
-    found = stored_array(f"{normal_path(path)}/{name}".rstrip("/"), driver)
+    found = stored_array(f"{normal_path(path, FORMATS)}/{name}".rstrip("/"), driver)
     if found is None:
         return None
     geometry = geometry_of(found, order or "zyx")

@@ -14,8 +14,9 @@ import numpy as np
 from chunkflow_worker.errors import BlockDamaged, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
-from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.path import writable_path
 from chunkflow_worker.storage.zarr import ZarrVolume, open_level
+from chunkflow_worker.storage.zarr_address import FORMATS
 from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Order, is_number
 from chunkflow_worker.storage.zarr_metadata import (
     ARRAY_FILE,
@@ -58,7 +59,7 @@ def create_zarr(
     Raises ConfigError when another array exists there or the format does not support the type,
     and StorageUnavailable.
     """
-    root, name = normal_path(path), level_name(driver, mip)
+    root, name = writable_path(path, FORMATS), level_name(driver, mip)
     if driver == "n5" and dtype in NOT_IN_N5:
         cure = "give another one, or choose Zarr"
         raise ConfigError.one(root, "dtype", f"N5 has no {dtype}", cure)

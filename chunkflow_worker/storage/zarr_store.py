@@ -12,17 +12,19 @@ from urllib.parse import quote
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import (
-    NO_AWS_CREDENTIALS,
     BlockDamaged,
     ConfigError,
     DataMissing,
     StorageFull,
+    StorageRefused,
     StorageUnavailable,
 )
+from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
 # About half a minute; tensorstore would try for a quarter of an hour, without a word.
 _RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
+_REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -132,9 +134,11 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
         message = f"{subject}: {text}"
-        if status == "PERMISSION_DENIED" and subject.startswith("s3://"):
-            known = "AWS_ACCESS_KEY_ID" in os.environ or _has_credentials()
-            message += "" if known else f"; {NO_AWS_CREDENTIALS}"
+        if status in _REFUSED:
+            anyone = subject.startswith("s3://") and not _has_credentials()
+            cure = f"allow it in the policy of the user or role, or use other credentials ({text})"
+            access = NO_CREDENTIALS if anyone else f"access denied\n    {cure}"
+            raise StorageRefused(f"{subject}: {access}") from error
         if status == "NOT_FOUND" and reading:
             raise DataMissing(message) from error
         if "Not a directory" in text:
@@ -144,11 +148,16 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
             raise BlockDamaged(message) from error
         full = "No space left" in text or "Read-only file system" in text or "quota" in text.lower()
         raise (StorageFull if full else StorageUnavailable)(message) from error
+    except Exception as error:
+        found = meaning(error)
+        if not found.is_refused:
+            raise
+        raise StorageRefused(f"{subject}: {found}") from error
 
 
 def is_refused(error: StorageUnavailable) -> bool:
     """Whether storage answered, and did not permit what was asked."""
-    return str(error.__cause__).startswith(("PERMISSION_DENIED", "UNAUTHENTICATED"))
+    return str(error.__cause__).startswith(_REFUSED)
 
 
 def tensorstore() -> Any:
@@ -197,7 +206,7 @@ def _aws() -> dict[str, Any]:
         options["endpoint"] = endpoint
     if region:
         options["aws_region"] = region
-    if "AWS_ACCESS_KEY_ID" in os.environ:
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
         # Otherwise tensorstore logs complaints about profile files, which may be absent.
         options["aws_credentials"] = {"type": "environment"}
     elif not _has_credentials():
@@ -208,11 +217,13 @@ def _aws() -> dict[str, Any]:
 
 @lru_cache
 def _has_credentials() -> bool:
-    """Whether boto3 finds AWS credentials outside the environment."""
-    import boto3
-    from botocore.exceptions import BotoCoreError
+    """Whether boto3 finds AWS credentials. Raises its errors for a profile or login that is wrong.
 
-    try:
-        return boto3.Session().get_credentials() is not None
-    except BotoCoreError:
-        return True
+    tensorstore would not tell them from missing ones.
+    """
+    import boto3
+
+    credentials = boto3.Session().get_credentials()
+    if credentials is not None:
+        credentials.get_frozen_credentials()
+    return credentials is not None

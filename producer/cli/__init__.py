@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from chunkflow_worker.config.commands import Group
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.config.commands import Group, run_command
+from chunkflow_worker.report.quiet import quiet_libraries
 
 _FOLDER = Path(__file__).parent / "commands"
 
@@ -45,17 +45,6 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command, and print errors in one place.
-
-    Returns the exit status: 0 success, 1 failure, 2 a mistake of the user, 130 an interrupt.
-    """
-    try:
-        return int(cli.main(args, prog_name="chunkflow-producer", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ChunkflowError as error:
-        click.echo(f"error: {error}", err=True)
-        return 2 if isinstance(error, ConfigError) else 1
-    except (click.Abort, KeyboardInterrupt):
-        return 130
+    """Run a command; returns the exit status, see `run_command`."""
+    quiet_libraries()
+    return run_command(cli, "chunkflow-producer", args)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkflow_worker.config.commands import LocalFile
+from chunkflow_worker.errors import Mistake
+
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
 
@@ -15,11 +18,11 @@ queue_option = click.option(
     required=True,
     envvar="CHUNKFLOW_QUEUE",
     show_envvar=True,
-    help="Name of the SQS queue.",
+    help="Name of the SQS queue; its URL or ARN will do.",
 )
 pipeline_option = click.option(
     "--pipeline",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalFile(Path),
     envvar="CHUNKFLOW_PIPELINE",
     show_envvar=True,
     help="The workers' pipeline file (YAML).",
@@ -34,6 +37,16 @@ ledger_option = click.option(
 job_option = click.option(
     "--job", help="Name of the job; by default, the latest job in the ledger."
 )
+
+
+def queue_name(given: str) -> str:
+    """The name of a queue that is given by its name, URL or ARN. Raises ConfigError."""
+    from chunkflow_worker.config.queue_name import QueueName
+
+    try:
+        return QueueName.parse(given).name
+    except Mistake as mistake:
+        raise mistake.at("queue", given) from None
 
 
 def open_ledger(pipeline: Path | None, path: str | None) -> Ledger | None:

@@ -27,7 +27,11 @@ class PipelineFile:
 
     @classmethod
     def load(cls, path: Path) -> PipelineFile:
-        """Read a YAML file. Raises ConfigError when it cannot be read or has no operators."""
+        """Read a YAML file.
+
+        Raises ConfigError when it cannot be read or has no operators, or when a path in it is
+        wrong or holds a variable that is not set.
+        """
         content = read_yaml(path)
         operators = content.get("operators") if isinstance(content, dict) else None
         if not (
@@ -41,12 +45,19 @@ class PipelineFile:
                 "is missing, empty, or not a list of operators",
                 "write `operators:` and below it a list of `- op: <name>` with options",
             )
+        faults = [
+            fault
+            for i, operator in enumerate(operators)
+            for fault in Configured.faults(operator, f"operators.{i}")
+        ]
+        if faults:
+            raise ConfigError(str(path), faults)
         tasks = content.get("tasks")
         return cls(path, operators, _grid_options(tasks, path) if tasks else {})
 
     @property
     def digest(self) -> str:
-        """Digest of the chain, as workers compute it."""
+        """Digest of the chain as it is written, as workers compute it: variables stay variables."""
         return pipeline_digest(self.operators)
 
     @property

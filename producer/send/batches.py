@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from chunkflow_worker.job.in_order import in_order
-from chunkflow_worker.job.sqs import QueueUnavailable, sqs_errors
+from chunkflow_worker.job.sqs import QueueRefused, QueueUnavailable, sqs_errors
 
 BATCH_ENTRIES = 10
 BATCH_BYTES = 240_000  # SQS allowed 256 KiB for years, and some services like SQS still do
@@ -112,6 +112,8 @@ def _send_batch(
             refused = _send_entries(client, url, unsent)
         except QueueUnavailable as error:
             problem = str(error)
+            if isinstance(error, QueueRefused):
+                break
             continue
         if not refused:
             return _Outcome(len(batch.bodies))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.sqs import sqs_errors
+from chunkflow_worker.job.sqs import queue_name, sqs_errors
 
 DAY = 86_400
 
@@ -29,19 +29,21 @@ class CreatedQueue:
 
 def create_queue(
     client: Any,
-    name: str,
+    given: str,
     max_receives: int = 5,
     visibility_seconds: int = 60,
     retention_days: int = 14,
 ) -> tuple[CreatedQueue, CreatedQueue]:
     """Create a queue and its dead-letter queue. If they exist, change their attributes to these.
 
+    given: its name, URL or ARN.
     Returns the queue and its dead-letter queue, which keeps messages for 14 days.
     Raises ConfigError for a wrong name, and QueueUnavailable when SQS cannot be reached or refuses.
     """
-    check_name(name)
+    queue = _main_queue(client, given)
+    name = queue.name
     with sqs_errors(f"queue {name}"):
-        dead = _create(client, dead_name(name), {"MessageRetentionPeriod": str(14 * DAY)})
+        dead = _create(client, queue.dead_name, {"MessageRetentionPeriod": str(14 * DAY)})
         answer = client.get_queue_attributes(QueueUrl=dead.url, AttributeNames=["QueueArn"])
         policy = {
             "deadLetterTargetArn": answer["Attributes"]["QueueArn"],
@@ -55,16 +57,17 @@ def create_queue(
         return _create(client, name, attributes), dead
 
 
-def delete_queue(client: Any, name: str) -> list[str]:
+def delete_queue(client: Any, given: str) -> list[str]:
     """Delete a queue and its dead-letter queue, with all messages.
 
+    given: its name, URL or ARN.
     Returns the names of those that existed. Raises ConfigError for a wrong name, and
     QueueUnavailable when SQS cannot be reached or refuses.
     """
-    check_name(name)
+    queue = _main_queue(client, given)
     deleted = []
-    with sqs_errors(f"queue {name}"):
-        for each in (name, dead_name(name)):
+    with sqs_errors(f"queue {queue.name}"):
+        for each in (queue.name, queue.dead_name):
             url = _find_url(client, each)
             if url is not None:
                 client.delete_queue(QueueUrl=url)
@@ -72,27 +75,14 @@ def delete_queue(client: Any, name: str) -> list[str]:
     return deleted
 
 
-def check_name(name: str) -> None:
-    """Raises ConfigError for a name that a queue of tasks cannot have."""
-    if name.endswith(".fifo"):
-        raise ConfigError.one(
-            "queue",
-            name,
-            "is a FIFO queue",
-            "use a standard queue: tasks need no order, and it is faster and cheaper",
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,75}", name):
-        raise ConfigError.one(
-            "queue",
-            name,
-            "is not a queue name",
-            "use up to 75 letters, digits, hyphens and underscores",
-        )
-
-
-def dead_name(name: str) -> str:
-    """The name of a queue's dead-letter queue."""
-    return f"{name}-dead"
+def _main_queue(client: Any, given: str) -> QueueName:
+    """Raises ConfigError for a name that is wrong, or the one of a dead-letter queue."""
+    queue = queue_name(client, given)
+    if queue.main_name != queue.name:
+        problem = "is the name of a dead-letter queue"
+        cure = f"give {queue.main_name}: both queues are made and deleted together"
+        raise ConfigError.one("queue", queue.name, problem, cure)
+    return queue
 
 
 def _find_url(client: Any, name: str) -> str | None:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
 import pytest
 from click.testing import CliRunner
 
 from chunkflow_worker.cli.chunkflow import cli as chunkflow
 from chunkflow_worker.cli.worker import cli as worker
+from chunkflow_worker.config.commands import run_command
+from chunkflow_worker.errors import (
+    ChunkflowError,
+    ConfigError,
+    DataMissing,
+    StorageRefused,
+    StorageUnavailable,
+)
+from chunkflow_worker.job.sqs import QueueRefused, QueueUnavailable
 from producer.cli import cli as producer
 
 PROGRAMS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
@@ -94,3 +110,58 @@ def test_enqueue_takes_the_old_options_of_a_grid() -> None:
     assert "note: enqueue: --layer-path is written --volume-path today" in done.stderr
     done = CliRunner().invoke(producer, ["enqueue", "--queue", "q", "-o", "0", "0", "0"])
     assert "leave it out: boxes do not overlap" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConfigError.one("a", "b", "is wrong"), 2),
+        (DataMissing("there is no file a"), 2),
+        (StorageRefused("s3://lab: no AWS credentials were found"), 2),
+        (QueueRefused("queue q: access denied"), 2),
+        (StorageUnavailable("s3://lab: cannot be reached"), 1),
+        (QueueUnavailable("queue q: cannot be reached"), 1),
+    ],
+)
+def test_the_status_says_whether_a_person_must_act(
+    error: ChunkflowError, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    assert run_command(command, "command", []) == status
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_other_errors_pass() -> None:
+    @click.command()
+    def command() -> None:
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        run_command(command, "command", [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "chunkflow_worker.cli.worker schema",
+        "chunkflow_worker.cli.worker settings",
+        "producer.cli verify --help",
+        "chunkflow_worker.cli.chunkflow inference --help",
+        "chunkflow_worker.cli.chunkflow log-summary -l {log}",
+    ],
+)
+def test_a_command_ends_quietly_when_nobody_reads_on(line: str, tmp_path: Path) -> None:
+    record = {"timer": {"a": 1.0}, "bbox": "0-1_0-1_0-1", "state": "done"}
+    (tmp_path / "0-1_0-1_0-1.json").write_text(json.dumps(record))
+    module, *words = line.format(log=tmp_path).split()
+    code = f"import sys, {module} as m; sys.exit(m.main())"
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as broken:
+        command = [sys.executable, "-c", code, *words]
+        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)

@@ -100,7 +100,7 @@ def test_all_faults_are_reported() -> None:
     assert "is required" in found["here.path"]
     assert "takes three whole numbers, z y x" in found["here.size"]
     assert "legal: 'a' or 'b'" in found["here.mode"]
-    assert "greater than or equal to 1" in found["here.count"]
+    assert "0: must be at least 1" in found["here.count"]
 
 
 @pytest.mark.parametrize(

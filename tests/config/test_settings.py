@@ -67,6 +67,8 @@ def test_overrides_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("CHUNKFLOW_QUEUE", "no spaces"),
         ("CHUNKFLOW_QUEUE", "x" * 76),
+        ("CHUNKFLOW_QUEUE", "jobs.fifo"),
+        ("CHUNKFLOW_QUEUE", "sqs://jobs"),
         ("CHUNKFLOW_IN_FLIGHT", "65"),
         ("CHUNKFLOW_LEASE_SECONDS", "2"),
         ("CHUNKFLOW_LEASE_SECONDS", "43201"),
@@ -75,8 +77,6 @@ def test_overrides_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CHUNKFLOW_WATCHDOG_SECONDS", "0"),
         ("CHUNKFLOW_TASK_TIME_LIMIT", "-1"),
         ("CHUNKFLOW_MEMORY_LIMIT", "lots"),
-        ("CHUNKFLOW_METRICS", "statsd"),
-        ("CHUNKFLOW_LOG_LEVEL", "debug"),
     ],
 )
 def test_a_wrong_value_is_reported_with_its_variable_and_its_meaning(
@@ -89,7 +89,66 @@ def test_a_wrong_value_is_reported_with_its_variable_and_its_meaning(
     assert fault.place == variable
     assert fault.problem.startswith(f"'{value}': ")
     field = variable.removeprefix("CHUNKFLOW_").lower()
-    assert fault.cure == Settings.model_fields[field].description
+    if variable != "CHUNKFLOW_QUEUE":  # its faults have cures of their own
+        assert fault.cure == Settings.model_fields[field].description
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "legal"),
+    [
+        ("CHUNKFLOW_METRICS", "statsd", "legal: 'cloudwatch' or 'none'"),
+        ("CHUNKFLOW_LOG_LEVEL", "debug", "legal: 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ],
+)
+def test_a_value_that_is_none_of_a_list_is_reported_with_the_list(
+    variable: str, value: str, legal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    [fault] = refused.value.faults
+    assert (fault.place, fault.cure) == (variable, legal)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cure"),
+    [
+        ("CHUNKFLOW_LEDGER", "s3:/lab/log", "did you mean s3://lab/log?"),
+        ("CHUNKFLOW_LEDGER", "$OUT/log", "write ${env:OUT}"),
+        ("CHUNKFLOW_LEDGER", "https://host/log", "write to a bucket"),
+        ("CHUNKFLOW_PIPELINE", "s3:/lab/p.yaml", "./s3:/lab/p.yaml is a path on this machine"),
+        ("CHUNKFLOW_HEALTH_FOLDER", "${HOME}/health", "write ${env:HOME}"),
+        ("CHUNKFLOW_QUEUE", "jobs.fifo", "use a standard queue"),
+    ],
+)
+def test_places_are_checked(
+    variable: str, value: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    [fault] = refused.value.faults
+    assert fault.place == variable
+    assert cure in fault.cure
+
+
+def test_a_ledger_may_hold_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUT", "s3://lab")
+    monkeypatch.setenv("CHUNKFLOW_LEDGER", "${env:OUT}/log")
+    assert Settings.load().ledger == "s3://lab/log"
+
+
+def test_what_is_wrong_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKFLOW_IN_FLIGHT", "65")
+    monkeypatch.setenv("CHUNKFLOW_POLL_SECONDS", "often")
+    monkeypatch.setenv("CHUNKFLOW_SPOT_NOTICE", "maybe")
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    assert [fault.problem for fault in refused.value.faults] == [
+        "'65': must be at most 64",
+        "'often': takes a whole number",
+        "'maybe': takes true or false",
+    ]
 
 
 def test_settings_do_not_change() -> None:
@@ -107,7 +166,7 @@ def test_a_field_has_the_variables_of_its_alias_or_one_of_our_own() -> None:
 def test_the_table_has_a_row_for_each_setting() -> None:
     rows = settings_table().splitlines()
     assert len(rows) == 2 + len(Settings.model_fields) + 1
-    assert "| `CHUNKFLOW_QUEUE` | `chunkflow` | Name of the SQS queue to take tasks from. |" in rows
+    assert any(row.startswith("| `CHUNKFLOW_QUEUE` | `chunkflow` | Name of the") for row in rows)
     [worker_name] = [row for row in rows if "CHUNKFLOW_WORKER_NAME" in row]
     assert socket.gethostname() not in worker_name, "defaults of this machine are no defaults"
     assert all(row.count(" | ") == 2 or row.count("|") == 4 for row in rows)

@@ -122,3 +122,9 @@ def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
     ledger.remove(BOX)
     ledger.remove(BOX)
     assert ledger.listing() == (set(), set(), set())
+
+
+def test_a_ledger_to_write_to_is_refused_at_a_web_address() -> None:
+    Ledger("https://host/log")
+    with pytest.raises(ConfigError, match="https://host/log: is read only"):
+        Ledger("https://host/log", to_write=True)

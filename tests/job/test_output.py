@@ -14,6 +14,8 @@ from chunkflow_worker.job.output import output_blocks, refusal
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.operator import find_operator
 
+VOLUME = {"type": "image", "data_type": "uint8", "num_channels": 1}
+
 
 @pytest.mark.parametrize("respect", [True, False])
 def test_membership_is_that_of_the_list(respect: bool) -> None:
@@ -72,8 +74,10 @@ def test_boxes_that_do_not_fit_the_output_are_noticed(
         "voxel_offset": [0, 0, 0],
         "chunk_sizes": [[4, 4, 4]],
         "resolution": [1, 1, 1],
+        "key": "1_1_1",
+        "encoding": "raw",
     }
-    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
+    (tmp_path / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
     chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
     chain.append({"op": "save-precomputed", "volume_path": str(tmp_path)})
     reason = refusal(Grid.model_validate(grid).boxes(), map(Configured.read, chain))
@@ -102,8 +106,10 @@ def test_boxes_must_fit_the_coarsest_level_that_a_chain_makes(
         "voxel_offset": [0, 0, 0],
         "chunk_sizes": [[4, 4, 4]],
         "resolution": [1, 1, 1],
+        "key": "1_1_1",
+        "encoding": "raw",
     }
-    (tmp_path / "info").write_text(json.dumps({"scales": [scale]}))
+    (tmp_path / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
     operator = {"op": "downsample-upload", "volume_path": str(tmp_path)} | options
     boxes = Grid(chunk_size=chunk, roi_size=(128, 128, 128)).boxes()
     reason = refusal(boxes, [Configured.read(operator)])
@@ -125,9 +131,11 @@ def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_pa
             "voxel_offset": [0, 0, 0],
             "chunk_sizes": [block],
             "resolution": [1, 1, 1],
+            "key": "1_1_1",
+            "encoding": "raw",
         }
         (tmp_path / name).mkdir()
-        (tmp_path / name / "info").write_text(json.dumps({"scales": [scale]}))
+        (tmp_path / name / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
     saves = [
         Configured.read({"op": "save-precomputed", "volume_path": str(tmp_path / name)})
         for name in ("a", "b", "absent")

@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
 
-from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.sqs import QueueUnavailable, find_queue, make_client, move, sqs_errors
+from chunkflow_worker.errors import ConfigError, exit_status
+from chunkflow_worker.job.sqs import (
+    QueueRefused,
+    QueueUnavailable,
+    find_queue,
+    make_client,
+    move,
+    sqs_errors,
+)
 from tests.support.proxy import Proxy, fault_proxy
 
 
@@ -109,6 +116,65 @@ def test_a_queue_whose_dead_letters_are_gone_is_refused(client: Any, unique_name
         find_queue(client, unique_name)
 
 
+@pytest.mark.parametrize("form", ["{url}", "{url}/", "arn:aws:sqs:us-east-1:{account}:{name}"])
+def test_a_queue_is_found_by_its_url_and_its_arn(client: Any, unique_name: str, form: str) -> None:
+    url, dead = create(client, unique_name)
+    account = url.split("/")[-2]
+    queue = find_queue(client, form.format(url=url, account=account, name=unique_name))
+    assert (queue.name, queue.url, queue.dead_letter_url) == (unique_name, url, dead)
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        (
+            "arn:aws:sqs:eu-west-1:{account}:{name}",
+            "in eu-west-1, and the region here is us-east-1",
+        ),
+        ("arn:aws:sqs:us-east-1:999999999999:{name}", "of account 999999999999, and .* {account}"),
+        ("http://127.0.0.1:1/{account}/{name}", "at 127.0.0.1:1, and"),
+        ("https://sqs.us-east-1.amazonaws.com/{account}/{name}", "at sqs.us-east-1"),
+        ("{name}.fifo", "is a FIFO queue"),
+    ],
+)
+def test_a_queue_of_another_place_is_refused(
+    client: Any, unique_name: str, form: str, problem: str
+) -> None:
+    url, _ = create(client, unique_name)
+    parts = {"account": url.split("/")[-2], "name": unique_name}
+    with pytest.raises(ConfigError, match=problem.format(**parts)) as refused:
+        find_queue(client, form.format(**parts))
+    assert "queue create" not in str(refused.value)
+
+
+def test_a_url_of_a_queue_that_is_not_there_is_not_created(client: Any, unique_name: str) -> None:
+    url = f"{client.meta.endpoint_url}/123456789012/{unique_name}"
+    with pytest.raises(ConfigError, match="not of account 123456789012") as refused:
+        find_queue(client, url)
+    assert f"queue create {unique_name}" in str(refused.value)
+
+
+def test_a_queue_of_dead_letters_is_answered_with_the_queue_itself(
+    client: Any, unique_name: str
+) -> None:
+    create(client, unique_name)
+    with pytest.raises(ConfigError) as refused:
+        find_queue(client, f"{unique_name}-dead")
+    text = str(refused.value)
+    assert f"is the dead-letter queue of {unique_name}\n" in text
+    assert f"give {unique_name} as the queue" in text
+
+
+def test_a_queue_that_is_named_like_one_of_dead_letters_is_answered_alike(
+    client: Any, unique_name: str
+) -> None:
+    client.create_queue(QueueName=f"{unique_name}-dead")
+    with pytest.raises(ConfigError, match=f"give {unique_name} as the queue"):
+        find_queue(client, f"{unique_name}-dead")
+    with pytest.raises(ConfigError, match=f"queue create {unique_name}$"):
+        find_queue(client, unique_name)
+
+
 def test_a_moved_message_is_in_one_queue_only(client: Any, unique_name: str) -> None:
     url, dead = create(client, unique_name)
     client.send_message(QueueUrl=url, MessageBody="text")
@@ -135,9 +201,7 @@ def test_no_endpoint_is_one_clear_error(
     monkeypatch: pytest.MonkeyPatch, aws: dict[str, str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(
-        QueueUnavailable, match=r"queue q: EndpointConnectionError: .*127\.0\.0\.1:1"
-    ):
+    with pytest.raises(QueueUnavailable, match=r"^queue q: 127\.0\.0\.1:1 cannot be reached\n"):
         find_queue(make_client("us-east-1"), "q")
 
 
@@ -157,16 +221,33 @@ def test_an_environment_that_boto3_refuses_is_a_configuration_error(
     [
         (
             NoCredentialsError(),
-            "subject: no AWS credentials were found; set AWS_ACCESS_KEY_ID .* AWS_PROFILE",
+            r"^subject: no AWS credentials were found\n    set AWS_PROFILE, .*\n?.* local-aws",
         ),
-        (ConnectTimeoutError(endpoint_url="http://x"), "subject: ConnectTimeoutError"),
+        (ConnectTimeoutError(endpoint_url="http://x"), "^subject: x cannot be reached"),
         (
             ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessage"),
-            "subject: ClientError: .*AccessDenied",
+            "^subject: access denied: the credentials in use may not sqs:SendMessage",
         ),
-        (OSError("reset"), "subject: OSError: reset"),
+        (OSError("reset"), "^subject: reset"),
     ],
 )
 def test_what_boto3_raises_becomes_queue_unavailable(error: Exception, text: str) -> None:
     with pytest.raises(QueueUnavailable, match=text), sqs_errors("subject"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refused"),
+    [
+        (NoCredentialsError(), True),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "ReceiveMessage"), True),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "ReceiveMessage"), True),
+        (ClientError({"Error": {"Code": "ServiceUnavailable"}}, "ReceiveMessage"), False),
+        (ConnectTimeoutError(endpoint_url="http://x"), False),
+    ],
+)
+def test_it_is_known_whether_a_person_must_act(error: Exception, is_refused: bool) -> None:
+    with pytest.raises(QueueUnavailable) as caught, sqs_errors("subject"):
+        raise error
+    assert isinstance(caught.value, QueueRefused) == is_refused
+    assert exit_status(caught.value) == (2 if is_refused else 1)

@@ -24,7 +24,7 @@ from chunkflow_worker.job.stub_sqs import ManualClock, StubSqs
 from chunkflow_worker.operators import fetch_task_from_sqs
 from chunkflow_worker.operators.fetch_task_from_sqs import FetchTaskFromSqs
 from chunkflow_worker.pipeline.task import Task
-from producer.send.queue import create_queue, dead_name, delete_queue
+from producer.send.queue import create_queue, delete_queue
 
 BOXES = [f"0-4_0-4_{x}-{x + 4}" for x in (0, 4, 8)]
 CREATE = ("create-chunk", "-s", 4, 4, 4)
@@ -349,7 +349,7 @@ def test_a_queue_name_with_a_typo_creates_no_queue(queue: Queue) -> None:
         list(queue.fetch(queue_name=f"{queue.name}x").tasks())
     assert delete_queue(queue.client, f"{queue.name}x") == []
     queue.client.delete_queue(QueueUrl=queue.dead_url)
-    with pytest.raises(ConfigError, match=f"{dead_name(queue.name)} does not exist"):
+    with pytest.raises(ConfigError, match=f"{queue.name}-dead does not exist"):
         list(queue.fetch().tasks())
 
 

@@ -275,7 +275,9 @@ def test_the_error_for_a_missing_dataset_lists_the_existing_datasets(
 
 
 def test_a_file_without_voxels_is_an_error(run_step, tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"no dataset of voxels, .* it has voxel_offset \(3 int"):
+    with pytest.raises(
+        ConfigError, match=r"no dataset of voxels, .*\n +it has: voxel_offset \(3 int"
+    ):
         run_step(LoadH5(file_name=write(tmp_path / "a.h5", voxel_offset=OFFSET)))
 
 

@@ -283,7 +283,7 @@ def test_the_file_is_found_in_the_current_folder_or_the_plugins_folder(
     ("options", "message"),
     [
         ({"file": "s3://bucket/code.py"}, "without a protocol"),
-        ({"file": ""}, "must name a file"),
+        ({"file": ""}, "is empty"),
         ({}, "file"),
         ({"file": "x", "output_names": "a,None"}, "no result can be named None"),
         ({"file": "x", "output_names": "a, a"}, "has the same name twice"),

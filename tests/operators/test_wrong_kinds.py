@@ -233,8 +233,8 @@ def test_the_error_of_a_plugin_lists_its_values(tmp_path: Path) -> None:
         ),
         (
             "mask",
-            {"volume_path": "ftp://x"},
-            r"mask: path: ftp://x: has an unknown protocol\n    legal: file://",
+            {"volume_path": "~no-such-user/mask"},
+            r"mask: path: ~no-such-user/mask: no user of this machine is named no-such-user",
         ),
     ],
 )

@@ -26,7 +26,7 @@ OTHERS = {
     "CONTRIBUTING.md": "e2e-docker test-all --directory --repeats --seeds --write",
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",
-    "docs/service.md": "nvidia-smi",
+    "docs/service.md": "nvidia-smi application-default",
     "deploy/README.md": """
         chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu --build-arg
         --detach --http-put-response-hop-limit --no-deps --no-recreate --profile --rm""",

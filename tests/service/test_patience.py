@@ -60,7 +60,7 @@ def test_an_outage_is_waited_out_and_told_once(
     assert patience.outlast(storage.work, nothing) == "done"
     assert (storage.tries, storage.asked) == (2, 5)
     first, last = (record.getMessage() for record in caplog.records)
-    assert first == "storage does not answer, retrying: StorageUnavailable: in: away"
+    assert first == "storage does not answer, retrying: in: away"
     assert last.startswith("storage answers again, after")
     assert not list((tmp_path / "log").iterdir()), "the probe leaves nothing"
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
 import pytest
 
-from chunkflow_worker.errors import StorageUnavailable
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.storage.files import Files
 
 
@@ -93,3 +94,18 @@ def test_the_size_is_that_of_the_stored_bytes(files: Files) -> None:
     files.put("a", b"12345", "application/octet-stream")
     assert files.size("a") == 5
     assert files.size("a/b") is None, "an object is no folder"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda files: files.put_json("a", {}),
+        lambda files: files.put_all({"a": b""}, "text/plain"),
+        lambda files: files.delete("a"),
+        lambda files: files.check_writable(),
+    ],
+    ids=["one", "many", "delete", "check"],
+)
+def test_a_web_address_is_read_only(write: Callable[[Files], None]) -> None:
+    with pytest.raises(ConfigError, match="https://host/log: is read only"):
+        write(Files("https://host/log"))

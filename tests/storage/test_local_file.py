@@ -183,3 +183,9 @@ def test_workers_refuse_one_file_for_all_boxes(name: str, options: dict[str, str
 )
 def test_a_full_or_read_only_disk_has_its_own_error(cause: Exception, kind: type) -> None:
     assert type(storage_error("text", cause)) is kind
+
+
+@pytest.mark.parametrize("name", ["em.hdf5", "em", "folder/em.npz"])
+def test_a_file_that_is_missing_is_no_unfinished_prefix(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"there is no such file, .*\n.*check the path, or give"):
+        file_to_read(f"{tmp_path}/{name}", None, ".h5")

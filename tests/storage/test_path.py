@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.storage.path import local_folder, normal_path, public_path
+from chunkflow_worker.storage.path import (
+    local_folder,
+    normal_path,
+    public_path,
+    writable_path,
+)
 
 
 @pytest.mark.parametrize(
@@ -13,6 +19,7 @@ from chunkflow_worker.storage.path import local_folder, normal_path, public_path
     [
         ("s3://b/x/", "s3://b/x"),
         ("precomputed://gs://b/x", "gs://b/x"),
+        ("gs://b/x/|neuroglancer-precomputed:", "gs://b/x"),
         ("file:///x//", "file:///x"),
         ("/x/y/", "file:///x/y"),
     ],
@@ -39,6 +46,39 @@ def test_local_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_unknown_protocols_are_refused() -> None:
     with pytest.raises(ConfigError, match="ftp://x"):
         normal_path("ftp://x")
+
+
+@pytest.mark.parametrize(
+    ("path", "cure"),
+    [
+        ("s3:/lab", "did you mean s3://lab"),
+        ("$OUT/x", "write ${env:OUT}"),
+        ("zarr://s3://lab/x", "load-zarr reads it"),
+        ("~no-such-user/x", "no user of this machine is named no-such-user"),
+    ],
+)
+def test_mistyped_paths_are_refused_with_a_cure(path: str, cure: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(cure)) as refused:
+        normal_path(path)
+    assert path in str(refused.value)
+
+
+def test_a_folder_with_a_colon_in_its_name_can_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert normal_path("./s3:/x") == normal_path("file://s3:/x") == f"file://{tmp_path}/s3:/x"
+
+
+def test_variables_of_the_environment_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUT", "s3://lab")
+    assert normal_path("${env:OUT}/log") == "s3://lab/log"
+
+
+def test_a_web_address_cannot_be_written() -> None:
+    assert writable_path("s3://lab/x/") == "s3://lab/x"
+    with pytest.raises(ConfigError, match="https://host/x: is read only"):
+        writable_path("https://host/x")
 
 
 def test_only_a_local_path_has_a_folder() -> None:

@@ -108,7 +108,7 @@ def test_storage_that_cannot_be_reached_is_retryable(
         raise ConnectionResetError("reset")
 
     monkeypatch.setattr(volume._volume, "download", fail)
-    with pytest.raises(StorageUnavailable, match="ConnectionResetError: reset"):
+    with pytest.raises(StorageUnavailable, match="cannot be reached: reset"):
         volume.read(BOUNDS)
 
 

@@ -35,16 +35,26 @@ def test_a_level_is_read_from_the_info_alone(tmp_path: Path) -> None:
     assert (str(level.bounds), level.block_size) == ("0-20_0-40_0-70", Vec3(8, 16, 32))
     assert level.path == f"file://{tmp_path}"
     assert str(volume_level(str(tmp_path), 1).bounds) == "3-23_-2-18_1-36"
-    assert read_info(str(tmp_path)) == info
-    assert read_scale(str(tmp_path), 1) == (info, scales[1])
+    normal = info | {"scales": [scales[0] | {"voxel_offset": [0, 0, 0]}, scales[1]]}
+    assert read_info(str(tmp_path)) == normal
+    assert read_scale(str(tmp_path), 1) == (normal, scales[1])
 
 
-@pytest.mark.parametrize("content", [None, [], {}, {"scales": []}, {"@type": "neuroglancer_mesh"}])
-def test_without_a_volume_there_is_no_level(tmp_path: Path, content: object) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, ": info: there is no precomputed volume here"),
+        ([], "/info: file: is not a JSON object"),
+        ({}, "/info: scales: is left out"),
+        ({"scales": []}, r"/info: scales: \[\] holds no scale"),
+        ({"@type": "neuroglancer_legacy_mesh"}, "/info: @type: 'neuroglancer_legacy_mesh' is not"),
+    ],
+)
+def test_without_a_volume_there_is_no_level(tmp_path: Path, content: object, problem: str) -> None:
     if content is not None:
         Files(str(tmp_path)).put_json("info", content)
-    with pytest.raises(ConfigError, match=f"{tmp_path}: info: there is no precomputed volume here"):
-        volume_level(str(tmp_path))
+    with pytest.raises(ConfigError, match=f"{tmp_path}{problem}"):
+        volume_bounds(str(tmp_path))
 
 
 def test_cloudvolume_reads_what_was_written(path: str) -> None:
@@ -116,3 +126,8 @@ def test_a_volume_that_chunkflow_made_is_the_same(tmp_path: Path) -> None:
     )
     volume = PrecomputedVolume(f"file://{tmp_path}/v")
     assert volume.block_name(BoundingBox.parse("0-8_0-32_0-32")) == "8_8_40/0-32_0-32_0-8"
+
+
+def test_a_volume_is_not_created_at_a_web_address() -> None:
+    with pytest.raises(ConfigError, match="https://host/em: is read only"):
+        make("https://host/em")

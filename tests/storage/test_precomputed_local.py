@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_no_half_blocks(tmp_path: Path) -> None:
         with small_disk(tmp_path / "disk", megabytes=1) as disk:
             volume = make(f"file://{disk.path}/volume", "uint64")
             disk.fill(leave=20_000)
-            text = r"disk/volume: OSError: \[Errno 28\] No space left on device"
+            text = "disk/volume: No space left on device"
             with pytest.raises(StorageFull, match=text):
                 volume.write(BOUNDS, noise(BOUNDS, dtype="float64").view("uint64"))
             assert len(volume.missing(BOUNDS)) == 27, "all blocks"

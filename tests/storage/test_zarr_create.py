@@ -213,3 +213,12 @@ def test_an_image_has_one_array_of_each_voxel_size(tmp_path: Path, driver: Drive
     with pytest.raises(ConfigError, match=rf"voxel size, s0\n *write to file://{tmp_path}/s0, or"):
         create(tmp_path, driver=driver)
     create(tmp_path, 1, driver=driver)
+
+
+def test_an_array_is_not_created_at_a_web_address() -> None:
+    with pytest.raises(ConfigError, match="https://host/em: is read only"):
+        create("https://host/em")
+
+
+def test_the_format_in_the_address_is_left_out(tmp_path: Path) -> None:
+    assert create(f"zarr://file://{tmp_path}/em|zarr3:").path == f"file://{tmp_path}/em/0"

@@ -13,6 +13,7 @@ from chunkflow_worker.errors import (
     BlockDamaged,
     DataMissing,
     StorageFull,
+    StorageRefused,
     StorageUnavailable,
 )
 from chunkflow_worker.storage import zarr_store
@@ -159,16 +160,49 @@ def test_without_credentials_a_bucket_is_asked_as_by_anyone(
     keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
     boto3.client("s3", **keys).create_bucket(Bucket=unique_name)
     boto3.client("s3", **keys).put_object(Bucket=unique_name, Key="a/x.json", Body=b"1")
-    with pytest.raises(StorageUnavailable, match=r"403.*; no AWS credentials were found") as caught:
+    with pytest.raises(
+        StorageRefused, match=r": no AWS credentials were found\n.*PROFILE"
+    ) as caught:
         read_json(f"s3://{unique_name}/a", "x.json")
     assert is_refused(caught.value)
 
 
 def test_only_a_refusal_of_aws_is_a_matter_of_its_credentials(no_credentials: None) -> None:
-    for text, place in (("PERMISSION_DENIED: 403", "gs://em"), ("UNAVAILABLE: 503", "s3://em")):
-        with pytest.raises(StorageUnavailable) as caught, store_errors(place):
+    for text, place, told in (
+        ("PERMISSION_DENIED: 403", "gs://em", "access denied"),
+        ("UNAUTHENTICATED: 401", "https://host/em", "access denied"),
+        ("PERMISSION_DENIED: 403", "s3://em", "no AWS credentials were found"),
+    ):
+        with pytest.raises(StorageRefused) as caught, store_errors(place):
             raise ValueError(text)
-        assert str(caught.value) == f"{place}: {text}"
+        assert str(caught.value).startswith(f"{place}: {told}\n")
+    with (
+        pytest.raises(StorageUnavailable, match=r"^s3://em: UNAVAILABLE: 503$"),
+        store_errors("s3://em"),
+    ):
+        raise ValueError("UNAVAILABLE: 503")
+
+
+def test_a_profile_that_is_unknown_is_told(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "lap")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    with pytest.raises(StorageRefused, match=r"^s3://em/x: there is no AWS profile 'lap'\n"):
+        read_json("s3://em/x", ".zattrs")
+
+
+def test_a_login_that_is_missing_is_told(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "none").write_text(
+        "[profile lab]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n"
+        "sso_account_id = 123456789012\nsso_role_name = reader\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StorageRefused, match=r"log in: aws sso login --profile lab$"):
+        read_json("s3://em/x", ".zattrs")
 
 
 def test_other_errors_pass() -> None:

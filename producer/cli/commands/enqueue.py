@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
 from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
-from chunkflow_worker.config.options import click_options, given_options
+from chunkflow_worker.config.options import click_options, faults_of, given_options
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
-from producer.cli.options import ledger_option, no_ledger, pipeline_option, queue_option, sqs_client
+from producer.cli.options import (
+    ledger_option,
+    no_ledger,
+    pipeline_option,
+    queue_name,
+    queue_option,
+    sqs_client,
+)
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
@@ -75,15 +84,13 @@ def enqueue(
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
-    from producer.send.queue import check_name
 
-    check_name(queue)
     file = PipelineFile.load(pipeline) if pipeline else None
-    plan = make_plan(queue, job, Grid.model_validate(given_options(ctx, grid)), file)
+    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
-    records = Ledger(ledger) if ledger else None
+    records = Ledger(ledger, to_write=True) if ledger else None
     _show_plan(plan)
     if file:
         _refuse_what_fails(plan, file, ledger, force)
@@ -99,11 +106,19 @@ def enqueue(
     if dry_run:
         _show_dry_run(plan, undone)
         return
-    _send(plan, records, undone, threads)
+    _send(queue, plan, records, undone, threads)
     _show_enqueued(plan, undone, ledger)
 
 
 enqueue.params.extend(click_options(Grid))
+
+
+def _grid(given: dict[str, Any]) -> Grid:
+    try:
+        return Grid.model_validate(given)
+    except ValidationError as error:
+        faults = faults_of(error, Grid, "enqueue")
+        raise ConfigError("chunkflow-producer", faults) from None
 
 
 @dataclass(frozen=True)
@@ -153,13 +168,15 @@ def _note_not_checked(count: int, trust_records: bool) -> None:
     )
 
 
-def _send(plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int) -> None:
+def _send(
+    queue: str, plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int
+) -> None:
     from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
     client, job = sqs_client(threads), plan.record
-    target = find_queue(client, job.queue)
+    target = find_queue(client, queue)
     if ledger:
         is_new = record_job(ledger, job)
         if undone is None:

@@ -44,7 +44,9 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
 
     records = open_ledger(pipeline, ledger)
     client = sqs_client()
-    with dead_letters(client, find_queue(client, queue)) as letters:
+    target = find_queue(client, queue)
+    queue = target.name
+    with dead_letters(client, target) as letters:
         by_cause = causes(letters, records)
     if as_json:
         click.echo(json.dumps(asdict(_report(queue, by_cause, pipeline))))

@@ -54,18 +54,18 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert result.stdout.startswith("Usage: chunkflow-producer")
 
 
-def test_an_unreachable_endpoint_is_reported_in_one_line(
+def test_an_unreachable_endpoint_is_reported_in_two_lines(
     aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert main(["status", "--queue", "q"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "error: queue q: EndpointConnectionError: "
-        'Could not connect to the endpoint URL: "http://127.0.0.1:1/"'
+        "error: queue q: 127.0.0.1:1 cannot be reached",
+        "    check that it runs there, and AWS_ENDPOINT_URL",
     ]
 
 
-def test_missing_credentials_are_reported_in_one_line(
+def test_missing_credentials_are_reported_in_two_lines(
     aws: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -77,9 +77,11 @@ def test_missing_credentials_are_reported_in_one_line(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "absent"))
-    assert main(["queue", "create", "q"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: queue q: no AWS credentials were found; set AWS_ACCESS_KEY_ID")
+    assert main(["queue", "create", "q"]) == 2
+    problem, cure = capsys.readouterr().err.splitlines()
+    assert problem == "error: queue q: no AWS credentials were found"
+    assert "AWS_PROFILE" in cure
+    assert "chunkflow-worker local-aws > aws.sh" in cure
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,6 @@ def test_an_interrupt_ends_with_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("producer.send.queue.check_name", interrupt)
+    monkeypatch.setattr("producer.plan.job.make_plan", interrupt)
     assert main(["enqueue", "--queue", "q", "-c", "1", "1", "1"]) == 130
     assert "Traceback" not in capsys.readouterr().err

@@ -76,6 +76,6 @@ def test_sqs_that_does_not_answer_is_reported() -> None:
     queue = Queue("q", "url", "dead-url", 3, 60)
     with (
         dead_letters(Gone(), queue) as letters,
-        pytest.raises(QueueUnavailable, match=r"dead letters of queue q: .*http://gone"),
+        pytest.raises(QueueUnavailable, match="dead letters of queue q: gone cannot be reached"),
     ):
         next(letters)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.message import pipeline_digest
+from chunkflow_worker.pipeline.chain import Pipeline
 from producer.plan.pipeline_file import PipelineFile
 
 CHAIN = """
@@ -66,3 +68,62 @@ def test_files_that_are_not_pipelines_are_refused(tmp_path: Path, text: str, fau
 def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml.*No such file"):
         PipelineFile.load(tmp_path / "absent.yaml")
+
+
+VARIABLES = """
+tasks: {op: generate-tasks, volume_path: "${env:IN}", chunk_size: [2, 2, 2]}
+operators:
+  - {op: load-precomputed, volume_path: "${env:IN}"}
+  - {op: save-precomputed, volume_path: "precomputed://${env:OUT}/em"}
+"""
+
+
+def test_variables_are_those_of_the_producer_and_the_digest_is_that_of_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = set()
+    for place in ("s3://lab", "/data"):
+        monkeypatch.setenv("IN", f"{place}/in")
+        monkeypatch.setenv("OUT", place)
+        pipeline = load(tmp_path, VARIABLES)
+        assert Grid.model_validate(pipeline.tasks).volume_path == f"{place}/in"
+        assert pipeline.ledger_path == f"{place}/em/log"
+        worker = Pipeline.load(pipeline.path)
+        assert worker.ledger_path == pipeline.ledger_path
+        digests |= {pipeline.digest, worker.digest}
+    assert len(digests) == 1
+
+
+def test_a_variable_that_is_not_set_here_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN", "/data")
+    monkeypatch.delenv("OUT", raising=False)
+    with pytest.raises(
+        ConfigError, match=r"operators.1 \(save-precomputed\).volume_path"
+    ) as refused:
+        load(tmp_path, VARIABLES)
+    assert "variable OUT is not set" in str(refused.value)
+    assert "export OUT=" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("operator", "fault"),
+    [
+        ("op: save-precomputed, volume_path: 's3:/lab/x'", "did you mean s3://lab/x?"),
+        ("op: save-precomputed, volume_path: '${OUT}/x'", "write ${env:OUT}"),
+        ("op: save-precomputed, volume_path: 'https://host/x'", "is read only"),
+        ("op: create-info, volume_path: 'http://host/x'", "is read only"),
+        ("op: save-zarr, store: 'https://host/x'", "is read only"),
+        ("op: mark-complete, prefix: 'https://host/x'", "is read only"),
+        ("op: mesh, output_path: 'https://host/x'", "is read only"),
+        ("op: save-precomputed, volume_path: 'zarr://s3://lab/x'", "save-zarr writes it"),
+        ("op: save-h5, file_name: 's3://lab/x'", "a path on this machine"),
+    ],
+)
+def test_what_workers_would_refuse_is_refused_before_anything_is_sent(
+    tmp_path: Path, operator: str, fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(fault)) as refused:
+        load(tmp_path, f"operators:\n  - {{op: create-chunk}}\n  - {{{operator}}}")
+    assert "operators.1 (" in str(refused.value)

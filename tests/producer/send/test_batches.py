@@ -140,7 +140,7 @@ def test_an_endpoint_that_does_not_answer_ends_the_sending() -> None:
         def send_message_batch(self, **_: Any) -> None:
             raise EndpointConnectionError(endpoint_url="http://gone")
 
-    with pytest.raises(SendingFailed, match=r"0 messages were sent.*http://gone") as caught:
+    with pytest.raises(SendingFailed, match=r"0 messages were sent.*gone cannot") as caught:
         send(Gone(), "url", (str(i) for i in range(1000)), pause=0)
     assert caught.value.first_unsent == 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -79,3 +80,19 @@ def test_names_that_a_queue_cannot_have_are_refused(name: str) -> None:
     for action in (create_queue, delete_queue):
         with pytest.raises(ConfigError):
             action(None, name)
+
+
+def test_a_queue_is_created_and_deleted_by_its_url(client: Any, unique_name: str) -> None:
+    url = f"{client.meta.endpoint_url}/123456789012/{unique_name}"
+    assert create_queue(client, url)[0].url == url
+    assert delete_queue(client, url) == [unique_name, f"{unique_name}-dead"]
+
+
+@pytest.mark.parametrize("action", [create_queue, delete_queue])
+def test_the_name_of_a_dead_letter_queue_is_refused(
+    client: Any, unique_name: str, action: Callable[..., Any]
+) -> None:
+    create_queue(client, unique_name)
+    with pytest.raises(ConfigError, match=f"give {unique_name}: both queues"):
+        action(client, f"{unique_name}-dead")
+    assert find_queue(client, unique_name)

@@ -22,7 +22,9 @@ GRID = ["-c", "2", "2", "2", "-z", "4", "4", "4"]
 def write_info(folder: Path, size: tuple[int, int, int], offset: tuple[int, int, int]) -> None:
     """The info file of a volume; size and offset are xyz, and a block is as large as `size`."""
     scale = {"size": size, "voxel_offset": offset, "chunk_sizes": [size], "resolution": [1, 1, 1]}
-    (folder / "info").write_text(json.dumps({"scales": [scale]}))
+    scale |= {"key": "1_1_1", "encoding": "raw"}
+    info = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
+    (folder / "info").write_text(json.dumps(info))
 
 
 def test_a_job_is_enqueued(

@@ -154,7 +154,7 @@ def test_a_failure_is_reproduced_by_the_printed_command(
     again = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
     failure = ledger.read(box)
     assert failure is not None
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert failure.error in again.stderr
 
 

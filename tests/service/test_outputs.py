@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkflow_worker.config.settings import Settings
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.service.outputs import refuse_relative_outputs
+
+
+def chain(*operators: dict[str, Any]) -> Pipeline:
+    return Pipeline.parse({"operators": [{"op": "create-chunk"}, *operators]})
+
+
+RELATIVE = [
+    {"op": "save-precomputed", "volume_path": "em"},
+    {"op": "save-zarr", "store": "file://em.zarr"},
+    {"op": "save-tif"},
+]
+
+
+def test_all_relative_outputs_are_refused_at_once() -> None:
+    settings = Settings(pipeline=Path("p.yaml"), ledger="log")
+    with pytest.raises(ConfigError) as refused:
+        refuse_relative_outputs(settings, chain(*RELATIVE))
+    assert refused.value.subject == "p.yaml"
+    assert [(fault.place, fault.problem.partition(" is")[0]) for fault in refused.value.faults] == [
+        ("CHUNKFLOW_LEDGER", "'log'"),
+        ("operators.1 (save-precomputed).volume_path", "'em'"),
+        ("operators.2 (save-zarr).store", "'file://em.zarr'"),
+        ("operators.3 (save-tif).file_name", "'./'"),
+    ]
+    assert all("CHUNKFLOW_SHARED_DISK=true" in fault.cure for fault in refused.value.faults)
+
+
+def test_a_shared_disk_allows_them() -> None:
+    refuse_relative_outputs(Settings(shared_disk=True, ledger="log"), chain(*RELATIVE))
+
+
+def test_absolute_paths_and_buckets_are_taken() -> None:
+    chain_of_places = chain(
+        {"op": "save-precomputed", "volume_path": "/data/em"},
+        {"op": "save-h5", "file_name": "/data/cut_"},
+        {"op": "save-zarr", "store": "s3://lab/em.zarr"},
+    )
+    refuse_relative_outputs(Settings(ledger="s3://lab/log"), chain_of_places)
