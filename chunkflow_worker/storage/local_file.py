@@ -103,10 +103,20 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             raise storage_error(f"{path} cannot be read: {reason}", error) from error
         found = file_kind(path)
         is_other = found is not None and kind not in found
-        cause = f"it is {found}" if is_other else error
-        if "mmap length is greater than file size" in str(error):
-            cause = "its end is missing; copy or make it again"
+        cause = f"it is {found}" if is_other else _cause(error)
         raise DataMissing(f"{path} cannot be read as {kind}: {cause}") from error
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong with a file, by the error of the library that reads it."""
+    if "mmap length is greater than file size" in str(error):
+        return "its end is missing; copy or make it again"
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    # These speak of the library's code, and not of the file.
+    if isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError | UnicodeError):
+        return "it is damaged, or of a form that is not known; copy or make it again"
+    return str(error)
 
 
 @contextmanager
