@@ -151,12 +151,15 @@ class LoadZarr(Operator):
         """Raises ConfigError if the store is a file."""
         from chunkflow_worker.storage.file_kind import file_kind
         from chunkflow_worker.storage.path import local_folder, normal_path
+        from chunkflow_worker.storage.zarr_metadata import METADATA_FILES
 
         store = normal_path(self.store)
         local = local_folder(store)
         packed = store.endswith(".zip")
         if packed or (local is not None and local.is_file()):
             cure = "unpack it" if packed else "load-h5, load-tif and others read files"
+            if store.rpartition("/")[2] in METADATA_FILES:
+                cure = f"give its folder, {self.store.rpartition('/')[0] or '.'}"
             kind = (local and file_kind(local)) or "a file"
             problem = f"{self.store} is {kind}, and a Zarr or N5 store is a folder"
             raise ConfigError.one(self.label, "store", problem, cure)
@@ -173,6 +176,8 @@ class LoadZarr(Operator):
             return ConfigError.one(self.label, "store", problem, cure)
         where = f"{self.store}/{self.path}" if self.path else self.store
         cure = "check the path; --path names an array in a group"
+        if self.driver != "local":
+            cure += "; without --driver, the format is detected"
         return ConfigError.one(self.label, "store", f"there is no {kind} array at {where}", cure)
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:

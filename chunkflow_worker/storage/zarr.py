@@ -133,13 +133,20 @@ def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) 
             f"choose it with --time-point 0 to {sizes['t'] - 1}"
         )
     if (time_point or 0) >= sizes.get("t", 1):
-        raise ChunkMismatch(f"{path} has {sizes.get('t', 1)} time points, and no {time_point}")
+        raise ChunkMismatch(
+            f"{path} has no time point {time_point}: the last one is {sizes.get('t', 1) - 1}"
+        )
     picked = {axis: time_point or 0 if axis == "t" else 0 for axis in axes if axis not in _AXES}
     too_long = [axis for axis in picked if axis != "t" and sizes[axis] != 1]
-    if not {"y", "x"} <= set(axes) or too_long or len(axes) != array.ndim:
+    if len(axes) != array.ndim:
         raise ChunkMismatch(
-            f"{path} has axes {list(axes)} of {list(array.shape)} voxels; a chunk has z, y, x and "
-            "at most channels: store the part to read as an array of its own"
+            f"{path} is of {list(array.shape)} voxels, and its metadata names {len(axes)} axes: "
+            f"{' '.join(axes) or 'none'}; correct them in the group's multiscales"
+        )
+    if not {"y", "x"} <= set(axes) or too_long:
+        raise ChunkMismatch(
+            f"{path} has axes {' '.join(axes)} of {list(array.shape)} voxels; a chunk has z, y, x "
+            "and at most channels: store the part to read as an array of its own"
         )
     array = array[tuple(picked.get(axis, slice(None)) for axis in axes)]
     kept = [axis for axis in axes if axis in _AXES]
@@ -195,10 +202,10 @@ def open_level(
     """Open the array `name` at `path` for writing; None when there is no array of this format.
 
     name: of the array in its group; empty for an array at `path` itself.
-
     order: of spatial axes that the store does not name.
     Raises ConfigError when the array is damaged, or names no axes and `order` is None,
-    ChunkMismatch when its voxels are no chunk, and StorageUnavailable.
+    ChunkMismatch when its voxels are no chunk or there are several time points, and
+    StorageUnavailable.
     """
     found = stored_array(f"{normal_path(path, FORMATS)}/{name}".rstrip("/"), driver)
     if found is None:
@@ -207,6 +214,11 @@ def open_level(
     if not geometry.is_named and order is None:
         problem = "the array that exists does not say which of its axes is x"
         raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")
+    times = dict(zip(geometry.axes, found.shape, strict=False)).get("t", 1)
+    if times > 1:
+        raise ChunkMismatch(
+            f"{found.place} has {times} time points, and only an array of one can be written"
+        )
     _warn(found, geometry, {"order": "--order"})
     return _volume(found, geometry)
 
@@ -235,7 +247,7 @@ def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) 
 
     options: those that the user did not give.
     """
-    notes = [note for note in geometry.unheard if set(note.about) & set(options)]
+    notes = [note for note in geometry.ignored if set(note.about) & set(options)]
     if notes:
         cures = [flag for about, flag in options.items() if any(about in n.about for n in notes)]
         texts = "; ".join(dict.fromkeys(note.text for note in notes))

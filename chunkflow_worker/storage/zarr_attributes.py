@@ -17,8 +17,8 @@ from typing import Any, cast
 from chunkflow_worker.storage.zarr_geometry import (
     About,
     Geometry,
+    Ignored,
     Order,
-    Unheard,
     axis_names,
     by_axis,
     is_number,
@@ -29,7 +29,7 @@ from chunkflow_worker.storage.zarr_geometry import (
     unnamed_axes,
 )
 from chunkflow_worker.storage.zarr_metadata import StoredArray
-from chunkflow_worker.storage.zarr_ome import NO_VOXEL_SIZE, datasets_of, listed_as
+from chunkflow_worker.storage.zarr_ome import NO_VOXEL_SIZE, datasets_of, listed_as, multiscales
 
 _WITH_UNIT = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)?\s*(.*?)\s*")
 _LEVEL = re.compile(r"(?:.*/)?s?(\d{1,2})")
@@ -59,12 +59,12 @@ def from_attributes(array: StoredArray, order: Order) -> Geometry:
         said, guessed = _of_array(array, axes) or _of_group(array, axes)
         geometry = _geometry(axes, said)
         notes += guessed
-    notes += [*geometry.unheard, *_ignored(array, axes)]
+    notes += [*geometry.ignored, *_ignored(array, axes)]
     voxels = numbers_by_axis(axes, array.attributes.get("voxel_offset"))
     if voxels and not geometry.translation:
         at = {axis: start * geometry.scale.get(axis, 1.0) for axis, start in voxels.items()}
         geometry = replace(geometry, translation=at)
-    return replace(geometry, unheard=tuple(notes), is_named=is_named)
+    return replace(geometry, ignored=tuple(notes), is_named=is_named)
 
 
 def _geometry(axes: tuple[str, ...], said: _Said) -> Geometry:
@@ -73,7 +73,7 @@ def _geometry(axes: tuple[str, ...], said: _Said) -> Geometry:
     )
 
 
-def _axes(array: StoredArray, order: Order) -> tuple[tuple[str, ...], bool, list[Unheard]]:
+def _axes(array: StoredArray, order: Order) -> tuple[tuple[str, ...], bool, list[Ignored]]:
     """The axes as the array or its group names them, else in the usual order of the format.
 
     Also returns whether one of them says which axis is which.
@@ -145,7 +145,7 @@ def _said(transform: Any) -> _Said | None:
     return _Said(scale, translation, by_axis(names, transform.get("units")), unit_expected=True)
 
 
-def _of_array(array: StoredArray, axes: tuple[str, ...]) -> tuple[_Said, list[Unheard]] | None:
+def _of_array(array: StoredArray, axes: tuple[str, ...]) -> tuple[_Said, list[Ignored]] | None:
     """What the array says of itself. A factor of downsampling applies to its sizes."""
     said = _sizes(array.attributes, array, axes) or _dimension_units(array.attributes, axes)
     if said is None:
@@ -205,7 +205,7 @@ def _dimension_units(attributes: Mapping[str, Any], axes: tuple[str, ...]) -> _S
     return _Said(scale, {}, units, unit_expected=True) if scale else None
 
 
-def _of_group(array: StoredArray, axes: tuple[str, ...]) -> tuple[_Said, list[Unheard]]:
+def _of_group(array: StoredArray, axes: tuple[str, ...]) -> tuple[_Said, list[Ignored]]:
     """What the nearest group says of its finest level, for the level of this array."""
     sizes = (_sizes(group.attributes, array, axes) for group in array.groups)
     said = next(filter(None, sizes), None)
@@ -224,34 +224,36 @@ def _of_group(array: StoredArray, axes: tuple[str, ...]) -> tuple[_Said, list[Un
         return _enlarged(said, factors), []
     text = f"its downsampling is not stored, and is taken as {2**level}, as n5-viewer does"
     guessed = dict.fromkeys("xyz", 2.0**level)
-    return _enlarged(said, guessed), [Unheard(("voxel size",), text)]
+    return _enlarged(said, guessed), [Ignored(("voxel size",), text)]
 
 
-def _without_size(array: StoredArray) -> list[Unheard]:
+def _without_size(array: StoredArray) -> list[Ignored]:
     """What to say of an array without a voxel size that seems to be a level of a pyramid."""
     text = "it has downsamplingFactors but no voxel size, and 1 is used"
     if _listed(array):
         return [NO_VOXEL_SIZE]
-    if _IN_BIGDATAVIEWER.fullmatch(array.place):
+    if any(multiscales(group.attributes) for group in array.groups[:1]):
+        text = "the multiscales of its group do not list it, and a voxel size of 1 is used"
+    elif _IN_BIGDATAVIEWER.fullmatch(array.place):
         text = "BigDataViewer keeps the voxel size in an XML file, which is not read, and 1 is used"
     elif "downsamplingFactors" not in array.attributes:
         return []
-    return [Unheard(("voxel size",), text)]
+    return [Ignored(("voxel size",), text)]
 
 
-def _ignored(array: StoredArray, axes: tuple[str, ...]) -> list[Unheard]:
+def _ignored(array: StoredArray, axes: tuple[str, ...]) -> list[Ignored]:
     """Further attributes that are seen, and have no effect."""
     notes, own = [], array.attributes
     lists = {"resolution": "voxel size", "voxel_size": "voxel size", "offset": "position"}
     for name, about in {**lists, "voxel_offset": "position"}.items():
         if own.get(name) is not None and not numbers_by_axis(axes, own[name]):
             text = f"its attribute {name} is not a list of one number for each axis"
-            notes.append(Unheard((cast(About, about),), text))
+            notes.append(Ignored((cast(About, about),), text))
     transform = own.get("transform")
     if transform is not None and _said(transform) is None:
-        notes.append(Unheard(("voxel size", "position"), "its attribute transform is not COSEM's"))
+        notes.append(Ignored(("voxel size", "position"), "its attribute transform is not COSEM's"))
     for attributes in (own, *(group.attributes for group in array.groups)):
         if attributes.get("affineTransform") not in (None, _IDENTITY):
             text = "its affineTransform is not applied"
-            return [*notes, Unheard(("voxel size", "position"), text)]
+            return [*notes, Ignored(("voxel size", "position"), text)]
     return notes

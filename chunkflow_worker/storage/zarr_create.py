@@ -6,6 +6,7 @@ worker was faster, and all of them write the same.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,18 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.path import writable_path
 from chunkflow_worker.storage.zarr import ZarrVolume, open_level
 from chunkflow_worker.storage.zarr_address import FORMATS
-from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Order
+from chunkflow_worker.storage.zarr_geometry import SPATIAL, Geometry, Order, is_number
 from chunkflow_worker.storage.zarr_metadata import (
     ARRAY_FILE,
     GROUP_FILE,
     Driver,
+    array_or_group,
     group_attributes,
-    is_array,
 )
 from chunkflow_worker.storage.zarr_new import NOT_IN_N5, array_metadata, level_name, new_axes
-from chunkflow_worker.storage.zarr_ome import multiscales
+from chunkflow_worker.storage.zarr_ome import datasets_of, multiscales
 from chunkflow_worker.storage.zarr_store import (
+    delete,
     open_array,
     read_json,
     store_errors,
@@ -61,10 +63,7 @@ def create_zarr(
     if driver == "n5" and dtype in NOT_IN_N5:
         cure = "give another one, or choose Zarr"
         raise ConfigError.one(root, "dtype", f"N5 has no {dtype}", cure)
-    for kind, file in ARRAY_FILE.items():
-        if kind != driver and is_array(read_json(f"{root}/{name}", file)[0], kind):
-            raise _another(root, name, f"it is of the format {kind}")
-
+    _check_formats(root, name, driver)
     axes = new_axes(driver, channels, order or _order_of(root, driver))
     scale = dict(zip(SPATIAL, voxel_size, strict=True))
     start = dict(zip(SPATIAL, bounds.start, strict=True))
@@ -99,6 +98,16 @@ def _open_created(
     return volume
 
 
+def _check_formats(root: str, name: str, driver: Driver) -> None:
+    """Raises ConfigError if there is an array or a group of another format."""
+    for place in (f"{root}/{name}", root):
+        for other in ARRAY_FILE:
+            if other != driver and array_or_group(place, other) is not None:
+                what = f"it is of the format {other}"
+                cure = f"choose another path, or --driver {other}"
+                raise _another(root, name if place != root else "", what, cure)
+
+
 def _order_of(root: str, driver: Driver) -> Order:
     """The order of the spatial axes of the levels that a group lists; zyx if there are none."""
     scales = multiscales(group_attributes(root, driver) or {})
@@ -126,6 +135,7 @@ def _list_in_group(
 ) -> None:
     """Add an array to the multiscales of a Zarr group, which others may change at the same time.
 
+    Consolidated metadata, a copy that would hide the new array from other programs, is deleted.
     labels: the group becomes a label image of OME-Zarr, whose voxels are integers.
     """
     added = False
@@ -137,14 +147,19 @@ def _list_in_group(
         if group.get("node_type") == "array":
             raise _another(root, "", "it is an array itself")
         attributes = group.setdefault("attributes", {}) if driver == "zarr3" else group
+        if not isinstance(attributes, dict):
+            raise _another(root, "", "its attributes are no JSON object")
         if not _add_dataset(attributes, root, driver, name, geometry):
             return
+        group.pop("consolidated_metadata", None)
         attributes.setdefault("layer_type", layer_type)
         if labels and driver == "zarr3":
             attributes["ome"].setdefault("image-label", {"version": "0.5"})
         elif labels:
             attributes.setdefault("image-label", {"version": "0.4"})
         added = write_json(root, GROUP_FILE[driver], group, generation)
+    if driver == "zarr":
+        delete(root, ".zmetadata")
 
 
 def _add_dataset(
@@ -152,7 +167,8 @@ def _add_dataset(
 ) -> bool:
     """Add an array to the multiscales in a group's attributes; returns False when it is listed.
 
-    Raises ConfigError when the group has other axes, or lists another array by this name.
+    Raises ConfigError when the group has other axes, lists another array by this name, or is not an
+    image of OME-Zarr 0.4 or 0.5.
     """
     axes = [_ome_axis(axis) for axis in geometry.axes]
     scale = {"type": "scale", "scale": geometry.scales}
@@ -163,17 +179,50 @@ def _add_dataset(
     if driver == "zarr3":  # OME-Zarr 0.5 keeps its version beside the multiscales
         ome, version = attributes.setdefault("ome", {"version": "0.5"}), {}
     new = {**version, "name": root.rsplit("/", 1)[-1], "axes": axes, "datasets": []}
-    multiscale = ome.setdefault("multiscales", [new])[0]
+    if not isinstance(ome, dict) or not _is_image(ome):
+        raise _another(root, "", "its group is not that of an image of OME-Zarr 0.4 or 0.5")
+    ome["multiscales"] = ome.get("multiscales") or [new]
+    multiscale = ome["multiscales"][0]
     if multiscale["axes"] != axes:
-        raise _another(root, name, f"its axes are {multiscale['axes']}")
+        theirs, ours = _described(multiscale["axes"]), _described(axes)
+        raise _another(root, name, f"its axes are {theirs}, and those of the new array {ours}")
     for existing in multiscale["datasets"]:
         if existing["path"] == name:
             if existing != dataset:
-                raise _another(root, name, f"it is listed as {existing}")
+                steps = json.dumps(existing["coordinateTransformations"])
+                raise _another(root, name, f"its multiscales list it with {steps}")
             return False
+        if _spatial_scale(existing) == _spatial_scale(dataset) and not existing["path"].isdigit():
+            # Readers would take that one for the image, and not the new one.
+            cure = f"write to {root}/{existing['path']}, or choose another path"
+            raise _another(root, name, "of the same voxel size, " + existing["path"], cure)
     # The finest comes first.
     multiscale["datasets"] = sorted([*multiscale["datasets"], dataset], key=_spatial_scale)
     return True
+
+
+def _is_image(ome: dict[str, Any]) -> bool:
+    """Whether a group can list arrays: it has no multiscales yet, or those of OME-Zarr 0.4 or 0.5.
+
+    A group of several images can't.
+    """
+    listed = ome.get("multiscales")
+    if not listed:
+        return not any(key in ome for key in ("plate", "well", "labels", "bioformats2raw.layout"))
+    first = listed[0] if isinstance(listed, list) else None
+    if not isinstance(first, dict) or not isinstance(first.get("axes"), list):
+        return False
+    datasets = datasets_of(first)
+    return datasets == first.get("datasets") and all(map(_spatial_scale, datasets))
+
+
+def _described(axes: list[Any]) -> str:
+    """Axes of OME-Zarr in words, for example "c, z in nanometer"."""
+    listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+    return ", ".join(
+        f"{axis.get('name')} in {axis['unit']}" if axis.get("unit") else str(axis.get("name"))
+        for axis in listed
+    )
 
 
 def _ome_axis(axis: str) -> dict[str, str]:
@@ -183,11 +232,14 @@ def _ome_axis(axis: str) -> dict[str, str]:
 
 
 def _spatial_scale(dataset: dict[str, Any]) -> list[float]:
-    scale: list[float] = dataset["coordinateTransformations"][0]["scale"]
-    return scale[-3:]
+    """Sizes of a voxel of a listed array; empty if they are not listed with it."""
+    steps = dataset.get("coordinateTransformations")
+    first = steps[0] if isinstance(steps, list) and steps else None
+    scale = first.get("scale") if isinstance(first, dict) else None
+    return scale[-3:] if isinstance(scale, list) and all(map(is_number, scale)) else []
 
 
-def _another(root: str, name: str, what: str) -> ConfigError:
+def _another(root: str, name: str, what: str, cure: str = "choose another path") -> ConfigError:
     where = f"array {name}" if name else "store"
     problem = f"another one already exists here: {what}"
-    return ConfigError.one(root, where, problem, "choose another path")
+    return ConfigError.one(root, where, problem, cure)

@@ -44,7 +44,7 @@ _NUMBERED = re.compile(r"d(im)?_?\d+")  # what xarray and funlib call axes witho
 _WHOLE = 0.01  # of a voxel: positions this near to a voxel are rounding errors
 
 
-class Unheard(NamedTuple):
+class Ignored(NamedTuple):
     """Something that a store says, or should say, and that has no effect.
 
     about: what it would set.
@@ -62,14 +62,14 @@ class Geometry:
     axes: names of the axes, in the array's order.
     scale: size of a voxel by axis; 1 for an axis that is left out.
     translation: position of the first voxel by axis; 0 for an axis that is left out.
-    unheard: what the store says and this does not hold.
+    ignored: what the store says and this does not hold.
     is_named: whether the store or its format says which axis is which.
     """
 
     axes: tuple[str, ...]
     scale: Mapping[str, float]
     translation: Mapping[str, float]
-    unheard: tuple[Unheard, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
     is_named: bool = True
 
     @property
@@ -110,35 +110,41 @@ class Geometry:
         bad = {n: s for n, s in bad.items() if n in SPATIAL}
         scale = {n: s for n, s in self.scale.items() if n not in bad}
         translation = {n: t for n, t in self.translation.items() if math.isfinite(t)}
-        notes = list(self.unheard)
+        notes = list(self.ignored)
         if bad:
             sizes = ", ".join(f"{size:g} along {axis}" for axis, size in bad.items())
-            notes.append(Unheard(("voxel size",), f"its voxel size is {sizes}, and 1 is used"))
+            notes.append(Ignored(("voxel size",), f"its voxel size is {sizes}, and 1 is used"))
         checked = replace(self, scale=scale, translation=translation)
         starts = checked._starts()
-        if any(abs(start - round(start)) > _WHOLE for start in starts):
+        if not all(map(_is_whole, starts)):
             place = " ".join(f"{start:.6g}" for start in starts)
             rounded = " ".join(map(str, checked.start))
             text = f"it starts between voxels, at z y x = {place}, and {rounded} is used"
-            notes.append(Unheard(("position",), text))
-        return replace(checked, unheard=tuple(notes))
+            notes.append(Ignored(("position",), text))
+        return replace(checked, ignored=tuple(notes))
 
     def without_shift(self, finest: Geometry) -> Geometry:
         """The same without the shift of a coarse level against the finest.
 
         Many programs store the centre of the first voxel. That of a coarse voxel lies in the middle
         of the fine voxels that it covers: half its size minus half of theirs from their corner.
+        A whole voxel is no such shift; at a factor of three it may be as long.
         """
         translation = dict(self.translation)
         for axis in SPATIAL:
             size, fine = (g.scale.get(axis, 1.0) for g in (self, finest))
             at, fine_at = (g.translation.get(axis, 0.0) for g in (self, finest))
-            if size > fine and abs(at - fine_at - (size - fine) / 2) < _WHOLE * size:
+            is_shift = abs(at - fine_at - (size - fine) / 2) < _WHOLE * size
+            if size > fine and is_shift and not _is_whole(at / size):
                 translation[axis] = fine_at
         return replace(self, translation=translation)
 
     def _starts(self) -> list[float]:
         return [self.translation.get(n, 0.0) / self.scale.get(n, 1.0) for n in SPATIAL]
+
+
+def _is_whole(number: float) -> bool:
+    return abs(number - round(number)) <= _WHOLE
 
 
 def axis_names(names: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -166,7 +172,7 @@ def unnamed_axes(count: int, *, order: Order, n5: bool) -> tuple[str, ...]:
 
 def placed_axes(
     axes: tuple[str, ...], *, order: Order, n5: bool
-) -> tuple[tuple[str, ...], list[Unheard]]:
+) -> tuple[tuple[str, ...], list[Ignored]]:
     """`axes` with the spatial ones named z, y and x when the store calls all of them otherwise."""
     other = [axis for axis in axes if axis not in (*SPATIAL, "c", "t")]
     if any(axis in SPATIAL for axis in axes) or len(other) not in (2, 3):
@@ -176,7 +182,7 @@ def placed_axes(
     if all(_NUMBERED.fullmatch(axis) for axis in other):
         return placed, []
     text = f"its axes {' '.join(other)} are taken as {' '.join(names.values())}"
-    return placed, [Unheard(("order",), text)]
+    return placed, [Ignored(("order",), text)]
 
 
 def by_axis(axes: tuple[str, ...], values: Any) -> dict[str, Any]:
@@ -218,28 +224,23 @@ def measured(
     units: name of the unit by axis; it may be None or empty.
     unit_expected: the format wants a unit, so one that is missing is told. It means nanometres.
     """
-    plain = Geometry(axes, scale, translation)
     spatial = [axis for axis in axes if axis in SPATIAL and axis in (scale or translation)]
     names = {axis: str(units.get(axis) or "").strip() for axis in spatial}
     factors = {axis: nanometres(name) if name else 1.0 for axis, name in names.items()}
     unknown = [axis for axis in spatial if factors[axis] is None]
     missing = [axis for axis in spatial if not names[axis]]
+    known = {axis: factor for axis, factor in factors.items() if factor is not None}
+    found, text = Geometry(axes, times(scale, known), times(translation, known)), ""
     if unknown:
         units_of = ", ".join(dict.fromkeys(repr(names[axis]) for axis in unknown))
-        text = f"the unit {units_of} of {' '.join(unknown)} is not known, and 1 nm is used"
-        return replace(plain.with_voxel_size(UNKNOWN_SIZE), unheard=_about_size(text))
-    known = {axis: factor for axis, factor in factors.items() if factor is not None}
-    found = Geometry(axes, times(scale, known), times(translation, known))
-    if not missing or not unit_expected:
-        return found
-    text = f"no unit of length is stored for {' '.join(missing)}, and nanometres are used"
-    return replace(found, unheard=_about_size(text))
+        text = f"the unit {units_of} of {' '.join(unknown)} is not known, and 1 1 1 nm is used"
+        sized = {axis: size for axis, size in found.scale.items() if size}
+        found = replace(found, scale=sized).with_voxel_size(UNKNOWN_SIZE)
+    elif missing and unit_expected:
+        text = f"no unit of length is stored for {' '.join(missing)}, and nanometres are used"
+    return replace(found, ignored=(Ignored(("voxel size",), text),) if text else ())
 
 
 def times(numbers: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
     """The product by axis, without rounding errors such as 1.001 * 1000 = 1000.9999999999999."""
     return {axis: in_nanometres(n, factors.get(axis, 1.0)) for axis, n in numbers.items()}
-
-
-def _about_size(text: str) -> tuple[Unheard, ...]:
-    return (Unheard(("voxel size",), text),)

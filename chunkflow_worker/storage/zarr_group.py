@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from shlex import quote
 from typing import Any
 
 from chunkflow_worker.errors import ConfigError, DataMissing
@@ -13,6 +14,7 @@ from chunkflow_worker.storage.zarr_metadata import (
     ARRAY_FILE,
     Driver,
     StoredArray,
+    array_or_group,
     group_attributes,
     is_array,
     stored_array,
@@ -34,21 +36,23 @@ def find_array(place: str, drivers: Iterable[Driver]) -> StoredArray | None:
     """The array at a path, or the finest of the image that the group there holds.
 
     place: in normal form.
-    Returns None when there is neither. Raises ConfigError when a group holds several images, and
-    StorageUnavailable.
+    Returns None when there is neither. Raises ConfigError when a group holds several images, or
+    does not tell what it holds, and StorageUnavailable.
     """
-    drivers = list(drivers)
+    drivers, is_group = list(drivers), False
     for driver in drivers:
-        found = stored_array(place, driver)
+        found = array_or_group(place, driver)
+        if isinstance(found, dict):
+            is_group = True
+            found = _array_of_group(place, driver, found)
         if found is not None:
             return found
-    groups = {driver: group_attributes(place, driver) for driver in drivers}
-    known = [driver for driver in drivers if groups[driver] is not None]
-    for driver in known or drivers:
-        found = _array_of_group(place, driver, groups[driver])
-        if found is not None:
-            return found
-    return None
+    if is_group and local_folder(place) is None:
+        problem = "is a group, and its metadata do not list what is in it"
+        cure = f"give the path of an array, for example -f {quote(f'{place}/em/s0')}"
+        raise ConfigError.one(place, "group", problem, cure)
+    in_folder = (_array_of_group(place, driver, None) for driver in drivers)
+    return None if is_group else next(filter(None, in_folder), None)
 
 
 def _array_of_group(
@@ -76,7 +80,8 @@ def _named_in(place: str, driver: Driver, attributes: Mapping[str, Any]) -> str 
     ome = ome_attributes(attributes)
     if "plate" in ome:
         problem = "is a plate of wells, and a chain reads one image"
-        raise ConfigError.one(place, "group", problem, "name the image, for example --path A/1/0")
+        cure = f"give the path of one, for example -f {quote(f'{place}/A/1/0')}"
+        raise ConfigError.one(place, "group", problem, cure)
     scales = multiscales(attributes)
     if scales:
         if len(scales) > 1:
@@ -127,28 +132,29 @@ def _only_member(place: str, driver: Driver, *, is_group: bool) -> StoredArray |
     Raises ConfigError when there are several.
     """
     arrays, groups = _members(place, driver, is_group)
-    found = [stored_array(f"{place}/{name}", driver) for name in arrays]
-    images = [array for array in found if array is not None and array.dimensions > 1]
-    if len(images) > 1:
-        return _likeliest(place, {image.groups[0].name: image for image in images})
+    found = {name: stored_array(f"{place}/{name}", driver, alone=True) for name in arrays}
+    images = [name for name, array in found.items() if array and array.dimensions > 1]
     if images:
-        return images[0]
+        return stored_array(f"{place}/{_likeliest(place, images)}", driver)
     if len(groups) == 1 and is_group:
-        return find_array(f"{place}/{groups[0]}", [driver])
+        below = f"{place}/{groups[0]}"
+        return _array_of_group(below, driver, group_attributes(below, driver) or {})
     if groups:
         raise _several(place, "groups", groups)
     return None
 
 
-def _likeliest(place: str, images: Mapping[str, StoredArray]) -> StoredArray:
-    """Of several arrays that one that is called main or raw. Raises ConfigError if none is."""
+def _likeliest(place: str, images: list[str]) -> str:
+    """The only array, or that of several that is called main or raw. Raises ConfigError."""
+    if len(images) == 1:
+        return images[0]
     for name in ("main", "raw"):
         if name in images:
             others = ", ".join(other for other in images if other != name)
             text = f"{place}: of its arrays {name} is read, and not {others}"
             warn_once(log, f"{text} (--path sets it)")
-            return images[name]
-    raise _several(place, "arrays", list(images))
+            return name
+    raise _several(place, "arrays", images)
 
 
 def _members(place: str, driver: Driver, is_group: bool) -> tuple[list[str], list[str]]:
@@ -188,4 +194,5 @@ def _consolidated(place: str, driver: Driver) -> dict[str, bool]:
 def _several(place: str, what: str, names: list[str]) -> ConfigError:
     shown = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
     problem = f"holds {what}, and a chain reads one image: {shown}"
-    return ConfigError.one(place, "group", problem, f"name one, for example --path {names[0]}")
+    cure = f"give the path of one, for example -f {quote(f'{place}/{names[0]}')}"
+    return ConfigError.one(place, "group", problem, cure)

@@ -14,6 +14,7 @@ Driver = Literal["zarr", "zarr3", "n5"]
 
 ARRAY_FILE: dict[Driver, str] = {"zarr": ".zarray", "zarr3": "zarr.json", "n5": "attributes.json"}
 GROUP_FILE: dict[Driver, str] = {"zarr": ".zattrs", "zarr3": "zarr.json", "n5": "attributes.json"}
+METADATA_FILES = {*ARRAY_FILE.values(), *GROUP_FILE.values(), ".zgroup", ".zmetadata"}
 _HEIGHT = 5  # groups above an array that are asked for its geometry
 
 
@@ -64,20 +65,24 @@ class StoredArray:
         return len(self.shape)
 
 
-def stored_array(place: str, driver: Driver) -> StoredArray | None:
+def stored_array(place: str, driver: Driver, *, alone: bool = False) -> StoredArray | None:
     """The array at a path, with what the groups above it say; None when there is none.
 
+    alone: leave out the groups, which are read from storage one by one.
     Raises StorageUnavailable.
     """
     content = read_metadata(place, ARRAY_FILE[driver])
-    if not is_array(content, driver):
-        return None
+    return _array(place, driver, content, alone) if is_array(content, driver) else None
+
+
+def array_or_group(place: str, driver: Driver) -> StoredArray | dict[str, Any] | None:
+    """The array at a path, or the attributes of the group there. Raises StorageUnavailable."""
+    content = read_metadata(place, ARRAY_FILE[driver])
+    if is_array(content, driver):
+        return _array(place, driver, content)
     if driver == "zarr":
-        own = read_metadata(place, ".zattrs")
-        attributes = own if isinstance(own, dict) else {}
-    else:
-        attributes = _attributes(content, driver)
-    return StoredArray(place, driver, content, attributes, tuple(_groups(place, driver)))
+        return group_attributes(place, driver)
+    return _attributes(content, driver) if isinstance(content, dict) else None
 
 
 def group_attributes(place: str, driver: Driver) -> dict[str, Any] | None:
@@ -97,6 +102,12 @@ def is_array(content: Any, driver: Driver) -> bool:
         return isinstance(content.get("dimensions"), list)
     is_node = content.get("node_type", "array") == "array"
     return is_node and isinstance(content.get("shape"), list)
+
+
+def _array(place: str, driver: Driver, content: dict[str, Any], alone: bool = False) -> StoredArray:
+    own = read_metadata(place, ".zattrs") if driver == "zarr" else _attributes(content, driver)
+    groups = () if alone else tuple(_groups(place, driver))
+    return StoredArray(place, driver, content, own if isinstance(own, dict) else {}, groups)
 
 
 def _attributes(content: dict[str, Any], driver: Driver) -> dict[str, Any]:

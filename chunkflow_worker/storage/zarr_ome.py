@@ -10,15 +10,15 @@ from typing import Any
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.storage.zarr_geometry import (
     Geometry,
+    Ignored,
     Order,
-    Unheard,
     axis_names,
     measured,
     numbers_by_axis,
     placed_axes,
 )
 
-NO_VOXEL_SIZE = Unheard(("voxel size",), "its OME-Zarr metadata has no voxel size, and 1 is used")
+NO_VOXEL_SIZE = Ignored(("voxel size",), "its OME-Zarr metadata has no voxel size, and 1 is used")
 
 
 def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -89,12 +89,12 @@ def _level(scales: Mapping[str, Any], level: int, *, order: Order, n5: bool) -> 
     if n5 and axes[-1:] == ("x",):  # listed as in Zarr, but an N5 array has its fastest axis first
         axes = axes[::-1]
     found = measured(axes, scale, translation, units, unit_expected=bool(scale))
-    return replace(found, unheard=(*notes, *found.unheard, *ignored))
+    return replace(found, ignored=(*notes, *found.ignored, *ignored))
 
 
 def _combined(
     axes: tuple[str, ...], steps: list[Any]
-) -> tuple[dict[str, float], dict[str, float], list[Unheard]]:
+) -> tuple[dict[str, float], dict[str, float], list[Ignored]]:
     """Scale and translation of all steps, in the units of the axes; no scale if none is stored."""
     scale, translation, ignored = dict[str, float](), dict.fromkeys(axes, 0.0), []
     for step in steps:
@@ -110,4 +110,4 @@ def _combined(
     if not ignored:
         return scale, translation, []
     text = f"its transformation {', '.join(ignored)} is not applied"
-    return scale, translation, [Unheard(("voxel size", "position"), text)]
+    return scale, translation, [Ignored(("voxel size", "position"), text)]

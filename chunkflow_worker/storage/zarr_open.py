@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from chunkflow_worker.errors import BlockDamaged, ConfigError
+from chunkflow_worker.storage.path import local_folder
 from chunkflow_worker.storage.zarr_metadata import ARRAY_FILE, StoredArray
 from chunkflow_worker.storage.zarr_store import open_array, read_bytes, store_errors
 
@@ -68,9 +69,19 @@ def _n5_core(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _separator(array: StoredArray) -> str:
-    """What stands between the numbers in names of blocks; old versions of zarr do not tell."""
-    nested = "/".join("0" * array.dimensions)
-    return "/" if read_bytes(array.place, nested) is not None else "."
+    """What stands between the numbers in names of blocks; old versions of zarr do not tell.
+
+    Blocks of zeros may be absent. A folder is listed; of object storage, three blocks are tried.
+    """
+    folder = local_folder(array.place)
+    if folder is not None:
+        return "/" if any(p.name.isdigit() and p.is_dir() for p in folder.iterdir()) else "."
+    sizes = zip(array.shape, array.content["chunks"], strict=True)
+    last = [max(-(-size // chunk) - 1, 0) for size, chunk in sizes]
+    for block in ([n // 2 for n in last], [0] * len(last), last):
+        if read_bytes(array.place, "/".join(map(str, block))) is not None:
+            return "/"
+    return "."
 
 
 def _unusable(array: StoredArray, text: str) -> ConfigError:

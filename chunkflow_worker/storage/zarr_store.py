@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import (
@@ -20,6 +21,9 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
 
+_IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
+# About half a minute; tensorstore would try for a quarter of an hour, without a word.
+_RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
@@ -55,8 +59,17 @@ def read_metadata(place: str, name: str) -> Any:
 
 
 def read_bytes(place: str, name: str) -> bytes | None:
-    """Read an object; None when it is absent. Raises StorageUnavailable."""
-    answer = _read(place, name)
+    """Read an object; None when it is absent. Raises StorageUnavailable.
+
+    Object storage refuses what is absent to users who may not list it, so there an object that is
+    refused counts as absent.
+    """
+    try:
+        answer = _read(place, name)
+    except StorageUnavailable as error:
+        if is_refused(error) and not place.startswith("file://"):
+            return None
+        raise
     return bytes(answer.value) if answer.state == "value" else None
 
 
@@ -69,6 +82,12 @@ def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
     with store_errors(place):
         stamp = _open(place).write(name, text, if_equal=generation).result()
     return bool(stamp.generation)
+
+
+def delete(place: str, name: str) -> None:
+    """Delete an object, if there is one. Raises StorageUnavailable."""
+    with store_errors(place):
+        _open(place).write(name, None).result()
 
 
 def write_if_absent(place: str, name: str, content: Any) -> None:
@@ -96,6 +115,8 @@ def open_array(
 def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
     """Translate errors of tensorstore to StorageUnavailable, BlockDamaged or DataMissing.
 
+    A path below a file is a ConfigError.
+
     subject: what is read or written, for the message.
     reading: whether voxels are read; NOT_FOUND then means a missing block.
     """
@@ -120,6 +141,9 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
             raise StorageRefused(f"{subject}: {access}") from error
         if status == "NOT_FOUND" and reading:
             raise DataMissing(message) from error
+        if "Not a directory" in text:
+            problem = "is a file, or is inside one, and a Zarr or N5 store is a folder"
+            raise ConfigError.one(subject, "path", problem, "choose another path") from error
         if status in _DAMAGED or status.startswith("Error parsing"):
             raise BlockDamaged(message) from error
         full = "No space left" in text or "Read-only file system" in text or "quota" in text.lower()
@@ -155,7 +179,8 @@ def _open(place: str) -> Any:
 @lru_cache
 def _context() -> Any:
     """Shared by everything that is opened here, so that a path in memory is one volume."""
-    return tensorstore().Context()
+    retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "s3", "gcs")}
+    return tensorstore().Context(retries)
 
 
 def _kvstore(place: str) -> dict[str, Any]:
@@ -166,7 +191,7 @@ def _kvstore(place: str) -> dict[str, Any]:
     if protocol == "mem":
         return {"driver": "memory", "path": f"{rest}/"}
     if protocol in ("http", "https"):
-        return {"driver": "http", "base_url": f"{place}/"}
+        return {"driver": "http", "base_url": f"{quote(place, safe=_IN_ADDRESSES)}/"}
     bucket, _, key = rest.partition("/")
     folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
     return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}

@@ -19,7 +19,7 @@ from chunkflow_worker.errors import (
     DataMissing,
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.zarr import ZarrVolume, open_zarr
+from chunkflow_worker.storage.zarr import ZarrVolume, open_level, open_zarr
 from chunkflow_worker.storage.zarr_create import create_zarr
 from chunkflow_worker.storage.zarr_metadata import Driver
 from tests.storage.sample import BLOCK, BOUNDS, noise
@@ -119,7 +119,7 @@ def test_axes_of_one_voxel_are_dropped_and_the_others_turned(
     ("axes", "dtype", "text"),
     [
         (("t", "z", "y", "x"), "u1", "has 2 time points, .* choose it with --time-point 0 to 1"),
-        (("a", "z", "y", "x"), "u1", r"has axes \['a', 'z', 'y', 'x'\] of \[2, 3, 4, 5\] voxels"),
+        (("a", "z", "y", "x"), "u1", r"has axes a z y x of \[2, 3, 4, 5\] voxels"),
         (("c", "z", "y", "w"), "u1", "a chunk has z, y, x and at most channels: store the part"),
         (("c", "z", "y", "x"), "c8", "holds complex64, and a chunk holds integers, floats or"),
     ],
@@ -197,7 +197,7 @@ def test_a_time_point_is_chosen(tmp_path: Path) -> None:
         volume = open_zarr(f"{tmp_path}/a", time_point=i)
         assert volume is not None
         assert np.array_equal(volume.read(volume.bounds), stored[i])
-    with pytest.raises(ChunkMismatch, match="has 3 time points, and no 3"):
+    with pytest.raises(ChunkMismatch, match="has no time point 3: the last one is 2"):
         open_zarr(f"{tmp_path}/a", time_point=3)
 
 
@@ -224,3 +224,24 @@ def test_a_bucket_may_be_a_store(aws: dict[str, str], unique_name: str) -> None:
     volume = open_zarr(f"s3://{unique_name}")
     assert volume is not None
     assert np.array_equal(volume.read(BOUNDS), noise(BOUNDS))
+
+
+def test_multiscales_of_another_number_of_axes_are_told(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a", zarr_format=2)
+    group.create_array("0", shape=(2, 3, 4), dtype="u1")
+    group.attrs["multiscales"] = [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]
+    with pytest.raises(ChunkMismatch, match=r"\[2, 3, 4\] voxels, .* names 2 axes: y x; correct"):
+        open_zarr(f"{tmp_path}/a")
+
+
+@pytest.mark.parametrize(("driver", "version"), [("zarr", 2), ("zarr3", 3)])
+def test_an_array_of_several_time_points_is_not_written(
+    tmp_path: Path, driver: Driver, version: int
+) -> None:
+    named = {"dimension_names": list("tzyx")} if version == 3 else {}
+    made = zarr.create_array(
+        tmp_path / "a", shape=(2, 3, 4, 5), dtype="u1", zarr_format=version, **named
+    )
+    made.attrs["_ARRAY_DIMENSIONS"] = list("tzyx")
+    with pytest.raises(ChunkMismatch, match="has 2 time points, and only an array of one"):
+        open_level(str(tmp_path), "a", driver)

@@ -117,7 +117,7 @@ def test_sizes_and_positions_are_in_nanometres(
     found = read(attributes)
     assert found.scale == SIZES
     assert {n: at for n, at in found.translation.items() if at} == translation
-    assert found.unheard == ()
+    assert found.ignored == ()
 
 
 def test_numbers_of_the_spatial_axes_alone_leave_out_channels() -> None:
@@ -145,7 +145,7 @@ def test_the_transform_of_cosem_says_in_which_order_it_lists(transform: dict[str
         assert found.axes == ("x", "y", "z")
         assert found.scale == SIZES
         assert found.translation == {"z": 80, "y": -8, "x": 12}
-        assert found.unheard == ()
+        assert found.ignored == ()
 
 
 def listed(transform: dict[str, Any]) -> list[dict[str, Any]]:
@@ -187,14 +187,14 @@ def test_the_size_of_a_level_is_that_of_the_finest_times_its_factors(
 ) -> None:
     found = n5(own, *groups, place=f"file:///a.n5/c0/s{level}")
     assert found.scale == ({"z": 40, "y": 16, "x": 8} if level else SIZES)
-    assert found.unheard == ()
+    assert found.ignored == ()
 
 
 def test_factors_that_are_not_stored_are_guessed_and_told() -> None:
     """As n5-viewer guesses them, from the name of the level."""
     found = n5({}, PIXELS, place="file:///a.n5/c0/s2")
     assert found.scale == {"z": 160, "y": 32, "x": 16}
-    assert [note.about for note in found.unheard] == [("voxel size",)]
+    assert [note.about for note in found.ignored] == [("voxel size",)]
 
 
 def test_paintera_keeps_resolution_and_offset_in_the_group() -> None:
@@ -220,8 +220,16 @@ def test_paintera_keeps_resolution_and_offset_in_the_group() -> None:
     ],
 )
 def test_what_has_no_effect_is_told_once(attributes: dict[str, Any], place: str, text: str) -> None:
-    [note] = n5(attributes, place=place or "file:///a.n5/c0/s0").unheard
+    [note] = n5(attributes, place=place or "file:///a.n5/c0/s0").ignored
     assert text in note.text
+
+
+@pytest.mark.parametrize("driver", ["zarr", "n5"])
+def test_an_array_that_the_multiscales_of_its_group_do_not_list(driver: Driver) -> None:
+    scales = {"multiscales": [{"axes": [*"zyx"], "datasets": [{"path": "other"}]}]}
+    [note] = read({}, scales, driver=driver).ignored
+    assert note.text.startswith("the multiscales of its group do not list it")
+    assert read({"resolution": [40, 8, 4]}, scales, driver=driver).ignored == ()
 
 
 @given(
@@ -241,11 +249,11 @@ def test_attributes_may_hold_anything(
 
 def test_an_affine_transform_that_changes_nothing_is_not_told() -> None:
     identity = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0]]
-    assert n5(PIXELS | {"affineTransform": identity}).unheard == ()
+    assert n5(PIXELS | {"affineTransform": identity}).ignored == ()
 
 
 def test_old_ome_zarr_has_five_axes_and_no_voxel_size() -> None:
     group = {"multiscales": [{"version": "0.1", "datasets": [{"path": "s0"}]}]}
     found = read({}, group, shape=(1, 2, 10, 12, 14))
     assert (found.axes, found.is_named) == (("t", "c", "z", "y", "x"), True)
-    assert [note.about for note in found.unheard] == [("voxel size",)]
+    assert [note.about for note in found.ignored] == [("voxel size",)]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import zarr
 
-from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.storage.zarr import open_zarr
 from chunkflow_worker.storage.zarr_coordinates import with_coordinates
 from chunkflow_worker.storage.zarr_geometry import Geometry
@@ -48,7 +47,7 @@ def test_even_coordinates_give_size_and_position(
     found = geometry(dataset(tmp_path, version, coordinates, unit), version)
     assert found.scale == pytest.approx({"z": 40, "y": 8, "x": 4})
     assert found.translation == pytest.approx({"z": 80, "y": 0, "x": -4})
-    assert found.unheard == ()
+    assert found.ignored == ()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +55,7 @@ def test_even_coordinates_give_size_and_position(
     [
         ({"z": np.array([0.0, 40, 80, 200])}, "nm", ("voxel size", "position")),
         ({"x": -np.arange(8) * 4.0}, "nm", ("voxel size", "position")),
+        ({"z": np.array([True] * 4)}, "nm", ("voxel size", "position")),
         ({}, "", ("voxel size",)),
         ({}, "furlong", ("voxel size",)),
     ],
@@ -63,7 +63,7 @@ def test_even_coordinates_give_size_and_position(
 def test_coordinates_that_can_not_be_used_are_told(
     tmp_path: Path, changes: dict[str, Any], unit: str, about: tuple[str, ...]
 ) -> None:
-    [note] = geometry(dataset(tmp_path, 3, EVEN | changes, unit), 3).unheard
+    [note] = geometry(dataset(tmp_path, 3, EVEN | changes, unit), 3).ignored
     assert note.about == about
 
 
@@ -74,9 +74,11 @@ def test_without_coordinates_nothing_changes(tmp_path: Path) -> None:
     assert geometry(dataset(tmp_path, 3, other), 3) == plain
 
 
-def test_texts_are_no_coordinates(tmp_path: Path) -> None:
-    with pytest.raises(DataMissing, match="a/z holds no numbers"):
-        geometry(dataset(tmp_path, 3, {"z": np.array([True] * 4)}), 3)
+def test_coordinates_that_can_not_be_used_leave_the_others(tmp_path: Path) -> None:
+    found = geometry(dataset(tmp_path, 2, EVEN | {"z": np.array(["a", "b", "c", "d"])}), 2)
+    assert found.scale == pytest.approx({"y": 8, "x": 4})
+    [note] = found.ignored
+    assert note.text.startswith("its coordinates along z are no numbers that grow evenly")
 
 
 def test_the_image_of_a_dataset_is_the_array_with_more_than_one_dimension(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+import zarr
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -95,8 +96,14 @@ def test_workers_may_create_levels_at_the_same_time(
         ({"driver": "zarr"}, "array 0: another one already exists here: it is of the format zarr3"),
         ({"dtype": "uint16"}, "array 0: another one already exists here: .*data_type"),
         ({"order": "xyz"}, "array 0: another one already exists here: its axes are"),
-        ({"voxel_size": (40.0, 9.0, 9.0)}, "another one already exists here: it is listed as"),
-        ({"bounds": BOUNDS.shift((4, 0, 0))}, "another one already exists here: it is listed as"),
+        (
+            {"voxel_size": (40.0, 9.0, 9.0)},
+            "another one already exists here: its multiscales list it with",
+        ),
+        (
+            {"bounds": BOUNDS.shift((4, 0, 0))},
+            "another one already exists here: its multiscales list it with",
+        ),
         ({"block_size": Vec3(4, 8, 8)}, "another one already exists here: .*chunk"),
     ],
 )
@@ -129,6 +136,83 @@ def test_types_that_n5_does_not_support_are_refused(tmp_path: Path, dtype: str) 
     with pytest.raises(ConfigError, match=f"dtype: N5 has no {dtype}\n.*choose Zarr"):
         create(tmp_path / "em", driver="n5", dtype=dtype)
     assert not (tmp_path / "em").exists()
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"multiscales": [{"version": "0.1", "datasets": [{"path": "s0"}]}]},
+        {"multiscales": [{"axes": ["z", "y", "x"], "datasets": [{"path": "s0"}]}]},
+        {"multiscales": [{"axes": [], "datasets": [{"coordinateTransformations": []}]}]},
+        {"multiscales": {"axes": []}},
+        {"multiscales": [None]},
+        {"plate": {"wells": []}},
+        {"well": {"images": []}},
+        {"labels": ["cells"]},
+        {"bioformats2raw.layout": 3},
+    ],
+)
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_groups_of_other_kinds_are_kept_as_they_are(
+    tmp_path: Path, driver: Driver, attributes: dict[str, Any]
+) -> None:
+    group = zarr.open_group(tmp_path, zarr_format=3 if driver == "zarr3" else 2)
+    group.attrs.update({"ome": attributes} if driver == "zarr3" else attributes)
+    with pytest.raises(ConfigError, match=r"is not that of an image of OME-Zarr 0.4 or 0.5\n"):
+        create(tmp_path, driver=driver)
+    kept = zarr.open_group(tmp_path).attrs.asdict()
+    assert kept == ({"ome": attributes} if driver == "zarr3" else attributes)
+    assert not (tmp_path / "0").exists()
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_axes_in_another_unit_are_told_in_words(tmp_path: Path, driver: Driver) -> None:
+    create(tmp_path, driver=driver)
+    file = tmp_path / (".zattrs" if driver == "zarr" else "zarr.json")
+    file.write_text(file.read_text().replace("nanometer", "micrometer"))
+    with pytest.raises(ConfigError, match=r"axes are z in micrometer, y .* array z in nanometer, "):
+        create(tmp_path, 1, driver=driver)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+def test_a_new_level_is_seen_by_readers_of_consolidated_metadata(
+    tmp_path: Path, driver: Driver
+) -> None:
+    create(tmp_path, driver=driver)
+    zarr.consolidate_metadata(str(tmp_path))
+    create(tmp_path, 1, driver=driver)
+    assert sorted(zarr.open_group(tmp_path).array_keys()) == ["0", "1"]
+
+
+@pytest.mark.parametrize("first", ["zarr", "zarr3", "n5"])
+@pytest.mark.parametrize("second", ["zarr", "zarr3", "n5"])
+def test_a_store_has_one_format(tmp_path: Path, first: Driver, second: Driver) -> None:
+    create(tmp_path, driver=first)
+    if first == second:
+        create(tmp_path, 1, driver=second)
+        return
+    with pytest.raises(ConfigError, match=rf"is of the format {first}\n.*--driver {first}"):
+        create(tmp_path, 1, driver=second)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+def test_a_path_below_a_file_is_told(tmp_path: Path, driver: Driver) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ConfigError, match="is a file, or is inside one, and a Zarr or N5 store"):
+        create(tmp_path / "notes.txt" / "em", driver=driver)
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_an_image_has_one_array_of_each_voxel_size(tmp_path: Path, driver: Driver) -> None:
+    """Readers would take the array of the other program, s0, for the image."""
+    create(tmp_path, driver=driver)
+    (tmp_path / "0").rename(tmp_path / "s0")
+    file = tmp_path / (".zattrs" if driver == "zarr" else "zarr.json")
+    file.write_text(file.read_text().replace('"path": "0"', '"path": "s0"'))
+    with pytest.raises(ConfigError, match=rf"voxel size, s0\n *write to file://{tmp_path}/s0, or"):
+        create(tmp_path, driver=driver)
+    create(tmp_path, 1, driver=driver)
 
 
 def test_an_array_is_not_created_at_a_web_address() -> None:

@@ -50,14 +50,14 @@ def test_a_position_between_voxels_is_told(
     sizes = {"z": 40.0, "y": 8.0, "x": 8.0}
     checked = Geometry(ZYX, sizes, dict(zip(ZYX, places, strict=True))).checked()
     assert tuple(checked.start) == start
-    assert [note.about for note in checked.unheard] == [("position",)] * told
+    assert [note.about for note in checked.ignored] == [("position",)] * told
 
 
 @pytest.mark.parametrize("size", [0.0, -4.0, math.nan, math.inf])
 def test_a_size_that_is_not_above_zero_is_told_and_not_used(size: float) -> None:
     checked = Geometry(ZYX, {"z": 40.0, "y": size, "x": 4.0}, {}).checked()
     assert checked.voxel_size == (40.0, 1.0, 4.0)
-    [note] = checked.unheard
+    [note] = checked.ignored
     assert note.about == ("voxel size",)
     assert note.text == f"its voxel size is {size:g} along y, and 1 is used"
 
@@ -70,6 +70,9 @@ def test_a_size_that_is_not_above_zero_is_told_and_not_used(size: float) -> None
         (80.0, 82.0, 2, 80.0),
         (0.0, 0.0, 2, 0.0),  # positions of corners
         (0.0, 4.0, 2, 4.0),  # another image
+        (0.0, 4.0, 3, 0.0),
+        (8.0, 12.0, 3, 12.0),  # positions of corners: voxel 2 of s0, and voxel 1 of s1
+        (12.0, 20.0, 5, 20.0),
     ],
 )
 def test_the_centre_of_a_coarse_voxel_is_no_shift(
@@ -143,7 +146,7 @@ def test_units_of_length() -> None:
     units = {"z": "micrometer", "y": "nm", "x": "Å"}
     found = measured(("c", *ZYX), sizes, {"z": 0.08}, units, unit_expected=True)
     assert (found.scale, found.translation) == ({"z": 40, "y": 8, "x": 4, "c": 1}, {"z": 80})
-    assert found.unheard == ()
+    assert found.ignored == ()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ def test_a_size_in_an_unknown_unit_is_unknown(units: dict[str, str], text: str) 
     found = measured(ZYX, dict.fromkeys(ZYX, 4.0), places, units, unit_expected=False)
     assert found.voxel_size == (1.0, 1.0, 1.0)
     assert found.start == Vec3(2, -1, 0), "in voxels it is known"
-    assert [note.text for note in found.unheard] == [f"{text}, and 1 nm is used"]
+    assert [note.text for note in found.ignored] == [f"{text}, and 1 1 1 nm is used"]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +174,17 @@ def test_a_unit_that_is_missing_is_told_where_the_format_wants_one(
     sizes = dict.fromkeys(ZYX, 4.0)
     found = measured(ZYX, sizes, {}, units, unit_expected=True)
     text = f"no unit of length is stored for {missing}, and nanometres are used"
-    assert (found.scale, [note.text for note in found.unheard]) == (sizes, [text])
-    assert measured(ZYX, sizes, {}, units, unit_expected=False).unheard == ()
+    assert (found.scale, [note.text for note in found.ignored]) == (sizes, [text])
+    assert measured(ZYX, sizes, {}, units, unit_expected=False).ignored == ()
 
 
 def test_products_have_no_rounding_errors() -> None:
     assert 1.001 * 1e3 != 1001
     assert times({"x": 1.001, "y": 1 / 3}, {"x": 1e3}) == {"x": 1001, "y": 1 / 3}
+
+
+def test_a_size_of_zero_in_an_unknown_unit() -> None:
+    units = {"z": "pixel", "y": "nm", "x": "nm"}
+    sizes = {"z": 0.0, "y": 8.0, "x": 4.0}
+    found = measured(ZYX, sizes, {"y": 24.0}, units, unit_expected=True)
+    assert (found.voxel_size, tuple(found.start)) == ((1.0, 1.0, 1.0), (0, 3, 0))

@@ -12,9 +12,11 @@ import pytest
 import zarr
 
 from chunkflow_worker.errors import ConfigError, DataMissing
+from chunkflow_worker.storage.zarr import open_zarr
 from chunkflow_worker.storage.zarr_group import find_array
 from chunkflow_worker.storage.zarr_metadata import Driver
 from tests.support.n5 import write_attributes, write_n5
+from tests.support.web_server import web_server
 
 VOXELS = np.ones((2, 3, 4), np.uint8)
 ALL: tuple[Driver, ...] = ("zarr3", "zarr", "n5")
@@ -92,12 +94,12 @@ def test_plates_are_refused_and_the_only_image_of_a_well_is_read(
     group(tmp_path, version, ome({"plate": {"wells": [{"path": "A/1"}]}}, version))
     well = group(tmp_path / "A/1", version, ome({"well": {"images": [{"path": "0"}]}}, version))
     group(tmp_path / "A/1/0", version, ome(multiscales("0"), version), "0")
-    with pytest.raises(ConfigError, match=r"is a plate of wells.*\n.*--path A/1/0"):
+    with pytest.raises(ConfigError, match=r"is a plate of wells.*\n.*-f file://.*/A/1/0"):
         found(tmp_path)
     assert found(tmp_path / "A/1") == "0/0"
     images = [{"path": "0"}, {"path": "1"}]
     well.attrs.update(ome({"well": {"images": images}}, version))
-    with pytest.raises(ConfigError, match=r"one image: 0, 1\n.*--path 0"):
+    with pytest.raises(ConfigError, match=r"one image: 0, 1\n.*-f file://.*/A/1/0"):
         found(tmp_path / "A/1")
 
 
@@ -117,7 +119,7 @@ def test_arrays_that_no_metadata_lists(tmp_path: Path, version: int) -> None:
     root.create_array("z", data=np.arange(4))  # no image
     assert found(tmp_path / "a") == "em"
     root.create_array("labels", data=VOXELS)
-    with pytest.raises(ConfigError, match=r"holds arrays, .*: em, labels\n.*--path em"):
+    with pytest.raises(ConfigError, match=r"holds arrays, .*: em, labels\n.*-f file://.*/a/em"):
         found(tmp_path / "a")
     root.create_array("0", data=VOXELS)
     assert found(tmp_path / "a") == "0", "the finest level by its name"
@@ -160,6 +162,9 @@ def test_groups_of_n5_need_no_metadata(tmp_path: Path) -> None:
     write_attributes(tmp_path / "a", {"n5": "2.0.0"})
     assert found(tmp_path / "a") == "setup0/timepoint0/s0"
     assert found(tmp_path / "a/setup0/timepoint0") == "s0"
+    write_n5(tmp_path / "b/em/fib/s0", VOXELS)
+    write_attributes(tmp_path / "b", {"n5": "2.0.0"})
+    assert found(tmp_path / "b") == "em/fib/s0"
     write_n5(tmp_path / "a/setup1/timepoint0/s0", VOXELS)
     with pytest.raises(ConfigError, match="one image: setup0, setup1"):
         found(tmp_path / "a")
@@ -196,3 +201,59 @@ def test_consolidated_metadata_tell_what_a_bucket_holds(
         s3.upload_file(str(file), unique_name, str(file.relative_to(tmp_path)))
     with pytest.raises(ConfigError, match=r"one image: em, seg\n"):
         find_array(f"s3://{unique_name}/a", ALL)
+
+
+def write_for_the_web(folder: Path, driver: Driver) -> None:
+    if driver == "n5":
+        write_n5(folder / "s0", VOXELS, {"resolution": [8, 8, 40]})
+        write_attributes(folder, {"n5": "2.0.0"})
+        return
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    scale = {"type": "scale", "scale": [40, 8, 8]}
+    datasets = [{"path": "s0", "coordinateTransformations": [scale]}]
+    attributes = {"multiscales": [{"axes": axes, "datasets": datasets}]}
+    version = 3 if driver == "zarr3" else 2
+    group(folder, version, ome(attributes, version), "s0")
+
+
+@pytest.mark.parametrize("absent", [404, 403])
+@pytest.mark.parametrize("path", ["em.zarr", "em.zarr/s0", "lab 1/#2 é/em.zarr"])
+@pytest.mark.parametrize(("driver", "asked"), [("zarr3", 7), ("zarr", 10), ("n5", 12)])
+def test_a_store_of_a_web_server_or_a_bucket_that_may_not_be_listed(
+    tmp_path: Path, absent: int, path: str, driver: Driver, asked: int
+) -> None:
+    """Without the right to list, absent files are forbidden. Each file asked for takes time."""
+    write_for_the_web(tmp_path / path.removesuffix("/s0"), driver)
+    with web_server(tmp_path, absent) as server:
+        volume = open_zarr(f"{server.address}/{path}")
+        assert volume is not None
+        assert volume.voxel_size == (40, 8, 8)
+        assert len(server.asked) <= asked, server.asked
+        read = volume.read(volume.bounds)
+    assert np.array_equal(read, VOXELS.T if driver == "n5" else VOXELS)
+
+
+def test_coordinates_of_a_web_server_are_read_without_the_groups_above_them(tmp_path: Path) -> None:
+    made = zarr.open_group(tmp_path / "a/b/c", mode="w")
+    made.create_array("em", data=VOXELS, dimension_names=["z", "y", "x"])
+    for name, size in zip("zyx", VOXELS.shape, strict=True):
+        made.create_array(name, data=np.arange(size) * 4.0, dimension_names=[name])
+    with web_server(tmp_path) as server:
+        volume = open_zarr(f"{server.address}/a/b/c/em")
+    assert volume is not None
+    assert volume.voxel_size == (4, 4, 4)
+    assert server.asked.count("a/zarr.json") == 1
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+def test_a_group_of_object_storage_that_lists_nothing(tmp_path: Path, driver: Driver) -> None:
+    if driver == "n5":
+        write_attributes(tmp_path / "a", {"n5": "2.0.0"})
+    else:
+        group(tmp_path / "a", 3 if driver == "zarr3" else 2, {"by": "ada"})
+    assert found(tmp_path / "a") is None, "an empty folder"
+    with (
+        web_server(tmp_path) as server,
+        pytest.raises(ConfigError, match=r"do not list what is in it\n.*-f http://.*/a/em/s0"),
+    ):
+        find_array(f"{server.address}/a", ALL)

@@ -31,7 +31,7 @@ def test_new_metadata_read_back_as_the_same_array(driver: Driver) -> None:
     assert metadata["dimensions" if driver == "n5" else "shape"] == shape
     if driver == "n5":  # the others keep size and position in their group
         read = from_attributes(StoredArray("file:///a/s1", driver, metadata, metadata), "zyx")
-        assert (read.axes, read.scales, read.unheard) == (axes, made.scales, ())
+        assert (read.axes, read.scales, read.ignored) == (axes, made.scales, ())
         assert read.translations == made.translations
         assert metadata["pixelResolution"] == {"unit": "nm", "dimensions": [7.16, 8.0, 40.0, 1.0]}
 

@@ -62,7 +62,7 @@ def test_scale_and_translation_of_a_level(version: str) -> None:
     assert found.axes == ("c", "z", "y", "x")
     assert found.scales == [1, 2000, 1000, 1000]
     assert found.translations == [0, 4000, 0, -3000]
-    assert found.unheard == ()
+    assert found.ignored == ()
 
 
 def test_a_transformation_of_all_datasets_is_applied_after_their_own() -> None:
@@ -80,7 +80,7 @@ def test_each_axis_has_its_own_unit() -> None:
     steps = [{"type": "scale", "scale": [0.04, 4, 40]}]
     datasets = [{"path": "0", "coordinateTransformations": steps}]
     found = read({"multiscales": [{"axes": axes, "datasets": datasets}]})
-    assert (found.scales, found.unheard) == ([40, 4, 4], ())
+    assert (found.scales, found.ignored) == ([40, 4, 4], ())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_paths_have_several_forms(name: str, listed: str) -> None:
 def test_0_3_has_names_of_axes_alone_and_no_voxel_size() -> None:
     found = read({"multiscales": [{"axes": ["z", "y", "x"], "datasets": [{"path": "0"}]}]})
     assert (found.axes, found.scales, found.translations) == (("z", "y", "x"), [1] * 3, [0] * 3)
-    assert [note.about for note in found.unheard] == [("voxel size",)]
+    assert [note.about for note in found.ignored] == [("voxel size",)]
 
 
 def test_0_1_and_0_2_name_no_axes() -> None:
@@ -128,7 +128,7 @@ def test_0_6_is_a_draft() -> None:
 )
 def test_other_transformations_are_told(step: Any) -> None:
     datasets = [{"path": "0", "coordinateTransformations": [step]}]
-    [note] = read(image(datasets=datasets)).unheard
+    [note] = read(image(datasets=datasets)).ignored
     assert note.about == ("voxel size", "position")
     assert "is not applied" in note.text
 
@@ -136,7 +136,7 @@ def test_other_transformations_are_told(step: Any) -> None:
 def test_identity_and_a_scale_of_the_spatial_axes_alone() -> None:
     steps = [{"type": "identity"}, {"type": "scale", "scale": [2, 1, 1]}]
     found = read(image(datasets=[{"path": "0", "coordinateTransformations": steps}]))
-    assert (found.scales, found.unheard) == ([1, 2000, 1000, 1000], ())
+    assert (found.scales, found.ignored) == ([1, 2000, 1000, 1000], ())
 
 
 @pytest.mark.parametrize("unit", ["furlong", "", None, "pixel"])
@@ -145,7 +145,7 @@ def test_a_unit_that_is_missing_or_not_known_is_told(unit: str | None) -> None:
     axes += [{"name": n, "type": "space"} | ({} if unit is None else {"unit": unit}) for n in "zyx"]
     found = read(image(axes=axes))
     assert found.voxel_size == ((1, 1, 1) if unit else (1, 0.5, 0.5))
-    [note] = found.unheard
+    [note] = found.ignored
     assert note.about == ("voxel size",)
     assert (unit or "no unit") in note.text
 

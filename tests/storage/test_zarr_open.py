@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numcodecs
 import numpy as np
 import pytest
@@ -122,3 +123,30 @@ def test_nested_blocks_of_old_versions_of_zarr(tmp_path: Path) -> None:
     assert volume is not None
     with pytest.raises(DataMissing, match="lacks 1 blocks"):
         volume.read(volume.bounds)
+
+
+@pytest.mark.parametrize("block", [(0, 0, 0), (0, 1, 1), (1, 2, 3)])
+@pytest.mark.parametrize("protocol", ["file", "s3"])
+def test_nested_blocks_are_found_although_blocks_of_zeros_are_absent(
+    tmp_path: Path, aws: dict[str, str], unique_name: str, block: tuple[int, ...], protocol: str
+) -> None:
+    """zarr-python does not store blocks of zeros; with flat names, all would be read as zeros."""
+    keys = {"name": "v2", "separator": "/"}
+    options: dict[str, Any] = {"shape": VOXELS.shape, "chunks": (2, 2, 2), "dtype": "u2"}
+    made = zarr.create_array(tmp_path / "a", zarr_format=2, chunk_key_encoding=keys, **options)
+    z, y, x = (2 * n for n in block)
+    made[z : z + 2, y : y + 2, x : x + 2] = 7
+    file = tmp_path / "a/.zarray"
+    content = json.loads(file.read_text())
+    del content["dimension_separator"]
+    file.write_text(json.dumps(content))
+    path = f"{tmp_path}/a"
+    if protocol == "s3":
+        path = f"s3://{unique_name}/a"
+        boto3.client("s3").create_bucket(Bucket=unique_name)
+        for name in (p for p in (tmp_path / "a").rglob("*") if p.is_file()):
+            key = str(name.relative_to(tmp_path))
+            boto3.client("s3").upload_file(str(name), unique_name, key)
+    volume = open_zarr(path, fill_missing=True)
+    assert volume is not None
+    assert np.count_nonzero(volume.read(volume.bounds) == 7) == 8

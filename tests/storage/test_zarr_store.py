@@ -16,9 +16,11 @@ from chunkflow_worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from chunkflow_worker.storage import zarr_store
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr_store import (
     _has_credentials,
+    delete,
     is_refused,
     read_bytes,
     read_json,
@@ -58,6 +60,13 @@ def test_an_object_that_has_changed_is_not_overwritten(place: str) -> None:
     assert read_json(place, "a.json")[0] == 3
     assert read_bytes(place, "a.json") == b"3"
     assert read_bytes(place, "b.json") is None
+
+
+def test_an_object_is_deleted(place: str) -> None:
+    write_if_absent(place, "a.json", 1)
+    for _ in range(2):
+        delete(place, "a.json")
+        assert read_bytes(place, "a.json") is None
 
 
 def test_an_object_that_exists_is_kept(place: str) -> None:
@@ -199,3 +208,19 @@ def test_a_login_that_is_missing_is_told(
 def test_other_errors_pass() -> None:
     with pytest.raises(KeyError), store_errors("em"):
         raise KeyError("x")
+
+
+@pytest.mark.parametrize("protocol", ["s3", "http"])
+def test_a_service_that_does_not_answer_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setattr(zarr_store, "_RETRIES", {"max_retries": 1, "initial_delay": "1ms"})
+    zarr_store._context.cache_clear()
+    try:
+        with pytest.raises(StorageUnavailable, match="All 1 retry attempts failed"):
+            read_bytes(f"{protocol}://127.0.0.1:9/a" if protocol == "http" else "s3://lab/a", "x")
+    finally:
+        zarr_store._context.cache_clear()
