@@ -10,7 +10,8 @@ from chunkflow_worker.errors import (
     RetryableError,
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, TaskSource

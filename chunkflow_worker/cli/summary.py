@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from chunkflow_worker.job.clipped import clipped_lines, clipped_shares
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.timings import Timing, print_timings
@@ -23,3 +24,5 @@ def show_summary(tasks: Sequence[Task], seconds: float) -> None:
     is_known = mvoxels > 0 and seconds > 0
     speed = f", {mvoxels:.1f} Mvoxel, {mvoxels / seconds:.2f} Mvoxel/s" if is_known else ""
     click.echo(f"{count} in {duration_text(seconds)}{speed}", err=True)
+    for line in clipped_lines(clipped_shares(one for task in tasks for one in task.clipped)):
+        click.echo(line, err=True)

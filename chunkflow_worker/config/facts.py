@@ -40,6 +40,8 @@ class Facts:
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
     creates: options that hold the paths of precomputed volumes that it creates.
     other_volumes: options that hold the paths of further precomputed volumes.
+    models: options that hold the paths of files that a net is loaded from.
+    stretches: it makes greys of uint8 from images of other types, by their own range.
     reads_paths, writes_paths: options that hold other paths: of folders and stores, or the
         beginnings of names. One of the options above is in `writes_paths` too if the operator
         writes there, and "a or b" stands for the first of them that is set.
@@ -67,6 +69,8 @@ class Facts:
     saves: ClassVar[VolumeOptions] = {}
     creates: ClassVar[tuple[str, ...]] = ()
     other_volumes: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = ()
+    stretches: ClassVar[bool] = False
     reads_paths: ClassVar[tuple[str, ...]] = ()
     writes_paths: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[tuple[str, ...]] = ()

@@ -109,6 +109,7 @@ def field(
     off: str = "",
     valued: bool = False,
     aliases: tuple[str, ...] = (),
+    metavar: str = "",
     many: bool = False,
     help: str,
     **limits: Any,
@@ -120,13 +121,19 @@ def field(
     off: the flag that turns a boolean off; ``--no-<name>`` when empty.
     valued: write a boolean as ``--<name> true``, not as a pair of flags.
     aliases: further long flags.
+    metavar: what stands for the values in the help text; by default it follows from the type.
     many: a text that separates its items by commas; in YAML it may also be a list.
     help: one sentence.
     limits: further arguments of pydantic's Field, for example ge=1.
     """
     flags: dict[str, Any] = {
-        "flag": flag, "off": off, "valued": valued, "aliases": list(aliases), "many": many
-    }  # fmt: skip
+        "flag": flag,
+        "off": off,
+        "valued": valued,
+        "aliases": list(aliases),
+        "many": many,
+        "metavar": metavar,
+    }
     given_flags = {name: value for name, value in flags.items() if value}
     return Field(default, description=help, json_schema_extra={"x-cli": given_flags}, **limits)
 
@@ -240,10 +247,13 @@ def _today(old: OldWord) -> str:
 def click_options(
     model: type[Options], skip: frozenset[str] = frozenset()
 ) -> list[click.Parameter]:
-    """Command-line options for the fields of `model`, in their order, without those in `skip`."""
-    return [
-        _click_option(name, info) for name, info in model.model_fields.items() if name not in skip
-    ]
+    """Command-line options for the fields of `model`, in their order, without those in `skip`.
+
+    The option `name`, which all operators have and few users need, comes last.
+    """
+    names = [name for name in model.model_fields if name not in skip]
+    names.sort(key=lambda name: name == "name")
+    return [_click_option(name, model.model_fields[name]) for name in names]
 
 
 def given_options(ctx: click.Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,7 +294,7 @@ def _click_option(name: str, info: FieldInfo) -> click.Option:
         required=info.is_required(),
         show_default=default not in (None, ""),
         help=help_text,
-        metavar=_metavar(kind),
+        metavar=flags.get("metavar") or _metavar(kind),
         **default_given,
     )
 

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.conversion import Scale, Tally, convert, convert_ids
 
 LayerType = Literal["image", "segmentation"]
 VoxelSize = tuple[float, float, float]
@@ -26,6 +27,7 @@ class Chunk:
     voxel_offset: global position of the first voxel, zyx.
     voxel_size: edge lengths of a voxel in nanometres, zyx; UNKNOWN_SIZE when it is not known.
     layer_type: the meaning of the values; those of a segmentation are object ids.
+    is_image: the user says that integers of 32 or 64 bits are values of an image.
     bounds: the whole volume that the chunk was cut from; None when it is not known. Where a face of
         the chunk lies on a face of the bounds, the image ends.
     Raises ChunkMismatch for other numbers of axes.
@@ -36,6 +38,7 @@ class Chunk:
     voxel_size: VoxelSize = UNKNOWN_SIZE
     layer_type: LayerType = "image"
     bounds: BoundingBox | None = None
+    is_image: bool = False
 
     def __post_init__(self) -> None:
         axes = self.array.ndim
@@ -62,11 +65,18 @@ class Chunk:
     def is_segmentation(self) -> bool:
         """Whether the values are object ids.
 
-        They are when the layer type says so, and when they are integers of 32 or 64 bits, which
-        images do not have.
+        They are when the layer type says so, and when they are integers of 32 or 64 bits: many
+        files call these an image, so only the user's own word counts, see `is_image`.
         """
         wide_integers = self.dtype.kind in "ui" and self.dtype.itemsize >= 4
-        return self.layer_type == "segmentation" or wide_integers
+        return self.layer_type == "segmentation" or (wide_integers and not self.is_image)
+
+    @property
+    def if_image(self) -> str:
+        """The end of an error about ids: the cure, if only their type makes them ids."""
+        if self.layer_type == "segmentation":
+            return ""
+        return "; if these are values of an image, load them with --layer-type image"
 
     @property
     def is_mask(self) -> bool:
@@ -122,55 +132,20 @@ class Chunk:
         window = (Ellipsis, *bbox.slices(self.voxel_offset))
         return replace(self, array=self.array[window], voxel_offset=bbox.start)
 
-    def as_dtype(self, dtype: DTypeLike) -> Chunk:
-        """The chunk with its values as `dtype`; see `convert`."""
-        return self.with_array(convert(self.array, dtype))
+    def as_dtype(
+        self, dtype: DTypeLike, scale: Scale | None = None, tally: Tally | None = None
+    ) -> Chunk:
+        """The chunk with its values as `dtype`: `convert_ids` for ids, `convert` for an image.
 
-
-def convert(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """`array` as `dtype`, of the same shape; values out of range become the nearest legal one.
-
-    Floats to uint8 map [0, 1] to [0, 255], as readers of probability maps expect, and uint8 to
-    floats maps back. Floats to other integers round to the nearest. NaN becomes 0 in integers.
-    """
-    target = np.dtype(dtype)
-    if array.dtype == target:
-        return array
-    if array.dtype == np.float16 and target.kind in "ui":
-        array = array.astype(np.float32)  # large integers are infinite in float16
-    if target.kind in "ui" and array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # an overflow to infinity saturates below
-            scaled_up = array * array.dtype.type(255) if target == np.uint8 else array
-        return _round_and_saturate(scaled_up, target)
-    if target.kind in "ui" and array.dtype.kind in "ui":
-        source_limits, target_limits = np.iinfo(array.dtype), np.iinfo(target)
-        low = max(source_limits.min, target_limits.min)
-        high = min(source_limits.max, target_limits.max)
-        clipped: NDArray[Any] = np.clip(array, low, high).astype(target)
-        return clipped
-    if target.kind == "f" and array.dtype == np.uint8:
-        scaled: NDArray[Any] = array.astype(target) / target.type(255)
-        return scaled
-    if target == np.float16 and array.dtype.kind == "f":
-        array = np.clip(array, np.finfo(target).min, np.finfo(target).max)
-    return array.astype(target)
-
-
-def count_nan(array: NDArray[Any]) -> int:
-    """Number of values that are NaN."""
-    return int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
-
-
-def _round_and_saturate(array: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
-    limits = np.iinfo(target)
-    rounded: NDArray[Any] = np.rint(array)
-    rounded[np.isnan(rounded)] = 0
-    if int(rounded.dtype.type(limits.max)) == limits.max:
-        np.clip(rounded, limits.min, limits.max, out=rounded)
-        return rounded.astype(target)
-    # The float type cannot hold the largest integer: cast the values that fit, then set the others.
-    above, below = rounded >= float(limits.max), rounded < float(limits.min)
-    rounded[above | below] = 0
-    result: NDArray[Any] = rounded.astype(target)
-    result[above], result[below] = limits.max, limits.min
-    return result
+        What was made of ids is a segmentation, whatever its type.
+        Raises ChunkMismatch if the type does not hold each id, and for ids with a scale.
+        """
+        if not self.is_segmentation:
+            return self.with_array(convert(self.array, dtype, scale, tally))
+        try:
+            if scale is not None:
+                raise ChunkMismatch("ids of a segmentation can't be scaled")
+            ids = convert_ids(self.array, dtype)
+        except ChunkMismatch as error:
+            raise ChunkMismatch(f"{error}{self.if_image}") from None
+        return self if ids is self.array else self.with_array(ids, layer_type="segmentation")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk, VoxelSize
+from chunkflow_worker.image.conversion import saturate
 
 
 def downsample(chunk: Chunk, factor: Vec3) -> Chunk:
@@ -45,6 +46,7 @@ def downsample(chunk: Chunk, factor: Vec3) -> Chunk:
         voxel_size,
         chunk.layer_type,
         None if chunk.bounds is None else chunk.bounds.downsample(factor),
+        chunk.is_image,
     )
 
 
@@ -55,6 +57,8 @@ def mean(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     for array in arrays[1:]:
         total += array
     total /= len(arrays)
+    if dtype.itemsize == 8 and dtype.kind in "ui":
+        return saturate(total, dtype)  # the largest number becomes a float that is larger
     if dtype.kind in "ui":
         np.rint(total, out=total)
     return total.astype(dtype, copy=False)

@@ -7,7 +7,9 @@ blending.py      the patches of a box run by an engine, and blended on its devic
 augment.py       the mean over orientations of a patch
 engine.py        what an engine is asked to run, and what it does
 host_engine.py   the base of engines that take and return numpy arrays
+steady.py        a net gives one answer for one input
 net_shapes.py    what goes into a net and comes out of it, checked
+model_kind.py    which model files a framework reads
 model_file.py    a user's Python file, imported
 arrays.py        arrays in the memory of the device that blends patches
 host_arrays.py   the same in the host's memory, with numpy

@@ -42,8 +42,9 @@ class Arrays(Protocol):
         patches that agree on a voxel keep its value exactly.
         """
 
-    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
-        """Start copying `slab` to `out` on the host, converted as `chunk.convert` does.
+    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], int]:
+        """Start copying `slab` to `out` on the host, converted as `conversion.convert` does.
 
-        Returns a function that waits until `out` is complete. `slab` may be changed at once.
+        Returns a function that waits until `out` is complete, and returns the number of values that
+        were clipped. It is called once. `slab` may be changed at once.
         """

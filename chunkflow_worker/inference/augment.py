@@ -11,7 +11,7 @@ import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.arrays import Arrays
-from chunkflow_worker.inference.engine import Engine
+from chunkflow_worker.inference.engine import Answers, Engine, EngineSpec
 
 _ORIGIN = Vec3(0, 0, 0)
 _NAMED_OFFSETS = {"xyz": "0,0,-1 0,-1,0 -1,0,0", "zyx": "-1,0,0 0,-1,0 0,0,-1"}
@@ -120,6 +120,9 @@ class Augmented:
         self.device, self.channels = engine.device, engine.channels
         self.precision = engine.precision
         self.arrays: Arrays = engine.arrays
+
+    def answers(self, spec: EngineSpec) -> Answers:
+        return self._engine.answers(spec)
 
     def overflowed(self) -> bool:
         overflowed = self._engine.overflowed()

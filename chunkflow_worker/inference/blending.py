@@ -33,18 +33,20 @@ class Blended:
     array: czyx.
     run: number of patches that the net ran on.
     skipped: number of patches known to be zero without running the net.
+    clipped: number of values that the type of the result does not hold.
     """
 
     array: NDArray[Any]
     run: int
     skipped: int
+    clipped: int = 0
 
 
 def infer(
     image: NDArray[Any],
     origin: Vec3,
     lattice: Lattice,
-    weights: Any,
+    weights: Callable[[Vec3], Any],
     engine: Engine,
     batch: Batch,
     dtype: DTypeLike = np.float32,
@@ -54,7 +56,7 @@ def infer(
     """The blended output of the net for `lattice.box`.
 
     image: czyx; its first voxel lies at `origin`; covers `lattice.input_box`.
-    weights: of an output patch, zyx, float32, on the engine's device.
+    weights: of the output patch at a position, zyx, float32, on the engine's device.
     dtype: of the result. Conversion saturates; for uint8 it maps [0, 1] to [0, 255].
     wanted: whether the output of a patch, in that box, is needed. If not, the patch gives zeros and
         is not run. The same holds for a patch whose input is all zero.
@@ -86,7 +88,8 @@ def infer(
             canvas.add(position, values)
             progress(next(done))
         canvas.finish(top)
-    return Blended(canvas.result(), counts[True], counts[False])
+    array = canvas.result()
+    return Blended(array, counts[True], counts[False], canvas.clipped)
 
 
 class _Canvas:
@@ -96,7 +99,13 @@ class _Canvas:
     added to the result itself, and the slab holds only the sum of weights.
     """
 
-    def __init__(self, lattice: Lattice, weights: Any, engine: Engine, dtype: DTypeLike):
+    def __init__(
+        self,
+        lattice: Lattice,
+        weights: Callable[[Vec3], Any],
+        engine: Engine,
+        dtype: DTypeLike,
+    ):
         self._lattice, self._weights, self._arrays = lattice, weights, engine.arrays
         size, height = lattice.box.size, lattice.shape.output.z
         self._result = np.zeros((engine.channels, *size), dtype)
@@ -107,7 +116,8 @@ class _Canvas:
         self._mean = mean
         self._total = self._arrays.zeros((height, size.y, size.x))
         self._bottom = lattice.starts[0][0]
-        self._arrived: Callable[[], None] = lambda: None
+        self._arrived: Callable[[], int] = lambda: 0
+        self.clipped = 0
 
     def add(self, position: Vec3, values: Any | None) -> None:
         """Add the output patch, czyx, whose first voxel lies at `position`; None for zeros."""
@@ -116,12 +126,13 @@ class _Canvas:
         assert inside is not None, "a lattice holds only patches that touch its box"
         slab = Vec3(self._bottom, box.start.y, box.start.x)
         overlaps, rest = _split(inside, lattice.reached(position))
+        of_patch = self._weights(position)
         for part in (*overlaps, rest):
             if part is None:
                 continue
             here = part.slices(position)
             mean = self._mean[(slice(None), *part.slices(box.start if self._shared else slab))]
-            total, weights = self._total[part.slices(slab)], self._weights[here]
+            total, weights = self._total[part.slices(slab)], of_patch[here]
             kept = None if values is None else values[(slice(None), *here)]
             if part is not rest:
                 self._arrays.blend(mean, total, kept, weights)
@@ -135,7 +146,7 @@ class _Canvas:
         box, bottom = self._lattice.box, self._bottom
         first, last = max(box.start.z, bottom), min(top, box.stop.z)
         if not self._shared:
-            self._arrived()
+            self._wait()
             if first < last:
                 finished = self._result[:, first - box.start.z : last - box.start.z]
                 self._arrived = self._arrays.send(
@@ -147,8 +158,12 @@ class _Canvas:
 
     def result(self) -> NDArray[Any]:
         """The whole result, after waiting for all that was sent."""
-        self._arrived()
+        self._wait()
         return self._result
+
+    def _wait(self) -> None:
+        self.clipped += self._arrived()
+        self._arrived = lambda: 0
 
 
 def _predicted(

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from chunkflow_worker.image.bbox import Vec3
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from chunkflow_worker.inference.arrays import Arrays
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 Acceleration = Literal["none", "compile", "graph"]
+
+MOST_CHANNELS = 3
+"""How many channels of a net's output are kept if the user does not say, as in chunkflow."""
 
 
 @dataclass(frozen=True)
@@ -21,24 +26,51 @@ class EngineSpec:
 
     input_size: of the patch that the net takes, in voxels, zyx.
     output_size: of the patch to return, which lies in the middle of the input patch.
-    channels: of the output; the first ones of those that the net returns.
+    channels: of the output; the first ones of those that the net returns. None for as many as it
+        returns, but at most `MOST_CHANNELS`.
     input_channels: that the net takes.
     model_path: file of the net; empty if the engine needs none.
     weight_path: file with the weights; None if the model file holds them.
     trust_weights: whether the file with the weights may run code.
+    weight_key: which weights of a checkpoint to take, if several fit the net.
     precision: of the net's arithmetic.
     acceleration: how the net is started.
+    allow_random: whether the net may give two answers for one input.
     """
 
     input_size: Vec3
     output_size: Vec3
-    channels: int
+    channels: int | None
     input_channels: int = 1
     model_path: str = ""
     weight_path: str | None = None
     trust_weights: bool = False
+    weight_key: str | None = None
     precision: Precision = "auto"
     acceleration: Acceleration = "none"
+    allow_random: bool = False
+
+    @property
+    def least_channels(self) -> int:
+        """How many channels the net must return."""
+        return self.channels or 1
+
+    @property
+    def most_channels(self) -> int:
+        """How many of the channels that the net returns are kept."""
+        return self.channels or MOST_CHANNELS
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Two outputs of a net for the same patches of noise, one after the other, of one shape.
+
+    changed: what the net changed in itself meanwhile, in a few words; empty if nothing.
+    """
+
+    first: NDArray[Any]
+    second: NDArray[Any]
+    changed: str = ""
 
 
 class Engine(Protocol):
@@ -60,6 +92,12 @@ class Engine(Protocol):
 
         Integer patches are first scaled to [0, 1] by the largest value of their type. Infinite
         outputs are replaced by the largest finite ones. Raises OutOfMemory and ModelError.
+        """
+
+    def answers(self, spec: EngineSpec) -> Answers:
+        """Run the net twice on noise, of the size that `spec` declares or of a smaller one.
+
+        Raises OutOfMemory, and ModelError if the net fails or is not what `spec` declares.
         """
 
     def overflowed(self) -> bool:

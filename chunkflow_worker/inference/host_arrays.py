@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.image.conversion import Tally, convert
 from chunkflow_worker.machine.cpu import cpu_count
 
 _local = threading.local()
@@ -72,14 +72,16 @@ class HostArrays:
 
         _on_all_processors(sections, len(weights))
 
-    def send(self, slab: NDArray[Any], out: NDArray[Any]) -> Callable[[], None]:
+    def send(self, slab: NDArray[Any], out: NDArray[Any]) -> Callable[[], int]:
+        tallies = [Tally() for _ in range(slab.shape[1])]  # a thread each
+
         def sections(first: int, last: int) -> None:
             for z in range(first, last):
                 for c in range(len(slab)):
-                    out[c, z] = convert(slab[c, z], out.dtype)
+                    out[c, z] = convert(slab[c, z], out.dtype, tally=tallies[z])
 
         _on_all_processors(sections, slab.shape[1])
-        return lambda: None
+        return lambda: sum(tally.clipped for tally in tallies)
 
 
 def unit_range(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow_worker.errors import ChunkflowError, ModelError
 from chunkflow_worker.inference.arrays import Arrays
+from chunkflow_worker.inference.engine import Answers, EngineSpec
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.machine.cpu import cpu_name
 
@@ -29,6 +31,28 @@ class HostEngine:
     @classmethod
     def device_name(cls) -> str:
         return cpu_name()
+
+    def predict(self, patches: Sequence[Any]) -> Sequence[Any]:
+        raise NotImplementedError
+
+    def answers(self, spec: EngineSpec) -> Answers:
+        """Runs the net on a whole patch."""
+        shape = (spec.input_channels, *spec.input_size)
+        noise = np.random.default_rng(0).random(shape, np.float32)
+        try:
+            first, second = (
+                np.asarray(self.predict([self.arrays.put(noise.copy())])[0]).copy()
+                for _ in range(2)
+            )
+        except (ChunkflowError, MemoryError):
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise ModelError(
+                f"the net fails on a patch of noise, {list(shape)} (czyx): "
+                f"{type(error).__name__}: {text}"
+            ) from error
+        return Answers(first, second)
 
     def overflowed(self) -> bool:
         return False

@@ -31,6 +31,14 @@ def load_source(path: str) -> ModuleType:
     sys.modules[loader.name] = module  # dataclasses and pickle look a class's module up here
     try:
         loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        folder = Path(path).resolve().parent
+        beside = (folder / f"{error.name}.py").exists() or (folder / str(error.name)).is_dir()
+        cure = f"set PYTHONPATH={folder}" if beside else "install it where the net runs"
+        raise ModelError(
+            f"model file {path} imports {error.name}, which is not found\n    {cure}"
+        ) from error
     except Exception as error:
-        raise ModelError(f"model file {path} fails: {type(error).__name__}: {error}") from error
+        text = " ".join(str(error).split())
+        raise ModelError(f"model file {path} fails: {type(error).__name__}: {text}") from error
     return module

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.storage.files import Files
 
@@ -49,9 +50,11 @@ class Record(BaseModel):
     Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601. The names
     `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
 
+    models: digest (SHA-256) of each file that a net was loaded from, by operator and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
     written: what the task wrote to volumes, for `verify`.
+    clipped: values that the type of an operator's output could not hold.
     log: what the worker logged while a task failed.
     """
 
@@ -65,6 +68,7 @@ class Record(BaseModel):
     worker: str
     compute_device: str = ""
     precision: str = ""
+    models: dict[str, str] = Field(default_factory=dict)
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0
@@ -74,6 +78,7 @@ class Record(BaseModel):
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = Field(default_factory=list)
+    clipped: list[Clipped] = Field(default_factory=list)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     started: str = ""

@@ -40,6 +40,8 @@ class ConnectedComponents(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import above
+
         cc3d = needs("cc3d", extra="segmentation")
 
         def step(task: Task) -> None:
@@ -58,7 +60,7 @@ class ConnectedComponents(Operator):
                     "--layer-type segmentation"
                 )
             labels = chunk.czyx[0]
-            foreground = labels if self.threshold is None else labels > self.threshold
+            foreground = labels if self.threshold is None else above(labels, self.threshold)
             ids = cc3d.connected_components(
                 foreground, connectivity=int(self.connectivity), out_dtype="uint32"
             )

@@ -15,7 +15,8 @@ from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxNotAligned, ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 
-class DownsampleUpload(Operator):
+class DownsampleUpload(Converter):
     """Make the coarser levels of a chunk and write them to an existing precomputed volume.
 
     Writes the mip levels from start_mip to stop_mip - 1, in whole blocks; each level is made from
@@ -80,6 +81,7 @@ class DownsampleUpload(Operator):
         help="First mip level to write; default: the next after the chunk's.",
     )
     stop_mip: int = field(5, flag="-p", ge=1, help="Mip level after the last one to write.")
+    scale: tuple[float, float] | None = scale_option()
     fill_missing: bool = field(
         True,
         help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since whole blocks "
@@ -128,7 +130,7 @@ class DownsampleUpload(Operator):
                 return
             add_levels()
             for n, part in parts.items():
-                write_verified(part, levels[n], task)
+                write_verified(part, levels[n], task, self)
 
         yield step
 

@@ -46,17 +46,22 @@ class GaussianFilter(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
+        from chunkflow_worker.image.conversion import saturate
+
         ndimage = needs("scipy.ndimage", extra="image")
 
         def step(task: Task) -> None:
-            chunk = task.chunk(self.input_chunk_name)
+            chunk = task.image(self.input_chunk_name)
             made = np.empty(chunk.czyx.shape, chunk.dtype)
             for source, target in zip(chunk.czyx, made, strict=True):
-                real = source.astype(np.float64 if source.dtype.itemsize > 4 else np.float32)
+                real = source.astype(np.result_type(source, np.float32))
                 smooth = ndimage.gaussian_filter(
                     real, self.sigma, mode="reflect", truncate=_REACH, axes=(1, 2)
                 )
-                target[...] = smooth if chunk.dtype.kind == "f" else np.rint(smooth)
+                if chunk.dtype.kind == "b":
+                    np.rint(smooth, out=smooth)
+                is_integer = chunk.dtype.kind in "ui"
+                target[...] = saturate(smooth, chunk.dtype) if is_integer else smooth
             task.values[self.input_chunk_name] = chunk.with_array(made.reshape(chunk.array.shape))
 
         yield step

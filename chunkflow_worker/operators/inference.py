@@ -13,10 +13,17 @@ from pydantic import model_validator
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.inference.engine import Acceleration, EngineSpec, Precision
+from chunkflow_worker.inference.engine import (
+    MOST_CHANNELS,
+    Acceleration,
+    EngineSpec,
+    Precision,
+)
 from chunkflow_worker.inference.engines import device_name, frameworks, open_engine
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape
 from chunkflow_worker.inference.patching import Border, Patching
+from chunkflow_worker.job.clipped import Clipped
+from chunkflow_worker.pipeline.converter import note_clipped
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.image.conversion import Tally
     from chunkflow_worker.inference.engine import Engine
     from chunkflow_worker.inference.lattice import Lattice
     from chunkflow_worker.inference.plan import Memory
@@ -32,6 +40,12 @@ if TYPE_CHECKING:
 else:
     Framework = Literal[tuple(frameworks())]
 
+_OVERLAP = Vec3(4, 64, 64)
+_CLIPPED = {
+    "uint8": "the net's values are not from 0 to 1, which become 0 to 255: let the net end in a "
+    "sigmoid, or take --dtype float32",
+    "float16": "the net's values do not fit float16: take --dtype float32",
+}
 _ENGINES = "; ".join(f"{f.name}: {f.summary}" for f in frameworks().values())
 
 
@@ -57,9 +71,13 @@ class Inference(Operator):
     differs: ClassVar[str] = (
         "Nets run in evaluation mode, in batches, and on a GPU if there is one. --augment undoes "
         "its flips correctly. Outputs may have any value. An output patch that is smaller than the "
-        "input patch works with --mask-output-chunk."
+        "input patch works with --mask-output-chunk. The weights of --bump zung are those of its "
+        "formula, also far from the middle of a patch. A net that gives two answers for one input "
+        "is refused. The framework, the number of channels and the overlap follow from the net and "
+        "the patch where they are not given."
     )
     other_volumes: ClassVar[tuple[str, ...]] = ("mask_volume_path",)
+    models: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
     reads_files: ClassVar[tuple[str, ...]] = ("convnet_model", "convnet_weight_path")
     renamed: ClassVar[Mapping[str, str]] = {
         "--patch-size": "--input-patch-size",
@@ -75,27 +93,36 @@ class Inference(Operator):
         "-u, --output-chunk-start-offset": "give `--output-crop-margin`",
     }
     op: Literal["inference"] = "inference"
+    framework: Framework | None = field(
+        None,
+        flag="-f",
+        help=f"The engine that runs the net; default: the one for the model file. {_ENGINES}.",
+    )
     convnet_model: str | None = field(
         None,
         flag="-m",
         help="File that defines the net, of a kind that the framework reads.",
     )
     convnet_weight_path: str | None = field(
-        None, flag="-w", help="File with the trained weights, for a net in a Python file."
+        None,
+        flag="-w",
+        help="File with the trained weights, for a net in a Python file: a state dict, or a "
+        "checkpoint that holds it.",
     )
-    trust_weights: bool = field(
-        False,
-        help="Let the file with the weights run code; only for pickles of objects that you trust.",
+    input_patch_size: Vec3 = field(
+        flag="-s", help="Size of the patch that the net takes; 1 Y X for a net in 2D."
     )
-    input_patch_size: Vec3 = field(flag="-s", help="Size of the patch that the net takes.")
     output_patch_size: Vec3 | None = field(
         None,
         flag="-z",
         help="Size of the patch that the net returns, or of its middle part to keep; default: the "
         "input patch size.",
     )
-    output_patch_overlap: Vec3 = field(
-        Vec3(4, 64, 64), flag="-v", help="Overlap of neighbouring output patches."
+    output_patch_overlap: Vec3 | None = field(
+        None,
+        flag="-v",
+        help="Overlap of neighbouring output patches; default: 4 64 64, or half of the output "
+        "patch on the axes where it is not larger than that.",
     )
     output_crop_margin: Vec3 | None = field(
         None,
@@ -109,16 +136,29 @@ class Inference(Operator):
         "The number of patches follows from the box.",
     )
     num_input_channels: int = field(1, ge=1, help="Number of channels that the net takes.")
-    num_output_channels: int = field(
-        3, flag="-c", ge=1, help="Number of the net's output channels to keep."
+    num_output_channels: int | None = field(
+        None,
+        flag="-c",
+        ge=1,
+        help="Number of the net's output channels to keep; default: all, but at most "
+        f"{MOST_CHANNELS}.",
+    )
+    weight_key: str | None = field(
+        None,
+        help="Which weights of a checkpoint to load, if several fit the net: the name of an entry "
+        "or a prefix, for example ema.",
+    )
+    trust_weights: bool = field(
+        False,
+        help="Let the file with the weights run code; only for pickles of objects that you trust.",
+    )
+    allow_random: bool = field(
+        False, help="Run a net that gives two answers for one input; by default, it is refused."
     )
     dtype: Literal["float32", "float16", "uint8"] = field(
         "float32",
         flag="-d",
         help="Type of the output; uint8 maps [0, 1] to [0, 255] and saturates, on the device.",
-    )
-    framework: Framework = field(
-        "universal", flag="-f", help=f"The engine that runs the net. {_ENGINES}."
     )
     precision: Precision = field(
         "auto",
@@ -187,10 +227,7 @@ class Inference(Operator):
             raise ValueError("patch sizes must be at least 1 on each axis")
         shape.check_sizes()
         shape.check_within_output("output_patch_overlap", shape.overlap)
-        if frameworks()[self.framework].needs_model and not self.convnet_model:
-            raise ValueError(
-                f"framework {self.framework} needs convnet_model, the file that defines the net"
-            )
+        self._check_model()
         if self.augment and (shape.input.y != shape.input.x or shape.output.y != shape.output.x):
             raise ValueError("augment transposes y and x: the patch must be as wide as it is high")
         if self.augment_z and not self.augment:
@@ -198,20 +235,41 @@ class Inference(Operator):
         if self.affinity_offsets is not None:
             from chunkflow_worker.inference.augment import check_offsets
 
-            check_offsets(self._offsets, self.num_output_channels, self.augment_z)
+            check_offsets(self._offsets, self._most_channels, self.augment_z)
         return self
+
+    def _check_model(self) -> None:
+        """Raises ValueError if there is no model file, and a framework needs one."""
+        if self.convnet_model:
+            return
+        if self.framework is None:
+            others = (f"--framework {f.name}" for f in frameworks().values() if not f.needs_model)
+            raise ValueError(
+                "needs convnet_model (-m), the file that defines the net, "
+                f"or {' or '.join(others)} to try a chain without one"
+            )
+        if frameworks()[self.framework].needs_model:
+            raise ValueError(
+                f"framework {self.framework} needs convnet_model, the file that defines the net"
+            )
 
     @property
     def _shape(self) -> PatchShape:
         output = self.output_patch_size or self.input_patch_size
-        return PatchShape(self.input_patch_size, output, self.output_patch_overlap)
+        halves = (n if n < m else m // 2 for n, m in zip(_OVERLAP, output, strict=True))
+        overlap = self.output_patch_overlap or Vec3.of(halves)
+        return PatchShape(self.input_patch_size, output, overlap)
 
     @property
     def _patching(self) -> Patching:
         margin = self.output_crop_margin
         if margin is None:
-            margin = Vec3(0, 0, 0) if self.mask_output_chunk else self.output_patch_overlap
+            margin = Vec3(0, 0, 0) if self.mask_output_chunk else self._shape.overlap
         return Patching(self.lattice, self._shape, margin, self.border)
+
+    @property
+    def _most_channels(self) -> int:
+        return self.num_output_channels or MOST_CHANNELS
 
     @property
     def _offsets(self) -> tuple[Vec3, ...]:
@@ -243,7 +301,7 @@ class Inference(Operator):
         from chunkflow_worker.inference.plan import memory
 
         lattice = self._patching.lattice(BoundingBox.sized((0, 0, 0), size))
-        channels = self.num_input_channels, self.num_output_channels
+        channels = self.num_input_channels, self._most_channels
         return memory(lattice, *channels, image_type, self._computed_dtype)
 
     def rehearsal(self) -> Task:
@@ -258,22 +316,21 @@ class Inference(Operator):
         return Task(bbox=chunk.bbox.grow(-shape.crop), values={self.input_chunk_name: chunk})
 
     def device(self) -> str:
-        return device_name(self.framework)
+        return device_name(self.framework, self.convnet_model or "")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        import numpy as np
-
+        from chunkflow_worker.image.conversion import Tally
         from chunkflow_worker.inference.blending import Batch, infer
-        from chunkflow_worker.inference.weights import patch_weights
+        from chunkflow_worker.inference.weights import Weights
 
         patching, engine = self._patching, self._engine()
-        weights = engine.arrays.put(patch_weights(self._shape.output, self.bump).astype(np.float32))
+        weights = Weights(self._shape.output, self.bump, engine.arrays)
         batch, device = Batch(self.batch_size), Lock()
         mask = self._mask()
 
         def step(task: Task) -> None:
-            chunk = task.chunk(self.input_chunk_name)
+            chunk = task.image(self.input_chunk_name)
             self._check_channels(chunk)
             task.device, task.precision = engine.device, engine.precision
             box = self._output_box(task, run, chunk)
@@ -283,7 +340,7 @@ class Inference(Operator):
             def show_progress(done: int) -> None:
                 task.progress(f"patch {done} of {lattice.count}")
 
-            place = image, lattice.input_box.start, lattice, weights
+            place = image, lattice.input_box.start, lattice, weights.on(lattice)
             dtype = self._computed_dtype
             blend = partial(infer, *place, engine, batch, dtype, wanted, show_progress)
             # One task at a time uses the device and its memory. The others load and save meanwhile.
@@ -294,9 +351,14 @@ class Inference(Operator):
                     blended = blend()
             task.patches += blended.run
             task.patches_skipped += blended.skipped
+            tally = Tally(values=blended.array.size, clipped=blended.clipped)
+            array = self._without_myelin(blended.array, tally)
+            if self.dtype != "float32":
+                clipped = Clipped(self.label, tally.clipped, tally.values)
+                note_clipped(task, clipped, _CLIPPED[self.dtype])
             bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
             task.values[self.output_chunk_name] = chunk.with_array(
-                self._without_myelin(blended.array),
+                array,
                 voxel_offset=box.start,
                 layer_type="image",
                 bounds=bounds,
@@ -310,13 +372,16 @@ class Inference(Operator):
             EngineSpec(
                 input_size=self._shape.input,
                 output_size=self._shape.output,
-                channels=self.num_output_channels,
+                # Affinities have a channel for each of their offsets.
+                channels=self._most_channels if self.affinity_offsets else self.num_output_channels,
                 input_channels=self.num_input_channels,
                 model_path=self.convnet_model or "",
                 weight_path=self.convnet_weight_path,
                 trust_weights=self.trust_weights,
+                weight_key=self.weight_key,
                 precision=self.precision,
                 acceleration=self.acceleration,
+                allow_random=self.allow_random,
             ),
         )
         if not self.augment:
@@ -355,10 +420,12 @@ class Inference(Operator):
             raise ChunkMismatch(f"chunk {chunk.bbox} has no voxel of the box {needed} to compute")
         return box
 
-    def _without_myelin(self, array: NDArray[Any]) -> NDArray[Any]:
+    def _without_myelin(self, array: NDArray[Any], tally: Tally) -> NDArray[Any]:
         """The output, czyx: zero where the last channel is above the myelin threshold."""
         if self.mask_myelin_threshold is None:
             return array
-        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.image.conversion import convert
 
-        return convert(array[:-1] * (array[-1:] <= self.mask_myelin_threshold), self.dtype)
+        kept = array[:-1] * (array[-1:] <= self.mask_myelin_threshold)
+        tally.values = 0  # the output was not converted yet
+        return convert(kept, self.dtype, tally=tally)

@@ -34,8 +34,9 @@ class LoadH5(ChunkReader):
     If the task has no box, it reads the whole file. Axes, position, voxel size and layer type are
     those of the file, as save-h5, CREMI, funlib, ilastik or Fiji store them, unless given. The type
     is the file's unless --dtype is given. Then uint8 values from 0 to 255 are scaled to float
-    values from 0 to 1, and back; other types are not scaled, and values saturate. An empty file
-    means that the box has no data, and the task is skipped.
+    values from 0 to 1, and back; other types are not scaled, and values saturate. Ids that the type
+    does not hold are refused. An empty file means that the box has no data, and the task is
+    skipped.
     """
 
     group: ClassVar[str] = "Read"

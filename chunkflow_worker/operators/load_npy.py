@@ -16,7 +16,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.file_reader import FileReader
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.axes import Axes, check_letters
+from chunkflow_worker.storage.axes import Axes, check_letters, colours_last
 from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.local_file import reading
 
@@ -60,8 +60,11 @@ class LoadNpy(FileReader):
     voxel_size: tuple[float, float, float] = field(
         (1.0, 1.0, 1.0), flag="-s", help="Size of a voxel in nanometres."
     )
-    layer_type: Literal["image", "segmentation"] = field(
-        "image", flag="-l", help="What the values mean."
+    layer_type: Literal["image", "segmentation"] | None = field(
+        None,
+        flag="-l",
+        help="What the values mean; default: image. But integers of 32 or 64 bits are ids unless "
+        "image is given here.",
     )
     axes: str | None = field(
         None,
@@ -106,8 +109,9 @@ class LoadNpy(FileReader):
                 part = axes.arrange(stored[axes.selection(window)], window)
                 array = np.array(part, part.dtype.newbyteorder("="), order="C", subok=False)
             task.bytes_read += array.nbytes
+            is_image = self.layer_type == "image"
             task.values[self.output_name] = Chunk(
-                array, box.start, self.voxel_size, self.layer_type, bounds
+                array, box.start, self.voxel_size, self.layer_type or "image", bounds, is_image
             )
 
         yield step
@@ -119,6 +123,8 @@ class LoadNpy(FileReader):
                 f"{path} has shape {shape}; a chunk is numbers in zyx or czyx, and points are "
                 "numbers of shape (n, 3): --axes names the axes of another array, for example yx"
             )
+        if text := colours_last(shape, letters):
+            self.tell({"axes": text})
         return Axes(letters, shape, str(path))
 
 
@@ -132,6 +138,8 @@ def _map(path: Path) -> NDArray[Any]:
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
+            if "pickled" in str(error):  # numpy says so of all that it does not know
+                raise ValueError("it does not begin like one") from error
             if not re.search("Object arrays|Python objects", str(error)):
                 raise
             raise ChunkMismatch(
@@ -149,7 +157,7 @@ def _map(path: Path) -> NDArray[Any]:
             f"{path} holds a table with the fields {', '.join(stored.dtype.names)}: save one of "
             "them alone with numpy.save"
         )
-    if stored.dtype.kind not in "buif":
+    if stored.dtype.kind not in "buif" or stored.dtype.itemsize > 8:
         raise ChunkMismatch(
             f"{path} has shape {stored.shape} and type {stored.dtype}; a chunk is numbers in zyx "
             "or czyx, and points are numbers of shape (n, 3)"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
-from chunkflow_worker.storage.axes import Axes, Window
+from chunkflow_worker.storage.axes import Axes
+from chunkflow_worker.storage.nrrd_file import read_header, read_part
 from chunkflow_worker.storage.nrrd_metadata import axes_of, metadata_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class LoadNrrd(ChunkReader):
@@ -35,37 +33,14 @@ class LoadNrrd(ChunkReader):
     op: Literal["load-nrrd"] = "load-nrrd"
 
     def opener(self) -> Callable[[Path], AbstractContextManager[StoredChunk]]:
-        import numpy as np
-
         nrrd = needs("nrrd", extra="files")
 
         @contextmanager
         def open_file(path: Path) -> Iterator[StoredChunk]:
-            _check_data_file(path)
-            header = nrrd.read_header(str(path))
+            header, end = read_header(nrrd, path)
             letters = self.axes or axes_of(header, str(path))
             axes = Axes(letters, tuple(map(int, header["sizes"][::-1])), str(path))
-
-            def read(window: Window) -> NDArray[Any]:
-                stored = nrrd.read(str(path), index_order="C")[0]
-                array = axes.arrange(stored[axes.selection(window)], window)
-                return np.array(array, array.dtype.newbyteorder("="), order="C")
-
+            read = partial(read_part, nrrd, path, header, end, axes)
             yield StoredChunk(axes.size, read, metadata_of(header, letters))
 
         return open_file
-
-
-def _check_data_file(path: Path) -> None:
-    """Raises ChunkMismatch if the voxels are in several files, which pynrrd does not read."""
-    with path.open("rb") as file:
-        for line in file:
-            name, _, value = line.decode(errors="replace").partition(":")
-            several = value.strip().startswith("LIST") or "%" in value
-            if name.replace(" ", "") == "datafile" and several:
-                raise ChunkMismatch(
-                    f"{path} has its voxels in several files ({value.strip()}): join them first, "
-                    "for example with unu save"
-                )
-            if not line.strip() or not line.isascii():
-                return

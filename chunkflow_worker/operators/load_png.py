@@ -15,7 +15,8 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.local_file import in_folder, reading
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SHOWN = 3
 
-class LoadPng(Operator):
+
+class LoadPng(Converter):
     """Read the task's box, with the margin that later operators need, from a stack of grey PNGs.
 
     Each picture is one section and has its number in its name, for example 00042.png, as save-pngs
@@ -54,7 +57,11 @@ class LoadPng(Operator):
         "--volume-offset": "--voxel-offset",
     }
     op: Literal["load-png"] = "load-png"
-    path: str = field(flag="-p", help="Folder, prefix of the pictures' names, or one picture.")
+    path: str = field(
+        flag="-p",
+        help="Folder, prefix of the pictures' names, pattern such as 'em/*_ch00.png', or one "
+        "picture.",
+    )
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
     cutout_offset: Vec3 = field(
         Vec3(0, 0, 0),
@@ -81,6 +88,7 @@ class LoadPng(Operator):
     )
     chunk_size: Vec3 | None = field(None, flag="-s", help="Size to read from cutout_offset.")
     dtype: str | None = field(None, help="Type to convert to; default: the pictures'.")
+    scale: tuple[float, float] | None = scale_option()
 
     _sizes = field_validator("voxel_size", "chunk_size")(above_zero)
 
@@ -105,6 +113,8 @@ class LoadPng(Operator):
 
         codecs = needs("imagecodecs", extra="files")
         needs("PIL.Image", extra="files")
+        # libpng warns of each picture of some programs that its colour profile has errors.
+        logging.getLogger("imagecodecs").setLevel(logging.ERROR)
         is_segmentation = self.layer_type == "segmentation"
 
         def step(task: Task) -> None:
@@ -132,9 +142,7 @@ class LoadPng(Operator):
             array = np.stack(sections)
             task.bytes_read += array.nbytes
             chunk = Chunk(array, box.start, self.voxel_size, self.layer_type, bounds)
-            task.values[self.output_chunk_name] = (
-                chunk.as_dtype(self.dtype) if self.dtype else chunk
-            )
+            task.values[self.output_chunk_name] = self.converted(chunk, self.dtype, task)
 
         yield step
 
@@ -159,14 +167,18 @@ class LoadPng(Operator):
         folder, start = (
             (Path(prefix), "") if prefix.endswith("/") else (Path(prefix).parent, Path(prefix).name)
         )
+        start, *rest = start.split("*")
+        pattern = re.compile(".*".join(map(re.escape, (start, *(rest or [""])))))
         with reading(folder, "a folder"):
             names = sorted(
                 p.name
                 for p in folder.iterdir()
-                if p.name.startswith(start) and p.suffix.lower() == ".png" and p.name[0] != "."
+                if pattern.fullmatch(p.name) and p.suffix.lower() == ".png" and p.name[0] != "."
             )
         if not names:
-            raise DataMissing(f"there are no PNG pictures at {self.path}")
+            below = sorted(p.name for p in folder.iterdir() if p.is_dir())[:_SHOWN]
+            where = f"; it has the folders {', '.join(below)}" if below and not start else ""
+            raise DataMissing(f"there are no PNG pictures at {self.path}{where}")
         return {z: folder / name for z, name in self._places(names, start).items()}
 
     def _places(self, names: list[str], start: str) -> dict[int, str]:
@@ -175,7 +187,10 @@ class LoadPng(Operator):
             numbers = section_numbers(names, start, self.digit_num)
         except NotNumbered as error:
             problem = f"pictures at {self.path} have numbers, but {error}"
-            cure = "name them like 00042.png, or take some by a prefix of their names in --path"
+            cure = (
+                "choose the number by its digits, take some by a pattern in --path such as "
+                "'*_ch00.png', or name them like 00042.png"
+            )
             raise ConfigError.one(self.label, "digit_num", problem, cure) from None
         if numbers is None:
             numbers = list(range(len(names)))
@@ -212,7 +227,7 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
         if is_indexed and is_segmentation:
             picture = np.array(needs("PIL.Image", extra="files").open(path))
         else:
-            picture = codecs.png_decode(path.read_bytes())
+            picture = _decode_grey(codecs, path.read_bytes())
     if picture.ndim == 3:
         colours = picture[..., : 3 if picture.shape[2] > 2 else 1]  # the others are opacity
         if (colours != colours[..., :1]).any():
@@ -223,4 +238,15 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
         raise ChunkMismatch(
             f"{path} has {list(picture.shape)} pixels, and the first picture has {list(size)}"
         )
+    return picture
+
+
+def _decode_grey(codecs: Any, content: bytes) -> NDArray[Any]:
+    """Raises ValueError if the content is cut short, and an error of the library."""
+    try:
+        picture: NDArray[Any] = codecs.png_decode(content)
+    except Exception as error:
+        if content and b"IEND" not in content[-64:]:
+            raise ValueError("its end is missing; copy or make it again") from error
+        raise
     return picture

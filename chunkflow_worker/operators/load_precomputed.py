@@ -78,7 +78,10 @@ class LoadPrecomputed(Operator):
         False, help="Set the sections in the volume's blackout_section_ids.json to zero."
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; default: as the volume says."
+        None,
+        flag="-l",
+        help="What the values mean; default: as the volume says. But integers of 32 or 64 bits are "
+        "ids unless image is given here.",
     )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
@@ -116,7 +119,8 @@ class LoadPrecomputed(Operator):
                 ) from None
             task.voxel_size = task.voxel_size or volume.voxel_size
             layer_type = self.layer_type or volume.layer_type
-            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds)
+            is_image = self.layer_type == "image"
+            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds, is_image)
             task.bytes_read += array.nbytes
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
-from chunkflow_worker.storage.axes import Axes
+from chunkflow_worker.storage.axes import Axes, Window
 from chunkflow_worker.storage.tiff_file import image_of, open_tiff, read_part
-from chunkflow_worker.storage.tiff_metadata import axes_of, metadata_of
+from chunkflow_worker.storage.tiff_metadata import axes_of, is_signed_in_disguise, metadata_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class LoadTif(ChunkReader):
@@ -24,7 +26,8 @@ class LoadTif(ChunkReader):
     file. Channels and colours become the first axis, czyx. Position, voxel size and layer type are
     those of the file, as save-tif, ImageJ, Fiji or OME-TIFF store them, unless given. The type is
     the file's unless --dtype is given. Then uint8 values from 0 to 255 are scaled to float values
-    from 0 to 1, and back; other types are not scaled, and values saturate.
+    from 0 to 1, and back; other types are not scaled, and values saturate. Ids that the type does
+    not hold are refused.
     """
 
     group: ClassVar[str] = "Read"
@@ -61,6 +64,12 @@ class LoadTif(ChunkReader):
                 said = metadata_of(tif, image, path)
                 other = {"series": passed_over} if passed_over else {}
                 said = replace(said, ignored={**said.ignored, **odd_axes, **other})
-                yield StoredChunk(axes.size, partial(read_part, image, tif, axes, path), said)
+                is_signed = is_signed_in_disguise(tif, image)
+
+                def read(window: Window) -> NDArray[Any]:
+                    array = read_part(image, tif, axes, path, window)
+                    return (array ^ 0x8000).view("int16") if is_signed else array
+
+                yield StoredChunk(axes.size, read, said)
 
         return open_file

@@ -75,7 +75,10 @@ class LoadZarr(Operator):
         None, help="Global position of the array's first voxel; default: the store's, else 0 0 0."
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; default: the store's, else image."
+        None,
+        flag="-l",
+        help="What the values mean; default: the store's, else image. But integers of 32 or 64 "
+        "bits are ids unless image is given here.",
     )
     time_point: int | None = field(
         None, ge=0, help="Time point to read; needed if the array has several."
@@ -138,7 +141,8 @@ class LoadZarr(Operator):
             task.voxel_size = task.voxel_size or volume.voxel_size
             task.bytes_read += array.nbytes
             layer_type = self.layer_type or volume.layer_type
-            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds)
+            is_image = self.layer_type == "image"
+            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds, is_image)
             task.values[self.output_chunk_name] = chunk
 
         yield step

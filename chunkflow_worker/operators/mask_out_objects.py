@@ -81,7 +81,7 @@ class MaskOutObjects(Operator):
                 content = Files(folder).get_json(name)
                 if content is None:
                     raise DataMissing(f"there is no file {text}, or it is not JSON")
-                return {int(i) for i in content}
+                return {_exact(i) for i in content}
             return {int(i) for i in text.split(",")}
         except (TypeError, ValueError):
             raise ConfigError.one(
@@ -90,3 +90,10 @@ class MaskOutObjects(Operator):
                 f"{text!r} does not hold ids",
                 "for example 7,12 or ids.json",
             ) from None
+
+
+def _exact(number: object) -> int:
+    """An id from JSON. Raises ValueError for a float that may have been rounded."""
+    if isinstance(number, float) and not (number.is_integer() and abs(number) < 2**53):
+        raise ValueError
+    return int(number)  # type: ignore[call-overload,no-any-return]

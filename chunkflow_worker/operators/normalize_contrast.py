@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class NormalizeContrast(Operator):
     """Stretch the greys of each section, or of the whole chunk, to the range --minval to --maxval.
 
-    Takes and makes uint8, zyx or czyx; each channel is stretched on its own. The darkest and the
-    brightest voxels, up to the clip fractions, become the ends of the range; the greys between are
-    stretched evenly. Voxels of 0 count as missing image: they are ignored and stay 0. A section
-    with a single grey is not changed.
+    Takes uint8 or uint16 and makes uint8, zyx or czyx; each channel is stretched on its own. The
+    darkest and the brightest voxels, up to the clip fractions, become the ends of the range; the
+    greys between are stretched evenly. Voxels of 0 count as missing image: they are ignored and
+    stay 0. A section with a single grey is not stretched.
 
     The histogram is taken from the chunk with its margins, not from the whole section, so
     neighbouring boxes are stretched differently; the smaller the boxes, the larger the difference.
@@ -35,15 +35,16 @@ class NormalizeContrast(Operator):
     )
     differs: ClassVar[str] = (
         "--whole has an effect. --per-section does not stretch the whole chunk once more. Zeros "
-        "do not become --minval. A fraction of 0 clips nothing. The kept greys are spread over "
-        "--minval to --maxval; chunkflow spread them over 0 to --maxval, raised what was below "
-        "--minval, and took both limits one grey lower."
+        "do not become --minval. A fraction of 0 clips nothing. uint16 is taken, too. The kept "
+        "greys are spread over --minval to --maxval; chunkflow spread them over 0 to --maxval, "
+        "raised what was below --minval, and took both limits one grey lower."
     )
     replaces: ClassVar[Mapping[str, str]] = {
         "normalize-section-contrast, normalize-contrast-nkem": (
             "`normalize-contrast` takes the histograms from the chunk, and no file with levels"
         ),
     }
+    stretches: ClassVar[bool] = True
     op: Literal["normalize-contrast"] = "normalize-contrast"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
@@ -78,15 +79,17 @@ class NormalizeContrast(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
-            if chunk.dtype != np.uint8:
+            if chunk.dtype not in (np.uint8, np.uint16):
                 raise ChunkMismatch(
-                    f"takes grey values of type uint8, and {self.input_chunk_name!r} is "
+                    f"takes grey values of type uint8 or uint16, and {self.input_chunk_name!r} is "
                     f"{chunk.dtype}"
                 )
-            result = np.empty_like(chunk.czyx)
+            chunk = task.image(self.input_chunk_name)
+            count = np.iinfo(chunk.dtype).max + 1
+            result = np.empty_like(chunk.czyx, np.uint8)
             for channel, stretched in zip(chunk.czyx, result, strict=True):
                 histograms = np.stack(
-                    [np.bincount(section.ravel(), minlength=256) for section in channel]
+                    [np.bincount(section.ravel(), minlength=count) for section in channel]
                 )
                 if not self.per_section:
                     histograms[:] = histograms.sum(axis=0)
@@ -99,10 +102,10 @@ class NormalizeContrast(Operator):
         yield step
 
     def _table(self, histogram: NDArray[Any]) -> NDArray[Any]:
-        """The new grey for each of the 256 old greys."""
+        """The new grey for each of the old greys."""
         import numpy as np
 
-        greys = np.arange(256)
+        greys = np.arange(histogram.size)
         counts = histogram * (greys > 0)
         below, above = (
             np.cumsum(counts),
@@ -113,7 +116,7 @@ class NormalizeContrast(Operator):
             & (above > self.upper_clip_fraction * counts.sum())
         ]
         if kept.size < 2:
-            return greys.astype(np.uint8)
+            return (greys * 256 // greys.size).astype(np.uint8)
         table = np.rint(np.interp(greys, [kept[0], kept[-1]], [self.minval, self.maxval])).astype(
             np.uint8
         )

@@ -47,7 +47,7 @@ class NormalizeIntensity(Operator):
                     f"takes grey values of type uint8, and {self.input_chunk_name!r} is "
                     f"{chunk.dtype}"
                 )
-            array = chunk.array.astype(np.float32)
+            array = task.image(self.input_chunk_name).array.astype(np.float32)
             array /= 127.5
             array -= 1
             task.values[self.output_chunk_name] = chunk.with_array(array)

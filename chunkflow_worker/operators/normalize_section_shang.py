@@ -73,7 +73,7 @@ class NormalizeSectionShang(Operator):
         import numpy as np
 
         def step(task: Task) -> None:
-            chunk = task.chunk(self.input_chunk_name)
+            chunk = task.image(self.input_chunk_name)
             low, high = self._low, self._high(chunk.dtype)
             result = np.empty(chunk.czyx.shape, np.float32)
             for channel, mapped in zip(chunk.czyx, result, strict=True):

@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 
 
-class Quantize(Operator):
+class Quantize(Converter):
     """Turn a map into a uint8 image for viewing: values 0 to 1 become greys 0 to 255.
 
     Takes float values and makes zyx. The input is an affinity map of 3 channels (the affinities
@@ -32,13 +33,12 @@ class Quantize(Operator):
         help="For an affinity map: the mean of the affinities along x and y, or the affinity along "
         "z.",
     )
+    scale: tuple[float, float] | None = scale_option()
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.chunk import convert
-
         def step(task: Task) -> None:
-            chunk = task.chunk(self.input_chunk_name)
+            chunk = task.image(self.input_chunk_name)
             if chunk.dtype.kind != "f" or chunk.channels not in (1, 3):
                 raise ChunkMismatch(
                     f"{self.input_chunk_name!r} is {chunk.dtype} of shape {chunk.array.shape}: a "
@@ -49,6 +49,8 @@ class Quantize(Operator):
             grey = (
                 chunk.czyx[:2].mean(axis=0) if affinities and self.mode == "xy" else chunk.czyx[-1]
             )
-            task.values[self.output_chunk_name] = chunk.with_array(convert(grey, "uint8"))
+            task.values[self.output_chunk_name] = self.converted(
+                chunk.with_array(grey), "uint8", task
+            )
 
         yield step

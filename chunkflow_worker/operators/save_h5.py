@@ -13,7 +13,8 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.h5_file import create_h5
 from chunkflow_worker.storage.h5_metadata import attributes_for
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
 
 
-class SaveH5(Operator):
+class SaveH5(Converter):
     """Write a chunk to an HDF5 file, which appears whole or not at all.
 
     The file contains `main` (zyx or czyx), `voxel_offset`, `voxel_size` in nanometres, and for a
     segmentation `unique_nonzeros`. The attributes of `main` give axes, size and place in the forms
     that Fiji, ilastik and funlib read. The chunk is cut to the task's box and keeps its type unless
     --dtype is given. Then float values from 0 to 1 become 0 to 255 for uint8; all other values
-    saturate.
+    saturate. Ids that the type does not hold are refused.
     """
 
     group: ClassVar[str] = "Write"
@@ -82,6 +83,7 @@ class SaveH5(Operator):
         ]
         | None
     ) = field(None, flag="-d", help="Type to convert to; default: the chunk's.")
+    scale: tuple[float, float] | None = scale_option()
     touch: bool = field(
         True, help="Write an empty file if the chunk is None, to show that the box has no data."
     )
@@ -108,7 +110,7 @@ class SaveH5(Operator):
                         part.touch()
                 return
             chunk = task.chunk_to_save(self.input_name)
-            chunk = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            chunk = self.converted(chunk, self.dtype, task)
             path = task_file(self.file_name, task.bbox or chunk.bbox, ".h5")
             files.claim(path, task.bbox or chunk.bbox)
             if not run.dry_run:

@@ -53,7 +53,7 @@ class SaveNrrd(Operator):
             if chunk.dtype.kind not in "uif" or chunk.dtype.name == "float16":
                 raise ChunkMismatch(
                     f"NRRD has no {chunk.dtype}, the type of {self.input_chunk_name!r}: "
-                    "convert it first"
+                    f"load it with --dtype {'uint8' if chunk.dtype.kind == 'b' else 'float32'}"
                 )
             path = task_file(self.file_name or "", task.bbox or chunk.bbox, ".nrrd")
             files.claim(path, task.bbox or chunk.bbox)

@@ -11,7 +11,8 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
 
 
-class SavePngs(Operator):
+class SavePngs(Converter):
     """Write a grey PNG picture of every section, named by its global z, for example 00042.png.
 
     The chunk is cut to the task's box. Float values from 0 to 1 become 0 to 255; all other values
-    saturate. For uint16 pictures, float values are not scaled. A float map of 3 channels becomes
-    the mean of the last two, 0 to 255.
+    saturate. For uint16 pictures, float values are not scaled. Ids that the type does not hold are
+    refused. A float map of 3 channels becomes the mean of the last two, 0 to 255.
     """
 
     group: ClassVar[str] = "Write"
@@ -42,6 +43,7 @@ class SavePngs(Operator):
         "chunk", flag="-i", help="Chunk to write: one channel, or a float map of 3 channels."
     )
     dtype: Literal["uint8", "uint16"] = field("uint8", flag="-t", help="Type of the pictures.")
+    scale: tuple[float, float] | None = scale_option()
     output_path: str = field(
         "./pngs/", flag="-o", help="Folder to write to; it is created if missing."
     )
@@ -65,7 +67,7 @@ class SavePngs(Operator):
                     "each other's pictures"
                 )
                 raise ConfigError.one(self.label, f"box {chunk.bbox}", problem, files.cure)
-            for z, picture in enumerate(self._pictures(chunk), chunk.voxel_offset.z):
+            for z, picture in enumerate(self._pictures(chunk, task), chunk.voxel_offset.z):
                 path = Path(self.output_path) / f"{z:05d}.png"
                 files.claim(path, _section(chunk.bbox, z))
                 if not run.dry_run:
@@ -75,15 +77,14 @@ class SavePngs(Operator):
 
         yield step
 
-    def _pictures(self, chunk: Chunk) -> NDArray[Any]:
+    def _pictures(self, chunk: Chunk, task: Task) -> NDArray[Any]:
         """The sections, zyx, in the type of the pictures."""
         import numpy as np
 
-        from chunkflow_worker.image.chunk import convert
-
-        array = chunk.array
+        array, dtype = chunk.array, self.dtype
         if array.ndim == 4 and array.shape[0] == 3 and array.dtype.kind == "f":
-            array = convert(array[1:].mean(axis=0, dtype=np.float32), np.uint8)
+            array = array[1:].mean(axis=0, dtype=np.float32)
+            dtype = self.dtype if self.scale else "uint8"
         elif array.ndim == 4 and array.shape[0] == 1:
             array = array[0]
         elif array.ndim == 4:
@@ -93,7 +94,8 @@ class SavePngs(Operator):
                 "takes one channel, or a float map of 3 channels; load one, for example with "
                 "load-h5 --channels 0"
             )
-        return np.ascontiguousarray(convert(array, self.dtype))
+        made = self.converted(chunk.with_array(array), dtype, task)
+        return np.ascontiguousarray(made.array, self.dtype)
 
 
 def _section(box: BoundingBox, z: int) -> BoundingBox:

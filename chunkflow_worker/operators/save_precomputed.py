@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import field
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
 
 
-class SavePrecomputed(Operator):
+class SavePrecomputed(Converter):
     """Write a chunk to an existing precomputed volume, and check that it is stored.
 
     Whole blocks are written. Values are converted to the volume's type: float values from 0 to 1
-    become 0 to 255 for uint8; all other values saturate and never wrap around. A box that would
-    share a block with a neighbour is refused, unless it ends where the volume ends. A chunk is also
-    refused if its voxel size differs from the volume's, or if it holds object ids and the volume is
-    an image.
+    become 0 to 255 for uint8; all other values saturate and never wrap around. Ids that the type
+    does not hold are refused. A box that would share a block with a neighbour is refused, unless it
+    ends where the volume ends. A chunk is also refused if its voxel size differs from the volume's,
+    or if it holds object ids and the volume is an image.
     """
 
     group: ClassVar[str] = "Write"
@@ -52,6 +53,7 @@ class SavePrecomputed(Operator):
     volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     mip: int | None = field(None, flag="-m", help="Mip level to write; default: 0.")
+    scale: tuple[float, float] | None = scale_option()
     upload_log: bool = field(
         False,
         help="Write the operators' seconds to log/ below the volume; workers always write a "
@@ -84,6 +86,7 @@ class SavePrecomputed(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import above
         from chunkflow_worker.pipeline.saving import (
             check_kind,
             check_voxel_size,
@@ -121,10 +124,10 @@ class SavePrecomputed(Operator):
             check_kind(chunk, volume)
             if run.dry_run or (
                 self.intensity_threshold is not None
-                and not (chunk.array > self.intensity_threshold).any()
+                and not above(chunk.array, self.intensity_threshold).any()
             ):
                 return
-            write_verified(chunk, volume, task)
+            write_verified(chunk, volume, task, self)
             if self.create_thumbnail:
                 self._write_thumbnail(chunk)
             if self.upload_log and not run.recorded:
@@ -145,7 +148,7 @@ class SavePrecomputed(Operator):
     def _write_thumbnail(self, chunk: Chunk) -> None:
         import io
 
-        from chunkflow_worker.image.chunk import convert
+        from chunkflow_worker.image.conversion import convert
         from chunkflow_worker.storage.files import Files
 
         image = needs("PIL.Image", extra="files")

@@ -11,19 +11,21 @@ from pydantic import model_validator
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 from chunkflow_worker.storage.tiff_create import write_tiff
 
 
-class SaveTif(Operator):
+class SaveTif(Converter):
     """Write a chunk to a TIFF file of one page for each section; it appears whole or not at all.
 
     The chunk is cut to the task's box and keeps its type unless --dtype is given. Then float values
-    from 0 to 1 become 0 to 255 for uint8; all other values saturate. A stack of uint8, uint16 or
-    float32 has the metadata of ImageJ, so that Fiji and napari show its voxel size. Other types,
-    channels and files above 4 GB have those of OME-TIFF. load-tif restores the whole chunk.
+    from 0 to 1 become 0 to 255 for uint8; all other values saturate. Ids that the type does not
+    hold are refused. A stack of uint8, uint16 or float32 has the metadata of ImageJ, so that Fiji
+    and napari show its voxel size. Other types, channels and files above 4 GB have those of
+    OME-TIFF. load-tif restores the whole chunk.
     """
 
     group: ClassVar[str] = "Write"
@@ -46,6 +48,7 @@ class SaveTif(Operator):
     dtype: Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64"] | None = field(
         None, flag="-t", help="Type to convert to; default: the chunk's."
     )
+    scale: tuple[float, float] | None = scale_option()
     compression: Literal["", "zlib", "lzw", "lzma", "packints", "jpeg"] = field(
         "zlib",
         flag="-c",
@@ -69,7 +72,7 @@ class SaveTif(Operator):
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
-            chunk = chunk.as_dtype(self.dtype) if self.dtype else chunk
+            chunk = self.converted(chunk, self.dtype, task)
             if compression == "jpeg" and chunk.dtype.name != "uint8":
                 raise ChunkMismatch(
                     f"compression jpeg takes uint8, and the chunk is {chunk.dtype}; add --dtype "

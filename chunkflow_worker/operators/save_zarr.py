@@ -13,7 +13,8 @@ from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.zarr_address import with_driver
 
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 _BLOCK = Vec3(64, 64, 64)
 
 
-class SaveZarr(Operator):
+class SaveZarr(Converter):
     """Write a chunk to a level of an OME-Zarr or N5 image, and check that it is stored.
 
     Whole blocks are written. The image is created with the first chunk: a group with axes, voxel
     size and translation in nanometres, and in it the array of the level. Several workers may start
     at the same time. Values are converted to the array's type: float values from 0 to 1 become 0 to
-    255 for uint8; all other values saturate. A box that would share a block with a neighbour is
-    refused, unless it ends where the image ends.
+    255 for uint8; all other values saturate. Ids that the type does not hold are refused. A box
+    that would share a block with a neighbour is refused, unless it ends where the image ends.
     """
 
     group: ClassVar[str] = "Write"
@@ -69,6 +70,7 @@ class SaveZarr(Operator):
     )
     mip: int | None = field(None, flag="-m", ge=0, help="Mip level to write; default: 0.")
     dtype: str | None = field(None, help="Type of a new image; default: the chunk's.")
+    scale: tuple[float, float] | None = scale_option()
     infer_dtype: bool = field(
         False,
         help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since the type is "
@@ -112,8 +114,12 @@ class SaveZarr(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.config.extras import needs
-        from chunkflow_worker.image.chunk import convert
-        from chunkflow_worker.pipeline.saving import check_stored, check_voxel_size, part_inside
+        from chunkflow_worker.pipeline.saving import (
+            as_stored,
+            check_stored,
+            check_voxel_size,
+            part_inside,
+        )
 
         needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
@@ -133,7 +139,7 @@ class SaveZarr(Operator):
             chunk = part_inside(chunk, volume, task)
             if run.dry_run:
                 return
-            array = convert(chunk.array, volume.dtype)
+            array = as_stored(chunk, volume, task, self)
             volume.write(chunk.bbox, array)
             check_stored(volume, chunk)
             task.bytes_written += array.nbytes
@@ -158,6 +164,8 @@ class SaveZarr(Operator):
         bounds = self._bounds(chunk, task)
         if run.dry_run:
             return None
+        if chunk.is_segmentation:  # ids that do not fit are refused before there is an image
+            chunk = chunk.as_dtype(self.dtype or chunk.dtype, self.scale)
         return create_zarr(
             self.store,
             self.mip or 0,

@@ -14,8 +14,8 @@ from chunkflow_worker.pipeline.task import Task
 class Threshold(Operator):
     """Turn a map into a binary mask: 1 where it is above the threshold, 0 elsewhere.
 
-    Takes any type, zyx or czyx, and makes uint8 of the same shape. The threshold is in the units of
-    the map.
+    Takes any type, zyx or czyx, and makes uint8 of the same shape: an image, also of ids. The
+    threshold is in the units of the map.
     """
 
     group: ClassVar[str] = "Image"
@@ -27,10 +27,12 @@ class Threshold(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import above
+
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             task.values[self.output_chunk_name] = chunk.with_array(
-                (chunk.array > self.threshold).view("uint8")
+                above(chunk.array, self.threshold).view("uint8"), layer_type="image"
             )
 
         yield step

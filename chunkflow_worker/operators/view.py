@@ -45,7 +45,7 @@ class View(Operator):
                     self.image_chunk_name, self.segmentation_chunk_name
                 )
                 show(chunk.array, objects.object_ids(self.segmentation_chunk_name), *place)
-            elif chunk.layer_type == "segmentation":
+            elif chunk.is_segmentation:
                 show(None, chunk.object_ids(self.image_chunk_name), *place)
             else:
                 show(chunk.array, None, *place)

@@ -17,6 +17,7 @@ from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import pipeline_digest
 from chunkflow_worker.job.volumes import Configured, default_ledger
+from chunkflow_worker.pipeline.model_files import model_digests
 from chunkflow_worker.pipeline.needed_box import input_voxel_sizes, needed_box
 from chunkflow_worker.pipeline.operator import Operator, Run, TaskSource, find_operator
 from chunkflow_worker.pipeline.run import OpenOperator, OpenPipeline, error_context
@@ -147,13 +148,15 @@ class Pipeline:
         with ExitStack() as stack:
             steps = []
             made: set[str] = set()
+            models: dict[str, str] = {}
             for i, (operator, label) in enumerate(zip(self.operators, self.labels(), strict=True)):
                 run = Run(needed_box(self.operators, i), frozenset(made), dry_run, recorded)
                 with error_context(label, None):
                     step = stack.enter_context(operator.open(run))
+                models |= model_digests(label, operator)
                 steps.append(OpenOperator(label, operator, run, step))
                 made.update(operator.writes(), operator.creates_volumes())
-            yield OpenPipeline(tuple(steps), subscribers)
+            yield OpenPipeline(tuple(steps), subscribers, models)
 
 
 def _parse(item: Any, place: str, faults: list[Fault]) -> Operator | None:

@@ -16,6 +16,7 @@ from pydantic import field_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
@@ -84,7 +85,7 @@ class FileReader(Operator):
             warn_once(log, f"{self.file_name} {', and '.join(told)}")
 
 
-class ChunkReader(FileReader):
+class ChunkReader(FileReader, Converter):
     """Base of operators that read a chunk, whose place and meaning the file may hold."""
 
     voxel_offset: Vec3 | None = field(
@@ -98,11 +99,15 @@ class ChunkReader(FileReader):
         help="Size of a voxel in nanometres; default: the file's, else 1 1 1.",
     )
     layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-l", help="What the values mean; default: the file's, else image."
+        None,
+        flag="-l",
+        help="What the values mean; default: the file's, else image. But integers of 32 or 64 bits "
+        "are ids unless image is given here.",
     )
     dtype: (
         Literal["uint8", "uint16", "uint32", "uint64", "float32", "float64", "float16"] | None
     ) = field(None, flag="-d", help="Type to convert to; default: the file's.")
+    scale: tuple[float, float] | None = scale_option()
     axes: str | None = field(
         None,
         help="The file's axes, slowest first, for example zyxc; default: as the file says, else "
@@ -154,10 +159,11 @@ class ChunkReader(FileReader):
             task.bytes_read += array.nbytes
             if is_turned if self.invert is None else self.invert:
                 array = self._turned(array, said.white)
-            chunk = Chunk(array, box.start, voxel_size or UNKNOWN_SIZE, layer_type, bounds)
-            task.values[self.output_chunk_name] = (
-                chunk.as_dtype(self.dtype) if self.dtype else chunk
+            is_image = self.layer_type == "image"
+            chunk = Chunk(
+                array, box.start, voxel_size or UNKNOWN_SIZE, layer_type, bounds, is_image
             )
+            task.values[self.output_chunk_name] = self.converted(chunk, self.dtype, task)
 
         yield step
 

@@ -82,7 +82,7 @@ class Operator(Options, Facts):
         super().__pydantic_init_subclass__(**kwargs)
         mips = filter(None, (*cls.loads.values(), *cls.saves.values()))
         places = (place.option for place in cls.places({}))
-        for option in (*places, *cls.formats, *mips):
+        for option in (*places, *cls.formats, *cls.models, *mips):
             if option not in cls.model_fields:
                 raise TypeError(f"{cls.__name__} has no option {option!r}, which its facts name")
 

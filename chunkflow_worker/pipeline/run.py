@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -36,10 +36,14 @@ class OpenOperator(NamedTuple):
 
 @dataclass(frozen=True)
 class OpenPipeline:
-    """A chain whose volumes and models are open. Tasks may run in several threads."""
+    """A chain whose volumes and models are open. Tasks may run in several threads.
+
+    models: digests of the files that its nets were loaded from, see `model_digests`.
+    """
 
     steps: tuple[OpenOperator, ...]
     subscribers: tuple[Subscriber, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, task: Task, check: Callable[[], None] = lambda: None) -> None:
         """Run the whole chain on a task.
@@ -47,6 +51,7 @@ class OpenPipeline:
         check: called before each operator; what it raises ends the task.
         Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
         """
+        task.models = dict(self.models)
         for label, operator, run, step in self.steps:
             check()
             with (

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from math import isclose
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
-from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk, convert, count_nan
+from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk
+from chunkflow_worker.image.conversion import count_nan
 from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.volume import Volume, checksum
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from chunkflow_worker.storage.precomputed import PrecomputedVolume
 
 ID_TYPES = ("uint32", "uint64")
@@ -74,12 +78,28 @@ def check_kind(chunk: Chunk, volume: Volume) -> None:
         )
 
 
-def write_verified(chunk: Chunk, volume: PrecomputedVolume, task: Task) -> None:
+def as_stored(chunk: Chunk, volume: Volume, task: Task, converter: Converter) -> NDArray[Any]:
+    """The values in the volume's type. A segmentation stores ids, whatever the chunk says it holds.
+
+    Raises ChunkMismatch if the type does not hold each id.
+    """
+    if chunk.is_segmentation or volume.layer_type != "segmentation":
+        return converter.converted(chunk, volume.dtype, task).array
+    try:
+        ids = chunk.with_array(chunk.array, layer_type="segmentation")
+        return converter.converted(ids, volume.dtype, task).array
+    except ChunkMismatch as error:
+        raise ChunkMismatch(f"{volume.path} is a segmentation: {error}") from None
+
+
+def write_verified(
+    chunk: Chunk, volume: PrecomputedVolume, task: Task, converter: Converter
+) -> None:
     """Write whole blocks in the volume's type, check that they are stored, note them in the task.
 
     Raises BoxNotAligned, ChunkMismatch and StorageUnavailable.
     """
-    array = convert(chunk.array, volume.dtype)
+    array = as_stored(chunk, volume, task, converter)
     volume.write(chunk.bbox, array)
     check_stored(volume, chunk)
     task.bytes_written += array.nbytes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
 
@@ -47,11 +48,13 @@ class Task:
     voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume is read.
     device: device that inference ran on; empty without inference.
     precision: of its arithmetic.
+    models: digests of the files that the nets of its chain were loaded from.
     patches, patches_skipped: number that the net ran on; number known to be zero without the net.
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
     written: what was written to volumes.
+    clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
     hold: a context for the work on the task, entered in the thread that does it. It yields a check
         that raises when another worker may have the task. When the block ends, the task is done;
@@ -64,6 +67,7 @@ class Task:
     voxel_size: VoxelSize | None = None
     device: str = ""
     precision: str = ""
+    models: dict[str, str] = field(default_factory=dict)
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0
@@ -71,6 +75,7 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
+    clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
     hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
         default=_no_hold, repr=False
@@ -86,6 +91,16 @@ class Task:
         if value is not None:
             raise ChunkMismatch(f"{name!r} is a {type(value).__name__}, and a chunk is needed")
         raise self.missing(name, kind="chunk")
+
+    def image(self, name: str) -> Chunk:
+        """The chunk of that name. Raises ChunkMismatch if there is none, or if it holds ids."""
+        chunk = self.chunk(name)
+        if chunk.is_segmentation:
+            raise ChunkMismatch(
+                f"{name!r} is a segmentation, and ids can't be computed with; if these are values "
+                "of an image, load them with --layer-type image"
+            )
+        return chunk
 
     def chunks_of_one_box(self, *names: str) -> list[Chunk]:
         """The chunks of those names. Raises ChunkMismatch if one is missing or the boxes differ."""

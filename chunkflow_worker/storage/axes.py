@@ -16,6 +16,8 @@ Window = tuple[slice, slice, slice]
 Selection = tuple[slice | int | list[int], ...]
 
 _KNOWN = "tczyx"
+_COLOURS = 4  # at most: red, green, blue and opacity
+_PICTURE = 16  # pixels at least, so that thin cutouts are none
 _NAMES = {"channel": "c", "channels": "c", "time": "t"}
 
 
@@ -35,6 +37,19 @@ def check_letters(text: str | None) -> str | None:
     if letters is None or not {"y", "x"} <= set(letters):
         raise ValueError("takes the letters c, z, y and x in the file's order, for example zyxc")
     return letters
+
+
+def colours_last(shape: Sequence[int], letters: str) -> str:
+    """What to tell of an array whose file names no axes, if it looks like pictures in colours.
+
+    Their last axis is of 1 to 4 colours, behind two of pixels. Empty for others.
+    letters: of the axes that are taken, zyx or czyx.
+    """
+    if len(shape) not in (3, 4) or shape[-1] > _COLOURS or min(shape[-3:-1]) < _PICTURE:
+        return ""
+    other = "yxc" if len(shape) == 3 else "zyxc"
+    sizes = "x".join(map(str, shape))
+    return f"has shape {sizes} and names no axes: {letters} is taken, though it looks like {other}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,8 @@ class Axes:
                 f"{self.place} has {len(self.shape)} axes, of shape {list(self.shape)}, and not "
                 f"the {len(self.letters)} of {self.letters!r}: give --axes a letter for each"
             )
+        if 0 in self.shape:
+            raise ChunkMismatch(f"{self.place} holds no voxels: its shape is {list(self.shape)}")
         pairs = zip(self.letters, self.shape, strict=True)
         odd = [letter for letter in self.letters if self.letters.count(letter) > 1]
         long = [

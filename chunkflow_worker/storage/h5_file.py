@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -103,7 +104,8 @@ def voxel_dataset(file: Any, name: str | None, path: Path) -> tuple[Any, str]:
 
     name: of the dataset; None for the file's only one of voxels, or among several for `main` or
         `raw`.
-    Raises ConfigError, which lists the datasets, unless there is exactly one.
+    Raises ConfigError, which lists the datasets, unless there is exactly one, and DataMissing for a
+    link that leads nowhere.
     """
     if name is not None:
         return _named(file, name, path), ""
@@ -112,9 +114,11 @@ def voxel_dataset(file: Any, name: str | None, path: Path) -> tuple[Any, str]:
     if not found:  # an array of other axes may be the only one
         found = {key: data for key, data in datasets.items() if not _is_beside_voxels(key)}
     if not found:
+        for key in file:
+            _check_link(file, key, path)
         listed = _list(list(datasets.items())) or "no datasets"
-        problem = f"has no dataset of voxels, which is numbers in zyx or czyx; it has {listed}"
-        raise ConfigError.one(str(path), "dataset_path", problem, "name one with -d")
+        problem = "the file has no dataset of voxels, which is numbers in zyx or czyx"
+        raise ConfigError.one(str(path), "dataset_path", problem, f"it has: {listed}")
     if len(found) == 1:
         return next(iter(found.values())), ""
     for wanted in ("main", "raw"):
@@ -136,6 +140,7 @@ def _named(file: Any, name: str, path: Path) -> Any:
     with suppress(KeyError, ValueError):  # ValueError: the name of nothing, such as an empty one
         data = file[name]
     if not _is_dataset(data):
+        _check_link(file, name, path)
         listed = _list(list(_datasets(file))) or "no datasets"
         wrong = "is a group" if data is not None else "is not in the file"
         raise ConfigError.one(
@@ -147,12 +152,14 @@ def _named(file: Any, name: str, path: Path) -> Any:
 def check_readable(data: Any, path: Path) -> None:
     """Check that the dataset can be read.
 
-    Raises ChunkMismatch unless it holds numbers, and ConfigError if a filter that compressed it is
-    not installed.
+    Raises ChunkMismatch unless it holds numbers, DataMissing if a file that it is made of is
+    missing, and ConfigError if a filter that compressed it is not installed.
     """
     import h5py
 
-    if data.shape is None or data.dtype.kind not in "buif":
+    _check_sources(data, path)
+
+    if data.shape is None or data.dtype.kind not in "buif" or data.dtype.itemsize > 8:
         raise ChunkMismatch(
             f"{path}: dataset {data.name.strip('/')!r} has shape {data.shape} and type "
             f"{data.dtype}; a chunk is numbers in zyx or czyx"
@@ -173,6 +180,32 @@ def check_readable(data: Any, path: Path) -> None:
                 f"{problem}which is not installed here",
                 "pip install hdf5plugin, or set HDF5_PLUGIN_PATH to the filter's folder",
             )
+
+
+def _check_sources(data: Any, path: Path) -> None:
+    """HDF5 reads zeros in place of the files of a virtual dataset that are missing."""
+    names = {source.file_name for source in data.virtual_sources()} if data.is_virtual else set()
+    folders = [Path(), Path(data.file.filename).parent, Path(os.environ.get("HDF5_VDS_PREFIX", ""))]
+    missing = sorted(
+        name
+        for name in names - {"."}  # the same file
+        if "%" not in name and not any((folder / name).exists() for folder in folders)
+    )
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (" and others" if len(missing) > _SHOWN else "")
+        raise DataMissing(
+            f"{path}: dataset {data.name.strip('/')!r} is made of {len(names)} files, and these "
+            f"are missing: {shown}"
+        )
+
+
+def _check_link(file: Any, name: str, path: Path) -> None:
+    """Raises DataMissing if the name is a link that leads nowhere."""
+    with suppress(KeyError, ValueError):
+        link = file.get(name, getlink=True)
+        if hasattr(link, "path") and file.get(name) is None:
+            where = f" of {link.filename}" if hasattr(link, "filename") else ""
+            raise DataMissing(f"{path}: {name!r} leads to {link.path!r}{where}, which is missing")
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.units import nanometres
-from chunkflow_worker.storage.axes import axis_letters
+from chunkflow_worker.storage.axes import axis_letters, colours_last
 from chunkflow_worker.storage.voxel_metadata import (
     VoxelMetadata,
     in_nanometres,
@@ -50,10 +50,12 @@ _ORIGINS = ("offset",)
 _ORIGINS_WITH_UNIT = ("origin", "translation", "translate", "voxeloffset")
 _VOXEL_OFFSETS = ("voxeloffset", "globaloffset")
 _LIKE_A_SIZE = re.compile(r"resol|spacing|voxel_?size|pixel_?size|element_?size|transform|calib")
-_LIKE_AN_ORIGIN = re.compile(r"offset|origin|translat")
+_LIKE_AN_ORIGIN = re.compile(r"offset|origin(?!al)|translat")
 _SUFFIXES = ("nm", "um", "µm", "mm", "micron", "microns", "micrometer", "nanometer", "nanometers")
 _IMAGES = ("image", "probability_map", "affinity_map", "unknown", "None")  # chunkflow's types
+_SMALLEST = 1  # nanometre: smaller voxels without a unit may be in micrometres
 _LONGEST = 17  # numbers in a dataset of one length for each axis
+_NAMES_OF_AXES = ("axis_names", "axes", "DIMENSION_LABELS", "dims", "axes_order", "image_layout")
 _BIG_DATA_VIEWER = re.compile(r"/t\d+/s\d+/\d+/cells$")
 
 
@@ -68,7 +70,8 @@ def axes_of(data: Any, place: str) -> tuple[str, dict[str, str]]:
     for names in _axis_names(attrs, data):
         letters = axis_letters(names)
         if letters is not None and len(letters) == ndim:
-            return letters, {}
+            fastest = f"names its axes {' '.join(names[::-1])}: the fastest comes first, as in N5"
+            return letters, {"axes": fastest} if _is_of_n5(attrs) else {}
         if default:
             return default, {"axes": f"names its axes {' '.join(names)}, and {default} is taken"}
     if "MATLAB_class" in attrs and ndim in _OF_MATLAB:
@@ -85,7 +88,8 @@ def axes_of(data: Any, place: str) -> tuple[str, dict[str, str]]:
             f"{place} has shape {data.shape}; a chunk is numbers in zyx or czyx: --axes names the "
             "axes of another array, for example yx"
         )
-    return default, {}
+    text = colours_last(data.shape, default)
+    return default, {"axes": text} if text else {}
 
 
 def metadata_of(data: Any, letters: str, file: Any) -> VoxelMetadata:
@@ -98,7 +102,7 @@ def metadata_of(data: Any, letters: str, file: Any) -> VoxelMetadata:
     found = found or _resolution_of_tags(scopes[0], letters)
     if found is not None:
         size = voxel_size_of(found.lengths) if found.lengths else None
-        if size is None and found.problem:
+        if found.problem:
             ignored["voxel_size"] = found.problem
         elif size is None:
             ignored["voxel_size"] = f"has the {found.name} {plain(found.lengths or ())}"
@@ -162,7 +166,7 @@ def attributes_for(chunk: Chunk, with_offset: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Found:
-    """An attribute that was found: lengths zyx, or the problem that it has."""
+    """An attribute that was found: lengths zyx, the problem that it has, or both."""
 
     name: str
     lengths: Place | None
@@ -238,19 +242,22 @@ def _axis_names(attrs: Scope, data: Any) -> Iterator[list[str]]:
             names = [_text(attrs["axistags"])[:60]]
         if "?" not in names:  # vigra does not know what the axes are
             yield names
-    for key in ("axis_names", "axes", "DIMENSION_LABELS"):
+    for key in _NAMES_OF_AXES:
         names = _parsed(attrs.get(key))
         if isinstance(names, str) and len(names) == len(data.shape):
             names = [*names]
         if isinstance(names, list) and all(isinstance(name, str) for name in names) and any(names):
-            # N5's programs, which also write HDF5, list the fastest axis first.
-            from_n5 = (
-                key == "axes" and {"x", "y"} <= {*names} and names.index("x") < names.index("y")
-            )
-            yield names[::-1] if from_n5 else names
+            yield names[::-1] if key == "axes" and _is_of_n5(attrs) else names
     dimensions = [[scale.name for scale in dimension.values()] for dimension in data.dims]
     if dimensions and all(dimensions):
         yield [str(names[0]).rpartition("/")[2] for names in dimensions]
+
+
+def _is_of_n5(attrs: Scope) -> bool:
+    """Whether attributes list the fastest axis first, as N5's programs do, also in HDF5."""
+    names = _parsed(attrs.get("axes"))
+    is_named = isinstance(names, list | str) and "x" in names and "y" in names
+    return is_named and names.index("x") < names.index("y")
 
 
 def _meaning(name: str) -> tuple[str, str, str]:
@@ -268,6 +275,7 @@ def _lengths(
     scope: Scope, letters: str, in_nm: tuple[str, ...], with_unit: tuple[str, ...]
 ) -> _Found | None:
     """Three lengths in nanometres that the scope gives by one of these names."""
+    letters = letters[::-1] if _is_of_n5(scope) else letters
     for name, value in scope.items():
         meaning, unit, order = _meaning(name)
         if meaning not in (*in_nm, *with_unit):
@@ -283,13 +291,17 @@ def _lengths(
             return _Found(name, None, f"has the {name} {shown}, not a length for z, y and x")
         units = [unit] * 3 if unit else _units(scope, name, letters)
         if units is None and meaning not in in_nm:
+            if {*per_axis} == ({1} if in_nm is _SIZES else {0}):  # says nothing
+                return _Found(name, (per_axis[0],) * 3)
             return _Found(name, None, f"has the {name} {shown} without a unit")
         factors = [nanometres(u) for u in units or ["nm"] * 3]
         if None in factors:
             odd = (units or [""])[factors.index(None)]
             return _Found(name, None, f"has the {name} {shown} in the unknown unit {odd!r}")
         z, y, x = (in_nanometres(n, f or 1) for n, f in zip(per_axis, factors, strict=True))
-        return _Found(name, (z, y, x))
+        is_odd = units is None and meaning in _SIZES and 0 < min(z, y, x) < _SMALLEST
+        text = f"has the {name} {shown} without a unit: nanometres are taken"
+        return _Found(name, (z, y, x), text if is_odd else "")
     return None
 
 

@@ -57,7 +57,13 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
 
 def file_to_read(name: str, box: BoundingBox | None, *endings: str) -> Path:
     """The file `name` when it exists, whatever its ending; otherwise the same as `task_file`."""
-    return Path(name) if Path(name).is_file() else task_file(name, box, *endings)
+    if Path(name).is_file():
+        return Path(name)
+    if box is None and not name.lower().endswith(endings):
+        boxes = f"give the chain boxes, for example by {operator_with('is_grid')}"
+        problem = "there is no such file, and a prefix of files needs a box to complete it"
+        raise ConfigError.one("file_name", repr(name), problem, f"check the path, or {boxes}")
+    return task_file(name, box, *endings)
 
 
 def in_folder(name: str) -> str:
@@ -97,8 +103,20 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             raise storage_error(f"{path} cannot be read: {reason}", error) from error
         found = file_kind(path)
         is_other = found is not None and kind not in found
-        cause = f"it is {found}" if is_other else error
+        cause = f"it is {found}" if is_other else _cause(error)
         raise DataMissing(f"{path} cannot be read as {kind}: {cause}") from error
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong with a file, by the error of the library that reads it."""
+    if "mmap length is greater than file size" in str(error):
+        return "its end is missing; copy or make it again"
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    # These speak of the library's code, and not of the file.
+    if isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError | UnicodeError):
+        return "it is damaged, or of a form that is not known; copy or make it again"
+    return str(error)
 
 
 @contextmanager

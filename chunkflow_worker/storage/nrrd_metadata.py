@@ -27,6 +27,7 @@ Header = Mapping[str, Any]
 
 _SPATIAL = ("domain", "space")
 _TIME = "time"
+_ROUNDING = 1e-6  # of a step, across its direction
 _UNKNOWN = ("none", "???", "")
 _ANATOMICAL = ("left", "right", "LPS", "RAS", "LAS", "scanner")
 
@@ -52,7 +53,7 @@ def axes_of(header: Header, place: str) -> str:
     if header["type"] == "block":
         raise ChunkMismatch(f"{place} has blocks of bytes; a chunk is numbers in zyx or czyx")
     spatial = _spatial_axes(header)
-    if dimension < 3 or len(spatial) != 3:
+    if dimension < 3:
         raise ChunkMismatch(
             f"{place} has {dimension} axes of type {header['type']}; a chunk is numbers in zyx or "
             "czyx: --axes names the axes of another array, for example yx"
@@ -73,6 +74,8 @@ def metadata_of(header: Header, letters: str) -> VoxelMetadata:
     ignored: dict[str, str] = {}
     spatial = [letters[::-1].index(letter) for letter in "xyz" if letter in letters]
     found = _Geometry()
+    if len(spatial) < 3 and not {"spacings", "space directions"}.isdisjoint(header):
+        found = _Geometry(problem="gives the size of pixels, and none along z")
     if len(spatial) == 3:
         given = header.get("space directions") is not None
         found = _of_directions(header, spatial) if given else _of_spacings(header, spatial)
@@ -91,7 +94,10 @@ def metadata_of(header: Header, letters: str) -> VoxelMetadata:
 
 
 def _spatial_axes(header: Header) -> list[int]:
-    """The three axes in space, in the header's order; the first ones if it does not tell."""
+    """The axes in space, in the header's order; the first three if it does not tell.
+
+    They are two for one picture in colours.
+    """
     dimension, directions = int(header["dimension"]), header.get("space directions")
     axes: list[int] = []
     if directions is not None:
@@ -100,7 +106,7 @@ def _spatial_axes(header: Header) -> list[int]:
         axes = [a for a, kind in enumerate(header["kinds"]) if str(kind).lower() in _SPATIAL]
         unknown = [a for a, kind in enumerate(header["kinds"]) if str(kind).lower() in _UNKNOWN]
         axes = sorted((axes + unknown)[:3]) if len(axes) < 3 else axes
-    return axes if len(axes) == 3 else list(range(min(dimension, 3)))
+    return axes if len(axes) in (2, 3) else list(range(min(dimension, 3)))
 
 
 def _is_vector(step: Any) -> bool:
@@ -109,10 +115,15 @@ def _is_vector(step: Any) -> bool:
 
 
 def _steps(header: Header, axes: Sequence[int]) -> list[list[float]] | None:
-    """A row for each axis, a column for each of space: x, y, z; None if there is no such table."""
+    """A row for each axis, a column for each of space: x, y, z; None if there is no such table.
+
+    What is left of a rotation by 90 degrees, such as 6e-17, becomes 0.
+    """
     directions = header["space directions"]
     rows = [[float(n) for n in directions[a]] for a in axes if _is_vector(directions[a])]
-    return rows if len(rows) == 3 and all(len(row) == 3 for row in rows) else None
+    if len(rows) != 3 or any(len(row) != 3 for row in rows):
+        return None
+    return [[n if abs(n) > _ROUNDING * max(map(abs, row)) else 0.0 for n in row] for row in rows]
 
 
 def _is_turned(steps: list[list[float]]) -> bool:
@@ -124,11 +135,9 @@ def _is_turned(steps: list[list[float]]) -> bool:
 
 def _names_in_space(header: Header, spatial: Sequence[int]) -> str:
     """x, y and z in the order of the header's axes."""
-    if header.get("space directions") is None:
-        return "xyz"
-    steps = _steps(header, spatial)
+    steps = None if header.get("space directions") is None else _steps(header, spatial)
     if steps is None or not _is_turned(steps):
-        return "xyz"
+        return "xyz"[: len(spatial)]
     return "".join("xyz"[next(i for i, n in enumerate(row) if n)] for row in steps)
 
 

@@ -19,6 +19,8 @@ def section_numbers(
 ) -> list[int] | None:
     """The number of each section: that in its name which differs from file to file.
 
+    Among several, as in s001_40nm and s002_80nm, it is the one that counts by ones.
+
     names: of the files, with an extension. start: what all begin with; its digits don't count.
     Without it, a minus at the start of a name belongs to the number.
     digits: how many the number has, with leading zeros; larger numbers have more. None: any.
@@ -39,12 +41,18 @@ def section_numbers(
         columns = [column for column in columns if all(_fits(n, digits) for n in column)]
     different = [column for column in columns if len(set(map(int, column))) > 1] or columns[-1:]
     found = {tuple(map(int, column)) for column in different}
+    found = {column for column in found if _counts(column)} if len(found) > 1 else found
     if len(found) != 1:
         raise NotNumbered(f"several numbers differ in {names[0]!r} and {names[1]!r}")
     signs = zip(negative, found.pop(), strict=True)
     numbers = [-number if minus else number for minus, number in signs]
     _check_different(names, numbers)
     return numbers
+
+
+def _counts(numbers: Sequence[int]) -> bool:
+    """Whether each number from the lowest to the highest stands there once."""
+    return sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
 
 
 def _check_alike(names: Sequence[str], texts: Sequence[str]) -> None:

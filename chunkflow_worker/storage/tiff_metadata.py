@@ -38,6 +38,7 @@ _OF_SCREENS = (72, 96)  # pixels per inch
 _RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # 4 and 5 are tifffile's
 _WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5
 _AS_READ = (1, 2, 4, 6, 34892)  # grey, RGB, mask, YCbCr (decoded as RGB), linear raw
+_TIFFFILES_IMAGEJ = "1.11a"  # the version that tifffile writes as ImageJ's
 _FOREIGN = {
     "lsm": "Zeiss LSM",
     "stk": "MetaMorph",
@@ -79,13 +80,18 @@ def axes_of(tif: Any, image: Any) -> tuple[str, tuple[int, ...], dict[str, str]]
     if named == "TYX":
         text = f"says that its {shape[0]} pages are points in time: they are read as sections, zyx"
         return "zyx", shape, {"axes": text}
+    form = "imagej" if tif.is_imagej else "ome" if tif.is_ome else image.kind
+    odd = {}
+    if image.kind != form:
+        text = f"describes other pages than its {len(image.pages)}, which are read as they come"
+        odd = {"axes": text}
     letters = named.replace("S", "C") if "C" not in named else named
     letters = "".join(n.lower() if n in "XYZCT" else n for n in letters)
     for wanted in "zc":
         unnamed = [n for n in letters if n.isupper()]
         if unnamed and wanted not in letters:
             letters = letters[::-1].replace(unnamed[-1], wanted, 1)[::-1]
-    return letters.lower(), shape, {}
+    return letters.lower(), shape, odd
 
 
 def metadata_of(tif: Any, image: Any, path: Path) -> VoxelMetadata:
@@ -116,6 +122,12 @@ def metadata_of(tif: Any, image: Any, path: Path) -> VoxelMetadata:
         white,
         ignored | unheard,
     )
+
+
+def is_signed_in_disguise(tif: Any, image: Any) -> bool:
+    """Whether uint16 stands for int16: ImageJ stores such values with 32768 added."""
+    said = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    return image.dtype.name == "uint16" and (said.get("c0"), said.get("c1")) == (-32768, 1)
 
 
 def _own(tif: Any) -> Mapping[str, Any]:
@@ -155,7 +167,8 @@ def _has_real_channels(tif: Any) -> bool:
     in OME's. Other programs give ImageJ's channels colours, and OME's channels names.
     """
     if tif.is_imagej:
-        return (tif.imagej_metadata or {}).get("mode") in ("composite", "color")
+        said = tif.imagej_metadata or {}
+        return said.get("mode") in ("composite", "color") or said.get("ImageJ") != _TIFFFILES_IMAGEJ
     if tif.is_ome:
         channels = [item for item in _ome_root(tif).iter() if item.tag.endswith("}Channel")]
         return any({*item.keys()} - {"ID", "SamplesPerPixel"} for item in channels)
@@ -309,6 +322,9 @@ def _photometry(image: Any, path: Path) -> tuple[int | None, dict[str, str]]:
     """The value of black if 0 is white, and what is said of colours and not taken."""
     page = image.keyframe
     photometric = int(page.photometric)
+    # tifffile says so of each bool array that it writes, and keeps the values.
+    if page.dtype.kind == "b" and page.software.startswith("tifffile"):
+        return None, {}
     if photometric == _WHITE_IS_ZERO and page.dtype.name in ("bool", "uint8", "uint16"):
         bits = page.bitspersample
         return 2 ** int(bits if isinstance(bits, int) else bits[0]) - 1, {}

@@ -132,7 +132,7 @@ def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize, ov
         shader, controls = PROBABILITY, ["probability"]
     if kind == "b":
         array = array.view(np.uint8)
-    elif kind == "f":
+    elif kind == "f" or array.dtype.itemsize == 8:
         array = array.astype(np.float32, copy=False)
     layer = neuroglancer.ImageLayer(
         source=_volume(neuroglancer, array, chunk, voxel_size, "image", channel),

@@ -32,7 +32,8 @@ def execute(
 ) -> Chunk:
     """Return a segmentation (uint64) of the box of the affinities.
 
-    fragments: regions to merge; by default a watershed makes them.
+    fragments: regions to merge, with ids from 0 on; by default a watershed makes them. A merged
+        region has the id of one of them.
     threshold: regions are merged up to this score.
     aff_threshold_low, aff_threshold_high: an affinity below the first never joins two voxels; one
         above the second always does.
@@ -49,7 +50,12 @@ def execute(
             f"fragments {fragments.bbox} and affinities {affinities.bbox} cover different boxes"
         )
     array = affinities.array[::-1] if flip_channel else affinities.array
-    ids = None if fragments is None else fragments.object_ids("fragments").astype(np.uint64)
+    names = ids = None
+    if fragments is not None:
+        # waterz needs memory for every number up to the largest id.
+        unsigned = fragments.as_dtype(np.uint64).object_ids("fragments")
+        names, places = np.unique(np.append(np.uint64(0), unsigned), return_inverse=True)
+        ids = places[1:].reshape(unsigned.shape).astype(np.uint64)
     segmentations = agglomerate(
         np.ascontiguousarray(convert(array, np.float32)),
         [threshold],
@@ -58,4 +64,7 @@ def execute(
         aff_threshold_high=aff_threshold_high,
         scoring_function=scoring_function,
     )
-    return affinities.with_array(np.array(next(segmentations)), layer_type="segmentation")
+    objects = np.array(next(segmentations))
+    return affinities.with_array(
+        objects if names is None else names[objects], layer_type="segmentation"
+    )

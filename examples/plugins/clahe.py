@@ -24,8 +24,9 @@ def execute(chunk: Chunk, tile: int = 64, clip_limit: float = 0.01) -> Chunk:
     tile: edge length of a tile in voxels; each tile has its own histogram.
     clip_limit: the largest share of a tile that one grey value may hold.
     """
-    if chunk.dtype != np.uint8:
-        raise ChunkMismatch(f"clahe needs a uint8 image, not {chunk.dtype}")
+    if chunk.dtype != np.uint8 or chunk.is_segmentation:
+        kind = "a segmentation" if chunk.is_segmentation else chunk.dtype
+        raise ChunkMismatch(f"clahe needs a uint8 image, not {kind}")
     result = chunk.czyx.copy()
     for section in result.reshape(-1, *result.shape[-2:]):
         if section.min() < section.max():

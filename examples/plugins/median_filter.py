@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter
 
-from chunkflow_worker.api import Chunk
+from chunkflow_worker.api import Chunk, ChunkMismatch
 
 
 def execute(chunk: Chunk, size: tuple[int, int, int] = (3, 1, 1), mode: str = "reflect") -> Chunk:
@@ -22,5 +22,7 @@ def execute(chunk: Chunk, size: tuple[int, int, int] = (3, 1, 1), mode: str = "r
     size: of the neighbourhood, zyx, in voxels.
     mode: how the image continues beyond its border; one of scipy's modes.
     """
+    if chunk.is_segmentation:
+        raise ChunkMismatch("median_filter takes an image: the median of ids is no object's id")
     channels = [median_filter(channel, size, mode=mode) for channel in chunk.czyx]
     return chunk.with_array(np.stack(channels).reshape(chunk.array.shape))

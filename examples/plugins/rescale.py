@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from chunkflow_worker.api import Chunk
+from chunkflow_worker.api import Chunk, ChunkMismatch
 
 
 def execute(
     chunk: Chunk, low: float = 0, high: float = 255, new_low: float = 0, new_high: float = 255
 ) -> Chunk:
     """Return the rescaled chunk, of the same type. Integers are rounded to the nearest."""
+    if chunk.is_segmentation:
+        raise ChunkMismatch("rescale takes an image, and this is a segmentation")
     array = np.interp(chunk.array, (low, high), (new_low, new_high))
     if chunk.dtype.kind in "ui":
-        array = np.rint(array)
+        limits = np.iinfo(chunk.dtype)
+        array = np.clip(np.rint(array), limits.min, limits.max)
     return chunk.with_array(array.astype(chunk.dtype))

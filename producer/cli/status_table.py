@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chunkflow_worker.job.clipped import clipped_lines
 from chunkflow_worker.report.progress import duration_text
+from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
     from producer.look.status import JobStatus
@@ -36,6 +38,18 @@ def show_table(status: JobStatus) -> None:
     job = f"job {status.job}" if status.job else "no job in a ledger"
     click.echo(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
+    if len(status.nets) > 1:
+        click.echo(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
+        click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
+    show_clipped(status)
+
+
+def show_clipped(status: JobStatus) -> None:
+    """A line for each operator that clipped many voxels."""
+    all_read = status.sampled >= status.done
+    estimated = "" if all_read else f", as {status.sampled} of {status.done} records say"
+    for line in clipped_lines(status.clipped):
+        click.echo(line + estimated)
 
 
 def progress_note(status: JobStatus) -> str:

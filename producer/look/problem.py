@@ -14,7 +14,7 @@ KINDS: dict[Kind, str] = {
     "damaged": "blocks that are truncated or cannot be decoded",
     "nan": "voxels that are NaN",
     "zero": "blocks that are zero where the input is not",
-    "stale": "not what the task wrote: from an earlier run or another pipeline, or changed since",
+    "stale": "not what the task wrote: from an earlier run, another pipeline or net, or changed",
     "not-checked": "done, but their task recorded no blocks: files and Zarr stores are not checked",
 }
 """What each kind means, in the order in which they are shown."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.look.job import find_job
+from producer.look.nets import Net, Nets
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.ledger import Ledger, Record
 
-SAMPLE = 100  # records that are read to estimate a rate
+SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
 
 _COUNTS = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
 
@@ -33,6 +35,9 @@ class JobStatus:
     missing: boxes of the job without any record.
     twice: boxes that the job completed more than once, as far as the ledger knows.
     rate: tasks done per second; None when it is unknown.
+    sampled: number of records of done tasks that were read.
+    clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
+    nets: that the boxes of a sample of the records come from.
     """
 
     queue: str
@@ -47,6 +52,9 @@ class JobStatus:
     rate: float | None = None
     missing: int = 0
     twice: int = 0
+    sampled: int = 0
+    clipped: dict[str, float] = field(default_factory=dict)
+    nets: tuple[Net, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -82,7 +90,7 @@ def job_status(
     """Ask the queue and the ledger once.
 
     job: the name of a job; the latest job in the ledger when not given.
-    sample: number of records to read for the rate; 0 for no rate.
+    sample: number of records to read for the rate, the clipped voxels and the nets; 0 for none.
     Raises ConfigError when the ledger has no such job, QueueUnavailable and StorageUnavailable.
     """
     with sqs_errors(f"queue {queue.name}"):
@@ -94,6 +102,7 @@ def job_status(
         return status
     boxes = record.boxes()
     done, failed, twice = (_boxes_of_job(boxes, names) for names in ledger.listing())
+    records = list(ledger.records(random.sample(done, min(sample, len(done)))))
     return replace(
         status,
         job=record.job,
@@ -102,7 +111,10 @@ def job_status(
         missing=max(0, record.tasks - len(done) - len(failed)),
         twice=len(twice),
         total=record.tasks,
-        rate=_sampled_rate(ledger, done, sample) if len(done) < record.tasks else None,
+        rate=_rate(records, len(done)) if len(done) < record.tasks else None,
+        sampled=len(records),
+        clipped=clipped_shares(one for found in records for one in found.clipped),
+        nets=tuple(Nets(records).found()),
     )
 
 
@@ -123,19 +135,18 @@ def _boxes_of_job(boxes: Boxes, names: Iterable[str]) -> list[str]:
     return [name for name in names if is_box_of_job(name)]
 
 
-def _sampled_rate(ledger: Ledger, done: list[str], sample: int) -> float | None:
+def _rate(sample: list[Record], done: int) -> float | None:
     """Tasks per second, over the time in which the later half of the done tasks finished.
 
-    The median of a sample of finish times is close to the median of all of them, so the number of
-    records to read does not grow with the job.
+    sample: records of some of them. The median of their finish times is close to that of all, so
+        the number of records to read does not grow with the job.
     """
-    chosen = random.sample(done, min(sample, len(done)))
-    times = sorted(_timestamps(record.finished for record in ledger.records(chosen)))
+    times = sorted(_timestamps(record.finished for record in sample))
     if len(times) < 2:
         return None
     median = (len(times) - 1) // 2
     later_in_sample = len(times) - 1 - median
-    later = len(done) * later_in_sample / len(times)
+    later = done * later_in_sample / len(times)
     seconds = datetime.now(UTC).timestamp() - times[median]
     return later / seconds if seconds > 0 else None
 

@@ -15,6 +15,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from producer.look.nets import Nets, has_file
 from producer.look.problem import Kind, Problem
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class Verifier:
     """Checks the output of tasks by their records. Several threads may use it.
 
     pipeline: the digest that the records must have; any digest when empty.
+    net: the digest of a file that the boxes' net must have; any net when empty.
     source: the input of the job; without it, no zero block is reported.
     quick: check only that blocks exist and are not older than their task; read no voxels.
     allow_zeros: do not report zero blocks that a task itself wrote as zero.
+    nets: of the boxes that were checked.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Verifier:
         *,
         quick: bool = False,
         allow_zeros: bool = False,
+        net: str = "",
     ):
-        self._pipeline, self._source = pipeline, source
+        self._pipeline, self._source, self._net = pipeline, source, net
+        self.nets = Nets()
         self._quick, self._allow_zeros = quick, allow_zeros
         self._volumes: dict[tuple[str, int, bool], PrecomputedVolume] = {}
         self._lock = threading.Lock()
@@ -74,6 +79,10 @@ class Verifier:
         """
         if self._pipeline and record.pipeline and record.pipeline != self._pipeline:
             detail = f"done by job {record.job} with another pipeline, {record.pipeline}"
+            return [Problem(record.bbox, "stale", detail=detail)]
+        self.nets.add(record)
+        if self._net and record.models and not has_file(record, self._net):
+            detail = f"done with another net, {', '.join(record.models.values())}"
             return [Problem(record.bbox, "stale", detail=detail)]
         if record.state == "done" and not record.written:
             return [Problem(record.bbox, "not-checked")]
@@ -202,7 +211,7 @@ def _read_each(
 
 
 def _has_nan(array: NDArray[np.generic]) -> bool:
-    from chunkflow_worker.image.chunk import count_nan
+    from chunkflow_worker.image.conversion import count_nan
 
     return count_nan(array) > 0
 

@@ -49,6 +49,13 @@ ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
         ("fetch-task-from-sqs", "queue_name", "required", True),
         ("plugin", "file", "required", True),
     ],
+    "follows from the net": [
+        ("inference", "framework", "default", None),
+        ("inference", "num_output_channels", "default", None),
+    ],
+    "follows from the patch, where 4 64 64 does not fit it": [
+        ("inference", "output_patch_overlap", "default", None)
+    ],
     "a number in a name is read whatever its length": [("load-png", "digit_num", "default", None)],
     "chosen from the free memory": [("inference", "batch_size", "default", None)],
     "zyx unless told, or as the image is": [("save-zarr", "order", "default", None)],

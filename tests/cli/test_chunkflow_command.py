@@ -303,7 +303,7 @@ def test_mistakes_are_told_with_place_and_cure(tmp_path: Path) -> None:
     ):
         run("create-chunk", "threshold", "-i", "image")
     with pytest.raises(ConfigError, match="smaller than the output patch"):
-        run("create-chunk", "inference", "-f", "identity", "-s", 4, 4, 4)
+        run("create-chunk", "inference", "-f", "identity", "-s", 4, 4, 4, "-v", 4, 1, 1)
     with pytest.raises(ConfigError, match="put it first"):
         run("create-chunk", "generate-tasks", "-c", 4, 4, 4)
     with pytest.raises(ConfigError, match="the chain has no operators"):

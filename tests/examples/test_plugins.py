@@ -272,6 +272,28 @@ def test_agglomerate_merges_fragments_up_to_the_threshold(run_step) -> None:
         run_step(operator, affs=Chunk(affinities), fragments=elsewhere)
 
 
+def test_agglomerate_takes_fragments_with_ids_of_64_bits(run_step) -> None:
+    """waterz itself needs memory for every number up to the largest id."""
+    ids = np.array([2**64 - 1, 2**60 + 7, 5], np.uint64)
+    fragments = np.repeat(ids, 4)[None, None, :] + np.zeros((4, 4, 1), np.uint64)
+    affinities = np.ones((3, 4, 4, 12), np.float32)
+    affinities[0, :, :, 4], affinities[0, :, :, 8] = 0.8, 0.4
+    operator = Plugin(
+        file=str(PLUGINS / "agglomerate"),
+        input_names="affs,fragments",
+        output_names="seg",
+        args="threshold=0.3",
+    )
+    task = run_step(operator, affs=Chunk(affinities), fragments=Chunk(fragments))
+    first, second, third = (
+        set(task.chunk("seg").array[..., x].ravel().tolist()) for x in (0, 4, 8)
+    )
+    assert first == second <= {2**64 - 1, 2**60 + 7}
+    assert third == {5}
+    with pytest.raises(ChunkMismatch, match="smallest id of the segmentation is -7"):
+        run_step(operator, affs=Chunk(affinities), fragments=Chunk(-7 * np.ones((4, 4, 12), int)))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_fill_holes_fills_what_one_object_encloses(apply, seed: int) -> None:
     """Compared with a flood fill of each region of the background."""

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.image.chunk import Chunk, convert, count_nan
+from chunkflow_worker.image.chunk import Chunk
 
 
 def test_bbox_follows_offset_and_shape() -> None:
@@ -36,43 +33,6 @@ def test_other_numbers_of_axes_are_refused(shape: tuple[int, ...]) -> None:
         Chunk(np.zeros(shape))
 
 
-def test_float_becomes_uint8_without_wrapping_around() -> None:
-    values = np.array([-1.0, 0.0, 0.5, 1.0, 1.5, np.inf, -np.inf, np.nan], np.float32)
-    before = values.copy()
-    assert convert(values, np.uint8).tolist() == [0, 0, 128, 255, 255, 255, 0, 0]
-    assert np.array_equal(values, before, equal_nan=True), "the array in memory does not change"
-
-
-def test_every_grey_value_survives_the_conversion_to_float_and_back() -> None:
-    grey = np.arange(256, dtype=np.uint8)
-    for kind in (np.float16, np.float32, np.float64):
-        assert np.array_equal(convert(convert(grey, kind), np.uint8), grey)
-
-
-@pytest.mark.parametrize("target", [np.uint16, np.uint32, np.uint64, np.int32])
-def test_float_saturates_at_the_limits_of_wide_integers(target: type[np.integer]) -> None:
-    limits = np.iinfo(target)
-    values = np.array([-1e30, -0.4, 7.6, 1e30, np.nan], np.float32)
-    assert convert(values, target).tolist() == [limits.min, 0, 8, limits.max, 0]
-
-
-def test_integers_saturate() -> None:
-    values = np.array([0, 255, 256, 70000], np.uint32)
-    assert convert(values, np.uint8).tolist() == [0, 255, 255, 255]
-    assert convert(np.array([-5, 5], np.int16), np.uint64).tolist() == [0, 5]
-
-
-@given(arrays.arrays(np.float64, 20, elements=st.floats(-1e6, 1e6)))
-def test_conversion_to_uint16_is_rounding_and_clipping(values: np.ndarray) -> None:
-    expected = [min(max(round(v), 0), 65535) for v in values.tolist()]
-    assert convert(values, np.uint16).tolist() == expected
-
-
-def test_float16_saturates_at_limits_that_it_cannot_hold() -> None:
-    values = np.array([-1, 2, np.inf], np.float16)
-    assert convert(values, np.uint32).tolist() == [0, 2, 2**32 - 1]
-
-
 @pytest.mark.parametrize(
     ("dtype", "layer_type", "is_segmentation"),
     [
@@ -91,6 +51,34 @@ def test_wide_integers_and_the_layer_type_make_a_segmentation(
     assert chunk.is_segmentation is is_segmentation
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "uint64", "int64"])
+def test_wide_integers_are_an_image_if_the_user_says_so(dtype: str) -> None:
+    ids = Chunk(np.full((2, 1, 3), 70000, dtype))
+    with pytest.raises(ChunkMismatch, match=r"70000.* an image, load them with --layer-type image"):
+        ids.as_dtype("uint16")
+    image = Chunk(ids.array, is_image=True)
+    assert not image.is_segmentation
+    assert (image.as_dtype("uint16").array == 65535).all()
+    assert not image.cutout(BoundingBox.parse("0-1_0-1_0-1")).is_segmentation
+    assert Chunk(ids.array, layer_type="segmentation", is_image=True).is_segmentation
+
+
+@pytest.mark.parametrize("target", ["uint8", "uint16", "float16", "float32", "int64"])
+@pytest.mark.parametrize("source", ["uint8", "uint32", "float32"])
+def test_what_was_made_of_ids_stays_a_segmentation_of_the_same_ids(source, target) -> None:
+    chunk = Chunk(np.array([[[0, 1, 200]]], source), layer_type="segmentation")
+    made = chunk.as_dtype(target)
+    assert made.array.tolist() == [[[0, 1, 200]]]
+    assert (made.dtype, made.layer_type) == (target, "segmentation")
+    untold = Chunk(np.array([[[0, 1, 200]]], np.uint32)).as_dtype(target)
+    assert (untold.array.tolist(), untold.is_segmentation) == ([[[0, 1, 200]]], True)
+
+
+def test_ids_are_not_scaled() -> None:
+    with pytest.raises(ChunkMismatch, match="can't be scaled"):
+        Chunk(np.zeros((1, 1, 1), np.uint64)).as_dtype("uint8", scale=(0, 1))
+
+
 def test_object_ids_are_a_view_without_the_channel_axis() -> None:
     array = np.arange(8, dtype=np.int64).reshape(1, 2, 2, 2)
     ids = Chunk(array).object_ids("ids")
@@ -99,8 +87,3 @@ def test_object_ids_are_a_view_without_the_channel_axis() -> None:
     mask = np.array([[[True, False]]])
     assert Chunk(mask).object_ids("mask").dtype == np.uint8
     assert Chunk(mask).object_ids("mask").tolist() == [[[1, 0]]]
-
-
-def test_nan_is_counted_in_floats_alone() -> None:
-    assert count_nan(np.array([1, np.nan, np.nan, np.inf])) == 2
-    assert count_nan(np.array([1, 2])) == 0

@@ -120,6 +120,15 @@ def test_large_integers_hold_ids_whatever_their_layer_type(dtype: type) -> None:
     assert downsample(Chunk(values), Vec3(1, 2, 2)).array.tolist() == [[[1]]]
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "uint64", "int64"])
+def test_large_integers_that_the_user_calls_an_image_are_averaged(dtype: str) -> None:
+    top = np.iinfo(dtype).max
+    values = np.array([[[0, 8, top, top], [4, 8, top, top]]], dtype)
+    made = downsample(Chunk(values, is_image=True), Vec3(1, 2, 2))
+    assert made.array.tolist() == [[[5, top]]]
+    assert not made.is_segmentation
+
+
 def test_a_chunk_that_cuts_a_coarse_voxel_inside_the_image_is_refused() -> None:
     """Its neighbour would hold another part of that voxel, and both results would be wrong."""
     bounds = BoundingBox.parse("0-9_0-9_0-9")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 
-from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 
@@ -187,3 +187,19 @@ def test_a_patch_of_none_counts_as_zeros(arrays: Any) -> None:
     arrays.blend(mean, total, None, arrays.put(np.full(shape[1:], 3, np.float32)))
     assert (np.asarray(mean) == 2).all()
     assert (np.asarray(total) == 4).all()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("dtype", "values", "clipped"),
+    [
+        ("uint8", [0, 1, 1.001, -0.001, 1.01, -3, np.nan, np.inf], 4),
+        ("float16", [0, 65504, 7e4, -7e4, np.nan, 1, 2, 3], 2),
+        ("float32", [0, 7e4, np.nan, np.inf, -1, 2, 3, 4], 0),
+    ],
+)
+def test_values_that_the_type_does_not_hold_are_counted(
+    arrays: Any, dtype: str, values: list[float], clipped: int
+) -> None:
+    slab = np.array([values, values], np.float32).reshape(2, 2, 2, 2)
+    assert arrays.send(arrays.put(slab), np.zeros(slab.shape, dtype))() == 2 * clipped

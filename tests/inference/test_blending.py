@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.image.chunk import convert
+from chunkflow_worker.image.conversion import convert
 from chunkflow_worker.inference.arrays import Arrays
 from chunkflow_worker.inference.blending import Batch, Blended, infer
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
-from chunkflow_worker.inference.weights import patch_weights
+from chunkflow_worker.inference.weights import Weights, patch_weights
 
 HOST, TORCH = HostArrays(), TorchArrays("cpu")
 BOTH = pytest.mark.parametrize("arrays", [HOST, TORCH], ids=["numpy", "torch"])
@@ -86,7 +86,7 @@ def blended(
     image = noise() if image is None else image
     bounds = BoundingBox.sized((0, 0, 0), image.shape[1:])
     lattice = make_lattice(kind, box or bounds, shape, bounds, Vec3(0, 0, 0))
-    weights = engine.arrays.put(patch_weights(shape.output).astype(np.float32))
+    weights = Weights(shape.output, "wu", engine.arrays).on(lattice)
     given = image[(slice(None), *lattice.input_box.slices())]
     return infer(
         given, lattice.input_box.start, lattice, weights, engine, batch or Batch(), **options

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.image.chunk import Chunk, convert
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.conversion import Tally, convert
 from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines.torch import TorchEngine
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
@@ -75,7 +76,7 @@ def test_reduced_precisions_are_close_to_float32(
 ) -> None:
     exact = infer(noise(), precision="float32").chunk("chunk").array
     task = infer(noise(), precision=precision, acceleration=acceleration, batch_size=3)
-    assert task.measured()["precision"] == used
+    assert task.precision == used
     assert np.abs(task.chunk("chunk").array - exact).max() < most
 
 
@@ -86,7 +87,7 @@ def test_a_task_with_a_value_too_large_for_float16_runs_again(infer: Infer) -> N
     )
     task = infer(noise(), net=net, num_output_channels=1)
     box = task.chunk("chunk").bbox
-    assert task.measured()["precision"] == "float32"
+    assert task.precision == "float32"
     assert np.allclose(
         task.chunk("chunk").array[0], noise().cutout(box).array / 255 * 1e5, rtol=1e-5
     )
@@ -101,10 +102,11 @@ def test_slabs_are_converted_as_on_the_host_while_more_are_sent(dtype: str) -> N
     slab = arrays.put(values)
     arrived = [arrays.send(slab[:, z : z + 8], found[:, z : z + 8]) for z in range(0, 40, 8)]
     slab.zero_()  # a slab may be changed once it is being sent
-    for wait in arrived:
-        wait()
+    tally = Tally()
     with np.errstate(all="ignore"):
-        assert np.array_equal(found, convert(values, dtype), equal_nan=dtype != "uint8")
+        expected = convert(values, dtype, tally=tally)
+    assert sum(wait() for wait in arrived) == tally.clipped
+    assert np.array_equal(found, expected, equal_nan=dtype != "uint8")
 
 
 def test_a_batch_too_large_for_the_memory_is_halved(infer: Infer) -> None:

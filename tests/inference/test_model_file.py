@@ -60,7 +60,6 @@ def test_a_path_that_is_not_a_file_is_refused_with_a_cure(tmp_path: Path, made: 
     ("content", "text"),
     [
         ("x = (", "SyntaxError"),
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise KeyError('layer')", "KeyError: 'layer'"),
     ],
 )
@@ -68,3 +67,26 @@ def test_the_error_of_a_file_is_quoted(tmp_path: Path, content: str, text: str) 
     (tmp_path / "net.py").write_text(content)
     with pytest.raises(ModelError, match=rf"model file .*net\.py fails: {text}"):
         load_source(str(tmp_path / "net.py"))
+
+
+@pytest.mark.parametrize(
+    ("beside", "cure"),
+    [
+        ("", "install it where the net runs"),
+        ("layers_of_this_test.py", "set PYTHONPATH="),
+        ("layers_of_this_test/unet.py", "set PYTHONPATH="),
+    ],
+)
+def test_a_module_that_is_missing_is_named_with_the_cure(
+    tmp_path: Path, beside: str, cure: str
+) -> None:
+    """It may lie beside the file, where Python does not look."""
+    (tmp_path / "net.py").write_text("from layers_of_this_test import UNet\n")
+    if beside:
+        (tmp_path / beside).parent.mkdir(exist_ok=True)
+        (tmp_path / beside).touch()
+    with pytest.raises(
+        ModelError, match=r"imports layers_of_this_test, which is not found"
+    ) as error:
+        load_source(str(tmp_path / "net.py"))
+    assert str(error.value).splitlines()[1].strip().startswith(cure)

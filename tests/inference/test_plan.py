@@ -86,7 +86,7 @@ def test_memory_is_what_blending_uses(dtype: str, monkeypatch: pytest.MonkeyPatc
     assert stated.image == image.nbytes
     tracemalloc.start()
     try:
-        infer(image, NONE, lattice, weights, engine, Batch(1), dtype)
+        infer(image, NONE, lattice, lambda position: weights, engine, Batch(1), dtype)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

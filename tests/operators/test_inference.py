@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, ModelError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
@@ -183,7 +186,9 @@ def test_a_chunk_of_zeros_is_not_run(run_step: RunStep, tmp_path: Path) -> None:
     model = tmp_path / "net.py"
     model.write_text(
         "class PatchInferencer:\n    def __init__(self, w, m): pass\n"
-        "    def __call__(self, p): raise SystemError\n"
+        "    def __call__(self, p):\n"
+        "        if not p.any(): raise SystemError\n"
+        "        return p.repeat(2, axis=1)\n"
     )
     operator = identity(framework="universal", convnet_model=str(model), num_output_channels=2)
     task = run_step(operator, chunk=Chunk(np.zeros((6, 12, 12), np.uint8)))
@@ -215,10 +220,29 @@ def test_patches_of_zeros_give_zeros_for_every_cut_of_the_image(tmp_path: Path) 
 def test_images_of_every_dtype_reach_the_net(run_step: RunStep, dtype: str) -> None:
     array = (noise((6, 12, 12)).array > 100).astype(dtype)
     operator = identity(framework="pytorch", convnet_model=str(NETS), precision="float32")
-    result = run_step(operator, chunk=Chunk(array)).chunk("chunk")
+    result = run_step(operator, chunk=Chunk(array, is_image=True)).chunk("chunk")
     scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
     expected = array[result.bbox.slices()].astype(float)
     assert np.allclose(result.array[0] * scale, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("myelin", [None, 1e9])
+@pytest.mark.parametrize("framework", ["pytorch", "identity"])
+def test_a_net_whose_values_do_not_fit_uint8_is_told(
+    run_step: RunStep, caplog: pytest.LogCaptureFixture, framework: str, myelin: float | None
+) -> None:
+    image = np.full((6, 12, 12), 0.5, np.float32)
+    image[:, :, 6:] = 2  # as logits are
+    channels = 1 if myelin is None else 2
+    options = {"dtype": "uint8", "mask_myelin_threshold": myelin, "num_output_channels": channels}
+    if framework == "pytorch":
+        options |= {"convnet_model": str(NETS), "precision": "float32"}
+    task = run_step(identity(framework=framework, **options), chunk=Chunk(image))
+    made = task.chunk("chunk")
+    assert set(np.unique(made.array)) == {128, 255}
+    assert [(c.values, c.of) for c in task.clipped] == [(made.array.size // 2, made.array.size)]
+    assert "inference: 50.0 % of the voxels are clipped" in caplog.text
+    assert "sigmoid" in caplog.text
 
 
 def test_the_context_of_a_second_net_is_limited_to_the_output_of_the_first(
@@ -387,13 +411,13 @@ def test_augmentation_flips_and_transposes_y_and_x_and_undoes_it(
     ("content", "error", "text"),
     [
         ("x = 1", ModelError, "neither load_model"),
-        ("def load_model(path): return 3", ModelError, "gives a int, not a torch.nn.Module"),
+        ("def load_model(path): return 3", ModelError, "gives something else, not a net"),
         ("def load_model(path): raise KeyError('layer')", ModelError, "fails: KeyError"),
-        ("import no_such_module", ModelError, "No module named 'no_such_module'"),
+        ("import no_such_module", ModelError, "imports no_such_module, which is not found"),
         (
             "import torch\ndef load_model(path): return torch.nn.MaxPool3d(2)",
             ModelError,
-            "the options declare at least 1 channels",
+            "the options declare at least 1 channel of",
         ),
     ],
 )
@@ -439,3 +463,174 @@ def test_inconsistent_options_are_refused_when_they_are_parsed(
 ) -> None:
     with pytest.raises(ValidationError, match=text):
         identity(**options)
+
+
+# --- what follows from the net, the file and the patch ---
+
+
+@pytest.mark.parametrize(
+    ("patch", "overlap"),
+    [
+        ((20, 256, 256), (4, 64, 64)),  # chunkflow's default
+        ((18, 160, 160), (4, 64, 64)),
+        ((5, 65, 65), (4, 64, 64)),
+        ((4, 64, 64), (2, 32, 32)),
+        ((16, 32, 48), (4, 16, 24)),
+        ((1, 128, 128), (0, 64, 64)),
+        ((1, 1, 1), (0, 0, 0)),
+    ],
+)
+def test_an_overlap_that_is_not_given_fits_the_patch(
+    patch: tuple[int, int, int], overlap: tuple[int, int, int]
+) -> None:
+    for sizes in ({"input_patch_size": patch}, {"output_patch_size": patch}):
+        whole = {"input_patch_size": tuple(n + 2 for n in patch)} | sizes
+        operator = Inference(framework="identity", **whole)
+        assert operator._shape.overlap == overlap
+        assert operator._patching.margin == overlap
+    given = Inference(framework="identity", input_patch_size=patch, output_patch_overlap=(0, 0, 0))
+    assert given._shape.overlap == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"output_patch_overlap": (4, 2, 2)}, "output_patch_overlap"),
+        ({"output_patch_size": (4, 8, 7)}, "output patch"),
+        ({"framework": None}, "convnet_model"),
+        ({"num_output_channels": 0}, "num_output_channels"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        identity(**options)
+
+
+def test_help_begins_with_what_each_net_needs() -> None:
+    shown = CliRunner().invoke(cli, ["inference", "--help"]).output
+    flags = re.findall(r"^  (-\w), --", shown, re.MULTILINE)
+    assert flags[:4] == ["-f", "-m", "-w", "-s"]
+
+
+@pytest.mark.parametrize(
+    ("net", "kind"),
+    [
+        (NETS.read_text(), "load_model"),
+        ("import torch\nInstantiatedModel = torch.nn.ReLU()\n", "InstantiatedModel"),
+        (
+            "class PatchInferencer:\n    def __init__(self, w, m): pass\n"
+            "    def __call__(self, x): return x\n",
+            "PatchInferencer",
+        ),
+    ],
+    ids=["load_model", "InstantiatedModel", "PatchInferencer"],
+)
+def test_the_framework_follows_from_the_file(
+    run_step: RunStep, tmp_path: Path, net: str, kind: str
+) -> None:
+    (tmp_path / "net.py").write_text(net)
+    operator = Inference(
+        convnet_model=str(tmp_path / "net.py"), input_patch_size=(4, 8, 8), precision="float32"
+    )
+    image = noise((6, 12, 12))
+    task = run_step(operator, chunk=image)
+    result = task.chunk("chunk")
+    assert len(result.array) == (3 if kind == "load_model" else 1)
+    assert np.allclose(result.array[0], image.cutout(result.bbox).array / 255, atol=1e-6)
+    assert task.device == operator.device()
+
+
+def test_a_frozen_chain_keeps_what_was_given() -> None:
+    """And no more, so that a worker derives the rest as this machine does."""
+    for options in ({}, {"num_output_channels": 3}, {"output_patch_overlap": [4, 64, 64]}):
+        operator = Inference(framework="identity", input_patch_size=(20, 256, 256), **options)
+        assert operator.dump().items() >= options.items()
+        assert len(operator.dump()) == 3 + len(options)
+
+
+FLAT_NET = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+InstantiatedModel = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ELU(),
+    nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 1), nn.Sigmoid())
+"""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("lattice", ["chunk", "global"])
+def test_a_net_in_2d_runs_section_by_section(
+    run_step: RunStep, tmp_path: Path, precision: Any, lattice: Any, capfd: Any
+) -> None:
+    """The patch is the section, so that the output is that of the net on each section."""
+    (tmp_path / "net.py").write_text(FLAT_NET)
+    operator = Inference(
+        convnet_model=str(tmp_path / "net.py"),
+        input_patch_size=(1, 16, 24),
+        output_patch_overlap=(0, 0, 0),
+        mask_output_chunk=True,
+        precision=precision,
+        lattice=lattice,
+        batch_size=2,
+    )
+    image = noise((5, 16, 24))
+    result = run_step(operator, chunk=image).chunk("chunk")
+    names: dict[str, Any] = {}
+    exec(FLAT_NET, names)
+    sections = torch.from_numpy(image.array[:, None] / np.float32(255))
+    with torch.no_grad():
+        expected = names["InstantiatedModel"].eval()(sections).numpy().swapaxes(0, 1)
+    assert result.array.shape == (2, 5, 16, 24)
+    assert np.abs(result.array - expected).max() < (1e-5 if precision == "float32" else 0.02)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "double"])
+def test_a_net_of_another_number_type_gives_what_it_gives_in_float32(
+    run_step: RunStep, tmp_path: Path, kind: str
+) -> None:
+    source = (
+        "import torch\ntorch.manual_seed(0)\n"
+        "InstantiatedModel = torch.nn.Conv3d(1, 1, 3, padding=1)"
+    )
+    image, found = noise((6, 12, 12)), []
+    for suffix in (f".{kind}()", f".{kind}().float()"):
+        (tmp_path / "net.py").write_text(f"{source}{suffix}\n")
+        operator = Inference(
+            convnet_model=str(tmp_path / "net.py"), input_patch_size=(4, 8, 8), precision="float32"
+        )
+        found.append(run_step(operator, chunk=image).chunk("chunk").array)
+    assert np.array_equal(found[0], found[1])
+
+
+def test_weights_of_a_checkpoint_are_chosen_by_name(run_step: RunStep, tmp_path: Path) -> None:
+    torch.save(
+        {"model": {"scale": torch.full((1,), 2.0)}, "ema": {"scale": torch.full((1,), 3.0)}},
+        tmp_path / "w.ckpt",
+    )
+    net = f"{NETS.read_text()}\nInstantiatedModel = Sevens()\ndel load_model\n"
+    (tmp_path / "net.py").write_text(net)
+    options: dict[str, Any] = {
+        "convnet_model": str(tmp_path / "net.py"),
+        "convnet_weight_path": str(tmp_path / "w.ckpt"),
+        "input_patch_size": (4, 8, 8),
+        "precision": "float32",
+        "framework": "pytorch",
+    }
+    image = noise((6, 12, 12))
+    with pytest.raises(ConfigError, match="2 sets of weights that fit the net: model, ema"):
+        run_step(Inference(**options), chunk=image)
+    result = run_step(Inference(**options, weight_key="ema"), chunk=image).chunk("chunk")
+    assert np.allclose(result.array[0], 3 * (image.cutout(result.bbox).array / 255), atol=1e-5)
+
+
+def test_affinities_need_the_channels_of_their_offsets(run_step: RunStep, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("import torch\nInstantiatedModel = torch.nn.ReLU()\n")
+    operator = Inference(
+        convnet_model=str(tmp_path / "net.py"),
+        input_patch_size=(4, 8, 8),
+        augment=True,
+        affinity_offsets="xyz",
+    )
+    with pytest.raises(ModelError, match="give --num-output-channels 1"):
+        run_step(operator, chunk=noise((6, 12, 12)))

@@ -120,7 +120,7 @@ def test_missing_damaged_and_unsafe_files_are_errors(run_step, tmp_path) -> None
     with pytest.raises(DataMissing, match=r"there is no file .*none.npy"):
         run_step(LoadNpy(file_name=f"{tmp_path}/none.npy"))
     (tmp_path / "text.npy").write_text("hello")
-    with pytest.raises(DataMissing, match=r"text.npy cannot be read as NumPy"):
+    with pytest.raises(DataMissing, match=r"text.npy cannot be read as NumPy: it does not begin"):
         run_step(LoadNpy(file_name=f"{tmp_path}/text.npy"))
     np.save(tmp_path / "code.npy", np.array([print], object), allow_pickle=True)
     with pytest.raises(ChunkMismatch, match=r"code.npy holds Python objects, .*can run code"):
@@ -131,7 +131,7 @@ def test_missing_damaged_and_unsafe_files_are_errors(run_step, tmp_path) -> None
         run_step(LoadNpy(file_name=f"{tmp_path}/many.npy"))
     np.save(tmp_path / "a.npy", VOXELS)
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-5])
-    with pytest.raises(DataMissing, match=r"a.npy cannot be read as NumPy"):
+    with pytest.raises(DataMissing, match=r"a.npy cannot be read as NumPy: its end is missing"):
         run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))
 
 
@@ -142,6 +142,8 @@ def test_missing_damaged_and_unsafe_files_are_errors(run_step, tmp_path) -> None
         (np.zeros((2, 3, 4), "c8"), "type complex64"),
         (np.zeros((2, 3, 4), "M8[s]"), r"type datetime64\[s\]"),
         (np.zeros((2, 3, 4), "U3"), "type <U3"),
+        (np.zeros((2, 3, 4), "g"), "type float128"),
+        (np.zeros((0, 3, 4)), "holds no voxels"),
     ],
 )
 def test_what_is_not_numbers_is_named(run_step, tmp_path, array, problem: str) -> None:

@@ -117,13 +117,13 @@ def test_options_override_the_header_and_convert(load) -> None:
         voxel_offset=(5, 6, 7),
         voxel_size=(1, 1, 1),
         layer_type="segmentation",
-        dtype="uint8",
+        dtype="uint32",
     )
     assert tuple(chunk.voxel_offset) == (5, 6, 7)
     assert chunk.voxel_size == (1.0, 1.0, 1.0)
     assert chunk.layer_type == "segmentation"
-    assert chunk.dtype == np.uint8
-    assert chunk.array.max() == 255
+    assert chunk.dtype == np.uint32
+    assert chunk.array.max() == XYZ.max() * 100
 
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2", "ascii"])

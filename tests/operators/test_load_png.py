@@ -232,3 +232,32 @@ def test_indices_of_a_palette_are_the_ids_of_a_segmentation(run_step, tmp_path) 
     assert np.array_equal(chunk.array[0], ids)
     with pytest.raises(ChunkMismatch, match=r"in colour.*--layer-type segmentation reads"):
         run_step(LoadPng(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected", "first"),
+    [("*_ch1.png", VOXELS[2:4], 40), ("z*_ch0*", VOXELS[:2], 40), ("z41*", VOXELS[1:4:2], 0)],
+)
+def test_a_pattern_takes_some_of_the_pictures(
+    run_step, tmp_path: Path, pattern: str, expected: np.ndarray, first: int
+) -> None:
+    for channel in (0, 1):
+        write(tmp_path, VOXELS[2 * channel :][:2], 40, f"z{{}}_ch{channel}")
+    chunk = run_step(LoadPng(path=f"{tmp_path}/{pattern}")).chunk("chunk")
+    assert np.array_equal(chunk.array, expected)
+    assert chunk.voxel_offset.z == first
+
+
+def test_what_is_cut_short_or_lies_deeper_is_said(run_step, tmp_path: Path) -> None:
+    picture = Path(write(tmp_path / "sections", VOXELS[:1])) / "00000.png"
+    with pytest.raises(DataMissing, match=r"no PNG pictures at .*; it has the folders sections"):
+        run_step(LoadPng(path=str(tmp_path)))
+    picture.write_bytes(picture.read_bytes()[:-30])
+    with pytest.raises(DataMissing, match="as PNG: its end is missing"):
+        run_step(LoadPng(path=str(picture)))
+
+
+def test_faults_of_colour_profiles_are_no_warnings(run_step, tmp_path: Path, caplog) -> None:
+    Image.fromarray(VOXELS[0]).save(tmp_path / "1.png", icc_profile=b"short")
+    run_step(LoadPng(path=str(tmp_path)))
+    assert not caplog.records

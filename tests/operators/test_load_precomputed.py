@@ -178,3 +178,18 @@ def test_shards_are_read(
         DataMissing, match=r"lacks the block .*--fill-missing reads missing blocks as zeros"
     ):
         run_step(load)
+
+
+@pytest.mark.parametrize("stored", ["image", "segmentation"])
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64, np.int32])
+def test_the_layer_type_may_be_given(
+    volume: MakeVolume, run_step: RunStep, stored: str, dtype: type
+) -> None:
+    """Many volumes of ids are of type image, so that alone makes no image of wide integers."""
+    made = volume("v", np.full((8, 16, 16), 70000, dtype), layer_type=stored)
+    untold = run_step(LoadPrecomputed(volume_path=made.path)).chunk("chunk")
+    assert (untold.layer_type, untold.is_segmentation) == (stored, True)
+    for kind in ("image", "segmentation"):
+        told = run_step(LoadPrecomputed(volume_path=made.path, layer_type=kind)).chunk("chunk")
+        assert told.layer_type == kind
+        assert told.is_segmentation == (kind == "segmentation")

@@ -239,7 +239,7 @@ def test_errors_name_the_file_that_is_missing_or_not_tiff(run_step, tmp_path) ->
     with pytest.raises(DataMissing, match=r"there is no file .*/none.tif"):
         run_step(LoadTif(file_name=f"{tmp_path}/none.tif"))
     (tmp_path / "text.tif").write_text("hello")
-    with pytest.raises(DataMissing, match=r"text.tif cannot be read as TIFF: not a TIFF file"):
+    with pytest.raises(DataMissing, match=r"text.tif cannot be read as TIFF: it does not begin"):
         run_step(LoadTif(file_name=f"{tmp_path}/text.tif"))
 
 

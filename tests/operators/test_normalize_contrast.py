@@ -33,6 +33,22 @@ def stretched(
     return np.array([new[int(v)] for v in values.ravel()]).reshape(values.shape)
 
 
+@pytest.mark.parametrize("darkest", [1, 300, 40000])
+def test_sixteen_bits_become_eight_of_the_full_range(run_step, darkest: int) -> None:
+    greys = np.arange(darkest, darkest + 20 * 256, 20, dtype=np.uint16)
+    section = np.concatenate([greys, np.zeros(8, np.uint16)]).reshape(1, 4, -1)
+    operator = NormalizeContrast(lower_clip_fraction=0, upper_clip_fraction=0, minval=0)
+    made = run_step(operator, chunk=Chunk(section)).chunk("chunk").array
+    assert made.dtype == np.uint8
+    assert made.ravel().tolist() == [*range(256), *[0] * 8]
+
+
+@pytest.mark.parametrize(("grey", "made"), [(65535, 255), (256, 1), (32768, 128)])
+def test_a_section_of_one_grey_of_sixteen_bits_is_divided_by_256(run_step, grey, made) -> None:
+    chunk = Chunk(np.full((1, 2, 3), grey, np.uint16))
+    assert (run_step(NormalizeContrast(), chunk=chunk).chunk("chunk").array == made).all()
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(
     array=arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=4, max_side=5)),
@@ -105,9 +121,9 @@ def test_a_chunk_without_contrast_does_not_change(run_step, array, per_section: 
     assert np.array_equal(made.array, array)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32", "int8", "bool"])
+@pytest.mark.parametrize("dtype", ["int16", "float32", "int8", "bool"])
 def test_other_dtypes_are_refused(run_step, dtype: str) -> None:
-    with pytest.raises(ChunkMismatch, match=f"uint8, and 'chunk' is {dtype}"):
+    with pytest.raises(ChunkMismatch, match=f"uint8 or uint16, and 'chunk' is {dtype}"):
         run_step(NormalizeContrast(), chunk=Chunk(np.zeros((1, 2, 2), dtype)))
 
 

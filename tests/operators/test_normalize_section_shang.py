@@ -111,7 +111,8 @@ def test_nan_and_infinity_are_ignored(run_step) -> None:
 
 def test_large_integers_keep_their_differences(run_step) -> None:
     start = 2**52
-    chunk = Chunk(np.array([[[start, start + 1, start + 2, start + 3]]], np.uint64))
+    array = np.array([[[start, start + 1, start + 2, start + 3]]], np.uint64)
+    chunk = Chunk(array, is_image=True)
     result = run_step(NormalizeSectionShang(nominalmin=0, nominalmax=1), chunk=chunk).chunk("chunk")
     assert result.array.ravel().tolist() == [-1, 0, 1, 2]
 

@@ -110,7 +110,9 @@ def test_without_a_file_name_the_box_names_the_file(run_step, tmp_path, monkeypa
 
 @pytest.mark.parametrize("dtype", ["bool", "float16", "complex64"])
 def test_dtypes_that_nrrd_does_not_support_are_refused(run_step, tmp_path, dtype) -> None:
-    with pytest.raises(ChunkMismatch, match=f"NRRD has no {dtype}, the type of 'chunk'"):
+    with pytest.raises(
+        ChunkMismatch, match=f"NRRD has no {dtype}, the type of 'chunk': load it with --dtype"
+    ):
         run_step(SaveNrrd(file_name=f"{tmp_path}/a.nrrd"), chunk=Chunk(np.zeros((1, 1, 1), dtype)))
 
 

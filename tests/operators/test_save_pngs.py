@@ -62,9 +62,8 @@ def test_uint16_pictures(run_step, tmp_path) -> None:
     ],
 )
 def test_values_saturate(run_step, tmp_path, dtype, values, expected) -> None:
-    run_step(
-        SavePngs(output_path=str(tmp_path), dtype=dtype), chunk=Chunk(values.reshape(1, 1, -1))
-    )
+    chunk = Chunk(values.reshape(1, 1, -1), is_image=True)
+    run_step(SavePngs(output_path=str(tmp_path), dtype=dtype), chunk=chunk)
     assert pictures(tmp_path)["00000.png"].tolist() == [expected]
 
 

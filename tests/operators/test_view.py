@@ -40,8 +40,12 @@ def test_a_segmentation_is_shown_over_the_image(run_step, shown) -> None:
 
 def test_a_segmentation_alone_is_shown_without_an_image(run_step, shown) -> None:
     run_step(View(), chunk=IDS)
-    assert shown[0][0] is None
-    assert shown[0][1] is IDS.array
+    run_step(View(), chunk=Chunk(IDS.array))  # no file said what they are
+    for image, segmentation, *_ in shown:
+        assert image is None
+        assert segmentation is IDS.array
+    run_step(View(), chunk=Chunk(IDS.array, is_image=True))
+    assert shown[2][0] is IDS.array
 
 
 def test_a_segmentation_of_another_box_or_of_floats_is_refused(run_step, shown) -> None:

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.message import TaskMessage
@@ -21,9 +22,12 @@ def test_a_success_is_recorded_with_what_the_task_measured() -> None:
         task = attempt.task
         task.device, task.precision, task.patches, task.patches_skipped = "gpu", "float16", 5, 2
         task.seconds, task.waited = {"load": 1.0}, 0.5
+        task.models = {"inference.convnet_model": "0a1b"}
         task.bytes_read, task.bytes_written = 10, 20
         task.written.append(Written("v", 0, str(BOX), "00000000"))
+        task.clipped.append(Clipped("save", 3, 128))
         record = attempt.done()
+    assert record.clipped == [Clipped("save", 3, 128)]
     assert (record.bbox, record.job, record.task_id, record.state) == (
         str(BOX),
         "job",
@@ -32,6 +36,7 @@ def test_a_success_is_recorded_with_what_the_task_measured() -> None:
     )
     assert (record.attempts, record.worker, record.pipeline) == (3, "worker-1", "d1")
     assert (record.compute_device, record.precision) == ("gpu", "float16")
+    assert record.models == {"inference.convnet_model": "0a1b"}
     assert (record.patches, record.patches_skipped) == (5, 2)
     assert (record.timer, record.waited, record.voxels) == ({"load": 1.0}, 0.5, 128)
     assert (record.bytes_read, record.bytes_written) == (10, 20)

@@ -183,3 +183,30 @@ def test_workers_refuse_one_file_for_all_boxes(name: str, options: dict[str, str
 )
 def test_a_full_or_read_only_disk_has_its_own_error(cause: Exception, kind: type) -> None:
     assert type(storage_error("text", cause)) is kind
+
+
+@pytest.mark.parametrize("name", ["em.hdf5", "em", "folder/em.npz"])
+def test_a_file_that_is_missing_is_no_unfinished_prefix(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"there is no such file, .*\n.*check the path, or give"):
+        file_to_read(f"{tmp_path}/{name}", None, ".h5")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (KeyError("dimension"), "it lacks 'dimension'$"),
+        (IndexError("list index out of range"), "it is damaged"),
+        (ZeroDivisionError("integer division or modulo by zero"), "it is damaged"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "invalid start byte"), "it is damaged"),
+        (TypeError("int() argument must be a string"), "it is damaged"),
+        (ValueError("mmap length is greater than file size"), "its end is missing"),
+        (ValueError("bad IDAT"), "bad IDAT$"),
+    ],
+)
+def test_errors_of_a_librarys_code_become_words_about_the_file(
+    tmp_path: Path, error: Exception, cause: str
+) -> None:
+    path = tmp_path / "a.png"
+    text = f"a.png cannot be read as PNG: {cause}"
+    with pytest.raises(DataMissing, match=text), reading(path, "PNG"):
+        raise error

@@ -117,7 +117,7 @@ def test_an_offset_that_is_not_whole_is_rounded_down_as_cloudvolume_does(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert read_scale(voxel_offset=[7.5, -7.5, 3])["voxel_offset"] == [7, -8, 3]
-    assert "em/info: scales.4.voxel_offset [7.5, -7.5, 3.0] are not whole numbers" in caplog.text
+    assert "em/info: scales.4.voxel_offset [7.5, -7.5, 3] are not whole numbers" in caplog.text
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     read_scale(voxel_offset=[7.5, -7.5, 3])

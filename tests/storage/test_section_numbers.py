@@ -15,6 +15,8 @@ from chunkflow_worker.storage.section_numbers import NotNumbered, section_number
         (["run2_s07_v1", "run2_s08_v1"], [7, 8]),
         (["2024-01-31 z9", "2024-01-31 z10"], [9, 10]),
         (["z8_8", "z9_9"], [8, 9]),
+        (["s001_z0nm", "s002_z40nm"], [1, 2]),
+        (["12h0856_s08", "12h0903_s09", "12h0911_s10"], [8, 9, 10]),
         (["run2_s07"], [7]),
         (["-0002", "-0001", "00000"], [-2, -1, 0]),
         (["b", "a"], None),
@@ -29,6 +31,8 @@ def test_the_number_that_differs_is_the_section(names: list[str], numbers) -> No
     ("names", "why"),
     [
         (["x1_z1", "x1_z2", "x2_z1"], "several numbers differ in 'x1_z1.png' and 'x1_z2.png'"),
+        (["s0_tr1", "s1_tr2"], "several numbers differ"),
+        (["s0_40nm", "s2_80nm"], "several numbers differ"),
         (["1", "2", "overview"], "'overview.png' is not named like '1.png'"),
         (["07", "7"], "'07.png' and '7.png' have the same number"),
         (["s1", "s2", "s2b"], "'s2b.png' is not named like 's1.png'"),

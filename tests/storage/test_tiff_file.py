@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from chunkflow_worker.errors import ChunkMismatch, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
@@ -133,3 +135,99 @@ def test_types_are_kept(run_step: Any, tmp_path: Path, dtype: str) -> None:
     chunk = run_step(LoadTif(file_name=f"{tmp_path}/a.tif")).chunk("chunk")
     assert chunk.dtype == dtype
     assert np.array_equal(chunk.array, -ZYX.astype(dtype))
+
+
+WIDE = np.random.default_rng(0).integers(0, 255, (3, 60, 90), np.uint8)
+COLOURS = np.stack([WIDE, 255 - WIDE, WIDE // 2])
+BOXES = ["1-3_5-40_10-20", "0-1_0-1_0-1", "2-3_59-60_80-90", "0-3_30-34_0-90"]
+
+
+@pytest.mark.parametrize("compression", ["zlib", "jpeg", "lzw"])
+@pytest.mark.parametrize(
+    ("array", "axes", "colours", "expected"),
+    [
+        (WIDE, "ZYX", {"photometric": "minisblack"}, WIDE),
+        (np.moveaxis(COLOURS, 0, -1), "ZYXS", {"photometric": "rgb"}, COLOURS),
+        (
+            COLOURS.swapaxes(0, 1),
+            "ZSYX",
+            {"photometric": "rgb", "planarconfig": "separate"},
+            COLOURS,
+        ),
+    ],
+)
+@pytest.mark.parametrize("pieces", [{"tile": (16, 32)}, {"rowsperstrip": 8}, {}])
+@pytest.mark.parametrize("box", BOXES)
+def test_the_tiles_and_strips_in_a_box_are_all_that_is_read(
+    run_step: Any,
+    tmp_path: Path,
+    array: Any,
+    axes: str,
+    colours: dict[str, Any],
+    expected: Any,
+    pieces: dict[str, Any],
+    compression: str,
+    box: str,
+) -> None:
+    path, options = tmp_path / "a.tif", {**colours, **pieces, "compression": compression}
+    tifffile.imwrite(path, array, metadata={"axes": axes}, **options)
+    load = LoadTif(file_name=str(path), axes="zcyx" if axes == "ZSYX" else None)
+    whole = run_step(load).chunk("chunk").array
+    if compression != "jpeg":
+        assert np.array_equal(whole, expected)
+    bbox = BoundingBox.parse(box)
+    part = run_step(load, bbox=bbox).chunk("chunk").array
+    assert np.array_equal(part, whole[(..., *bbox.slices())])
+
+
+def test_a_small_box_of_a_large_page_takes_little_memory(run_step: Any, tmp_path: Path) -> None:
+    """Its tiles are holes: an offset and a length of 0 stand for tiles of zeros."""
+    path, side = tmp_path / "a.tif", 400_000
+    sevens = zlib.compress(bytes([7]) * 512**2)
+    tiles = (sevens if n == 0 else b"" for n in range((side // 512 + 1) ** 2))
+    options: dict[str, Any] = {"shape": (side, side), "dtype": "uint8", "tile": (512, 512)}
+    tifffile.imwrite(path, tiles, bigtiff=True, compression="zlib", metadata=None, **options)
+    box = BoundingBox.parse("0-1_0-9_511-513")
+    chunk = run_step(LoadTif(file_name=str(path)), bbox=box).chunk("chunk")
+    assert chunk.array[0, 0].tolist() == [7, 0]
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"imagej": True}])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_file_that_is_cut_short_says_so(
+    run_step: Any, tmp_path: Path, kept: float, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "a.tif"
+    options = {"metadata": {"axes": "ZYX"}, "photometric": "minisblack", **options}
+    tifffile.imwrite(path, WIDE, **options)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(DataMissing, match="its end is missing"):
+        run_step(LoadTif(file_name=str(path)))
+
+
+def test_pages_that_are_cut_off_are_no_shorter_stack(run_step: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    first, *others = [Image.fromarray(section) for section in WIDE]
+    first.save(path, save_all=True, append_images=others)
+    with tifffile.TiffFile(path) as file:
+        end = file.pages[2].offset
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(DataMissing, match="the pages after the first 2"):
+        run_step(LoadTif(file_name=str(path)))
+
+
+@pytest.mark.parametrize(("series", "expected"), [(None, WIDE), (0, WIDE), (1, WIDE[:2])])
+def test_two_stacks_of_one_file_are_not_joined(
+    run_step: Any, tmp_path: Path, series: int | None, expected: Any
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for stack in (WIDE, WIDE[:2]):
+            file.write(stack, photometric="minisblack")
+    chunk = run_step(LoadTif(file_name=f"{tmp_path}/a.tif", series=series)).chunk("chunk")
+    assert np.array_equal(chunk.array, expected)
+
+
+def test_what_is_no_tiff_is_said_in_words(run_step: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_text("hello")
+    with pytest.raises(DataMissing, match=r"as TIFF: it does not begin like one$"):
+        run_step(LoadTif(file_name=f"{tmp_path}/a.tif"))

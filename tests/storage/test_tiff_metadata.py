@@ -69,7 +69,9 @@ def test_colours_without_brightness_are_refused(tmp_path: Path, photometric: str
 @pytest.mark.parametrize("bits", [1, 8, 16])
 def test_white_is_the_largest_value_of_the_bits(tmp_path: Path, bits: int) -> None:
     array = ZYX > 9 if bits == 1 else ZYX.astype(f"u{bits // 8}")
-    assert said(tmp_path / "a.tif", array, photometric="miniswhite").white == 2**bits - 1
+    assert (
+        said(tmp_path / "a.tif", array, photometric="miniswhite", software="x").white == 2**bits - 1
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32", "float64", "uint32", "uint64"])

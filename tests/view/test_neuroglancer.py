@@ -181,6 +181,18 @@ def test_types_become_those_that_the_page_knows(dtype, kind, served_as) -> None:
     assert np.array_equal(data.transpose(), array)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "served_as"),
+    [("uint32", "uint32"), ("int32", "int32"), ("uint64", "float32"), ("int64", "float32")],
+)
+def test_wide_integers_may_be_an_image(dtype: str, served_as: str) -> None:
+    array = BYTES.astype(dtype)
+    with serve({"a": Chunk(array, is_image=True)}) as viewer:
+        info, data = shown(viewer, "a")
+    assert (info["volumeType"], info["dataType"]) == ("image", served_as)
+    assert np.array_equal(data.transpose(), array)
+
+
 def test_a_given_voxel_size_holds_for_all() -> None:
     values = {"em": chunk(BYTES), "p": Points(np.zeros((1, 3)), (5.0, 5.0, 5.0))}
     with serve(values, voxel_size=(30.0, 7.5, 2.0)) as viewer:

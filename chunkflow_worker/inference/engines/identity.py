@@ -20,7 +20,7 @@ class IdentityEngine(HostEngine):
     """
 
     def __init__(self, spec: EngineSpec):
-        super().__init__(spec.channels)
+        super().__init__(spec.most_channels)
         self._crop = (spec.input_size - spec.output_size) // 2
         if find_spec("torch"):
             from chunkflow_worker.inference.torch_net.arrays import TorchArrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
-from chunkflow_worker.inference.engine import EngineClass, EngineSpec
+from chunkflow_worker.inference.engine import Answers, EngineClass, EngineSpec
 from chunkflow_worker.inference.host_arrays import unit_range
 from chunkflow_worker.inference.host_engine import HostEngine, in_batches
 from chunkflow_worker.inference.net_shapes import check_input, checked_output, middle
+from chunkflow_worker.report.once import warn_once
+
+log = logging.getLogger(__name__)
 
 FRAMEWORKS = {"onnx": "an .onnx file, with onnxruntime"}
+READS = {"endings": (".onnx", ".ort")}
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
@@ -24,12 +29,12 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(do
 class OnnxEngine(HostEngine):
     """Runs on the first GPU if onnxruntime-gpu is installed, else on the CPU.
 
-    The net has one input, nczyx; its first output is returned. Precision and a fixed batch size
-    are those of the file.
+    The net has one input, nczyx, or ncyx for patches of one section; its first output is returned.
+    Precision and a fixed batch size are those of the file.
     """
 
     def __init__(self, spec: EngineSpec):
-        super().__init__(spec.channels)
+        super().__init__(spec.most_channels)
         self._spec, path = spec, spec.model_path
         self._session = _session(path)
         if self._session.get_providers()[0] == "CUDAExecutionProvider":
@@ -41,10 +46,31 @@ class OnnxEngine(HostEngine):
                 f"{path} takes ({given}); a net with one floating point input nczyx is needed"
             )
         shape = inputs[0].shape
-        check_input(f"{path} takes", shape, spec)
+        self._flat = len(shape) == 4
+        if self._flat and spec.input_size.z > 1:
+            _, y, x = spec.input_size
+            raise ModelError(
+                f"{path} is 2D: it takes input {shape} (n, channels, y, x)\n    give "
+                f"--input-patch-size 1 {y} {x}, and it gets one section after the other"
+            )
+        check_input(f"{path} takes", _with_z(shape) if self._flat else shape, spec)
+        self._outputs = [output.name for output in self._session.get_outputs()]
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self._batch = shape[0] if isinstance(shape[0], int) else None
         self.precision = np.dtype(self._type).name
+
+    def answers(self, spec: EngineSpec) -> Answers:
+        answers = super().answers(spec)
+        if len(self._outputs) > 1:
+            shapes = self._shapes(np.zeros((self._batch or 1, *_shape(spec)), self._type))
+            alike = [shape[2:] for shape in shapes.values()].count(shapes[self._outputs[0]][2:])
+            if alike > 1:
+                warn_once(
+                    log,
+                    f"{spec.model_path} has {len(shapes)} outputs ({_listed(shapes)}), and the "
+                    f"first is taken; {self._cure()}",
+                )
+        return answers
 
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         return self._batch or 1
@@ -54,8 +80,35 @@ class OnnxEngine(HostEngine):
         return in_batches(batch, self._batch or len(batch), self._run)
 
     def _run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        (output,) = self._computed(batch, self._outputs[:1])
+        kept = middle(output, batch.shape[2:], self._spec.output_size)
         try:
-            output = self._session.run(None, {self._input: batch})[0]
+            return checked_output(kept, self._spec, "the net", "the net")
+        except ModelError as error:
+            if len(self._outputs) == 1:
+                raise
+            shapes = _listed(self._shapes(batch))
+            raise ModelError(
+                f"{str(error).partition(chr(10))[0]}\n    this is the first of its outputs "
+                f"({shapes}); {self._cure()}"
+            ) from None
+
+    def _shapes(self, batch: NDArray[Any]) -> dict[str, list[int]]:
+        outputs = self._computed(batch, self._outputs)
+        return {name: list(a.shape) for name, a in zip(self._outputs, outputs, strict=True)}
+
+    def _cure(self) -> str:
+        path, other = self._spec.model_path, self._outputs[1]
+        return (
+            "to take another, write a file with it alone: "
+            f"onnx.utils.extract_model({path!r}, 'one.onnx', [{self._input!r}], [{other!r}])"
+        )
+
+    def _computed(self, batch: NDArray[Any], names: list[str]) -> list[NDArray[Any]]:
+        """The outputs of these names, nczyx."""
+        given = batch.squeeze(2) if self._flat else batch
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(names, {self._input: given})
         except Exception as error:
             reason = str(error).partition("\n")[0]
             if "allocate memory" in reason:
@@ -63,8 +116,20 @@ class OnnxEngine(HostEngine):
             raise ModelError(
                 f"the net fails on input {list(batch.shape)} (nczyx): {reason}"
             ) from error
-        kept = middle(output, batch.shape[2:], self._spec.output_size)
-        return checked_output(kept, self._spec, "the net")
+        return [a[:, :, np.newaxis] if self._flat and a.ndim == 4 else a for a in outputs]
+
+
+def _shape(spec: EngineSpec) -> tuple[int, ...]:
+    return (spec.input_channels, *spec.input_size)
+
+
+def _with_z(shape: list[Any]) -> list[Any]:
+    """The shape nczyx of sections ncyx."""
+    return [*shape[:2], 1, *shape[2:]]
+
+
+def _listed(shapes: dict[str, list[int]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def _session(path: str) -> Any:

@@ -16,6 +16,7 @@ from chunkflow_worker.inference.host_engine import HostEngine, in_batches
 from chunkflow_worker.inference.net_shapes import check_input, checked_output, middle
 
 FRAMEWORKS = {"pznet": "a net compiled by PZNet, for CPUs"}
+READS = {"folder": True}
 
 
 class PznetEngine(HostEngine):
@@ -26,7 +27,7 @@ class PznetEngine(HostEngine):
     """
 
     def __init__(self, spec: EngineSpec):
-        super().__init__(spec.channels)
+        super().__init__(spec.most_channels)
         self._spec, path = spec, spec.model_path
         self._net = _net(path)
         taken = [int(n) for n in self._net.in_shape]
@@ -44,7 +45,7 @@ class PznetEngine(HostEngine):
         # Copied, because the memory belongs to the net, and its next call may overwrite it.
         output = np.array(self._net.forward(batch))
         kept = middle(output, batch.shape[2:], self._spec.output_size)
-        return checked_output(kept, self._spec, "the net")
+        return checked_output(kept, self._spec, "the net", "the net")
 
 
 def _net(path: str) -> Any:

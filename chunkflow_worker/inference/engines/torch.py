@@ -8,16 +8,18 @@ from typing import Any
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.inference.arrays import Arrays
-from chunkflow_worker.inference.engine import EngineClass, EngineSpec
+from chunkflow_worker.inference.engine import Answers, EngineClass, EngineSpec
 from chunkflow_worker.inference.net_shapes import LARGEST, check_output, middle
 from chunkflow_worker.inference.torch_net.acceleration import accelerated
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays, memory_guard
 from chunkflow_worker.inference.torch_net.forward import forward
 from chunkflow_worker.inference.torch_net.load import load_net
+from chunkflow_worker.inference.torch_net.outputs import check_choice
 from chunkflow_worker.inference.torch_net.prepare import prepare
 from chunkflow_worker.machine.cpu import cpu_name
 
 FRAMEWORKS = {"pytorch": "a net in a Python, TorchScript or torch.export file"}
+READS = {"defines": ("load_model", "InstantiatedModel"), "starts": (b"PK\x03\x04", b"\x80")}
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ class TorchEngine:
     """A net on the first visible GPU, or on the CPU. See `load_net` for the files that it loads.
 
     If the net returns a tuple, list or dict, the first item is taken, unless the model file has a
-    ``post_process``. The weighted mean over patches is always float32.
+    ``post_process``; see `check_choice`. The weighted mean over patches is always float32.
 
     precision: see `prepare`. With auto, the engine switches to float32 when outputs are not finite.
     acceleration: see `accelerated`.
@@ -37,22 +39,27 @@ class TorchEngine:
         self._spec = spec
         self._target = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.device = self.device_name()
-        self.channels = spec.channels
+        self.channels = spec.most_channels
         self.arrays: Arrays = TorchArrays(self._target)
-        loaded = load_net(spec.model_path, spec.weight_path, spec.trust_weights)
+        loaded = load_net(spec.model_path, spec.weight_path, spec.trust_weights, spec.weight_key)
         shape = (1, spec.input_channels, *spec.input_size)
         prepared = prepare(loaded, shape, spec.precision, self._target)
-        self._net, self._float32 = prepared.net, prepared.float32
+        self._net, self._float32, self._trial = prepared.net, prepared.float32, prepared.trial
         self._layout, self.precision = prepared.layout, prepared.precision
         self._run = accelerated(prepared.run, spec.acceleration, self._target)
         # Kept on the device: reading it after each batch would make the device wait.
         self._finite: Any = torch.ones((), dtype=torch.bool, device=self._target)
         self._may_overflow = spec.precision == "auto" and self.precision != "float32"
+        self._check_output()
 
     @classmethod
     def device_name(cls) -> str:
         torch = needs("torch", extra="torch")
         return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else cpu_name()
+
+    def answers(self, spec: EngineSpec) -> Answers:
+        """Runs the net, as it was loaded, on the small patches that it was tried on."""
+        return self._trial.answers()
 
     def overflowed(self) -> bool:
         if not self._may_overflow or bool(self._finite):
@@ -99,6 +106,18 @@ class TorchEngine:
             self._finite &= kept.isfinite().all()
         result: Sequence[Any] = kept.clamp(-LARGEST, LARGEST).unbind()
         return result
+
+    def _check_output(self) -> None:
+        """Raises ModelError unless the output of the trial, and so of patches, is as declared."""
+        spec, trial = self._spec, self._trial
+        check_choice(trial, spec)
+        shape, small = tuple(trial.expected.shape), tuple(trial.noise.shape[2:])
+        cut = tuple(n - m for n, m in zip(spec.input_size, spec.output_size, strict=True))
+        if shape[2:] in (small, tuple(n - m for n, m in zip(small, cut, strict=True))):
+            check_output("the net", (*shape[:2], *spec.output_size), spec, len(trial.noise))
+        else:  # a whole patch shows what it is
+            patch = self._torch.zeros((spec.input_channels, *spec.input_size))
+            self.predict([patch.to(self._target)])
 
     def _outputs(self, batch: Any) -> Any:
         """Outputs of the net for a batch nczyx, in parts of the net's own batch size."""

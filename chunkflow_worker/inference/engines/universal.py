@@ -17,6 +17,9 @@ from chunkflow_worker.inference.model_file import load_source
 from chunkflow_worker.inference.net_shapes import checked_output
 
 FRAMEWORKS = {"universal": "the class PatchInferencer of a Python file"}
+# First, because it was the only framework by default in chunkflow: such files may also define
+# functions with the names that other frameworks look for.
+READS = {"defines": ("PatchInferencer",), "first": True}
 
 
 class UniversalEngine(HostEngine):
@@ -28,7 +31,7 @@ class UniversalEngine(HostEngine):
     """
 
     def __init__(self, spec: EngineSpec):
-        super().__init__(spec.channels)
+        super().__init__(spec.most_channels)
         self._spec, path = spec, spec.model_path
         source = load_source(path)
         if not hasattr(source, "PatchInferencer"):
@@ -37,8 +40,10 @@ class UniversalEngine(HostEngine):
         try:
             self._inferencer = source.PatchInferencer(spec.weight_path, mask)
         except Exception as error:
+            text = " ".join(str(error).split())
+            hint = "" if spec.weight_path else "\n    no --convnet-weight-path (-w) was given"
             raise ModelError(
-                f"PatchInferencer of {path} can't be built: {type(error).__name__}: {error}"
+                f"PatchInferencer of {path} can't be built: {type(error).__name__}: {text}{hint}"
             ) from error
         with suppress(Exception):  # some files ask for the name of a GPU, which raises without one
             self.device = str(self._inferencer.compute_device)
@@ -49,7 +54,8 @@ class UniversalEngine(HostEngine):
     def _run(self, patch: NDArray[Any]) -> NDArray[np.float32]:
         # Copied, because the file may change its input, and a float patch is a view of the image.
         batch = np.array(unit_range(patch)[np.newaxis])
-        outputs = checked_output(self._inferencer(batch), self._spec, "PatchInferencer")
+        name = "PatchInferencer"
+        outputs = checked_output(self._inferencer(batch), self._spec, name, name)
         output: NDArray[np.float32] = outputs[0]
         return output
 

@@ -1,8 +1,12 @@
 """How is a net of PyTorch loaded, made fast, and run on a device?
 
 load.py            a net from a Python file, TorchScript or torch.export, and its weights
+archive.py         what a file is, by its content
+checkpoint.py      what a file with weights holds
+fitting.py         the weights in a checkpoint that fit a net
 prepare.py         all that follows, put together: the net as it will run on its device
-trial.py           a batch of noise, to check that a changed net gives the same output
+trial.py           a batch of noise: how a net runs, and whether a changed one gives the same
+outputs.py         which of several outputs of a net is taken
 precision.py       which number types a device computes fast
 streamline.py      batch norms folded into convolutions; memory reused
 layout.py          the order of axes in memory

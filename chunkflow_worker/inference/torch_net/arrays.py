@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import OutOfMemory
+from chunkflow_worker.image.conversion import kept
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -63,36 +64,53 @@ class TorchArrays:
         target = mean.new_zeros(1).expand_as(mean) if values is None else values
         mean.lerp_(target, weights / total)
 
-    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], None]:
+    def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], int]:
         torch = self._torch
         if self._outward is None or self._writer is None:
+            clipped = 0
             for z in range(slab.shape[1]):
                 for c in range(slab.shape[0]):
                     out[c, z] = self._converted(slab[c, z], out.dtype).numpy()
-            return lambda: None
+                    clipped += int(self._clipped(slab[c, z], out.dtype))
+            return lambda: clipped
         with self._guarded():
             converted = self._converted(slab, out.dtype).contiguous()
             pinned = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
+            lost = self._clipped(slab, out.dtype)
+            pinned_lost = torch.empty((), dtype=torch.int64, pin_memory=True)
         self._outward.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._outward):
             pinned.copy_(converted, non_blocking=True)
             converted.record_stream(self._outward)
+            pinned_lost.copy_(lost, non_blocking=True)
+            lost.record_stream(self._outward)
             sent = self._outward.record_event()
 
-        def write() -> None:
+        def write() -> int:
             sent.synchronize()
             torch.from_numpy(out).copy_(pinned)  # torch copies with several threads, numpy with one
+            return int(pinned_lost)
 
         return self._writer.submit(write).result
 
     def _converted(self, array: Any, dtype: np.dtype[Any]) -> Any:
-        """A copy of the array, converted as `chunk.convert` does, on the device."""
+        """A copy of the array, converted as `conversion.convert` does, on the device."""
         torch = self._torch
         if dtype == np.uint8:
             return array.mul(255).round_().nan_to_num_(0, 255, 0).clamp_(0, 255).to(torch.uint8)
         if dtype == np.float16:
             return array.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).to(torch.float16)
         return array.clone()
+
+    def _clipped(self, array: Any, dtype: np.dtype[Any]) -> Any:
+        """How many values `_converted` clips, on the device."""
+        limits = kept(np.dtype(np.float32), dtype)
+        if limits is None:
+            return self._torch.zeros((), dtype=self._torch.int64, device=array.device)
+        outside = (array < limits[0]) | (array > limits[1])
+        if dtype.kind != "f":
+            outside |= array.isnan()
+        return outside.sum()
 
     def _guarded(self) -> AbstractContextManager[None]:
         return memory_guard(self._torch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -12,15 +13,23 @@ from chunkflow_worker.errors import ModelError
 from chunkflow_worker.inference.torch_net.load import Net
 
 
-def forward(net: Net, run: Any, batch: Any, precision: str) -> Any:
+def forward(
+    net: Net,
+    run: Any,
+    batch: Any,
+    precision: str,
+    look: Callable[[Any], None] = lambda output: None,
+) -> Any:
     """The output tensor, as the net or its `post_process` returns it.
 
     run: computes the output; `net.module`, or what it was rewritten to.
     batch: float32 nczyx, on the device of the net. If the net takes a larger batch only, zeros are
-        added, and their outputs are dropped.
+        added, and their outputs are dropped. A flat net gets it without its z axis, of one section,
+        and its output gets one.
     precision: in which floating point inputs are given to the net.
+    look: called with the output of the net, before one of several is taken.
 
-    Raises ModelError unless the result is a tensor.
+    Raises ModelError unless the result is a tensor of real numbers.
     """
     torch, device = needs("torch", extra="torch"), batch.device
     missing = 0 if net.batch is None else net.batch - len(batch)
@@ -32,21 +41,65 @@ def forward(net: Net, run: Any, batch: Any, precision: str) -> Any:
     if isinstance(inputs, torch.Tensor):
         reduced = inputs.is_floating_point() and precision in ("bfloat16", "float16")
         inputs = inputs.to(device, getattr(torch, precision) if reduced else inputs.dtype)
-    output = run(inputs)
-    output = net.post_process(_in_float32(output)) if net.post_process else _first(output)
+        if net.flat and inputs.ndim == 5:
+            inputs = inputs.squeeze(2)
+    whole = run(inputs)
+    look(whole)
+    output = net.post_process(_in_float32(whole)) if net.post_process else _first(whole)
+    if isinstance(output, np.ndarray):
+        output = torch.from_numpy(output)
     if not isinstance(output, torch.Tensor):
         raise ModelError(
-            f"the net returned a {type(output).__name__}, and a tensor nczyx is needed: "
-            "see post_process"
+            f"the net returned {_word(output)}, and a tensor (n, channels, z, y, x) is needed"
+            f"\n    write in the model file: def post_process(output){_tensor_in(whole)}"
         )
+    if output.is_complex():
+        raise ModelError(
+            "the net returned complex numbers\n    take their size in the model file: "
+            "def post_process(output): return output.abs()"
+        )
+    if net.flat and output.ndim == 4:
+        output = output.unsqueeze(2)
     return output[: len(output) - missing] if missing else output
+
+
+def named_outputs(output: Any) -> dict[str, Any]:
+    """What a net returned, by the index or key that takes it; empty for a single value."""
+    if isinstance(output, dict):
+        return {repr(key): value for key, value in output.items()}
+    if isinstance(output, list | tuple):
+        return {str(index): value for index, value in enumerate(output)}
+    return {}
+
+
+def _tensor_in(output: Any) -> str:
+    """What `post_process` returns to take the first tensor of several outputs."""
+    torch = needs("torch", extra="torch")
+    items = named_outputs(output).items()
+    names = (name for name, value in items if isinstance(value, torch.Tensor))
+    return next((f": return output[{name}]" for name in names), "")
 
 
 def _first(output: Any) -> Any:
     """The first item of what the net returned; None if there is none."""
-    if isinstance(output, dict):
-        return next(iter(output.values()), None)
-    return (output[0] if output else None) if isinstance(output, list | tuple) else output
+    return next(iter(named_outputs(output).values()), None) if _holds_items(output) else output
+
+
+def _holds_items(output: Any) -> bool:
+    return isinstance(output, dict | list | tuple)
+
+
+def _word(output: Any) -> str:
+    """What a value is, for a message."""
+    if output is None:
+        return "nothing"
+    if isinstance(output, str):
+        return "text"
+    if isinstance(output, int | float):
+        return "a number"
+    if _holds_items(output):
+        return "several values in one"
+    return "something else"
 
 
 def _in_float32(output: Any) -> Any:

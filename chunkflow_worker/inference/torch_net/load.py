@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import isclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
 from chunkflow_worker.inference.model_file import load_source
+from chunkflow_worker.inference.torch_net.archive import WORDS, kind_of
+from chunkflow_worker.inference.torch_net.checkpoint import one_line, quoted, read_checkpoint
+from chunkflow_worker.inference.torch_net.fitting import load_fitting
+from chunkflow_worker.report.once import warn_once
 
-# Characters that are quoted from the error of a library.
-_LONGEST = 500
+log = logging.getLogger(__name__)
+
+_CURES = {
+    "saved": "give the Python file that makes the net, and this file as --convnet-weight-path",
+    "safetensors": "give the Python file that makes the net, and this file as "
+    "--convnet-weight-path",
+    "onnx": "leave out --framework",
+    "numpy": "give a Python file with load_model(weight_path)",
+    "hdf5": "give a Python file with load_model(weight_path)",
+    "cut": "copy or download it again",
+    "lfs": "get the file itself: git lfs pull",
+    "empty": "give a Python, TorchScript or torch.export file",
+    "other": "give a Python, TorchScript or torch.export file",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,9 @@ class Net:
     post_process: makes a tensor nczyx of the net's output.
     batch: the only batch size that the net takes; None for any.
     editable: whether its graph may be changed for speed; exported programs are not changed.
+    flat: whether the net takes sections, ncyx. Its patches have one section.
+    path: the file that it was loaded from.
+    is_python: whether this is a Python file, which may define `post_process`.
     """
 
     module: Any
@@ -34,9 +54,17 @@ class Net:
     post_process: Callable[[Any], Any] | None = None
     batch: int | None = None
     editable: bool = False
+    flat: bool = False
+    path: str = "the net"
+    is_python: bool = True
 
 
-def load_net(model_path: str, weight_path: str | None, trust_weights: bool = False) -> Net:
+def load_net(
+    model_path: str,
+    weight_path: str | None,
+    trust_weights: bool = False,
+    weight_key: str | None = None,
+) -> Net:
     """Load a net and its weights.
 
     model_path: one of
@@ -44,9 +72,13 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
         - a Python file with a module ``InstantiatedModel``, into which the weights are loaded
         - a file of ``torch.jit.save`` or ``torch.export.save``, which holds its weights
         A Python file may also define ``pre_process`` and ``post_process``.
+    weight_path: for a module ``InstantiatedModel``, a state dict or a checkpoint that holds one,
+        see `load_fitting`.
     trust_weights: let the file with the weights run code, which pickles of whole objects need.
+    weight_key: which weights of a checkpoint to take, if several fit.
 
-    Raises ConfigError if a file does not exist, and ModelError if it does not load.
+    Raises ConfigError if a file does not exist or is of another kind, and ModelError if it does not
+    load.
     """
     for name, path in (("convnet_model", model_path), ("convnet_weight_path", weight_path)):
         if path is not None and not Path(path).exists():
@@ -56,44 +88,112 @@ def load_net(model_path: str, weight_path: str | None, trust_weights: bool = Fal
                 f"{path} does not exist",
                 "give the path of a file on this machine",
             )
+    kind = kind_of(model_path)
+    if kind in _CURES:
+        problem = f"{model_path} is {WORDS[kind]}, and a net is needed"
+        raise ConfigError.one("net", "convnet_model", problem, _CURES[kind])
+    if kind not in ("script", "export"):
+        return _from_source(model_path, weight_path, trust_weights, weight_key)
+    if weight_path is not None:
+        raise ModelError(f"{model_path} holds its weights itself: leave out convnet_weight_path")
     try:
-        if not zipfile.is_zipfile(model_path):
-            return _from_source(model_path, weight_path, trust_weights)
-        if weight_path is not None:
-            raise ModelError(
-                f"{model_path} holds its weights itself: leave out convnet_weight_path"
-            )
-        members = zipfile.ZipFile(model_path).namelist()
-        is_script = any("/code/" in name for name in members)
-        return _from_script(model_path) if is_script else _from_export(model_path)
-    except (ModelError, ConfigError):
-        raise
+        return _from_script(model_path) if kind == "script" else _from_export(model_path)
     except Exception as error:
-        used = f"{model_path} with {weight_path}" if weight_path else model_path
-        raise ModelError(f"loading {used} fails: {_one_line(error)}") from error
+        raise ModelError(f"loading {model_path} fails: {one_line(error)}") from error
 
 
-def _from_source(model_path: str, weight_path: str | None, trust_weights: bool) -> Net:
+def _from_source(
+    model_path: str, weight_path: str | None, trust_weights: bool, weight_key: str | None
+) -> Net:
     torch = needs("torch", extra="torch")
+    before = torch.random.get_rng_state()
     source = load_source(model_path)
+    module = _module(source, model_path, weight_path)
+    if weight_key and (weight_path is None or hasattr(source, "load_model")):
+        problem = "chooses among the weights of convnet_weight_path for a module InstantiatedModel"
+        cure = "leave it out: load_model of the file reads the weights" if weight_path else ""
+        raise ConfigError.one("net", "weight_key", problem, cure or "give convnet_weight_path too")
+    if weight_path is not None and not hasattr(source, "load_model"):
+        load_fitting(module, read_checkpoint(weight_path, trust_weights), weight_path, weight_key)
+    elif (
+        weight_path is None
+        and not torch.equal(before, torch.random.get_rng_state())
+        and _has_random_weights(source, module, model_path)
+    ):
+        warn_once(
+            log,
+            f"the net of {model_path} has random weights, other ones in each process: give the "
+            "file with its trained weights, --convnet-weight-path (-w)",
+        )
+    return Net(
+        module.eval(),
+        getattr(source, "pre_process", None),
+        getattr(source, "post_process", None),
+        editable=not isinstance(module, torch.jit.ScriptModule),
+        path=model_path,
+    )
+
+
+def _module(source: ModuleType, model_path: str, weight_path: str | None) -> Any:
+    """The net that a Python file makes. Raises ModelError."""
+    torch = needs("torch", extra="torch")
     if hasattr(source, "load_model"):
-        net = source.load_model(weight_path)
+        name, net = "load_model", _made(source.load_model, model_path, weight_path)
     elif hasattr(source, "InstantiatedModel"):
-        net = source.InstantiatedModel
-        if weight_path is not None:
-            net.load_state_dict(_state(_weights(weight_path, trust_weights)))
+        name, net = "InstantiatedModel", source.InstantiatedModel
     else:
         raise ModelError(
             f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel"
         )
+    net = getattr(net, "_orig_mod", net)  # without torch.compile; --acceleration compiles
+    if isinstance(net, torch.nn.DataParallel):
+        net = net.module
+    if isclass(net):
+        raise ModelError(f"{name} of {model_path} is a class, not a net: make one of it, {name}()")
     if not isinstance(net, torch.nn.Module):
-        raise ModelError(f"{model_path} gives a {type(net).__name__}, not a torch.nn.Module")
-    return Net(
-        net.eval(),
-        getattr(source, "pre_process", None),
-        getattr(source, "post_process", None),
-        editable=not isinstance(net, torch.jit.ScriptModule),
+        what = "weights" if isinstance(net, dict) else "something else"
+        raise ModelError(f"{name} of {model_path} gives {what}, not a net (torch.nn.Module)")
+    return net
+
+
+def _made(load_model: Callable[[Any], Any], model_path: str, weight_path: str | None) -> Any:
+    """What `load_model` of a Python file returns. Raises ModelError."""
+    try:
+        return load_model(weight_path)
+    except (ModelError, ConfigError, MemoryError):
+        raise
+    except Exception as error:
+        hint = "give the file with its weights, --convnet-weight-path (-w)"
+        raise ModelError(
+            f"load_model({weight_path!r}) of {model_path} fails: {quoted(error)}"
+            + ("" if weight_path else f"\n    {hint}")
+        ) from error
+
+
+def _has_random_weights(source: ModuleType, module: Any, model_path: str) -> bool:
+    """Whether a file that is run again, with other random numbers, makes other weights.
+
+    Not if it trains or loads the net itself, or sets the seed.
+    """
+    torch = needs("torch", extra="torch")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.seed()
+            again = source if hasattr(source, "load_model") else load_source(model_path)
+            other = _module(again, model_path, None).state_dict()
+    except ChunkflowError:
+        return False
+    return any(
+        name not in other or not _equal(value, other[name])
+        for name, value in module.state_dict().items()
     )
+
+
+def _equal(value: Any, other: Any) -> bool:
+    torch = needs("torch", extra="torch")
+    if isinstance(value, torch.nn.parameter.UninitializedTensorMixin):
+        return False
+    return bool(torch.equal(value, other)) if isinstance(value, torch.Tensor) else True
 
 
 def _from_script(model_path: str) -> Net:
@@ -101,7 +201,8 @@ def _from_script(model_path: str) -> Net:
     with warnings.catch_warnings():
         # torch plans to drop TorchScript; these files run until then.
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
-        return Net(torch.jit.load(model_path, map_location="cpu").eval())
+        module = torch.jit.load(model_path, map_location="cpu").eval()
+    return Net(module, path=model_path, is_python=False)
 
 
 def _from_export(model_path: str) -> Net:
@@ -112,49 +213,5 @@ def _from_export(model_path: str) -> Net:
         node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs
     )
     batch = first.meta["val"].shape[0]
-    return Net(program.module(), batch=batch if isinstance(batch, int) else None)
-
-
-def _weights(path: str, trusted: bool) -> Any:
-    """The content of a file of torch.save. Raises ModelError."""
-    torch = needs("torch", extra="torch")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trusted)
-    except Exception as error:
-        refused = isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower()
-        if trusted or not refused or not _is_saved(path):
-            raise ModelError(
-                f"loading weights from {path} fails: {_one_line(error)}; give a file of torch.save"
-            ) from error
-        raise ModelError(
-            f"{path} holds more than tensors, and loading it could run code: "
-            "save the net's state_dict() instead, or give --trust-weights if you trust the file"
-        ) from error
-
-
-def _is_saved(path: str) -> bool:
-    """Whether a file begins like those of torch.save: a zip archive or, in older ones, a pickle."""
-    with Path(path).open("rb") as file:
-        return file.read(2).startswith((b"PK", b"\x80"))
-
-
-def _one_line(error: Exception) -> str:
-    """Type and text of a library's error, in one line."""
-    text = " ".join(str(error).split())
-    if not text and isinstance(error, EOFError):
-        text = "a file is empty, or ends too early"
-    return f"{type(error).__name__}: {text[:_LONGEST]}"
-
-
-def _state(saved: Any) -> Any:
-    """The state dict in what was saved: the whole of it, or an entry of a checkpoint.
-
-    Keys lose the prefix that DataParallel adds.
-    """
-    if isinstance(saved, dict):
-        saved = next(
-            (saved[key] for key in ("state_dict", "model_state_dict") if key in saved), saved
-        )
-        if saved and all(str(key).startswith("module.") for key in saved):
-            return {str(key).removeprefix("module."): value for key, value in saved.items()}
-    return saved.state_dict() if hasattr(saved, "state_dict") else saved
+    fixed = batch if isinstance(batch, int) else None
+    return Net(program.module(), batch=fixed, path=model_path, is_python=False)

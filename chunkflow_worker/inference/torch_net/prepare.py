@@ -37,6 +37,7 @@ class Prepared:
     run: computes the output in `precision`.
     float32: computes the output in float32.
     layout: memory format of the input, for which the net was changed.
+    trial: of the net as it was loaded.
     """
 
     net: Net
@@ -44,6 +45,7 @@ class Prepared:
     float32: Any
     precision: str
     layout: Any
+    trial: Trial
 
 
 def prepare(net: Net, shape: tuple[int, ...], asked: Precision, device: Any) -> Prepared:
@@ -68,11 +70,11 @@ def prepare(net: Net, shape: tuple[int, ...], asked: Precision, device: Any) -> 
         made = _rewritten(trial, precision, device)
         if precision not in REDUCED:
             allow_tf32(precision == "tf32")
-            return Prepared(trial.net, made.run, made.run, precision, made.layout)
+            return Prepared(trial.net, made.run, made.run, precision, made.layout, trial)
         reduced = _reduced(made.wide, precision, trial, asked, device)
     if reduced is None:
         return prepare(trial.net, shape, "float32", device)
-    return Prepared(trial.net, reduced, made.run, precision, made.layout)
+    return Prepared(trial.net, reduced, made.run, precision, made.layout, trial)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def _rewritten(trial: Trial, precision: str, device: Any) -> _Rewritten:
     laid_out = trial.changed(run, lay_out, last)
     if laid_out is run:
         return _Rewritten(run, run, first)
-    if precision not in REDUCED or not isinstance(run, torch.fx.GraphModule):
+    in_3d = isinstance(run, torch.fx.GraphModule) and not trial.net.flat
+    if precision not in REDUCED or not in_3d:
         return _Rewritten(laid_out, laid_out, last)
     wide = trial.changed(run, widen, last)
     return _Rewritten(laid_out, laid_out if wide is run else wide, last)

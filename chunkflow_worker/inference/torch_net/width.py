@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections import Counter, defaultdict
+from contextlib import redirect_stderr
 from copy import deepcopy
+from io import StringIO
 from itertools import accumulate
 from typing import Any
 
@@ -46,7 +48,8 @@ def widened(graphed: Any, trial: Any, multiple: int) -> Any:
     The outputs of the net keep their channels. So do values that meet an operation not known here.
     """
     copied = deepcopy(graphed)
-    shape_prop.ShapeProp(copied).propagate(trial.clone())
+    with redirect_stderr(StringIO()):  # torch prints tracebacks there before it raises
+        shape_prop.ShapeProp(copied).propagate(trial.clone())
     plan = _Plan(copied, multiple)
     for node in copied.graph.nodes:
         if node.op == "call_module":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chunkflow_worker.errors import RetryableError
 from producer.cli.options import (
     job_option,
     ledger_option,
@@ -67,13 +68,14 @@ def status(
     messages of all jobs in the queue, and only approximately. The numbers of done and failed tasks
     come from the ledger and are exact. A box also counts as done if an earlier job with the same
     ledger did it. The rate covers the time in which the later half of the done tasks finished; it
-    is estimated from 100 records. With --watch, it covers the last ten minutes.
+    is estimated from 100 records. With --watch, it covers the last ten minutes. These records also
+    tell which share of the voxels did not fit the type of an operator's output and was clipped.
 
     With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
     before that: the remaining tasks are among the dead letters.
     """
     from chunkflow_worker.job.sqs import find_queue
-    from producer.cli.status_table import causes_line, show_table
+    from producer.cli.status_table import causes_line, show_clipped, show_table
     from producer.look.job import no_job
     from producer.look.status import SAMPLE, job_status
     from producer.look.watch import watch as watch_job
@@ -95,6 +97,9 @@ def status(
     if watch:
         statuses = watch_job(poll, lambda: sleep(interval), settle)
         last = _follow(statuses, as_json)
+        if not as_json:
+            with suppress(RetryableError):  # the job has ended, whatever happens here
+                show_clipped(poll(SAMPLE))
         if not last.complete:
             _explain_end(last)
             if last.dead:

@@ -23,6 +23,7 @@ from producer.cli.options import (
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from producer.look.nets import Net
     from producer.look.problem import Problem
     from producer.look.verify import Verifier
     from producer.repair.resend import Resend
@@ -43,6 +44,11 @@ _EXAMPLES = 10  # shown per kind of problem
     "--allow-zeros",
     is_flag=True,
     help="Accept zero blocks that a task itself wrote, for example in masks and thresholds.",
+)
+@click.option(
+    "--net",
+    default="",
+    help="Digest of a model or weights file, as records hold it: boxes of another net are wrong.",
 )
 @click.option(
     "--enqueue",
@@ -72,6 +78,7 @@ def verify(
     job: str | None,
     quick: bool,
     allow_zeros: bool,
+    net: str,
     enqueue: bool,
     queue: str | None,
     threads: int,
@@ -82,12 +89,15 @@ def verify(
     Finds blocks that are missing, damaged, NaN, zero by mistake, or different from what their task
     wrote. Workers record a checksum of the voxels that they store; verify reads the voxels back and
     compares. In images, it also reports blocks that are zero where the input of the job is not.
+    Records hold digests of the files that a net was loaded from, so verify also tells when boxes
+    come from different nets.
 
     Only blocks of precomputed volumes are checked. Boxes of which nothing else is recorded are
     listed as not checked, and are never enqueued.
 
     The exit status is 0 when nothing is wrong, or when all boxes with a problem were enqueued; 3
-    when nothing is wrong but some boxes were not checked; otherwise 1.
+    when nothing is wrong but some boxes were not checked; otherwise, or when boxes come from
+    different nets and no --net is given, it is 1.
     """
     from producer.look.job import require_job
     from producer.look.verify import Verifier, input_of
@@ -96,7 +106,7 @@ def verify(
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
     source = input_of(PipelineFile.load(pipeline) if pipeline else None, record)
-    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros)
+    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros, net=net)
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
     found = [problem for problem in problems if problem.kind != "not-checked"]
@@ -105,17 +115,21 @@ def verify(
         enqueued = _enqueue(records, record, queue or record.queue, found)
     wrong = len({problem.box for problem in found})
     not_checked = len(problems) - len(found)
+    nets = verifier.nets.found()
+    mixed = len(nets) > 1 and not net
     if as_json:
-        report = _Report(record.job, record.tasks, wrong, not_checked, enqueued, problems)
+        report = _Report(record.job, record.tasks, wrong, not_checked, enqueued, problems, nets)
         click.echo(json.dumps(asdict(report)))
     else:
-        _show(record, problems, "exist" if quick else "were read", allow_zeros)
-    ctx.exit(1 if enqueued != wrong else 3 if not_checked else 0)
+        _show(record, problems, "exist" if quick else "were read", allow_zeros, mixed)
+        if mixed:
+            _show_nets(record, nets)
+    ctx.exit(1 if enqueued != wrong or mixed else 3 if not_checked else 0)
 
 
 @dataclass(frozen=True)
 class _Report:
-    """What --json prints. boxes, wrong, not_checked, enqueued: numbers of boxes."""
+    """What --json prints. boxes, wrong, not_checked, enqueued: numbers of boxes. nets: of boxes."""
 
     job: str
     boxes: int
@@ -123,6 +137,7 @@ class _Report:
     not_checked: int
     enqueued: int
     problems: list[Problem]
+    nets: list[Net]
 
 
 def _find_problems(
@@ -182,14 +197,16 @@ def _explain_withheld(resend: Resend, queue: str) -> None:
     click.echo(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
 
 
-def _show(job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bool) -> None:
+def _show(
+    job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bool, mixed: bool
+) -> None:
     from chunkflow_worker.report.progress import boxes_text
     from producer.look.problem import KINDS
 
     if not problems:
         click.echo(
-            f"all {job.tasks} boxes of job {job.job} are done, and all their blocks {checked}: "
-            "nothing is wrong"
+            f"all {job.tasks} boxes of job {job.job} are done, and all their blocks {checked}"
+            + ("" if mixed else ": nothing is wrong")
         )
         return
     wrong = len({problem.box for problem in problems if problem.kind != "not-checked"})
@@ -201,6 +218,15 @@ def _show(job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bo
             _show_kind(f"{kind}, in {boxes_text(boxes[kind])}: {meaning}", of_kind)
     if boxes["zero"] and not allow_zeros:
         click.echo("\nif zeros are right in this output (masks, thresholds), add --allow-zeros")
+
+
+def _show_nets(job: JobRecord, nets: list[Net]) -> None:
+    from producer.look.nets import net_lines
+
+    click.echo(f"\nboxes of job {job.job} come from {len(nets)} nets:")
+    for line in net_lines(nets):
+        click.echo(f"  {line}")
+    click.echo("to do the boxes of the others again: --net DIGEST --enqueue, with that to keep")
 
 
 def _show_kind(title: str, problems: list[Problem]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.inference.engine import EngineSpec
+from chunkflow_worker.inference.engines import open_engine
 from chunkflow_worker.inference.engines.onnx import OnnxEngine
 from chunkflow_worker.operators.inference import Inference
 
@@ -162,7 +164,7 @@ def test_valid_convolutions_return_the_middle(net: Make, run_step: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [("n", 1, 4, 8, 9), ("n", 2, *SIZE), ("n", 1, 8, 8), ("n", 1, 1, *SIZE)]
+    "shape", [("n", 1, 4, 8, 9), ("n", 2, *SIZE), ("n", 8, 8), ("n", 1, 1, *SIZE)]
 )
 def test_a_net_of_another_shape_is_refused_when_it_is_loaded(
     net: Make, tmp_path: Path, shape: Any
@@ -257,3 +259,101 @@ def test_out_of_memory_is_not_an_error_of_the_net(
     monkeypatch.setattr(engine, "_session", type("Session", (), {"run": run})())
     with pytest.raises(OutOfMemory, match="Failed to allocate memory"):
         engine.predict(noise(2))
+
+
+def written(
+    tmp_path: Path, nodes: list[Any], shape: Any, outputs: dict[str, Any], weights: Any = ()
+) -> str:
+    """Write a net with the input `in`, and these outputs of these shapes."""
+    taken = [helper.make_tensor_value_info("in", TensorProto.FLOAT, shape)]
+    given = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in outputs.items()
+    ]
+    graph = helper.make_graph(nodes, "net", taken, given, list(weights))
+    path = tmp_path / "net.onnx"
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return str(path)
+
+
+FREE = ("n", 1, "z", "y", "x")
+
+
+def random_normal() -> list[Any]:
+    return [
+        helper.make_node("RandomNormalLike", ["in"], ["noise"]),
+        helper.make_node("Add", ["in", "noise"], ["out"]),
+    ]
+
+
+def random_uniform() -> list[Any]:
+    return [
+        helper.make_node("RandomUniform", [], ["noise"], shape=[1]),
+        helper.make_node("Mul", ["in", "noise"], ["out"]),
+    ]
+
+
+def dropout() -> list[Any]:
+    return [helper.make_node("Dropout", ["in", "ratio", "training"], ["out"])]
+
+
+@pytest.mark.parametrize("make", [random_normal, random_uniform, dropout])
+def test_a_random_net_is_refused_or_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[], list[Any]]
+) -> None:
+    weights = [
+        numpy_helper.from_array(np.array(0.5, np.float32), "ratio"),
+        numpy_helper.from_array(np.array(True), "training"),
+    ]
+    path = written(tmp_path, make(), FREE, {"out": FREE}, weights if make is dropout else ())
+    spec = EngineSpec(SIZE, SIZE, 1, model_path=path)
+    with pytest.raises(ModelError, match=r"net\.onnx gives two answers for one input"):
+        open_engine(None, spec)
+    open_engine("onnx", replace(spec, allow_random=True))
+    assert ["two answers" in r.getMessage() for r in caplog.records] == [True]
+
+
+FLAT = Vec3(1, 8, 8)
+
+
+@pytest.mark.parametrize("shape", [("n", 1, "y", "x"), (1, 1, 8, 8), (2, 1, 8, 8)])
+def test_a_net_in_2d_gets_patches_of_one_section(tmp_path: Path, shape: Any) -> None:
+    nodes = [helper.make_node("Neg", ["in"], ["out"])]
+    path = written(tmp_path, nodes, shape, {"out": shape})
+    engine = open_engine(None, EngineSpec(FLAT, FLAT, 1, model_path=path))
+    patches = [np.random.default_rng(i).random((1, *FLAT), np.float32) for i in range(3)]
+    for patch, output in zip(patches, engine.predict(patches), strict=True):
+        assert np.array_equal(output, -patch)
+    with pytest.raises(ModelError, match=r"net\.onnx is 2D(?s:.*)give --input-patch-size 1 8 8"):
+        open_engine(None, EngineSpec(SIZE, SIZE, 1, model_path=path))
+    with pytest.raises(ModelError, match="give --num-input-channels 1"):
+        open_engine(None, EngineSpec(FLAT, FLAT, 1, 3, model_path=path))
+
+
+def test_of_several_outputs_the_one_that_fits_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = {"kernel_shape": [1, 2, 2], "strides": [1, 2, 2]}
+    nodes = [
+        helper.make_node("MaxPool", ["in"], ["half"], **pool),
+        helper.make_node("Neg", ["in"], ["full"]),
+        helper.make_node("Abs", ["in"], ["again"]),
+    ]
+    shapes = {"half": [None] * 5, "full": FREE, "again": FREE}
+
+    def opened(*names: str) -> Any:
+        path = written(tmp_path, nodes, FREE, {name: shapes[name] for name in names})
+        return open_engine(None, EngineSpec(SIZE, SIZE, 1, model_path=path))
+
+    with pytest.raises(ModelError) as error:
+        opened("half", "full")
+    first, second = str(error.value).splitlines()
+    assert "returned shape [1, 1, 4, 4, 4]" in first
+    assert "the first of its outputs (half [1, 1, 4, 4, 4], full [1, 1, 4, 8, 8])" in second
+    assert second.endswith("'one.onnx', ['in'], ['full'])")
+    opened("full", "half")
+    assert not caplog.records
+    opened("full", "again")
+    (record,) = caplog.records
+    assert "has 2 outputs" in record.getMessage()
+    assert "the first is taken" in record.getMessage()

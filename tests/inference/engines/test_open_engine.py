@@ -7,11 +7,13 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, get_args
 
 import click
+import numpy as np
 import pytest
 
 from chunkflow_worker.config.options import click_options
@@ -19,7 +21,7 @@ from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference import engines
 from chunkflow_worker.inference.engine import EngineSpec
-from chunkflow_worker.inference.engines import device_name, frameworks, open_engine
+from chunkflow_worker.inference.engines import device_name, framework_of, frameworks, open_engine
 from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.operators.inference import Inference
@@ -53,8 +55,10 @@ def test_the_option_follows_from_the_files() -> None:
     option = options["framework"]
     assert isinstance(option.type, click.Choice)
     assert list(option.type.choices) == list(frameworks())
-    assert list(get_args(Inference.model_fields["framework"].annotation)) == list(frameworks())
-    assert Inference.model_json_schema()["properties"]["framework"]["enum"] == list(frameworks())
+    (names, nothing) = get_args(Inference.model_fields["framework"].annotation)
+    assert (list(get_args(names)), nothing) == (list(frameworks()), type(None))
+    schema = Inference.model_json_schema()["properties"]["framework"]
+    assert schema["anyOf"][0]["enum"] == list(frameworks())
     for framework in frameworks().values():
         assert f"{framework.name}: {framework.summary}" in (option.help or "")
 
@@ -207,3 +211,169 @@ def test_no_other_file_names_an_engine() -> None:
         and (node.module or "").startswith(f"{engines.__name__}.")
     }
     assert named == set()
+
+
+# --- which framework reads a file ---
+
+TORCH = "import torch\nInstantiatedModel = torch.nn.ReLU()\n"
+BOTH = "class PatchInferencer: pass\ndef load_model(path): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "framework"),
+    [
+        ("net.py", TORCH, "pytorch"),
+        ("net.model", "def load_model(path):\n    pass\n", "pytorch"),
+        ("net.py", "class PatchInferencer:\n    pass\n", "universal"),
+        ("net.py", BOTH, "universal"),
+        ("net.py", "from os import *\nclass PatchInferencer: pass\n", "universal"),
+        ("net.onnx", b"\x08\x07", "onnx"),
+        ("net.pt", b"PK\x03\x04", "pytorch"),
+        ("w.pt", b"\x80\x02", "pytorch"),
+    ],
+)
+def test_the_framework_is_that_of_the_file(
+    tmp_path: Path, name: str, content: Any, framework: str
+) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert framework_of(str(tmp_path / name)) == framework
+
+
+def test_a_folder_is_a_compiled_net(tmp_path: Path) -> None:
+    assert framework_of(str(tmp_path)) == "pznet"
+    assert device_name(None, str(tmp_path)) == cpu_name()
+
+
+@pytest.mark.parametrize("content", [b"x = 1\n", b"# nothing", b"model = 3\n"])
+def test_a_file_of_no_framework_is_told_with_what_files_define(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "net.py").write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        framework_of(str(tmp_path / "net.py"))
+    (fault,) = error.value.faults
+    assert fault.place == "convnet_model"
+    assert "defines none of InstantiatedModel, PatchInferencer, load_model" in fault.problem
+    assert "or give --framework (-f): identity, onnx, " in fault.cure
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("x = (1\n", "line 1: '(' was never closed"), ("a = 1\nnot Python at all\n", "line 2: ")],
+)
+def test_a_file_that_is_not_valid_python_is_told_with_the_line(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "net.py").write_text(content)
+    with pytest.raises(ConfigError, match="is not valid Python: ") as error:
+        framework_of(str(tmp_path / "net.py"))
+    assert told in str(error.value)
+
+
+def test_a_missing_file_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"missing\.py does not exist"):
+        framework_of("missing.py")
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "content", "right"),
+    [
+        ("universal", "net.py", TORCH, "pytorch"),
+        ("onnx", "net.py", TORCH, "pytorch"),
+        ("pytorch", "net.py", "class PatchInferencer: pass\n", "universal"),
+        ("pytorch", "net.onnx", "", "onnx"),
+        ("universal", "net.pt", "PK\x03\x04", "pytorch"),
+    ],
+)
+def test_another_framework_than_that_of_the_file_is_refused(
+    tmp_path: Path, given: str, name: str, content: str, right: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    spec = EngineSpec(SIZE, SIZE, channels=1, model_path=str(tmp_path / name))
+    with pytest.raises(ConfigError) as error:
+        open_engine(given, spec)
+    (fault,) = error.value.faults
+    assert fault.problem.endswith(f"is a file of framework {right}, not of {given}")
+    assert fault.cure.startswith("leave out --framework")
+
+
+# --- what all engines have in common when a net is loaded ---
+
+RANDOM = {
+    "pytorch": "import torch\nclass Net(torch.nn.Module):\n"
+    "    def forward(self, x): return x + torch.rand_like(x)\nInstantiatedModel = Net()\n",
+    "universal": "import numpy as np\nclass PatchInferencer:\n"
+    "    def __init__(self, weights, mask): pass\n"
+    "    def __call__(self, x): return x + np.random.rand(*x.shape)\n",
+}
+
+
+@pytest.mark.parametrize("framework", RANDOM)
+def test_a_net_that_gives_two_answers_is_refused_or_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, framework: str
+) -> None:
+    """Those of ONNX and PZNet: in their own tests."""
+    path = tmp_path / "net.py"
+    path.write_text(RANDOM[framework])
+    spec = EngineSpec(SIZE, SIZE, channels=1, model_path=str(path), precision="float32")
+    with pytest.raises(ModelError, match=r"net\.py gives two answers(?s:.*)--allow-random"):
+        open_engine(None, spec)
+    open_engine(None, replace(spec, allow_random=True))
+    told = [r.getMessage() for r in caplog.records if "two answers" in r.getMessage()]
+    assert len(told) == 1
+
+
+def test_a_framework_without_a_file_is_named(folder: str) -> None:
+    code = """
+        from chunkflow_worker.image.bbox import Vec3
+        from chunkflow_worker.inference.engine import EngineSpec
+        from chunkflow_worker.inference.engines import open_engine
+        import numpy, plus
+        plus.PlusOne.predict = lambda self, patches: [p + numpy.random.rand() for p in patches]
+        sys.modules["chunkflow_worker.inference.engines.plus"] = plus
+        try:
+            open_engine("plus", EngineSpec(Vec3(2, 2, 2), Vec3(2, 2, 2), 1))
+        except Exception as error:
+            print(error)
+    """
+    told = run_python("sys.path.append(engines.__path__[-1])\n" + dedent(code), folder)
+    assert told.startswith("the framework plus gives two answers for one input: 100%")
+
+
+@pytest.mark.parametrize(
+    ("source", "channels"),
+    [("x", 1), ("torch.cat([x, x], 1)", 2), ("x.expand(-1, 5, -1, -1, -1)", 3)],
+)
+@pytest.mark.parametrize("kind", ["pytorch", "universal"])
+def test_without_a_number_the_channels_are_those_of_the_net(
+    tmp_path: Path, source: str, channels: int, kind: str
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nclass Net(torch.nn.Module):\n"
+        f"    def forward(self, x): return {source}\n"
+        + (
+            "InstantiatedModel = Net()\n"
+            if kind == "pytorch"
+            else "class PatchInferencer:\n    def __init__(self, weights, mask): self.net = Net()\n"
+            "    def __call__(self, x): return self.net(torch.from_numpy(x)).numpy()\n"
+        )
+    )
+    spec = EngineSpec(SIZE, SIZE, channels=None, model_path=str(tmp_path / "net.py"))
+    engine = open_engine(None, spec)
+    assert engine.channels == channels
+    (output,) = engine.predict([engine.arrays.put(np.ones((1, *SIZE), np.float32))])
+    assert len(output) == channels
+
+
+def test_the_identity_has_the_three_channels_of_chunkflow() -> None:
+    assert open_engine("identity", EngineSpec(SIZE, SIZE, channels=None)).channels == 3
+
+
+def test_a_file_whose_net_fails_on_noise_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "class PatchInferencer:\n    def __init__(self, weights, mask): pass\n"
+        "    def __call__(self, x): raise KeyError('layer')\n"
+    )
+    spec = EngineSpec(SIZE, SIZE, channels=1, model_path=str(tmp_path / "net.py"))
+    with pytest.raises(ModelError, match=r"fails on a patch of noise, \[1, 4, 8, 8\] .*'layer'"):
+        open_engine(None, spec)

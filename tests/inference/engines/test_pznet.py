@@ -8,6 +8,7 @@ contiguous memory, and its next call overwrites the output.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,7 @@ from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.inference.engine import EngineSpec
+from chunkflow_worker.inference.engines import open_engine
 from chunkflow_worker.inference.engines.pznet import PznetEngine
 from chunkflow_worker.operators.inference import Inference
 
@@ -145,6 +147,20 @@ def test_it_runs_in_the_operator(net: str, run_step: Any) -> None:
     grey = image.cutout(result.bbox).array / 255
     assert np.allclose(result.array, np.stack([2 * grey, -grey]), atol=1e-6)
     assert task.precision == "float32"
+
+
+def test_a_random_net_is_refused_or_told(
+    net: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward, rng = PZNet.forward, np.random.default_rng(0)
+    monkeypatch.setattr(
+        PZNet, "forward", lambda self, x: forward(self, x) * np.float32(rng.random())
+    )
+    spec = EngineSpec(SIZE, SIZE, 2, model_path=net)
+    with pytest.raises(ModelError, match="gives two answers for one input"):
+        open_engine(None, spec)
+    open_engine("pznet", replace(spec, allow_random=True))
+    assert ["two answers" in r.getMessage() for r in caplog.records] == [True]
 
 
 def test_a_missing_package_is_reported_with_the_cure(

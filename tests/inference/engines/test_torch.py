@@ -283,9 +283,9 @@ def test_pre_process_makes_the_nets_input(tmp_path: Path, change: str, precision
 
 
 def test_a_net_that_returns_no_tensor_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="returned a str, and a tensor nczyx is needed"):
+    with pytest.raises(ModelError, match="returned text, and a tensor"):
         engine_of(tmp_path, module("return 'x'", "pass"))
-    with pytest.raises(ModelError, match="returned a NoneType"):
+    with pytest.raises(ModelError, match="returned nothing"):
         engine_of(tmp_path, module("return []", "pass"))
 
 
@@ -293,12 +293,11 @@ def test_a_net_that_returns_no_tensor_is_reported(tmp_path: Path) -> None:
     ("body", "channels"),
     [("return x[:, :, 1:]", 1), ("return x[:, 0]", 1), ("return x", 2), ("return x[:1]", 1)],
 )
-def test_a_net_with_other_sizes_than_declared_is_reported(
+def test_a_net_with_other_sizes_than_declared_is_refused_when_it_is_loaded(
     tmp_path: Path, body: str, channels: int
 ) -> None:
-    engine = engine_of(tmp_path, module(body, "pass"), channels)
     with pytest.raises(ModelError, match="the options declare at least"):
-        predicted(engine, noise(3))
+        engine_of(tmp_path, module(body, "pass"), channels)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -129,7 +129,59 @@ def test_post_process_keeps_integers_and_other_values() -> None:
     assert output.dtype == torch.int64
 
 
-@pytest.mark.parametrize(("returned", "kind"), [("x", "str"), ([], "NoneType"), ({}, "NoneType")])
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [
+        ("x", "text"),
+        ([], "nothing"),
+        ({}, "nothing"),
+        (3.5, "a number"),
+        ([[1, 2], 3], "several values in one"),
+        (object(), "something else"),
+    ],
+)
 def test_a_result_that_is_not_a_tensor_is_refused(returned: Any, kind: str) -> None:
-    with pytest.raises(ModelError, match=f"the net returned a {kind}, and a tensor nczyx"):
+    with pytest.raises(
+        ModelError, match=rf"the net returned {kind}, and a tensor \(n[^\n]*\n.*post_process"
+    ):
         forward(Net(None), lambda x: returned, noise(), "float32")
+
+
+@pytest.mark.parametrize(
+    ("returned", "choice"),
+    [
+        (lambda x: (None, x), "output[1]"),
+        (lambda x: {"note": "a", "out": x}, r"output['out']"),
+        (lambda x: [[x], 3, x], "output[2]"),
+    ],
+)
+def test_a_tensor_among_several_outputs_is_named(returned: Any, choice: str) -> None:
+    with pytest.raises(ModelError) as error:
+        forward(Net(None), returned, noise(), "float32")
+    assert str(error.value).endswith(f"def post_process(output): return {choice}")
+
+
+@pytest.mark.parametrize("post_process", [None, lambda output: output])
+def test_complex_numbers_are_refused_with_the_cure(post_process: Any) -> None:
+    with pytest.raises(ModelError, match=r"complex numbers\n    .*output\.abs\(\)"):
+        forward(Net(None, post_process=post_process), torch.fft.fft, noise(), "float32")
+
+
+def test_an_array_is_as_good_as_a_tensor() -> None:
+    output = forward(Net(None, post_process=lambda x: x.numpy() + 1), lambda x: x, noise(), "tf32")
+    assert torch.equal(output, noise() + 1)
+
+
+@pytest.mark.parametrize("post_process", [None, lambda output: output + 0])
+@pytest.mark.parametrize("pre_process", [None, lambda patch: patch])
+def test_a_flat_net_gets_sections_and_returns_them(post_process: Any, pre_process: Any) -> None:
+    net = Recorded()
+    sections = noise()[:, :, :1]
+    flat = Net(net, pre_process, post_process, flat=True)
+    assert torch.equal(forward(flat, net, sections, "float32"), 2 * sections)
+    assert net.inputs[0].shape == (2, 1, 3, 4)
+
+
+def test_a_flat_net_may_return_patches() -> None:
+    flat = Net(None, post_process=lambda output: output[:, :, None], flat=True)
+    assert forward(flat, lambda x: x, noise()[:, :, :1], "float32").shape == (2, 1, 1, 3, 4)

@@ -219,7 +219,7 @@ def test_a_pickle_of_a_whole_net_loads_only_with_trust(tmp_path: Path, zipped: b
         tmp_path, lambda path: torch.save(trained(), path, _use_new_zipfile_serialization=zipped)
     )
     with pytest.raises(
-        ModelError, match=r"w.pt holds more than tensors.* --trust-weights"
+        ModelError, match=r"w.pt holds more than tensors(?s:.*) --trust-weights"
     ) as refused:
         load_net(model, weights)
     assert len(str(refused.value)) < 300
@@ -228,7 +228,7 @@ def test_a_pickle_of_a_whole_net_loads_only_with_trust(tmp_path: Path, zipped: b
 
 def test_an_empty_weight_file_is_reported(tmp_path: Path) -> None:
     model, weights = model_and(tmp_path, lambda path: path.write_bytes(b""))
-    with pytest.raises(ModelError, match=r"w.pt fails: EOFError: \S+"):
+    with pytest.raises(ConfigError, match=r"w.pt is an empty file, and a file with weights"):
         load_net(model, weights)
 
 
@@ -250,7 +250,7 @@ def test_code_in_weights_does_not_run(tmp_path: Path, zipped: bool) -> None:
     with pytest.raises(ModelError, match="--trust-weights"):
         load_net(model, weights)
     assert not target.exists()
-    with pytest.raises(ModelError, match="loading"):  # the keys do not fit, but the code ran
+    with pytest.raises(ModelError, match="no weights"):  # the keys do not fit, but the code ran
         load_net(model, weights, trust_weights=True)
     assert target.exists()
 
@@ -270,27 +270,172 @@ def test_weights_of_another_net_are_refused_with_the_keys(tmp_path: Path) -> Non
     model, weights = model_and(
         tmp_path, lambda path: torch.save({"weight": torch.zeros(2, 1, 3, 3, 3), "gain": 1}, path)
     )
-    with pytest.raises(
-        ModelError, match=r'w.pt fails.*Missing key.*"bias".*Unexpected key.*"gain"'
-    ):
+    with pytest.raises(ModelError) as error:
         load_net(model, weights)
+    assert str(error.value).splitlines() == [
+        f"no weights in {weights} fit the net",
+        "    not in the file: bias",
+    ]
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no weights at all", b"hello", b"{}", b"PK\x03\x04 half a zip file"]
+    ("content", "told"),
+    [
+        (b"", "an empty file"),
+        (b"no weights at all", "a text file"),
+        (b"{}", "a text file"),
+        (b"PK\x03\x04 half a zip file", "a zip file that ends too early"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
+        (b"\x00\x01\x02", "a file of another kind"),
+    ],
 )
-def test_files_without_weights_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path, content: bytes, told: str) -> None:
     model, weights = model_and(tmp_path, lambda path: path.write_bytes(content) and None)
-    with pytest.raises(
-        ModelError, match=r"loading weights from .*w\.pt fails: .*; give a file of torch\.save"
-    ):
+    with pytest.raises(ConfigError, match=rf"w\.pt is {told}.*\n    \S+ "):
         load_net(model, weights)
 
 
-def test_weights_given_as_the_model_are_refused(tmp_path: Path) -> None:
-    _, weights = model_and(tmp_path, lambda path: torch.save(trained().state_dict(), path))
-    with pytest.raises(ModelError, match=r"w\.pt"):
+@pytest.mark.parametrize("content", [b"\x80\x02 not a pickle", b"\x80\x02}q\x00X\x05"])
+def test_damaged_weights_are_refused(tmp_path: Path, content: bytes) -> None:
+    model, weights = model_and(tmp_path, lambda path: path.write_bytes(content) and None)
+    for trusted in (True, False):
+        with pytest.raises(ModelError, match=r"w\.pt (can't be read|holds more than tensors)"):
+            load_net(model, weights, trusted)
+
+
+@pytest.mark.parametrize("make", ["script", "export", "folder"])
+def test_a_net_given_as_the_weights_is_told_from_weights(tmp_path: Path, make: str) -> None:
+    (tmp_path / "net.py").write_text(PLAIN)
+    given = tmp_path / "given"
+    if make == "script":
+        scripted(given, trace=True)
+    elif make == "export":
+        exported(given, 1, dynamic=False)
+    else:
+        given.mkdir()
+    with pytest.raises(ConfigError) as error:
+        load_net(str(tmp_path / "net.py"), str(given))
+    expected = {
+        "script": "a TorchScript file, which holds a net with its weights",
+        "export": "a file of torch.export, which holds a net with its weights",
+        "folder": "a folder",
+    }
+    assert f"given is {expected[make]}, and a file with weights is needed" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda path: torch.save(trained().state_dict(), path),
+        lambda path: torch.save(trained(), path),
+        lambda path: torch.save(trained().state_dict(), path, _use_new_zipfile_serialization=False),
+    ],
+    ids=["weights", "module", "old weights"],
+)
+def test_weights_given_as_the_model_are_refused(
+    tmp_path: Path, save: Callable[[Path], None]
+) -> None:
+    _, weights = model_and(tmp_path, save)
+    with pytest.raises(
+        ConfigError, match=r"w\.pt is a file of torch\.save(?s:.*)as --convnet-weight-path"
+    ):
         load_net(weights, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("net.onnx", b"\x08\x07\x12\x07pytorch", "an ONNX file"),
+        ("net.h5", b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        ("net.pt", b"PK\x03\x04 half a zip file", "a zip file that ends too early"),
+        ("net.py", b"", "an empty file"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{name} is {told}.*and a net is needed\n    \S"):
+        load_net(str(tmp_path / name), None)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("InstantiatedModel = torch.nn.Conv3d", "InstantiatedModel of .* is a class, not a net"),
+        ("def load_model(path): return torch.nn.Conv3d", "load_model of .* is a class"),
+        ("def load_model(path): return {}", "load_model of .* gives weights, not a net"),
+        ("def load_model(path): return None", "load_model of .* gives something else, not a net"),
+        (
+            "def load_model(): return 1",
+            r"load_model\(None\) of .* TypeError.*\n.*--convnet-weight-path",
+        ),
+        (
+            "def load_model(path): return open(path)",
+            r"load_model\(None\).*\n.*--convnet-weight-path",
+        ),
+        ("def load_model(path): return torch.load(path)", r"\(None\).*\n.*--convnet-weight-path"),
+    ],
+)
+def test_a_file_that_makes_no_net_is_told_why(tmp_path: Path, source: str, told: str) -> None:
+    (tmp_path / "net.py").write_text(f"import torch\n{source}\n")
+    with pytest.raises(ModelError, match=told):
+        load_net(str(tmp_path / "net.py"), None)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own
+@pytest.mark.parametrize(
+    "wrapped", ["torch.compile(net)", "torch.nn.DataParallel(net)", "net"], ids=str
+)
+def test_wrappers_around_a_net_are_taken_off(tmp_path: Path, wrapped: str) -> None:
+    (tmp_path / "net.py").write_text(
+        f"import torch\nnet = torch.nn.Conv3d(1, 2, 3, padding=1)\nInstantiatedModel = {wrapped}\n"
+    )
+    torch.save(trained().state_dict(), tmp_path / "w.pt")
+    net = load_net(str(tmp_path / "net.py"), str(tmp_path / "w.pt"))
+    assert type(net.module) is nn.Conv3d
+    assert_loaded(net.module)
+
+
+LOADS = "net.load_state_dict(torch.load({0!r}))\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "random"),
+    [
+        ("InstantiatedModel = torch.nn.Conv3d(1, 1, 1)", True),
+        ("def load_model(path): return torch.nn.Conv3d(1, 1, 1)", True),
+        ("def load_model(path): return torch.nn.Sequential(torch.nn.Conv3d(1, 1, 1))", True),
+        ("torch.manual_seed(1)\nInstantiatedModel = torch.nn.Conv3d(1, 1, 1)", False),
+        ("net = torch.nn.Conv3d(1, 2, 3)\n" + LOADS + "InstantiatedModel = net", False),
+        (
+            "def load_model(path):\n    net = torch.nn.Conv3d(1, 2, 3)\n    "
+            + LOADS
+            + "    return net",
+            False,
+        ),
+        ("InstantiatedModel = torch.nn.MaxPool3d(1)", False),
+        (
+            "def load_model(path):\n    net = torch.nn.Conv3d(1, 1, 1)\n"
+            "    for value in net.parameters(): value.data.fill_(1)\n    return net",
+            False,
+        ),
+    ],
+)
+def test_random_weights_are_told_if_no_file_with_weights_was_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str, random: bool
+) -> None:
+    """Weights that the file itself makes or loads are the same each time."""
+    torch.save(trained().state_dict(), tmp_path / "own.pt")
+    content = source.format(str(tmp_path / "own.pt")) if "load_state" in source else source
+    (tmp_path / "net.py").write_text(f"import torch\n{content}\n")
+    before = torch.random.get_rng_state()
+    load_net(str(tmp_path / "net.py"), None)
+    told = [r.getMessage() for r in caplog.records]
+    assert len(told) == random
+    assert all("net.py has random weights" in text and "(-w)" in text for text in told)
+    torch.random.set_rng_state(before)
 
 
 def test_missing_paths_and_folders_are_reported(tmp_path: Path) -> None:
@@ -298,3 +443,21 @@ def test_missing_paths_and_folders_are_reported(tmp_path: Path) -> None:
         load_net(str(tmp_path / "none.py"), None)
     with pytest.raises(ConfigError, match="is not a file"):
         load_net(str(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    ("source", "has_weights", "cure"),
+    [
+        ("InstantiatedModel = torch.nn.ReLU()", False, "give convnet_weight_path too"),
+        ("def load_model(path): return torch.nn.ReLU()", True, "leave it out: load_model"),
+        ("def load_model(path): return torch.nn.ReLU()", False, "give convnet_weight_path too"),
+    ],
+)
+def test_a_choice_of_weights_without_effect_is_refused(
+    tmp_path: Path, source: str, has_weights: bool, cure: str
+) -> None:
+    (tmp_path / "net.py").write_text(f"import torch\n{source}\n")
+    (tmp_path / "w.pt").touch()
+    weights = str(tmp_path / "w.pt") if has_weights else None
+    with pytest.raises(ConfigError, match=rf"weight_key(?s:.*)\n    {cure}"):
+        load_net(str(tmp_path / "net.py"), weights, weight_key="ema")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.inference.torch_net.load import Net
 from chunkflow_worker.inference.torch_net.trial import Trial
 
-SHAPE = (1, 1, 4, 96, 96)
+SHAPE = (1, 1, 4, 128, 128)
 CPU = torch.device("cpu")
 FIRST = torch.contiguous_format
 
@@ -56,8 +58,8 @@ def test_a_net_is_tried_on_two_small_patches() -> None:
     ("accepted", "noise", "batch"),
     [
         ([(1, 1, 4, 64, 64)], (1, 1, 4, 64, 64), 1),
-        ([(2, 1, 4, 96, 96), (1, 1, 4, 96, 96)], (2, 1, 4, 96, 96), None),
-        ([(1, 1, 4, 96, 96)], (1, 1, 4, 96, 96), 1),
+        ([(2, 1, 4, 128, 128), (1, 1, 4, 128, 128)], (2, 1, 4, 128, 128), None),
+        ([(1, 1, 4, 128, 128)], (1, 1, 4, 128, 128), 1),
     ],
 )
 def test_a_net_that_does_not_take_these_gets_fewer_or_larger_ones(
@@ -80,9 +82,19 @@ def test_a_net_that_takes_no_patch_is_an_error_with_its_reason_in_one_line() -> 
     with pytest.raises(ModelError) as error:
         trial_of(only())
     assert str(error.value) == (
-        "the net fails on a patch of [1, 1, 4, 96, 96] (nczyx): "
-        "RuntimeError: size [1, 1, 4, 96, 96] does not fit"
+        "the net fails on a patch of [1, 1, 4, 128, 128] (nczyx): "
+        "RuntimeError: size [1, 1, 4, 128, 128] does not fit\n"
+        "    see --input-patch-size (-s) and --num-input-channels; try a larger patch"
     )
+
+
+@pytest.mark.parametrize("error", [TypeError("half() takes 1"), KeyError("out"), NameError("y")])
+def test_an_error_of_the_nets_own_code_is_to_be_mended_there(error: Exception) -> None:
+    def fails(x: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    with pytest.raises(ModelError, match=r"\n    mend it in net\.py$"):
+        trial_of(fails, path="net.py")
 
 
 def test_out_of_memory_is_not_an_error_of_the_net() -> None:
@@ -147,3 +159,255 @@ def test_the_output_in_a_reduced_precision() -> None:
     output = trial.output(trial.net.module, "bfloat16")
     assert output.dtype == torch.bfloat16
     assert torch.equal(output, 2 * trial.noise.bfloat16())
+
+
+# --- nets that do not take patches as they are ---
+
+
+def tried(net: nn.Module, shape: tuple[int, ...] = (1, 1, 1, 16, 16), **options: Any) -> Trial:
+    with torch.inference_mode():
+        if not isinstance(net, torch.fx.GraphModule):  # exported nets have no modes
+            net.eval()
+        return Trial.of(Net(net, **options), shape, CPU)
+
+
+FLAT = {
+    "convolution": lambda: nn.Conv2d(1, 2, 3, padding=1),
+    "unet": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Upsample(None, 2),
+        nn.Conv2d(4, 2, 1),
+    ),
+    "script": lambda: torch.jit.trace(nn.Conv2d(1, 2, 1), torch.rand(1, 1, 8, 8)),
+    "export": lambda: torch.export.export(
+        nn.Conv2d(1, 2, 1), (torch.rand(1, 1, 16, 16),)
+    ).module(),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch plans to drop TorchScript
+@pytest.mark.parametrize("kind", FLAT)
+def test_a_net_in_2d_gets_patches_of_one_section(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = tried(FLAT[kind](), batch=1 if kind == "export" else None)
+    assert trial.net.flat
+    assert trial.expected.shape[1:] == (2, 1, 16, 16)
+    told = [r.getMessage() for r in caplog.records if r.name.startswith("chunkflow_worker")]
+    assert [text[:14] for text in told] == ["the net is 2D:"]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Conv3d(1, 2, (1, 3, 3), padding=(0, 1, 1)),
+        nn.Sequential(nn.Flatten(1, 2), nn.Conv2d(1, 2, 1), nn.Unflatten(1, (2, 1))),
+        nn.ReLU(),
+    ],
+    ids=["3D", "makes sections itself", "any"],
+)
+def test_a_net_that_takes_patches_gets_them(
+    net: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = tried(net)
+    assert not trial.net.flat
+    assert trial.expected.ndim == 5
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: nn.Conv3d(1, 2, 3, padding=1),
+        lambda: nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2)),
+        lambda: nn.Conv2d(1, 2, 1),
+    ],
+)
+def test_a_net_of_another_number_type_runs_in_float32(
+    kind: str, layers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = layers().to(getattr(torch, kind))
+    trial = tried(net)
+    assert trial.expected.dtype == torch.float32
+    assert {value.dtype for value in net.parameters()} == {torch.float32}
+    (told,) = [r.getMessage() for r in caplog.records if "weights" in r.getMessage()]
+    assert told.startswith(f"the net's weights are {kind}, and it takes no float32 patches")
+    assert ".float()" in told
+
+
+def test_a_net_that_converts_patches_itself_keeps_its_types(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Converts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv3d(1, 1, 1).half()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.half()).float()
+
+    net = Converts()
+    assert tried(net).expected.dtype == torch.float32
+    assert net.layer.weight.dtype == torch.float16
+    assert not caplog.records
+
+
+class Constant(nn.Module):
+    """Half weights that are no parameters, which `.float()` does not convert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.kernel = nn.Conv3d(1, 1, 1).half(), torch.ones(1, 1, 1, 1, 1).half()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv3d(self.layer(x), self.kernel)
+
+
+class Skip(nn.Module):
+    """A U-Net: the sum of a patch and of the same halved and doubled."""
+
+    def __init__(self, levels: int):
+        super().__init__()
+        self.factor = 2**levels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        small = nn.functional.max_pool3d(x, (1, self.factor, self.factor))
+        return x + nn.functional.interpolate(small, scale_factor=(1, self.factor, self.factor))
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "cure"),
+    [
+        (nn.Conv2d(1, 2, 1), (1, 1, 8, 16, 24), "the net is 2D: give --input-patch-size 1 16 24;"),
+        (
+            nn.Conv2d(3, 2, 1),
+            (1, 1, 8, 16, 24),
+            "the net is 2D: give --input-patch-size 1 16 24 and --num-input-channels 3;",
+        ),
+        (
+            nn.Conv2d(5, 2, 1),
+            (1, 1, 5, 16, 16),
+            "takes 5 sections as channels: give --output-patch",
+        ),
+        (nn.Conv2d(3, 1, 1), (1, 1, 1, 16, 16), "2D: give --input-patch-size 1 16 16 and --num-in"),
+        (nn.Conv3d(3, 1, 1), (1, 1, 4, 16, 16), "takes 3 channels: give --num-input-channels 3"),
+        (nn.Conv3d(1, 1, 1), (1, 2, 4, 16, 16), "takes 1 channels: give --num-input-channels 1"),
+        (Skip(2), (1, 1, 3, 18, 16), "multiples of 4: give --input-patch-size 3 20 16"),
+        (Skip(4), (1, 1, 3, 100, 200), "multiples of 16: give --input-patch-size 3 112 208"),
+        (Constant(), (1, 1, 4, 16, 16), "weights are float16: make it with .float() before"),
+        (nn.Conv3d(1, 1, 40), (1, 1, 4, 16, 16), "try a larger patch"),
+    ],
+)
+def test_a_net_that_fails_is_told_with_what_makes_it_run(
+    net: nn.Module, shape: tuple[int, ...], cure: str
+) -> None:
+    with pytest.raises(ModelError) as error:
+        tried(net, shape)
+    first, second = str(error.value).splitlines()
+    assert first.startswith(f"the net fails on a patch of {list(shape)} (nczyx): RuntimeError: ")
+    assert cure in second
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch plans to drop TorchScript
+def test_the_error_of_a_script_is_its_last_line() -> None:
+    script = torch.jit.trace(nn.Conv3d(3, 1, 1), torch.rand(1, 3, 2, 2, 2))
+    with pytest.raises(
+        ModelError, match=r"\(nczyx\): RuntimeError: Given groups=1, weight of size"
+    ):
+        tried(script, (1, 1, 4, 8, 8))
+
+
+# --- two answers for the same noise ---
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
+class Trains(nn.Module):
+    """A batch norm that stays in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm3d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm.train()(x)
+
+
+def traced(*layers: nn.Module) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch plans to drop TorchScript
+        net = nn.Sequential(nn.Conv3d(1, 1, 1), *layers).train()
+        return torch.jit.trace(net, torch.rand(1, 1, 4, 8, 8), check_trace=False)
+
+
+def differ(trial: Trial) -> bool:
+    answers = trial.answers()
+    return not np.array_equal(answers.first, answers.second)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Does(lambda x: nn.functional.dropout(x, 0.5)),
+        Does(lambda x: x + torch.rand_like(x)),
+        Does(lambda x: x * torch.randint(1, 10**6, ())),
+        traced(nn.Dropout(0.3)),
+        traced(nn.Conv3d(1, 9, 1), nn.Dropout3d(0.5)),
+        Counts(),
+    ],
+    ids=["F.dropout", "rand", "randint", "traced", "traced 3d", "counts"],
+)
+@pytest.mark.parametrize("editable", [False, True])
+def test_a_random_net_gives_two_answers(net: Any, editable: bool) -> None:
+    assert differ(tried(net, (1, 1, 4, 8, 8), editable=editable))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Sequential(nn.Conv3d(1, 4, 1), nn.BatchNorm3d(4), nn.Dropout(0.5)),
+        Does(lambda x: nn.functional.dropout(x, 0.5, training=False)),
+        Does(lambda x: x - x.mean()),
+    ],
+)
+def test_a_steady_net_gives_one_answer(net: nn.Module) -> None:
+    trial = tried(net, (1, 1, 4, 8, 8))
+    assert not differ(trial)
+    assert trial.answers().changed == ""
+
+
+@pytest.mark.parametrize("net", [Trains(), traced(nn.BatchNorm3d(1))], ids=["train()", "traced"])
+def test_batch_norms_in_training_mode_change_the_net(net: Any) -> None:
+    assert "running_mean" in tried(net, (1, 1, 4, 8, 8)).answers().changed
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.int64, torch.bool])
+def test_answers_may_have_any_number_type(kind: Any) -> None:
+    assert not differ(tried(Does(lambda x: (x * 9).to(kind)), (1, 1, 4, 8, 8)))
+
+
+def test_noise_of_pre_and_post_process_is_found() -> None:
+    for name in ("pre_process", "post_process"):
+        net = {name: lambda x: torch.as_tensor(x) + torch.rand(x.shape)}
+        assert differ(tried(nn.ReLU(), (1, 1, 4, 8, 8), **net))
+
+
+def test_a_buffer_made_for_a_patch_is_no_change() -> None:
+    class Grid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("grid", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.grid = torch.linspace(0, 1, x.shape[-1])
+            return x + self.grid
+
+    assert tried(Grid(), (1, 1, 4, 8, 8)).answers().changed == ""

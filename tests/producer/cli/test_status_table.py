@@ -24,6 +24,17 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "rate 30.0/min left 1 min 40 s" in words
 
 
+def test_clipped_voxels_have_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    shares = {"save-precomputed": 0.004, "load-h5": 0.0009, "quantize": 1.0}
+    show_table(JobStatus("q", 0, 0, 0, 0, "j", 50, 0, 50, sampled=50, clipped=shares))
+    output = capsys.readouterr().out
+    assert "\n0.4 % of the voxels were clipped by save-precomputed\n" in output
+    assert "100.0 % of the voxels were clipped by quantize\n" in output
+    assert "load-h5" not in output
+    show_table(JobStatus("q", 0, 0, 0, 0, "j", 500, 0, 500, sampled=100, clipped=shares))
+    assert "by save-precomputed, as 100 of 500 records say\n" in capsys.readouterr().out
+
+
 def test_the_table_of_a_queue_alone(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(JobStatus("q", 3, 2, 1, 4))
     output = capsys.readouterr().out

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue
@@ -65,6 +66,20 @@ def test_the_ledger_s_numbers(client: StubSqs, queue: Queue, ledger: Ledger) -> 
     for box in boxes[4:]:
         ledger.write(task_record(box))
     assert job_status(client, queue, ledger).complete
+
+
+def test_the_share_of_clipped_voxels_is_that_of_all_records(
+    client: StubSqs, queue: Queue, ledger: Ledger
+) -> None:
+    boxes = enqueue(ledger, "j")
+    for i, box in enumerate(boxes):
+        found = [Clipped("load-h5", i, 100), Clipped("save-h5", 0, 100)]
+        ledger.write(task_record(box, clipped=found[: i % 2 + 1]))
+    status = job_status(client, queue, ledger)
+    assert status.clipped == {"load-h5": sum(range(8)) / 800, "save-h5": 0}
+    assert status.sampled == 8
+    assert job_status(client, queue, ledger, sample=2).sampled == 2
+    assert job_status(client, queue, ledger, sample=0).clipped == {}
 
 
 def test_a_box_done_twice_counts_once(client: StubSqs, queue: Queue, ledger: Ledger) -> None:

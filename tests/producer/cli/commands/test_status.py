@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
@@ -65,9 +66,30 @@ def test_status_as_json(
         "rate": None,
         "missing": 7,
         "twice": 0,
+        "sampled": 1,
+        "clipped": {},
+        "nets": [],
         "percent": 12.5,
         "eta_seconds": None,
     }
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_boxes_of_two_nets_are_told_with_their_workers(
+    job: EnqueuedJob, ledger: Ledger, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    """While the job runs, and when it is complete."""
+    for i, box in enumerate(job.boxes[:count]):
+        net = {"inference.convnet_model": "1a", "inference.convnet_weight_path": f"{min(i, 1)}b"}
+        ledger.write(task_record(box, models=net, worker=f"w{i}"))
+    assert main(job.status) == 0
+    output = capsys.readouterr().out
+    assert "boxes of this job come from 2 nets; in a sample of records:" in output
+    assert "  1 box by w0: inference.convnet_weight_path 0b\n" in output
+    assert "w1" in output
+    ledger.write(task_record(job.boxes[0], models=net, worker="w1"))
+    assert main(job.status) == 0
+    assert "nets" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -79,15 +101,19 @@ def test_a_watch_ends_with_0_when_all_is_done(
     as_json: bool,
 ) -> None:
     left = iter(job.boxes)
+    clipped = [Clipped("save-h5", 1, 40)]
     monkeypatch.setattr(
-        "producer.cli.commands.status.sleep", lambda seconds: ledger.write(task_record(next(left)))
+        "producer.cli.commands.status.sleep",
+        lambda seconds: ledger.write(task_record(next(left), clipped=clipped)),
     )
     assert main([*job.status, "--watch", *(["--json"] if as_json else [])]) == 0
     output = capsys.readouterr()
     if as_json:
         assert [json.loads(text)["done"] for text in output.out.splitlines()] == list(range(9))
     else:
-        assert output.out == "all 8 tasks of job j are done\n"
+        assert output.out == (
+            "all 8 tasks of job j are done\n2.5 % of the voxels were clipped by save-h5\n"
+        )
         assert "done 8 of 8 (100%)" in output.err
 
 

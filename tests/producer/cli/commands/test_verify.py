@@ -14,6 +14,7 @@ import pytest
 
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.pipeline.model_files import file_digest
 from chunkflow_worker.storage.precomputed import PrecomputedVolume
 from producer.cli import main
 from tests.support.damage import Damage, fill, truncate
@@ -30,7 +31,8 @@ def report_of(
     capsys.readouterr()
     status = main(["verify", "--pipeline", str(job.pipeline), "--json", *options])
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert (status == 0) == (report["wrong"] == report["enqueued"])
+    mixed = len(report["nets"]) > 1 and "--net" not in options
+    assert (status == 0) == (report["wrong"] == report["enqueued"] and not mixed)
     return report
 
 
@@ -51,6 +53,7 @@ def test_what_is_right_passes(
         "not_checked": 0,
         "enqueued": 0,
         "problems": [],
+        "nets": [],
     }
     assert main(["verify", "--pipeline", str(finished_job.pipeline), *options]) == 0
     assert capsys.readouterr().out == (
@@ -111,6 +114,39 @@ def test_boxes_of_another_pipeline_are_stale(
     (problem,) = report_of(finished_job, capsys)["problems"]
     assert (problem["box"], problem["kind"]) == (SECOND, "stale")
     assert "another pipeline" in problem["detail"]
+
+
+def test_boxes_of_two_nets_are_told_and_done_again_with_the_one_that_is_named(
+    finished_job: FinishedJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights.pt"
+    net = {"op": "inference", "framework": "identity", "convnet_weight_path": str(weights)}
+    sizes = {"input_patch_size": [4, 8, 8], "output_patch_overlap": [0, 0, 0]}
+    finished_job.write_pipeline(net | sizes | {"num_output_channels": 1})
+    digests = []
+    for job, options in (("both", []), ("again", ["--task-index-start", "1"])):
+        weights.write_text(job)
+        digests.append(file_digest(weights))
+        assert finished_job.enqueue(*options, job=job) == 0
+        finished_job.work()
+    report = report_of(finished_job, capsys, "--job", "both")
+    assert report["problems"] == []
+    assert sorted(net["files"]["inference.convnet_weight_path"] for net in report["nets"]) == (
+        sorted(digests)
+    )
+    place = ["--pipeline", str(finished_job.pipeline), "--job", "both"]
+    assert main(["verify", *place]) == 1
+    output = capsys.readouterr().out
+    assert "come from 2 nets" in output
+    assert "nothing is wrong" not in output
+    for digest in digests:
+        assert f"1 box by worker: inference.convnet_weight_path {digest}" in output
+    (problem,) = report_of(finished_job, capsys, "--job", "both", "--net", digests[1])["problems"]
+    assert (problem["box"], problem["kind"]) == (FIRST, "stale")
+    assert problem["detail"] == f"done with another net, {digests[0]}"
+    assert main(["verify", *place, "--net", digests[1], "--enqueue"]) == 0
+    assert finished_job.work() == [FIRST]
+    assert main(["verify", *place]) == 0
 
 
 def test_old_and_missing_blocks_are_found_without_reading(

@@ -1,0 +1,73 @@
+"""`Nets`: which nets the boxes of a job come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from chunkflow_worker.report.progress import boxes_text
+
+if TYPE_CHECKING:
+    from chunkflow_worker.job.ledger import Record
+
+_WORKERS = 3  # named in a line
+
+
+@dataclass(frozen=True)
+class Net:
+    """What some boxes were computed with.
+
+    files: digests of the model's files, by operator and option.
+    boxes: their number. workers: names of those that did them.
+    """
+
+    files: dict[str, str]
+    boxes: int
+    workers: list[str]
+
+
+class Nets:
+    """Counts the nets of records. Several threads may add to it."""
+
+    def __init__(self, records: Iterable[Record] = ()):
+        self._found: dict[tuple[tuple[str, str], ...], tuple[int, set[str]]] = {}
+        self._lock = Lock()
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Count a box. One that was skipped, or that no net worked on, counts for none."""
+        if record.state != "done" or not record.models:
+            return
+        key = tuple(sorted(record.models.items()))
+        with self._lock:
+            boxes, workers = self._found.get(key, (0, set()))
+            self._found[key] = boxes + 1, workers | {record.worker}
+
+    def found(self) -> list[Net]:
+        """The nets, that of most boxes first."""
+        nets = [Net(dict(key), n, sorted(workers)) for key, (n, workers) in self._found.items()]
+        return sorted(nets, key=lambda net: (-net.boxes, sorted(net.files.items())))
+
+
+def has_file(record: Record, digest: str) -> bool:
+    """Whether a box comes from a net with a file of that digest, or its beginning."""
+    return any(found.startswith(digest) for found in record.models.values())
+
+
+def net_lines(nets: list[Net]) -> list[str]:
+    """One line for each net: its boxes, its workers, and the files that not all have."""
+    common = set.intersection(*(set(net.files.items()) for net in nets)) if nets else set()
+    lines = []
+    for net in nets:
+        more = len(net.workers) - _WORKERS
+        workers = ", ".join(net.workers[:_WORKERS]) + (f" and {more} more" if more > 0 else "")
+        files = ", ".join(
+            f"{place} {digest}"
+            for place, digest in sorted(net.files.items())
+            if (place, digest) not in common
+        )
+        lines.append(f"{boxes_text(net.boxes)} by {workers}: {files or 'no further file'}")
+    return lines
