@@ -141,8 +141,11 @@ def _output_cure(shape: tuple[int, ...], spec: EngineSpec, patches: int | None, 
             )
         if any(rest):
             return f"give --output-patch-size {_text(shape[2:])} (-z), if it lies in the middle"
+    if len(shape) == 6 and shape[3:] in sizes:
+        return f"it holds {shape[1]} outputs: {_returning('output[:, 0]', place)}"
     if len(shape) == 4 and shape[1:] in sizes:
-        axis = 1 if shape[0] == patches and (patches or 0) > 1 else 0
+        # Nets keep the batch, but argmax(1) and squeeze(1) drop the channels.
+        axis = 1 if shape[0] == patches else 0
         missing, cure = ("channels", "output[:, None]") if axis else ("batch", "output[None]")
         return f"the axis of {missing} is missing: {_returning(cure, place)}"
     if len(shape) == 3 and shape in sizes:

@@ -38,7 +38,7 @@ def cure(error: BaseException) -> str:
     if "torch.load with map_location" in text:
         return "give torch.load map_location='cpu': the net is moved to the GPU if there is one"
     if any(words in text for words in _NO_GPU):
-        return "leave out .cuda() and .to('cuda'): net and patches are moved to the GPU if there is one"
+        return "leave out .cuda() and .to('cuda'): all is moved to the GPU if there is one"
     if "attempted relative import" in text:
         return "import files beside it by their names, without the dot, and set PYTHONPATH"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ModelError
 from chunkflow_worker.inference.torch_net.load import Net
+
+_DEPTH = 2  # of values in values that are looked through for a tensor
 
 
 def forward(
@@ -74,10 +76,24 @@ def named_outputs(output: Any) -> dict[str, Any]:
 
 def _tensor_in(output: Any) -> str:
     """What `post_process` returns to take the first tensor of several outputs."""
+    place = next(_places(output, "output", _DEPTH), None)
+    return f": return {place}" if place else ""
+
+
+def _places(output: Any, place: str, depth: int) -> Iterator[str]:
+    """Expressions for the tensors in what a net returned, those in its other values last."""
     torch = needs("torch", extra="torch")
-    items = named_outputs(output).items()
-    names = (name for name, value in items if isinstance(value, torch.Tensor))
-    return next((f": return output[{name}]" for name in names), "")
+    values = {f"{place}[{name}]": value for name, value in named_outputs(output).items()}
+    if not _holds_items(output):
+        values = {f"{place}.{name}": value for name, value in _attributes(output).items()}
+    yield from (at for at, value in values.items() if isinstance(value, torch.Tensor))
+    for at, value in values.items() if depth else ():
+        if not isinstance(value, torch.Tensor):
+            yield from _places(value, at, depth - 1)
+
+
+def _attributes(output: Any) -> dict[str, Any]:
+    return getattr(output, "__dict__", {})
 
 
 def _first(output: Any) -> Any:

@@ -178,9 +178,8 @@ def _made(load_model: Callable[[Any], Any], model_path: str, weight_path: str | 
     except Exception as error:
         needed = "give the file with its weights, --convnet-weight-path (-w)"
         way = cure(error) or (_mended(error) if weight_path else needed)
-        raise ModelError(
-            f"load_model({weight_path!r}) of {model_path} fails{fault(error, model_path)}\n    {way}"
-        ) from error
+        what = f"load_model({weight_path!r}) of {model_path} fails{fault(error, model_path)}"
+        raise ModelError(f"{what}\n    {way}") from error
 
 
 def _mended(error: BaseException) -> str:
