@@ -91,7 +91,10 @@ def test_outputs_with_the_declared_channels_or_more_are_accepted(shape: tuple[in
         ((5, 4, 8, 10), "def post_process(output): return output[:, None]"),
         ((2, 4, 6), "def post_process(output): return output[None, None]"),
         ((4, 2, 2, 4, 6), "one output for each of 5 patches"),
-        ((5, 3, 2, 2, 4, 6), "it holds 3 outputs: write in its file: def post_process(output): retu"),
+        (
+            (5, 3, 2, 2, 4, 6),
+            "it holds 3 outputs: write in its file: def post_process(output): retu",
+        ),
         ((1, 5, 2, 2, 4, 5), ""),
         ((), ""),
     ],
