@@ -42,7 +42,8 @@ def forward(
         inputs = torch.from_numpy(inputs)
     if isinstance(inputs, torch.Tensor):
         reduced = inputs.is_floating_point() and precision in ("bfloat16", "float16")
-        inputs = inputs.to(device, getattr(torch, precision) if reduced else inputs.dtype)
+        kind = torch.float32 if inputs.dtype == torch.float64 else inputs.dtype
+        inputs = inputs.to(device, getattr(torch, precision) if reduced else kind)
         if net.flat and inputs.ndim == 5:
             inputs = inputs.squeeze(2)
     whole = run(inputs)
@@ -53,7 +54,7 @@ def forward(
     if not isinstance(output, torch.Tensor):
         raise ModelError(
             f"the net returned {_word(output)}, and a tensor (n, channels, z, y, x) is needed"
-            f"\n    write in the model file: def post_process(output){_tensor_in(whole)}"
+            f"\n    {_way(net, whole)}"
         )
     if output.is_complex():
         raise ModelError(
@@ -72,6 +73,12 @@ def named_outputs(output: Any) -> dict[str, Any]:
     if isinstance(output, list | tuple):
         return {str(index): value for index, value in enumerate(output)}
     return {}
+
+
+def _way(net: Net, output: Any) -> str:
+    if net.post_process:
+        return "let post_process of the model file return it"
+    return f"write in the model file: def post_process(output){_tensor_in(output)}"
 
 
 def _tensor_in(output: Any) -> str:

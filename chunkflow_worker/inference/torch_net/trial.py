@@ -76,7 +76,7 @@ class Trial:
         assert problem is not None, "there is at least one variant"
         what = f"the net fails on a patch of {list(shape)} (nczyx)"
         in_code = isinstance(problem, _ERRORS_OF_CODE)
-        if not in_code and (known := cure(problem) or _cure(net, shape, device, types)):
+        if not in_code and (known := cure(problem) or _cure(net, problem, shape, device, types)):
             raise ModelError(f"{what}\n    {known}") from problem
         text = _short(problem, net.path)
         way = f"mend it in {net.path}" if in_code else _WAYS
@@ -176,7 +176,7 @@ def _other_types(module: Any) -> str:
     return ", ".join(sorted(types - {"float32"}))
 
 
-def _cure(net: Net, shape: tuple[int, ...], device: Any, types: str) -> str:
+def _cure(net: Net, problem: Exception, shape: tuple[int, ...], device: Any, types: str) -> str:
     """What would make a net run that fails on a patch of that shape, found by trying; empty if
     nothing was found.
 
@@ -185,6 +185,8 @@ def _cure(net: Net, shape: tuple[int, ...], device: Any, types: str) -> str:
     _, channels, z, y, x = shape
     taken = _channels_taken(net.module) or channels
     more = f" and --num-input-channels {taken}" if taken != channels else ""
+    if net.pre_process and "should be the same" in str(problem):
+        return f"let pre_process of {net.path} return float32"
     flat = None if _is_3d(net.module) else replace(net, flat=True)
     if flat and z == taken > 1 and channels == 1 and _runs(flat, (1, z, 1, y, x), device):
         return (

@@ -311,6 +311,22 @@ def test_a_net_that_fails_is_told_with_what_makes_it_run(
     assert "RuntimeError" not in told
 
 
+def test_pre_process_that_returns_another_type_is_told() -> None:
+    with pytest.raises(
+        ModelError, match=r"\(nczyx\)\n    let pre_process of net\.py return float32"
+    ):
+        tried(
+            nn.Conv3d(1, 1, 1),
+            path="net.py",
+            pre_process=lambda patch: (255 * patch).astype("u1"),
+        )
+
+
+def test_pre_process_may_return_float64() -> None:
+    trial = tried(nn.Conv3d(1, 1, 1), pre_process=lambda patch: patch / np.float64(2) * np.ones(1))
+    assert trial.expected.dtype == torch.float32
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch plans to drop TorchScript
 def test_the_error_of_a_script_is_its_last_line() -> None:
     script = torch.jit.trace(nn.Conv3d(1, 1, 40), torch.rand(1, 1, 40, 40, 40))
