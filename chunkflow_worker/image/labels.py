@@ -34,5 +34,5 @@ def looks_labelled(array: NDArray[Any]) -> bool:
     if not found.any() or np.median(equal[found] / pairs[found]) < _SAME:
         return False
     steps = np.abs(left[~same].astype(np.int32) - right[~same])
-    few = np.count_nonzero(found) <= _FEW
+    few = bool(np.count_nonzero(found) <= _FEW)
     return few or bool(np.mean(steps == 1) <= _STEPS_OF_ONE)
