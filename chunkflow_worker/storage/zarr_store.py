@@ -19,8 +19,10 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
+from chunkflow_worker.storage.cloud import check_access
 
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_RETRIES = {"max_retries": 4, "initial_delay": "1s", "max_delay": "8s"}
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -155,7 +157,9 @@ def _open(place: str) -> Any:
 @lru_cache
 def _context() -> Any:
     """Shared by everything that is opened here, so that a path in memory is one volume."""
-    return tensorstore().Context()
+    # tensorstore alone tries 33 times, for a quarter of an hour. Workers wait longer by themselves.
+    retries = {f"{service}_request_retries": _RETRIES for service in ("s3", "gcs", "http")}
+    return tensorstore().Context(retries)
 
 
 def _kvstore(place: str) -> dict[str, Any]:
@@ -167,6 +171,8 @@ def _kvstore(place: str) -> dict[str, Any]:
         return {"driver": "memory", "path": f"{rest}/"}
     if protocol in ("http", "https"):
         return {"driver": "http", "base_url": f"{place}/"}
+    if protocol == "s3" and _has_credentials():
+        check_access(place)
     bucket, _, key = rest.partition("/")
     folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
     return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}
