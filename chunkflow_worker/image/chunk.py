@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.conversion import Scale, Tally, convert, convert_ids
+from chunkflow_worker.image.labels import looks_labelled
 
 LayerType = Literal["image", "segmentation"]
 VoxelSize = tuple[float, float, float]
@@ -88,8 +89,14 @@ class Chunk:
 
     @property
     def holds_objects(self) -> bool:
-        """Whether the values are object ids or a mask of whole numbers, and no grey values."""
-        return self.dtype.kind in "bui" and (self.is_segmentation or self.is_mask)
+        """Whether the values are object ids or a mask of whole numbers, and no grey values.
+
+        Many files of labels of 8 or 16 bits do not say what they are, so their values decide.
+        """
+        if self.dtype.kind not in "bui":
+            return False
+        narrow = self.dtype.itemsize <= 2
+        return self.is_segmentation or self.is_mask or (narrow and looks_labelled(self.array))
 
     @property
     def czyx(self) -> NDArray[Any]:

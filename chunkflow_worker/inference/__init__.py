@@ -11,6 +11,7 @@ steady.py        a net gives one answer for one input
 net_shapes.py    what goes into a net and comes out of it, checked
 model_kind.py    which model files a framework reads
 model_file.py    a user's Python file, imported
+user_code.py     what went wrong in it
 arrays.py        arrays in the memory of the device that blends patches
 host_arrays.py   the same in the host's memory, with numpy
 plan.py          what inference will need: patches, utilization, memory

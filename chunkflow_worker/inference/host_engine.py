@@ -12,6 +12,7 @@ from chunkflow_worker.errors import ChunkflowError, ModelError
 from chunkflow_worker.inference.arrays import Arrays
 from chunkflow_worker.inference.engine import Answers, EngineSpec
 from chunkflow_worker.inference.host_arrays import HostArrays
+from chunkflow_worker.inference.user_code import cure, fault
 from chunkflow_worker.machine.cpu import cpu_name
 
 
@@ -47,10 +48,10 @@ class HostEngine:
         except (ChunkflowError, MemoryError):
             raise
         except Exception as error:
-            text = " ".join(str(error).split())
+            path = spec.model_path
             raise ModelError(
-                f"the net fails on a patch of noise, {list(shape)} (czyx): "
-                f"{type(error).__name__}: {text}"
+                f"the net fails on a patch of noise, {list(shape)} (czyx){fault(error, path)}"
+                f"\n    {cure(error) or f'mend it in {path}'}"
             ) from error
         return Answers(first, second)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from chunkflow_worker.errors import ConfigError, ModelError
+from chunkflow_worker.inference.user_code import cure, fault
 
 
 def load_source(path: str) -> ModuleType:
@@ -34,11 +35,11 @@ def load_source(path: str) -> ModuleType:
     except ModuleNotFoundError as error:
         folder = Path(path).resolve().parent
         beside = (folder / f"{error.name}.py").exists() or (folder / str(error.name)).is_dir()
-        cure = f"set PYTHONPATH={folder}" if beside else "install it where the net runs"
+        way = f"set PYTHONPATH={folder}" if beside else "install it where the net runs"
         raise ModelError(
-            f"model file {path} imports {error.name}, which is not found\n    {cure}"
+            f"model file {path} imports {error.name}, which is not found\n    {way}"
         ) from error
     except Exception as error:
-        text = " ".join(str(error).split())
-        raise ModelError(f"model file {path} fails: {type(error).__name__}: {text}") from error
+        way = cure(error) or "mend the file"
+        raise ModelError(f"model file {path} fails{fault(error, path)}\n    {way}") from error
     return module

@@ -96,7 +96,8 @@ def checked_output(
     if isinstance(output, dict) or (isinstance(output, list | tuple) and len(output) > 1):
         raise ModelError(f"{source} returned {len(output)} values; one array nczyx is needed")
     try:
-        array = np.asarray(output)
+        # Tensors of torch may be on a GPU, or keep track of gradients.
+        array = np.asarray(output.detach().cpu() if hasattr(output, "detach") else output)
     except Exception:
         array = np.empty((), object)
     if array.dtype.kind not in "fiub":
@@ -141,8 +142,11 @@ def _output_cure(shape: tuple[int, ...], spec: EngineSpec, patches: int | None, 
             )
         if any(rest):
             return f"give --output-patch-size {_text(shape[2:])} (-z), if it lies in the middle"
+    if len(shape) == 6 and shape[3:] in sizes:
+        return f"it holds {shape[1]} outputs: {_returning('output[:, 0]', place)}"
     if len(shape) == 4 and shape[1:] in sizes:
-        axis = 1 if shape[0] == patches and (patches or 0) > 1 else 0
+        # Nets keep the batch, but argmax(1) and squeeze(1) drop the channels.
+        axis = 1 if shape[0] == (patches or 1) else 0
         missing, cure = ("channels", "output[:, None]") if axis else ("batch", "output[None]")
         return f"the axis of {missing} is missing: {_returning(cure, place)}"
     if len(shape) == 3 and shape in sizes:

@@ -30,6 +30,13 @@ def check_steady(answers: Answers, model: str, precision: str, allow_random: boo
     Raises ModelError if they differ, or if the net changed itself meanwhile.
     """
     problem = _problem(answers, precision)
+    lost = 1 - np.isfinite(answers.first).mean()
+    if lost:
+        warn_once(
+            log,
+            f"{model} gives NaN or infinite values for noise from 0 to 1 ({lost:.0%} of them): its "
+            "weights may hold such values, or it divides by zero",
+        )
     if not problem:
         return
     if allow_random:

@@ -60,7 +60,9 @@ class MaskOutObjects(Operator):
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
             objects = chunk.object_ids(self.input_chunk_name)
-            ids, counts = fastremap.unique(objects, return_counts=True)
+            # fastremap computes the range of ids in their own type, which int8 does not hold.
+            counted = objects.astype("int16") if objects.dtype == "int8" else objects
+            ids, counts = fastremap.unique(counted, return_counts=True)
             keep = {
                 int(i)
                 for i, n in zip(ids, counts, strict=True)

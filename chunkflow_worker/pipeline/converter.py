@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ROUNDING = 1e-3  # by which a mask of floats may differ from 0 and 1
+
 
 def scale_option() -> Any:
     """Declare the option `scale`; each `Converter` does it where its help shall show it."""
@@ -64,7 +66,10 @@ class Converter(Operator):
             why = "" if self.scale else _why(tally, chunk.dtype, made.dtype)
             note_clipped(task, Clipped(self.label, tally.clipped, tally.values), why)
         if self.scale is None and _lost_fractions(tally, chunk, made):
-            text = f"values from 0 to 1 become 0 or 1 in {made.dtype}; --scale 0 1 keeps them apart"
+            became = (
+                f"values from {tally.low:.6g} to {tally.high:.6g} become 0 or 1 in {made.dtype}"
+            )
+            text = f"{became}; --scale 0 1 keeps them apart"
             warn_once(log, f"{self.label}: {text}", about=f"fractions lost by {self.label}")
         return made
 
@@ -72,9 +77,10 @@ class Converter(Operator):
 def _lost_fractions(tally: Tally, chunk: Chunk, made: Chunk) -> bool:
     """Whether a map from 0 to 1 was rounded to integers. A mask of 0 and 1 loses nothing."""
     rounded = tally.values > 0 and chunk.dtype.kind == "f" and made.dtype.kind in "ui"
-    if not rounded or made.dtype.name == "uint8" or not 0 <= tally.low < tally.high <= 1:
+    # Such maps may overshoot a little; up to these limits, values become 0 or 1.
+    if not rounded or made.dtype.name == "uint8" or not -0.5 <= tally.low <= tally.high < 1.5:
         return False
-    return bool((chunk.array != made.array).any())
+    return bool((abs(chunk.array - made.array) > _ROUNDING).any())
 
 
 def note_clipped(task: Task, clipped: Clipped, why: str) -> None:
@@ -101,7 +107,9 @@ def _why(tally: Tally, source: np.dtype[Any], target: np.dtype[Any]) -> str:
             f"they reach from {tally.low:.6g} to {tally.high:.6g}, and {target} takes "
             f"{low:.6g} to {high:.6g}{floats}; --scale LOW HIGH maps another range to it"
         )
-        if isfinite(tally.high - tally.low):
+        if floats and target.name == "uint8" and tally.low >= 0 and 1 < tally.high <= 255:
+            parts[-1] += ", and --scale 0 255 keeps greys from 0 to 255"
+        elif isfinite(tally.high - tally.low) and f"{tally.low:.6g}" != f"{tally.high:.6g}":
             parts[-1] += f", for example --scale {tally.low:.6g} {tally.high:.6g}"
         if (source.name, target.name) == ("uint16", "uint8"):
             parts[-1] += f"; or stretch the greys before, by {operator_with('stretches')}"

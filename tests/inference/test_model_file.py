@@ -65,7 +65,9 @@ def test_a_path_that_is_not_a_file_is_refused_with_a_cure(tmp_path: Path, made: 
 )
 def test_the_error_of_a_file_is_quoted(tmp_path: Path, content: str, text: str) -> None:
     (tmp_path / "net.py").write_text(content)
-    with pytest.raises(ModelError, match=rf"model file .*net\.py fails: {text}"):
+    with pytest.raises(
+        ModelError, match=rf"model file .*net\.py fails(?: in line \d, `.*`)?: {text}"
+    ):
         load_source(str(tmp_path / "net.py"))
 
 

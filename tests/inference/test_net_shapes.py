@@ -91,7 +91,11 @@ def test_outputs_with_the_declared_channels_or_more_are_accepted(shape: tuple[in
         ((5, 4, 8, 10), "def post_process(output): return output[:, None]"),
         ((2, 4, 6), "def post_process(output): return output[None, None]"),
         ((4, 2, 2, 4, 6), "one output for each of 5 patches"),
-        ((1, 5, 2, 2, 4, 6), ""),
+        (
+            (5, 3, 2, 2, 4, 6),
+            "it holds 3 outputs: write in its file: def post_process(output): retu",
+        ),
+        ((1, 5, 2, 2, 4, 5), ""),
         ((), ""),
     ],
 )
@@ -107,6 +111,11 @@ def test_other_outputs_are_refused_with_both_and_the_cure(
     )
     assert len(rest) == bool(cure)
     assert cure in "".join(rest)
+
+
+def test_an_output_of_one_patch_with_four_axes_lacks_the_channels() -> None:
+    with pytest.raises(ModelError, match=r"axis of channels is missing.*output\[:, None\]"):
+        check_output("the net", (1, 2, 4, 6), SPEC, patches=1)
 
 
 ANY = EngineSpec(Vec3(4, 8, 10), Vec3(2, 4, 6), channels=None)

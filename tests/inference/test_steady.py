@@ -46,6 +46,16 @@ def test_a_few_voxels_across_a_threshold_pass() -> None:
         check(binary, flipped)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_net_that_gives_nan_for_noise_is_told(
+    caplog: pytest.LogCaptureFixture, value: float
+) -> None:
+    special = output()
+    special[:, 0] = value
+    check(special, special.copy())
+    assert "net.py gives NaN or infinite values for noise from 0 to 1 (50% of" in caplog.text
+
+
 def test_values_that_are_not_finite_pass_if_both_have_them() -> None:
     special = output()
     special.flat[:3] = np.nan, np.inf, -np.inf

@@ -24,6 +24,7 @@ RANDOM = np.random.default_rng(0)
 EM = RANDOM.integers(90, 160, SHAPE)
 BALL = (np.indices(SHAPE) - np.array([4, 8, 8])[:, None, None, None]) ** 2
 MASK = (BALL.sum(axis=0) < 12).astype(np.uint8)
+CELLS = np.where(np.indices(SHAPE)[2] % 4 > 0, 1 + np.indices(SHAPE)[2] // 4 * 5, 0)
 
 OPERATORS: list[tuple[str, dict[str, Any]]] = [
     ("mesh", {"output_path": "meshes"}),
@@ -70,6 +71,9 @@ ACCEPTED = {
     "a mask of 255": Chunk(MASK * np.uint8(255)),
     "a mask of booleans": Chunk(MASK.astype(bool)),
     "a mask of uint16": Chunk(MASK.astype(np.uint16)),
+    "labels of uint16 that do not say so": Chunk(CELLS.astype(np.uint16)),
+    "labels of int8 that do not say so": Chunk(CELLS.astype(np.int8)),
+    "classes 1 and 2": Chunk(MASK + np.uint8(1)),
     "labels of uint8": Chunk(MASK * np.uint8(7) + np.uint8(1), layer_type="segmentation"),
     "labels of uint16": Chunk((EM % 3).astype(np.uint16), layer_type="segmentation"),
     "ids of uint32": Chunk((EM % 3).astype(np.uint32)),

@@ -412,7 +412,7 @@ def test_augmentation_flips_and_transposes_y_and_x_and_undoes_it(
     [
         ("x = 1", ModelError, "neither load_model"),
         ("def load_model(path): return 3", ModelError, "gives something else, not a net"),
-        ("def load_model(path): raise KeyError('layer')", ModelError, "fails: KeyError"),
+        ("def load_model(path): raise KeyError('layer')", ModelError, "`: KeyError: .layer"),
         ("import no_such_module", ModelError, "imports no_such_module, which is not found"),
         (
             "import torch\ndef load_model(path): return torch.nn.MaxPool3d(2)",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mask_out_objects import MaskOutObjects
 from chunkflow_worker.storage.files import Files
+
+SEGMENTATION: dict[str, Any] = {"layer_type": "segmentation"}
 
 
 def test_small_objects_and_unselected_objects_are_removed(run_step, tmp_path) -> None:
@@ -53,3 +57,14 @@ def test_unsupported_input_is_refused(run_step) -> None:
         )
     with pytest.raises(ChunkflowError, match="a segmentation is needed"):
         run_step(MaskOutObjects(dust_size_threshold=1), chunk=Chunk(np.ones((1, 1, 1), np.float32)))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64"])
+def test_negative_ids_are_counted_like_others(run_step, kind: str) -> None:
+    limits = np.iinfo(kind)
+    ids = np.array([0, 1, -1, limits.max, limits.min, limits.min + 1], kind)
+    objects = np.repeat(ids, [50, 3, 9, 9, 9, 3])[None, None]
+    made = run_step(MaskOutObjects(dust_size_threshold=4), chunk=Chunk(objects, **SEGMENTATION))
+    expected = np.where(np.isin(objects, ids[[2, 3, 4]]), objects, 0)
+    assert made.chunk("chunk").dtype == kind
+    assert np.array_equal(made.chunk("chunk").array, expected)

@@ -16,8 +16,8 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.operator import Run, find_operator
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import create_volume
+from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 BOX = BoundingBox.parse("0-2_0-8_0-8")
 # How to let each operator make uint8 of a chunk or of a file that is at `{}`.
@@ -38,6 +38,9 @@ IMAGES = {
     "uint16": np.linspace(0, 65535, 128).round().astype("u2"),
     "int16": np.linspace(-32768, 32767, 128).round().astype("i2"),
     "float 0 to 255": np.linspace(0, 255, 128, dtype="f4"),
+    "float 0.02 to 254": np.linspace(0.02, 254, 128, dtype="f4"),
+    "float 7": np.full(128, 7, "f4"),
+    "uint16 of 4000": np.full(128, 4000, "u2"),
     "float with NaN": np.where(np.arange(128) < 64, np.nan, 0.5),
     "float with infinity": np.where(np.arange(128) < 64, np.inf, 0.5),
 }
@@ -103,6 +106,9 @@ def test_readers_tell_too(run_step, tmp_path, caplog, name: str) -> None:
         ("uint16", ["from 0 to 65535, and uint8 takes 0 to 255", "--scale 0 65535", "normalize-c"]),
         ("int16", ["from -32768 to 32767", "--scale -32768 32767"]),
         ("float 0 to 255", ["from 0 to 255, and uint8 takes 0 to 1 of floats", "--scale 0 255"]),
+        ("float 0.02 to 254", ["from 0.02 to 254", "--scale 0 255 keeps greys"]),
+        ("float 7", ["from 7 to 7", "--scale 0 255 keeps greys"]),
+        ("uint16 of 4000", ["from 4000 to 4000", "maps another range to it; or stretch"]),
         ("float with NaN", ["64 are NaN, which becomes 0"]),
         ("float with infinity", ["from 0.5 to inf", "--scale LOW HIGH"]),
     ],
@@ -141,6 +147,23 @@ def test_a_map_that_becomes_0_and_1_is_told(run_step, tmp_path, caplog, kind: st
     run_step(save, chunk=Chunk(np.linspace(0, 1, 128, dtype="f4").reshape(BOX.size)))
     [record] = caplog.records
     assert f"become 0 or 1 in {kind}; --scale 0 1" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.linspace(-1e-6, 1 + 1e-6, 128), "from -1e-06 to 1 become 0 or 1"),
+        (np.linspace(-0.2, 1.2, 128), "from -0.2 to 1.2 become 0 or 1"),
+        (np.full(128, 0.3), "from 0.3 to 0.3 become 0 or 1"),
+        (np.where(np.arange(128) % 2, 1 - 1e-6, 1e-6), ""),
+        (np.ones(128), ""),
+    ],
+)
+def test_a_map_that_overshoots_is_still_a_map(run_step, tmp_path, caplog, values, told) -> None:
+    save = find_operator("save-h5")(file_name=f"{tmp_path}/a.h5", dtype="uint16")
+    run_step(save, chunk=Chunk(values.astype("f4").reshape(BOX.size)))
+    assert len(caplog.records) == bool(told)
+    assert told in caplog.text
 
 
 @pytest.mark.parametrize("name", SAVERS)

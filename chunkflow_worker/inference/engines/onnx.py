@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,12 @@ class OnnxEngine(HostEngine):
         self._flat = len(shape) == 4
         if self._flat and spec.input_size.z > 1:
             _, y, x = spec.input_size
+            more = isinstance(shape[1], int) and shape[1] != spec.input_channels
             raise ModelError(
                 f"{path} is 2D: it takes input {shape} (n, channels, y, x)\n    give "
-                f"--input-patch-size 1 {y} {x}, and it gets one section after the other"
+                f"--input-patch-size 1 {y} {x}"
+                + (f" and --num-input-channels {shape[1]}" if more else "")
+                + ", and it gets one section after the other"
             )
         check_input(f"{path} takes", _with_z(shape) if self._flat else shape, spec)
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -144,8 +148,10 @@ def _session(path: str) -> Any:
     try:
         return runtime.InferenceSession(path, providers=usable)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"loading {path} fails: {reason}") from error
+        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).partition("\n")[0])
+        known = "NOT_IMPLEMENTED" in str(error)
+        cure = "export the net in float32" if known else "export it, or copy or download it, again"
+        raise ModelError(f"loading {path} fails: {reason}\n    {cure}") from error
 
 
 ENGINE: EngineClass = OnnxEngine

@@ -15,6 +15,7 @@ from chunkflow_worker.inference.host_arrays import unit_range
 from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.model_file import load_source
 from chunkflow_worker.inference.net_shapes import checked_output
+from chunkflow_worker.inference.user_code import cure, fault
 
 FRAMEWORKS = {"universal": "the class PatchInferencer of a Python file"}
 # First, because it was the only framework by default in chunkflow: such files may also define
@@ -40,10 +41,9 @@ class UniversalEngine(HostEngine):
         try:
             self._inferencer = source.PatchInferencer(spec.weight_path, mask)
         except Exception as error:
-            text = " ".join(str(error).split())
-            hint = "" if spec.weight_path else "\n    no --convnet-weight-path (-w) was given"
+            hint = "mend it" if spec.weight_path else "no --convnet-weight-path (-w) was given"
             raise ModelError(
-                f"PatchInferencer of {path} can't be built: {type(error).__name__}: {text}{hint}"
+                f"PatchInferencer of {path} fails{fault(error, path)}\n    {cure(error) or hint}"
             ) from error
         with suppress(Exception):  # some files ask for the name of a GPU, which raises without one
             self.device = str(self._inferencer.compute_device)

@@ -64,12 +64,7 @@ def one_line(error: BaseException, longest: int = 400) -> str:
     text = " ".join(str(error).split())[:longest]
     if isinstance(error, EOFError):
         return text or "the file ends too early"
-    return text if " " in text else quoted(error)
-
-
-def quoted(error: BaseException, longest: int = 400) -> str:
-    """The type and text of an error of a user's code, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:longest]}"
+    return text if " " in text else f"{type(error).__name__}: {text}"
 
 
 def _read_safetensors(path: str) -> Any:

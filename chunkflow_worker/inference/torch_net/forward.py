@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ModelError
 from chunkflow_worker.inference.torch_net.load import Net
+
+_DEPTH = 2  # of values in values that are looked through for a tensor
 
 
 def forward(
@@ -40,7 +42,8 @@ def forward(
         inputs = torch.from_numpy(inputs)
     if isinstance(inputs, torch.Tensor):
         reduced = inputs.is_floating_point() and precision in ("bfloat16", "float16")
-        inputs = inputs.to(device, getattr(torch, precision) if reduced else inputs.dtype)
+        kind = torch.float32 if inputs.dtype == torch.float64 else inputs.dtype
+        inputs = inputs.to(device, getattr(torch, precision) if reduced else kind)
         if net.flat and inputs.ndim == 5:
             inputs = inputs.squeeze(2)
     whole = run(inputs)
@@ -51,7 +54,7 @@ def forward(
     if not isinstance(output, torch.Tensor):
         raise ModelError(
             f"the net returned {_word(output)}, and a tensor (n, channels, z, y, x) is needed"
-            f"\n    write in the model file: def post_process(output){_tensor_in(whole)}"
+            f"\n    {_way(net, whole)}"
         )
     if output.is_complex():
         raise ModelError(
@@ -72,12 +75,32 @@ def named_outputs(output: Any) -> dict[str, Any]:
     return {}
 
 
+def _way(net: Net, output: Any) -> str:
+    if net.post_process:
+        return "let post_process of the model file return it"
+    return f"write in the model file: def post_process(output){_tensor_in(output)}"
+
+
 def _tensor_in(output: Any) -> str:
     """What `post_process` returns to take the first tensor of several outputs."""
+    place = next(_places(output, "output", _DEPTH), None)
+    return f": return {place}" if place else ""
+
+
+def _places(output: Any, place: str, depth: int) -> Iterator[str]:
+    """Expressions for the tensors in what a net returned, those in its other values last."""
     torch = needs("torch", extra="torch")
-    items = named_outputs(output).items()
-    names = (name for name, value in items if isinstance(value, torch.Tensor))
-    return next((f": return output[{name}]" for name in names), "")
+    values = {f"{place}[{name}]": value for name, value in named_outputs(output).items()}
+    if not _holds_items(output):
+        values = {f"{place}.{name}": value for name, value in _attributes(output).items()}
+    yield from (at for at, value in values.items() if isinstance(value, torch.Tensor))
+    for at, value in values.items() if depth else ():
+        if not isinstance(value, torch.Tensor):
+            yield from _places(value, at, depth - 1)
+
+
+def _attributes(output: Any) -> dict[str, Any]:
+    return getattr(output, "__dict__", {})
 
 
 def _first(output: Any) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import isclass
+from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +16,9 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
 from chunkflow_worker.inference.model_file import load_source
 from chunkflow_worker.inference.torch_net.archive import WORDS, kind_of
-from chunkflow_worker.inference.torch_net.checkpoint import one_line, quoted, read_checkpoint
+from chunkflow_worker.inference.torch_net.checkpoint import one_line, read_checkpoint
 from chunkflow_worker.inference.torch_net.fitting import load_fitting
+from chunkflow_worker.inference.user_code import cure, fault, takes_one
 from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
@@ -149,25 +151,44 @@ def _module(source: ModuleType, model_path: str, weight_path: str | None) -> Any
     if isinstance(net, torch.nn.DataParallel):
         net = net.module
     if isclass(net):
-        raise ModelError(f"{name} of {model_path} is a class, not a net: make one of it, {name}()")
+        make = name if name == "InstantiatedModel" else net.__name__
+        raise ModelError(f"{name} of {model_path} is a class, not a net: make one of it, {make}()")
     if not isinstance(net, torch.nn.Module):
-        what = "weights" if isinstance(net, dict) else "something else"
-        raise ModelError(f"{name} of {model_path} gives {what}, not a net (torch.nn.Module)")
+        others = {type(None): "nothing", dict: "weights", OrderedDict: "weights"}
+        what = others.get(type(net), "something else")
+        way = "let it return the net" if name == "load_model" else "assign the net to it"
+        raise ModelError(
+            f"{name} of {model_path} gives {what}, not a net (torch.nn.Module)\n    {way}"
+        )
     return net
 
 
 def _made(load_model: Callable[[Any], Any], model_path: str, weight_path: str | None) -> Any:
     """What `load_model` of a Python file returns. Raises ModelError."""
+    if not takes_one(load_model):
+        raise ModelError(
+            f"{model_path} defines load_model{signature(load_model)}, and it is called with the "
+            "path of the weights alone\n    define load_model(weight_path); other arguments need "
+            "default values"
+        )
     try:
         return load_model(weight_path)
     except (ModelError, ConfigError, MemoryError):
         raise
     except Exception as error:
-        hint = "give the file with its weights, --convnet-weight-path (-w)"
-        raise ModelError(
-            f"load_model({weight_path!r}) of {model_path} fails: {quoted(error)}"
-            + ("" if weight_path else f"\n    {hint}")
-        ) from error
+        needed = "give the file with its weights, --convnet-weight-path (-w)"
+        way = cure(error) or (_mended(error) if weight_path else needed)
+        what = f"load_model({weight_path!r}) of {model_path} fails{fault(error, model_path)}"
+        raise ModelError(f"{what}\n    {way}") from error
+
+
+def _mended(error: BaseException) -> str:
+    if "loading state_dict" in str(error):
+        return (
+            "assign the net to InstantiatedModel, without load_model: its weights are then found "
+            "in the file"
+        )
+    return "mend the file"
 
 
 def _has_random_weights(source: ModuleType, module: Any, model_path: str) -> bool:

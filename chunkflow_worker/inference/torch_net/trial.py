@@ -14,6 +14,7 @@ from chunkflow_worker.inference.engine import Answers
 from chunkflow_worker.inference.torch_net.arrays import memory_guard
 from chunkflow_worker.inference.torch_net.forward import forward, named_outputs
 from chunkflow_worker.inference.torch_net.load import Net
+from chunkflow_worker.inference.user_code import cure, fault
 from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ _TOLERANCE = 1e-4
 # net that halves patches several times takes both or neither.
 _SMALL = 64
 # Errors that do not depend on what the net is given.
+_WAYS = "see --input-patch-size (-s) and --num-input-channels; try a larger patch"
 _ERRORS_OF_CODE = (TypeError, AttributeError, LookupError, NameError, ImportError)
 
 
@@ -72,11 +74,13 @@ class Trial:
                 _tell_changes(net, trial.net, types)
                 return trial
         assert problem is not None, "there is at least one variant"
+        what = f"the net fails on a patch of {list(shape)} (nczyx)"
         in_code = isinstance(problem, _ERRORS_OF_CODE)
-        cure = f"mend it in {net.path}" if in_code else _cure(net, shape, device, types)
-        raise ModelError(
-            f"the net fails on a patch of {list(shape)} (nczyx): {_short(problem)}\n    {cure}"
-        ) from problem
+        if not in_code and (known := cure(problem) or _cure(net, problem, shape, device, types)):
+            raise ModelError(f"{what}\n    {known}") from problem
+        text = _short(problem, net.path)
+        way = f"mend it in {net.path}" if in_code else _WAYS
+        raise ModelError(f"{what}{text}\n    {way}") from problem
 
     @classmethod
     def _tried(cls, net: Net, shape: tuple[int, ...], device: Any) -> Trial:
@@ -172,19 +176,29 @@ def _other_types(module: Any) -> str:
     return ", ".join(sorted(types - {"float32"}))
 
 
-def _cure(net: Net, shape: tuple[int, ...], device: Any, types: str) -> str:
-    """What would make a net run that fails on a patch of that shape, found by trying.
+def _cure(net: Net, problem: Exception, shape: tuple[int, ...], device: Any, types: str) -> str:
+    """What would make a net run that fails on a patch of that shape, found by trying; empty if
+    nothing was found.
 
     types: number types of its weights when it was loaded.
     """
     _, channels, z, y, x = shape
     taken = _channels_taken(net.module) or channels
     more = f" and --num-input-channels {taken}" if taken != channels else ""
+    if net.pre_process and "should be the same" in str(problem):
+        return f"let pre_process of {net.path} return float32"
     flat = None if _is_3d(net.module) else replace(net, flat=True)
     if flat and z == taken > 1 and channels == 1 and _runs(flat, (1, z, 1, y, x), device):
         return (
             f"the net is 2D and takes {z} sections as channels: give --output-patch-size 1 {y} {x}"
             ", and let pre_process return patch[:, 0] and post_process output[:, :, None]"
+        )
+    if flat and taken > 1 and channels == 1 and _runs(flat, (1, taken, 1, y, x), device):
+        return (
+            f"the net is 2D and takes {taken} channels: give --input-patch-size 1 {y} {x}{more}"
+            f"\n    or, if these are sections, --input-patch-size {taken} {y} {x} and "
+            f"--output-patch-size 1 {y} {x}, and let pre_process return patch[:, 0] and "
+            "post_process output[:, :, None]"
         )
     if flat and _runs(flat, (1, taken, 1, y, x), device):
         return f"the net is 2D: give --input-patch-size 1 {y} {x}{more}; it then gets sections"
@@ -202,7 +216,7 @@ def _cure(net: Net, shape: tuple[int, ...], device: Any, types: str) -> str:
                     f"it runs on patches whose sizes are multiples of {factor}: "
                     f"give --input-patch-size {sizes[0]} {sizes[1]} {sizes[2]}"
                 )
-    return "see --input-patch-size (-s) and --num-input-channels; try a larger patch"
+    return ""
 
 
 def _is_3d(module: Any) -> bool:
@@ -296,8 +310,9 @@ def _difference(found: Any, expected: Any) -> float:
     return float((found.float() - expected.float()).abs().max() / largest)
 
 
-def _short(problem: Exception) -> str:
-    """The line of an error that says what is wrong."""
-    first, *rest = str(problem).strip().splitlines() or [""]
-    line = rest[-1] if rest and "TorchScript interpreter" in first else first
-    return line if line.startswith("RuntimeError:") else f"{type(problem).__name__}: {line}"
+def _short(problem: Exception, path: str) -> str:
+    """The end of "fails": the line of an error that says what is wrong."""
+    lines = str(problem).strip().splitlines()
+    if any("TorchScript interpreter" in line for line in lines[:1]):
+        return f": {lines[-1].removeprefix('RuntimeError: ')}"
+    return fault(problem, path)

@@ -219,7 +219,7 @@ def test_integer_inputs_are_refused(tmp_path: Path) -> None:
 def test_broken_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"loading .*net\.onnx fails"):
+    with pytest.raises(ModelError, match=r"loading .*net\.onnx fails: [A-Z][a-z].*\n.*again"):
         engine_of(str(path), 1)
 
 
@@ -357,3 +357,10 @@ def test_of_several_outputs_the_one_that_fits_is_named(
     (record,) = caplog.records
     assert "has 2 outputs" in record.getMessage()
     assert "the first is taken" in record.getMessage()
+
+
+def test_a_2d_net_that_takes_channels_is_told_with_both_options(tmp_path: Path) -> None:
+    shape = (1, 5, 8, 8)
+    path = written(tmp_path, [helper.make_node("Neg", ["in"], ["out"])], shape, {"out": shape})
+    with pytest.raises(ModelError, match="size 1 8 8 and --num-input-channels 5, and it"):
+        open_engine(None, EngineSpec(SIZE, SIZE, 1, model_path=path))

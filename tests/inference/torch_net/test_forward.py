@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,9 @@ def test_a_result_that_is_not_a_tensor_is_refused(returned: Any, kind: str) -> N
         (lambda x: (None, x), "output[1]"),
         (lambda x: {"note": "a", "out": x}, r"output['out']"),
         (lambda x: [[x], 3, x], "output[2]"),
+        (lambda x: {"heads": {"a": x}}, "output['heads']['a']"),
+        (lambda x: SimpleNamespace(loss=None, logits=x), "output.logits"),
+        (lambda x: {"all": SimpleNamespace(maps=[3, x])}, "output['all'].maps[1]"),
     ],
 )
 def test_a_tensor_among_several_outputs_is_named(returned: Any, choice: str) -> None:

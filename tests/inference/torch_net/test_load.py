@@ -364,12 +364,20 @@ def test_a_model_of_another_kind_is_refused(
     ("source", "told"),
     [
         ("InstantiatedModel = torch.nn.Conv3d", "InstantiatedModel of .* is a class, not a net"),
-        ("def load_model(path): return torch.nn.Conv3d", "load_model of .* is a class"),
-        ("def load_model(path): return {}", "load_model of .* gives weights, not a net"),
-        ("def load_model(path): return None", "load_model of .* gives something else, not a net"),
         (
-            "def load_model(): return 1",
-            r"load_model\(None\) of .* TypeError.*\n.*--convnet-weight-path",
+            "def load_model(path): return torch.nn.Conv3d",
+            r"load_model of .* is a class, not a net: make one of it, Conv3d\(\)",
+        ),
+        ("def load_model(path): return {}", "load_model of .* gives weights, not a net"),
+        (
+            "def load_model(path): return None",
+            "load_model of .* gives nothing, not a net.*\n.*return",
+        ),
+        ("def load_model(): return 1", r"load_model\(\), and it is called with the path"),
+        ("def load_model(path, width): return 1", r"load_model\(path, width\).*\n.*default"),
+        (
+            "def load_model(path): return torch.nn.Conv3d(1, 1, 1, widths=2)",
+            r"fails in line 2, `def load_model.*`: TypeError: .*widths",
         ),
         (
             "def load_model(path): return open(path)",
