@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from chunkflow_worker.config.places import is_relative
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
@@ -65,13 +66,14 @@ def report(
 
 
 def _note_relative_outputs(chain: Pipeline) -> None:
-    found = [o for operator in chain.configured for o in operator.relative_outputs()]
-    if found:
-        option, path = found[0]
-        click.echo(
-            f"note: {option} {path or './'} is a relative path, which workers write to only with "
-            "--shared-disk"
-        )
+    for operator in chain.configured:
+        for option, path in operator.outputs():
+            if is_relative(path):
+                click.echo(
+                    f"note: {option} {path} is a relative path, which workers write to only with "
+                    "--shared-disk"
+                )
+                return
 
 
 def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) -> None:

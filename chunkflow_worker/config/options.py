@@ -179,7 +179,7 @@ def _fault(details: ErrorDetails, model: type[BaseModel], name: str, where: str)
     if old is not None:
         problem = "is written differently today" if old.today else "is no longer an option"
         return Fault(where, problem, _today(old))
-    if details["type"] == "extra_forbidden":
+    if details["type"] in ("extra_forbidden", "invalid_key"):
         known = [known for known in model.model_fields if known != "op"]
         similar = get_close_matches(name, known, n=1)
         question = f"did you mean {similar[0]!r}? " if similar else ""

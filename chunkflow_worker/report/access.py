@@ -94,6 +94,8 @@ def _about_credentials(error: BaseException, kinds: set[str]) -> Meaning | None:
     if kinds & {"CredentialRetrievalError", "TokenRetrievalError", "ConfigParseError"}:
         cure = f"see profile {_profile()} in ~/.aws/config"
         return Meaning(_one_line(str(error)), cure, is_refused=True)
+    if "ParamValidationError" in kinds:  # for example of the name of a bucket
+        return Meaning(_one_line(str(error)), "correct it", is_refused=True)
     if kinds & {"NoRegionError", "InvalidRegionError"}:
         return Meaning(_one_line(str(error)), "set AWS_REGION, for example to us-east-1", True)
     return None

@@ -1,4 +1,4 @@
-"""`refuse_relative_outputs`: a relative path is another folder on each machine."""
+"""`refuse_private_outputs`: what a worker may not write to, because nobody would find it there."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.pipeline.chain import Pipeline
 
 
-def refuse_relative_outputs(settings: Settings, pipeline: Pipeline) -> None:
-    """Raise ConfigError if a worker would write to relative paths of its own disk.
+def refuse_private_outputs(settings: Settings, pipeline: Pipeline) -> None:
+    """Raise ConfigError if a worker would write to relative paths, or to its own memory.
 
-    Its results would be scattered over the machines, or lost with a container.
+    A relative path means another folder on each machine, unless `settings` say that the disk is
+    shared: results would be scattered over the machines, or lost with a container.
     """
-    faults = [] if settings.shared_disk else list(_faults(settings, pipeline))
+    faults = list(_faults(settings, pipeline))
     if faults:
         raise ConfigError(str(settings.pipeline or "pipeline"), faults)
 
 
 def _faults(settings: Settings, pipeline: Pipeline) -> Iterator[Fault]:
-    if settings.ledger and is_relative(settings.ledger):
-        yield _fault("CHUNKFLOW_LEDGER", settings.ledger)
+    for place, path in _outputs(settings, pipeline):
+        if path.startswith("mem://"):
+            problem = "is the memory of one worker, and ends with it"
+            yield Fault(place, f"{path!r} {problem}", "give a bucket or an absolute path")
+        elif is_relative(path) and not settings.shared_disk:
+            yield Fault(
+                place,
+                f"{path!r} is a relative path, which is another folder on each machine",
+                "give an absolute path or a bucket; or add --shared-disk "
+                "(CHUNKFLOW_SHARED_DISK=true) if all workers run in one folder of one disk",
+            )
+
+
+def _outputs(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    """Where the worker would write: the place in the configuration, and the path."""
+    if settings.ledger:
+        yield "CHUNKFLOW_LEDGER", settings.ledger
     for i, operator in enumerate(pipeline.configured):
-        name = pipeline.operators[i].op
-        for option, path in operator.relative_outputs():
-            yield _fault(f"operators.{i} ({name}).{option}", path)
-
-
-def _fault(place: str, path: str) -> Fault:
-    return Fault(
-        place,
-        f"{path or './'!r} is a relative path, which is another folder on each machine",
-        "give an absolute path or a bucket; or add --shared-disk (CHUNKFLOW_SHARED_DISK=true) if "
-        "all workers run in one folder of one disk",
-    )
+        for option, path in operator.outputs():
+            yield f"operators.{i} ({pipeline.operators[i].op}).{option}", path

@@ -23,7 +23,6 @@ _GOOGLE_SECONDS = "1"  # that Google's metadata service may take, which answers 
 
 def cloud_files(path: str) -> Any:
     """The CloudFiles of a normal path. Raises the errors of `check_access`."""
-    prepare_environment()
     check_access(path)
     from cloudfiles import CloudFiles
 
@@ -72,6 +71,7 @@ def check_access(path: str) -> None:
     URL, StorageRefused when there are no credentials or they are refused, and StorageUnavailable
     when AWS_ENDPOINT_URL names this machine and nothing answers there.
     """
+    prepare_environment()
     from botocore.exceptions import BotoCoreError, ClientError
     from google.auth.exceptions import GoogleAuthError
 

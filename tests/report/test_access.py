@@ -61,6 +61,11 @@ REFUSED = [
         "Error when retrieving credentials from custom-process: no such file",
         "see profile lab",
     ),
+    (
+        exceptions.ParamValidationError(report='Invalid bucket name "Lab_1"'),
+        'Invalid bucket name "Lab_1"',
+        "correct it",
+    ),
     (answer("ExpiredToken"), "the AWS credentials have expired", "aws sso login --profile lab"),
     (answer("RequestExpired"), "the AWS credentials have expired", "aws sso login"),
     (

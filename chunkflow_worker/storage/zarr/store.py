@@ -20,6 +20,7 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
+from chunkflow_worker.storage.cloud import check_access
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
 # About half a minute; tensorstore would try for a quarter of an hour, without a word.
@@ -192,6 +193,8 @@ def _kvstore(place: str) -> dict[str, Any]:
         return {"driver": "memory", "path": f"{rest}/"}
     if protocol in ("http", "https"):
         return {"driver": "http", "base_url": f"{quote(place, safe=_IN_ADDRESSES)}/"}
+    if protocol == "s3" and _has_credentials():
+        check_access(place)
     bucket, _, key = rest.partition("/")
     folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
     return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}

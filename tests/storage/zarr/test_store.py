@@ -11,6 +11,7 @@ import pytest
 
 from chunkflow_worker.errors import (
     BlockDamaged,
+    ConfigError,
     DataMissing,
     StorageFull,
     StorageRefused,
@@ -103,10 +104,8 @@ def test_objects_are_those_that_cloudfiles_reads(aws: dict[str, str], unique_nam
     assert Files(f"s3://{unique_name}/x").get_json("a.json") == {"by": "tensorstore"}
 
 
-def test_a_bucket_that_does_not_exist_is_unavailable_storage(
-    aws: dict[str, str], unique_name: str
-) -> None:
-    with pytest.raises(StorageUnavailable, match=f"s3://{unique_name}/x: "):
+def test_a_bucket_that_does_not_exist_is_told(aws: dict[str, str], unique_name: str) -> None:
+    with pytest.raises(ConfigError, match=f"s3://{unique_name}: bucket: there is no such bucket"):
         write_json(f"s3://{unique_name}/x", "a.json", 1, generation=b"")
 
 
