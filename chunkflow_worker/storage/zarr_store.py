@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,9 +19,14 @@ from chunkflow_worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
+from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
 
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_REMOTE = ("gcs", "http", "s3")
+# About 20 seconds, as cloudfiles tries. tensorstore would try for a quarter of an hour, in silence,
+# before anyone heard of a mistyped host; a worker waits out an outage by itself, and says so.
+_RETRIES: dict[str, Any] = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "8s"}
+_UNREACHED = re.compile(r"CURL error [^:]*: (.*?)(?: \[curl_code.*)?$")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -112,12 +118,22 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         # The rest describes the request and the lines of tensorstore's source.
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
+        if unreached := _UNREACHED.search(text):
+            text = f"cannot be reached: {unreached[1]}"
+            if subject.startswith("s3://") and _endpoint():
+                text += "\n    check that it runs there, and AWS_ENDPOINT_URL"
         message = f"{subject}: {text}"
         if status in _REFUSED:
             anyone = subject.startswith("s3://") and not _has_credentials()
-            cure = f"allow it in the policy of the user or role, or use other credentials ({text})"
-            access = NO_CREDENTIALS if anyone else f"access denied\n    {cure}"
+            cure = "allow it in the policy of the user or role, or use other credentials"
+            if subject.startswith("gs://"):
+                cure = f"{GOOGLE_LOGIN}, with an account that may read and write there"
+            access = NO_CREDENTIALS if anyone else f"access denied\n    {cure} ({text})"
             raise StorageRefused(f"{subject}: {access}") from error
+        if "bucket name: " in text:
+            bucket = text.partition("bucket name: ")[2].strip('"')
+            cure = "use 3 to 63 lower-case letters, digits, hyphens and dots"
+            raise ConfigError.one(subject, bucket, "is not the name of a bucket", cure) from None
         if status == "NOT_FOUND" and reading:
             raise DataMissing(message) from error
         if status in _DAMAGED or status.startswith("Error parsing"):
@@ -155,7 +171,7 @@ def _open(place: str) -> Any:
 @lru_cache
 def _context() -> Any:
     """Shared by everything that is opened here, so that a path in memory is one volume."""
-    return tensorstore().Context()
+    return tensorstore().Context({f"{kind}_request_retries": _RETRIES for kind in _REMOTE})
 
 
 def _kvstore(place: str) -> dict[str, Any]:
@@ -175,9 +191,8 @@ def _kvstore(place: str) -> dict[str, Any]:
 def _aws() -> dict[str, Any]:
     """Endpoint, region and credentials of S3 from the standard variables."""
     options: dict[str, Any] = {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if endpoint:
+    if endpoint := _endpoint():
         options["endpoint"] = endpoint
     if region:
         options["aws_region"] = region
@@ -188,6 +203,10 @@ def _aws() -> dict[str, Any]:
         # tensorstore would look for some for minutes; a public bucket needs none.
         options["aws_credentials"] = {"type": "anonymous"}
     return options
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 @lru_cache

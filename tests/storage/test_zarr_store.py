@@ -11,6 +11,7 @@ import pytest
 
 from chunkflow_worker.errors import (
     BlockDamaged,
+    ConfigError,
     DataMissing,
     StorageFull,
     StorageRefused,
@@ -18,6 +19,8 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr_store import (
+    _RETRIES,
+    _context,
     _has_credentials,
     is_refused,
     read_bytes,
@@ -124,6 +127,62 @@ def test_errors_of_tensorstore_are_translated(
         raise error
     assert type(caught.value) is kind
     assert str(caught.value) == f"em.zarr: {error}"
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://ab/em.zarr", "s3://my bucket/em", "s3://lab..em/em", "gs://Lab/em", "gs://a/em"]
+)
+def test_a_bucket_that_cannot_exist_is_a_mistake_of_the_user(
+    aws: dict[str, str], path: str
+) -> None:
+    bucket = path.partition("://")[2].partition("/")[0]
+    with pytest.raises(ConfigError) as mistake:
+        read_json(path, "a.json")
+    assert str(mistake.value).startswith(f"{path}: {bucket}: is not the name of a bucket\n")
+    assert "3 to 63" in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "endpoint", "cure"),
+    [
+        (
+            "s3://bucket/em",
+            "http://127.0.0.1:9",
+            "\n    check that it runs there, and AWS_ENDPOINT_URL",
+        ),
+        ("s3://bucket/em", "", ""),
+        ("gs://bucket/em", "http://127.0.0.1:9", ""),
+        ("https://host/em", "", ""),
+    ],
+)
+def test_a_server_that_does_not_answer_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, place: str, endpoint: str, cure: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    reason = "Failed to connect to host port 9 after 0 ms: Could not connect to server"
+    text = f"CURL error Could not connect to server: {reason} [curl_code='7']"
+    with pytest.raises(StorageUnavailable) as told, store_errors(place):
+        raise ValueError(f"ABORTED: All 6 retry attempts failed: {text}")
+    assert str(told.value) == f"{place}: cannot be reached: {reason}{cure}"
+
+
+def test_a_server_that_does_not_answer_is_tried_for_seconds_and_not_for_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The waits between the attempts, each with up to a second more at random."""
+    waits = [min(0.5 * 2**attempt, 8) for attempt in range(_RETRIES["max_retries"])]
+    assert 10 < sum(waits) < 30
+    spec = _context().spec.to_json()
+    assert {spec[f"{kind}_request_retries"]["max_retries"] for kind in ("s3", "gcs", "http")} == {
+        _RETRIES["max_retries"]
+    }
+
+
+def test_google_credentials_that_are_refused_need_a_login() -> None:
+    with pytest.raises(StorageRefused) as told, store_errors("gs://bucket/em"):
+        raise ValueError("PERMISSION_DENIED: Anonymous caller does not have access")
+    assert "access denied\n    log in: gcloud auth application-default login" in str(told.value)
 
 
 def test_the_rest_of_its_text_is_cut_off() -> None:
