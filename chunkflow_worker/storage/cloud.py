@@ -205,8 +205,9 @@ def _error(subject: str, error: Exception) -> Exception:
 
 def _with_public_link(path: str, found: Meaning) -> Meaning:
     """Add to the error that there are no credentials how a public volume is read without."""
-    is_local = any(map(os.environ.get, ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")))
+    endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+    is_local = path.startswith("s3:") and any(map(os.environ.get, endpoints))
     if not found.is_missing or not path.startswith(("s3://", "gs://")) or is_local:
         return found
-    link = f"a public volume needs none: add --use-https, or give {public_path(path)}"
+    link = f"to read a public volume without: add --use-https, or give {public_path(path)}"
     return found._replace(cure=f"{link}\n    {found.cure}")

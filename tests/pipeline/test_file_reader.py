@@ -96,7 +96,9 @@ def test_the_box_is_read_with_what_later_operators_need(read: Callable[..., Task
 def test_a_prefix_is_completed_by_the_box(read: Callable[..., Task]) -> None:
     box = "0-2_0-3_0-4"
     assert read("2 3 4", box, name=f"p_{box}.size", file="p_").chunk("chunk").channels == 1
-    with pytest.raises(ConfigError, match=r"p_.* a prefix of files needs a box to complete it\n +check the path"):
+    with pytest.raises(
+        ConfigError, match=r"p_.* a prefix of files needs a box to complete it\n +check the path"
+    ):
         read("2 3 4", name="b.size", file="p_")
 
 
