@@ -12,7 +12,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.volumes import Configured
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.precomputed_info import Level
+    from chunkflow_worker.storage.precomputed.info import Level
 
 _SAME = Vec3(1, 1, 1)
 
@@ -51,7 +51,7 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
     """
     from chunkflow_worker.storage.files import Files
     from chunkflow_worker.storage.path import normal_path
-    from chunkflow_worker.storage.precomputed_info import volume_level
+    from chunkflow_worker.storage.precomputed.info import volume_level
 
     made: set[str] = set()
     for operator in chain:
@@ -87,7 +87,7 @@ def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Level]]:
 
     Each with the number of times that its voxels are larger than those of the boxes.
     """
-    from chunkflow_worker.storage.precomputed_info import volume_level
+    from chunkflow_worker.storage.precomputed.info import volume_level
 
     mip = 0  # of the boxes
     for operator in chain:
@@ -105,7 +105,7 @@ def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Level]]:
 
 def _coarser_levels(operator: Configured, path: str, box_mip: int) -> Iterator[tuple[Vec3, Level]]:
     """The levels that an operator makes of its chunk; the volume may lack some, and gets them."""
-    from chunkflow_worker.storage.precomputed_info import level_of, read_info, with_mips
+    from chunkflow_worker.storage.precomputed.info import level_of, read_info, with_mips
 
     option = {**operator.facts.pyramid, **operator.options}
     factor, stop = Vec3.of(option["factor"]), option["stop_mip"]

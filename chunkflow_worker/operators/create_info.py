@@ -84,7 +84,7 @@ class CreateInfo(Operator):
             yield lambda task: self._create(run, task)
 
     def _create(self, run: Run, task: Task | None) -> None:
-        from chunkflow_worker.storage.precomputed_info import create_volume
+        from chunkflow_worker.storage.precomputed.info import create_volume
 
         chunk = (
             task.chunk(self.input_chunk_name)

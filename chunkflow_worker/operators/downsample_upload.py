@@ -21,7 +21,7 @@ from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.storage.precomputed import PrecomputedVolume
+    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 
 class DownsampleUpload(Converter):
@@ -99,8 +99,8 @@ class DownsampleUpload(Converter):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
         from chunkflow_worker.pipeline.saving import check_kind, part_inside, write_verified
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
-        from chunkflow_worker.storage.precomputed_info import add_mips, read_info, with_mips
+        from chunkflow_worker.storage.precomputed.info import add_mips, read_info, with_mips
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         info = read_info(self.volume_path, output=True)
         info = with_mips(info, self.factor, self.stop_mip - 1)

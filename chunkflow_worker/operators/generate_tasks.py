@@ -67,7 +67,7 @@ class GenerateTasks(Grid, TaskSource):
         if self.volume_path is None:
             return self.boxes()
         from chunkflow_worker.storage.path import public_path
-        from chunkflow_worker.storage.precomputed_info import volume_bounds
+        from chunkflow_worker.storage.precomputed.info import volume_bounds
 
         path = public_path(self.volume_path) if self.use_https else self.volume_path
         return self.boxes(volume_bounds(path, self.mip or 0))

@@ -395,7 +395,7 @@ class Inference(Operator):
         if self.mask_volume_path is None:
             return lambda lattice, chunk: lambda patch: True
         from chunkflow_worker.storage.mask import CoarseMask
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         volume = PrecomputedVolume(self.mask_volume_path, self.mask_mip)
         return lambda lattice, chunk: (

@@ -20,8 +20,12 @@ from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.axes import Axes, Window
-from chunkflow_worker.storage.h5_file import check_readable, open_h5, voxel_dataset
-from chunkflow_worker.storage.h5_metadata import axes_of, is_unsigned_in_disguise, metadata_of
+from chunkflow_worker.storage.formats.h5_file import check_readable, open_h5, voxel_dataset
+from chunkflow_worker.storage.formats.h5_metadata import (
+    axes_of,
+    is_unsigned_in_disguise,
+    metadata_of,
+)
 from chunkflow_worker.storage.local_file import reading
 
 if TYPE_CHECKING:
@@ -210,7 +214,10 @@ class LoadH5(ChunkReader):
             has = (
                 f"has the channels 0 to {axes.channels - 1}" if axes.channels else "has no channels"
             )
-            raise ChunkMismatch(f"{path} {has}, and the option asks for channels {self.channels}")
+            raise ChunkMismatch(
+                f"{path} {has}, and the option asks for channels {self.channels}: "
+                "leave --channels out"
+            )
         array = axes.arrange(data[axes.selection(window, stored)], window)
         if stored and wanted != stored:
             array = array[[stored.index(channel) for channel in wanted]]

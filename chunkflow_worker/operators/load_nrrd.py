@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
 from chunkflow_worker.storage.axes import Axes
-from chunkflow_worker.storage.nrrd_file import read_header, read_part
-from chunkflow_worker.storage.nrrd_metadata import axes_of, metadata_of
+from chunkflow_worker.storage.formats.nrrd_file import read_header, read_part
+from chunkflow_worker.storage.formats.nrrd_metadata import axes_of, metadata_of
 
 
 class LoadNrrd(ChunkReader):

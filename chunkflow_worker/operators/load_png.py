@@ -19,9 +19,9 @@ from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.formats.png_header import PngHeader
+from chunkflow_worker.storage.formats.section_numbers import NotNumbered, section_numbers
 from chunkflow_worker.storage.local_file import in_folder, reading
-from chunkflow_worker.storage.png_header import PngHeader
-from chunkflow_worker.storage.section_numbers import NotNumbered, section_numbers
 from chunkflow_worker.storage.voxel_metadata import plain
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ class LoadPrecomputed(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.chunk import Chunk
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         volume = PrecomputedVolume(
             self.volume_path, self.mip or 0, self.fill_missing, self.use_https

@@ -18,7 +18,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
-from chunkflow_worker.storage.h5_file import open_h5
+from chunkflow_worker.storage.formats.h5_file import open_h5
 from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:

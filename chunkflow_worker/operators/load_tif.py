@@ -12,8 +12,12 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.pipeline.file_reader import ChunkReader, StoredChunk
 from chunkflow_worker.storage.axes import Axes, Window
-from chunkflow_worker.storage.tiff_file import image_of, open_tiff, read_part
-from chunkflow_worker.storage.tiff_metadata import axes_of, is_signed_in_disguise, metadata_of
+from chunkflow_worker.storage.formats.tiff_file import image_of, open_tiff, read_part
+from chunkflow_worker.storage.formats.tiff_metadata import (
+    axes_of,
+    is_signed_in_disguise,
+    metadata_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.zarr_address import with_driver
+from chunkflow_worker.storage.zarr.address import with_driver
 
 
 class LoadZarr(Operator):
@@ -112,7 +112,7 @@ class LoadZarr(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.chunk import Chunk
-        from chunkflow_worker.storage.zarr import open_zarr
+        from chunkflow_worker.storage.zarr.volume import open_zarr
 
         self._check_folder()
         driver = None if self.driver == "local" else self.driver
@@ -151,12 +151,15 @@ class LoadZarr(Operator):
         """Raises ConfigError if the store is a file."""
         from chunkflow_worker.storage.file_kind import file_kind
         from chunkflow_worker.storage.path import local_folder, normal_path
+        from chunkflow_worker.storage.zarr.metadata import METADATA_FILES
 
         store = normal_path(self.store)
         local = local_folder(store)
         packed = store.endswith(".zip")
         if packed or (local is not None and local.is_file()):
             cure = "unpack it" if packed else "load-h5, load-tif and others read files"
+            if store.rpartition("/")[2] in METADATA_FILES:
+                cure = f"give its folder, {self.store.rpartition('/')[0] or '.'}"
             kind = (local and file_kind(local)) or "a file"
             problem = f"{self.store} is {kind}, and a Zarr or N5 store is a folder"
             raise ConfigError.one(self.label, "store", problem, cure)
@@ -164,7 +167,7 @@ class LoadZarr(Operator):
     def _nothing(self, kind: str) -> ConfigError:
         """The error for a store without an array; a precomputed volume is told."""
         from chunkflow_worker.storage.path import normal_path
-        from chunkflow_worker.storage.zarr_store import read_json
+        from chunkflow_worker.storage.zarr.store import read_json
 
         info, _ = read_json(normal_path(self.store), "info")
         if isinstance(info, dict) and "scales" in info:
@@ -173,6 +176,8 @@ class LoadZarr(Operator):
             return ConfigError.one(self.label, "store", problem, cure)
         where = f"{self.store}/{self.path}" if self.path else self.store
         cure = "check the path; --path names an array in a group"
+        if self.driver != "local":
+            cure += "; without --driver, the format is detected"
         return ConfigError.one(self.label, "store", f"there is no {kind} array at {where}", cure)
 
     def _box(self, task: Task, run: Run, bounds: BoundingBox) -> BoundingBox:

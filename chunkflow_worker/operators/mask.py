@@ -61,7 +61,7 @@ class Mask(Operator):
         import numpy as np
 
         from chunkflow_worker.storage.mask import CoarseMask
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         inputs, outputs = (
             split_names(self.input_names),

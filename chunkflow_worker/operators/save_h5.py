@@ -16,8 +16,8 @@ from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.h5_file import create_h5
-from chunkflow_worker.storage.h5_metadata import attributes_for
+from chunkflow_worker.storage.formats.h5_file import create_h5
+from chunkflow_worker.storage.formats.h5_metadata import attributes_for
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ class SavePrecomputed(Converter):
             write_verified,
         )
         from chunkflow_worker.storage.path import normal_path
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")

@@ -11,7 +11,7 @@ from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.h5_file import create_h5
+from chunkflow_worker.storage.formats.h5_file import create_h5
 from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,

@@ -14,8 +14,8 @@ from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.formats.tiff_create import write_tiff
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
-from chunkflow_worker.storage.tiff_create import write_tiff
 
 
 class SaveTif(Converter):

@@ -16,11 +16,11 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.zarr_address import with_driver
+from chunkflow_worker.storage.zarr.address import with_driver
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
-    from chunkflow_worker.storage.zarr import ZarrVolume
+    from chunkflow_worker.storage.zarr.volume import ZarrVolume
 
 _BLOCK = Vec3(64, 64, 64)
 
@@ -148,9 +148,9 @@ class SaveZarr(Converter):
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
         """The level to write; created if missing, or None in a dry run."""
-        from chunkflow_worker.storage.zarr import open_level
-        from chunkflow_worker.storage.zarr_create import create_zarr
-        from chunkflow_worker.storage.zarr_new import level_name
+        from chunkflow_worker.storage.zarr.create import create_zarr
+        from chunkflow_worker.storage.zarr.new import level_name
+        from chunkflow_worker.storage.zarr.volume import open_level
 
         order = cast(Literal["xyz", "zyx"] | None, self.order)
         name = level_name(self.driver, self.mip or 0)

@@ -42,7 +42,7 @@ class SkipTaskByBlocksInVolume(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         volume = PrecomputedVolume(
             self.volume_path, self.mip, use_https=self.use_https, output=True

@@ -17,7 +17,7 @@ from chunkflow_worker.storage.volume import Volume, checksum
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.storage.precomputed import PrecomputedVolume
+    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 ID_TYPES = ("uint32", "uint64")
 

@@ -7,6 +7,8 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from chunkflow_worker.config.catalog import operator_with
@@ -22,6 +24,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.file_kind import file_kind
 
+_LISTED = 10_000  # names of a folder that are looked at for one that is similar
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP
@@ -95,8 +98,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         # A header may name a file of its own that is missing.
-        missing = error.filename if isinstance(error.filename, str) else path
-        raise DataMissing(f"there is no file {missing}") from None
+        missing = Path(error.filename) if isinstance(error.filename, str) else path
+        raise DataMissing(f"there is no file {missing}: {_nearest(missing)}") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
             reason = os.strerror(error.errno)
@@ -105,6 +108,23 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         is_other = found is not None and kind not in found
         cause = f"it is {found}" if is_other else _cause(error)
         raise DataMissing(f"{path} cannot be read as {kind}: {cause}") from error
+
+
+def _nearest(missing: Path) -> str:
+    """What a user may have meant by a file that does not exist."""
+    if missing.is_dir():
+        return "it is a folder; name a file in it"
+    folder = missing.parent
+    while not folder.exists():
+        folder = folder.parent
+    if folder != missing.parent:
+        return f"{folder} has no {missing.relative_to(folder).parts[0]}"
+    with suppress(OSError):
+        names = (path.name for path in islice(folder.iterdir(), _LISTED))
+        similar = get_close_matches(missing.name, names, n=1, cutoff=0.7)
+        if similar:
+            return f"did you mean {folder / similar[0]}?"
+    return "check the path"
 
 
 def _cause(error: Exception) -> str:

@@ -10,7 +10,7 @@ from chunkflow_worker.image.chunk import VoxelSize
 from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import normal_path
-from chunkflow_worker.storage.precomputed_info import read_scale
+from chunkflow_worker.storage.precomputed.info import read_scale
 
 MULTIRES_SUFFIX = "_multires"
 """A folder of meshes in several resolutions has the name of its folder of fragments and this."""

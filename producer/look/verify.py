@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from chunkflow_worker.storage.precomputed import PrecomputedVolume
+    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
     from producer.plan.pipeline_file import PipelineFile
 
 CLOCKS_APART = timedelta(seconds=60)  # the largest difference between a worker's and storage's
@@ -157,7 +157,7 @@ class Verifier:
         return box is not None and bool(source.read(box).any())
 
     def _volume(self, path: str, mip: int, fill_missing: bool = False) -> PrecomputedVolume:
-        from chunkflow_worker.storage.precomputed import PrecomputedVolume
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
         key = (path, mip, fill_missing)
         with self._lock:

@@ -23,7 +23,7 @@ from chunkflow_worker.cli.chunkflow import cli as chunkflow
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.sqs import find_queue
 from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 from producer.plan.pipeline_file import PipelineFile
 from tests.compat.make_files import (
@@ -93,7 +93,8 @@ def job(tmp_path: Path, aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
     for file in tmp_path.rglob("*"):
         os.utime(file, (enqueued, enqueued))
 
-    service = Service(tmp_path, QUEUE, aws)
+    # Its pipeline has relative paths, which workers of that version wrote to without being told.
+    service = Service(tmp_path, QUEUE, aws | {"CHUNKFLOW_SHARED_DISK": "true"})
     assert main(["queue", "create", QUEUE, "--visibility=30", "--max-receives=3"]) == 0
     queue = find_queue(service.sqs, QUEUE)
     messages: Messages = json.loads(Path("messages.json").read_text())

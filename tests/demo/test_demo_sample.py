@@ -11,8 +11,8 @@ import sample
 from em_volume import make_volume
 
 from chunkflow_worker.api import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import volume_bounds
+from chunkflow_worker.storage.precomputed.info import volume_bounds
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 
 def test_the_sample_can_be_made_in_a_folder(

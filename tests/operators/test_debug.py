@@ -79,7 +79,7 @@ def test_values_of_every_type_are_described() -> None:
 def test_exit_ends_the_run(run_and_type: Typed, tmp_path: Path) -> None:
     out = tmp_path / "out.npy"
     status, shown = run_and_type(out, "exit()\n")
-    assert status == 1, shown
+    assert status == 130, shown
     assert "Traceback" not in shown
     assert not out.exists()
 

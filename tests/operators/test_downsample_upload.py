@@ -18,8 +18,8 @@ from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import read_info
+from chunkflow_worker.storage.precomputed.info import read_info
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
 from producer.look.verify import Verifier
 

@@ -207,7 +207,7 @@ def test_a_damaged_block_raises_block_damaged(run_step, make) -> None:
 
 def test_an_array_that_is_not_a_chunk_is_refused(run_step, make) -> None:
     with pytest.raises(
-        ChunkMismatch, match=r"has axes \['c', 'z', 'y'\].*a chunk has z, y, x and at most channels"
+        ChunkMismatch, match=r"has axes c z y of .*a chunk has z, y, x and at most channels"
     ):
         run_step(LoadZarr(store=make(VOXELS, dimension_names=("c", "z", "y"))))
 
@@ -341,3 +341,10 @@ def test_axes_in_other_words_are_taken_in_order_and_told(run_step, make, caplog)
     turned = run_step(LoadZarr(store=store, order="xyz")).chunk("chunk").array
     assert np.array_equal(turned, VOXELS.transpose())
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("name", [".zarray", ".zattrs", "zarr.json", "attributes.json"])
+def test_a_file_of_metadata_is_no_store(run_step, tmp_path, name) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ConfigError, match=rf"store is a folder\n *give its folder, {tmp_path}$"):
+        run_step(LoadZarr(store=f"{tmp_path}/{name}"))

@@ -14,7 +14,7 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mask import Mask
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.mask import CoarseMask
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 RunStep = Callable[..., Task]
 MakeVolume = Callable[..., PrecomputedVolume]

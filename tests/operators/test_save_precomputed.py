@@ -26,7 +26,7 @@ from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
 
 BOUNDS = BoundingBox.parse("0-20_0-32_0-40")

@@ -164,7 +164,7 @@ def test_saving_the_same_chunk_twice_writes_the_same_bytes(run_step, tmp_path) -
 def test_a_file_above_the_limit_of_classic_tiff_is_a_bigtiff(
     run_step, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("chunkflow_worker.storage.tiff_create.BIGGEST_CLASSIC_TIFF", 10)
+    monkeypatch.setattr("chunkflow_worker.storage.formats.tiff_create.BIGGEST_CLASSIC_TIFF", 10)
     for size, big in ((10, False), (11, True)):
         run_step(
             SaveTif(file_name=f"{tmp_path}/{size}.tif"),

@@ -30,7 +30,7 @@ from tests.support.paths import ROOT
 CHAINS = ("docs/", "examples/", "deploy/", "benchmarks/", "tests/")
 WORDS = {
     ("mesh", "chunkflow_worker/storage/mesh.py"): "a key of a volume's info file",
-    ("mesh", "chunkflow_worker/storage/precomputed_reading.py"): "a key of a volume's info file",
+    ("mesh", "chunkflow_worker/storage/precomputed/reading.py"): "a key of a volume's info file",
     ("napari", "chunkflow_worker/view/napari.py"): "the library",
     ("neuroglancer", "chunkflow_worker/view/neuroglancer.py"): "the library",
     ("inference", "pyproject.toml"): "a keyword of the package",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import create_volume
+from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 BOUNDS = BoundingBox.parse("-3-17_10-50_0-70")  # 20 x 40 x 70 voxels
 BLOCK = Vec3(8, 16, 32)  # so that there are 3 x 3 x 3 blocks

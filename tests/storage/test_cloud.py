@@ -19,8 +19,8 @@ from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavaila
 from chunkflow_worker.storage import cloud
 from chunkflow_worker.storage.cloud import check_access, prepare_environment, storage_errors
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import volume_bounds
+from chunkflow_worker.storage.precomputed.info import volume_bounds
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from tests.storage.sample import BOUNDS, make
 
 

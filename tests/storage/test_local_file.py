@@ -140,6 +140,28 @@ def test_errors_of_a_library_are_translated(
         raise raised
 
 
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("emm.h5", r"did you mean .*/em\.h5\?"),
+        ("em.hdf5", r"did you mean .*/em\.h5\?"),
+        ("other/em.h5", "/.* has no other$"),
+        ("other/deeper/em.h5", "/.* has no other$"),
+        ("folder", "it is a folder; name a file in it"),
+        ("nothing.tif", "check the path"),
+    ],
+)
+def test_a_file_that_does_not_exist_has_a_cure(tmp_path: Path, name: str, cure: str) -> None:
+    (tmp_path / "em.h5").touch()
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name
+    with (
+        pytest.raises(DataMissing, match=rf"there is no file .*{name}: {cure}"),
+        reading(path, "HDF5"),
+    ):
+        path.read_bytes()
+
+
 def test_one_file_is_not_written_for_two_boxes() -> None:
     files = OneBoxPerFile(cure="use a prefix")
     files.claim(Path("a.h5"), BOX)

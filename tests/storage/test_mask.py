@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.mask import CoarseMask
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import create_volume
+from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 VALUES = (np.random.default_rng(1).random((4, 6, 8)) > 0.6).astype(np.uint8) * 7
 START = (2, -1, 3)

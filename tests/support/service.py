@@ -21,8 +21,8 @@ from chunkflow_worker.cli import chunkflow
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import create_volume
+from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from producer.cli import main as run_producer
 from tests.support.forked import AnyWorker, ForkedWorker
 from tests.support.paths import PLUGIN_PACKAGE

@@ -15,8 +15,8 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
-from chunkflow_worker.storage.precomputed import PrecomputedVolume
-from chunkflow_worker.storage.precomputed_info import create_volume
+from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
 from producer.look.problem import Problem
 from producer.look.verify import Source, Verifier, input_of, verify

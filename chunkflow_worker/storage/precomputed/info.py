@@ -1,0 +1,237 @@
+"""The info file of a precomputed volume: read, and written for a new volume."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from chunkflow_worker.config.catalog import operator_with
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
+from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.path import normal_path, writable_path
+from chunkflow_worker.storage.precomputed.encoding import check_readable, check_type
+from chunkflow_worker.storage.precomputed.reading import normal_scale, parse_info
+
+log = logging.getLogger(__name__)
+
+_TOLD_FIRST = ("resolution", "size", "voxel_offset", "chunk_sizes", "encoding")
+"""The keys of a level that its other keys follow from."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """The blocks of a mip level; see `Blocks`."""
+
+    path: str
+    bounds: BoundingBox
+    block_size: Vec3
+
+
+def read_info(path: str, output: bool = False) -> dict[str, Any]:
+    """The content of a volume's info file in its normal form; a scale that is wrong stays so.
+
+    output: the chain writes the volume; the error for an absent one then says how to create it.
+    Raises ConfigError when there is no volume or its info is wrong, and StorageUnavailable.
+    """
+    return _normal(_read(path, output), path)
+
+
+def _stored(path: str) -> dict[str, Any] | None:
+    """The same; None when there is no info."""
+    content = Files(path).get("info")
+    return None if content is None else _normal(parse_info(content, _place(path)), path)
+
+
+def _read(path: str, output: bool) -> dict[str, Any]:
+    """The same, with its scales as they are."""
+    content = Files(path).get("info")
+    if content is None:
+        raise no_volume(path, output)
+    return parse_info(content, _place(path))
+
+
+def _place(path: str) -> str:
+    return f"{normal_path(path)}/info"
+
+
+def _normal(info: dict[str, Any], path: str) -> dict[str, Any]:
+    """An info with all its scales in their normal form, except those that are wrong."""
+    scales = []
+    for mip, scale in enumerate(info["scales"]):
+        try:
+            scales.append(normal_scale(scale, _place(path), mip, quiet=True))
+        except ConfigError:
+            scales.append(scale)
+    return info | {"scales": scales}
+
+
+def no_volume(path: str, output: bool) -> ConfigError:
+    """The error for a volume that does not exist: the chain writes it, or only reads it."""
+    problem = "there is no precomputed volume here"
+    create = f"create it first, with: chunkflow {operator_with('creates')}"
+    cure = create if output else "check the path"
+    return ConfigError.one(normal_path(path), "info", problem, cure)
+
+
+def read_scale(path: str, mip: int, output: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The content of a volume's info file, and the part of it that describes a mip level.
+
+    That part is in its normal form.
+    Raises ConfigError when there is no such volume or mip level, or when what describes them is
+    wrong, and StorageUnavailable.
+    """
+    info = _read(path, output)
+    scales = info["scales"]
+    if not 0 <= mip < len(scales):
+        raise no_such_mip(path, mip, len(scales))
+    scale = normal_scale(scales[mip], _place(path), mip)
+    info = _normal(info, path)
+    info["scales"][mip] = scale
+    return info, scale
+
+
+def no_such_mip(path: str, mip: int, levels: int) -> ConfigError:
+    """The error for a mip level that a volume of so many `levels` does not have."""
+    cure = f"the volume has mips 0 to {levels - 1}"
+    return ConfigError.one(normal_path(path), "mip", f"{mip} does not exist", cure)
+
+
+def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
+    """The box of a volume at a mip level. Raises the errors of `read_scale`."""
+    return volume_level(path, mip).bounds
+
+
+def volume_level(path: str, mip: int = 0, output: bool = False) -> Level:
+    """The bounds and blocks of a mip level. Raises the errors of `read_scale`."""
+    _, scale = read_scale(path, mip, output)
+    return level_of(path, scale)
+
+
+def level_of(path: str, scale: dict[str, Any]) -> Level:
+    """The bounds and blocks of a mip level, from its part of the info in its normal form."""
+    bounds = BoundingBox.sized(scale["voxel_offset"][::-1], scale["size"][::-1])
+    return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
+
+
+def create_volume(
+    path: str,
+    *,
+    bounds: BoundingBox,
+    voxel_size: VoxelSize,
+    block_size: Vec3,
+    dtype: str,
+    channels: int = 1,
+    layer_type: LayerType = "image",
+    encoding: str = "raw",
+    factor: Vec3 = Vec3(1, 2, 2),
+    max_mip: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write the info file of a new volume; no voxels yet.
+
+    Does nothing when the same volume exists already, except that it gets the mip levels it lacks.
+
+    bounds, voxel_size: of mip 0; nanometres, zyx.
+    factor: how many times as large a voxel of each further mip is.
+    max_mip: the last mip level.
+    overwrite: replace the info file of another volume, whose voxels remain.
+    Raises ConfigError when another volume exists and is not overwritten, or when the format or
+    the encoding does not support the type; StorageUnavailable.
+    """
+    check_type(writable_path(path), encoding, dtype, channels)
+    check_readable(normal_path(path), encoding)
+    from cloudvolume import CloudVolume
+
+    # Other tools write whole numbers as integers, and the names of folders follow from them.
+    z, y, x = (int(n) if n == int(n) else n for n in voxel_size)
+    block = list(block_size[::-1])
+    info = CloudVolume.create_new_info(
+        num_channels=channels,
+        layer_type=layer_type,
+        data_type=dtype,
+        encoding=encoding,
+        resolution=[x, y, z],
+        voxel_offset=list(bounds.start[::-1]),
+        volume_size=list(bounds.size[::-1]),
+        chunk_size=block,
+    )
+    with storage_errors(path):
+        existing = _stored(path)
+        volume = cloud_volume(normal_path(path), info=info)
+        for mip in range(1, max_mip + 1):
+            step = factor.power(mip)
+            scale = volume.add_scale(list(step[::-1]), encoding=encoding, chunk_size=block)
+            # The size that CloudVolume gives is too small when the start is no multiple of it.
+            scale["size"] = list(bounds.downsample(step).size[::-1])
+        if existing is None or overwrite:
+            volume.commit_info()
+        elif other := _difference(existing, volume.info):
+            raise ConfigError.one(
+                normal_path(path),
+                "info",
+                f"another volume already exists here: {other}",
+                "choose another path, or give what the existing volume has",
+            )
+        elif len(existing["scales"]) < len(volume.info["scales"]):
+            add_mips(path, volume.info)
+
+
+def with_mips(info: dict[str, Any], factor: Vec3, last: int) -> dict[str, Any]:
+    """`info` with all mip levels up to `last`.
+
+    Each that it lacks is coarser by `factor` than the one before, and stored in the same way.
+    """
+    scales = list(info["scales"])
+    while len(scales) <= last:
+        fine = scales[-1]
+        offset, size = fine.get("voxel_offset", [0, 0, 0]), fine["size"]
+        box = BoundingBox.sized(offset[::-1], size[::-1]).downsample(factor)
+        resolution = [n * f for n, f in zip(fine["resolution"], factor[::-1], strict=True)]
+        kept = {key: value for key, value in fine.items() if key not in ("sharding", "locked")}
+        scales.append(
+            kept
+            | {
+                "key": "_".join(map(str, resolution)),
+                "resolution": resolution,
+                "size": list(box.size[::-1]),
+                "voxel_offset": list(box.start[::-1]),
+            }
+        )
+    return info | {"scales": scales}
+
+
+def add_mips(path: str, info: dict[str, Any]) -> None:
+    """Add the mip levels of `info` that a volume lacks; all else in the stored info stays.
+
+    Several processes may do so at the same time.
+    Raises ConfigError when the volume has other levels by now, and StorageUnavailable.
+    """
+    stored = _read(path, output=True)
+    have, wanted = _normal(stored, path)["scales"], info["scales"]
+    if have[: len(wanted)] == wanted:
+        return
+    if have != wanted[: len(have)]:
+        problem = f"its levels are not those that mips {len(have)} to {len(wanted) - 1} follow on"
+        raise ConfigError.one(normal_path(path), "info", problem, "start again")
+    scales = stored["scales"] + wanted[len(have) :]
+    Files(path).put_json("info", Files(path).get_json("info") | {"scales": scales})
+    first, last = len(have), len(wanted) - 1
+    added = f"mip {last}" if first == last else f"mips {first} to {last}"
+    warn_once(log, f"{normal_path(path)}: the info gets {added}")
+
+
+def _difference(existing: dict[str, Any], new: dict[str, Any]) -> str:
+    """What an existing volume has, unlike a new one; one of them may have further mip levels."""
+    for key in ("data_type", "num_channels"):
+        if existing.get(key) != new[key]:
+            return f"its {key} is {existing.get(key)}, not {new[key]}"
+    for mip, (have, wanted) in enumerate(zip(existing["scales"], new["scales"], strict=False)):
+        for key in (*_TOLD_FIRST, *sorted({*have, *wanted})):
+            if have.get(key) != wanted.get(key):
+                return f"its {key} at mip {mip} is {have.get(key)}, not {wanted.get(key)}"
+    return ""

@@ -1,0 +1,228 @@
+"""`PrecomputedVolume`: Neuroglancer's precomputed format, read and written by CloudVolume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+)
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.image.fragments import xyz_name
+from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
+from chunkflow_worker.storage.path import (
+    local_folder,
+    normal_path,
+    public_path,
+    writable_path,
+)
+from chunkflow_worker.storage.precomputed.encoding import LOSSLESS, check_readable
+from chunkflow_worker.storage.precomputed.info import read_scale
+from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
+from chunkflow_worker.storage.precomputed.shards import stored_in_shards
+from chunkflow_worker.storage.volume import blocks_of, check_aligned
+
+
+class PrecomputedVolume:
+    """One mip level of a precomputed volume; see `Volume`.
+
+    fill_missing: read blocks that are not stored as zeros; otherwise they are an error.
+    use_https: read an object store through its public https links, without credentials.
+    parallel: number of processes that read and write.
+    compress: gzip blocks when the encoding gains by it. A local file is then named *.gz, which
+        only CloudVolume expects.
+    output: the chain writes the volume; the error for an absent one then says how to create it.
+    info: what to take the volume for, instead of its stored info.
+    Raises ConfigError when there is no such volume or mip level, StorageUnavailable.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        mip: int = 0,
+        fill_missing: bool = False,
+        use_https: bool = False,
+        parallel: int = 1,
+        compress: bool = True,
+        output: bool = False,
+        info: dict[str, Any] | None = None,
+    ):
+        self.path, self.mip, self._output = normal_path(path), mip, output
+        self._local = local_folder(self.path)
+        self._fill_missing, self._compress = fill_missing, compress
+        self._open = partial(
+            cloud_volume,
+            mip=mip,
+            fill_missing=fill_missing,
+            use_https=use_https,
+            parallel=parallel,
+            bounded=True,
+            cache=False,
+            compress=None if compress else False,
+        )
+        self._volume = self._open_existing(use_https, info)
+        check_readable(self.path, self._volume.encoding)
+        self.bounds = _to_box(self._volume.bounds)
+        self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
+        self.lossless = self._volume.encoding in LOSSLESS
+        self.dtype = np.dtype(self._volume.dtype)
+        self.channels = int(self._volume.num_channels)
+        z, y, x = (float(n) for n in self._volume.resolution[::-1])
+        self.voxel_size: VoxelSize = (z, y, x)
+        is_segmentation = self._volume.layer_type == "segmentation"
+        self.layer_type: LayerType = "segmentation" if is_segmentation else "image"
+
+    def _open_existing(self, use_https: bool, info: dict[str, Any] | None) -> Any:
+        if info is None:
+            place = public_path(self.path) if use_https else self.path
+            info, _ = read_scale(place, self.mip, self._output)
+        with storage_errors(self.path):
+            # CloudVolume follows a redirection only where it reads the info itself.
+            return self._open(self.path, info=None if info.get("redirect") else info)
+
+    def read(self, bbox: BoundingBox) -> NDArray[Any]:
+        """Voxels of a box inside the bounds; see `Volume`."""
+        if not self.bounds.contains(bbox):
+            raise BoxOutsideVolume(f"box {bbox} is not inside {self.path}, which is {self.bounds}")
+        if self.path.startswith("mem://") and not self._fill_missing:
+            # CloudVolume reads absent blocks of volumes in memory as zeros.
+            self._check_stored(bbox)
+        # CloudVolume reads a single voxel in its own way, and returns it in another shape.
+        (whole,) = blocks_of(self, bbox) if bbox.voxels == 1 else (bbox,)
+        try:
+            with self._errors():
+                xyzc = np.asarray(self._volume.download(_to_bbox(whole)))
+        except (ValueError, IndexError, EOFError) as error:  # not gzip data, or too few voxels
+            raise self._damaged(bbox, error) from None
+        except DataMissing:
+            # CloudVolume takes an empty file for an absent one.
+            if not self.missing(bbox):
+                raise self._damaged(bbox, "it is empty") from None
+            raise
+        whole_czyx = np.ascontiguousarray(xyzc.transpose()).reshape(self.channels, *whole.size)
+        czyx = whole_czyx[(slice(None), *bbox.slices(whole.start))]
+        return czyx[0] if self.channels == 1 else czyx
+
+    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
+        """Write a box of whole blocks; see `Volume`.
+
+        Raises ConfigError for a volume of shards, one with blocks of several
+        sizes, or one that is read only.
+        """
+        czyx = array if array.ndim == 4 else array[np.newaxis]
+        if czyx.shape != (self.channels, *bbox.size):
+            expected = f"{self.channels} channels of {list(bbox.size)}"
+            raise ChunkMismatch(f"{self.path} takes {expected}, and got {list(czyx.shape)}")
+        if self._is_sharded:
+            problem = "a shard holds blocks of many tasks, so no task can write it alone"
+            cure = "write to a volume of blocks, and pack it into shards when the job is done"
+            raise ConfigError.one(self.path, "sharding", problem, cure)
+        if len(self._volume.scale["chunk_sizes"]) > 1:
+            problem = "has several sizes, and only blocks of the first would be written"
+            raise ConfigError.one(f"{self.path}/info", "chunk_sizes", problem, "keep one of them")
+        writable_path(self.path)
+        check_aligned(self, bbox)
+        with self._errors(), self._writable() as volume:
+            volume[_to_bbox(bbox)] = czyx.transpose()
+        if self._local is not None:
+            for block in blocks_of(self, bbox):
+                remove_other_form(self._local / self.block_name(block), self._compress)
+
+    def missing(self, bbox: BoundingBox) -> list[str]:
+        """Names of the blocks inside the box that are not stored, sorted; see `Volume`."""
+        with self._errors():
+            if self._is_sharded:
+                stored = self._stored_in_shards(bbox)
+            else:
+                stored = self._volume.exists(_to_bbox(bbox))
+        return sorted(name for name, is_stored in stored.items() if not is_stored)
+
+    def block_times(self, bbox: BoundingBox) -> dict[str, datetime | None]:
+        """When each block of a box of whole blocks was written, by name; None when it is absent.
+
+        Raises StorageUnavailable.
+        """
+        names = [self.block_name(block) for block in blocks_of(self, bbox)]
+        with self._errors():
+            heads = cloud_files(self.path).head(names)
+        return {name: _written_at(heads.get(name)) for name in names}
+
+    def block_name(self, block: BoundingBox) -> str:
+        """Name of a block's file below the volume's path."""
+        return f"{self._volume.key}/{xyz_name(block)}"
+
+    @contextmanager
+    def _writable(self) -> Iterator[Any]:
+        """The CloudVolume to write to: on a local disk one beside the volume, to stage blocks."""
+        if self._local is None:
+            yield self._volume
+            return
+        with staged_blocks(self._local, self._volume.key) as folder:
+            yield self._open(f"file://{folder}", info=self._volume.info)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self._volume.scale.get("sharding"))
+
+    def _stored_in_shards(self, bbox: BoundingBox) -> dict[str, bool]:
+        """Whether the blocks that the box touches are stored, by the names they would have."""
+        blocks = list(blocks_of(self, bbox))
+        places = [(block.start - self.bounds.start) // self.block_size for block in blocks]
+        grid = -(-self.bounds.size // self.block_size)
+        stored = stored_in_shards(self._volume, self.mip, grid, places)
+        return dict(zip(map(self.block_name, blocks), stored, strict=True))
+
+    def _check_stored(self, bbox: BoundingBox) -> None:
+        missing = self.missing(bbox)
+        if missing:
+            raise DataMissing(
+                f"{self.path} lacks {len(missing)} blocks of box {bbox}, for example {missing[0]}"
+            )
+
+    def _damaged(self, bbox: BoundingBox, reason: object) -> BlockDamaged:
+        return BlockDamaged(f"{self.path}: a block of {bbox} can't be decoded: {reason}")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Translate the errors of CloudVolume and of the codecs."""
+        from cloudfiles.exceptions import DecompressionError
+        from cloudvolume import exceptions
+        from deflate import DeflateError
+
+        try:
+            with storage_errors(self.path):
+                yield
+        except exceptions.EmptyVolumeException as error:
+            raise DataMissing(f"{self.path} lacks the block {error}") from None
+        except (exceptions.DecodingError, DecompressionError, DeflateError) as error:
+            raise BlockDamaged(f"{self.path}: a block can't be decoded: {error}") from error
+
+
+def _written_at(head: dict[str, Any] | None) -> datetime | None:
+    if head is None:
+        return None
+    when: datetime = head["Last-Modified"]
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _to_box(bbox: Any) -> BoundingBox:
+    start, stop = (Vec3.of(int(n) for n in corner[::-1]) for corner in (bbox.minpt, bbox.maxpt))
+    return BoundingBox(start, stop)
+
+
+def _to_bbox(box: BoundingBox) -> Any:
+    from cloudvolume.lib import Bbox
+
+    return Bbox(box.start[::-1], box.stop[::-1])
