@@ -30,7 +30,6 @@ from chunkflow_worker.storage.zarr.store import (
     write_json,
 )
 
-
 ABSENT = b"\x02"  # what tensorstore calls the generation of an object that does not exist
 
 
