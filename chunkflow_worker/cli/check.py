@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from chunkflow_worker.config.places import is_relative
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
@@ -67,13 +66,12 @@ def report(
 
 def _note_relative_outputs(chain: Pipeline) -> None:
     for operator in chain.configured:
-        for option, path in operator.outputs():
-            if is_relative(path):
-                click.echo(
-                    f"note: {option} {path} is a relative path, which workers write to only with "
-                    "--shared-disk"
-                )
-                return
+        for option, path in operator.relative_outputs():
+            click.echo(
+                f"note: {option} {path or './'} is a relative path, which workers write to only "
+                "with --shared-disk"
+            )
+            return
 
 
 def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) -> None:

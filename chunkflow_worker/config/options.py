@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
 
@@ -220,6 +221,8 @@ def _count(info: FieldInfo | None) -> int:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, date):
+        return str(value)
     return "null" if value is None else repr(value)
 
 

@@ -1,4 +1,4 @@
-"""`refuse_private_outputs`: what a worker may not write to, because nobody would find it there."""
+"""`refuse_lost_outputs`: a relative path is another folder on each machine, and memory is lost."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.pipeline.chain import Pipeline
 
+_ELSEWHERE = "give an absolute path or a bucket"
 
-def refuse_private_outputs(settings: Settings, pipeline: Pipeline) -> None:
-    """Raise ConfigError if a worker would write to relative paths, or to its own memory.
 
-    A relative path means another folder on each machine, unless `settings` say that the disk is
-    shared: results would be scattered over the machines, or lost with a container.
+def refuse_lost_outputs(settings: Settings, pipeline: Pipeline) -> None:
+    """Raise ConfigError if a worker would write to its own memory, or to paths of its own disk.
+
+    Its results would be scattered over the machines, or lost with a process or container. Memory
+    that the chain also reads is its own affair.
     """
-    faults = list(_faults(settings, pipeline))
+    scratch = {path for one in pipeline.configured for _, path in one.paths(written=False)}
+    faults = []
+    for place, path in _outputs(settings, pipeline):
+        if path.startswith("mem://") and path not in scratch:
+            faults.append(Fault(place, f"{path!r} is lost when this worker ends", _ELSEWHERE))
+        elif is_relative(path) and not settings.shared_disk:
+            faults.append(_fault(place, path))
     if faults:
         raise ConfigError(str(settings.pipeline or "pipeline"), faults)
 
 
-def _faults(settings: Settings, pipeline: Pipeline) -> Iterator[Fault]:
-    for place, path in _outputs(settings, pipeline):
-        if path.startswith("mem://"):
-            problem = "is the memory of one worker, and ends with it"
-            yield Fault(place, f"{path!r} {problem}", "give a bucket or an absolute path")
-        elif is_relative(path) and not settings.shared_disk:
-            yield Fault(
-                place,
-                f"{path!r} is a relative path, which is another folder on each machine",
-                "give an absolute path or a bucket; or add --shared-disk "
-                "(CHUNKFLOW_SHARED_DISK=true) if all workers run in one folder of one disk",
-            )
-
-
 def _outputs(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    """Where the worker would write: the place in the configuration, and the path."""
     if settings.ledger:
         yield "CHUNKFLOW_LEDGER", settings.ledger
     for i, operator in enumerate(pipeline.configured):
-        for option, path in operator.outputs():
-            yield f"operators.{i} ({pipeline.operators[i].op}).{option}", path
+        name = pipeline.operators[i].op
+        for option, path in operator.paths(written=True):
+            yield f"operators.{i} ({name}).{option}", path
+
+
+def _fault(place: str, path: str) -> Fault:
+    return Fault(
+        place,
+        f"{path or './'!r} is a relative path, which is another folder on each machine",
+        f"{_ELSEWHERE}; or add --shared-disk (CHUNKFLOW_SHARED_DISK=true) if "
+        "all workers run in one folder of one disk",
+    )

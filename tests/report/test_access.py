@@ -187,6 +187,13 @@ def test_answers_of_a_web_server_are_told_by_their_status() -> None:
     assert not is_refused(error)
 
 
+@pytest.mark.parametrize("code", ["500", "502", "404"])
+def test_a_web_page_in_an_answer_is_not_told(code: str) -> None:
+    found = meaning(answer(code, "<!doctype html><title>Bad Gateway</title>"))
+    assert found.problem == f"the server answers {code} with a web page"
+    assert "AWS_ENDPOINT_URL" in found.cure
+
+
 def test_an_own_endpoint_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")
     error = exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:5000/jobs")
