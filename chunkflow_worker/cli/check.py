@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, refusal
 from chunkflow_worker.job.volumes import no_ledger
@@ -51,13 +52,13 @@ def report(
     if open_it:
         process_bytes = _open(chain)
         click.echo(
-            f"peak memory {(process_bytes + task_bytes) / 1e9:.2f} GB: "
-            f"process and net {process_bytes / 1e9:.2f} (measured here on one patch), "
-            f"a task {task_bytes / 1e9:.2f}"
+            f"peak memory {gigabytes(process_bytes + task_bytes)} GB: "
+            f"process and net {gigabytes(process_bytes)} (measured here on one patch), "
+            f"a task {gigabytes(task_bytes)}"
         )
     elif task_bytes:
         click.echo(
-            f"peak memory of a task {task_bytes / 1e9:.2f} GB, without the process and its net: "
+            f"peak memory of a task {gigabytes(task_bytes)} GB, without the process and its net: "
             "--open measures those"
         )
     if ledger is None:

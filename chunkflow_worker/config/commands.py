@@ -100,6 +100,7 @@ def run_command(command: click.Command, name: str, args: Sequence[str] | None = 
         click.echo(f"error: {error}", err=True)
         return exit_status(error)
     except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
         return 130
     return status
 

@@ -1,4 +1,4 @@
-"""`load_source`: import a user's Python file, which defines a net."""
+"""`load_source`: import a user's Python file, which defines a net; and its absence in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from types import ModuleType
 
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.inference.user_code import cure, fault
+
+
+def missing_cure(path: str) -> str:
+    """What to do about a file of a net that does not exist."""
+    if Path(path).is_absolute():
+        return "give the path of a file on this machine"
+    return f"it was looked for in {Path.cwd()}: run there where it is, or give its full path"
 
 
 def load_source(path: str) -> ModuleType:

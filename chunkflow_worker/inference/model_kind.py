@@ -54,6 +54,21 @@ def names_in(path: Path) -> set[str]:
         return set()
 
 
+def net_class(path: Path) -> str:
+    """The last class of a net in a Python file, which is mostly the whole net; empty if none is."""
+    try:
+        statements = ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError, OSError):
+        return ""
+    found: list[str] = []
+    for node in statements:
+        if isinstance(node, ast.ClassDef):
+            bases = [ast.unparse(base) for base in node.bases]
+            if any(base.endswith("Module") or base in found for base in bases):
+                found.append(node.name)
+    return found[-1] if found else ""
+
+
 def syntax_fault(path: Path) -> str:
     """What is wrong with a text that should be Python, with its line; empty if nothing is."""
     try:

@@ -143,7 +143,12 @@ def plan_lines(
     yield f"nearby chunk sizes with a better utilization: {sizes or 'none'}"
     further = max(needed.image, needed.output)
     yield (
-        f"memory of a task {needed.total / 1e9:.2f} GB: image {needed.image / 1e9:.2f} "
-        f"({image_type}), output {needed.output / 1e9:.2f}, slabs {needed.slabs / 1e9:.2f}, "
-        f"patch {needed.patch / 1e9:.2f}; each further task in flight {further / 1e9:.2f}"
+        f"memory of a task {gigabytes(needed.total)} GB: image {gigabytes(needed.image)} "
+        f"({image_type}), output {gigabytes(needed.output)}, slabs {gigabytes(needed.slabs)}, "
+        f"patch {gigabytes(needed.patch)}; each further task in flight {gigabytes(further)}"
     )
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes in gigabytes, for people; with more digits if it is small."""
+    return f"{size / 1e9:.2f}" if size == 0 or size >= 5e6 else f"{size / 1e9:.4f}"

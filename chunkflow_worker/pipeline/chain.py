@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ class Pipeline:
         items = content.get("operators") if isinstance(content, dict) else None
         if not isinstance(items, list) or not items:
             cure = "write `operators:` and below it a list of `- op: <name>` with options"
+            others = {str(key) for key in content} if isinstance(content, dict) else set()
+            for near in get_close_matches("operators", others - {"operators"}, n=1):
+                cure = f"the file has `{near}:`; did you mean `operators:`?"
             raise ConfigError.one(source, "operators", "is missing, empty or not a list", cure)
         faults = [
             Fault(str(key), "is not a part of a pipeline", "legal: tasks, operators")

@@ -111,6 +111,8 @@ def _why(tally: Tally, source: np.dtype[Any], target: np.dtype[Any]) -> str:
             parts[-1] += ", and --scale 0 255 keeps greys from 0 to 255"
         elif isfinite(tally.high - tally.low) and f"{tally.low:.6g}" != f"{tally.high:.6g}":
             parts[-1] += f", for example --scale {tally.low:.6g} {tally.high:.6g}"
+        if source.kind == "f" and tally.low < 0 and target.name == "uint8":
+            parts[-1] += "; or end the net with a sigmoid, if these are its logits"
         if (source.name, target.name) == ("uint16", "uint8"):
             parts[-1] += f"; or stretch the greys before, by {operator_with('stretches')}"
     return ", and ".join(parts)

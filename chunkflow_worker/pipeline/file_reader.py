@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from dataclasses import field as field_of
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -150,6 +151,7 @@ class ChunkReader(FileReader, Converter):
                     ignored["voxel_offset"] = problem
                 if is_turned:
                     ignored["invert"] = _TURNED
+                self._compare_sizes(said.voxel_size)
                 self.tell({name: text for name, text in ignored.items() if name not in told})
                 told.update(ignored)
                 offset = self.voxel_offset or place or Vec3(0, 0, 0)
@@ -166,6 +168,15 @@ class ChunkReader(FileReader, Converter):
             task.values[self.output_chunk_name] = self.converted(chunk, self.dtype, task)
 
         yield step
+
+    def _compare_sizes(self, stated: tuple[float, float, float] | None) -> None:
+        """Warn once if the user gives another voxel size than the file, perhaps by mistake."""
+        if stated and self.voxel_size and not _are_close(stated, self.voxel_size):
+            own, given = _nm(stated), _nm(self.voxel_size)
+            text = (
+                f"{self.file_name} states voxels of {own} nm, and --voxel-size {given} replaces it"
+            )
+            warn_once(log, text, about=f"another voxel size than in {self.file_name}")
 
     def _turned(self, array: NDArray[Any], white: int | None) -> NDArray[Any]:
         """The values turned, in place; of any shape. white: the largest that the file can hold."""
@@ -186,3 +197,12 @@ class ChunkReader(FileReader, Converter):
     def box_to_read(self, task: Task, run: Run, bounds: BoundingBox, path: Path) -> BoundingBox:
         """The box to read from a file that holds `bounds`. Raises BoxOutsideVolume."""
         return run.box_in(bounds, task.bbox, path)
+
+
+def _are_close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two voxel sizes are the same, except for their rounding in a file."""
+    return all(isclose(a, b, rel_tol=1e-3) for a, b in zip(one, other, strict=True))
+
+
+def _nm(size: tuple[float, ...]) -> str:
+    return " ".join(f"{edge:g}" for edge in size)

@@ -30,6 +30,11 @@ _ACTIONS = {
     "ListObjectsV2": "s3:ListBucket", "ListObjects": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject", "UploadPart": "s3:PutObject", "DeleteObjects": "s3:DeleteObject",
 }  # fmt: skip
+_CHECK_ENDPOINT = "check that it runs there, and AWS_ENDPOINT_URL"
+_LOCAL = (
+    "if it was chunkflow-worker local-aws, start it again, and then source its aws.sh in each "
+    "shell: its address changes; or correct AWS_ENDPOINT_URL"
+)
 _NOT_AUTHORIZED = re.compile(r"not authorized to perform: (\S+)(?: on resource: \"?([^\s\"]+))?")
 _REASON = re.compile(r"\[Errno -?\d+\] ([^')\]]+)")
 
@@ -180,9 +185,13 @@ def _about_network(error: BaseException, kinds: set[str]) -> Meaning | None:
     problem = f"{host} cannot be reached" if host else f"cannot be reached: {reason}"
     given = os.environ.get("AWS_ENDPOINT_URL", "")
     if host and host in (urlsplit(given).netloc, _host("S3"), _host("SQS")):
-        return Meaning(problem, "check that it runs there, and AWS_ENDPOINT_URL")
+        return Meaning(problem, _LOCAL if _is_here(host) else _CHECK_ENDPOINT)
     is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
     return Meaning(problem, "check the network, and AWS_REGION" if is_aws else "")
+
+
+def _is_here(host: str) -> bool:
+    return host.rsplit(":", 1)[0] in ("127.0.0.1", "localhost", "[::1]")
 
 
 def _host(service: str) -> str:

@@ -51,4 +51,4 @@ def _what(error: object) -> str:
     """The error in the words of this package, on one line."""
     if isinstance(error, Exception) and not isinstance(error, ChunkflowError):
         return meaning(error).problem
-    return " ".join(str(error).split())
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines())

@@ -87,7 +87,7 @@ def check_aligned(volume: Blocks, bbox: BoundingBox) -> None:
         low = first + start // block * block
         high = (first + -(-stop // block) * block).min(end)
         raise BoxNotAligned(
-            f"box {bbox} would share blocks of {list(block)} voxels with its neighbours in "
-            f"{volume.path}; the nearest box of whole blocks is {BoundingBox(low, high)} "
+            f"box {bbox} would share blocks of {list(block)} voxels, zyx, with its neighbours "
+            f"in {volume.path}; the nearest box of whole blocks is {BoundingBox(low, high)} "
             "(chunk sizes must be multiples of the block size)"
         )

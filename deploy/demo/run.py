@@ -104,7 +104,8 @@ class Demo:
         image, truth, offset, voxel_size = self._image()
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         box = write_volumes(image, IMAGE, self.output, offset, voxel_size)
-        say(f"image of {' x '.join(map(str, box.size))} voxels in {IMAGE}")
+        size, edges = " x ".join(map(str, box.size)), " x ".join(f"{nm:g}" for nm in voxel_size)
+        say(f"image of {size} voxels of {edges} nm (z, y, x) in {IMAGE}")
         return box, truth
 
     def _image(self) -> tuple[np.ndarray, np.ndarray | None, Vec3, tuple[float, float, float]]:
@@ -178,6 +179,8 @@ class Demo:
         picture = self.folder / "picture.png"
         write_picture(image, probability, truth, picture)
         say(f"output  {self.output}\nledger  {self.output}/log\npicture {picture}", soft_wrap=True)
+        if truth is None:
+            say("next    your own net: docs/tutorials/own-data.md")
 
     def _read(self, box: BoundingBox) -> tuple[np.ndarray, np.ndarray]:
         """Return the image (uint8) and the probability of membrane (float32, 0 to 1)."""
@@ -225,7 +228,9 @@ def _reader(path: Path) -> ChunkReader:
     name = str(path.absolute())
     if path.suffix.lower() in LoadTif.endings:
         return LoadTif(file_name=name)
-    return LoadH5(file_name=name, dataset_path=_grey_image(path))
+    dataset = _grey_image(path)
+    say(f"reading the dataset {dataset} of {path}", soft_wrap=True)
+    return LoadH5(file_name=name, dataset_path=dataset)
 
 
 def _not_grey(path: Path, held: str) -> ConfigError:

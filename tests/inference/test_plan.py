@@ -16,7 +16,14 @@ from chunkflow_worker.inference.engines.identity import IdentityEngine
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
 from chunkflow_worker.inference.patching import Patching
-from chunkflow_worker.inference.plan import Memory, better_sizes, memory, plan_lines, price
+from chunkflow_worker.inference.plan import (
+    Memory,
+    better_sizes,
+    gigabytes,
+    memory,
+    plan_lines,
+    price,
+)
 from chunkflow_worker.inference.weights import patch_weights
 
 SHAPE = PatchShape(Vec3(20, 256, 256), Vec3(20, 256, 256), Vec3(4, 64, 64))
@@ -113,6 +120,15 @@ def test_the_lines_for_people(kind: LatticeKind) -> None:
         "memory of a task 4.51 GB: image 1.00 (uint8), output 3.00, slabs 0.50, patch 0.01; "
         "each further task in flight 3.00"
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0.00"), (400_000, "0.0004"), (4_560_000, "0.0046"),
+     (21_000_000, "0.02"), (4_510_000_000, "4.51")],
+)  # fmt: skip
+def test_a_small_memory_has_more_digits(size: int, text: str) -> None:
+    assert gigabytes(size) == text
 
 
 def test_if_no_size_is_better_the_lines_say_none() -> None:

@@ -411,6 +411,13 @@ def test_augmentation_flips_and_transposes_y_and_x_and_undoes_it(
     ("content", "error", "text"),
     [
         ("x = 1", ModelError, "neither load_model"),
+        ("x = 1", ModelError, r"InstantiatedModel = YourNet\(\)"),
+        (
+            "from torch import nn\nfrom torch.nn import Conv3d\n"
+            "class Block(nn.Module): pass\nclass UNet(nn.Module): pass\nclass Data: pass",
+            ModelError,
+            r"InstantiatedModel = UNet\(\)",
+        ),
         ("def load_model(path): return 3", ModelError, "gives something else, not a net"),
         ("def load_model(path): raise KeyError('layer')", ModelError, "`: KeyError: .layer"),
         ("import no_such_module", ModelError, "imports no_such_module, which is not found"),

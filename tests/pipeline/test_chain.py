@@ -137,6 +137,12 @@ def test_unknown_parts_and_wrong_items_are_faults() -> None:
     assert sum("is not an operator" in f for f in found) == 2
 
 
+@pytest.mark.parametrize("key", ["operator", "Operators", "operatosr"])
+def test_a_misspelt_list_of_operators_is_named(key: str) -> None:
+    (found,) = faults({key: [CREATE]})
+    assert f"the file has `{key}:`; did you mean `operators:`?" in found
+
+
 def test_operators_that_make_tasks_belong_under_tasks() -> None:
     (found,) = faults({"operators": [{"op": "generate-tasks", "chunk_size": [4, 4, 4]}, CREATE]})
     assert "put it under `tasks:`" in found

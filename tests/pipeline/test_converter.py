@@ -122,6 +122,18 @@ def test_the_warning_names_the_range_and_the_option(
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "kind", "told"),
+    [(-4, 3, "f4", True), (-4, -1, "f2", True), (-1, 1, "f8", True), (0, 5, "f4", False),
+     (-4, 3, "i2", False)],
+)  # fmt: skip
+def test_values_that_may_be_logits_are_told_to_be(
+    run_step, tmp_path, caplog, low: int, high: int, kind: str, told: bool
+) -> None:
+    convert_with(run_step, tmp_path, "save-h5", np.linspace(low, high, 128).astype(kind))
+    assert ("end the net with a sigmoid, if these are its logits" in caplog.text) == told
+
+
+@pytest.mark.parametrize(
     "values",
     [
         np.linspace(0, 1, 4096, dtype="f4") * np.float32(1 + 1e-6),  # rounds to 255

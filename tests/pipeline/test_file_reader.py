@@ -87,6 +87,31 @@ def test_what_the_file_says_counts_unless_options_say_it(read: Callable[..., Tas
     assert (chunk.dtype, chunk.array.max()) == (np.float32, np.float32(1 / 255))
 
 
+@pytest.mark.parametrize(
+    ("given", "warns"),
+    [((40, 8, 8), True), ((40, 4, 8), True), ((40, 4, 4.001), False), (None, False)],
+)
+def test_another_voxel_size_than_the_file_states_is_told_once(
+    given: tuple[float, float, float] | None,
+    warns: bool,
+    read: Callable[..., Task],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(2):
+        read("2 3 4 @ 8 8 8", voxel_size=given)
+    told = [text for text in caplog.messages if "states voxels of 40 4 4 nm" in text]
+    assert len(told) == warns
+    if given and warns:
+        assert f"--voxel-size {given[0]} {given[1]} {given[2]} replaces it" in told[0]
+
+
+def test_a_voxel_size_that_the_file_does_not_state_replaces_nothing(
+    read: Callable[..., Task], caplog: pytest.LogCaptureFixture
+) -> None:
+    read("2 3 4", voxel_size=(40, 8, 8))
+    assert "replaces" not in caplog.text
+
+
 def test_the_box_is_read_with_what_later_operators_need(read: Callable[..., Task]) -> None:
     assert str(read("2 9 9", "0-2_4-6_0-2").chunk("chunk").bbox) == "0-2_3-7_0-3"
     with pytest.raises(BoxOutsideVolume, match=r"box 0-2_9-12_0-2 is outside .*a\.size, which is"):

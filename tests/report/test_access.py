@@ -194,15 +194,30 @@ def test_a_web_page_in_an_answer_is_not_told(code: str) -> None:
     assert "AWS_ENDPOINT_URL" in found.cure
 
 
-def test_an_own_endpoint_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")
-    error = exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:5000/jobs")
-    assert meaning(error) == (
-        "127.0.0.1:5000 cannot be reached",
-        "check that it runs there, and AWS_ENDPOINT_URL",
-        False,
-        False,
-    )
+@pytest.mark.parametrize(
+    ("host", "cure"),
+    [
+        ("minio.lab:5000", "check that it runs there, and AWS_ENDPOINT_URL"),
+        (
+            "127.0.0.1:5000",
+            "chunkflow-worker local-aws, start it again, and then source its aws.sh",
+        ),
+        (
+            "localhost:5000",
+            "chunkflow-worker local-aws, start it again, and then source its aws.sh",
+        ),
+        ("[::1]:5000", "chunkflow-worker local-aws, start it again, and then source its aws.sh"),
+    ],
+)
+def test_an_own_endpoint_that_does_not_answer_is_named(
+    host: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}")
+    error = exceptions.EndpointConnectionError(endpoint_url=f"http://{host}/jobs")
+    told = meaning(error)
+    assert told.problem == f"{host} cannot be reached"
+    assert cure in told.cure
+    assert not told.is_refused
 
 
 def test_a_key_file_that_holds_no_credentials_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

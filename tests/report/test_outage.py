@@ -25,7 +25,7 @@ def test_an_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (StorageRefused("s3://lab: no AWS credentials were found\n    log in"), "found log in"),
+        (StorageRefused("s3://lab: no AWS credentials were found\n    log in"), "found; log in"),
         (EndpointConnectionError(endpoint_url="http://host:1/"), "retrying: host:1 cannot be"),
         (ConnectionRefusedError(111, "Connection refused"), "reached: Connection refused"),
     ],

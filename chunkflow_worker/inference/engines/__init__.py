@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.inference.model_file import load_source
-from chunkflow_worker.inference.model_kind import STAR, Reads, names_in, syntax_fault
+from chunkflow_worker.inference.model_file import load_source, missing_cure
+from chunkflow_worker.inference.model_kind import STAR, Reads, names_in, net_class, syntax_fault
 
 if TYPE_CHECKING:
     from chunkflow_worker.inference.engine import Engine, EngineClass, EngineSpec
@@ -86,7 +86,7 @@ def device_name(framework: str | None, model_path: str = "") -> str:
 def framework_of(model_path: str) -> str:
     """Name of the framework that reads a model file. Raises ConfigError if that is not clear."""
     if not Path(model_path).exists():
-        problem, cure = f"{model_path} does not exist", "give the path of a file on this machine"
+        problem, cure = f"{model_path} does not exist", missing_cure(model_path)
         raise ConfigError.one("net", "convnet_model", problem, cure)
     found = _suited(Path(model_path))
     chosen = [framework for framework in found if framework.reads.first] or found
@@ -101,7 +101,9 @@ def framework_of(model_path: str) -> str:
         problem, cure = f"{model_path} is not valid Python: {fault}", "mend the file"
     else:
         problem = f"{model_path} is not a known model file, and defines none of {', '.join(known)}"
-        cure = f"define one of them in a Python file, or {cure}"
+        net = net_class(Path(model_path))
+        line = f"add a line at its end: InstantiatedModel = {net}()" if net else ""
+        cure = line or f"define one of them in a Python file, or {cure}"
     raise ConfigError.one("net", "convnet_model", problem, cure)
 
 

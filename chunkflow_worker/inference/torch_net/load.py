@@ -14,7 +14,8 @@ from typing import Any
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
-from chunkflow_worker.inference.model_file import load_source
+from chunkflow_worker.inference.model_file import load_source, missing_cure
+from chunkflow_worker.inference.model_kind import net_class
 from chunkflow_worker.inference.torch_net.archive import WORDS, kind_of
 from chunkflow_worker.inference.torch_net.checkpoint import one_line, read_checkpoint
 from chunkflow_worker.inference.torch_net.fitting import load_fitting
@@ -88,7 +89,7 @@ def load_net(
                 "net",
                 name,
                 f"{path} does not exist",
-                "give the path of a file on this machine",
+                missing_cure(path),
             )
     kind = kind_of(model_path)
     if kind in _CURES:
@@ -144,8 +145,10 @@ def _module(source: ModuleType, model_path: str, weight_path: str | None) -> Any
     elif hasattr(source, "InstantiatedModel"):
         name, net = "InstantiatedModel", source.InstantiatedModel
     else:
+        example = f"InstantiatedModel = {net_class(Path(model_path)) or 'YourNet'}()"
         raise ModelError(
-            f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel"
+            f"{model_path} defines neither load_model(weight_path) nor InstantiatedModel\n"
+            f"    add one at its end, for example: {example}"
         )
     net = getattr(net, "_orig_mod", net)  # without torch.compile; --acceleration compiles
     if isinstance(net, torch.nn.DataParallel):

@@ -73,7 +73,7 @@ def _normal(info: dict[str, Any], path: str) -> dict[str, Any]:
 def no_volume(path: str, output: bool) -> ConfigError:
     """The error for a volume that does not exist: the chain writes it, or only reads it."""
     problem = "there is no precomputed volume here"
-    create = f"create it first, with: chunkflow {operator_with('creates')}"
+    create = f"create it first, with: chunkflow {operator_with('creates')} (--help shows how)"
     cure = create if output else "check the path"
     return ConfigError.one(normal_path(path), "info", problem, cure)
 

@@ -124,6 +124,8 @@ def verify(
         _show(record, problems, "exist" if quick else "were read", allow_zeros, mixed)
         if mixed:
             _show_nets(record, nets)
+        elif wrong and not enqueue:
+            click.echo("\nto send the boxes with a problem to the queue again, add --enqueue")
     ctx.exit(1 if enqueued != wrong or mixed else 3 if not_checked else 0)
 
 

@@ -270,9 +270,31 @@ def test_a_file_that_is_not_valid_python_is_told_with_the_line(
     assert told in str(error.value)
 
 
-def test_a_missing_file_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"missing\.py does not exist"):
-        framework_of("missing.py")
+@pytest.mark.parametrize(
+    ("content", "net"),
+    [
+        ("class Block(nn.Module): pass\nclass UNet(nn.Module): pass\nclass Data: pass", "UNet"),
+        ("class Net(Module): pass", "Net"),
+        ("class Net(lightning.LightningModule): pass", "Net"),
+        ("class Base(torch.nn.Module): pass\nclass Net(Base): pass", "Net"),
+    ],
+)
+def test_a_file_that_only_has_the_class_of_a_net_is_told_the_missing_line(
+    tmp_path: Path, content: str, net: str
+) -> None:
+    (tmp_path / "net.py").write_text(content)
+    with pytest.raises(ConfigError, match=rf"at its end: InstantiatedModel = {net}\(\)"):
+        framework_of(str(tmp_path / "net.py"))
+
+
+def test_a_missing_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("missing.py", "folder/missing.pt"):
+        with pytest.raises(ConfigError, match=f"{path} does not exist") as error:
+            framework_of(path)
+        assert f"looked for in {tmp_path}" in str(error.value)
+    with pytest.raises(ConfigError, match="a file on this machine"):
+        framework_of(str(tmp_path / "missing.py"))
 
 
 @pytest.mark.parametrize(

@@ -451,6 +451,9 @@ def test_missing_paths_and_folders_are_reported(tmp_path: Path) -> None:
         load_net(str(tmp_path / "none.py"), None)
     with pytest.raises(ConfigError, match="is not a file"):
         load_net(str(tmp_path), None)
+    (tmp_path / "net.py").touch()
+    with pytest.raises(ConfigError, match=f"w.pt does not exist\n.*looked for in {Path.cwd()}"):
+        load_net(str(tmp_path / "net.py"), "w.pt")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def test_an_unreachable_endpoint_is_reported_in_two_lines(
     assert main(["status", "--queue", "q"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: queue q: 127.0.0.1:1 cannot be reached",
-        "    check that it runs there, and AWS_ENDPOINT_URL",
+        "    if it was chunkflow-worker local-aws, start it again, and then source its aws.sh in "
+        "each shell: its address changes; or correct AWS_ENDPOINT_URL",
     ]
 
 
@@ -118,4 +119,5 @@ def test_an_interrupt_ends_with_130(
 
     monkeypatch.setattr("producer.plan.job.make_plan", interrupt)
     assert main(["enqueue", "--queue", "q", "-c", "1", "1", "1"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
     assert "Traceback" not in capsys.readouterr().err
