@@ -66,13 +66,13 @@ def report(
 
 
 def _note_relative_outputs(chain: Pipeline) -> None:
-    found = [o for operator in chain.configured for o in operator.relative_outputs()]
-    if found:
-        option, path = found[0]
-        click.echo(
-            f"note: {option} {path or './'} is a relative path, which workers write to only with "
-            "--shared-disk"
-        )
+    for operator in chain.configured:
+        for option, path in operator.relative_outputs():
+            click.echo(
+                f"note: {option} {path or './'} is a relative path, which workers write to only "
+                "with --shared-disk"
+            )
+            return
 
 
 def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) -> None:

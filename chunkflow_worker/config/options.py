@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
 
@@ -179,7 +180,7 @@ def _fault(details: ErrorDetails, model: type[BaseModel], name: str, where: str)
     if old is not None:
         problem = "is written differently today" if old.today else "is no longer an option"
         return Fault(where, problem, _today(old))
-    if details["type"] == "extra_forbidden":
+    if details["type"] in ("extra_forbidden", "invalid_key"):
         known = [known for known in model.model_fields if known != "op"]
         similar = get_close_matches(name, known, n=1)
         question = f"did you mean {similar[0]!r}? " if similar else ""
@@ -220,6 +221,8 @@ def _count(info: FieldInfo | None) -> int:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, date):
+        return str(value)
     return "null" if value is None else repr(value)
 
 

@@ -215,9 +215,9 @@ def _check_rest(protocol: str, rest: str) -> None:
             raise Mistake("names a machine", cure)
         if "://" in rest:
             raise Mistake("has an unknown protocol", LEGAL)
-    elif rest.startswith("/") or not rest:
+    elif rest.startswith(("/", " ")) or not rest:
         what = "host" if protocol.startswith("http") else "bucket"
-        found = rest.strip("/")
+        found = rest.strip("/ ")
         cure = f"did you mean {protocol}://{found}?" if found else f"write {protocol}://{what}/..."
         raise Mistake(f"names no {what}", cure)
 

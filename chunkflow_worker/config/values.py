@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Literal, get_origin
 
 from chunkflow_worker.errors import Mistake
+from chunkflow_worker.image.bbox import Vec3
 
 _QUOTES = "put it in quotes"
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -21,6 +22,8 @@ def as_meant(kind: Any, value: Any, is_list: bool) -> Any:
     """
     if kind is str:
         return _as_text(value, is_list)
+    if kind is Vec3 and isinstance(value, int | float | str):
+        raise Mistake("takes three whole numbers, z y x", "in brackets, for example [64, 512, 512]")
     if kind is bool or get_origin(kind) is Literal:
         return value
     if isinstance(value, list | tuple):

@@ -39,7 +39,12 @@ def read_yaml(path: Path) -> Any:
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
         problem = f"is not YAML: {error.problem or error.context}"
         raise ConfigError.one(str(path), place, problem, _INDENT) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except UnicodeDecodeError:
+        cure = "save it as UTF-8, as text without formatting"
+        raise ConfigError.one(str(path), "file", "is not text in UTF-8", cure) from None
+    except RecursionError:
+        raise ConfigError.one(str(path), "file", "is not YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError.one(str(path), "file", f"is not YAML: {error}") from None
     if faults:
         raise ConfigError(str(path), faults)

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import Clipped
@@ -115,6 +116,8 @@ class JobRecord(BaseModel):
         try:
             bounds = BoundingBox.parse(self.bounds) if self.bounds else None
             return Grid.model_validate(self.grid).boxes(bounds)
+        except ValidationError as error:
+            raise ConfigError(f"job {self.job}", faults_of(error, Grid, "grid")) from None
         except ValueError as error:
             problem = f"its record can't be read: {error}"
             raise ConfigError.one(f"job {self.job}", "grid", problem) from None

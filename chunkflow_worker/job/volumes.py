@@ -72,14 +72,18 @@ class Configured:
             if isinstance(path, str) and path:
                 yield path
 
-    def relative_outputs(self) -> Iterator[tuple[str, str]]:
-        """The options that hold relative paths to write to, and these paths."""
+    def paths(self, *, written: bool) -> Iterator[tuple[str, str]]:
+        """The options that hold paths to write to, or others, and these paths."""
         for place in self.facts.places(self.options):
             path = self.options.get(place.option)
             if path is None and place.is_local:
                 path = ""  # the current folder
-            if place.is_written and isinstance(path, str) and is_relative(path):
+            if place.is_written == written and isinstance(path, str):
                 yield place.option, path
+
+    def relative_outputs(self) -> Iterator[tuple[str, str]]:
+        """The options that hold relative paths to write to, and these paths."""
+        return (found for found in self.paths(written=True) if is_relative(found[1]))
 
     def _volumes(self, options: VolumeOptions) -> Iterator[VolumeUse]:
         for path_option, mip_option in options.items():

@@ -63,6 +63,8 @@ NO_CREDENTIALS = Meaning(
     is_missing=True,
 )
 
+GOOGLE_LOGIN = "log in: gcloud auth application-default login"
+
 
 def meaning(error: BaseException) -> Meaning:
     """What an error of boto3, cloudfiles, google-auth, requests or the system means."""
@@ -99,6 +101,8 @@ def _about_credentials(error: BaseException, kinds: set[str]) -> Meaning | None:
     if kinds & {"CredentialRetrievalError", "TokenRetrievalError", "ConfigParseError"}:
         cure = f"see profile {_profile()} in ~/.aws/config"
         return Meaning(_one_line(str(error)), cure, is_refused=True)
+    if "ParamValidationError" in kinds:  # for example of the name of a bucket
+        return Meaning(_one_line(str(error)), "correct it", is_refused=True)
     if kinds & {"NoRegionError", "InvalidRegionError"}:
         return Meaning(_one_line(str(error)), "set AWS_REGION, for example to us-east-1", True)
     return None
@@ -137,6 +141,9 @@ def _answer_of_aws(error: Any) -> Meaning:
         return Meaning(
             "AWS refuses the request: the clock of this machine is wrong", "set it", True
         )
+    if text.lstrip().startswith("<"):  # the page of a web server or a proxy
+        cure = "check AWS_ENDPOINT_URL, and that AWS answers there"
+        return Meaning(f"the server answers {code} with a web page", cure)
     return Meaning(_one_line(f"{code}: {text}" if text and text != "None" else code))
 
 
@@ -147,20 +154,19 @@ def _action(error: Any) -> str:
 
 
 def _of_google(error: BaseException, kinds: set[str]) -> Meaning:
-    login = "log in: gcloud auth application-default login"
     if "DefaultCredentialsError" in kinds:
-        cure = f"{login}, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+        cure = f"{GOOGLE_LOGIN}, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
         path = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
         if path:
             problem = f"GOOGLE_APPLICATION_CREDENTIALS is {path}, which holds no credentials"
-            return Meaning(problem, f"correct it, or {login}", is_refused=True)
+            return Meaning(problem, f"correct it, or {GOOGLE_LOGIN}", is_refused=True)
         return Meaning("no Google credentials were found", cure, is_refused=True, is_missing=True)
     if "RefreshError" in kinds:
-        return Meaning("the Google credentials have expired or were revoked", login, True)
+        return Meaning("the Google credentials have expired or were revoked", GOOGLE_LOGIN, True)
     if kinds & _UNREACHED:
         return Meaning(f"cannot be reached: {_one_line(_reason(error))}")
     if kinds & {"Forbidden", "Unauthorized"}:
-        cure = f"{login}, with an account that may read and write there"
+        cure = f"{GOOGLE_LOGIN}, with an account that may read and write there"
         text = _one_line(str(getattr(error, "message", error)))
         return Meaning(f"access denied: {text}", cure, is_refused=True)
     return Meaning(_one_line(str(getattr(error, "message", error))))

@@ -9,7 +9,7 @@ guard.py        watches the poll loop, time and memory, and ends the process whe
 handler.py      one delivery in, one box done
 attempt.py      one try of a task, and the record that follows from it
 jobs.py         which boxes belong to a job
-outputs.py      refuses relative paths to write to, which differ on each machine
+outputs.py      what a worker may not write to: relative paths, and its own memory
 patience.py     waits while storage is away
 health.py       the state of the worker in a small file, for probes
 supervise.py    one worker process for each GPU, started again when it dies

@@ -25,7 +25,7 @@ from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.log import set_up_log
 from chunkflow_worker.report.scrub import ScrubFilter, scrub
-from chunkflow_worker.service.outputs import refuse_relative_outputs
+from chunkflow_worker.service.outputs import refuse_lost_outputs
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
@@ -49,7 +49,7 @@ def make_app(settings: Settings | None = None) -> Celery:
             "give the path of a pipeline file, by --pipeline or here",
         )
     pipeline = Pipeline.load(settings.pipeline)
-    refuse_relative_outputs(settings, pipeline)
+    refuse_lost_outputs(settings, pipeline)
     poller = Poller(_inbox(settings))
     worker = Worker(settings, pipeline, poller)
     app = Celery("chunkflow_worker", set_as_current=False)

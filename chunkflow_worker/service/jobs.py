@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 
@@ -9,6 +10,9 @@ from chunkflow_worker.errors import BoxOutsideJob, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.report.once import warn_once
+
+log = logging.getLogger(__name__)
 
 
 class Jobs:
@@ -22,7 +26,8 @@ class Jobs:
     def check(self, job: str, box: BoundingBox) -> None:
         """Check that the job has this box.
 
-        A job without a record, or with one that this version can't read, may have any box.
+        A job without a record, or with one that this version can't read, may have any box. One
+        without a record is warned of: a worker that writes elsewhere than the others looks so.
         Raises BoxOutsideJob, and StorageUnavailable when the record can't be read.
         """
         with self._lock:
@@ -41,7 +46,14 @@ class Jobs:
     def _read(self, job: str) -> None:
         record = next((r for r in self._ledger.jobs() if r.job == job), None)
         boxes = None
-        if record is not None and record.grid:
+        if record is None:
+            warn_once(
+                log,
+                f"{self._ledger.path} has no record of job {job}; if the job was enqueued with "
+                "another ledger or output, the producer will not find what is done here: compare "
+                "CHUNKFLOW_LEDGER and the variables of the pipeline here and there",
+            )
+        elif record.grid:
             with suppress(ConfigError):
                 boxes = record.boxes()
         self._known[job] = boxes

@@ -1,4 +1,4 @@
-"""`refuse_relative_outputs`: a relative path is another folder on each machine."""
+"""`refuse_lost_outputs`: a relative path is another folder on each machine, and memory is lost."""
 
 from __future__ import annotations
 
@@ -9,30 +9,39 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.pipeline.chain import Pipeline
 
+_ELSEWHERE = "give an absolute path or a bucket"
 
-def refuse_relative_outputs(settings: Settings, pipeline: Pipeline) -> None:
-    """Raise ConfigError if a worker would write to relative paths of its own disk.
 
-    Its results would be scattered over the machines, or lost with a container.
+def refuse_lost_outputs(settings: Settings, pipeline: Pipeline) -> None:
+    """Raise ConfigError if a worker would write to its own memory, or to paths of its own disk.
+
+    Its results would be scattered over the machines, or lost with a process or container. Memory
+    that the chain also reads is its own affair.
     """
-    faults = [] if settings.shared_disk else list(_faults(settings, pipeline))
+    scratch = {path for one in pipeline.configured for _, path in one.paths(written=False)}
+    faults = []
+    for place, path in _outputs(settings, pipeline):
+        if path.startswith("mem://") and path not in scratch:
+            faults.append(Fault(place, f"{path!r} is lost when this worker ends", _ELSEWHERE))
+        elif is_relative(path) and not settings.shared_disk:
+            faults.append(_fault(place, path))
     if faults:
         raise ConfigError(str(settings.pipeline or "pipeline"), faults)
 
 
-def _faults(settings: Settings, pipeline: Pipeline) -> Iterator[Fault]:
-    if settings.ledger and is_relative(settings.ledger):
-        yield _fault("CHUNKFLOW_LEDGER", settings.ledger)
+def _outputs(settings: Settings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    if settings.ledger:
+        yield "CHUNKFLOW_LEDGER", settings.ledger
     for i, operator in enumerate(pipeline.configured):
         name = pipeline.operators[i].op
-        for option, path in operator.relative_outputs():
-            yield _fault(f"operators.{i} ({name}).{option}", path)
+        for option, path in operator.paths(written=True):
+            yield f"operators.{i} ({name}).{option}", path
 
 
 def _fault(place: str, path: str) -> Fault:
     return Fault(
         place,
         f"{path or './'!r} is a relative path, which is another folder on each machine",
-        "give an absolute path or a bucket; or add --shared-disk (CHUNKFLOW_SHARED_DISK=true) if "
+        f"{_ELSEWHERE}; or add --shared-disk (CHUNKFLOW_SHARED_DISK=true) if "
         "all workers run in one folder of one disk",
     )

@@ -23,7 +23,6 @@ _GOOGLE_SECONDS = "1"  # that Google's metadata service may take, which answers 
 
 def cloud_files(path: str) -> Any:
     """The CloudFiles of a normal path. Raises the errors of `check_access`."""
-    prepare_environment()
     check_access(path)
     from cloudfiles import CloudFiles
 
@@ -72,6 +71,7 @@ def check_access(path: str) -> None:
     URL, StorageRefused when there are no credentials or they are refused, and StorageUnavailable
     when AWS_ENDPOINT_URL names this machine and nothing answers there.
     """
+    prepare_environment()
     from botocore.exceptions import BotoCoreError, ClientError
     from google.auth.exceptions import GoogleAuthError
 
@@ -91,7 +91,12 @@ def _find_bucket(bucket: str) -> None:
     """Look for a bucket, once a process. Reads and writes report every other problem with it."""
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        ParamValidationError,
+    )
     from cloudfiles.secrets import aws_credentials
 
     keys = aws_credentials(bucket, "s3")
@@ -116,6 +121,10 @@ def _find_bucket(bucket: str) -> None:
         # Who may not list the bucket may still read its objects.
         if is_refused(error) and "Denied" not in code:
             raise
+    except ParamValidationError:
+        cure = "use 3 to 63 lower-case letters, digits, hyphens and dots"
+        problem = "is not the name of a bucket"
+        raise ConfigError.one(f"s3://{bucket}", repr(bucket), problem, cure) from None
     except EndpointConnectionError as error:
         host = urlsplit(str(error.kwargs["endpoint_url"])).hostname
         if host in ("127.0.0.1", "localhost", "::1"):
@@ -205,8 +214,9 @@ def _error(subject: str, error: Exception) -> Exception:
 
 def _with_public_link(path: str, found: Meaning) -> Meaning:
     """Add to the error that there are no credentials how a public volume is read without."""
-    is_local = any(map(os.environ.get, ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")))
+    endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+    is_local = path.startswith("s3:") and any(map(os.environ.get, endpoints))
     if not found.is_missing or not path.startswith(("s3://", "gs://")) or is_local:
         return found
-    link = f"a public volume needs none: add --use-https, or give {public_path(path)}"
+    link = f"to read a public volume without: add --use-https, or give {public_path(path)}"
     return found._replace(cure=f"{link}\n    {found.cure}")

@@ -44,6 +44,7 @@ STORE = Place("store", False, False, ("zarr", "zarr2", "zarr3", "n5"))
         ("FILE:///x", "file:///x"),
         ("file://localhost/x", "file:///x"),
         (" s3://lab/em", "s3://lab/em"),
+        ("s3:// lab/em", "s3://lab/em"),
     ],
 )
 def test_a_mistyped_path_is_answered_with_the_likely_one(path: str, meant: str) -> None:

@@ -78,6 +78,8 @@ def test_a_value_with_one_meaning_is_taken(tmp_path: Path, line: str, value: Any
         ("ratio: 2", "must be below 2.0: A ratio."),
         ("ratio: true", "True is not a number"),
         ("size: [1, 2]", "takes three whole numbers, z y x"),
+        ("size: 8 16 16", "z y x: in brackets, for example [64, 512, 512]"),
+        ("size: 8", "z y x: in brackets, for example [64, 512, 512]"),
         ("size: [yes, 2, 3]", "True is not a number"),
         ("voxel: [1, 2]", "takes 3 values"),
         ("voxel: [1, 2, 3, 4]", "takes 3 values"),

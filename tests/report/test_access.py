@@ -61,6 +61,11 @@ REFUSED = [
         "Error when retrieving credentials from custom-process: no such file",
         "see profile lab",
     ),
+    (
+        exceptions.ParamValidationError(report='Invalid bucket name "Lab_1"'),
+        'Invalid bucket name "Lab_1"',
+        "correct it",
+    ),
     (answer("ExpiredToken"), "the AWS credentials have expired", "aws sso login --profile lab"),
     (answer("RequestExpired"), "the AWS credentials have expired", "aws sso login"),
     (
@@ -180,6 +185,13 @@ def test_answers_of_a_web_server_are_told_by_their_status() -> None:
     assert is_refused(error)
     response.status_code, response.reason = 502, "Bad Gateway"
     assert not is_refused(error)
+
+
+@pytest.mark.parametrize("code", ["500", "502", "404"])
+def test_a_web_page_in_an_answer_is_not_told(code: str) -> None:
+    found = meaning(answer(code, "<!doctype html><title>Bad Gateway</title>"))
+    assert found.problem == f"the server answers {code} with a web page"
+    assert "AWS_ENDPOINT_URL" in found.cure
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,26 @@ def test_a_job_is_read_once_and_storage_trouble_is_retryable(
     jobs.check("j", INSIDE)
     monkeypatch.setattr(ledger, "jobs", away)
     jobs.check("j", INSIDE)
+
+
+def test_a_job_that_the_ledger_does_not_know_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(str(tmp_path / "elsewhere"))
+    write(Ledger(str(tmp_path / "here")), 2)
+    jobs = Jobs(ledger)
+    for box in (INSIDE, LATER, INSIDE):
+        jobs.check("j", box)
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{ledger.path} has no record of job j; ")
+    assert "compare CHUNKFLOW_LEDGER" in warning
+
+
+@pytest.mark.parametrize("grid", [{}, {"unknown": 1}, {"chunk_size": [0, 1, 1]}])
+def test_a_job_that_it_knows_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, grid: dict[str, object]
+) -> None:
+    ledger = Ledger(str(tmp_path))
+    ledger.write_job(JobRecord(job="known", queue="q", tasks=1, grid=grid))
+    Jobs(ledger).check("known", INSIDE)
+    assert not caplog.messages

@@ -8,7 +8,7 @@ import pytest
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.service.outputs import refuse_relative_outputs
+from chunkflow_worker.service.outputs import refuse_lost_outputs
 
 
 def chain(*operators: dict[str, Any]) -> Pipeline:
@@ -25,7 +25,7 @@ RELATIVE = [
 def test_all_relative_outputs_are_refused_at_once() -> None:
     settings = Settings(pipeline=Path("p.yaml"), ledger="log")
     with pytest.raises(ConfigError) as refused:
-        refuse_relative_outputs(settings, chain(*RELATIVE))
+        refuse_lost_outputs(settings, chain(*RELATIVE))
     assert refused.value.subject == "p.yaml"
     assert [(fault.place, fault.problem.partition(" is")[0]) for fault in refused.value.faults] == [
         ("CHUNKFLOW_LEDGER", "'log'"),
@@ -37,7 +37,7 @@ def test_all_relative_outputs_are_refused_at_once() -> None:
 
 
 def test_a_shared_disk_allows_them() -> None:
-    refuse_relative_outputs(Settings(shared_disk=True, ledger="log"), chain(*RELATIVE))
+    refuse_lost_outputs(Settings(shared_disk=True, ledger="log"), chain(*RELATIVE))
 
 
 def test_absolute_paths_and_buckets_are_taken() -> None:
@@ -46,4 +46,27 @@ def test_absolute_paths_and_buckets_are_taken() -> None:
         {"op": "save-h5", "file_name": "/data/cut_"},
         {"op": "save-zarr", "store": "s3://lab/em.zarr"},
     )
-    refuse_relative_outputs(Settings(ledger="s3://lab/log"), chain_of_places)
+    refuse_lost_outputs(Settings(ledger="s3://lab/log"), chain_of_places)
+
+
+IN_MEMORY = [
+    {"op": "save-precomputed", "volume_path": "mem://em"},
+    {"op": "save-zarr", "store": "mem://em.zarr"},
+    {"op": "mesh", "output_path": "mem://meshes"},
+    {"op": "mark-complete", "prefix": "mem://done/"},
+]
+
+
+@pytest.mark.parametrize("shared_disk", [True, False])
+def test_outputs_in_memory_are_refused_on_any_disk(shared_disk: bool) -> None:
+    settings = Settings(shared_disk=shared_disk, ledger="mem://log")
+    with pytest.raises(ConfigError) as refused:
+        refuse_lost_outputs(settings, chain(*IN_MEMORY))
+    found = [fault.problem.partition(" is lost")[0] for fault in refused.value.faults]
+    places = ["mem://log", "mem://em", "mem://em.zarr", "mem://meshes", "mem://done/"]
+    assert found == [repr(place) for place in places]
+
+
+def test_memory_that_the_chain_reads_again_is_taken() -> None:
+    scratch = {"op": "save-zarr", "store": "mem://x"}, {"op": "load-zarr", "store": "mem://x"}
+    refuse_lost_outputs(Settings(ledger="s3://lab/log"), chain(*scratch))

@@ -192,7 +192,7 @@ def test_without_credentials_the_cure_is_told_at_once(
     assert monotonic() - began < 10
     problem, public, own = str(refused.value).splitlines()
     assert problem.startswith(f"{path}: no ")
-    assert public.endswith(f"add --use-https, or give {link}")
+    assert public.strip() == f"to read a public volume without: add --use-https, or give {link}"
     assert cure in own
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,12 +20,14 @@ from chunkflow_worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from chunkflow_worker.report.access import NO_CREDENTIALS, meaning
+from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
+from chunkflow_worker.storage.cloud import check_access
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
 # About half a minute; tensorstore would try for a quarter of an hour, without a word.
 _RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_UNREACHED = re.compile(r"CURL error [^:]*: (.*?)(?: \[curl_code.*)?$")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -76,11 +79,17 @@ def read_bytes(place: str, name: str) -> bytes | None:
 def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
     """Write a small object unless it has changed since `generation`.
 
-    Returns whether it was written. Raises StorageUnavailable.
+    Returns whether it was written. Raises StorageUnavailable, and ConfigError when the bucket does
+    not exist.
     """
     text = json.dumps(content, indent=1).encode()
     with store_errors(place):
         stamp = _open(place).write(name, text, if_equal=generation).result()
+    if not stamp.generation and place.startswith(("s3://", "gs://")):
+        # tensorstore takes "there is no such bucket" for an object that others have deleted.
+        now = _read(place, name).stamp
+        if now.generation == generation:
+            raise _no_bucket(place)
     return bool(stamp.generation)
 
 
@@ -133,12 +142,24 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         # The rest describes the request and the lines of tensorstore's source.
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
         status = text.partition(":")[0]
+        if unreached := _UNREACHED.search(text):
+            text = f"cannot be reached: {unreached[1]}"
+            if subject.startswith("s3://") and _endpoint():
+                text += "\n    check that it runs there, and AWS_ENDPOINT_URL"
         message = f"{subject}: {text}"
         if status in _REFUSED:
             anyone = subject.startswith("s3://") and not _has_credentials()
-            cure = f"allow it in the policy of the user or role, or use other credentials ({text})"
-            access = NO_CREDENTIALS if anyone else f"access denied\n    {cure}"
+            cure = "allow it in the policy of the user or role, or use other credentials"
+            if subject.startswith("gs://"):
+                cure = f"{GOOGLE_LOGIN}, with an account that may read and write there"
+            access = NO_CREDENTIALS if anyone else f"access denied\n    {cure} ({text})"
             raise StorageRefused(f"{subject}: {access}") from error
+        if "bucket name: " in text:
+            bucket = text.partition("bucket name: ")[2].strip('"')
+            cure = "use 3 to 63 lower-case letters, digits, hyphens and dots"
+            raise ConfigError.one(subject, bucket, "is not the name of a bucket", cure) from None
+        if "NoSuchBucket" in text:
+            raise _no_bucket(subject) from None
         if status == "NOT_FOUND" and reading:
             raise DataMissing(message) from error
         if "Not a directory" in text:
@@ -153,6 +174,13 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         if not found.is_refused:
             raise
         raise StorageRefused(f"{subject}: {found}") from error
+
+
+def _no_bucket(place: str) -> ConfigError:
+    protocol, _, rest = place.partition("://")
+    bucket = f"{protocol}://{rest.partition('/')[0]}"
+    cure = "correct its name, or create it"
+    return ConfigError.one(bucket, "bucket", "there is no such bucket", cure)
 
 
 def is_refused(error: StorageUnavailable) -> bool:
@@ -192,6 +220,8 @@ def _kvstore(place: str) -> dict[str, Any]:
         return {"driver": "memory", "path": f"{rest}/"}
     if protocol in ("http", "https"):
         return {"driver": "http", "base_url": f"{quote(place, safe=_IN_ADDRESSES)}/"}
+    if protocol == "s3" and _has_credentials():
+        check_access(place)
     bucket, _, key = rest.partition("/")
     folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
     return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}
@@ -200,9 +230,8 @@ def _kvstore(place: str) -> dict[str, Any]:
 def _aws() -> dict[str, Any]:
     """Endpoint, region and credentials of S3 from the standard variables."""
     options: dict[str, Any] = {}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if endpoint:
+    if endpoint := _endpoint():
         options["endpoint"] = endpoint
     if region:
         options["aws_region"] = region
@@ -213,6 +242,10 @@ def _aws() -> dict[str, Any]:
         # tensorstore would look for some for minutes; a public bucket needs none.
         options["aws_credentials"] = {"type": "anonymous"}
     return options
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 @lru_cache

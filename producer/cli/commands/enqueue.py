@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,13 +227,17 @@ def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force
     faults = list(absent_volumes(file.chain))
     why = refusal(plan.boxes, file.chain)
     if why:
-        faults.append(Fault("boxes", why, "--force sends them all the same"))
+        faults.append(Fault("boxes", why))
     if not ledger:
         faults += no_ledger(str(file.path)).faults
-    if faults and not force:
-        raise ConfigError("workers would refuse these boxes", faults)
-    for fault in faults:
-        click.echo(f"note: workers will refuse these boxes: {fault}", err=True)
+    if force:
+        for fault in faults:
+            click.echo(f"note: workers will refuse these boxes: {fault}", err=True)
+    elif faults:
+        *others, last = faults
+        cure = "; ".join(filter(None, (last.cure, "--force sends them all the same")))
+        last = replace(last, cure=cure)
+        raise ConfigError("workers would refuse these boxes", [*others, last])
 
 
 def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:

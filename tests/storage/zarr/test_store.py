@@ -11,6 +11,7 @@ import pytest
 
 from chunkflow_worker.errors import (
     BlockDamaged,
+    ConfigError,
     DataMissing,
     StorageFull,
     StorageRefused,
@@ -28,6 +29,8 @@ from chunkflow_worker.storage.zarr.store import (
     write_if_absent,
     write_json,
 )
+
+ABSENT = b"\x02"  # what tensorstore calls the generation of an object that does not exist
 
 
 @pytest.fixture(params=["file", "mem", "s3"])
@@ -103,11 +106,19 @@ def test_objects_are_those_that_cloudfiles_reads(aws: dict[str, str], unique_nam
     assert Files(f"s3://{unique_name}/x").get_json("a.json") == {"by": "tensorstore"}
 
 
-def test_a_bucket_that_does_not_exist_is_unavailable_storage(
-    aws: dict[str, str], unique_name: str
+@pytest.mark.parametrize("generation", [b"", ABSENT], ids=["whatever is there", "if absent"])
+def test_a_bucket_that_does_not_exist_is_told(
+    aws: dict[str, str], unique_name: str, generation: bytes
 ) -> None:
-    with pytest.raises(StorageUnavailable, match=f"s3://{unique_name}/x: "):
-        write_json(f"s3://{unique_name}/x", "a.json", 1, generation=b"")
+    place = f"s3://{unique_name}"
+    with pytest.raises(ConfigError, match=f"^{place}: bucket: there is no such bucket"):
+        write_json(f"{place}/x", "a.json", 1, generation)
+
+
+def test_a_store_in_such_a_bucket_is_not_waited_for(aws: dict[str, str], unique_name: str) -> None:
+    place = f"s3://{unique_name}"
+    with pytest.raises(ConfigError, match=f"^{place}: bucket: there is no such bucket"):
+        write_if_absent(f"{place}/x.zarr", ".zgroup", {"zarr_format": 2})
 
 
 @pytest.mark.parametrize(
@@ -133,6 +144,49 @@ def test_errors_of_tensorstore_are_translated(
         raise error
     assert type(caught.value) is kind
     assert str(caught.value) == f"em.zarr: {error}"
+
+
+@pytest.mark.parametrize("path", ["s3://my bucket/em", "s3://l&b/em", "gs://Lab/em", "gs://a/em"])
+def test_a_bucket_that_cannot_exist_is_a_mistake_of_the_user(
+    aws: dict[str, str], path: str
+) -> None:
+    bucket = path.partition("://")[2].partition("/")[0]
+    with pytest.raises(ConfigError) as mistake:
+        read_json(path, "a.json")
+    assert bucket in str(mistake.value)
+    assert "is not the name of a bucket\n" in str(mistake.value)
+    assert "3 to 63" in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "endpoint", "cure"),
+    [
+        (
+            "s3://bucket/em",
+            "http://127.0.0.1:9",
+            "\n    check that it runs there, and AWS_ENDPOINT_URL",
+        ),
+        ("s3://bucket/em", "", ""),
+        ("gs://bucket/em", "http://127.0.0.1:9", ""),
+        ("https://host/em", "", ""),
+    ],
+)
+def test_a_server_that_does_not_answer_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, place: str, endpoint: str, cure: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    reason = "Failed to connect to host port 9 after 0 ms: Could not connect to server"
+    text = f"CURL error Could not connect to server: {reason} [curl_code='7']"
+    with pytest.raises(StorageUnavailable) as told, store_errors(place):
+        raise ValueError(f"ABORTED: All 6 retry attempts failed: {text}")
+    assert str(told.value) == f"{place}: cannot be reached: {reason}{cure}"
+
+
+def test_google_credentials_that_are_refused_need_a_login() -> None:
+    with pytest.raises(StorageRefused) as told, store_errors("gs://bucket/em"):
+        raise ValueError("PERMISSION_DENIED: Anonymous caller does not have access")
+    assert "access denied\n    log in: gcloud auth application-default login" in str(told.value)
 
 
 def test_the_rest_of_its_text_is_cut_off() -> None:
@@ -220,7 +274,7 @@ def test_a_service_that_does_not_answer_is_not_waited_for_long(
     monkeypatch.setattr(store, "_RETRIES", {"max_retries": 1, "initial_delay": "1ms"})
     store._context.cache_clear()
     try:
-        with pytest.raises(StorageUnavailable, match="All 1 retry attempts failed"):
+        with pytest.raises(StorageUnavailable, match="cannot be reached"):
             read_bytes(f"{protocol}://127.0.0.1:9/a" if protocol == "http" else "s3://lab/a", "x")
     finally:
         store._context.cache_clear()

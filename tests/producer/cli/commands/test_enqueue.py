@@ -78,6 +78,7 @@ def test_boxes_that_workers_would_refuse_are_sent_only_by_force(
     assert main([*line, "--force"]) == 0
     told = capsys.readouterr()
     assert f"note: workers will refuse these boxes: boxes: {why}" in told.err
+    assert "--force" not in told.err
     assert told.out.startswith("enqueued")
 
 
@@ -116,6 +117,7 @@ def test_volumes_that_are_not_there_are_found_before_anything_is_sent(
     error = capsys.readouterr().err
     assert problem.format(place) in error
     assert cure in error
+    assert error.rstrip().endswith("; --force sends them all the same")
     assert take_all(queue.url) == []
     assert main([*line, "--force"]) == 0
     assert len(take_all(queue.url)) == 8
