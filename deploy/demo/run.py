@@ -105,7 +105,7 @@ class Demo:
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         box = write_volumes(image, IMAGE, self.output, offset, voxel_size)
         size, edges = " x ".join(map(str, box.size)), " x ".join(f"{nm:g}" for nm in voxel_size)
-        say(f"image of {size} voxels of {edges} nm (z, y, x) in {IMAGE}")
+        say(f"image of {size} voxels of {edges} nm (z, y, x) in {IMAGE}", soft_wrap=True)
         return box, truth
 
     def _image(self) -> tuple[np.ndarray, np.ndarray | None, Vec3, tuple[float, float, float]]:

@@ -24,11 +24,12 @@ def write(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", ["em.h5", "em.tif", "em.TIFF"])
-def test_an_image_is_read(name: str, tmp_path: Path) -> None:
+def test_an_image_is_read(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / name, GREY)
     image, truth, offset, _ = run.Demo(tmp_path / "out", tmp_path / name)._image()
     np.testing.assert_array_equal(image, GREY)
     assert truth is None
+    assert ("reading the dataset volumes/raw of" in capsys.readouterr().out) == (name == "em.h5")
     assert offset == (0, 0, 0)
 
 
