@@ -102,7 +102,7 @@ CASES = [
     ("normalize-section-shang", {}, MAP, "no greatest grey: give --nominalmax"),
     ("normalize-section-shang", {}, chunk("bool"), "takes numbers"),
     ("save-tif", {"compression": "jpeg"}, MAP, "takes uint8"),
-    ("save-nrrd", {}, chunk("float16"), "convert it first"),
+    ("save-nrrd", {}, chunk("float16"), "load it with --dtype float32"),
     # The boxes do not fit.
     (
         "evaluate-segmentation",
@@ -219,7 +219,7 @@ def test_the_error_of_a_plugin_lists_its_values(tmp_path: Path) -> None:
         (
             "load-h5",
             {"file_name": "cutouts/"},
-            r"load-h5: file_name: 'cutouts/': is a prefix .*, but there is no box\n    end it",
+            r"load-h5: file_name: 'cutouts/': .* a prefix .* needs a box.*\n    check the path",
         ),
         (
             "skip-task-by-file",
