@@ -102,7 +102,8 @@ def test_mirrored_and_oblique_axes_are_read_as_stored(load, caplog, directions) 
     caplog.clear()
     chunk = load(XYZ, header, voxel_size=(1, 2, 3), voxel_offset=(0, 0, 9))
     assert (chunk.voxel_size, chunk.voxel_offset) == ((1.0, 2.0, 3.0), (0, 0, 9))
-    assert not caplog.records
+    [record] = caplog.records
+    assert "--voxel-size 1 2 3 replaces it" in record.getMessage()
 
 
 def test_options_override_the_header_and_convert(load) -> None:

@@ -357,6 +357,7 @@ def test_the_page_shows_maps_synapses_and_skeletons(drawn: Draw) -> None:
     nodes = np.array([[80.5, 80.5, 2.5], [20.5, 80.5, 2.5]], np.float32) * VOXEL_SIZE[::-1]
     values["skels"] = {3: Skeleton(nodes.astype(np.float32), np.array([[0, 1]], np.uint32))}
     with serve(values) as viewer:
+        [low, high] = layer_of(viewer, "50 100")["shaderControls"]["probability"]["range"]
         shown = picture(viewer, drawn)
     shown = shown[HEIGHT // 2 - 100 : HEIGHT // 2 + 100, WIDTH // 2 - 100 : WIDTH // 2 + 100]
     shown = (shown[::2] + shown[1::2]) // 2  # y is drawn at 2 pixels a voxel
@@ -366,7 +367,7 @@ def test_the_page_shows_maps_synapses_and_skeletons(drawn: Draw) -> None:
         (0, 0): x[..., np.newaxis] * orange,
         (0, 100): np.stack([x, y, 1 - x], axis=-1) * 127.5,  # it covers what lies below by half
         (50, 0): (1 - x)[..., np.newaxis] * orange,
-        (50, 100): np.stack([np.clip((x - 0.01) / 0.98, 0, 1)] * 3, axis=-1) * 255,
+        (50, 100): np.clip((x * 8 - 4 - low) / (high - low), 0, 1)[..., np.newaxis] * orange,
     }
     for (top, left), colours in expected.items():
         tile = shown[top : top + 50, left : left + 100]
