@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from dataclasses import field as field_of
-from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,7 +22,7 @@ from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.axes import Window, check_letters
 from chunkflow_worker.storage.local_file import file_to_read, reading
-from chunkflow_worker.storage.voxel_metadata import VoxelMetadata
+from chunkflow_worker.storage.voxel_metadata import VoxelMetadata, is_same_size, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -171,8 +170,8 @@ class ChunkReader(FileReader, Converter):
 
     def _compare_sizes(self, stated: tuple[float, float, float] | None) -> None:
         """Warn once if the user gives another voxel size than the file, perhaps by mistake."""
-        if stated and self.voxel_size and not _are_close(stated, self.voxel_size):
-            own, given = _nm(stated), _nm(self.voxel_size)
+        if stated and self.voxel_size and not is_same_size(stated, self.voxel_size):
+            own, given = plain(stated), plain(self.voxel_size)
             text = (
                 f"{self.file_name} states voxels of {own} nm, and --voxel-size {given} replaces it"
             )
@@ -197,12 +196,3 @@ class ChunkReader(FileReader, Converter):
     def box_to_read(self, task: Task, run: Run, bounds: BoundingBox, path: Path) -> BoundingBox:
         """The box to read from a file that holds `bounds`. Raises BoxOutsideVolume."""
         return run.box_in(bounds, task.bbox, path)
-
-
-def _are_close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two voxel sizes are the same, except for their rounding in a file."""
-    return all(isclose(a, b, rel_tol=1e-3) for a, b in zip(one, other, strict=True))
-
-
-def _nm(size: tuple[float, ...]) -> str:
-    return " ".join(f"{edge:g}" for edge in size)

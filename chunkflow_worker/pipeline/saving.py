@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isclose
 from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.config.catalog import operator_with
@@ -13,6 +12,7 @@ from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.volume import Volume, checksum
+from chunkflow_worker.storage.voxel_metadata import is_same_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,11 +48,8 @@ def part_inside(chunk: Chunk, volume: Volume, task: Task) -> Chunk:
 
 def check_voxel_size(chunk: Chunk, volume: Volume) -> None:
     """Raises ChunkMismatch if the voxels differ in size; a chunk may have an unknown size."""
-    same = (
-        isclose(a, b, rel_tol=1e-3)
-        for a, b in zip(chunk.voxel_size, volume.voxel_size, strict=True)
-    )
-    if chunk.voxel_size != UNKNOWN_SIZE and not all(same):
+    is_known = chunk.voxel_size != UNKNOWN_SIZE
+    if is_known and not is_same_size(chunk.voxel_size, volume.voxel_size):
         raise ChunkMismatch(
             f"the chunk has voxels of {list(chunk.voxel_size)} nm, and those of {volume.path} are "
             "of "

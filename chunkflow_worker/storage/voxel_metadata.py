@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isclose, isfinite
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.image.bbox import Vec3
@@ -62,6 +62,11 @@ def plain(numbers: Iterable[float]) -> str:
 def in_nanometres(number: float, unit: float) -> float:
     """A length in units of `unit` nanometres, without the last digits that multiplying leaves."""
     return number if unit == 1 else float(f"{number * unit:.12g}")
+
+
+def is_same_size(one: Iterable[float], other: Iterable[float]) -> bool:
+    """Whether two voxel sizes are the same, except for their rounding in a file."""
+    return all(isclose(a, b, rel_tol=1e-3) for a, b in zip(one, other, strict=True))
 
 
 def voxel_size_of(lengths: Iterable[float]) -> VoxelSize | None:

@@ -34,6 +34,11 @@ class Problem:
     detail: str = ""
 
     @property
+    def is_wrong(self) -> bool:
+        """Something is known to be wrong, and not only unknown."""
+        return self.kind != "not-checked"
+
+    @property
     def contradicts_record(self) -> bool:
         """The ledger has the box as done, but its output is not right."""
-        return self.kind not in ("no-record", "failed", "not-checked")
+        return self.is_wrong and self.kind not in ("no-record", "failed")

@@ -12,7 +12,7 @@ pixels per inch stands for "not known" in programs that must write one, ImageJ a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isclose, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from chunkflow_worker.image.units import nanometres
 from chunkflow_worker.storage.voxel_metadata import (
     VoxelMetadata,
     in_nanometres,
+    is_same_size,
     plain,
     voxel_size_of,
 )
@@ -103,7 +104,9 @@ def metadata_of(tif: Any, image: Any, path: Path) -> VoxelMetadata:
     size, ignored = _voxel_size(tif, image)
     said = _numbers(own.get("voxel_size"))
     exact = voxel_size_of(said) if said else None
-    if exact and (size is None or _close(exact, size)):  # else another program changed the size
+    if exact and (
+        size is None or is_same_size(exact, size)
+    ):  # else another program changed the size
         size, ignored = exact, {}
     offset: Vec3 | None = None
     place = _numbers(own.get("voxel_offset"))
@@ -154,10 +157,6 @@ def _numbers(value: Any) -> tuple[float, float, float] | None:
         return None
     z, y, x = map(float, value)
     return z, y, x
-
-
-def _close(a: Iterable[float], b: Iterable[float]) -> bool:
-    return all(isclose(m, n, rel_tol=1e-3) for m, n in zip(a, b, strict=True))
 
 
 def _has_real_channels(tif: Any) -> bool:

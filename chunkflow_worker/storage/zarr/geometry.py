@@ -18,13 +18,8 @@ Order = Literal["zyx", "xyz"]
 About = Literal["voxel size", "position", "order"]
 
 SPATIAL = ("z", "y", "x")
-N5_AXES = (
-    "x",
-    "y",
-    "z",
-    "c",
-    "t",
-)  # in N5 the first axis is the fastest, and readers expect x there
+# In N5 the first axis is the fastest, and readers expect x there.
+N5_AXES = ("x", "y", "z", "c", "t")
 _OTHER_NAMES = {
     "depth": "z",
     "plane": "z",

@@ -15,7 +15,7 @@ from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, faults_of, given_options
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
 from producer.cli.options import (
     ledger_option,
@@ -140,7 +140,7 @@ def _find_undone(ledger: Ledger, plan: Plan, threads: int, trust_records: bool) 
     verifier = Verifier(plan.record.pipeline, quick=True)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
-            if any(problem.kind == "not-checked" for problem in problems):
+            if not all(problem.is_wrong for problem in problems):
                 not_checked += 1
                 problems = [] if trust_records else problems
             if problems:
@@ -220,7 +220,6 @@ def _show_plan(plan: Plan) -> None:
 
 def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
     """Raises ConfigError if workers will refuse the job, or says so if the user forces it."""
-    from chunkflow_worker.errors import ConfigError, Fault
     from chunkflow_worker.job.output import absent_volumes, refusal
     from chunkflow_worker.job.volumes import no_ledger
 

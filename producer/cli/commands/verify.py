@@ -92,7 +92,7 @@ def verify(
     Records hold digests of the files that a net was loaded from, so verify also tells when boxes
     come from different nets.
 
-    Only blocks of precomputed volumes are checked. Boxes of which nothing else is recorded are
+    Only blocks of precomputed volumes are checked. Boxes whose records name no such blocks are
     listed as not checked, and are never enqueued.
 
     The exit status is 0 when nothing is wrong, or when all boxes with a problem were enqueued; 3
@@ -109,7 +109,7 @@ def verify(
     verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros, net=net)
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
-    found = [problem for problem in problems if problem.kind != "not-checked"]
+    found = [problem for problem in problems if problem.is_wrong]
     enqueued = 0
     if enqueue and found:
         enqueued = _enqueue(records, record, queue or record.queue, found)
@@ -151,7 +151,7 @@ def _find_problems(
     boxes, wrong = job.boxes(), 0
     with nullcontext() if quiet else progress(len(boxes), "verified") as show:
         for count, problems in enumerate(verify(ledger, boxes, verifier, threads), 1):
-            wrong += any(problem.kind != "not-checked" for problem in problems)
+            wrong += any(problem.is_wrong for problem in problems)
             if show:
                 show(count, f"{wrong} wrong" if wrong else "")
             yield from problems
@@ -211,7 +211,7 @@ def _show(
             + ("" if mixed else ": nothing is wrong")
         )
         return
-    wrong = len({problem.box for problem in problems if problem.kind != "not-checked"})
+    wrong = len({problem.box for problem in problems if problem.is_wrong})
     click.echo(f"{wrong} of {job.tasks} boxes of job {job.job} have a problem")
     boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
     for kind, meaning in KINDS.items():
