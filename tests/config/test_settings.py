@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from chunkflow_worker.config.settings import Settings, settings_table, variable_names
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, Fault
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,15 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("CHUNKFLOW_", "AWS_", "CUDA_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+
+def the_fault(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> Fault:
+    """The only fault of the settings if a variable has that value."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as refused:
+        Settings.load()
+    [fault] = refused.value.faults
+    return fault
 
 
 def test_without_variables_all_settings_have_their_defaults() -> None:
@@ -82,10 +91,7 @@ def test_overrides_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_value_is_reported_with_its_variable_and_its_meaning(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ConfigError) as refused:
-        Settings.load()
-    [fault] = refused.value.faults
+    fault = the_fault(variable, value, monkeypatch)
     assert fault.place == variable
     assert fault.problem.startswith(f"'{value}': ")
     field = variable.removeprefix("CHUNKFLOW_").lower()
@@ -103,10 +109,7 @@ def test_a_wrong_value_is_reported_with_its_variable_and_its_meaning(
 def test_a_value_that_is_none_of_a_list_is_reported_with_the_list(
     variable: str, value: str, legal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ConfigError) as refused:
-        Settings.load()
-    [fault] = refused.value.faults
+    fault = the_fault(variable, value, monkeypatch)
     assert (fault.place, fault.cure) == (variable, legal)
 
 
@@ -124,10 +127,7 @@ def test_a_value_that_is_none_of_a_list_is_reported_with_the_list(
 def test_places_are_checked(
     variable: str, value: str, cure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ConfigError) as refused:
-        Settings.load()
-    [fault] = refused.value.faults
+    fault = the_fault(variable, value, monkeypatch)
     assert fault.place == variable
     assert cure in fault.cure
 

@@ -15,6 +15,13 @@ from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.operator import find_operator
 
 VOLUME = {"type": "image", "data_type": "uint8", "num_channels": 1}
+SCALE = {
+    "voxel_offset": [0, 0, 0],
+    "chunk_sizes": [[4, 4, 4]],
+    "resolution": [1, 1, 1],
+    "key": "1_1_1",
+    "encoding": "raw",
+}
 
 
 @pytest.mark.parametrize("respect", [True, False])
@@ -69,14 +76,7 @@ def test_membership_is_that_of_the_list(respect: bool) -> None:
 def test_boxes_that_do_not_fit_the_output_are_noticed(
     tmp_path: Path, grid: dict[str, Any], operators: str, why: str | None
 ) -> None:
-    scale = {
-        "size": [16, 16, 20],
-        "voxel_offset": [0, 0, 0],
-        "chunk_sizes": [[4, 4, 4]],
-        "resolution": [1, 1, 1],
-        "key": "1_1_1",
-        "encoding": "raw",
-    }
+    scale = SCALE | {"size": [16, 16, 20]}
     (tmp_path / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
     chain = yaml.safe_load(f"[{operators}{{op: save-precomputed, volume_path: /absent}}]")
     chain.append({"op": "save-precomputed", "volume_path": str(tmp_path)})
@@ -101,14 +101,7 @@ def test_boxes_must_fit_the_coarsest_level_that_a_chain_makes(
     tmp_path: Path, chunk: tuple[int, int, int], options: dict[str, Any], why: str | None
 ) -> None:
     """The volume may lack these levels: the workers add them."""
-    scale = {
-        "size": [256, 256, 256],
-        "voxel_offset": [0, 0, 0],
-        "chunk_sizes": [[4, 4, 4]],
-        "resolution": [1, 1, 1],
-        "key": "1_1_1",
-        "encoding": "raw",
-    }
+    scale = SCALE | {"size": [256, 256, 256]}
     (tmp_path / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
     operator = {"op": "downsample-upload", "volume_path": str(tmp_path)} | options
     boxes = Grid(chunk_size=chunk, roi_size=(128, 128, 128)).boxes()
@@ -126,14 +119,7 @@ def test_the_levels_of_a_chain_are_those_of_its_operators() -> None:
 
 def test_boxes_that_fit_several_outputs_are_multiples_of_all_their_blocks(tmp_path: Path) -> None:
     for name, block in (("a", [4, 8, 6]), ("b", [6, 2, 9])):
-        scale = {
-            "size": [16, 16, 20],
-            "voxel_offset": [0, 0, 0],
-            "chunk_sizes": [block],
-            "resolution": [1, 1, 1],
-            "key": "1_1_1",
-            "encoding": "raw",
-        }
+        scale = SCALE | {"size": [16, 16, 20], "chunk_sizes": [block]}
         (tmp_path / name).mkdir()
         (tmp_path / name / "info").write_text(json.dumps(VOLUME | {"scales": [scale]}))
     saves = [

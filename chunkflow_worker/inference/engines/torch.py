@@ -14,7 +14,7 @@ from chunkflow_worker.inference.torch_net.acceleration import accelerated
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays, memory_guard
 from chunkflow_worker.inference.torch_net.forward import forward
 from chunkflow_worker.inference.torch_net.load import load_net
-from chunkflow_worker.inference.torch_net.outputs import check_choice
+from chunkflow_worker.inference.torch_net.outputs import check_choice, declared_sizes
 from chunkflow_worker.inference.torch_net.prepare import prepare
 from chunkflow_worker.machine.cpu import cpu_name
 
@@ -111,9 +111,8 @@ class TorchEngine:
         """Raises ModelError unless the output of the trial, and so of patches, is as declared."""
         spec, trial = self._spec, self._trial
         check_choice(trial, spec)
-        shape, small = tuple(trial.expected.shape), tuple(trial.noise.shape[2:])
-        cut = tuple(n - m for n, m in zip(spec.input_size, spec.output_size, strict=True))
-        if shape[2:] in (small, tuple(n - m for n, m in zip(small, cut, strict=True))):
+        shape = tuple(trial.expected.shape)
+        if shape[2:] in declared_sizes(trial, spec):
             check_output("the net", (*shape[:2], *spec.output_size), spec, len(trial.noise))
         else:  # a whole patch shows what it is
             patch = self._torch.zeros((spec.input_channels, *spec.input_size))

@@ -21,9 +21,7 @@ def check_choice(trial: Trial, spec: EngineSpec) -> None:
     shapes = trial.shapes
     if trial.net.post_process or len(shapes) < 2:
         return
-    small = tuple(trial.noise.shape[2:])
-    cut = tuple(n - m for n, m in zip(spec.input_size, spec.output_size, strict=True))
-    sizes = (small, tuple(n - m for n, m in zip(small, cut, strict=True)))
+    sizes = declared_sizes(trial, spec)
 
     def fits(shape: list[int]) -> bool:
         size = (1, *shape[2:]) if trial.net.flat and len(shape) == 4 else tuple(shape[2:])
@@ -45,6 +43,16 @@ def check_choice(trial: Trial, spec: EngineSpec) -> None:
             f"the net returns {len(shapes)} outputs, and the first does not have the declared size "
             f"({listed})\n    {cure}"
         )
+
+
+def declared_sizes(trial: Trial, spec: EngineSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The sizes zyx that an output of the trial has if patches give what `spec` declares.
+
+    Those of its input, if the engine cuts the middle out; and those of the middle.
+    """
+    whole = tuple(trial.noise.shape[2:])
+    cut = spec.input_size - spec.output_size
+    return whole, tuple(n - m for n, m in zip(whole, cut, strict=True))
 
 
 def _cure(net: Net, name: str) -> str:

@@ -25,8 +25,8 @@ _TOLERANCE = 1e-4
 # A large patch is tried on a smaller one: this, and the rest of its size divided by this, so that a
 # net that halves patches several times takes both or neither.
 _SMALL = 64
-# Errors that do not depend on what the net is given.
 _WAYS = "see --input-patch-size (-s) and --num-input-channels; try a larger patch"
+# Errors that do not depend on what the net is given.
 _ERRORS_OF_CODE = (TypeError, AttributeError, LookupError, NameError, ImportError)
 
 

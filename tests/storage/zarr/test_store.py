@@ -33,58 +33,46 @@ from chunkflow_worker.storage.zarr.store import (
 ABSENT = b"\x02"  # what tensorstore calls the generation of an object that does not exist
 
 
-@pytest.fixture(params=["file", "mem", "s3"])
-def place(
-    request: pytest.FixtureRequest, tmp_path: Path, aws: dict[str, str], unique_name: str
-) -> str:
-    """A folder on a local disk, in memory or in S3."""
-    if request.param == "file":
-        return f"file://{tmp_path}/folder"
-    if request.param == "s3":
-        boto3.client("s3").create_bucket(Bucket=unique_name)
-    return f"{request.param}://{unique_name}/folder"
-
-
-def test_objects_read_back(place: str) -> None:
-    content, generation = read_json(place, "a.json")
+def test_objects_read_back(path: str) -> None:
+    content, generation = read_json(path, "a.json")
     assert content is None
-    assert write_json(place, "a.json", {"x": [1, "ä"]}, generation)
-    assert read_json(place, "a.json")[0] == {"x": [1, "ä"]}
-    assert read_json(f"{place}/below", "a.json")[0] is None
+    assert write_json(path, "a.json", {"x": [1, "ä"]}, generation)
+    assert read_json(path, "a.json")[0] == {"x": [1, "ä"]}
+    assert read_json(f"{path}/below", "a.json")[0] is None
 
 
-def test_an_object_that_has_changed_is_not_overwritten(place: str) -> None:
-    _, before = read_json(place, "a.json")
-    assert write_json(place, "a.json", 1, before)
-    assert not write_json(place, "a.json", 2, before), "it has been made in the meantime"
-    _, first = read_json(place, "a.json")
-    assert write_json(place, "a.json", 3, first)
-    assert not write_json(place, "a.json", 4, first), "it has changed in the meantime"
-    assert read_json(place, "a.json")[0] == 3
-    assert read_bytes(place, "a.json") == b"3"
-    assert read_bytes(place, "b.json") is None
+def test_an_object_that_has_changed_is_not_overwritten(path: str) -> None:
+    _, before = read_json(path, "a.json")
+    assert write_json(path, "a.json", 1, before)
+    assert not write_json(path, "a.json", 2, before), "it has been made in the meantime"
+    _, first = read_json(path, "a.json")
+    assert write_json(path, "a.json", 3, first)
+    assert not write_json(path, "a.json", 4, first), "it has changed in the meantime"
+    assert read_json(path, "a.json")[0] == 3
+    assert read_bytes(path, "a.json") == b"3"
+    assert read_bytes(path, "b.json") is None
 
 
-def test_an_object_is_deleted(place: str) -> None:
-    write_if_absent(place, "a.json", 1)
+def test_an_object_is_deleted(path: str) -> None:
+    write_if_absent(path, "a.json", 1)
     for _ in range(2):
-        delete(place, "a.json")
-        assert read_bytes(place, "a.json") is None
+        delete(path, "a.json")
+        assert read_bytes(path, "a.json") is None
 
 
-def test_an_object_that_exists_is_kept(place: str) -> None:
-    write_if_absent(place, "a.json", "first")
-    write_if_absent(place, "a.json", "second")
-    assert read_json(place, "a.json")[0] == "first"
+def test_an_object_that_exists_is_kept(path: str) -> None:
+    write_if_absent(path, "a.json", "first")
+    write_if_absent(path, "a.json", "second")
+    assert read_json(path, "a.json")[0] == "first"
 
 
-def test_of_many_writers_one_wins(place: str) -> None:
-    _, generation = read_json(place, "a.json")
+def test_of_many_writers_one_wins(path: str) -> None:
+    _, generation = read_json(path, "a.json")
     together, results = Barrier(8), {}
 
     def write(i: int) -> None:
         together.wait(20)
-        results[i] = write_json(place, "a.json", i, generation)
+        results[i] = write_json(path, "a.json", i, generation)
 
     threads = [Thread(target=write, args=(i,)) for i in range(8)]
     for thread in threads:
@@ -92,7 +80,7 @@ def test_of_many_writers_one_wins(place: str) -> None:
     for thread in threads:
         thread.join(30)
     [winner] = [i for i, written in results.items() if written]
-    assert read_json(place, "a.json")[0] == winner
+    assert read_json(path, "a.json")[0] == winner
 
 
 def test_content_that_is_not_json_counts_as_absent(tmp_path: Path) -> None:
@@ -110,15 +98,15 @@ def test_objects_are_those_that_cloudfiles_reads(aws: dict[str, str], unique_nam
 def test_a_bucket_that_does_not_exist_is_told(
     aws: dict[str, str], unique_name: str, generation: bytes
 ) -> None:
-    place = f"s3://{unique_name}"
-    with pytest.raises(ConfigError, match=f"^{place}: bucket: there is no such bucket"):
-        write_json(f"{place}/x", "a.json", 1, generation)
+    path = f"s3://{unique_name}"
+    with pytest.raises(ConfigError, match=f"^{path}: bucket: there is no such bucket"):
+        write_json(f"{path}/x", "a.json", 1, generation)
 
 
 def test_a_store_in_such_a_bucket_is_not_waited_for(aws: dict[str, str], unique_name: str) -> None:
-    place = f"s3://{unique_name}"
-    with pytest.raises(ConfigError, match=f"^{place}: bucket: there is no such bucket"):
-        write_if_absent(f"{place}/x.zarr", ".zgroup", {"zarr_format": 2})
+    path = f"s3://{unique_name}"
+    with pytest.raises(ConfigError, match=f"^{path}: bucket: there is no such bucket"):
+        write_if_absent(f"{path}/x.zarr", ".zgroup", {"zarr_format": 2})
 
 
 @pytest.mark.parametrize(
@@ -159,7 +147,7 @@ def test_a_bucket_that_cannot_exist_is_a_mistake_of_the_user(
 
 
 @pytest.mark.parametrize(
-    ("place", "endpoint", "cure"),
+    ("path", "endpoint", "cure"),
     [
         (
             "s3://bucket/em",
@@ -172,15 +160,15 @@ def test_a_bucket_that_cannot_exist_is_a_mistake_of_the_user(
     ],
 )
 def test_a_server_that_does_not_answer_is_told_in_words(
-    monkeypatch: pytest.MonkeyPatch, place: str, endpoint: str, cure: str
+    monkeypatch: pytest.MonkeyPatch, path: str, endpoint: str, cure: str
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     reason = "Failed to connect to host port 9 after 0 ms: Could not connect to server"
     text = f"CURL error Could not connect to server: {reason} [curl_code='7']"
-    with pytest.raises(StorageUnavailable) as told, store_errors(place):
+    with pytest.raises(StorageUnavailable) as told, store_errors(path):
         raise ValueError(f"ABORTED: All 6 retry attempts failed: {text}")
-    assert str(told.value) == f"{place}: cannot be reached: {reason}{cure}"
+    assert str(told.value) == f"{path}: cannot be reached: {reason}{cure}"
 
 
 def test_google_credentials_that_are_refused_need_a_login() -> None:
@@ -222,14 +210,14 @@ def test_without_credentials_a_bucket_is_asked_as_by_anyone(
 
 
 def test_only_a_refusal_of_aws_is_a_matter_of_its_credentials(no_credentials: None) -> None:
-    for text, place, told in (
+    for text, path, told in (
         ("PERMISSION_DENIED: 403", "gs://em", "access denied"),
         ("UNAUTHENTICATED: 401", "https://host/em", "access denied"),
         ("PERMISSION_DENIED: 403", "s3://em", "no AWS credentials were found"),
     ):
-        with pytest.raises(StorageRefused) as caught, store_errors(place):
+        with pytest.raises(StorageRefused) as caught, store_errors(path):
             raise ValueError(text)
-        assert str(caught.value).startswith(f"{place}: {told}\n")
+        assert str(caught.value).startswith(f"{path}: {told}\n")
     with (
         pytest.raises(StorageUnavailable, match=r"^s3://em: UNAVAILABLE: 503$"),
         store_errors("s3://em"),

@@ -28,18 +28,6 @@ VOXEL_SIZE = (40.0, 8.0, 7.16)
 Make = Callable[..., ZarrVolume]
 
 
-@pytest.fixture(params=["file", "mem", "s3"])
-def root(
-    request: pytest.FixtureRequest, tmp_path: Path, aws: dict[str, str], unique_name: str
-) -> str:
-    """The path of a store on a local disk, in memory or in S3."""
-    if request.param == "file":
-        return f"file://{tmp_path}/em"
-    if request.param == "s3":
-        boto3.client("s3").create_bucket(Bucket=unique_name)
-    return f"{request.param}://{unique_name}/em"
-
-
 def make(
     path: str, driver: Driver = "zarr3", dtype: str = "uint8", channels: int = 0
 ) -> ZarrVolume:
@@ -56,12 +44,12 @@ def make(
 
 @pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
 @pytest.mark.parametrize(("dtype", "channels"), [("uint8", 0), ("float32", 3), ("uint64", 1)])
-def test_what_is_written_is_read_back(root: str, driver: Driver, dtype: str, channels: int) -> None:
+def test_what_is_written_is_read_back(path: str, driver: Driver, dtype: str, channels: int) -> None:
     array = noise(BOUNDS, max(channels, 1), dtype)
-    make(root, driver, dtype, channels).write(BOUNDS, array)
-    volume = open_zarr(root)
+    make(path, driver, dtype, channels).write(BOUNDS, array)
+    volume = open_zarr(path)
     assert volume is not None
-    assert volume.path == f"{root}/{'s0' if driver == 'n5' else '0'}"
+    assert volume.path == f"{path}/{'s0' if driver == 'n5' else '0'}"
     assert (volume.bounds, volume.block_size, volume.voxel_size) == (BOUNDS, BLOCK, VOXEL_SIZE)
     assert (volume.dtype, volume.channels) == (dtype, max(channels, 1))
     assert np.array_equal(volume.read(BOUNDS), array)
@@ -69,8 +57,8 @@ def test_what_is_written_is_read_back(root: str, driver: Driver, dtype: str, cha
     assert np.array_equal(volume.read(part), array[(..., *part.slices(BOUNDS.start))])
 
 
-def test_missing_blocks_are_an_error_unless_filled(root: str) -> None:
-    volume = make(root)
+def test_missing_blocks_are_an_error_unless_filled(path: str) -> None:
+    volume = make(path)
     first = BoundingBox.sized(BOUNDS.start, BLOCK)
     volume.write(first, np.zeros(first.size, np.uint8))
     assert volume.missing(first) == [], "zeros are stored"
@@ -81,7 +69,7 @@ def test_missing_blocks_are_an_error_unless_filled(root: str) -> None:
     text = "lacks 26 blocks of box -3-17_10-50_0-70, for example -3-5_10-26_32-64"
     with pytest.raises(DataMissing, match=text):
         volume.read(BOUNDS)
-    filled = open_zarr(root, fill_missing=True)
+    filled = open_zarr(path, fill_missing=True)
     assert filled is not None
     assert not filled.read(BOUNDS).any()
 
