@@ -27,6 +27,7 @@ class SkipAllZero(Operator):
             save-h5 -f cutouts/
     """
     writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    flags: ClassVar[tuple[str, ...]] = ("prefix",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-e, --pre": "--prefix",
         "-t, --post": "--suffix",
@@ -64,6 +65,6 @@ class SkipAllZero(Operator):
                 flags.mark(
                     task.chunk_to_save(self.input_chunk_name).bbox if self.chunk_bbox else task.bbox
                 )
-            raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero")
+            raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero", empty=True)
 
         yield step

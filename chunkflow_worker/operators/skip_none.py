@@ -27,6 +27,7 @@ class SkipNone(Operator):
             save-synapses -f kept/
     """
     writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    flags: ClassVar[tuple[str, ...]] = ("prefix",)
     op: Literal["skip-none"] = "skip-none"
     input_name: str = field("chunk", flag="-i", help="Value to check.")
     touch: bool = field(True, help="Create the file, if there is a prefix.")
@@ -51,6 +52,6 @@ class SkipNone(Operator):
                 return
             if flags is not None and not run.dry_run:
                 flags.mark(task.bbox)
-            raise SkipTask(f"there is nothing in {self.input_name!r}")
+            raise SkipTask(f"there is nothing in {self.input_name!r}", empty=True)
 
         yield step

@@ -114,6 +114,7 @@ class Attempt:
             bytes_read=task.bytes_read,
             bytes_written=task.bytes_written,
             written=list(task.written),
+            unchecked=list(task.unchecked),
             clipped=list(task.clipped),
             pipeline=self._pipeline,
             versions=_versions(),
