@@ -86,7 +86,7 @@ class Handler:
             try:
                 with fenced(check) as fence:
                     record = self._outlast(
-                        lambda: self._run(attempt, delivery, check), check_waiting
+                        lambda: self._run(attempt, delivery, check), check_waiting, does_box=True
                     )
             except LeaseLost as error:
                 self._record_loss(attempt, fence, error)
@@ -112,8 +112,12 @@ class Handler:
     def _is_done(self, delivery: Delivery) -> bool:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)
 
-    def _outlast(self, work: Callable[[], _Result], check_waiting: Check) -> _Result:
-        return self.patience.outlast(work, check_waiting) if self.patience else work()
+    def _outlast(
+        self, work: Callable[[], _Result], check_waiting: Check, *, does_box: bool = False
+    ) -> _Result:
+        if self.patience is None:
+            return work()
+        return self.patience.outlast(work, check_waiting, does_box=does_box)
 
     def _run(self, attempt: Attempt, delivery: Delivery, check: Check) -> Record:
         """Run the chain and record the success."""

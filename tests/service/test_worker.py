@@ -54,6 +54,7 @@ class Chain:
     digest: str = "d1"
     ledger_path: str | None = None
     volume_paths: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     operators: tuple[Any, ...] = ()
     closed: int = 0
     close_error: Exception | None = None
