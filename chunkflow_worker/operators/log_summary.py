@@ -12,11 +12,11 @@ from pydantic import BaseModel, ValidationError, field_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import RECORD_BYTES
 from chunkflow_worker.pipeline.operator import TaskSource
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.progress import duration_text
 
-_BATCH = 1000  # records read at once
 _NOT_DONE = (".failed.json", ".again.json")
 
 
@@ -115,12 +115,11 @@ class LogSummary(TaskSource):
             raise ConfigError.one(
                 self.label, "log_dir", f"{files.path} holds no records of tasks", cure
             )
-        for start in range(0, len(names), _BATCH):
-            for content in files.get_jsons(names[start : start + _BATCH]):
-                try:
-                    yield _Log.model_validate(content)
-                except ValidationError:
-                    yield None
+        for content in files.get_jsons(names, RECORD_BYTES):
+            try:
+                yield _Log.model_validate(content)
+            except ValidationError:
+                yield None
 
 
 class _Log(BaseModel):

@@ -28,6 +28,7 @@ from chunkflow_worker.report.events import TaskFailed, TaskFinished, TaskStarted
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
+from tests.support.records import task_record
 
 BOX = "0-4_0-4_0-8"
 
@@ -272,3 +273,14 @@ def test_a_box_that_the_job_does_not_have_runs_nothing(
         replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
     assert chain.runs == 0
     assert seen[-1].final
+
+
+def test_a_refused_message_does_not_replace_what_is_known_of_a_box(handler: Handler) -> None:
+    handler.ledger.write(task_record(BOX, "failed", error="out of memory"))
+    grid = {"bounding_box": "0-4_0-4_8-16"}
+    handler.ledger.write_job(JobRecord(job="another", queue="q", tasks=1, grid=grid))
+    with pytest.raises(BoxOutsideJob, match="has no job job, but others"):
+        replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert record.error == "out of memory"
