@@ -31,6 +31,8 @@ from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, publish
 from chunkflow_worker.report.log import log_events, set_up_log
 from chunkflow_worker.report.progress import duration_text, progress
+from chunkflow_worker.report.say import say
+from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.service.attempt import Attempt, finished_event
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.storage.local_file import atomic_file
@@ -58,7 +60,11 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
     hint = f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n"
     with atomic_file(path) as part:
         part.write_text(hint + text, encoding="utf-8")
-    click.echo(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
+        if scrub(text) != text:
+            part.chmod(0o600)
+            advice = "write ${env:NAME} for it, which workers replace"
+            say(f"note: {path} holds a password, key or token: {advice}", err=True)
+    say(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
 
 
 def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOptions) -> None:
@@ -144,7 +150,7 @@ class LocalRun:
                 task.delivery.check_pipeline(self.digest)
                 self._check_job(task.delivery)
             if self._is_done(task):
-                click.echo(f"{task.bbox} was done by an earlier delivery", err=True)
+                say(f"{task.bbox} was done by an earlier delivery", err=True)
                 return
 
             def check() -> None:
@@ -164,7 +170,7 @@ class LocalRun:
             self.chain.run(attempt.task, check)
         except SkipTask as reason:
             why_skipped = str(reason) or "nothing to do"
-            click.echo(f"skipped {attempt.box or 'the task'}: {why_skipped}", err=True)
+            say(f"skipped {attempt.box or 'the task'}: {why_skipped}", err=True)
         except (Preempted, LeaseLost):
             raise
         except Exception as error:

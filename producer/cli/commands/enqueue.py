@@ -17,6 +17,7 @@ from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, faults_of, given_options
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     ledger_option,
     no_ledger,
@@ -96,7 +97,7 @@ def enqueue(
     if file:
         _refuse_what_fails(plan, file, ledger, force)
     elif not ledger:
-        click.echo(
+        say(
             "note: without --pipeline or --ledger the job is not recorded, so nothing can show its "
             "status or verify its result, and workers whose ledger has other jobs refuse it",
             err=True,
@@ -165,7 +166,7 @@ def _note_not_checked(count: int, trust_records: bool) -> None:
         if trust_records
         else "sent again; --trust-records leaves them out"
     )
-    click.echo(
+    say(
         f"note: the output of {boxes_text(count)} that the ledger has as done cannot be checked "
         f"(files, Zarr): {fate}",
         err=True,
@@ -204,13 +205,13 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
 
     job = plan.record.job
     if is_new and some_are_done(ledger, plan.boxes):
-        click.echo(
+        say(
             f"note: {ledger.path} has records of boxes of this job, which count as done; add "
             "--skip-done to leave them out, or use another --ledger to count only this run",
             err=True,
         )
     elif not is_new and plan.boxes.first == 0:
-        click.echo(
+        say(
             f"note: job {job} was enqueued before; all its boxes are sent again, even if they are "
             "waiting or done; add --skip-done to leave out those that are done",
             err=True,
@@ -219,7 +220,7 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
 
 def _show_plan(plan: Plan) -> None:
     first, last = plan.boxes[0], plan.boxes[-1]
-    click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    say(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
 
 
 def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
@@ -235,7 +236,7 @@ def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force
         faults += no_ledger(str(file.path)).faults
     if force:
         for fault in faults:
-            click.echo(f"note: workers will refuse these boxes: {fault}", err=True)
+            say_text(f"note: workers will refuse these boxes: {fault}", err=True)
     elif faults:
         *others, last = faults
         cure = "; ".join(filter(None, (last.cure, "--force sends them all the same")))
@@ -246,8 +247,8 @@ def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force
 def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:
     done = len(plan.boxes) - _count(plan, undone)
     skipped = "" if undone is None else f", {done} of them already done"
-    click.echo(f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}")
-    click.echo(f"first {plan.boxes[0]}\nlast  {plan.boxes[-1]}\nnothing was sent")
+    say(f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}")
+    say(f"first {plan.boxes[0]}", f"last  {plan.boxes[-1]}", "nothing was sent")
 
 
 def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> None:
@@ -255,7 +256,7 @@ def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> No
     of_all = "" if undone is None else f" of {len(plan.boxes)}"
     size = "x".join(map(str, plan.boxes.chunk_size))
     place = f" --ledger {shlex.quote(ledger)}" if ledger else ""
-    click.echo(
+    say(
         f"enqueued {count}{of_all} tasks of job {job.job} to queue {job.queue} (boxes {size}), "
         f"status: chunkflow-producer status --queue {job.queue}{place}"
     )
