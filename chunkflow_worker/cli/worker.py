@@ -128,7 +128,8 @@ def health(ready: bool, live: bool) -> None:
     """Show the health of the workers on this machine, for probes.
 
     The exit status is 0 or 1, and one line says why. Reads the small files that workers write to
-    CHUNKFLOW_HEALTH_FOLDER (by default, the folder for temporary files).
+    CHUNKFLOW_HEALTH_FOLDER; by default, to a folder of the user's own among the temporary files.
+    Files of other users do not count.
     """
     from chunkflow_worker.service.health import probe
 
