@@ -109,8 +109,8 @@ class Settings(BaseSettings):
     )
     health_folder: str | None = Field(
         None,
-        description="Folder for the small files that `chunkflow-worker health` reads; "
-        "the system's folder for temporary files when not set.",
+        description="Folder for the small files that `chunkflow-worker health` reads; when not "
+        "set, a folder of the user's own in the system's folder for temporary files.",
     )
     metrics: Literal["cloudwatch", "none"] = Field(
         "cloudwatch", description="Where to send timings and counts."

@@ -26,7 +26,7 @@ from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.log import set_up_log
 from chunkflow_worker.report.outage import Outage
-from chunkflow_worker.report.scrub import ScrubFilter, scrub
+from chunkflow_worker.report.say import say_text
 from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.service.outputs import refuse_lost_outputs
 from chunkflow_worker.service.poller import Poller
@@ -129,8 +129,6 @@ def _set_up_logging(settings: Settings) -> None:
     name = settings.worker_name.replace("%", "%%") + " " if is_named else ""
     libraries = "INFO" if settings.log_level == "DEBUG" else settings.log_level
     set_up_log(settings.log_level, libraries, f"%(asctime)s %(levelname)s {name}%(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(ScrubFilter())
     for logger in ("celery", "kombu"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.
@@ -161,7 +159,7 @@ def _connect_signals(worker: Worker) -> None:
         try:
             worker.open()
         except ChunkflowError as error:  # Celery would log it and go on
-            sys.stderr.write(f"error: {scrub(str(error))}\n")
+            say_text(f"error: {error}", err=True)
             sys.exit(exit_status(error))
 
     @signals.worker_ready.connect(weak=False)
