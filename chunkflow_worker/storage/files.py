@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
 
@@ -108,6 +109,6 @@ class Files:
 
 def _parse(content: bytes | None) -> Any:
     try:
-        return None if content is None else json.loads(content)
+        return None if content is None else parse_json(content)
     except ValueError:
         return None
