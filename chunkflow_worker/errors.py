@@ -22,6 +22,7 @@ ChunkflowError
     ├── BoxOutsideVolume      the box, or a part of it, is outside the volume
     ├── BoxNotAligned         writing the box would touch files of a neighbouring box
     ├── DataMissing           blocks or files that the task reads do not exist
+    ├── DataRefused           a file names others that it may not, or asks for too much memory
     ├── ChunkMismatch         a chunk has the wrong kind, shape or position for an operator
     └── ModelError            a ConvNet can't be loaded, or contradicts its declared sizes
 """
@@ -188,6 +189,10 @@ class BoxNotAligned(PermanentError):
 
 class DataMissing(PermanentError):
     """Blocks inside the box, or a file to read, do not exist."""
+
+
+class DataRefused(PermanentError):
+    """A file would read other files than itself, or unpacks to more than the memory allows."""
 
 
 class ChunkMismatch(PermanentError):

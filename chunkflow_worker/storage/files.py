@@ -12,6 +12,7 @@ from typing import Any
 
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
 from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file
 from chunkflow_worker.storage.mended_cloudfiles import is_past_the_end
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
@@ -165,6 +166,6 @@ def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> byte
 
 def _parse(content: bytes | None) -> Any:
     try:
-        return None if content is None else json.loads(content)
-    except (ValueError, RecursionError):  # also for numbers of thousands of digits
+        return None if content is None else parse_json(content)
+    except ValueError:
         return None
