@@ -10,6 +10,7 @@ import click
 
 from chunkflow_worker.job.clipped import clipped_lines
 from chunkflow_worker.report.progress import duration_text
+from producer.look.expiry import expiry_line
 from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
@@ -38,10 +39,21 @@ def show_table(status: JobStatus) -> None:
     job = f"job {status.job}" if status.job else "no job in a ledger"
     click.echo(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
+    for line in expiry_lines(status):
+        click.echo(line)
     if len(status.nets) > 1:
         click.echo(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
         click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
     show_clipped(status)
+
+
+def expiry_lines(status: JobStatus) -> list[str]:
+    """A line for messages, and one for dead letters, that SQS will delete within a day."""
+    found = (
+        expiry_line("messages", status.messages_expire),
+        expiry_line("dead letters", status.dead_letters_expire),
+    )
+    return [line for line in found if line]
 
 
 def show_clipped(status: JobStatus) -> None:
