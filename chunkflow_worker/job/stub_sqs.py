@@ -12,6 +12,7 @@ of boto3's SQS client that this package calls. Rules, from the SQS developer gui
 - deleting by the handle of an earlier receive succeeds and deletes nothing;
 - a message that was received `maxReceiveCount` times moves to the dead-letter queue when it would
   be received once more;
+- a message that is moved keeps the time at which it was first sent;
 - a batch has 1 to 10 entries with distinct ids.
 
 Differences: messages are received in the order of sending, nothing is handed out twice, and a long
@@ -56,6 +57,7 @@ class _Message:
     id: str
     body: str
     visible_at: float
+    sent_at: float
     receives: int = 0
     receipt: str | None = None
     received_at: float = 0.0
@@ -126,7 +128,11 @@ class StubSqs:
     ) -> dict[str, str]:
         with self._call("create_queue", QueueName=QueueName, Attributes=Attributes):
             url = _URL + QueueName
-            defaults = {"VisibilityTimeout": "30", "QueueArn": _ARN + QueueName}
+            defaults = {
+                "VisibilityTimeout": "30",
+                "MessageRetentionPeriod": "345600",
+                "QueueArn": _ARN + QueueName,
+            }
             self._queues.setdefault(url, _StubQueue(QueueName, defaults | (Attributes or {})))
             return {"QueueUrl": url}
 
@@ -254,7 +260,8 @@ class StubSqs:
 
     def _add(self, queue: _StubQueue, body: str, delay_seconds: int) -> str:
         message_id = f"message-{next(self._numbers)}"
-        queue.messages.append(_Message(message_id, body, self.clock() + delay_seconds))
+        now = self.clock()
+        queue.messages.append(_Message(message_id, body, now + delay_seconds, now))
         return message_id
 
     def _moved_to_dead_letters(self, queue: _StubQueue, message: _Message) -> bool:
@@ -276,7 +283,10 @@ class StubSqs:
             "MessageId": message.id,
             "ReceiptHandle": message.receipt,
             "Body": message.body,
-            "Attributes": {"ApproximateReceiveCount": str(message.receives)},
+            "Attributes": {
+                "ApproximateReceiveCount": str(message.receives),
+                "SentTimestamp": str(int(message.sent_at * 1000)),
+            },
         }
 
 

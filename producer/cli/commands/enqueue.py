@@ -21,6 +21,7 @@ from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     ledger_option,
     no_ledger,
+    open_queue,
     pipeline_option,
     queue_name,
     queue_option,
@@ -176,12 +177,11 @@ def _note_not_checked(count: int, trust_records: bool) -> None:
 def _send(
     queue: str, plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int
 ) -> None:
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
     client, job = sqs_client(threads), plan.record
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     if ledger:
         is_new = record_job(ledger, job)
         if undone is None:

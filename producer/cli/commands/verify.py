@@ -16,6 +16,7 @@ from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     job_option,
     ledger_option,
+    open_queue,
     pipeline_option,
     require_ledger,
     sqs_client,
@@ -171,13 +172,12 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
 
     Returns the number of boxes that were sent.
     """
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.look.status import job_status
     from producer.repair.resend import choose_boxes
 
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     resend = choose_boxes(problems, job_status(client, target))
     for box in resend.wrong:
         ledger.remove(box)
