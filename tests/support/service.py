@@ -33,7 +33,10 @@ _WORKER = "from chunkflow_worker.cli.worker import main; main()"
 
 
 class Service:
-    """Everything lies below `root`; worker processes end with `close`."""
+    """Everything lies below `root`; worker processes end with `close`.
+
+    place: that of the volumes. elsewhere: the places of volumes that are not there, by their names.
+    """
 
     def __init__(self, root: Path, queue: str, environment: dict[str, str]):
         self.root, self.queue = root, queue
@@ -41,9 +44,11 @@ class Service:
         self.environment = (
             os.environ | environment | {"PYTHONPATH": path, "CHUNKFLOW_POLL_SECONDS": "1"}
         )
-        self.sqs = boto3.client("sqs", region_name="us-east-1")
+        endpoint = environment.get("AWS_ENDPOINT_URL_SQS")
+        self.sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url=endpoint)
         self.pipeline = root / "pipeline.yaml"
         self.place = f"file://{root}"
+        self.elsewhere: dict[str, str] = {}
         self.workers: list[AnyWorker] = []
 
     def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
@@ -58,7 +63,7 @@ class Service:
         return box
 
     def path(self, name: str) -> str:
-        return f"{self.place}/{name}"
+        return f"{self.elsewhere.get(name, self.place)}/{name}"
 
     @property
     def ledger(self) -> Ledger:
