@@ -21,6 +21,7 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
+from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.storage.cloud import check_access
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
@@ -165,7 +166,8 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         if "Not a directory" in text:
             problem = "is a file, or is inside one, and a Zarr or N5 store is a folder"
             raise ConfigError.one(subject, "path", problem, "choose another path") from error
-        if status in _DAMAGED or status.startswith("Error parsing"):
+        is_damaged = status in _DAMAGED and not is_overload(error)  # S3 throttles with 400, too
+        if is_damaged or status.startswith("Error parsing"):
             raise BlockDamaged(message) from error
         full = "No space left" in text or "Read-only file system" in text or "quota" in text.lower()
         raise (StorageFull if full else StorageUnavailable)(message) from error
