@@ -11,6 +11,7 @@ ChunkflowError
 │   ├── OutOfMemory           on the host or on the device
 │   ├── TaskTooLong           the task exceeded the time limit of tasks
 │   ├── LeaseLost             another worker may hold the message now
+│   ├── TaskHeld              another worker has the task, and SQS could not know; costs no attempt
 │   ├── Preempted             this worker must stop; costs the task no attempt
 │   └── PipelineMismatch      the message was made for another pipeline than this worker's
 └── PermanentError            a retry is useless; the message goes to the dead-letter queue
@@ -78,6 +79,17 @@ class TaskTooLong(RetryableError):
 
 class LeaseLost(RetryableError):
     """The message is visible to other workers again, so this worker must not acknowledge it."""
+
+
+class TaskHeld(RetryableError):
+    """Another worker is doing the task, and lost its message only because SQS was away.
+
+    seconds: after which to look again.
+    """
+
+    def __init__(self, text: str, seconds: int):
+        super().__init__(text)
+        self.seconds = seconds
 
 
 class Preempted(RetryableError):

@@ -3,6 +3,8 @@
     <ledger>/<box>.json           the task is done, or was skipped
     <ledger>/<box>.failed.json    the last failure of a task that is not done
     <ledger>/<box>.again.json     the record of an earlier success, when one job did a task again
+    <ledger>/<box>.late.json      a worker wrote to the box although its lease had ended: see `Late`
+    <ledger>/<box>.held.json      a worker holds the task while SQS is away: see hold.py
     <ledger>/jobs/<job>.json      what was enqueued
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
@@ -25,6 +27,7 @@ from chunkflow_worker.storage.files import Files
 
 _FAILED = ".failed"
 _AGAIN = ".again"
+_LATE, _HELD = ".late", ".held"
 _OF_FAILURES = {"error", "final", "log"}  # fields that the record of a success lacks
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -129,25 +132,28 @@ class Listing(NamedTuple):
     done: recorded as done or skipped. failed: not done, and the last attempt failed.
     again: that one job did more than once, as far as the ledger knows: of two workers that record
         the same box at the same instant, neither sees the other.
+    late: done, and a worker of another chain or net wrote to them after its lease had ended.
     """
 
     done: set[str]
     failed: set[str]
     again: set[str]
+    late: set[str]
 
 
 class Ledger:
     """Records below one path.
 
     to_write: refuse a path that is read only at once. Raises ConfigError.
+    files: the objects below the path.
     """
 
     def __init__(self, path: str, *, to_write: bool = False):
-        self._files = Files(path)
+        self.files = Files(path)
         if to_write:
-            self._files.check_writable()
-        self._jobs = Files(f"{self._files.path}/jobs")
-        self.path = self._files.path
+            self.files.check_writable()
+        self._jobs = Files(f"{self.files.path}/jobs")
+        self.path = self.files.path
 
     def write(self, record: Record) -> None:
         """Write the record of a task and remove what it supersedes. Raises StorageUnavailable."""
@@ -159,30 +165,51 @@ class Ledger:
     def _write_failure(self, record: Record) -> None:
         if not self.is_done(record.bbox):
             content = record.model_dump(exclude_defaults=True)
-            self._files.put_json(f"{record.bbox}{_FAILED}.json", content)
+            self.files.put_json(f"{record.bbox}{_FAILED}.json", content)
 
     def _write_success(self, record: Record) -> None:
         box = record.bbox
-        earlier = _valid(Record, self._files.get_json(f"{box}.json"))
+        earlier = _valid(Record, self.files.get_json(f"{box}.json"))
         if earlier is not None and earlier.job == record.job:
-            self._files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
+            self.files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
         elif earlier is not None:
-            self._files.delete(f"{box}{_AGAIN}.json")
-        self._files.put_json(f"{box}.json", record.model_dump(exclude=_OF_FAILURES))
-        self._files.delete(f"{box}{_FAILED}.json")
+            self.files.delete(f"{box}{_AGAIN}.json")
+        self.files.put_json(f"{box}.json", record.model_dump(exclude=_OF_FAILURES))
+        self.files.delete(f"{box}{_FAILED}.json")
 
     def remove(self, bbox: BoundingBox | str) -> None:
         """Remove the records of a task, so that it is not done any more.
 
         Raises StorageUnavailable.
         """
-        for suffix in ("", _FAILED, _AGAIN):
-            self._files.delete(f"{bbox}{suffix}.json")
+        for suffix in ("", _FAILED, _AGAIN, _LATE):
+            self.files.delete(f"{bbox}{suffix}.json")
+
+    def write_late(self, record: Record) -> None:
+        """Note that a worker wrote to the box of `record` although its lease had ended.
+
+        Nothing is noted where the same chain and nets have done the box: they wrote the same.
+        """
+        if not _same_output(record, _valid(Record, self.files.get_json(f"{record.bbox}.json"))):
+            content = record.model_dump(exclude_defaults=True)
+            self.files.put_json(f"{record.bbox}{_LATE}.json", content)
+
+    def take_late(self, record: Record) -> Record | None:
+        """The note that another chain or net wrote late to the box of `record`, which is removed.
+
+        None if there is no such note.
+        """
+        name = f"{record.bbox}{_LATE}.json"
+        late = _valid(Record, self.files.get_json(name))
+        if late is None:
+            return None
+        self.files.delete(name)
+        return None if _same_output(record, late) else late
 
     def read(self, bbox: BoundingBox | str) -> Record | None:
         """The record of a task: of its success if there is one, else of its last failure."""
         for suffix in ("", _FAILED):
-            record = _valid(Record, self._files.get_json(f"{bbox}{suffix}.json"))
+            record = _valid(Record, self.files.get_json(f"{bbox}{suffix}.json"))
             if record is not None:
                 return record
         return None
@@ -192,22 +219,22 @@ class Ledger:
 
         task_id: only a record by this message counts.
         """
-        found = self._files.get_json(f"{bbox}.json")
+        found = self.files.get_json(f"{bbox}.json")
         return isinstance(found, dict) and (task_id is None or found.get("task_id") == task_id)
 
     def boxes(self) -> tuple[set[str], set[str]]:
         """Boxes that are done (or skipped), and boxes whose last attempt failed, as text."""
-        done, failed, _ = self.listing()
-        return done, failed
+        listing = self.listing()
+        return listing.done, listing.failed
 
     def listing(self) -> Listing:
         """The boxes of all records, without reading the records."""
-        names = [n.removesuffix(".json") for n in self._files.list() if n.endswith(".json")]
-        done = {n for n in names if not n.endswith((_FAILED, _AGAIN))}
-        failed, again = (
-            {n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN)
+        names = [n.removesuffix(".json") for n in self.files.list() if n.endswith(".json")]
+        done = {n for n in names if not n.endswith((_FAILED, _AGAIN, _LATE, _HELD))}
+        failed, again, late = (
+            {n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN, _LATE)
         )
-        return Listing(done, failed - done, again & done)
+        return Listing(done, failed - done, again & done, late & done)
 
     def records(self, boxes: Iterable[str], failed: bool = False) -> Iterator[Record]:
         """The records of many boxes, without those that are missing or of another service.
@@ -215,7 +242,7 @@ class Ledger:
         failed: the records of failures instead of successes.
         """
         suffix = _FAILED if failed else ""
-        for found in self._files.get_jsons([f"{b}{suffix}.json" for b in boxes]):
+        for found in self.files.get_jsons([f"{b}{suffix}.json" for b in boxes]):
             record = _valid(Record, found)
             if record is not None:
                 yield record
@@ -228,6 +255,13 @@ class Ledger:
         found = self._jobs.get_jsons([n for n in self._jobs.list() if n.endswith(".json")])
         jobs = (_valid(JobRecord, content) for content in found)
         return sorted((job for job in jobs if job is not None), key=lambda job: job.enqueued)
+
+
+def _same_output(record: Record, other: Record | None) -> bool:
+    """Whether both tasks write the same, since the same chain with the same nets makes it."""
+    if other is None:
+        return False
+    return (record.pipeline, record.models) == (other.pipeline, other.models)
 
 
 def _valid(kind: type[_Kind], content: Any) -> _Kind | None:

@@ -13,6 +13,7 @@ from chunkflow_worker.errors import AccessRefused, ConfigError, Mistake, Retryab
 from chunkflow_worker.report.access import meaning
 
 MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
+MAX_DELAY_SECONDS = 900  # SQS's limit for a message that is sent
 MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
 
 
@@ -213,11 +214,15 @@ def receive(
     return messages
 
 
-def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:
+def move(
+    client: Any, body: str, source_url: str, receipt: str, target_url: str, delay_seconds: int = 0
+) -> None:
     """Send `body` to `target_url`, then delete the message from `source_url`.
+
+    delay_seconds: until it can be received there; at most MAX_DELAY_SECONDS.
 
     In this order nothing can be lost. If it is interrupted in between, the message is there twice,
     which tasks allow for.
     """
-    client.send_message(QueueUrl=target_url, MessageBody=body)
+    client.send_message(QueueUrl=target_url, MessageBody=body, DelaySeconds=delay_seconds)
     client.delete_message(QueueUrl=source_url, ReceiptHandle=receipt)

@@ -22,6 +22,7 @@ _DENIED = {
     "403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthorizationError",
     "Forbidden", "UnauthorizedOperation",
 }  # fmt: skip
+_DENIED_BY_POLICY = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _OTHER_REGION = {
     "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException",
     "PermanentRedirect",
@@ -77,6 +78,13 @@ def meaning(error: BaseException) -> Meaning:
         if found is not None:
             return found
     return Meaning(_one_line(_reason(error)))
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether AWS knows who asks, and the policy of the user or role does not allow it."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code in _DENIED_BY_POLICY
 
 
 def is_refused(error: BaseException) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
+from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.local_file import atomic_file
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
 
@@ -17,7 +19,7 @@ class Files:
 
     path: ``file://``, ``s3://``, ``gs://``, ``mem://`` or ``https://``; local without a protocol.
     Methods raise StorageUnavailable when storage fails, and ConfigError when the bucket is missing
-    or a path to write to is read only.
+    or a path to write to is read only. Those that write also raise what `before_write` raises.
     """
 
     def __init__(self, path: str):
@@ -45,6 +47,7 @@ class Files:
         self.check_writable()
         with storage_errors(f"{self.path}/{name}"):
             if self._local is None:
+                before_write()
                 self._cloud.put(name, content, content_type=content_type)
                 return
             with atomic_file(self._local / name) as part:
@@ -57,6 +60,7 @@ class Files:
                 self.put(name, content, content_type)
             return
         self.check_writable()
+        before_write()
         with storage_errors(self.path):
             self._cloud.puts(list(contents.items()), content_type=content_type)
 
@@ -75,6 +79,18 @@ class Files:
                 return (self._local / name).stat().st_size
             except (FileNotFoundError, NotADirectoryError):
                 return None
+
+    def modified(self, name: str) -> datetime | None:
+        """When an object was written last, by the clock of storage; None when it is absent.
+
+        Objects in memory have no such time either.
+        """
+        if self.path.startswith("mem://"):
+            return None
+        with storage_errors(f"{self.path}/{name}"):
+            head = self._cloud.head(name)
+        when: datetime | None = head["Last-Modified"] if head else None
+        return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
 
     def get(self, name: str) -> bytes | None:
         """Read one object; None when it is absent."""
@@ -102,6 +118,7 @@ class Files:
     def delete(self, name: str) -> None:
         """Delete one object, if it exists."""
         self.check_writable()
+        before_write()
         with storage_errors(f"{self.path}/{name}"):
             self._cloud.delete(name)
 

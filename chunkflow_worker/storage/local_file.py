@@ -22,6 +22,7 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.file_kind import file_kind
 
 _LISTED = 10_000  # names of a folder that are looked at for one that is similar
@@ -144,12 +145,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a path to write to, which becomes `path` when the block ends.
 
     When the block raises, `path` does not change and the partial file is deleted.
-    Raises StorageUnavailable when the system fails to write.
+    Raises StorageUnavailable when the system fails to write, and what `before_write` raises.
     """
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         _make_folder(path.parent)
         yield part
+        before_write()
         part.replace(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error

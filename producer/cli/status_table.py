@@ -41,7 +41,19 @@ def show_table(status: JobStatus) -> None:
     if len(status.nets) > 1:
         click.echo(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
         click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
+    show_late(status)
     show_clipped(status)
+
+
+def show_late(status: JobStatus) -> None:
+    """A line about boxes whose blocks may be those of another chain or net."""
+    if status.late:
+        more = f" and {len(status.late) - 1} more" if len(status.late) > 1 else ""
+        click.echo(
+            f"a worker of another chain or net, which had lost its lease, wrote to box "
+            f"{status.late[0]}{more} last or at the same time: chunkflow-producer verify tells "
+            "what is stored"
+        )
 
 
 def show_clipped(status: JobStatus) -> None:

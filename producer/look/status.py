@@ -34,6 +34,7 @@ class JobStatus:
     failed: boxes of the job that are not done and whose last attempt failed; it may be tried again.
     missing: boxes of the job without any record.
     twice: boxes that the job completed more than once, as far as the ledger knows.
+    late: boxes that are done and that a worker of another chain or net wrote to after its lease.
     rate: tasks done per second; None when it is unknown.
     sampled: number of records of done tasks that were read.
     clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
@@ -52,6 +53,7 @@ class JobStatus:
     rate: float | None = None
     missing: int = 0
     twice: int = 0
+    late: tuple[str, ...] = ()
     sampled: int = 0
     clipped: dict[str, float] = field(default_factory=dict)
     nets: tuple[Net, ...] = ()
@@ -101,7 +103,7 @@ def job_status(
     if ledger is None or record is None:
         return status
     boxes = record.boxes()
-    done, failed, twice = (_boxes_of_job(boxes, names) for names in ledger.listing())
+    done, failed, twice, late = (_boxes_of_job(boxes, names) for names in ledger.listing())
     records = list(ledger.records(random.sample(done, min(sample, len(done)))))
     return replace(
         status,
@@ -110,6 +112,7 @@ def job_status(
         failed=len(failed),
         missing=max(0, record.tasks - len(done) - len(failed)),
         twice=len(twice),
+        late=tuple(sorted(late)),
         total=record.tasks,
         rate=_rate(records, len(done)) if len(done) < record.tasks else None,
         sampled=len(records),

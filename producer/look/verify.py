@@ -174,7 +174,7 @@ def verify(
     Holds the voxels of at most `threads` boxes in memory. Raises StorageUnavailable, and
     ConfigError when a volume does not exist.
     """
-    done, failed, _ = ledger.listing()
+    done, failed, *_ = ledger.listing()
 
     def check(task: tuple[str, Record | None]) -> list[Problem]:
         box, record = task

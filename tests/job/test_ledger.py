@@ -107,12 +107,12 @@ def test_a_job_record_that_cannot_be_read_is_reported(change: dict[str, Any]) ->
 
 def test_a_task_done_twice_is_known(ledger: Ledger) -> None:
     ledger.write(record(task_id="1"))
-    assert ledger.listing() == ({BOX}, set(), set())
+    assert ledger.listing() == ({BOX}, set(), set(), set())
     ledger.write(record(task_id="2", attempts=2))
-    assert ledger.listing() == ({BOX}, set(), {BOX})
+    assert ledger.listing() == ({BOX}, set(), {BOX}, set())
     assert ledger.boxes() == ({BOX}, set())
     ledger.write(record(task_id="3", job="another"))
-    assert ledger.listing() == ({BOX}, set(), set()), "another job does its boxes anew"
+    assert ledger.listing() == ({BOX}, set(), set(), set()), "another job does its boxes anew"
 
 
 def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
@@ -121,7 +121,7 @@ def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
     ledger.write(record())
     ledger.remove(BOX)
     ledger.remove(BOX)
-    assert ledger.listing() == (set(), set(), set())
+    assert ledger.listing() == (set(), set(), set(), set())
 
 
 def test_a_ledger_to_write_to_is_refused_at_a_web_address() -> None:

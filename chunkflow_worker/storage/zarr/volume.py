@@ -22,6 +22,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr.address import FORMATS
@@ -99,6 +100,7 @@ class ZarrVolume:
         check_aligned(self, bbox)
         voxels = czyx if self._array.ndim == 4 else czyx[0]
         with store_errors(self.path):
+            before_write()
             self._array[self._window(bbox)].write(voxels).result()
 
     def missing(self, bbox: BoundingBox) -> list[str]:
