@@ -104,7 +104,7 @@ def scenario(
     tasks: int = 40,
     workers: int = 3,
     task_seconds: float = 1.5,
-    blocks: Vec3 = Vec3(1, 8, 8),
+    blocks: Vec3 = Vec3(1, 6, 6),
 ) -> Report:
     """blocks: of each box, zyx. task_seconds: that a task takes at least before it writes."""
     with aws_sqs() as sqs, ExitStack() as stack:

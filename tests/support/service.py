@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,7 @@ class Service:
         self.place = f"file://{root}"
         self.elsewhere: dict[str, str] = {}
         self.workers: list[AnyWorker] = []
+        self._queues: dict[str, Queue] = {}
 
     def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
         """Make an input of noise, and empty outputs `out` and `whole`; returns their box."""
@@ -149,9 +149,11 @@ class Service:
         dead, _ = self._counts(self._found_queue.dead_letter_url)
         return visible, hidden, dead
 
-    @cached_property
+    @property
     def _found_queue(self) -> Queue:
-        return find_queue(self.sqs, self.queue)
+        if self.queue not in self._queues:
+            self._queues[self.queue] = find_queue(self.sqs, self.queue)
+        return self._queues[self.queue]
 
     def _counts(self, url: str) -> tuple[int, int]:
         """Messages of a queue that are visible, and that are hidden."""
