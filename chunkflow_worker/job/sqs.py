@@ -11,6 +11,7 @@ from typing import Any
 from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import AccessRefused, ConfigError, Mistake, RetryableError
 from chunkflow_worker.report.access import meaning
+from chunkflow_worker.report.aws_session import aws_session
 
 MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
 MAX_DELAY_SECONDS = 900  # SQS's limit for a message that is sent
@@ -58,7 +59,6 @@ def make_client(
     attempts: number of requests, the first included; 1 for no retry.
     Raises ConfigError for an environment that boto3 refuses.
     """
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -73,7 +73,7 @@ def make_client(
         max_pool_connections=connections,
     )
     try:
-        client = boto3.client("sqs", region_name=region, config=config)
+        client = aws_session().client("sqs", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         found = meaning(error)
         cure = found.cure or "see the AWS_* variables and the files below ~/.aws"

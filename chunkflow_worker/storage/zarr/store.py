@@ -22,7 +22,9 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
 from chunkflow_worker.report.unavailable import is_overload
+from chunkflow_worker.storage.bucket import bucket_region, has_own_keys, s3_keys
 from chunkflow_worker.storage.cloud import check_access
+from chunkflow_worker.storage.zarr.credentials import credentials
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
 # About half a minute; tensorstore would try for a quarter of an hour, without a word.
@@ -149,7 +151,7 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
                 text += "\n    check that it runs there, and AWS_ENDPOINT_URL"
         message = f"{subject}: {text}"
         if status in _REFUSED:
-            anyone = subject.startswith("s3://") and not _has_credentials()
+            anyone = subject.startswith("s3://") and not _has_credentials(_bucket(subject))
             cure = "allow it in the policy of the user or role, or use other credentials"
             if subject.startswith("gs://"):
                 cure = f"{GOOGLE_LOGIN}, with an account that may read and write there"
@@ -178,9 +180,12 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         raise StorageRefused(f"{subject}: {found}") from error
 
 
+def _bucket(place: str) -> str:
+    return place.partition("://")[2].partition("/")[0]
+
+
 def _no_bucket(place: str) -> ConfigError:
-    protocol, _, rest = place.partition("://")
-    bucket = f"{protocol}://{rest.partition('/')[0]}"
+    bucket = f"{place.partition('://')[0]}://{_bucket(place)}"
     cure = "correct its name, or create it"
     return ConfigError.one(bucket, "bucket", "there is no such bucket", cure)
 
@@ -222,27 +227,34 @@ def _kvstore(place: str) -> dict[str, Any]:
         return {"driver": "memory", "path": f"{rest}/"}
     if protocol in ("http", "https"):
         return {"driver": "http", "base_url": f"{quote(place, safe=_IN_ADDRESSES)}/"}
-    if protocol == "s3" and _has_credentials():
-        check_access(place)
     bucket, _, key = rest.partition("/")
     folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
-    return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}
+    if protocol == "gs":
+        return {"driver": "gcs", **folder}
+    return {"driver": "s3", **folder, **_aws(place, bucket)}
 
 
-def _aws() -> dict[str, Any]:
-    """Endpoint, region and credentials of S3 from the standard variables."""
+def _aws(place: str, bucket: str) -> dict[str, Any]:
+    """Endpoint, region and credentials of S3 for a bucket.
+
+    Without an endpoint and a region, tensorstore looks for the region by itself.
+    """
     options: dict[str, Any] = {}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if endpoint := _endpoint():
         options["endpoint"] = endpoint
-    if region:
-        options["aws_region"] = region
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        # Otherwise tensorstore logs complaints about profile files, which may be absent.
-        options["aws_credentials"] = {"type": "environment"}
-    elif not _has_credentials():
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if _has_credentials(bucket):
+        check_access(place)
+        region = bucket_region(bucket) or region
+        is_given = os.environ.get("AWS_ACCESS_KEY_ID") and not has_own_keys(bucket)
+        own = {"type": "environment"} if is_given else credentials(bucket)
+        options["aws_credentials"] = own
+    else:
         # tensorstore would look for some for minutes; a public bucket needs none.
         options["aws_credentials"] = {"type": "anonymous"}
+        region = region if endpoint else None
+    if region:
+        options["aws_region"] = region
     return options
 
 
@@ -251,14 +263,10 @@ def _endpoint() -> str | None:
 
 
 @lru_cache
-def _has_credentials() -> bool:
-    """Whether boto3 finds AWS credentials. Raises its errors for a profile or login that is wrong.
+def _has_credentials(bucket: str) -> bool:
+    """Whether there are AWS credentials for a bucket.
 
-    tensorstore would not tell them from missing ones.
+    Raises boto3's errors for a profile or login that is wrong, which tensorstore would not tell
+    from missing ones.
     """
-    import boto3
-
-    credentials = boto3.Session().get_credentials()
-    if credentials is not None:
-        credentials.get_frozen_credentials()
-    return credentials is not None
+    return s3_keys(bucket) is not None

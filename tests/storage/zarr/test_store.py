@@ -190,6 +190,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers credentials
     _has_credentials.cache_clear()
     yield
     _has_credentials.cache_clear()
