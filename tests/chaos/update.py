@@ -35,6 +35,7 @@ CASES: tuple[Case, ...] = ("one path", "two pipelines")
 LEASE_SECONDS, MAX_RECEIVES, IN_FLIGHT = 5, 20, 2
 OLD, NEW = 0.25, 0.75  # what the nets write
 MOST_ROUNDS = 5
+DIGITS = 12  # of a net's digest
 LOOK = 0.3
 NET = """\
 import torch
@@ -218,7 +219,7 @@ class _Update:
         """Compare what is stored with what verify says."""
         if self.case == "one path":
             file = self.service.root / "net.py"
-            options = ("--net", hashlib.sha256(file.read_bytes()).hexdigest(), *options)
+            options = ("--net", hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS], *options)
         voxels = self.service.output_where_written()
         old = frozenset(
             str(box)
