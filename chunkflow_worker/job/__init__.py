@@ -14,4 +14,5 @@ clipped.py      how many values of a task an operator's output type could not ho
 in_order.py     runs work in threads and yields the results in the order of the items
 local_aws.py    an AWS on this machine, for laptops, tests and the demo
 stub_sqs.py     SQS in memory, for tests
+stub_queue.py   one queue of it, with the rules of SQS for messages
 """
