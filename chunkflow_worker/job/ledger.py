@@ -22,6 +22,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.written_file import WrittenFile
 
 _FAILED = ".failed"
 _AGAIN = ".again"
@@ -55,6 +56,9 @@ class Record(BaseModel):
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
     written: what the task wrote to volumes, for `verify`.
+    files: the files and objects that the task wrote.
+    no_files: paths where no file may be unless it is in `files`; * stands for the id of an object.
+    unseen: operators of which it is not known what files they have written.
     clipped: values that the type of an operator's output could not hold.
     log: what the worker logged while a task failed.
     """
@@ -79,6 +83,9 @@ class Record(BaseModel):
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = Field(default_factory=list)
+    files: list[WrittenFile] = Field(default_factory=list)
+    no_files: list[str] = Field(default_factory=list)
+    unseen: list[str] = Field(default_factory=list)
     clipped: list[Clipped] = Field(default_factory=list)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -33,6 +33,9 @@ class MarkComplete(Operator):
         flag="-p", help="Start of the file's name, with its folder or address; the box follows."
     )
     suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
+
+    def files_of(self, task: Task) -> Iterable[str]:
+        return [Flags(self.prefix, self.suffix).name(task.bbox)]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -129,6 +129,10 @@ class Plugin(Operator):
     def writes(self) -> tuple[str, ...]:
         return split_names(self.output_names)
 
+    @property
+    def writes_unseen(self) -> bool:
+        return not self.writes()  # it can only write
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         path = self._path()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -16,6 +16,7 @@ from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
     in_folder,
+    own_file,
     task_file,
 )
 
@@ -38,6 +39,9 @@ class SavePoints(Operator):
         flag="-f",
         help="File that ends in .h5, else a folder or prefix: the box and .h5 are added.",
     )
+
+    def files_of(self, task: Task) -> Iterable[str]:
+        return own_file(in_folder(self.file_path), task.bbox, ".h5")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

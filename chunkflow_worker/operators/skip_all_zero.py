@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.flags import Flags
@@ -49,21 +51,33 @@ class SkipAllZero(Operator):
         help="Name the file by the chunk's box without margins, or by the task's box.",
     )
 
+    def files_of(self, task: Task) -> Iterable[str]:
+        flags, box = self._flags(), self._box(task)
+        with suppress(ConfigError, ChunkMismatch):  # there is no box for the name of a file
+            return [flags.name(box)] if flags and box else []
+        return []
+
+    def _flags(self) -> Flags | None:
+        if self.prefix is None:
+            return None
+        return Flags(self.prefix, self.suffix, self.adjust_size or 0)
+
+    def _box(self, task: Task) -> BoundingBox | None:
+        """The box in the name of the file; None if the chunk or the box is missing."""
+        if not self.chunk_bbox:
+            return task.bbox
+        has_chunk = self.input_chunk_name in task.values
+        return task.chunk_to_save(self.input_chunk_name).bbox if has_chunk else None
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        flags = (
-            Flags(self.prefix, self.suffix, self.adjust_size or 0)
-            if self.prefix is not None
-            else None
-        )
+        flags = self._flags()
 
         def step(task: Task) -> None:
             if task.chunk(self.input_chunk_name).array.any():
                 return
             if flags is not None and not run.dry_run:
-                flags.mark(
-                    task.chunk_to_save(self.input_chunk_name).bbox if self.chunk_bbox else task.bbox
-                )
-            raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero")
+                flags.mark(self._box(task))
+            raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero", is_empty=True)
 
         yield step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -37,13 +37,17 @@ class SkipNone(Operator):
     )
     suffix: str | None = field(None, flag="-s", help="End of the file's name, after the box.")
 
+    def files_of(self, task: Task) -> Iterable[str]:
+        flags = self._flags()
+        return [flags.name(task.bbox)] if flags else []
+
+    def _flags(self) -> Flags | None:
+        is_asked = self.touch and self.prefix is not None
+        return Flags(self.prefix or "", self.suffix or "") if is_asked else None
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        flags = (
-            Flags(self.prefix, self.suffix or "")
-            if self.touch and self.prefix is not None
-            else None
-        )
+        flags = self._flags()
 
         def step(task: Task) -> None:
             value = task.values.get(self.input_name)
@@ -51,6 +55,6 @@ class SkipNone(Operator):
                 return
             if flags is not None and not run.dry_run:
                 flags.mark(task.bbox)
-            raise SkipTask(f"there is nothing in {self.input_name!r}")
+            raise SkipTask(f"there is nothing in {self.input_name!r}", is_empty=True)
 
         yield step

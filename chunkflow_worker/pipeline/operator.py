@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -31,6 +31,7 @@ from chunkflow_worker.storage.local_file import local_name
 from chunkflow_worker.storage.path import normal_path
 
 Step = Callable[[Task], None]
+_OURS = "chunkflow_worker."
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,30 @@ class Operator(Options, Facts):
             return split_names(many or getattr(self, "input_names", ""))
         name = getattr(self, "output_chunk_name", None) or getattr(self, "output_name", None)
         return (name,) if name else ()
+
+    def files_of(self, task: Task) -> Iterable[str]:
+        """Paths that only the files of the task's box have; none if the options do not tell.
+
+        * stands for the id of an object. A file of such a name that the task did not write is a
+        mistake: an earlier run has left it there.
+        """
+        return ()
+
+    def writes_files_at(self) -> tuple[str, ...]:
+        """The options that name the files and stores that it writes; without volumes."""
+        volumes = {*self.saves, *self.creates}
+        return tuple(
+            place.option
+            for place in self.places(dict(self))
+            if place.is_written and place.option not in volumes
+            if place.is_local or getattr(self, place.option) is not None
+        )
+
+    @property
+    def writes_unseen(self) -> bool:
+        """Whether it may write what no record names: it writes, and it is of another package."""
+        is_ours = type(self).__module__.startswith(_OURS)
+        return not is_ours and bool(self.writes_files_at())
 
     def creates_volumes(self) -> tuple[str, ...]:
         """Paths of the volumes that it creates before the later operators do their step."""

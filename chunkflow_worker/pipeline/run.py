@@ -18,6 +18,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.pipeline.noted import note_left_out, noted
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
@@ -52,16 +53,26 @@ class OpenPipeline:
         Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
         """
         task.models = dict(self.models)
-        for label, operator, run, step in self.steps:
+        for i, opened in enumerate(self.steps):
             check()
-            with (
-                error_context(label, task.bbox, partial(_inputs, operator, task)),
-                task.timed(label),
-            ):
+            try:
+                self._run_one(opened, task)
+            except SkipTask as skip:
+                later = ((o.label, o.operator) for o in self.steps[i + 1 :])
+                note_left_out(later, task, skip.is_empty)
+                raise
+
+    def _run_one(self, opened: OpenOperator, task: Task) -> None:
+        label, operator, run, step = opened
+        with (
+            error_context(label, task.bbox, partial(_inputs, operator, task)),
+            task.timed(label),
+        ):
+            with noted(label, operator, task):
                 step(task)
-                for name in operator.writes():
-                    task.values[name] = _checked(operator, run, task, name)
-            publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
+            for name in operator.writes():
+                task.values[name] = _checked(operator, run, task, name)
+        publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
 
 
 def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:

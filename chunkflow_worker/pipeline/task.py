@@ -14,13 +14,22 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.storage.written_file import WrittenFile
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
 
 
 class SkipTask(Exception):
-    """Raised by a step to end its task as done: there is nothing to do for this box."""
+    """Raised by a step to end its task as done: there is nothing to do for this box.
+
+    is_empty: because the box is empty, so that it must have no output. Otherwise its output may be
+        there already.
+    """
+
+    def __init__(self, reason: str = "", *, is_empty: bool = False):
+        super().__init__(reason)
+        self.is_empty = is_empty
 
 
 def describe_value(value: Any) -> str:
@@ -54,6 +63,9 @@ class Task:
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
     written: what was written to volumes.
+    files: files and objects that were written, by path.
+    no_files: names of files that must not exist unless they are in `files`; see `files_of`.
+    unseen: labels of operators of which it is not known what files they have written.
     clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
     hold: a context for the work on the task, entered in the thread that does it. It yields a check
@@ -75,6 +87,9 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
+    files: dict[str, WrittenFile] = field(default_factory=dict)
+    no_files: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
     hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
@@ -143,6 +158,17 @@ class Task:
             n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
         )
         return self.bbox.downsample(factor) if whole else None
+
+    def box_in_image(self, name: str) -> BoundingBox | None:
+        """The part of the task's box that is in the image of a chunk, in the chunk's voxels.
+
+        None if there is no such chunk, or no such part.
+        """
+        from chunkflow_worker.image.chunk import Chunk
+        from chunkflow_worker.image.fragments import box_in_image
+
+        chunk = self.values.get(name)
+        return box_in_image(chunk, self.box_of(chunk)) if isinstance(chunk, Chunk) else None
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""
