@@ -88,7 +88,9 @@ class Skeletonize(Operator):
         if box is None or self.fragments_path is None:
             return []
         ids = parse_ids(self.object_ids) if self.object_ids else [ANY_ID]
-        return [f"{self.fragments_path.rstrip('/')}/{object_id}:{xyz_name(box)}" for object_id in ids]
+        return [
+            f"{self.fragments_path.rstrip('/')}/{object_id}:{xyz_name(box)}" for object_id in ids
+        ]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
