@@ -58,7 +58,7 @@ class Record(BaseModel):
     written: what the task wrote to volumes, for `verify`.
     files: the files and objects that the task wrote.
     no_files: paths where no file may be unless it is in `files`; * stands for the id of an object.
-    unseen: operators of which it is not known what files they have written.
+    unchecked: operators whose output the record does not describe, so that nothing can compare it.
     clipped: values that the type of an operator's output could not hold.
     log: what the worker logged while a task failed.
     """
@@ -85,7 +85,7 @@ class Record(BaseModel):
     written: list[Written] = Field(default_factory=list)
     files: list[WrittenFile] = Field(default_factory=list)
     no_files: list[str] = Field(default_factory=list)
-    unseen: list[str] = Field(default_factory=list)
+    unchecked: list[str] = Field(default_factory=list)
     clipped: list[Clipped] = Field(default_factory=list)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)

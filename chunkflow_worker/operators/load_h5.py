@@ -163,9 +163,7 @@ class LoadH5(ChunkReader):
         if is_empty:
             if self.remove_empty and not run.dry_run:
                 path.unlink(missing_ok=True)
-            raise SkipTask(
-                f"{path} is empty, which means that there is nothing here", is_empty=True
-            )
+            raise SkipTask(f"{path} is empty, which means that there is nothing here", empty=True)
 
     def path(self, box: BoundingBox | None) -> Path:
         return super().path(self._named_box() or box)

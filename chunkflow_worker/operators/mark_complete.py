@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.flags import Flags
@@ -34,8 +35,8 @@ class MarkComplete(Operator):
     )
     suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        return [Flags(self.prefix, self.suffix).name(task.bbox)]
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return [Flags(self.prefix, self.suffix).name(box)]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

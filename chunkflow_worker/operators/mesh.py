@@ -120,14 +120,14 @@ class Mesh(Operator):
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return with_overlap(box, bounds)
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        box = task.box_in_image(self.input_chunk_name)
-        if box is None or self.skip_ids:  # others may write the objects that are skipped
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        part = task.box_in_image(self.input_chunk_name, box)
+        if part is None or self.skip_ids:  # others may write the objects that are skipped
             return []
         if self.output_format != "precomputed":
-            return [f"{self._folder}/{ANY_ID}_{task.bbox}.{self.output_format}"]
+            return [f"{self._folder}/{ANY_ID}_{box}.{self.output_format}"]
         manifests = [f"{self._folder}/{ANY_ID}:0"] if self.manifest else []
-        return [f"{self._folder}/{ANY_ID}:0:{xyz_name(box)}", *manifests]
+        return [f"{self._folder}/{ANY_ID}:0:{xyz_name(part)}", *manifests]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

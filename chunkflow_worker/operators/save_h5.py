@@ -12,7 +12,7 @@ from pydantic import field_validator
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -90,8 +90,8 @@ class SaveH5(Converter):
 
     _sizes = field_validator("chunk_size", "voxel_size")(above_zero)
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        return own_file(self.file_name, task.bbox, ".h5")
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name, box, ".h5")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

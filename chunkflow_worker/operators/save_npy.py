@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, own_file, task_file
@@ -38,8 +39,8 @@ class SaveNpy(Operator):
         help="File; a name that does not end in .npy is a prefix: the box and .npy are added.",
     )
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        return own_file(self.file_name, task.bbox, ".npy")
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name, box, ".npy")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, own_file, task_file
@@ -41,8 +42,8 @@ class SaveNrrd(Operator):
         "default: the box alone.",
     )
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        return own_file(self.file_name or "", task.bbox, ".nrrd")
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name or "", box, ".nrrd")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.formats.h5_file import create_h5
@@ -46,8 +47,8 @@ class SaveSynapses(Operator):
         help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are added.",
     )
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        return own_file(in_folder(self.file_path), task.bbox, ".h5", ".json")
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(in_folder(self.file_path), box, ".h5", ".json")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

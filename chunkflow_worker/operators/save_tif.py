@@ -11,6 +11,7 @@ from pydantic import model_validator
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -61,8 +62,8 @@ class SaveTif(Converter):
             raise ValueError(f"compression jpeg takes only uint8, and dtype is {self.dtype}")
         return self
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        return own_file(self.file_name or "", task.bbox, ".tif", ".tiff")
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name or "", box, ".tif", ".tiff")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

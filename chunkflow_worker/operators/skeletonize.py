@@ -83,13 +83,13 @@ class Skeletonize(Operator):
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return with_overlap(box, bounds)
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        box = task.box_in_image(self.input_chunk_name)
-        if box is None or self.fragments_path is None:
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        part = task.box_in_image(self.input_chunk_name, box)
+        if part is None or self.fragments_path is None:
             return []
         ids = parse_ids(self.object_ids) if self.object_ids else [ANY_ID]
         return [
-            f"{self.fragments_path.rstrip('/')}/{object_id}:{xyz_name(box)}" for object_id in ids
+            f"{self.fragments_path.rstrip('/')}/{object_id}:{xyz_name(part)}" for object_id in ids
         ]
 
     @contextmanager

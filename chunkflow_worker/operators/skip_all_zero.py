@@ -51,10 +51,11 @@ class SkipAllZero(Operator):
         help="Name the file by the chunk's box without margins, or by the task's box.",
     )
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        flags, box = self._flags(), self._box(task)
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        flags = self._flags()
         with suppress(ConfigError, ChunkMismatch):  # there is no box for the name of a file
-            return [flags.name(box)] if flags and box else []
+            named = self._box(task, box)
+            return [flags.name(named)] if flags and named else []
         return []
 
     def _flags(self) -> Flags | None:
@@ -62,10 +63,10 @@ class SkipAllZero(Operator):
             return None
         return Flags(self.prefix, self.suffix, self.adjust_size or 0)
 
-    def _box(self, task: Task) -> BoundingBox | None:
-        """The box in the name of the file; None if the chunk or the box is missing."""
+    def _box(self, task: Task, box: BoundingBox | None) -> BoundingBox | None:
+        """The box in the name of the file: that of the chunk, or `box`. None if it is missing."""
         if not self.chunk_bbox:
-            return task.bbox
+            return box
         has_chunk = self.input_chunk_name in task.values
         return task.chunk_to_save(self.input_chunk_name).bbox if has_chunk else None
 
@@ -77,7 +78,7 @@ class SkipAllZero(Operator):
             if task.chunk(self.input_chunk_name).array.any():
                 return
             if flags is not None and not run.dry_run:
-                flags.mark(self._box(task))
-            raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero", is_empty=True)
+                flags.mark(self._box(task, task.bbox))
+            raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero", empty=True)
 
         yield step

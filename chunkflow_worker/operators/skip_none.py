@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.flags import Flags
@@ -37,9 +38,9 @@ class SkipNone(Operator):
     )
     suffix: str | None = field(None, flag="-s", help="End of the file's name, after the box.")
 
-    def files_of(self, task: Task) -> Iterable[str]:
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
         flags = self._flags()
-        return [flags.name(task.bbox)] if flags else []
+        return [flags.name(box)] if flags else []
 
     def _flags(self) -> Flags | None:
         is_asked = self.touch and self.prefix is not None
@@ -55,6 +56,6 @@ class SkipNone(Operator):
                 return
             if flags is not None and not run.dry_run:
                 flags.mark(task.bbox)
-            raise SkipTask(f"there is nothing in {self.input_name!r}", is_empty=True)
+            raise SkipTask(f"there is nothing in {self.input_name!r}", empty=True)
 
         yield step

@@ -165,11 +165,12 @@ class Operator(Options, Facts):
         name = getattr(self, "output_chunk_name", None) or getattr(self, "output_name", None)
         return (name,) if name else ()
 
-    def files_of(self, task: Task) -> Iterable[str]:
-        """Paths that only the files of the task's box have; none if the options do not tell.
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        """Paths that only the files of a task have; none if the options do not tell.
 
+        box: the task's box when the operator runs.
         * stands for the id of an object. A file of such a name that the task did not write is a
-        mistake: an earlier run has left it there.
+        mistake: another run has left it there.
         """
         return ()
 

@@ -59,7 +59,7 @@ class OpenPipeline:
                 self._run_one(opened, task)
             except SkipTask as skip:
                 later = ((o.label, o.operator) for o in self.steps[i + 1 :])
-                note_left_out(later, task, skip.is_empty)
+                note_left_out(later, task, skip.empty)
                 raise
 
     def _run_one(self, opened: OpenOperator, task: Task) -> None:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class SkipTask(Exception):
     """Raised by a step to end its task as done: there is nothing to do for this box.
 
-    is_empty: because the box is empty, so that it must have no output. Otherwise its output may be
-        there already.
+    empty: because the result is empty. Blocks that the rest of the chain would have written must
+        then be absent or zero. Otherwise nothing is known of them: they may be there already.
     """
 
-    def __init__(self, reason: str = "", *, is_empty: bool = False):
+    def __init__(self, reason: str = "", *, empty: bool = False):
         super().__init__(reason)
-        self.is_empty = is_empty
+        self.empty = empty
 
 
 def describe_value(value: Any) -> str:
@@ -65,7 +65,7 @@ class Task:
     written: what was written to volumes.
     files: files and objects that were written, by path.
     no_files: names of files that must not exist unless they are in `files`; see `files_of`.
-    unseen: labels of operators of which it is not known what files they have written.
+    unchecked: labels of operators whose output is noted nowhere.
     clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
     hold: a context for the work on the task, entered in the thread that does it. It yields a check
@@ -89,7 +89,7 @@ class Task:
     written: list[Written] = field(default_factory=list)
     files: dict[str, WrittenFile] = field(default_factory=dict)
     no_files: list[str] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
     clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
     hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
@@ -150,25 +150,35 @@ class Task:
 
     def known_box_of(self, chunk: Chunk) -> BoundingBox | None:
         """The same; None if the voxel sizes do not determine it."""
-        if self.bbox is None or self.voxel_size is None:
+        return None if self.bbox is None else self.in_voxels_of(chunk.voxel_size, self.bbox)
+
+    def in_voxels_of(self, size: VoxelSize, box: BoundingBox) -> BoundingBox | None:
+        """A box that counts the task's voxels, in voxels of another size.
+
+        None if the voxel sizes do not determine it.
+        """
+        if self.voxel_size is None:
             return None
-        ratios = [a / b for a, b in zip(chunk.voxel_size, self.voxel_size, strict=True)]
+        ratios = [a / b for a, b in zip(size, self.voxel_size, strict=True)]
         factor = Vec3(*map(round, ratios))
         whole = all(
             n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
         )
-        return self.bbox.downsample(factor) if whole else None
+        return box.downsample(factor) if whole else None
 
-    def box_in_image(self, name: str) -> BoundingBox | None:
-        """The part of the task's box that is in the image of a chunk, in the chunk's voxels.
+    def box_in_image(self, name: str, box: BoundingBox) -> BoundingBox | None:
+        """The part of a box that is in the image of a chunk, in the chunk's voxels.
 
+        box: in the task's voxels.
         None if there is no such chunk, or no such part.
         """
         from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.image.fragments import box_in_image
 
         chunk = self.values.get(name)
-        return box_in_image(chunk, self.box_of(chunk)) if isinstance(chunk, Chunk) else None
+        if not isinstance(chunk, Chunk):
+            return None
+        return box_in_image(chunk, self.in_voxels_of(chunk.voxel_size, box) or box)
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""

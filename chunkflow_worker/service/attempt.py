@@ -116,7 +116,7 @@ class Attempt:
             written=list(task.written),
             files=list(task.files.values()),
             no_files=list(dict.fromkeys(task.no_files)),
-            unseen=list(dict.fromkeys(task.unseen)),
+            unchecked=list(dict.fromkeys(task.unchecked)),
             clipped=list(task.clipped),
             pipeline=self._pipeline,
             versions=_versions(),

@@ -15,6 +15,8 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from chunkflow_worker.job.written_paths import WrittenPaths
+from producer.look.file_check import FileCheck
 from producer.look.nets import Nets, has_file
 from producer.look.problem import Kind, Problem
 
@@ -46,12 +48,20 @@ def input_of(pipeline: PipelineFile | None, job: JobRecord) -> Source | None:
     return Source(path, mip or 0) if isinstance(path, str) else None
 
 
+def paths_of(pipeline: PipelineFile | None, ledger: Ledger) -> WrittenPaths:
+    """The paths that records in a ledger may name. Raises ConfigError."""
+    if pipeline is None:
+        return WrittenPaths.of_ledger(ledger.path)
+    return WrittenPaths.of_chain(pipeline.chain)
+
+
 class Verifier:
     """Checks the output of tasks by their records. Several threads may use it.
 
     pipeline: the digest that the records must have; any digest when empty.
     net: the digest of a file that the boxes' net must have; any net when empty.
     source: the input of the job; without it, no zero block is reported.
+    paths: those that records may name.
     quick: check only that blocks exist and are not older than their task; read no voxels.
     allow_zeros: do not report zero blocks that a task itself wrote as zero.
     nets: of the boxes that were checked.
@@ -62,12 +72,14 @@ class Verifier:
         pipeline: str = "",
         source: Source | None = None,
         *,
+        paths: WrittenPaths | None = None,
         quick: bool = False,
         allow_zeros: bool = False,
         net: str = "",
     ):
         self._pipeline, self._source, self._net = pipeline, source, net
         self.nets = Nets()
+        self._files = FileCheck(paths or WrittenPaths(()), quick=quick)
         self._quick, self._allow_zeros = quick, allow_zeros
         self._volumes: dict[tuple[str, int, bool], PrecomputedVolume] = {}
         self._lock = threading.Lock()
@@ -84,10 +96,11 @@ class Verifier:
         if self._net and record.models and not has_file(record, self._net):
             detail = f"done with another net, {', '.join(record.models.values())}"
             return [Problem(record.bbox, "stale", detail=detail)]
-        if record.state == "done" and not record.written:
+        if record.state == "done" and not (record.written or record.files or record.no_files):
             return [Problem(record.bbox, "not-checked")]
         check = self._check_times if self._quick else self._check_voxels
-        return [problem for written in record.written for problem in check(record, written)]
+        of_volumes = (problem for written in record.written for problem in check(record, written))
+        return [*of_volumes, *self._files.problems(record)]
 
     def _check_times(self, record: Record, written: Written) -> Iterator[Problem]:
         volume = self._volume(written.volume, written.mip)

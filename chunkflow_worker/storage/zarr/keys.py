@@ -44,9 +44,9 @@ class BlockKeys:
             return "/".join(parts)
         if self._spec["driver"] == "zarr":
             separator = self._spec.get("key_encoding") or metadata.get("dimension_separator")
-            return (separator or ".").join(parts)
+            return str(separator or ".").join(parts)
         encoding = metadata["chunk_key_encoding"]
         is_default = encoding["name"] == "default"
         usual = "/" if is_default else "."
         separator = encoding.get("configuration", {}).get("separator", usual)
-        return separator.join(["c", *parts] if is_default else parts)
+        return str(separator).join(["c", *parts] if is_default else parts)

@@ -102,7 +102,7 @@ def enqueue(
         )
     undone = None
     if records and skip_done:
-        undone = _find_undone(records, plan, threads, trust_records)
+        undone = _find_undone(records, plan, file, threads, trust_records)
     if dry_run:
         _show_dry_run(plan, undone)
         return
@@ -132,12 +132,14 @@ class _Undone:
     wrong: list[str]
 
 
-def _find_undone(ledger: Ledger, plan: Plan, threads: int, trust_records: bool) -> _Undone:
+def _find_undone(
+    ledger: Ledger, plan: Plan, file: PipelineFile | None, threads: int, trust_records: bool
+) -> _Undone:
     from chunkflow_worker.report.progress import progress
-    from producer.look.verify import Verifier, verify
+    from producer.look.verify import Verifier, paths_of, verify
 
     boxes, wrong, not_checked = [], [], 0
-    verifier = Verifier(plan.record.pipeline, quick=True)
+    verifier = Verifier(plan.record.pipeline, paths=paths_of(file, ledger), quick=True)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
             if not all(problem.is_wrong for problem in problems):

@@ -100,13 +100,20 @@ def verify(
     different nets and no --net is given, it is 1.
     """
     from producer.look.job import require_job
-    from producer.look.verify import Verifier, input_of
+    from producer.look.verify import Verifier, input_of, paths_of
     from producer.plan.pipeline_file import PipelineFile
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
-    source = input_of(PipelineFile.load(pipeline) if pipeline else None, record)
-    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros, net=net)
+    file = PipelineFile.load(pipeline) if pipeline else None
+    verifier = Verifier(
+        record.pipeline,
+        input_of(file, record),
+        paths=paths_of(file, records),
+        quick=quick,
+        allow_zeros=allow_zeros,
+        net=net,
+    )
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
     found = [problem for problem in problems if problem.is_wrong]
