@@ -29,7 +29,7 @@ from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr.address import FORMATS
 from chunkflow_worker.storage.zarr.attributes import from_attributes
 from chunkflow_worker.storage.zarr.coordinates import with_coordinates
-from chunkflow_worker.storage.zarr.geometry import About, Geometry, Order
+from chunkflow_worker.storage.zarr.geometry import SPATIAL, About, Geometry, Order
 from chunkflow_worker.storage.zarr.group import find_array
 from chunkflow_worker.storage.zarr.keys import BlockKeys
 from chunkflow_worker.storage.zarr.kind import kind_of
@@ -50,6 +50,7 @@ _OPTIONS: Mapping[About, str] = {
 class ZarrVolume:
     """One array; see `Volume`. For `missing`, the names of its blocks are boxes.
 
+    stored: what its store says of it.
     array: of tensorstore. Axes other than c, z, y and x have one voxel, and are dropped. An array
         without z is one section.
     time_point: which one to take if there is an axis t.
@@ -61,13 +62,16 @@ class ZarrVolume:
 
     def __init__(
         self,
-        path: str,
+        stored: StoredArray,
         array: Any,
         geometry: Geometry,
         layer_type: LayerType,
         time_point: int | None = None,
     ):
-        self.path, self.layer_type = path, layer_type
+        self.stored, self.path, self.layer_type = stored, stored.place, layer_type
+        path = self.path
+        first_axis = next((axis for axis in geometry.axes if axis in SPATIAL), "z")
+        self.order: Order = "xyz" if first_axis == "x" else "zyx"
         self._array = _czyx(path, array, geometry.axes, time_point)
         self.channels = int(self._array.shape[0]) if self._array.ndim == 4 else 1
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
@@ -269,7 +273,7 @@ def _volume(
 ) -> ZarrVolume:
     opened = open_stored(array, fill_missing)
     is_integer = opened.dtype.numpy_dtype.kind in "bui"
-    return ZarrVolume(array.place, opened, geometry, kind_of(array, is_integer=is_integer), time)
+    return ZarrVolume(array, opened, geometry, kind_of(array, is_integer=is_integer), time)
 
 
 def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) -> None:
