@@ -29,6 +29,7 @@ class MarkComplete(Operator):
     """
     differs: ClassVar[str] = "The files may be in object storage."
     writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    flags: ClassVar[tuple[str, ...]] = ("prefix",)
     op: Literal["mark-complete"] = "mark-complete"
     prefix: str = field(
         flag="-p", help="Start of the file's name, with its folder or address; the box follows."

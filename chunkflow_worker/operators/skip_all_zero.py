@@ -29,6 +29,7 @@ class SkipAllZero(Operator):
             save-h5 -f cutouts/
     """
     writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    flags: ClassVar[tuple[str, ...]] = ("prefix",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-e, --pre": "--prefix",
         "-t, --post": "--suffix",

@@ -28,6 +28,7 @@ class SkipNone(Operator):
             save-synapses -f kept/
     """
     writes_paths: ClassVar[tuple[str, ...]] = ("prefix",)
+    flags: ClassVar[tuple[str, ...]] = ("prefix",)
     op: Literal["skip-none"] = "skip-none"
     input_name: str = field("chunk", flag="-i", help="Value to check.")
     touch: bool = field(True, help="Create the file, if there is a prefix.")

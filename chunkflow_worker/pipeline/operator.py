@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, model_validator
@@ -26,12 +27,12 @@ from chunkflow_worker.config.places import checked
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import local_name
 from chunkflow_worker.storage.path import normal_path
 
 Step = Callable[[Task], None]
-_OURS = "chunkflow_worker."
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,13 @@ class Operator(Options, Facts):
         """How many times larger the voxels of its output are than those of its input."""
         return Vec3(1, 1, 1)
 
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        """The task's box for the operators after it; None if only running it tells.
+
+        box: the task's box before it.
+        """
+        return None if self.moves_box else box
+
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
         """The largest box that it can produce from `bounds`; in voxels of its input."""
         return bounds
@@ -165,6 +173,12 @@ class Operator(Options, Facts):
         name = getattr(self, "output_chunk_name", None) or getattr(self, "output_name", None)
         return (name,) if name else ()
 
+    def model_files(self) -> Iterator[tuple[str, Path]]:
+        """The options of its fact `models` that are set, with the files or folders they mean."""
+        for option in self.models:
+            if path := getattr(self, option):
+                yield option, Path(path)
+
     def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
         """Paths that only the files of a task have; none if the options do not tell.
 
@@ -174,21 +188,15 @@ class Operator(Options, Facts):
         """
         return ()
 
-    def writes_files_at(self) -> tuple[str, ...]:
-        """The options that name the files and stores that it writes; without volumes."""
-        volumes = {*self.saves, *self.creates}
-        return tuple(
-            place.option
-            for place in self.places(dict(self))
-            if place.is_written and place.option not in volumes
-            if place.is_local or getattr(self, place.option) is not None
-        )
-
     @property
-    def writes_unseen(self) -> bool:
-        """Whether it may write what no record names: it writes, and it is of another package."""
-        is_ours = type(self).__module__.startswith(_OURS)
-        return not is_ours and bool(self.writes_files_at())
+    def may_write_unseen(self) -> bool:
+        """Whether it may write what nobody notes, and has no other use."""
+        return False
+
+    def results(self) -> set[str]:
+        """The options that say where it writes results of a task; empty if it writes none."""
+        written = {option for option, _ in Configured(type(self), dict(self)).paths(written=True)}
+        return written - {*self.flags, *self.creates}
 
     def creates_volumes(self) -> tuple[str, ...]:
         """Paths of the volumes that it creates before the later operators do their step."""

@@ -57,14 +57,15 @@ class Task:
     voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume is read.
     device: device that inference ran on; empty without inference.
     precision: of its arithmetic.
-    models: digests of the files that the nets of its chain were loaded from.
+    models: digests of the files of code and weights of its chain.
     patches, patches_skipped: number that the net ran on; number known to be zero without the net.
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
-    written: what was written to volumes.
-    files: files and objects that were written, by path.
-    no_files: names of files that must not exist unless they are in `files`; see `files_of`.
+    written: what was left in volumes.
+    files: files and objects that were written; the last one of a path counts.
+    no_files: paths of files that must not exist unless they are in `files`; see `files_of`.
+    unseen: labels of operators that may have written files besides those.
     unchecked: labels of operators whose output is noted nowhere.
     clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
@@ -87,8 +88,9 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
-    files: dict[str, WrittenFile] = field(default_factory=dict)
+    files: list[WrittenFile] = field(default_factory=list)
     no_files: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
@@ -179,6 +181,11 @@ class Task:
         if not isinstance(chunk, Chunk):
             return None
         return box_in_image(chunk, self.in_voxels_of(chunk.voxel_size, box) or box)
+
+    @property
+    def notes(self) -> int:
+        """How many places were noted so far that `verify` can look at."""
+        return len(self.written) + len(self.files) + len(self.no_files)
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""

@@ -39,7 +39,8 @@ def show_table(status: JobStatus) -> None:
     click.echo(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
     if len(status.nets) > 1:
-        click.echo(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
+        count = len(status.nets)
+        click.echo(f"boxes of this job come from {count} nets or plugins; in a sample of records:")
         click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
     show_clipped(status)
 

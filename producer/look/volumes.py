@@ -1,0 +1,62 @@
+"""`Volumes` opens each volume that `verify` reads once; `Source` is the image that a job read."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+
+if TYPE_CHECKING:
+    from chunkflow_worker.job.ledger import JobRecord
+    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    from producer.plan.pipeline_file import PipelineFile
+
+
+class Volumes:
+    """Opens volumes. Several threads may use it."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[str, int, bool], PrecomputedVolume] = {}
+        self._lock = threading.Lock()
+
+    def open(self, path: str, mip: int, fill_missing: bool = False) -> PrecomputedVolume:
+        """One level of a volume. Raises ConfigError if there is none, and StorageUnavailable."""
+        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+
+        key = (path, mip, fill_missing)
+        with self._lock:
+            if key not in self._opened:
+                self._opened[key] = PrecomputedVolume(path, mip, fill_missing)
+            return self._opened[key]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The image that a job read. Where it is zero, the output may be zero too."""
+
+    volume: str
+    mip: int = 0
+
+    def has_values(self, volumes: Volumes, block: BoundingBox, output: PrecomputedVolume) -> bool:
+        """True when the image is not zero everywhere in the place of a block of the output.
+
+        Raises BlockDamaged, StorageUnavailable, and ConfigError if the image does not exist.
+        """
+        image = volumes.open(self.volume, self.mip, fill_missing=True)
+        ratios = [a / b for a, b in zip(output.voxel_size, image.voxel_size, strict=True)]
+        start = Vec3.of(floor(n * ratio) for n, ratio in zip(block.start, ratios, strict=True))
+        stop = Vec3.of(ceil(n * ratio) for n, ratio in zip(block.stop, ratios, strict=True))
+        box = BoundingBox(start, stop).clip(image.bounds)
+        return box is not None and bool(image.read(box).any())
+
+
+def input_of(pipeline: PipelineFile | None, job: JobRecord) -> Source | None:
+    """The first volume that the chain loads, or else the one that the job's grid was cut from."""
+    for operator in pipeline.chain if pipeline else []:
+        for volume in operator.loads():
+            return Source(volume.path, volume.mip or 0)
+    path, mip = job.grid.get("volume_path"), job.grid.get("mip")
+    return Source(path, mip or 0) if isinstance(path, str) else None
