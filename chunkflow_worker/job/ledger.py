@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,6 +40,8 @@ class Written:
     stored: when the first and the last of the blocks were stored, by the clock of the storage, in
         ISO 8601; empty where it keeps no times.
     nan: voxels that were NaN before they became integers.
+    driver, order: format of an array of Zarr or N5, and order of its spatial axes; empty for a
+        precomputed volume.
     empty: the task wrote nothing, so the blocks must be absent or zero.
     crc32: `checksum` of all the voxels, which earlier versions recorded instead of `blocks`.
     """
@@ -52,6 +54,8 @@ class Written:
     stored: tuple[str, ...] = ()
     nan: int = 0
     empty: bool = False
+    driver: Annotated[str, Field(pattern=r"^(zarr|zarr3|n5)?$")] = ""
+    order: Annotated[str, Field(pattern=r"^(zyx|xyz)?$")] = ""
     crc32: str = ""
 
 

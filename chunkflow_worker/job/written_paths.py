@@ -18,11 +18,16 @@ _LEDGER = "/log"  # below a volume, where a ledger lies by default
 
 
 class WrittenPaths:
-    """Folders, and beginnings of names, that the tasks of a job write to; in their normal form."""
+    """Folders, and beginnings of names, that the tasks of a job write to; in their normal form.
 
-    def __init__(self, folders: Iterable[str], beginnings: Iterable[str] = (), cure: str = ""):
+    are_all: the job writes nowhere else, as far as the pipeline file says.
+    """
+
+    def __init__(
+        self, folders: Iterable[str], beginnings: Iterable[str] = (), *, are_all: bool = True
+    ):
         self._folders, self._beginnings = frozenset(folders), frozenset(beginnings)
-        self._cure = cure
+        self.are_all = are_all
 
     @classmethod
     def of_chain(cls, chain: Iterable[Configured]) -> WrittenPaths:
@@ -38,7 +43,7 @@ class WrittenPaths:
         """Where there is no pipeline file: the volume that has this ledger at its default place."""
         volume = normal_path(ledger).removesuffix(_LEDGER)
         is_default = volume != normal_path(ledger) and volume.partition("://")[2].strip("/")
-        return cls([volume] if is_default else (), cure=": give --pipeline to check it")
+        return cls([volume] if is_default else (), are_all=False)
 
     def refusal(self, path: str) -> str | None:
         """Why a path from a record must not be opened; None if it may be."""
@@ -50,7 +55,9 @@ class WrittenPaths:
             return "its record names what is no path"
         if self._holds(found):
             return None
-        return f"its record names a path that this job does not write{self._cure}"
+        if self.are_all:
+            return "its record names a path that the pipeline does not write"
+        return "its record names a path that is not the ledger's own volume: give --pipeline"
 
     def _holds(self, path: str) -> bool:
         if any(path == folder or path.startswith(f"{folder}/") for folder in self._folders):

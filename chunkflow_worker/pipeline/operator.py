@@ -27,6 +27,7 @@ from chunkflow_worker.config.places import checked
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import local_name
@@ -185,6 +186,13 @@ class Operator(Options, Facts):
         box: the task's box when the operator runs.
         * stands for the id of an object. A file of such a name that the task did not write is a
         mistake: another run has left it there.
+        """
+        return ()
+
+    def left_empty(self, box: BoundingBox) -> Sequence[Written]:
+        """The places of a box that has no result, in volumes other than its fact `saves` names.
+
+        box: in voxels of what it reads. Raises ConfigError and StorageUnavailable.
         """
         return ()
 

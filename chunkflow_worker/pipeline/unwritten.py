@@ -52,6 +52,8 @@ def _places(operator: Operator, task: Task, box: BoundingBox, factor: Vec3) -> l
     box: of the task, when the operator would have run.
     factor: how many times larger the voxels that it reads are than the task's, as the chain says.
     """
+    if left := operator.left_empty(box.downsample(factor)):
+        return list(left)
     if not operator.results() <= {*operator.saves}:
         return None
     configured = Configured(type(operator), dict(operator))

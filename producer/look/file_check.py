@@ -12,6 +12,7 @@ from chunkflow_worker.storage.path import normal_path
 from chunkflow_worker.storage.written_file import ANY_ID, WrittenFile
 from producer.look.file_names import FileNames
 from producer.look.problem import Kind, Problem
+from producer.look.tally import FILES_COMPARED, FILES_FOUND, NO_FILES, Tally
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Record
@@ -30,11 +31,12 @@ class FileCheck:
     """Checks what a record says of files. Several threads may use it.
 
     paths: those that may be opened.
+    tally: of what is compared.
     quick: read only files that were stored at another time than the record says.
     """
 
-    def __init__(self, paths: WrittenPaths, *, quick: bool):
-        self._paths, self._quick = paths, quick
+    def __init__(self, paths: WrittenPaths, tally: Tally, *, quick: bool):
+        self._paths, self._tally, self._quick = paths, tally, quick
         self._names = cache(FileNames)
         self._listing = threading.Lock()
 
@@ -72,13 +74,17 @@ class FileCheck:
             wrong = _wrong_by_size(written[name], stored)
             if wrong is not None:
                 found.setdefault(wrong, []).append(name)
-            elif written[name].crc32 and not (self._quick and _is_old(written[name], stored)):
+            elif not written[name].crc32 or (self._quick and _is_old(written[name], stored)):
+                self._tally.add(FILES_FOUND)
+            else:
                 unclear.append(name)
         for names in _parts(unclear, written):
             for name, crc32 in _ask(files, files.checksums, names, found):
+                self._tally.add(FILES_COMPARED)
                 if crc32 != written[name].crc32:
                     found.setdefault(("stale", "other bytes than the task wrote"), []).append(name)
         left = sorted({*self._existing(files, unwritten, found)} - {*written})
+        self._tally.add(NO_FILES, max(len(unwritten) - len(left), 0))
         if left:
             found["stale", "of another run: the task wrote no such file"] = left
         return found

@@ -79,9 +79,13 @@ class Verifier:
             return [Problem(record.bbox, "stale", detail=detail)]
         checks = [check for check in self._checks if check.holds(record)]
         problems = [problem for check in checks for problem in check.problems(record)]
+        if record.unseen and checks:
+            names = ", ".join(record.unseen)
+            self.tally.add(f"boxes where {names} may have written more, which is not checked")
         skipped = f"skipped: {record.skipped}" if record.state == "skipped" else ""
         if record.unchecked or not checks:
-            what = f"of {', '.join(record.unchecked)}" if record.unchecked else ""
+            unknown = [*record.unchecked, *record.unseen]
+            what = f"of {', '.join(unknown)}" if unknown else ""
             detail = "; ".join(filter(None, (what, skipped)))
             problems.append(Problem(record.bbox, "not-checked", detail=detail))
         return problems

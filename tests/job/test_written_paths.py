@@ -58,7 +58,7 @@ def test_without_a_pipeline_only_the_ledger_s_own_volume_is_opened(path: str) ->
 )
 def test_a_ledger_elsewhere_has_no_volume(ledger: str) -> None:
     why = WrittenPaths.of_ledger(ledger).refusal("file:///etc") or ""
-    assert why.endswith("give --pipeline to check it")
+    assert why.endswith(": give --pipeline")
     assert WrittenPaths.of_ledger(ledger).refusal("s3://bucket/cata")
 
 

@@ -60,6 +60,7 @@ class PrecomputedVolume:
         info: dict[str, Any] | None = None,
     ):
         self.path, self.mip, self._output = normal_path(path), mip, output
+        self.driver = self.order = ""
         self._local = local_folder(self.path)
         self._fill_missing, self._compress = fill_missing, compress
         self._open = partial(

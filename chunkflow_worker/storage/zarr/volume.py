@@ -50,7 +50,7 @@ _OPTIONS: Mapping[About, str] = {
 class ZarrVolume:
     """One array; see `Volume`. For `missing`, the names of its blocks are boxes.
 
-    stored: what its store says of it.
+    metadata_files: paths of the objects that say what is stored.
     array: of tensorstore. Axes other than c, z, y and x have one voxel, and are dropped. An array
         without z is one section.
     time_point: which one to take if there is an axis t.
@@ -68,11 +68,12 @@ class ZarrVolume:
         layer_type: LayerType,
         time_point: int | None = None,
     ):
-        self.stored, self.path, self.layer_type = stored, stored.place, layer_type
-        path = self.path
-        first_axis = next((axis for axis in geometry.axes if axis in SPATIAL), "z")
-        self.order: Order = "xyz" if first_axis == "x" else "zyx"
-        self._array = _czyx(path, array, geometry.axes, time_point)
+        self.path, self.layer_type = stored.place, layer_type
+        self.driver: Driver = stored.driver
+        first = next((axis for axis in geometry.axes if axis in SPATIAL), "z")
+        self.order: Order = "xyz" if first == "x" else "zyx"
+        self.metadata_files = stored.files
+        self._array = _czyx(self.path, array, geometry.axes, time_point)
         self.channels = int(self._array.shape[0]) if self._array.ndim == 4 else 1
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
         self.voxel_size: VoxelSize = geometry.voxel_size
@@ -138,6 +139,18 @@ class ZarrVolume:
                 last = max(known)  # of the same form, so that the last in order is the latest
                 times[name] = datetime.fromisoformat(last) if last else None
         return times
+
+    def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
+        """CRC-32 of the bytes of each block as it is stored; of several objects, with + between.
+
+        Raises DataMissing and StorageUnavailable.
+        """
+        keys = [self._keys_of(block) for block in blocks]
+        found = Files(self.path).checksums(key for of_block in keys for key in of_block)
+        for key, crc32 in found.items():
+            if crc32 is None:
+                raise DataMissing(f"{self.path} lacks the block {key}")
+        return ["+".join(found[key] or "" for key in of_block) for of_block in keys]
 
     def block_name(self, block: BoundingBox) -> str:
         """Name of a block's object below the volume's path; of the first, if there are several."""

@@ -28,6 +28,7 @@ from producer.cli.options import (
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.written_paths import WrittenPaths
     from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
     from producer.plan.pipeline_file import PipelineFile
@@ -84,7 +85,7 @@ def enqueue(
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
-    from producer.plan.pipeline_file import PipelineFile
+    from producer.plan.pipeline_file import PipelineFile, written_paths
 
     file = PipelineFile.load(pipeline) if pipeline else None
     plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file)
@@ -103,7 +104,8 @@ def enqueue(
         )
     undone = None
     if records and skip_done:
-        undone = _find_undone(records, plan, threads, trust_records)
+        paths = written_paths(file, records)
+        undone = _find_undone(records, plan, paths, threads, trust_records)
     if dry_run:
         _show_dry_run(plan, undone)
         return
@@ -133,13 +135,15 @@ class _Undone:
     wrong: list[str]
 
 
-def _find_undone(ledger: Ledger, plan: Plan, threads: int, trust_records: bool) -> _Undone:
+def _find_undone(
+    ledger: Ledger, plan: Plan, paths: WrittenPaths, threads: int, trust_records: bool
+) -> _Undone:
     from chunkflow_worker.report.progress import progress
     from producer.look.verify import Verifier, verify
 
     boxes, wrong = [], []
     unknown: dict[Kind, list[Problem]] = {"not-checked": [], "unreadable": []}
-    verifier = Verifier(plan.record.pipeline, quick=True)
+    verifier = Verifier(plan.record.pipeline, quick=True, paths=paths)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
             known = [problem for problem in problems if problem.is_wrong]

@@ -106,12 +106,19 @@ def verify(
     from producer.look.job import require_job
     from producer.look.verify import Verifier
     from producer.look.volumes import input_of
-    from producer.plan.pipeline_file import PipelineFile
+    from producer.plan.pipeline_file import PipelineFile, written_paths
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
-    source = input_of(PipelineFile.load(pipeline) if pipeline else None, record)
-    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros, net=net)
+    file = PipelineFile.load(pipeline) if pipeline else None
+    verifier = Verifier(
+        record.pipeline,
+        input_of(file, record),
+        quick=quick,
+        allow_zeros=allow_zeros,
+        net=net,
+        paths=written_paths(file, records),
+    )
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
     found = [problem for problem in problems if problem.is_wrong]

@@ -127,6 +127,10 @@ CASES: dict[str, dict[str, Chain]] = {
 }
 CHAINS = {f"{op}-{name}": chain for op, cases in CASES.items() for name, chain in cases.items()}
 
+OF_VOXELS = {
+    name for name in CHAINS if name.startswith(("save-precomp", "save-zarr", "downsample"))
+}
+
 NOT_OF_BOXES = {
     "aggregate-skeleton-fragments": {"fragments_path": "{out}"},
     "cleanup": {"dir": "{out}", "suffix": ".h5"},
@@ -201,13 +205,18 @@ def test_what_was_written_is_checked(
         if damage is truncate and path.stat().st_size == 0:
             continue
         with damaged(path, damage):
-            for options in ([], ["--quick"]):
-                status, report = job.verify(capsys, *options)
-                assert (status, report["not_checked"]) == (1, 0)
-                assert path.name.removesuffix(".gz") in str(report["problems"])
+            status, report = job.verify(capsys)
+            assert (status, report["not_checked"]) == (1, 0)
+            assert path.name.removesuffix(".gz") in str(report["problems"])
+            # Of a block of another time, a quick check only says that it is not checked.
+            status, report = job.verify(capsys, "--quick")
+            assert (
+                status == 1 if damage is Path.unlink or name not in OF_VOXELS else status in (1, 3)
+            )
             assert job.left_out(capsys) < 2
-    assert job.verify(capsys)[0] == job.verify(capsys, "--quick")[0] == 0
+    assert [job.verify(capsys, *options)[0] for options in ([], ["--quick"])] == [0, 0]
 
-    shutil.rmtree(out)
+    for old in output_of(out):
+        old.unlink()
     assert [job.verify(capsys, *options)[0] for options in ([], ["--quick"])] == [1, 1]
     assert job.left_out(capsys) == 0

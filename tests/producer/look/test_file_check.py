@@ -16,6 +16,7 @@ from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile, checksum_of, noting
 from producer.look.file_check import FileCheck
 from producer.look.problem import Problem
+from producer.look.tally import FILES_COMPARED, FILES_FOUND, NO_FILES, Tally
 from tests.support.records import task_record
 
 BOX = "0-8_0-16_0-16"
@@ -26,6 +27,7 @@ class Output:
 
     def __init__(self, path: str):
         self.files, self.noted = Files(path), dict[str, WrittenFile]()
+        self.tally = Tally()
         with noting(self.noted):
             contents = {"a": b"some bytes", "b": b"", "7:0:box": b"fragment"}
             self.files.put_all(contents, "application/octet-stream")
@@ -36,7 +38,7 @@ class Output:
 
     def check(self, record: Record | None = None, *, quick: bool = False) -> list[Problem]:
         paths = WrittenPaths([self.files.path])
-        return list(FileCheck(paths, quick=quick).problems(record or self.record()))
+        return list(FileCheck(paths, self.tally, quick=quick).problems(record or self.record()))
 
     def found(self, *, quick: bool = False) -> set[tuple[str, tuple[str, ...]]]:
         return {(problem.kind, problem.blocks) for problem in self.check(quick=quick)}
@@ -72,7 +74,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_what_the_task_wrote_is_right(output: Output, quick: bool) -> None:
-    assert output.check(quick=quick) == []
+    record = output.record(no_files=[f"{output.files.path}/c"])
+    assert output.check(record, quick=quick) == []
+    seen = {FILES_FOUND: 4} if quick else {FILES_COMPARED: 3, FILES_FOUND: 1}
+    assert output.tally.counts() == seen | {NO_FILES: 1}
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -138,7 +143,7 @@ def test_a_folder_is_listed_once(local: Output, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         Files, "list", lambda files, prefix="": lists.append(prefix) or real(files, prefix)
     )
-    check = FileCheck(WrittenPaths([local.files.path]), quick=False)
+    check = FileCheck(WrittenPaths([local.files.path]), Tally(), quick=False)
     for box in ("one", "two"):
         record = task_record(box, no_files=[f"{local.files.path}/*:0:{box}"])
         assert list(check.problems(record)) == []
@@ -147,7 +152,7 @@ def test_a_folder_is_listed_once(local: Output, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_task_that_wrote_nothing_where_nothing_is_is_right(local: Output) -> None:
     record = task_record(BOX, no_files=[f"{local.files.path}/absent folder/*_{BOX}.swc"])
-    check = FileCheck(WrittenPaths([local.files.path]), quick=False)
+    check = FileCheck(WrittenPaths([local.files.path]), Tally(), quick=False)
     assert check.holds(record)
     assert list(check.problems(record)) == []
     assert not check.holds(task_record(BOX))
