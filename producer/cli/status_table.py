@@ -41,7 +41,8 @@ def show_table(status: JobStatus) -> None:
     for line in expiry_lines(status):
         say(line)
     if len(status.nets) > 1:
-        say(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
+        count = len(status.nets)
+        say(f"boxes of this job come from {count} nets or plugins; in a sample of records:")
         say(*(f"  {line}" for line in net_lines(list(status.nets))))
     show_late(status)
     show_clipped(status)
