@@ -7,6 +7,7 @@ needed_box.py  the box that an operator must produce, so that the later ones hav
 own_code.py    where in the user's own code an error arose
 run.py         runs a task through an open chain
 model_files.py digests of the files that nets were loaded from
+noted.py       the files that an operator writes, noted for the record
 estimate.py    what an operator says before a run about the time and memory of a task
 file_reader.py what the operators that read files have in common
 converter.py   what the operators that give a chunk another type have in common

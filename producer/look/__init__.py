@@ -7,6 +7,8 @@ dead_letters.py    reads the dead-letter queue and leaves every message in it
 failures.py        groups dead letters by the cause of their failure
 problem.py         what can be wrong with the output of a task
 nets.py            which nets the boxes of a job come from
+file_check.py      compares files and objects with what a record says of them
+file_names.py      the files of a folder by the box that their names tell
 verify.py          compares the output in storage with the records of the tasks
 
 Nothing here prints, and nothing here changes a job.
