@@ -10,13 +10,15 @@ problem.py         what can be wrong, or not known, about the output of a task
 faulty.py          what a record says that no task can have done
 nets.py            which nets and plugins the boxes of a job come from
 verify.py          compares the output in storage with the records of the tasks
-volume_check.py    the part of it that is about precomputed volumes
+volume_check.py    the part of it that is about volumes and arrays
+file_check.py      the part of it that is about files and objects
+file_names.py      the files of a folder by the box that their names tell
 left_last.py       which blocks still are what each write of a task left there
 voxels.py          reads blocks, and compares them with the checksums of the record
 times.py           compares the times of blocks with those of the record
 findings.py        what was found in blocks, and how those that can be read are read
 volumes.py         opens volumes once: those of the output, and the input of a job
-tally.py           how many blocks were compared
+tally.py           how many blocks and files were compared
 
 Nothing here prints, and nothing here changes a job.
 """

@@ -28,7 +28,9 @@ _NO_CHECKSUM = "an earlier version recorded no checksum for them"
 
 
 class VolumeCheck:
-    """Checks what a record says of precomputed volumes, and of arrays of Zarr and N5. Several threads may use it.
+    """Checks what a record says of precomputed volumes, and of arrays of Zarr and N5.
+
+    Several threads may use it.
 
     source: the input of the job; without it, no zero block is reported.
     quick: compare times instead of voxels; only places that must be empty are read.
