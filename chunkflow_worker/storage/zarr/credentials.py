@@ -20,6 +20,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from botocore.exceptions import NoCredentialsError
+
+from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.storage.bucket import s3_keys
 
 # tensorstore asks again ten seconds before the end that it is told.
@@ -38,7 +41,7 @@ def _serve(process: int) -> tuple[str, str]:
 
     Returns the address and the path of that file.
     """
-    token = secrets.token_urlsafe(32)
+    token, outage = secrets.token_urlsafe(32), Outage("the source of AWS credentials")
     folder = Path(mkdtemp(prefix="chunkflow-"))  # for this user alone
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "token").write_text(token)
@@ -51,9 +54,11 @@ def _serve(process: int) -> tuple[str, str]:
                 return
             try:
                 content = json.dumps(_document(self.path[1:])).encode()
-            except Exception:
-                self.send_error(500)  # tensorstore asks again; boto3 tells the cause
+            except Exception as error:  # tensorstore asks again, and then does not tell the cause
+                outage.failed(error)
+                self.send_error(500)
                 return
+            outage.answered()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -72,6 +77,8 @@ def _serve(process: int) -> tuple[str, str]:
 def _document(bucket: str) -> dict[str, Any]:
     """The keys of a bucket, in the form of the credentials of containers."""
     keys = s3_keys(bucket)
+    if keys is None:
+        raise NoCredentialsError
     until = datetime.now(UTC) + timedelta(seconds=_VALID_SECONDS)
     return {
         "AccessKeyId": keys.access_key,
