@@ -65,13 +65,13 @@ def _check_by_checksum_instead(parsed: dict[str, Any], **_: Any) -> None:
 
 
 def _etag_is_md5(answer: dict[str, Any]) -> bool:
-    """Whether S3 promises so: for objects written at once and not encrypted with a key of KMS or
-    the user's own.
+    """Whether S3 promises so: for an object that was uploaded at once (otherwise the ETag ends with
+    the number of parts), and is not encrypted with a key of KMS or of the user.
     """
-    is_encrypted = "SSECustomerAlgorithm" in answer or answer.get(
-        "ServerSideEncryption", ""
-    ).startswith("aws:")
-    return not is_encrypted and _MD5.fullmatch(answer["ETag"]) is not None
+    has_key_of_kms = answer.get("ServerSideEncryption", "").startswith("aws:")
+    if has_key_of_kms or "SSECustomerAlgorithm" in answer:
+        return False
+    return _MD5.fullmatch(answer["ETag"]) is not None
 
 
 class _CheckedBody:

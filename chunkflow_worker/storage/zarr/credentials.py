@@ -1,7 +1,7 @@
 """AWS credentials for tensorstore: those that boto3 and cloudfiles find, at any time.
 
-tensorstore searches for itself, but finds no profile, no login and no secrets of cloudfiles. So it
-gets what they find, in the way in which containers get theirs: from an address on this machine.
+tensorstore searches by itself, but does not find profiles, logins and the secrets of cloudfiles. So
+it gets what they find, as containers get theirs: from an address on this machine.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
-
-from botocore.exceptions import NoCredentialsError
 
 from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.storage.bucket import s3_keys
@@ -76,6 +74,8 @@ def _serve(process: int) -> tuple[str, str]:
 
 def _document(bucket: str) -> dict[str, Any]:
     """The keys of a bucket, in the form of the credentials of containers."""
+    from botocore.exceptions import NoCredentialsError
+
     keys = s3_keys(bucket)
     if keys is None:
         raise NoCredentialsError
