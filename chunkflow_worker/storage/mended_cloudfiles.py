@@ -100,11 +100,17 @@ class _CheckedBody:
 
 
 def _try_again_only_what_may_succeed() -> None:
-    """cloudfiles tries everything seven times, which takes half a minute: a refusal too."""
+    """cloudfiles tries everything seven times, which takes half a minute: a refusal too.
+
+    Google's library ends each of its attempts after two minutes of retries.
+    """
     from cloudfiles import connectionpools, interfaces
+    from google.api_core.exceptions import RetryError
 
     tenacity = interfaces.tenacity
-    may_succeed = tenacity.retry_if_exception(lambda error: not is_refused(error))
+    may_succeed = tenacity.retry_if_exception(
+        lambda error: not is_refused(error) and not isinstance(error, RetryError)
+    )
     for kind in (
         interfaces.GoogleCloudStorageInterface,
         interfaces.HttpInterface,
