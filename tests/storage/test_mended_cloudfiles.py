@@ -181,6 +181,6 @@ def test_what_google_has_retried_for_minutes_is_not_tried_again(
     nobody = ("lab", AnonymousCredentials())
     monkeypatch.setitem(secrets.GOOGLE_CREDENTIALS_CACHE, unique_name, nobody)
     monkeypatch.setattr("google.cloud.storage.Blob.download_as_bytes", download)
-    with pytest.raises(StorageUnavailable, match="Timeout of 120.0s exceeded"):
+    with pytest.raises(StorageUnavailable, match=r"Timeout of 120\.0s exceeded"):
         Files(f"gs://{unique_name}/x").get("a")
     assert len(calls) == 1
