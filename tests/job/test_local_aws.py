@@ -170,7 +170,7 @@ def test_only_its_own_services_are_served() -> None:
                 "events": lambda c: c.list_rules(),
                 "iam": lambda c: c.list_roles(),
             }[service]
-            with pytest.raises(ClientError, match="AccessDenied|403"):
+            with pytest.raises(ClientError, match=r"AccessDenied|403"):
                 call(client)
         sts = boto3.client("sts", endpoint_url=variables["AWS_ENDPOINT_URL"])
         assert sts.get_caller_identity()["Account"]
