@@ -13,14 +13,16 @@ ChunkflowError
 │   ├── LeaseLost             another worker may hold the message now
 │   ├── TaskHeld              another worker has the task, and SQS could not know; costs no attempt
 │   ├── Preempted             this worker must stop; costs the task no attempt
+│   ├── JobUnreadable         the job's record is damaged, or of a later version than this worker
 │   └── PipelineMismatch      the message was made for another pipeline than this worker's
 └── PermanentError            a retry is useless; the message goes to the dead-letter queue
     ├── ConfigError           the user's configuration is wrong; lists every fault found
     ├── MessageMalformed      not a task message of this service
-    ├── BoxOutsideJob         the message names a box that its job does not have
+    ├── BoxOutsideJob         the message names a job that the ledger lacks, or a box that it lacks
     ├── BoxOutsideVolume      the box, or a part of it, is outside the volume
     ├── BoxNotAligned         writing the box would touch files of a neighbouring box
     ├── DataMissing           blocks or files that the task reads do not exist
+    ├── DataRefused           a file names others that it may not, or asks for too much memory
     ├── ChunkMismatch         a chunk has the wrong kind, shape or position for an operator
     └── ModelError            a ConvNet can't be loaded, or contradicts its declared sizes
 """
@@ -100,6 +102,10 @@ class PipelineMismatch(RetryableError):
     """The message was made for a pipeline whose digest differs from this worker's."""
 
 
+class JobUnreadable(RetryableError):
+    """The record of the message's job is damaged, or of a later version than this worker's."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One mistake in a configuration.
@@ -170,7 +176,7 @@ class MessageMalformed(PermanentError):
 
 
 class BoxOutsideJob(PermanentError):
-    """The job of the message has no such box."""
+    """The ledger has no such job, or the job no such box."""
 
 
 class BoxOutsideVolume(PermanentError):
@@ -183,6 +189,10 @@ class BoxNotAligned(PermanentError):
 
 class DataMissing(PermanentError):
     """Blocks inside the box, or a file to read, do not exist."""
+
+
+class DataRefused(PermanentError):
+    """A file would read other files than itself, or unpacks to more than the memory allows."""
 
 
 class ChunkMismatch(PermanentError):

@@ -22,6 +22,7 @@ from chunkflow_worker.job.sqs import MAX_DELAY_SECONDS
 from chunkflow_worker.storage.files import Files
 
 _SUFFIX = ".held.json"
+_MOST_BYTES = 10_000  # of an object that is one
 _ROUNDING = timedelta(seconds=2)  # of the times that storage gives
 
 
@@ -54,7 +55,7 @@ class Holds:
     def check(self, bbox: str) -> None:
         """Raises TaskHeld if a worker holds the task now."""
         try:
-            hold = _Hold.model_validate(self._files.get_json(f"{bbox}{_SUFFIX}"))
+            hold = _Hold.model_validate(self._files.get_json(f"{bbox}{_SUFFIX}", _MOST_BYTES))
         except ValidationError:
             return  # there is none, or it is none of ours
         written = self._files.modified(f"{bbox}{_SUFFIX}")

@@ -12,7 +12,7 @@ from chunkflow_worker.errors import LeaseLost
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.sqs import MAX_VISIBILITY_SECONDS, Queue, move, sqs_errors
 from chunkflow_worker.machine.clock import elapsed
-from chunkflow_worker.report.access import is_denied
+from chunkflow_worker.report.access import is_denied, meaning
 from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Lease:
         soon tried again; `client` when not given.
     hold: keeps the task from other workers for so many seconds, by other means than SQS; raises
         when it fails. Without one, a lease ends with the last renewal that SQS answered.
-    denied: called with the error when the role may not renew leases.
+    denied: called with the error when the role may not renew leases, or delete messages.
     outage: logs when renewals fail and when they work again; leases may share one.
     lost: set when another worker may have the task: SQS said so, no renewal succeeded in time, the
         process stood still for too long, or `limit` was reached.
@@ -134,8 +134,10 @@ class Lease:
                 log.warning(
                     "message not deleted; SQS will deliver it again, and its task will count as "
                     "done: %s",
-                    error,
+                    meaning(error),
                 )
+                if is_denied(error):
+                    self._denied(error)
 
     def set_delay(self, seconds: int) -> None:
         """Stop renewing and let the message become visible after `seconds`. Never raises.
@@ -151,7 +153,7 @@ class Lease:
             except Exception as error:
                 log.warning(
                     "backoff not set; the message becomes visible again when its lease expires: %s",
-                    error,
+                    meaning(error),
                 )
 
     def give_back(self, delay_seconds: int = 0) -> None:

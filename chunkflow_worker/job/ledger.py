@@ -8,21 +8,28 @@
     <ledger>/jobs/<job>.json      what was enqueued
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
+
+Whoever may write to the bucket may write any record. What is read here is bounded in size, and a
+record of another box or job than its name says counts for none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from datetime import datetime
+from heapq import nlargest
+from itertools import islice
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.storage.files import Files
 
 _FAILED = ".failed"
@@ -30,6 +37,31 @@ _AGAIN = ".again"
 _LATE, _HELD = ".late", ".held"
 _OF_FAILURES = {"error", "final", "log"}  # fields that the record of a success lacks
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+RECORD_BYTES = 4 * 2**20
+"""The largest record that is read. Those of workers have some kilobytes."""
+
+_MOST_JOBS = 10_000  # of one ledger that are held in memory: the latest
+_MOST_WRITTEN = 10_000  # entries of one record
+_AT_ONCE = 100  # records that are asked for
+_QUEUE_NAME = r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$"
+
+
+def _box(text: str) -> str:
+    BoundingBox.parse(text)
+    return text
+
+
+def _time(text: str) -> str:
+    """A time as it is; empty for what is none, and where arithmetic with it could fail."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return text if time.tzinfo and 1970 <= time.year < 9999 else ""
+
+
+_Time = Annotated[str, AfterValidator(_time)]
 
 
 @dataclass(frozen=True)
@@ -42,10 +74,10 @@ class Written:
     """
 
     volume: str
-    mip: int
-    bbox: str
+    mip: Annotated[int, Field(ge=0, lt=100)]
+    bbox: Annotated[str, AfterValidator(_box)]
     crc32: str = ""
-    nan: int = 0
+    nan: Annotated[int, Field(ge=0)] = 0
 
 
 class Record(BaseModel):
@@ -62,7 +94,7 @@ class Record(BaseModel):
     log: what the worker logged while a task failed.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     bbox: str
     job: str
@@ -81,12 +113,12 @@ class Record(BaseModel):
     voxels: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
-    written: list[Written] = Field(default_factory=list)
-    clipped: list[Clipped] = Field(default_factory=list)
+    written: list[Written] = Field(default_factory=list, max_length=_MOST_WRITTEN)
+    clipped: list[Clipped] = Field(default_factory=list, max_length=_MOST_WRITTEN)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
-    started: str = ""
-    finished: str = ""
+    started: _Time = ""
+    finished: _Time = ""
     skipped: str = ""
     error: str = ""
     log: list[str] = Field(default_factory=list)
@@ -102,8 +134,8 @@ class JobRecord(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    job: str
-    queue: str
+    job: str = Field(pattern=JOB_NAME)
+    queue: str = Field(pattern=_QUEUE_NAME)
     tasks: int
     pipeline: str = ""
     grid: dict[str, Any] = Field(default_factory=dict)
@@ -118,9 +150,14 @@ class JobRecord(BaseModel):
         """
         try:
             bounds = BoundingBox.parse(self.bounds) if self.bounds else None
-            return Grid.model_validate(self.grid).boxes(bounds)
+            boxes = Grid.model_validate(self.grid).boxes(bounds)
+            if len(boxes) != self.tasks:
+                raise ValueError(f"it names {self.tasks} tasks, and makes {len(boxes)} boxes")
+            return boxes
         except ValidationError as error:
             raise ConfigError(f"job {self.job}", faults_of(error, Grid, "grid")) from None
+        except ConfigError as error:
+            raise ConfigError(f"job {self.job}", error.faults) from None
         except ValueError as error:
             problem = f"its record can't be read: {error}"
             raise ConfigError.one(f"job {self.job}", "grid", problem) from None
@@ -169,7 +206,7 @@ class Ledger:
 
     def _write_success(self, record: Record) -> None:
         box = record.bbox
-        earlier = _valid(Record, self.files.get_json(f"{box}.json"))
+        earlier = self._read(box)
         if earlier is not None and earlier.job == record.job:
             self.files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
         elif earlier is not None:
@@ -190,7 +227,7 @@ class Ledger:
 
         Nothing is noted where the same chain and nets have done the box: they wrote the same.
         """
-        if not _same_output(record, _valid(Record, self.files.get_json(f"{record.bbox}.json"))):
+        if not _same_output(record, self._read(record.bbox)):
             content = record.model_dump(exclude_defaults=True)
             self.files.put_json(f"{record.bbox}{_LATE}.json", content)
 
@@ -200,7 +237,7 @@ class Ledger:
         None if there is no such note.
         """
         name = f"{record.bbox}{_LATE}.json"
-        late = _valid(Record, self.files.get_json(name))
+        late = _valid(Record, self.files.get_json(name, RECORD_BYTES))
         if late is None:
             return None
         self.files.delete(name)
@@ -209,7 +246,7 @@ class Ledger:
     def read(self, bbox: BoundingBox | str) -> Record | None:
         """The record of a task: of its success if there is one, else of its last failure."""
         for suffix in ("", _FAILED):
-            record = _valid(Record, self.files.get_json(f"{bbox}{suffix}.json"))
+            record = self._read(bbox, suffix)
             if record is not None:
                 return record
         return None
@@ -219,8 +256,11 @@ class Ledger:
 
         task_id: only a record by this message counts.
         """
-        found = self.files.get_json(f"{bbox}.json")
-        return isinstance(found, dict) and (task_id is None or found.get("task_id") == task_id)
+        record = self._read(bbox)
+        return record is not None and task_id in (None, record.task_id)
+
+    def _read(self, bbox: BoundingBox | str, suffix: str = "") -> Record | None:
+        return next(self._records([str(bbox)], suffix), None)
 
     def boxes(self) -> tuple[set[str], set[str]]:
         """Boxes that are done (or skipped), and boxes whose last attempt failed, as text."""
@@ -241,20 +281,51 @@ class Ledger:
 
         failed: the records of failures instead of successes.
         """
-        suffix = _FAILED if failed else ""
-        for found in self.files.get_jsons([f"{b}{suffix}.json" for b in boxes]):
-            record = _valid(Record, found)
-            if record is not None:
-                yield record
+        return self._records(boxes, _FAILED if failed else "")
+
+    def _records(self, boxes: Iterable[str], suffix: str) -> Iterator[Record]:
+        remaining = iter(boxes)
+        while batch := list(islice(remaining, _AT_ONCE)):
+            names = [f"{box}{suffix}.json" for box in batch]
+            found = self.files.get_jsons(names, RECORD_BYTES)
+            for box, content in zip(batch, found, strict=True):
+                record = _valid(Record, content)
+                if record is None or record.bbox != box:
+                    continue
+                if (record.state == "failed") == (suffix == _FAILED):
+                    yield record
 
     def write_job(self, job: JobRecord) -> None:
         self._jobs.put_json(f"{job.job}.json", job.model_dump())
 
+    def has_jobs(self) -> bool:
+        """Whether anything was enqueued for this ledger, also what can't be read."""
+        return any(name.endswith(".json") for name in self._jobs.list())
+
+    def job(self, name: str) -> JobRecord | None:
+        """The record of one job; None if there is none.
+
+        Raises ConfigError when this version can't read it.
+        """
+        file = f"{name}.json"
+        job = _job(name, self._jobs.get_json(file, RECORD_BYTES))
+        if job is None and self._jobs.size(file) is not None:
+            problem = "is not the record of a job, or too large for one"
+            raise ConfigError.one(f"job {name}", f"{self._jobs.path}/{file}", problem)
+        return job
+
     def jobs(self) -> list[JobRecord]:
-        """All jobs that were enqueued for this ledger, oldest first."""
-        found = self._jobs.get_jsons([n for n in self._jobs.list() if n.endswith(".json")])
-        jobs = (_valid(JobRecord, content) for content in found)
-        return sorted((job for job in jobs if job is not None), key=lambda job: job.enqueued)
+        """All jobs that were enqueued for this ledger, oldest first; of very many, the latest."""
+        names = [n.removesuffix(".json") for n in self._jobs.list() if n.endswith(".json")]
+        contents = self._jobs.get_jsons([f"{name}.json" for name in names], RECORD_BYTES)
+        found = (_job(name, content) for name, content in zip(names, contents, strict=True))
+        latest = nlargest(_MOST_JOBS, filter(None, found), key=lambda job: job.enqueued)
+        return sorted(latest, key=lambda job: job.enqueued)
+
+
+def _job(name: str, content: Any) -> JobRecord | None:
+    job = _valid(JobRecord, content)
+    return job if job is not None and job.job == name else None
 
 
 def _same_output(record: Record, other: Record | None) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chunkflow_worker.errors import (
+    BoxOutsideJob,
     LeaseLost,
     PermanentError,
     Preempted,
@@ -95,7 +96,8 @@ class Handler:
                 raise
             except Exception as error:
                 is_final = isinstance(error, PermanentError) or delivery.is_last(self.max_attempts)
-                self._record_failure(attempt.failed(error, final=is_final))
+                is_refused = isinstance(error, BoxOutsideJob)
+                self._record_failure(attempt.failed(error, final=is_final), new=is_refused)
                 raise
         publish(finished_event(record), self.subscribers)
 
@@ -163,9 +165,11 @@ class Handler:
             except Exception as failure:
                 log.warning("late writes to %s are not recorded: %s", record.bbox, failure)
 
-    def _record_failure(self, record: Record) -> None:
+    def _record_failure(self, record: Record, *, new: bool = False) -> None:
+        """new: only if the box has no record: a stranger's message must not replace its own."""
         try:
-            self.ledger.write(record)
+            if not new or self.ledger.read(record.bbox) is None:
+                self.ledger.write(record)
         except Exception as error:
             log.warning("the failure of %s was not recorded: %s", record.bbox, error)
         publish(failed_event(record), self.subscribers)

@@ -101,6 +101,7 @@ class Worker:
         Raises ConfigError, PermanentError and RetryableError as operators do.
         """
         self.guard.start()
+        self.poller.denied = self._must_be_mended
         if self.settings.metrics == "cloudwatch":
             self._open_metrics()
         opened = self.pipeline.open(self._subscribers, recorded=True)
@@ -136,7 +137,7 @@ class Worker:
             heartbeat=self._heartbeat,
             outage=self._lease_outage,
             hold=partial(self._holds.write, delivery.message.bbox),
-            denied=self._may_not_renew,
+            denied=self._must_be_mended,
             clock=self._clock,
         )
         with self.in_hand.holding(Held(lease, self._clock())) as held:
@@ -276,11 +277,13 @@ class Worker:
         except Exception as error:
             log.warning("the hold on %s ends by itself, and is not removed: %s", bbox, error)
 
-    def _may_not_renew(self, error: Exception) -> None:
-        """Without renewals, tasks would be done again and again, by each worker for one lease."""
+    def _must_be_mended(self, error: Exception) -> None:
+        """The role lacks a permission, without which tasks would be done again and again."""
         if not self._ending.is_set():
-            log.critical("stopping: queue %s: %s", self.queue.name, meaning(error))
-            self.end(MUST_BE_MENDED, {})
+            self._ending.set()
+            cause = error.__cause__ if isinstance(error, RetryableError) else error
+            log.critical("stopping: queue %s: %s", self.queue.name, meaning(cause or error))
+            _in_thread(self.end, MUST_BE_MENDED, {})  # it waits for the thread that asks
 
     def _ask_to_stop(self) -> None:
         if not self._stopping.is_set():  # a second signal would end the grace of other tasks

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
 from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file
+from chunkflow_worker.storage.mended_cloudfiles import is_past_the_end
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
+
+_AT_ONCE = 32  # objects that are read, and held in memory, before they are parsed
 
 
 class Files:
@@ -98,14 +104,33 @@ class Files:
             content: bytes | None = self._cloud.get(name)
             return content
 
-    def get_json(self, name: str) -> Any:
-        """Read one object; None when it is absent or not JSON."""
-        return _parse(self.get(name))
+    def get_json(self, name: str, largest: int | None = None) -> Any:
+        """Read one object; None when it is absent, not JSON, or has more than `largest` bytes."""
+        return next(self.get_jsons([name], largest)) if largest else _parse(self.get(name))
 
-    def get_jsons(self, names: list[str]) -> list[Any]:
-        """Read many objects at once, in the order of `names`; None for one absent or not JSON."""
-        contents = self.get_all(names)
-        return [_parse(contents.get(name)) for name in names]
+    def get_jsons(self, names: Iterable[str], largest: int | None = None) -> Iterator[Any]:
+        """Read many objects, in the order of `names`; None for one that `get_json` has none for.
+
+        largest: bytes, as stored and unpacked. No more of an object is read.
+        """
+        remaining = iter(names)
+        while batch := list(islice(remaining, _AT_ONCE)):
+            contents = self._beginnings(batch, largest) if largest else self.get_all(batch)
+            for name in batch:
+                yield _parse(contents.get(name))
+
+    def _beginnings(self, names: Iterable[str], largest: int) -> dict[str, bytes | None]:
+        """The same as `get_all`, but None for an object of more than `largest` bytes."""
+        requests = [{"path": n, "start": 0, "end": largest + 1} for n in dict.fromkeys(names)]
+        contents: dict[str, bytes | None] = {}
+        with storage_errors(self.path):
+            for found in self._cloud.get(requests, raw=True, raise_errors=False):
+                error = found["error"]
+                if error is not None and not is_past_the_end(error):  # that of an empty object
+                    raise error
+                content = _unpacked(found["content"], found["compress"], largest)
+                contents[found["path"]] = content
+        return contents
 
     def list(self, prefix: str = "") -> list[str]:
         """Names of the objects directly below the path that begin with `prefix`."""
@@ -123,8 +148,24 @@ class Files:
             self._cloud.delete(name)
 
 
+def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> bytes | None:
+    """None for more than `largest` bytes, and for an encoding that nothing here writes."""
+    if content is None or len(content) > largest:
+        return None
+    if not encoding:
+        return content
+    if encoding != "gzip":
+        return None
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(content, largest + 1)
+    except zlib.error:
+        return None
+    return unpacked if len(unpacked) <= largest else None
+
+
 def _parse(content: bytes | None) -> Any:
     try:
-        return None if content is None else json.loads(content)
+        return None if content is None else parse_json(content)
     except ValueError:
         return None

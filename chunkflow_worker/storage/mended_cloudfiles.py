@@ -104,7 +104,9 @@ def _try_again_only_what_may_succeed() -> None:
     from cloudfiles import connectionpools, interfaces
 
     tenacity = interfaces.tenacity
-    may_succeed = tenacity.retry_if_exception(lambda error: not is_refused(error))
+    may_succeed = tenacity.retry_if_exception(
+        lambda error: not is_refused(error) and not is_past_the_end(error)
+    )
     for kind in (
         interfaces.GoogleCloudStorageInterface,
         interfaces.HttpInterface,
@@ -122,3 +124,11 @@ def _try_again_only_what_may_succeed() -> None:
         wait=tenacity.wait_random_exponential(0.5, 60.0),
         retry=may_succeed,
     )
+
+
+def is_past_the_end(error: BaseException) -> bool:
+    """Whether an object ends before the range of bytes that was asked for: it may be empty."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):
+        return bool(answer.get("Error", {}).get("Code") in ("InvalidRange", "416"))
+    return 416 in (getattr(answer, "status_code", None), getattr(error, "code", None))

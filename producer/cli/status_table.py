@@ -6,10 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from chunkflow_worker.job.clipped import clipped_lines
 from chunkflow_worker.report.progress import duration_text
+from chunkflow_worker.report.say import say
 from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ def show_table(status: JobStatus) -> None:
         table.add_row("rate", rate_text(status.rate), "")
         table.add_row("left", duration_text(status.eta_seconds), "")
     job = f"job {status.job}" if status.job else "no job in a ledger"
-    click.echo(f"queue {status.queue}, {job}")
+    say(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
     if len(status.nets) > 1:
-        click.echo(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
-        click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
+        say(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
+        say(*(f"  {line}" for line in net_lines(list(status.nets))))
     show_late(status)
     show_clipped(status)
 
@@ -49,7 +48,7 @@ def show_late(status: JobStatus) -> None:
     """A line about boxes whose blocks may be those of another chain or net."""
     if status.late:
         more = f" and {len(status.late) - 1} more" if len(status.late) > 1 else ""
-        click.echo(
+        say(
             f"a worker of another chain or net, which had lost its lease, wrote to box "
             f"{status.late[0]}{more} last or at the same time: chunkflow-producer verify tells "
             "what is stored"
@@ -61,7 +60,7 @@ def show_clipped(status: JobStatus) -> None:
     all_read = status.sampled >= status.done
     estimated = "" if all_read else f", as {status.sampled} of {status.done} records say"
     for line in clipped_lines(status.clipped):
-        click.echo(line + estimated)
+        say(line + estimated)
 
 
 def progress_note(status: JobStatus) -> str:

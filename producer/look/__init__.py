@@ -6,6 +6,7 @@ watch.py           the status again and again, until the job ends
 dead_letters.py    reads the dead-letter queue and leaves every message in it
 failures.py        groups dead letters by the cause of their failure
 problem.py         what can be wrong with the output of a task
+faulty.py          what a record says that no task can have done
 nets.py            which nets the boxes of a job come from
 verify.py          compares the output in storage with the records of the tasks
 

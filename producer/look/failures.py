@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.config.catalog import operator_with
+from chunkflow_worker.report.plain import one_line
 from producer.look.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def causes(letters: Iterable[DeadLetter], ledger: Ledger | None) -> list[Cause]:
 
 
 def cause_of(error: str) -> str:
-    """An error text without its boxes and numbers, which differ from task to task."""
-    return _NUMBER.sub("#", _BOX.sub("<box>", error))
+    """An error text on one line, without its boxes and numbers, which differ from task to task."""
+    return _NUMBER.sub("#", _BOX.sub("<box>", one_line(error)))
 
 
 def reproduce_command(box: str, pipeline: Path | None) -> str:

@@ -16,12 +16,11 @@ def find_job(ledger: Ledger, name: str | None) -> JobRecord | None:
 
     Raises ConfigError when the ledger has no job with this name, and StorageUnavailable.
     """
+    if name is not None and (job := ledger.job(name)) is not None:
+        return job
     jobs = ledger.jobs()
     if name is None:
         return jobs[-1] if jobs else None
-    for job in jobs:
-        if job.job == name:
-            return job
     known = ", ".join(job.job for job in jobs[-10:]) or "none"
     raise ConfigError.one("job", name, f"is not in the ledger {ledger.path}", f"known: {known}")
 

@@ -14,7 +14,8 @@ from chunkflow_worker.errors import BlockDamaged, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.in_order import in_order
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from chunkflow_worker.job.ledger import Ledger, Record, Written
+from producer.look.faulty import UNREADABLE, fault_of
 from producer.look.nets import Nets, has_file
 from producer.look.problem import Kind, Problem
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from chunkflow_worker.job.written_paths import WrittenPaths
     from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
     from producer.plan.pipeline_file import PipelineFile
 
@@ -37,12 +39,17 @@ class Source:
     mip: int = 0
 
 
-def input_of(pipeline: PipelineFile | None, job: JobRecord) -> Source | None:
-    """The first volume that the chain loads, or else the one that the job's grid was cut from."""
-    for operator in pipeline.chain if pipeline else []:
+def input_of(pipeline: PipelineFile | None) -> Source | None:
+    """The first volume that the chain loads, or else the one that its grid is cut from.
+
+    None without a pipeline file: the grid in the job's record may name any volume.
+    """
+    if pipeline is None:
+        return None
+    for operator in pipeline.chain:
         for volume in operator.loads():
             return Source(volume.path, volume.mip or 0)
-    path, mip = job.grid.get("volume_path"), job.grid.get("mip")
+    path, mip = pipeline.tasks.get("volume_path"), pipeline.tasks.get("mip")
     return Source(path, mip or 0) if isinstance(path, str) else None
 
 
@@ -54,6 +61,7 @@ class Verifier:
     source: the input of the job; without it, no zero block is reported.
     quick: check only that blocks exist and are not older than their task; read no voxels.
     allow_zeros: do not report zero blocks that a task itself wrote as zero.
+    paths: that records may name; any when None.
     nets: of the boxes that were checked.
     """
 
@@ -65,8 +73,10 @@ class Verifier:
         quick: bool = False,
         allow_zeros: bool = False,
         net: str = "",
+        paths: WrittenPaths | None = None,
     ):
         self._pipeline, self._source, self._net = pipeline, source, net
+        self._paths = paths
         self.nets = Nets()
         self._quick, self._allow_zeros = quick, allow_zeros
         self._volumes: dict[tuple[str, int, bool], PrecomputedVolume] = {}
@@ -84,6 +94,8 @@ class Verifier:
         if self._net and record.models and not has_file(record, self._net):
             detail = f"done with another net, {', '.join(record.models.values())}"
             return [Problem(record.bbox, "stale", detail=detail)]
+        if self._paths is not None and (fault := fault_of(record, self._paths)):
+            return [fault]
         if record.state == "done" and not record.written:
             return [Problem(record.bbox, "not-checked")]
         check = self._check_times if self._quick else self._check_voxels
@@ -179,8 +191,13 @@ def verify(
     def check(task: tuple[str, Record | None]) -> list[Problem]:
         box, record = task
         if record is not None:
-            return verifier.check(record)
-        return [Problem(box, "failed" if box in failed else "no-record")]
+            try:
+                return verifier.check(record)
+            except MemoryError:
+                return [Problem(box, "not-checked", detail="too large for the memory here")]
+        if box in failed:
+            return [Problem(box, "failed")]
+        return [Problem(box, "no-record", detail=UNREADABLE if box in done else "")]
 
     tasks = _with_records(ledger, boxes, done)
     return in_order(check, tasks, threads, window=2 * threads, name="verify")

@@ -21,7 +21,7 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
-from chunkflow_worker.report.scrub import ScrubFilter
+from chunkflow_worker.report.log import SafeFilter
 from chunkflow_worker.service import app as module
 from chunkflow_worker.service import worker as worker_module
 from chunkflow_worker.service.app import make_app
@@ -158,7 +158,7 @@ def test_secrets_do_not_reach_the_log_and_chatty_libraries_are_quiet(
     root = logging.getLogger()
     assert root.handlers
     for handler in root.handlers:
-        assert any(isinstance(f, ScrubFilter) for f in handler.filters)
+        assert any(isinstance(f, SafeFilter) for f in handler.filters)
     assert logging.getLogger("kombu").level == logging.WARNING
 
 

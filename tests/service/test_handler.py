@@ -32,6 +32,7 @@ from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.storage.fence import before_write
+from tests.support.records import task_record
 
 BOX = "0-4_0-4_0-8"
 
@@ -371,3 +372,14 @@ def test_a_task_that_another_worker_holds_is_not_begun(tmp_path: Path, chain: Ch
     assert ledger.boxes() == (set(), set()), "that is no failure"
     handler.handle(delivery(receives=1))
     assert chain.runs == 1, "what SQS delivers for the first time is nobody's"
+
+
+def test_a_refused_message_does_not_replace_what_is_known_of_a_box(handler: Handler) -> None:
+    handler.ledger.write(task_record(BOX, "failed", error="out of memory"))
+    grid = {"bounding_box": "0-4_0-4_8-16"}
+    handler.ledger.write_job(JobRecord(job="another", queue="q", tasks=1, grid=grid))
+    with pytest.raises(BoxOutsideJob, match="has no job job, but others"):
+        replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert record.error == "out of memory"

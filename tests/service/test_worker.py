@@ -344,32 +344,45 @@ def test_a_task_outlives_an_outage_of_sqs_that_is_longer_than_its_lease(
     assert [f for f in worker.ledger.files.list() if "held" in f] == []
 
 
-def test_a_role_that_may_not_renew_leases_stops_the_worker_with_the_permission(
+def denied(action: str) -> ClientError:
+    text = f"User: arn:aws:iam::1:user/u is not authorized to perform: sqs:{action} on resource: q"
+    return ClientError({"Error": {"Code": "AccessDenied", "Message": text}}, action)
+
+
+@pytest.mark.parametrize(
+    ("method", "action"),
+    [
+        ("change_message_visibility", "ChangeMessageVisibility"),
+        ("delete_message", "DeleteMessage"),
+        ("receive_message", "ReceiveMessage"),
+    ],
+)
+def test_a_role_that_lacks_a_permission_stops_the_worker_with_its_name(
     make_worker: Callable[..., Worker],
     chain: Chain,
     sqs: StubSqs,
     queue: Queue,
+    poller: Poller,
     process: Process,
     caplog: pytest.LogCaptureFixture,
+    method: str,
+    action: str,
 ) -> None:
     worker = make_worker()
-    action = "sqs:ChangeMessageVisibility"
-    text = f"User: arn:aws:iam::1:user/u is not authorized to perform: {action} on resource: q"
-    denied = ClientError(
-        {"Error": {"Code": "AccessDenied", "Message": text}}, "ChangeMessageVisibility"
-    )
 
     def work(task: Task, check: Check) -> None:
-        sqs.fail["change_message_visibility"] = denied
+        sqs.fail[method] = denied(action)
         (held,) = worker.in_hand.all()
         held.lease.renew()
+        if method == "receive_message":
+            assert poller.poll(1) == []
 
     chain.work = work
     worker.run(receive(sqs, queue, BOX))
+    assert process.ended.wait(10)
     assert process.status == 2
-    assert f"allow {action}" in caplog.text
-    (body,) = sqs.visible(queue.url)
-    assert open_envelope(body, queue.name)[0].attempts == 0, "the task costs no attempt"
+    assert f"allow sqs:{action}" in caplog.text
+    assert sqs.bodies(queue.url) or worker.ledger.is_done(BOX), "nothing is lost"
 
 
 def test_a_message_that_cannot_be_settled_is_left_to_its_lease(

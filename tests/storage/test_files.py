@@ -3,11 +3,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import boto3
 import pytest
 
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
+from chunkflow_worker.storage.cloud import cloud_files
 from chunkflow_worker.storage.files import Files
 
 
@@ -29,7 +31,7 @@ def test_objects_come_back(files: Files) -> None:
     files.put_json("a.json", content)
     files.put_json("-8-0_0-1_0-1.json", 2)
     assert files.get_json("a.json") == content
-    assert files.get_jsons(["-8-0_0-1_0-1.json", "absent", "a.json"]) == [2, None, content]
+    assert list(files.get_jsons(["-8-0_0-1_0-1.json", "absent", "a.json"])) == [2, None, content]
     assert sorted(files.list()) == ["-8-0_0-1_0-1.json", "a.json"]
     files.put_json("a.json", 3)
     assert files.get_json("a.json") == 3
@@ -48,8 +50,8 @@ def test_objects_in_folders_below_are_not_listed(files: Files) -> None:
 def test_many_objects_at_once(files: Files) -> None:
     for i in range(30):
         files.put_json(f"{i}.json", i)
-    assert files.get_jsons([f"{i}.json" for i in range(40)]) == [*range(30), *[None] * 10]
-    assert files.get_jsons([]) == []
+    assert list(files.get_jsons([f"{i}.json" for i in range(40)])) == [*range(30), *[None] * 10]
+    assert list(files.get_jsons([])) == []
 
 
 def test_many_objects_at_once_as_bytes_and_by_prefix(files: Files) -> None:
@@ -80,7 +82,44 @@ def test_threads_may_share_it(files: Files) -> None:
 def test_content_that_is_not_json_counts_as_absent(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
     assert Files(str(tmp_path)).get_json("a.json") is None
-    assert Files(str(tmp_path)).get_jsons(["a.json"]) == [None]
+    assert list(Files(str(tmp_path)).get_jsons(["a.json"])) == [None]
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000 + b"]" * 100_000, b"1" * 100_000, b'{"a":' * 5000]
+)
+def test_json_that_python_cannot_hold_counts_as_absent(files: Files, content: bytes) -> None:
+    files.put("a.json", content, "application/json")
+    assert files.get_json("a.json") is None
+    assert list(files.get_jsons(["a.json", "a.json"])) == [None, None]
+
+
+@pytest.mark.parametrize("gzip", [None, "gzip"])
+def test_no_more_than_the_largest_size_is_read(files: Files, gzip: str | None) -> None:
+    cloud = cloud_files(files.path)
+    for name, content in (("fits", b'"' + b"a" * 98 + b'"'), ("not", b'"' + b"a" * 99 + b'"')):
+        cloud.put(name, content, compress=gzip)
+    cloud.put("bomb", b" " * 10**7 + b"1", compress=gzip)
+    cloud.put("empty", b"", compress=gzip)
+    names = ["fits", "not", "bomb", "empty", "absent", "fits"]
+    found = list(files.get_jsons(names, largest=100))
+    assert found == ["a" * 98, None, None, None, None, "a" * 98]
+    assert [files.get_json(name, largest=100) for name in names] == found
+
+
+def test_what_is_packed_in_another_way_counts_as_absent(files: Files) -> None:
+    cloud_files(files.path).put("a", b"1", compress="zstd")
+    cloud_files(files.path).put("b", b"no gzip", compress=None)
+    assert list(files.get_jsons(["a", "b"], largest=100)) == [None, None]
+    assert files.get_json("a") == 1
+
+
+def test_an_empty_object_is_asked_for_once(files: Files) -> None:
+    """S3 answers that an empty object has no such range, which no other attempt changes."""
+    files.put("a", b"", "application/json")
+    began = monotonic()
+    assert files.get_json("a", largest=9) is None
+    assert monotonic() - began < 2
 
 
 def test_a_folder_that_cannot_be_written_is_unavailable_storage(tmp_path: Path) -> None:

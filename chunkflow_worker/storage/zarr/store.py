@@ -24,6 +24,8 @@ from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
 from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.storage.bucket import bucket_region, has_own_keys, s3_keys
 from chunkflow_worker.storage.cloud import check_access
+from chunkflow_worker.storage.json_text import parse_json
+from chunkflow_worker.storage.largest import check_text
 from chunkflow_worker.storage.zarr.credentials import credentials
 
 _IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
@@ -41,7 +43,7 @@ def read_json(place: str, name: str) -> tuple[Any, bytes]:
     """
     answer = _read(place, name)
     try:
-        content = json.loads(answer.value) if answer.state == "value" else None
+        content = parse_json(answer.value) if answer.state == "value" else None
     except ValueError:
         content = None
     return content, answer.stamp.generation
@@ -55,8 +57,9 @@ def read_metadata(place: str, name: str) -> Any:
     value = read_bytes(place, name)
     if value is None:
         return None
+    check_text(len(value), f"{place}/{name}")
     try:
-        return json.loads(value)
+        return parse_json(value)
     except ValueError:
         if place.startswith("http"):  # a web server may send a page of its own for what is absent
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     ledger_option,
     open_ledger,
@@ -49,15 +49,15 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
     with dead_letters(client, target) as letters:
         by_cause = causes(letters, records)
     if as_json:
-        click.echo(json.dumps(asdict(_report(queue, by_cause, pipeline))))
+        say_json(asdict(_report(queue, by_cause, pipeline)))
         return
     count = sum(len(cause.failures) for cause in by_cause)
     of_causes = f", causes: {len(by_cause)}" if by_cause else ""
-    click.echo(f"dead letters of queue {queue}: {count}{of_causes}")
+    say(f"dead letters of queue {queue}: {count}{of_causes}")
     for number, cause in enumerate(by_cause, 1):
         _show(number, cause, queue, pipeline, ledger)
     if by_cause and not records:
-        click.echo("\ngive --ledger or --pipeline to see their errors", err=True)
+        say("", "give --ledger or --pipeline to see their errors", err=True)
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,21 @@ def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: 
     from chunkflow_worker.report.progress import boxes_text
     from producer.look.failures import reproduce_command
 
-    click.echo(f"\n{number}. {boxes_text(len(cause.failures))}: {cause.text}")
+    say("", f"{number}. {boxes_text(len(cause.failures))}: {cause.text}")
     for failure in cause.failures[:_BOXES]:
-        click.echo(f"   {_line(failure)}")
+        say(f"   {_line(failure)}")
     if len(cause.failures) > _BOXES:
-        click.echo(f"   and {len(cause.failures) - _BOXES} more; --json lists all")
+        say(f"   and {len(cause.failures) - _BOXES} more; --json lists all")
     first = cause.failures[0]
     if not first.box:
         return
     if first.error:
-        click.echo(f"   error of {first.box}: {first.error}")
-    for line in first.log:
-        click.echo(f"   | {line}")
-    click.echo(f"   reproduce:  {reproduce_command(first.box, pipeline)}")
+        error, *more = first.error.split("\n")
+        say(f"   error of {first.box}: {error}", *(f"   | {line}" for line in more))
+    say(*(f"   | {line}" for line in first.log))
+    say(f"   reproduce:  {reproduce_command(first.box, pipeline)}")
     if first.error:
-        click.echo(f"   send back:  {_redrive_command(cause, queue, pipeline, ledger)}")
+        say(f"   send back:  {_redrive_command(cause, queue, pipeline, ledger)}")
 
 
 def _line(failure: Failure) -> str:

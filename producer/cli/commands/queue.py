@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chunkflow_worker.report.say import say
 from producer.cli.options import sqs_client
 
 
@@ -50,9 +51,9 @@ def create(name: str, max_receives: int, visibility: int, retention_days: int) -
             state = "changed"
         else:
             state = "already exists"
-        click.echo(f"{result.url} {state}")
+        say(f"{result.url} {state}")
         for attribute, (before, after) in result.changed.items():
-            click.echo(f"  {attribute}: {before} -> {after}")
+            say(f"  {attribute}: {before} -> {after}")
 
 
 @queue.command("delete")
@@ -68,4 +69,4 @@ def delete(name: str, yes: bool) -> None:
             "add --yes to confirm"
         )
     deleted = delete_queue(sqs_client(), name)
-    click.echo(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")
+    say(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from chunkflow_worker.report.say import say
 from producer.cli.options import (
     ledger_option,
     open_ledger,
@@ -53,6 +54,6 @@ def redrive(
     target = find_queue(client, queue)
     result = send_back(client, target, matcher(records, cause, box))
     for problem in result.malformed:
-        click.echo(f"not sent, because no worker can run it: {problem}", err=True)
+        say(f"not sent, because no worker can run it: {problem}", err=True)
     left = result.left + len(result.malformed)
-    click.echo(f"sent {result.sent} dead letters back to queue {target.name}, left {left}")
+    say(f"sent {result.sent} dead letters back to queue {target.name}, left {left}")

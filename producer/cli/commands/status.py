@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chunkflow_worker.errors import RetryableError
+from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     job_option,
     ledger_option,
@@ -103,17 +103,17 @@ def status(
         if not last.complete:
             _explain_end(last)
             if last.dead:
-                click.echo(causes_line(last, pipeline, ledger), err=True)
+                say(causes_line(last, pipeline, ledger), err=True)
         ctx.exit(0 if last.complete else 1)
     now = poll(SAMPLE)
     if as_json:
-        click.echo(_as_json(now))
+        say_json(_all_of(now))
     else:
         show_table(now)
         if now.dead:
-            click.echo(causes_line(now, pipeline, ledger))
+            say(causes_line(now, pipeline, ledger))
         if records is None:
-            click.echo("give --pipeline or --ledger to see how far the job is", err=True)
+            say("give --pipeline or --ledger to see how far the job is", err=True)
 
 
 def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
@@ -128,21 +128,21 @@ def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
             if show:
                 show(status.done, progress_note(status))
             else:
-                click.echo(_as_json(status))
+                say_json(_all_of(status))
     if last.complete and not as_json:
-        click.echo(f"all {last.total} tasks of job {last.job} are done")
+        say(f"all {last.total} tasks of job {last.job} are done")
     return last
 
 
 def _explain_end(status: JobStatus) -> None:
     left = (status.total or 0) - status.done
-    click.echo(
+    say(
         f"the queue is empty, but {left} of {status.total} tasks of job {status.job} are not done; "
         f"dead letters: {status.dead}, boxes with a record of failure: {status.failed}",
         err=True,
     )
 
 
-def _as_json(status: JobStatus) -> str:
+def _all_of(status: JobStatus) -> dict[str, Any]:
     estimates = {"percent": status.percent, "eta_seconds": status.eta_seconds}
-    return json.dumps(asdict(status) | estimates)
+    return asdict(status) | estimates

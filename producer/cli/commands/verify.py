@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     job_option,
     ledger_option,
@@ -101,12 +101,21 @@ def verify(
     """
     from producer.look.job import require_job
     from producer.look.verify import Verifier, input_of
-    from producer.plan.pipeline_file import PipelineFile
+    from producer.plan.pipeline_file import PipelineFile, written_paths
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
-    source = input_of(PipelineFile.load(pipeline) if pipeline else None, record)
-    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros, net=net)
+    file = PipelineFile.load(pipeline) if pipeline else None
+    verifier = Verifier(
+        record.pipeline,
+        input_of(file),
+        quick=quick,
+        allow_zeros=allow_zeros,
+        net=net,
+        paths=written_paths(file, records),
+    )
+    if file is None and not quick:
+        say("note: zero blocks are compared with the input only with --pipeline", err=True)
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
     found = [problem for problem in problems if problem.is_wrong]
@@ -119,13 +128,13 @@ def verify(
     mixed = len(nets) > 1 and not net
     if as_json:
         report = _Report(record.job, record.tasks, wrong, not_checked, enqueued, problems, nets)
-        click.echo(json.dumps(asdict(report)))
+        say_json(asdict(report))
     else:
         _show(record, problems, "exist" if quick else "were read", allow_zeros, mixed)
         if mixed:
             _show_nets(record, nets)
         elif wrong and not enqueue:
-            click.echo("\nto send the boxes with a problem to the queue again, add --enqueue")
+            say("", "to send the boxes with a problem to the queue again, add --enqueue")
     ctx.exit(1 if enqueued != wrong or mixed else 3 if not_checked else 0)
 
 
@@ -182,7 +191,7 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
         count,
         how_to_resume=lambda sent: "to send the rest, repeat the command",
     )
-    click.echo(f"enqueued {count} tasks of job {job.job} to queue {queue}", err=True)
+    say(f"enqueued {count} tasks of job {job.job} to queue {queue}", err=True)
     return count
 
 
@@ -196,7 +205,7 @@ def _explain_withheld(resend: Resend, queue: str) -> None:
             f"queue {queue} has dead letters, which may be for them; "
             f"send those back with: chunkflow-producer redrive --queue {queue}"
         )
-    click.echo(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
+    say(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
 
 
 def _show(
@@ -206,38 +215,38 @@ def _show(
     from producer.look.problem import KINDS
 
     if not problems:
-        click.echo(
+        say(
             f"all {job.tasks} boxes of job {job.job} are done, and all their blocks {checked}"
             + ("" if mixed else ": nothing is wrong")
         )
         return
     wrong = len({problem.box for problem in problems if problem.is_wrong})
-    click.echo(f"{wrong} of {job.tasks} boxes of job {job.job} have a problem")
+    say(f"{wrong} of {job.tasks} boxes of job {job.job} have a problem")
     boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
     for kind, meaning in KINDS.items():
         if boxes[kind]:
             of_kind = [problem for problem in problems if problem.kind == kind]
             _show_kind(f"{kind}, in {boxes_text(boxes[kind])}: {meaning}", of_kind)
     if boxes["zero"] and not allow_zeros:
-        click.echo("\nif zeros are right in this output (masks, thresholds), add --allow-zeros")
+        say("", "if zeros are right in this output (masks, thresholds), add --allow-zeros")
 
 
 def _show_nets(job: JobRecord, nets: list[Net]) -> None:
     from producer.look.nets import net_lines
 
-    click.echo(f"\nboxes of job {job.job} come from {len(nets)} nets:")
+    say("", f"boxes of job {job.job} come from {len(nets)} nets:")
     for line in net_lines(nets):
-        click.echo(f"  {line}")
-    click.echo("to do the boxes of the others again: --net DIGEST --enqueue, with that to keep")
+        say(f"  {line}")
+    say("to do the boxes of the others again: --net DIGEST --enqueue, with that to keep")
 
 
 def _show_kind(title: str, problems: list[Problem]) -> None:
-    click.echo(f"\n{title}")
+    say("", title)
     for problem in problems[:_EXAMPLES]:
         parts = [problem.box, _place(problem), problem.detail]
-        click.echo("  " + "  ".join(filter(None, parts)))
+        say("  " + "  ".join(filter(None, parts)))
     if len(problems) > _EXAMPLES:
-        click.echo(f"  and {len(problems) - _EXAMPLES} more; --json lists all")
+        say(f"  and {len(problems) - _EXAMPLES} more; --json lists all")
 
 
 def _place(problem: Problem) -> str:

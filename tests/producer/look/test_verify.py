@@ -14,10 +14,13 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from chunkflow_worker.job.ledger import Ledger, Record, Written
+from chunkflow_worker.job.written_paths import WrittenPaths
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed.info import create_volume
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.storage.volume import checksum
+from producer.look.faulty import UNREADABLE
 from producer.look.problem import Problem
 from producer.look.verify import Source, Verifier, input_of, verify
 from producer.plan.pipeline_file import PipelineFile
@@ -26,6 +29,7 @@ from tests.support.records import task_record
 
 BOX = BoundingBox.parse("0-4_0-8_0-16")
 BLOCK = Vec3(4, 8, 8)
+HUGE = "0-99984_0-99968_0-99968"
 LEFT, RIGHT = "1_1_1/0-8_0-8_0-4", "1_1_1/8-16_0-8_0-4"
 
 
@@ -231,26 +235,74 @@ def test_an_error_ends_the_verification(output: Output, ledger: Ledger, tmp_path
         list(verify(ledger, boxes, Verifier()))
 
 
-def pipeline_with(*operators: dict[str, Any]) -> PipelineFile:
-    return PipelineFile(Path("chain.yaml"), list(operators), {})
+def pipeline_with(*operators: dict[str, Any], **tasks: Any) -> PipelineFile:
+    return PipelineFile(Path("chain.yaml"), list(operators), tasks)
 
 
 LOAD = {"op": "load-precomputed", "volume_path": "s3://b/in"}
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "grid", "source"),
+    ("pipeline", "source"),
     [
-        (pipeline_with(LOAD, {"op": "inference"}), {}, Source("s3://b/in")),
-        (pipeline_with(LOAD | {"mip": 2}, LOAD), {}, Source("s3://b/in", 2)),
-        (pipeline_with(LOAD), {"volume_path": "s3://b/other"}, Source("s3://b/in")),
-        (pipeline_with({"op": "load-h5"}), {}, None),
-        (None, {"volume_path": "s3://b/v", "mip": 1}, Source("s3://b/v", 1)),
-        (None, {}, None),
+        (pipeline_with(LOAD, {"op": "inference"}), Source("s3://b/in")),
+        (pipeline_with(LOAD | {"mip": 2}, LOAD), Source("s3://b/in", 2)),
+        (pipeline_with(LOAD, volume_path="s3://b/other"), Source("s3://b/in")),
+        (pipeline_with({"op": "load-h5"}, volume_path="s3://b/v", mip=1), Source("s3://b/v", 1)),
+        (pipeline_with({"op": "load-h5"}), None),
+        (None, None),
     ],
 )
-def test_the_input_is_the_first_volume_loaded_or_the_one_that_was_cut(
-    pipeline: PipelineFile | None, grid: dict[str, Any], source: Source | None
+def test_the_input_is_what_the_pipeline_file_says(
+    pipeline: PipelineFile | None, source: Source | None
 ) -> None:
-    job = JobRecord(job="j", queue="q", tasks=1, grid=grid)
-    assert input_of(pipeline, job) == source
+    assert input_of(pipeline) == source
+
+
+ELSEWHERE = WrittenPaths.of_ledger("s3://bucket/records")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [({"volume": "http://169.254.169.254/"}, "no-record"), ({"bbox": HUGE}, "no-record")],
+)
+def test_what_a_record_should_not_name_is_not_opened(
+    output: Output, quick: bool, written: dict[str, Any], kind: str
+) -> None:
+    paths = WrittenPaths([output.path])
+    verifier = Verifier("digest", quick=quick, paths=paths)
+    assert verifier.check(output.record()) == []
+    (problem,) = verifier.check(output.record(**written))
+    assert (problem.kind, problem.is_wrong) == (kind, True)
+    assert problem.detail.startswith("its record names a ")
+
+
+def test_without_the_pipeline_another_volume_is_not_checked(output: Output) -> None:
+    (problem,) = Verifier("digest", paths=ELSEWHERE).check(output.record())
+    assert (problem.kind, problem.is_wrong) == ("not-checked", False)
+    assert problem.detail.endswith(": give --pipeline")
+
+
+def test_a_record_that_cannot_be_read_is_reported_and_the_rest_goes_on(
+    output: Output, ledger: Ledger
+) -> None:
+    boxes = Grid(chunk_size=BOX.size, grid_size=Vec3(1, 1, 3)).boxes()
+    ledger.write(output.record())
+    Files(ledger.path).put(f"{boxes[1]}.json", b"[" * 100_000, "application/json")
+    first, second, third = verify(ledger, boxes, Verifier("digest"))
+    assert first == []
+    assert [(p.kind, p.detail) for p in second] == [("no-record", UNREADABLE)]
+    assert [(p.kind, p.detail) for p in third] == [("no-record", "")]
+
+
+def test_a_box_that_does_not_fit_into_memory_is_not_checked(
+    output: Output, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(volume: PrecomputedVolume, box: BoundingBox) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(PrecomputedVolume, "read", read)
+    ledger.write(output.record())
+    (problems,) = verify(ledger, Grid(chunk_size=BOX.size).boxes(), Verifier("digest"))
+    assert [problem.kind for problem in problems] == ["not-checked"]
