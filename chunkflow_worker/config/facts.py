@@ -40,17 +40,21 @@ class Facts:
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
     creates: options that hold the paths of precomputed volumes that it creates.
     other_volumes: options that hold the paths of further precomputed volumes.
-    models: options that hold the paths of files that a net is loaded from.
+    models: options that hold the paths of files of code or weights: of a net, of a plugin. Records
+        hold their digests.
     stretches: it makes greys of uint8 from images of other types, by their own range.
     reads_paths, writes_paths: options that hold other paths: of folders and stores, or the
         beginnings of names. One of the options above is in `writes_paths` too if the operator
         writes there, and "a or b" stands for the first of them that is set.
     reads_files, writes_files: options that hold names on this machine: of files and folders, or the
         beginnings of names. Unless it is set, files are written to the current folder.
+    flags: options of the last four where it writes no results, but files whose existence says
+        something.
     formats: an option that holds a path -> the formats that it takes; precomputed if left out.
     pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
         `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
-    moves_box: the operators after it may work on another box than the task's.
+    moves_box: the operators after it may work on another box than the task's; see also
+        `Operator.box_after`.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
     formerly: its names in older versions of chunkflow, which command lines may still use.
@@ -75,6 +79,7 @@ class Facts:
     writes_paths: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[tuple[str, ...]] = ()
     writes_files: ClassVar[tuple[str, ...]] = ()
+    flags: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False

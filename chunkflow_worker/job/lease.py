@@ -124,7 +124,7 @@ class Lease:
         """
         self._halt()
         with self._settling:
-            if self._is_over:
+            if self.is_over:
                 return
             self._settled = True
             receipt = self.delivery.receipt
@@ -146,7 +146,7 @@ class Lease:
         """
         self._halt()
         with self._settling:
-            if self._is_over:
+            if self.is_over:
                 return
             try:
                 self._hide(self._client, seconds)
@@ -230,14 +230,14 @@ class Lease:
         return max(self._hidden_until, self._held_until)
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Nothing is to be done to the message any more; what others may have is not touched."""
         return self._settled or self._message_is_gone or self.lost.is_set()
 
     def _move(self, body: str, url: str, what: str, delay_seconds: int = 0) -> None:
         self._halt()
         with self._settling, sqs_errors(what):
-            if not self._is_over:
+            if not self.is_over:
                 receipt = self.delivery.receipt
                 move(self._client, body, self._queue.url, receipt, url, delay_seconds)
                 self._settled = True

@@ -31,6 +31,7 @@ from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.written_file import WrittenFile
 
 _FAILED = ".failed"
 _AGAIN = ".again"
@@ -66,18 +67,31 @@ _Time = Annotated[str, AfterValidator(_time)]
 
 @dataclass(frozen=True)
 class Written:
-    """What a task wrote to a volume.
+    """What a task left in a volume.
 
-    bbox: in voxels of that mip.
-    crc32: `checksum` of the voxels; empty where the encoding may change them.
+    bbox: in voxels of that mip; whole blocks, except where nothing was written.
+    blocks: `checksum` of each block, in the order of `blocks_of`, separated by spaces.
+    of_bytes: they are of the blocks as they are stored, because the encoding changes the voxels.
+    stored: when the first and the last of the blocks were stored, by the clock of the storage, in
+        ISO 8601; empty where it keeps no times.
     nan: voxels that were NaN before they became integers.
+    driver, order: format of an array of Zarr or N5, and order of its spatial axes; empty for a
+        precomputed volume.
+    empty: the task wrote nothing, so the blocks must be absent or zero.
+    crc32: `checksum` of all the voxels, which earlier versions recorded instead of `blocks`.
     """
 
     volume: str
     mip: Annotated[int, Field(ge=0, lt=100)]
     bbox: Annotated[str, AfterValidator(_box)]
-    crc32: str = ""
+    blocks: str = ""
+    of_bytes: bool = False
+    stored: tuple[str, ...] = ()
     nan: Annotated[int, Field(ge=0)] = 0
+    empty: bool = False
+    driver: Annotated[str, Field(pattern=r"^(zarr|zarr3|n5)?$")] = ""
+    order: Annotated[str, Field(pattern=r"^(zyx|xyz)?$")] = ""
+    crc32: str = ""
 
 
 class Record(BaseModel):
@@ -86,10 +100,15 @@ class Record(BaseModel):
     Times are seconds, sizes are bytes, `started` and `finished` are UTC in ISO 8601. The names
     `bbox`, `timer` and `compute_device` are those of chunkflow's task logs.
 
-    models: digest (SHA-256) of each file that a net was loaded from, by operator and option.
+    models: digest (SHA-256) of each file of code or weights that the result depends on, by operator
+        and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
-    written: what the task wrote to volumes, for `verify`.
+    written: what the task left in volumes, for `verify`.
+    files: the files and objects that the task wrote.
+    no_files: paths where no file may be unless it is in `files`; * stands for the id of an object.
+    unseen: operators that may have written more than is known, such as plugins without results.
+    unchecked: operators whose output the record does not describe, so that nothing can compare it.
     clipped: values that the type of an operator's output could not hold.
     log: what the worker logged while a task failed.
     """
@@ -114,6 +133,10 @@ class Record(BaseModel):
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = Field(default_factory=list, max_length=_MOST_WRITTEN)
+    files: list[WrittenFile] = Field(default_factory=list)
+    no_files: list[str] = Field(default_factory=list)
+    unseen: list[str] = Field(default_factory=list)
+    unchecked: list[str] = Field(default_factory=list)
     clipped: list[Clipped] = Field(default_factory=list, max_length=_MOST_WRITTEN)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)

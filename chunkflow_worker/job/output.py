@@ -107,7 +107,7 @@ def _coarser_levels(operator: Configured, path: str, box_mip: int) -> Iterator[t
     """The levels that an operator makes of its chunk; the volume may lack some, and gets them."""
     from chunkflow_worker.storage.precomputed.info import level_of, read_info, with_mips
 
-    option = {**operator.facts.pyramid, **operator.options}
+    option = operator.pyramid
     factor, stop = Vec3.of(option["factor"]), option["stop_mip"]
     mip = box_mip if option["chunk_mip"] is None else option["chunk_mip"]
     start = mip + 1 if option["start_mip"] is None else option["start_mip"]

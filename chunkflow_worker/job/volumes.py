@@ -53,6 +53,12 @@ class Configured:
     def saves(self) -> Iterator[VolumeUse]:
         return self._volumes(self.facts.saves)
 
+    @property
+    def pyramid(self) -> dict[str, Any]:
+        """The options that say which coarser levels it writes; empty if it writes none."""
+        facts = self.facts.pyramid
+        return {name: self.options.get(name, default) for name, default in facts.items()}
+
     def creates(self) -> Iterator[str]:
         """Paths of the volumes that it creates."""
         return self._paths(self.facts.creates)

@@ -33,10 +33,13 @@ class AdjustBbox(Operator):
         flag="-c", help="Voxels to add to the start and to the stop: z0 y0 x0 z1 y1 x1."
     )
 
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        first, last = Vec3.of(self.corner_offset[:3]), Vec3.of(self.corner_offset[3:])
+        start, stop = box.start + first, box.stop + last
+        return BoundingBox(start, stop) if (start + 1).fits_in(stop) else None
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        first, last = Vec3.of(self.corner_offset[:3]), Vec3.of(self.corner_offset[3:])
-
         def step(task: Task) -> None:
             if task.bbox is None:
                 raise ConfigError.one(
@@ -45,8 +48,8 @@ class AdjustBbox(Operator):
                     "the task has no box",
                     "put create-bbox or generate-tasks first",
                 )
-            start, stop = task.bbox.start + first, task.bbox.stop + last
-            if not (start + 1).fits_in(stop):
+            moved = self.box_after(task.bbox)
+            if moved is None:
                 cure = f"the box {task.bbox} has {list(task.bbox.size)} voxels"
                 raise ConfigError.one(
                     self.label,
@@ -54,6 +57,6 @@ class AdjustBbox(Operator):
                     f"{list(self.corner_offset)} leaves nothing of the box",
                     cure,
                 )
-            task.bbox = BoundingBox(start, stop)
+            task.bbox = moved
 
         yield step

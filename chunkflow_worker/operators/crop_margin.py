@@ -67,6 +67,12 @@ class CropMargin(Operator):
         grown = BoundingBox(box.start - before, box.stop + after)
         return grown if bounds is None else grown.clip(bounds) or grown
 
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        try:
+            return self._cut(box, "the task's box") if self.crop_bbox else box
+        except ChunkMismatch:
+            return None
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         def step(task: Task) -> None:

@@ -49,6 +49,9 @@ class Downsample(Operator):
         whole = box.downsample(self.factor).upsample(self.factor)
         return whole if bounds is None else whole.clip(bounds) or whole
 
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        return box  # only its chunks may lie elsewhere, or have other voxels
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample

@@ -164,7 +164,11 @@ class LoadH5(ChunkReader):
         if is_empty:
             if self.remove_empty and not run.dry_run:
                 path.unlink(missing_ok=True)
-            raise SkipTask(f"{path} is empty, which means that there is nothing here")
+            reason = f"{path} is empty, which means that there is nothing here"
+            raise SkipTask(reason, empty=not self.set_bbox)  # which would say where
+
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        return None if self.set_bbox else box
 
     def path(self, box: BoundingBox | None) -> Path:
         return super().path(self._named_box() or box)

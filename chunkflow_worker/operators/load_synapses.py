@@ -78,6 +78,9 @@ class LoadSynapses(Operator):
 
     _sizes = field_validator("resolution")(above_zero)
 
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        return None if self.set_bbox else box
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         needs("h5py", extra="files")

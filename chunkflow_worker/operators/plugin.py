@@ -18,7 +18,7 @@ from pydantic import field_validator
 from chunkflow_worker.config.extras import install_line
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkflowError, ChunkMismatch, ConfigError, RetryableError
-from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
 from chunkflow_worker.pipeline.task import SkipTask, Task
 
@@ -40,8 +40,8 @@ class Plugin(Operator):
 
     --args "size=(1,3,3);mode=nearest" gives keywords if execute takes them; otherwise execute gets
     the text as `args`. The file is loaded once, and execute is called from several threads. It may
-    raise SkipTask. With --dry-run, a plugin without output names is not called, since it can only
-    write.
+    raise SkipTask, with empty=True if nothing may be stored for the box. Records hold a digest of
+    the file. With --dry-run, a plugin without output names is not called, since it can only write.
     """
 
     group: ClassVar[str] = "Image"
@@ -57,6 +57,7 @@ class Plugin(Operator):
     )
     moves_box: ClassVar[bool] = True
     reads_files: ClassVar[tuple[str, ...]] = ("file",)
+    models: ClassVar[tuple[str, ...]] = ("file",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--input-chunk-name": "--input-names",
         "--output-chunk-name": "--output-names",
@@ -123,11 +124,21 @@ class Plugin(Operator):
     def margin(self) -> Vec3:
         return self.margin_size
 
+    def model_files(self) -> Iterator[tuple[str, Path]]:
+        yield "file", self._path()
+
     def reads(self) -> tuple[str, ...]:
         return tuple(name for name in split_names(self.input_names) if name not in ("None", "bbox"))
 
     def writes(self) -> tuple[str, ...]:
         return split_names(self.output_names)
+
+    @property
+    def may_write_unseen(self) -> bool:
+        return not self.writes()
+
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        return box  # only its chunks may lie elsewhere, or have other voxels
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

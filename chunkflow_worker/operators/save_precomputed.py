@@ -90,6 +90,7 @@ class SavePrecomputed(Converter):
         from chunkflow_worker.pipeline.saving import (
             check_kind,
             check_voxel_size,
+            note_empty,
             part_inside,
             write_verified,
         )
@@ -122,10 +123,11 @@ class SavePrecomputed(Converter):
             chunk = part_inside(task.chunk_to_save(self.input_chunk_name), volume, task)
             check_voxel_size(chunk, volume)
             check_kind(chunk, volume)
-            if run.dry_run or (
-                self.intensity_threshold is not None
-                and not above(chunk.array, self.intensity_threshold).any()
-            ):
+            if run.dry_run:
+                return
+            threshold = self.intensity_threshold
+            if threshold is not None and not above(chunk.array, threshold).any():
+                note_empty(chunk.bbox, volume, task)
                 return
             write_verified(chunk, volume, task, self)
             if self.create_thumbnail:
@@ -137,13 +139,15 @@ class SavePrecomputed(Converter):
 
     def _write_log(self, task: Task, box: BoundingBox) -> None:
         from chunkflow_worker.storage.files import Files
+        from chunkflow_worker.storage.written_file import noting
 
         content: dict[str, Any] = {
             "timer": task.seconds,
             "compute_device": task.device,
             "bbox": str(task.bbox or box),
         }
-        Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
+        with noting(None):  # the record of a run with a ledger may replace it
+            Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
 
     def _write_thumbnail(self, chunk: Chunk) -> None:
         import io

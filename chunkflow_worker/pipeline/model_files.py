@@ -1,4 +1,4 @@
-"""`model_digests`: which files the nets of an operator were loaded from, for the records."""
+"""`model_digests`: which files of code and weights a result depends on, for the records."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ _LENGTH = 12  # hexadecimal digits of a digest: as many as people compare
 
 
 def model_digests(label: str, operator: Operator) -> dict[str, str]:
-    """Digests of the files that the operator's fact `models` names, by label and option.
+    """Digests of the operator's `model_files`, by label and option.
 
     A Python file may import others. The digest is that of the file alone.
     """
-    paths = ((option, getattr(operator, option)) for option in operator.models)
     return {
-        f"{label}.{option}": file_digest(Path(path))
-        for option, path in paths
-        if path and Path(path).exists()
+        f"{label}.{option}": file_digest(path)
+        for option, path in operator.model_files()
+        if path.exists()
     }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, model_validator
@@ -26,6 +27,8 @@ from chunkflow_worker.config.places import checked
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import local_name
 from chunkflow_worker.storage.path import normal_path
@@ -133,6 +136,13 @@ class Operator(Options, Facts):
         """How many times larger the voxels of its output are than those of its input."""
         return Vec3(1, 1, 1)
 
+    def box_after(self, box: BoundingBox) -> BoundingBox | None:
+        """The task's box for the operators after it; None if only running it tells.
+
+        box: the task's box before it.
+        """
+        return None if self.moves_box else box
+
     def output_bounds(self, bounds: BoundingBox) -> BoundingBox:
         """The largest box that it can produce from `bounds`; in voxels of its input."""
         return bounds
@@ -163,6 +173,38 @@ class Operator(Options, Facts):
             return split_names(many or getattr(self, "input_names", ""))
         name = getattr(self, "output_chunk_name", None) or getattr(self, "output_name", None)
         return (name,) if name else ()
+
+    def model_files(self) -> Iterator[tuple[str, Path]]:
+        """The options of its fact `models` that are set, with the files or folders they mean."""
+        for option in self.models:
+            if path := getattr(self, option):
+                yield option, Path(path)
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        """Paths that only the files of a task have; none if the options do not tell.
+
+        box: the task's box when the operator runs.
+        * stands for the id of an object. A file of such a name that the task did not write is a
+        mistake: another run has left it there.
+        """
+        return ()
+
+    def left_empty(self, box: BoundingBox) -> Sequence[Written]:
+        """The places of a box that has no result, in volumes other than its fact `saves` names.
+
+        box: in voxels of what it reads. Raises ConfigError and StorageUnavailable.
+        """
+        return ()
+
+    @property
+    def may_write_unseen(self) -> bool:
+        """Whether it may write what nobody notes, and has no other use."""
+        return False
+
+    def results(self) -> set[str]:
+        """The options that say where it writes results of a task; empty if it writes none."""
+        written = {option for option, _ in Configured(type(self), dict(self)).paths(written=True)}
+        return written - {*self.flags, *self.creates}
 
     def creates_volumes(self) -> tuple[str, ...]:
         """Paths of the volumes that it creates before the later operators do their step."""

@@ -18,9 +18,11 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.pipeline.noted import noted
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
+from chunkflow_worker.pipeline.unwritten import note_unwritten
 from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.events import OperatorFinished, Subscriber, publish
 
@@ -52,16 +54,28 @@ class OpenPipeline:
         Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
         """
         task.models = dict(self.models)
-        for label, operator, run, step in self.steps:
+        for i, (label, operator, run, step) in enumerate(self.steps):
             check()
+            notes = task.notes
             with (
                 error_context(label, task.bbox, partial(_inputs, operator, task)),
                 task.timed(label),
             ):
-                step(task)
+                try:
+                    with noted(label, operator, task):
+                        step(task)
+                except SkipTask as reason:
+                    self._note_unwritten(task, i + 1, reason.empty)
+                    raise
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
+            if task.notes == notes and operator.results():
+                task.unchecked.append(label)
             publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
+
+    def _note_unwritten(self, task: Task, start: int, empty: bool) -> None:
+        operators = [step.operator for step in self.steps]
+        note_unwritten(task, operators, [step.label for step in self.steps], start, empty)
 
 
 def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:

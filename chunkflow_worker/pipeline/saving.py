@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnavailable
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk
 from chunkflow_worker.image.conversion import count_nan
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.volume import Volume, checksum
+from chunkflow_worker.storage.volume import CheckedVolume, Volume, blocks_of, checksum
 from chunkflow_worker.storage.voxel_metadata import is_same_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 ID_TYPES = ("uint32", "uint64")
 
@@ -89,31 +90,55 @@ def as_stored(chunk: Chunk, volume: Volume, task: Task, converter: Converter) ->
         raise ChunkMismatch(f"{volume.path} is a segmentation: {error}") from None
 
 
-def write_verified(
-    chunk: Chunk, volume: PrecomputedVolume, task: Task, converter: Converter
-) -> None:
+def write_verified(chunk: Chunk, volume: CheckedVolume, task: Task, converter: Converter) -> None:
     """Write whole blocks in the volume's type, check that they are stored, note them in the task.
 
     Raises BoxNotAligned, ChunkMismatch and StorageUnavailable.
     """
     array = as_stored(chunk, volume, task, converter)
     volume.write(chunk.bbox, array)
-    check_stored(volume, chunk)
+    blocks = list(blocks_of(volume, chunk.bbox))
+    times = volume.stored_at(blocks)
+    _refuse_missing(volume, sorted({*map(volume.block_name, blocks)} - {*times}))
+    if volume.lossless:
+        sums = [checksum(array[(..., *block.slices(chunk.bbox.start))]) for block in blocks]
+    else:
+        sums = volume.checksums(blocks)
     task.bytes_written += array.nbytes
     task.written.append(
         Written(
             volume.path,
             volume.mip,
             str(chunk.bbox),
-            crc32=checksum(array) if volume.lossless else "",
+            blocks=" ".join(sums),
+            of_bytes=not volume.lossless,
+            stored=first_and_last(times.values()),
             nan=count_nan(chunk.array) if array.dtype.kind != "f" else 0,
+            driver=volume.driver,
+            order=volume.order,
         )
     )
 
 
-def check_stored(volume: Volume, chunk: Chunk) -> None:
-    """Raises StorageUnavailable if blocks that were just written are not stored."""
-    missing = volume.missing(chunk.bbox)
+def note_empty(box: BoundingBox, volume: CheckedVolume, task: Task) -> None:
+    """Note that a task leaves a box of a volume unwritten, since there is nothing in it."""
+    task.written.append(
+        Written(
+            volume.path, volume.mip, str(box), empty=True, driver=volume.driver, order=volume.order
+        )
+    )
+
+
+def first_and_last(times: Iterable[datetime | None]) -> tuple[str, ...]:
+    """The first and the last time, in ISO 8601; none if a time is not known."""
+    known = list(times)
+    if not known or None in known:
+        return ()
+    found = sorted(time for time in known if time is not None)
+    return found[0].isoformat(), found[-1].isoformat()
+
+
+def _refuse_missing(volume: Volume, missing: list[str]) -> None:
     if missing:
         raise StorageUnavailable(
             f"{volume.path}: {len(missing)} blocks are missing after writing: {missing[0]}"

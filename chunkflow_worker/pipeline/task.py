@@ -14,13 +14,22 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.storage.written_file import WrittenFile
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
 
 
 class SkipTask(Exception):
-    """Raised by a step to end its task as done: there is nothing to do for this box."""
+    """Raised by a step to end its task as done: there is nothing to do for this box.
+
+    empty: because the result is empty. Blocks that the rest of the chain would have written must
+        then be absent or zero. Otherwise nothing is known of them: they may be there already.
+    """
+
+    def __init__(self, reason: str = "", *, empty: bool = False):
+        super().__init__(reason)
+        self.empty = empty
 
 
 def describe_value(value: Any) -> str:
@@ -48,12 +57,16 @@ class Task:
     voxel_size: of the voxels that `bbox` counts, in nanometres, zyx; None until a volume is read.
     device: device that inference ran on; empty without inference.
     precision: of its arithmetic.
-    models: digests of the files that the nets of its chain were loaded from.
+    models: digests of the files of code and weights of its chain.
     patches, patches_skipped: number that the net ran on; number known to be zero without the net.
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
-    written: what was written to volumes.
+    written: what was left in volumes.
+    files: files and objects that were written; the last one of a path counts.
+    no_files: paths of files that must not exist unless they are in `files`; see `files_of`.
+    unseen: labels of operators that may have written files besides those.
+    unchecked: labels of operators whose output is noted nowhere.
     clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
     hold: a context for the work on the task, entered in the thread that does it. It yields a check
@@ -75,6 +88,10 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
+    files: list[WrittenFile] = field(default_factory=list)
+    no_files: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
     clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
     hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
@@ -135,14 +152,40 @@ class Task:
 
     def known_box_of(self, chunk: Chunk) -> BoundingBox | None:
         """The same; None if the voxel sizes do not determine it."""
-        if self.bbox is None or self.voxel_size is None:
+        return None if self.bbox is None else self.in_voxels_of(chunk.voxel_size, self.bbox)
+
+    def in_voxels_of(self, size: VoxelSize, box: BoundingBox) -> BoundingBox | None:
+        """A box that counts the task's voxels, in voxels of another size.
+
+        None if the voxel sizes do not determine it.
+        """
+        if self.voxel_size is None:
             return None
-        ratios = [a / b for a, b in zip(chunk.voxel_size, self.voxel_size, strict=True)]
+        ratios = [a / b for a, b in zip(size, self.voxel_size, strict=True)]
         factor = Vec3(*map(round, ratios))
         whole = all(
             n >= 1 and abs(n - ratio) < 1e-6 for n, ratio in zip(factor, ratios, strict=True)
         )
-        return self.bbox.downsample(factor) if whole else None
+        return box.downsample(factor) if whole else None
+
+    def box_in_image(self, name: str, box: BoundingBox) -> BoundingBox | None:
+        """The part of a box that is in the image of a chunk, in the chunk's voxels.
+
+        box: in the task's voxels.
+        None if there is no such chunk, or no such part.
+        """
+        from chunkflow_worker.image.chunk import Chunk
+        from chunkflow_worker.image.fragments import box_in_image
+
+        chunk = self.values.get(name)
+        if not isinstance(chunk, Chunk):
+            return None
+        return box_in_image(chunk, self.in_voxels_of(chunk.voxel_size, box) or box)
+
+    @property
+    def notes(self) -> int:
+        """How many places were noted so far that `verify` can look at."""
+        return len(self.written) + len(self.files) + len(self.no_files)
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""

@@ -70,7 +70,10 @@ def make_app(settings: Settings | None = None) -> Celery:
 def _inbox(settings: Settings) -> Inbox:
     client = make_client(settings.region)
     receiver = make_client(settings.region, read_seconds=settings.poll_seconds + _ANSWER_SECONDS)
-    return Inbox(client, receiver, _find_queue(client, settings.queue), settings.poll_seconds)
+    queue = _find_queue(client, settings.queue)
+    if queue.expiry_warning:
+        logging.getLogger(__name__).warning(queue.expiry_warning)
+    return Inbox(client, receiver, queue, settings.poll_seconds)
 
 
 def _find_queue(client: Any, name: str) -> Queue:

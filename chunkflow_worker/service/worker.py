@@ -310,8 +310,8 @@ class Worker:
     def _give_back(self, left: Iterable[Held]) -> None:
         count = 0
         for held in left:
-            if held not in self.in_hand:
-                continue  # it has ended meanwhile
+            if held not in self.in_hand or held.lease.is_over:
+                continue  # it has ended meanwhile, or the message is another worker's
             try:
                 held.lease.give_back()
                 count += 1

@@ -8,14 +8,36 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, NamedTuple
 
+from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
 from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file
 from chunkflow_worker.storage.mended_cloudfiles import is_past_the_end
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
+from chunkflow_worker.storage.written_file import (
+    WrittenFile,
+    checksum_of,
+    file_checksum,
+    is_noting,
+    iso_time,
+    local_time,
+    note,
+    note_shared,
+    noting,
+)
+
+
+class Stored(NamedTuple):
+    """An object in storage. size: in bytes. time: when it was stored, as `WrittenFile` has it."""
+
+    size: int
+    time: str
+
 
 _AT_ONCE = 32  # objects that are read, and held in memory, before they are parsed
 
@@ -55,6 +77,7 @@ class Files:
             if self._local is None:
                 before_write()
                 self._cloud.put(name, content, content_type=content_type)
+                self._note({name: content})
                 return
             with atomic_file(self._local / name) as part:
                 part.write_bytes(content)
@@ -69,11 +92,62 @@ class Files:
         before_write()
         with storage_errors(self.path):
             self._cloud.puts(list(contents.items()), content_type=content_type)
+            self._note(contents)
+
+    def put_info(self, content: Any) -> None:
+        """Write the object `info`, which says what lies here. Other tasks may change it."""
+        with noting(None):
+            self.put_json("info", content)
+        note_shared(f"{self.path}/info")
+
+    def _note(self, contents: Mapping[str, bytes]) -> None:
+        """Note objects that were just written, as they are stored."""
+        if not is_noting():
+            return
+        stored = self.stored(contents)
+        for name, content in contents.items():
+            found, path = stored[name], f"{self.path}/{name}"
+            if found is None or found.size != len(content):
+                raise StorageUnavailable(f"{path} is not stored after writing")
+            note(WrittenFile(path, len(content), checksum_of(content), found.time))
 
     def get_all(self, names: Iterable[str]) -> dict[str, bytes | None]:
         """Read many objects at once; an absent one is None."""
         with storage_errors(self.path):
             return {f["path"]: f["content"] for f in self._cloud.get(list(names))}
+
+    def stored(self, names: Iterable[str]) -> dict[str, Stored | None]:
+        """Sizes and times of many objects; None for an absent one, and for a folder."""
+        names = list(names)
+        with storage_errors(self.path):
+            if self._local is not None:
+                return {name: _stored_here(self._local / name) for name in names}
+            # cloudfiles can't tell the time of what is absent in Google's storage or in memory.
+            present = names
+            if not self.path.startswith("s3://"):
+                present = [n for n, size in self._cloud.size(names).items() if size is not None]
+            heads = self._cloud.head(present)
+            return dict.fromkeys(names) | {
+                name: Stored(head["Content-Length"], iso_time(head["Last-Modified"]))
+                for name, head in heads.items()
+                if head is not None
+            }
+
+    def checksums(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Checksums of the bytes of many objects, as `WrittenFile` has them; None if absent.
+
+        Holds the objects in memory, unless they are files on this machine.
+        """
+        if self._local is None:
+            contents = self.get_all(names)
+            return {n: None if c is None else checksum_of(c) for n, c in contents.items()}
+        with storage_errors(self.path):
+            return {
+                name: file_checksum(self._local / name)
+                if _stored_here(self._local / name)
+                else None
+                for name in names
+            }
 
     def size(self, name: str) -> int | None:
         """Size of one object in bytes as it is stored; None when it is absent."""
@@ -162,6 +236,15 @@ def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> byte
     except zlib.error:
         return None
     return unpacked if len(unpacked) <= largest else None
+
+
+def _stored_here(path: Path) -> Stored | None:
+    """A file on this machine; None when there is none, or something else of this name."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Stored(found.st_size, local_time(found)) if S_ISREG(found.st_mode) else None
 
 
 def _parse(content: bytes | None) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from chunkflow_worker.job.clipped import clipped_lines
 from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.say import say
+from producer.look.expiry import expiry_line
 from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ def show_table(status: JobStatus) -> None:
     job = f"job {status.job}" if status.job else "no job in a ledger"
     say(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
+    for line in expiry_lines(status):
+        say(line)
     if len(status.nets) > 1:
-        say(f"boxes of this job come from {len(status.nets)} nets; in a sample of records:")
+        count = len(status.nets)
+        say(f"boxes of this job come from {count} nets or plugins; in a sample of records:")
         say(*(f"  {line}" for line in net_lines(list(status.nets))))
     show_late(status)
     show_clipped(status)
@@ -53,6 +57,15 @@ def show_late(status: JobStatus) -> None:
             f"{status.late[0]}{more} last or at the same time: chunkflow-producer verify tells "
             "what is stored"
         )
+
+
+def expiry_lines(status: JobStatus) -> list[str]:
+    """A line for messages, and one for dead letters, that SQS will delete within a day."""
+    found = (
+        expiry_line("messages", status.messages_expire),
+        expiry_line("dead letters", status.dead_letters_expire),
+    )
+    return [line for line in found if line]
 
 
 def show_clipped(status: JobStatus) -> None:

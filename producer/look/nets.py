@@ -1,4 +1,4 @@
-"""`Nets`: which nets the boxes of a job come from."""
+"""`Nets`: which nets and plugins the boxes of a job come from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORKERS = 3  # named in a line
 class Net:
     """What some boxes were computed with.
 
-    files: digests of the model's files, by operator and option.
+    files: digests of the files of models and plugins, by operator and option.
     boxes: their number. workers: names of those that did them.
     """
 
@@ -38,7 +38,7 @@ class Nets:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Count a box. One that was skipped, or that no net worked on, counts for none."""
+        """Count a box. One that was skipped, or without net and plugin, counts for none."""
         if record.state != "done" or not record.models:
             return
         key = tuple(sorted(record.models.items()))

@@ -1,11 +1,21 @@
-"""`Problem`: one thing that is wrong with the output of a task."""
+"""`Problem`: one thing that is wrong, or not known, about the output of a task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["no-record", "failed", "missing", "damaged", "nan", "zero", "stale", "not-checked"]
+Kind = Literal[
+    "no-record",
+    "failed",
+    "missing",
+    "damaged",
+    "nan",
+    "zero",
+    "stale",
+    "unreadable",
+    "not-checked",
+]
 
 KINDS: dict[Kind, str] = {
     "no-record": "not done: there is no record",
@@ -14,15 +24,18 @@ KINDS: dict[Kind, str] = {
     "damaged": "blocks that are truncated or cannot be decoded",
     "nan": "voxels that are NaN",
     "zero": "blocks that are zero where the input is not",
-    "stale": "not what the task wrote: from an earlier run, another pipeline or net, or changed",
-    "not-checked": "done, but their task recorded no blocks: files and Zarr stores are not checked",
+    "stale": "not what the task left: from an earlier run, another pipeline or net, or changed",
+    "unreadable": "storage refuses or fails to read it, so nothing is known of it",
+    "not-checked": "done, but there is nothing to compare it with",
 }
 """What each kind means, in the order in which they are shown."""
+
+_UNKNOWN: tuple[Kind, ...] = ("unreadable", "not-checked")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with the output of a task.
+    """One thing that is wrong, or not known, about the output of a task.
 
     blocks: the names of blocks below `volume`; empty when the problem concerns the whole box.
     """
@@ -36,7 +49,7 @@ class Problem:
     @property
     def is_wrong(self) -> bool:
         """Something is known to be wrong, and not only unknown."""
-        return self.kind != "not-checked"
+        return self.kind not in _UNKNOWN
 
     @property
     def contradicts_record(self) -> bool:

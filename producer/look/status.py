@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
+from producer.look.expiry import expiry
 from producer.look.job import find_job
 from producer.look.nets import Net, Nets
 
@@ -39,6 +40,8 @@ class JobStatus:
     sampled: number of records of done tasks that were read.
     clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
     nets: that the boxes of a sample of the records come from.
+    messages_expire, dead_letters_expire: when SQS deletes the first ones of the job, in UTC, if
+        they were sent when the job was enqueued; empty when there are none, or when it is unknown.
     """
 
     queue: str
@@ -57,6 +60,8 @@ class JobStatus:
     sampled: int = 0
     clipped: dict[str, float] = field(default_factory=dict)
     nets: tuple[Net, ...] = ()
+    messages_expire: str = ""
+    dead_letters_expire: str = ""
 
     @property
     def complete(self) -> bool:
@@ -104,6 +109,7 @@ def job_status(
         return status
     boxes = record.boxes()
     done, failed, twice, late = (_boxes_of_job(boxes, names) for names in ledger.listing())
+    first_sent = record.began or record.enqueued
     records = list(ledger.records(random.sample(done, min(sample, len(done)))))
     return replace(
         status,
@@ -118,6 +124,8 @@ def job_status(
         sampled=len(records),
         clipped=clipped_shares(one for found in records for one in found.clipped),
         nets=tuple(Nets(records).found()),
+        messages_expire="" if status.idle else expiry(first_sent, queue.retention_seconds),
+        dead_letters_expire=expiry(first_sent, queue.dead_letter_retention_seconds) if dead else "",
     )
 
 

@@ -145,6 +145,17 @@ def test_a_queue_that_does_not_exist_is_refused(make: Callable[..., Celery]) -> 
         make(queue="other")
 
 
+def test_a_queue_whose_dead_letters_expire_first_gives_a_warning(
+    make: Callable[..., Celery],
+    sqs: StubSqs,
+    queue: Queue,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sqs.set_queue_attributes(queue.url, {"MessageRetentionPeriod": str(14 * 86_400)})
+    make()
+    assert "queue q: SQS keeps messages for 14 days and dead letters for 14 days" in caplog.text
+
+
 def test_an_outage_of_sqs_is_an_error_of_its_own(make: Callable[..., Celery], sqs: StubSqs) -> None:
     sqs.fail["get_queue_url"] = OSError("reset")
     with pytest.raises(QueueUnavailable):

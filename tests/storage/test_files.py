@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -11,6 +12,7 @@ import pytest
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.written_file import WrittenFile, checksum_of, noting
 
 
 @pytest.fixture(params=["file", "mem", "s3"])
@@ -133,6 +135,62 @@ def test_the_size_is_that_of_the_stored_bytes(files: Files) -> None:
     files.put("a", b"12345", "application/octet-stream")
     assert files.size("a") == 5
     assert files.size("a/b") is None, "an object is no folder"
+
+
+def test_sizes_times_and_checksums_of_many_objects(files: Files) -> None:
+    contents = {"a": b"", "b": b"12345"}
+    files.put_all(contents, "application/octet-stream")
+    stored = files.stored([*contents, "absent"])
+    assert {name: found and found.size for name, found in stored.items()} == {
+        "a": 0,
+        "b": 5,
+        "absent": None,
+    }
+    if not files.path.startswith("mem://"):  # which keeps no times
+        assert stored["b"] is not None
+        age = datetime.now(UTC) - datetime.fromisoformat(stored["b"].time)
+        assert timedelta(seconds=-2) < age < timedelta(minutes=1)
+    assert files.checksums([*contents, "absent"]) == {
+        "a": checksum_of(b""),
+        "b": checksum_of(b"12345"),
+        "absent": None,
+    }
+    assert files.stored([]) == files.checksums([]) == {}
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    files = Files(str(tmp_path))
+    assert files.stored(["folder", "folder/a"]) == {"folder": None, "folder/a": None}
+    assert files.checksums(["folder"]) == {"folder": None}
+
+
+def test_what_is_written_is_noted_as_it_is_stored(files: Files) -> None:
+    noted: dict[str, WrittenFile] = {}
+    with noting(noted):
+        files.put("a", b"12345", "text/plain")
+        files.put_all({"b": b"1", "c": b""}, "text/plain")
+        files.put_json("d", {})
+        files.put_info({"scales": []})
+    assert list(noted) == [f"{files.path}/{name}" for name in ("a", "b", "c", "d", "info")]
+    assert noted.pop(f"{files.path}/info") == WrittenFile(f"{files.path}/info")
+    for path, file in noted.items():
+        name = path.rpartition("/")[2]
+        stored = files.stored([name])[name]
+        assert (file.size, file.stored) == stored
+        assert file.crc32 == files.checksums([name])[name]
+
+
+def test_what_is_not_stored_after_writing_is_an_error(
+    aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    files = Files(f"s3://{unique_name}/folder")
+    monkeypatch.setattr(Files, "stored", lambda self, names: dict.fromkeys(names))
+    files.put("a", b"1", "text/plain")
+    for content in ({"a": b"1"}, {"a": b"1", "b": b"2"}):
+        with noting({}), pytest.raises(StorageUnavailable, match="/folder/a is not stored after"):
+            files.put_all(content, "text/plain")
 
 
 @pytest.mark.parametrize(

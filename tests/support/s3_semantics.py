@@ -22,6 +22,7 @@ _SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/(\w+)/aws4_request")
 _ETAG = re.compile(rb"(<ETag>(?:&quot;|\")?)([0-9a-f]{32})")
 _HIDDEN = bytes.maketrans(b"0123456789abcdef", b"fedcba9876543210")
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "server", "date", "keep-alive"}
+_CHECKSUM = re.compile("x-amz-checksum-(crc32c?|crc64nvme|sha1|sha256)")
 _CONDITIONS = ("if-match", "if-none-match", "x-amz-copy-source-if-match")
 ENCRYPTED = {
     "kms": {"x-amz-server-side-encryption": "aws:kms"},
@@ -141,11 +142,15 @@ def s3_semantics(upstream: str) -> Iterator[S3Semantics]:
         def _forward(self, body: bytes, bucket: str, path: str) -> None:
             dropped = ("connection", "expect")
             headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
+            for name in list(headers):  # moto forgets a checksum that comes without this
+                if found := _CHECKSUM.fullmatch(name.lower()):
+                    headers.setdefault("x-amz-sdk-checksum-algorithm", found[1].upper())
             encrypted = ENCRYPTED.get(aws.encryption.get(bucket, ""), {})
             if encrypted:
                 for name in headers:
                     if name.lower() in _CONDITIONS:
                         headers[name] = _other_etag(headers[name])
+                body = _with_other_etags(body) if self.command == "POST" else body
             connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
@@ -160,7 +165,7 @@ def s3_semantics(upstream: str) -> Iterator[S3Semantics]:
                         kept[name] = _other_etag(kept[name])
                 if path.count("/") > 1 and answer.status < 300:
                     kept |= encrypted
-                content = _ETAG.sub(lambda found: found[1] + found[2].translate(_HIDDEN), content)
+                content = _with_other_etags(content)
             if region := aws.regions.get(bucket):
                 kept["x-amz-bucket-region"] = region
             if content and self.command == "GET" and path.startswith(tuple(aws.damaged)):
@@ -194,6 +199,10 @@ def s3_semantics(upstream: str) -> Iterator[S3Semantics]:
 
 def _bucket(path: str) -> str:
     return path.lstrip("/").partition("/")[0]
+
+
+def _with_other_etags(document: bytes) -> bytes:
+    return _ETAG.sub(lambda found: found[1] + found[2].translate(_HIDDEN), document)
 
 
 def _other_etag(etag: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +33,7 @@ from chunkflow_worker.storage.precomputed.encoding import LOSSLESS, check_readab
 from chunkflow_worker.storage.precomputed.info import read_scale
 from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
 from chunkflow_worker.storage.precomputed.shards import stored_in_shards
-from chunkflow_worker.storage.volume import blocks_of, check_aligned
+from chunkflow_worker.storage.volume import blocks_of, check_aligned, checksum
 
 _BLOCKS_AT_A_TIME = 32  # that are uploaded before the next look whether they may be
 
@@ -63,6 +63,7 @@ class PrecomputedVolume:
         info: dict[str, Any] | None = None,
     ):
         self.path, self.mip, self._output = normal_path(path), mip, output
+        self.driver = self.order = ""
         self._local = local_folder(self.path)
         self._fill_missing, self._compress, self._parallel = fill_missing, compress, parallel
         self._open = partial(
@@ -154,15 +155,31 @@ class PrecomputedVolume:
                 stored = self._volume.exists(_to_bbox(bbox))
         return sorted(name for name, is_stored in stored.items() if not is_stored)
 
-    def block_times(self, bbox: BoundingBox) -> dict[str, datetime | None]:
-        """When each block of a box of whole blocks was written, by name; None when it is absent.
+    def stored_at(self, blocks: Iterable[BoundingBox]) -> dict[str, datetime | None]:
+        """When blocks were stored, by the clock of the storage: by name, without absent blocks.
 
-        Raises StorageUnavailable.
+        None where the storage keeps no times. Raises StorageUnavailable.
         """
-        names = [self.block_name(block) for block in blocks_of(self, bbox)]
+        names = [self.block_name(block) for block in blocks]
         with self._errors():
-            heads = cloud_files(self.path).head(names)
-        return {name: _written_at(heads.get(name)) for name in names}
+            files = cloud_files(self.path)
+            if self.path.startswith(("gs://", "mem://")):  # where cloudfiles fails for absent ones
+                names = [name for name, is_stored in files.exists(names).items() if is_stored]
+            heads = files.head(names)
+        return {name: _written_at(heads[name]) for name in names if heads[name] is not None}
+
+    def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
+        """The `checksum` of the bytes of each block as it is stored, but for gzip.
+
+        Raises DataMissing, BlockDamaged and StorageUnavailable.
+        """
+        names = [self.block_name(block) for block in blocks]
+        with self._errors():
+            found = {f["path"]: f["content"] for f in cloud_files(self.path).get(names)}
+        for name in names:
+            if found[name] is None:
+                raise DataMissing(f"{self.path} lacks the block {name}")
+        return [checksum(np.frombuffer(found[name], np.uint8)) for name in names]
 
     def block_name(self, block: BoundingBox) -> str:
         """Name of a block's file below the volume's path."""
@@ -228,11 +245,9 @@ class PrecomputedVolume:
             raise BlockDamaged(f"{self.path}: a block can't be decoded: {error}") from error
 
 
-def _written_at(head: dict[str, Any] | None) -> datetime | None:
-    if head is None:
-        return None
-    when: datetime = head["Last-Modified"]
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+def _written_at(head: dict[str, Any]) -> datetime | None:
+    when: datetime | None = head["Last-Modified"]
+    return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _to_box(bbox: Any) -> BoundingBox:

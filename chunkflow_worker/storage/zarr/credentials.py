@@ -45,7 +45,8 @@ def _serve(process: int) -> tuple[str, str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if not hmac.compare_digest(self.headers.get("Authorization", ""), token):
+            given = self.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, token.encode()):
                 self.send_error(403)
                 return
             try:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import (
@@ -20,19 +18,17 @@ from chunkflow_worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
+from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, Meaning, meaning
 from chunkflow_worker.report.unavailable import is_overload
-from chunkflow_worker.storage.bucket import bucket_region, has_own_keys, s3_keys
-from chunkflow_worker.storage.cloud import check_access
 from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.largest import check_text
-from chunkflow_worker.storage.zarr.credentials import credentials
+from chunkflow_worker.storage.zarr.kvstore import bucket_of, endpoint, has_credentials, kvstore
 
-_IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
 # About half a minute; tensorstore would try for a quarter of an hour, without a word.
 _RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _UNREACHED = re.compile(r"CURL error [^:]*: (.*?)(?: \[curl_code.*)?$")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -121,7 +117,7 @@ def open_array(
     assume_metadata: take the metadata in the options, and do not read those of the array.
     options: further members of tensorstore's spec.
     """
-    spec = {"driver": driver, "kvstore": _kvstore(place), **options}
+    spec = {"driver": driver, "kvstore": kvstore(place), **options}
     modes = {"open": True, "create": create, "assume_metadata": assume_metadata}
     return tensorstore().open(spec, context=_context(), **modes).result()
 
@@ -150,16 +146,18 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         status = text.partition(":")[0]
         if unreached := _UNREACHED.search(text):
             text = f"cannot be reached: {unreached[1]}"
-            if subject.startswith("s3://") and _endpoint():
+            if subject.startswith("s3://") and endpoint():
                 text += "\n    check that it runs there, and AWS_ENDPOINT_URL"
         message = f"{subject}: {text}"
         if status in _REFUSED:
-            anyone = subject.startswith("s3://") and not _has_credentials(_bucket(subject))
+            anyone = subject.startswith("s3://") and not has_credentials(bucket_of(subject))
             cure = "allow it in the policy of the user or role, or use other credentials"
             if subject.startswith("gs://"):
                 cure = f"{GOOGLE_LOGIN}, with an account that may read and write there"
             access = NO_CREDENTIALS if anyone else f"access denied\n    {cure} ({text})"
             raise StorageRefused(f"{subject}: {access}") from error
+        if (found := _refusal(str(error))) is not None:
+            raise StorageRefused(f"{subject}: {found}") from error
         if "bucket name: " in text:
             bucket = text.partition("bucket name: ")[2].strip('"')
             cure = "use 3 to 63 lower-case letters, digits, hyphens and dots"
@@ -183,12 +181,17 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         raise StorageRefused(f"{subject}: {found}") from error
 
 
-def _bucket(place: str) -> str:
-    return place.partition("://")[2].partition("/")[0]
+def _refusal(text: str) -> Meaning | None:
+    """What an answer of S3 in an error means, if the same request would be refused again."""
+    from botocore.exceptions import ClientError
+
+    code = _CODE.search(text)
+    found = meaning(ClientError({"Error": {"Code": code[1]}}, "GetObject")) if code else None
+    return found if found and found.is_refused else None
 
 
 def _no_bucket(place: str) -> ConfigError:
-    bucket = f"{place.partition('://')[0]}://{_bucket(place)}"
+    bucket = f"{place.partition('://')[0]}://{bucket_of(place)}"
     cure = "correct its name, or create it"
     return ConfigError.one(bucket, "bucket", "there is no such bucket", cure)
 
@@ -211,7 +214,7 @@ def _read(place: str, name: str) -> Any:
 
 def _open(place: str) -> Any:
     """The key-value store of a folder."""
-    return tensorstore().KvStore.open(_kvstore(place), context=_context()).result()
+    return tensorstore().KvStore.open(kvstore(place), context=_context()).result()
 
 
 @lru_cache
@@ -219,57 +222,3 @@ def _context() -> Any:
     """Shared by everything that is opened here, so that a path in memory is one volume."""
     retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "s3", "gcs")}
     return tensorstore().Context(retries)
-
-
-def _kvstore(place: str) -> dict[str, Any]:
-    """What tensorstore calls a folder."""
-    protocol, _, rest = place.partition("://")
-    if protocol == "file":
-        return {"driver": "file", "path": f"{rest}/"}
-    if protocol == "mem":
-        return {"driver": "memory", "path": f"{rest}/"}
-    if protocol in ("http", "https"):
-        return {"driver": "http", "base_url": f"{quote(place, safe=_IN_ADDRESSES)}/"}
-    bucket, _, key = rest.partition("/")
-    folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
-    if protocol == "gs":
-        return {"driver": "gcs", **folder}
-    return {"driver": "s3", **folder, **_aws(place, bucket)}
-
-
-def _aws(place: str, bucket: str) -> dict[str, Any]:
-    """Endpoint, region and credentials of S3 for a bucket.
-
-    Without an endpoint and a region, tensorstore looks for the region by itself.
-    """
-    options: dict[str, Any] = {}
-    if endpoint := _endpoint():
-        options["endpoint"] = endpoint
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if _has_credentials(bucket):
-        check_access(place)
-        region = bucket_region(bucket) or region
-        is_given = os.environ.get("AWS_ACCESS_KEY_ID") and not has_own_keys(bucket)
-        own = {"type": "environment"} if is_given else credentials(bucket)
-        options["aws_credentials"] = own
-    else:
-        # tensorstore would look for some for minutes; a public bucket needs none.
-        options["aws_credentials"] = {"type": "anonymous"}
-        region = region if endpoint else None
-    if region:
-        options["aws_region"] = region
-    return options
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-@lru_cache
-def _has_credentials(bucket: str) -> bool:
-    """Whether there are AWS credentials for a bucket.
-
-    Raises boto3's errors for a profile or login that is wrong, which tensorstore would not tell
-    from missing ones.
-    """
-    return s3_keys(bucket) is not None

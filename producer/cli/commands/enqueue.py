@@ -21,6 +21,7 @@ from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     ledger_option,
     no_ledger,
+    open_queue,
     pipeline_option,
     queue_name,
     queue_option,
@@ -30,6 +31,7 @@ from producer.cli.options import (
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.written_paths import WrittenPaths
+    from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
     from producer.plan.pipeline_file import PipelineFile
 
@@ -42,13 +44,13 @@ if TYPE_CHECKING:
 @click.option(
     "--skip-done",
     is_flag=True,
-    help="Leave out the boxes that the ledger records as done by this pipeline, if their blocks "
-    "are still in storage.",
+    help="Leave out the boxes that the ledger records as done by this pipeline, if verify --quick "
+    "finds their blocks as they were left.",
 )
 @click.option(
     "--trust-records",
     is_flag=True,
-    help="With --skip-done, also leave out boxes whose output cannot be checked: files and Zarr.",
+    help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
@@ -141,24 +143,31 @@ def _find_undone(
     from chunkflow_worker.report.progress import progress
     from producer.look.verify import Verifier, verify
 
-    boxes, wrong, not_checked = [], [], 0
+    boxes, wrong = [], []
+    unknown: dict[Kind, list[Problem]] = {"not-checked": [], "unreadable": []}
     verifier = Verifier(plan.record.pipeline, quick=True, paths=paths)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
-            if not all(problem.is_wrong for problem in problems):
-                not_checked += 1
-                problems = [] if trust_records else problems
-            if problems:
+            known = [problem for problem in problems if problem.is_wrong]
+            for kind, found in unknown.items():
+                if not known:
+                    found += [problem for problem in problems if problem.kind == kind][:1]
+            if known or (problems and not trust_records):
                 boxes.append(problems[0].box)
-            if any(problem.contradicts_record for problem in problems):
+            if any(problem.contradicts_record for problem in known):
                 wrong.append(problems[0].box)
             show(count, f"{len(boxes)} to do")
-    if not_checked:
-        _note_not_checked(not_checked, trust_records)
+    for kind, found in unknown.items():
+        if found:
+            _note_unknown(kind, found, trust_records)
     return _Undone(boxes, wrong)
 
 
-def _note_not_checked(count: int, trust_records: bool) -> None:
+def _note_unknown(kind: Kind, found: list[Problem], trust_records: bool) -> None:
+    """Say what becomes of boxes that are recorded as done, and not known to be right.
+
+    found: one problem of each box.
+    """
     from chunkflow_worker.report.progress import boxes_text
 
     fate = (
@@ -166,9 +175,10 @@ def _note_not_checked(count: int, trust_records: bool) -> None:
         if trust_records
         else "sent again; --trust-records leaves them out"
     )
+    example = ": ".join(filter(None, (found[0].box, found[0].volume, found[0].detail)))
     say(
-        f"note: the output of {boxes_text(count)} that the ledger has as done cannot be checked "
-        f"(files, Zarr): {fate}",
+        f"note: the output of {boxes_text(len(found))} that the ledger has as done is {kind}: "
+        f"{fate}; for example {example}",
         err=True,
     )
 
@@ -176,12 +186,11 @@ def _note_not_checked(count: int, trust_records: bool) -> None:
 def _send(
     queue: str, plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int
 ) -> None:
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
     client, job = sqs_client(threads), plan.record
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     if ledger:
         is_new = record_job(ledger, job)
         if undone is None:

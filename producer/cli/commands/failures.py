@@ -14,6 +14,7 @@ from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     ledger_option,
     open_ledger,
+    open_queue,
     pipeline_option,
     queue_option,
     sqs_client,
@@ -36,24 +37,29 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
     Shows the error, the number of attempts, the worker and its log. For each cause, it prints a
     command that reproduces the failure on this machine, and a command that sends the tasks back to
     the queue. The dead letters stay in the dead-letter queue. Others cannot see them while this
-    command reads them.
+    command reads them. A line tells when SQS will delete the first of them within a day.
     """
-    from chunkflow_worker.job.sqs import find_queue
     from producer.look.dead_letters import dead_letters
+    from producer.look.expiry import expiry, expiry_line
     from producer.look.failures import causes
 
     records = open_ledger(pipeline, ledger)
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     queue = target.name
     with dead_letters(client, target) as letters:
-        by_cause = causes(letters, records)
+        read = list(letters)
+        by_cause = causes(read, records)
+    first = min((letter.sent for letter in read if letter.sent), default="")
+    expires = expiry(first, target.dead_letter_retention_seconds)
     if as_json:
-        say_json(asdict(_report(queue, by_cause, pipeline)))
+        say_json(asdict(_report(queue, by_cause, pipeline, expires)))
         return
     count = sum(len(cause.failures) for cause in by_cause)
     of_causes = f", causes: {len(by_cause)}" if by_cause else ""
     say(f"dead letters of queue {queue}: {count}{of_causes}")
+    if near := expiry_line("dead letters", expires):
+        say(near)
     for number, cause in enumerate(by_cause, 1):
         _show(number, cause, queue, pipeline, ledger)
     if by_cause and not records:
@@ -62,18 +68,22 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
 
 @dataclass(frozen=True)
 class _Report:
-    """What --json prints. reproduce: a command for each box."""
+    """What --json prints.
+
+    reproduce: a command for each box. expires: when SQS deletes the first dead letter, in UTC.
+    """
 
     queue: str
     causes: Sequence[Cause]
     reproduce: dict[str, str]
+    expires: str
 
 
-def _report(queue: str, causes: Sequence[Cause], pipeline: Path | None) -> _Report:
+def _report(queue: str, causes: Sequence[Cause], pipeline: Path | None, expires: str) -> _Report:
     from producer.look.failures import reproduce_command
 
     boxes = (failure.box for cause in causes for failure in cause.failures if failure.box)
-    return _Report(queue, causes, {box: reproduce_command(box, pipeline) for box in boxes})
+    return _Report(queue, causes, {box: reproduce_command(box, pipeline) for box in boxes}, expires)
 
 
 def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> None:

@@ -32,10 +32,11 @@ def queue() -> None:
 )
 @click.option(
     "--retention-days",
-    type=click.IntRange(1, 14),
-    default=14,
+    type=click.IntRange(1, 13),
+    default=10,
     show_default=True,
-    help="Days for which the queue keeps messages.",
+    help="Days for which the queue keeps messages. Dead letters are kept for 14 days, counted from "
+    "the first send, so this must be less.",
 )
 def create(name: str, max_receives: int, visibility: int, retention_days: int) -> None:
     """Create the queue NAME and its dead-letter queue NAME-dead.
@@ -54,6 +55,8 @@ def create(name: str, max_receives: int, visibility: int, retention_days: int) -
         say(f"{result.url} {state}")
         for attribute, (before, after) in result.changed.items():
             say(f"  {attribute}: {before} -> {after}")
+        if result.kept:
+            say(f"  {result.kept}")
 
 
 @queue.command("delete")

@@ -18,6 +18,7 @@ from producer.cli.options import (
     job_option,
     ledger_option,
     open_ledger,
+    open_queue,
     pipeline_option,
     queue_option,
     require_ledger,
@@ -70,11 +71,11 @@ def status(
     ledger did it. The rate covers the time in which the later half of the done tasks finished; it
     is estimated from 100 records. With --watch, it covers the last ten minutes. These records also
     tell which share of the voxels did not fit the type of an operator's output and was clipped.
+    Lines tell when SQS will delete the first messages or dead letters of the job within a day.
 
     With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
     before that: the remaining tasks are among the dead letters.
     """
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.status_table import causes_line, show_clipped, show_table
     from producer.look.job import no_job
     from producer.look.status import SAMPLE, job_status
@@ -86,7 +87,7 @@ def status(
     else:
         records = open_ledger(pipeline, ledger)
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
 
     def poll(sample: int) -> JobStatus:
         polled = job_status(client, target, records, job, sample=sample)
@@ -119,9 +120,11 @@ def status(
 def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
     """Show every status; returns the last one."""
     from chunkflow_worker.report.progress import progress
-    from producer.cli.status_table import progress_note
+    from producer.cli.status_table import expiry_lines, progress_note
 
     last = next(statuses)
+    for line in expiry_lines(last):
+        click.echo(line, err=True)
     with nullcontext() if as_json else progress(last.total, "done") as show:
         for status in chain([last], statuses):
             last = status

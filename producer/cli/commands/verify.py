@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     job_option,
     ledger_option,
+    open_queue,
     pipeline_option,
     require_ledger,
     sqs_client,
@@ -24,7 +24,7 @@ from producer.cli.options import (
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger
     from producer.look.nets import Net
-    from producer.look.problem import Problem
+    from producer.look.problem import Kind, Problem
     from producer.look.verify import Verifier
     from producer.repair.resend import Resend
 
@@ -38,7 +38,8 @@ _EXAMPLES = 10  # shown per kind of problem
 @click.option(
     "--quick",
     is_flag=True,
-    help="Check only that the blocks exist and are not older than their task; read none of them.",
+    help="Check only that the blocks exist and have the times in the records; read no voxels, "
+    "except where a task wrote nothing.",
 )
 @click.option(
     "--allow-zeros",
@@ -48,12 +49,14 @@ _EXAMPLES = 10  # shown per kind of problem
 @click.option(
     "--net",
     default="",
-    help="Digest of a model or weights file, as records hold it: boxes of another net are wrong.",
+    help="Digest of a model, weights or plugin file, as records hold it: boxes of another are "
+    "wrong.",
 )
 @click.option(
     "--enqueue",
     is_flag=True,
-    help="Send only the boxes with a problem to --queue, and remove their records.",
+    help="Send the boxes that are wrong to --queue, and remove their records. Boxes that could "
+    "not be read or checked are not sent.",
 )
 @click.option(
     "--queue",
@@ -87,20 +90,23 @@ def verify(
     """Read the output of a job and report what is wrong.
 
     Finds blocks that are missing, damaged, NaN, zero by mistake, or different from what their task
-    wrote. Workers record a checksum of the voxels that they store; verify reads the voxels back and
-    compares. In images, it also reports blocks that are zero where the input of the job is not.
-    Records hold digests of the files that a net was loaded from, so verify also tells when boxes
-    come from different nets.
+    left. Workers record a checksum of each block that they store, and the places where they wrote
+    nothing; verify reads the blocks back and compares. In images, it also reports blocks that are
+    zero where the input of the job is not. Records hold digests of the files of nets and plugins,
+    so verify also tells when boxes come from different ones.
 
-    Only blocks of precomputed volumes are checked. Boxes whose records name no such blocks are
-    listed as not checked, and are never enqueued.
+    Boxes whose records say nothing that can be compared are listed as not checked. Blocks that
+    storage does not give, although it gives others, are listed as unreadable, and the rest is
+    checked.
 
-    The exit status is 0 when nothing is wrong, or when all boxes with a problem were enqueued; 3
-    when nothing is wrong but some boxes were not checked; otherwise, or when boxes come from
-    different nets and no --net is given, it is 1.
+    The exit status is 0 when everything was compared and nothing is wrong, or when all wrong boxes
+    were enqueued; 3 when nothing is known to be wrong, but some boxes were not checked or
+    unreadable; otherwise, or when boxes come from different nets or plugins and no --net is given,
+    it is 1.
     """
     from producer.look.job import require_job
-    from producer.look.verify import Verifier, input_of
+    from producer.look.verify import Verifier
+    from producer.look.volumes import input_of
     from producer.plan.pipeline_file import PipelineFile, written_paths
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
@@ -122,33 +128,51 @@ def verify(
     enqueued = 0
     if enqueue and found:
         enqueued = _enqueue(records, record, queue or record.queue, found)
-    wrong = len({problem.box for problem in found})
-    not_checked = len(problems) - len(found)
-    nets = verifier.nets.found()
-    mixed = len(nets) > 1 and not net
+    report = _Report(
+        record.job,
+        record.tasks,
+        wrong=len({problem.box for problem in found}),
+        not_checked=_boxes_of(problems, "not-checked"),
+        unreadable=_boxes_of(problems, "unreadable"),
+        enqueued=enqueued,
+        problems=problems,
+        nets=verifier.nets.found(),
+        seen=verifier.tally.counts(),
+    )
+    mixed = len(report.nets) > 1 and not net
     if as_json:
-        report = _Report(record.job, record.tasks, wrong, not_checked, enqueued, problems, nets)
         say_json(asdict(report))
     else:
-        _show(record, problems, "exist" if quick else "were read", allow_zeros, mixed)
+        _show(report, allow_zeros, mixed)
         if mixed:
-            _show_nets(record, nets)
-        elif wrong and not enqueue:
-            say("", "to send the boxes with a problem to the queue again, add --enqueue")
-    ctx.exit(1 if enqueued != wrong or mixed else 3 if not_checked else 0)
+            _show_nets(record, report.nets)
+        elif report.wrong and not enqueue:
+            say("", "to send the wrong boxes to the queue again, add --enqueue")
+    unknown = report.not_checked or report.unreadable
+    ctx.exit(1 if enqueued != report.wrong or mixed else 3 if unknown else 0)
 
 
 @dataclass(frozen=True)
 class _Report:
-    """What --json prints. boxes, wrong, not_checked, enqueued: numbers of boxes. nets: of boxes."""
+    """What --json prints.
+
+    boxes, wrong, not_checked, unreadable, enqueued: numbers of boxes, which may be in several.
+    nets: of boxes. seen: numbers of blocks, by what was compared, see `Tally`.
+    """
 
     job: str
     boxes: int
     wrong: int
     not_checked: int
+    unreadable: int
     enqueued: int
     problems: list[Problem]
     nets: list[Net]
+    seen: dict[str, int]
+
+
+def _boxes_of(problems: list[Problem], kind: Kind) -> int:
+    return len({problem.box for problem in problems if problem.kind == kind})
 
 
 def _find_problems(
@@ -171,13 +195,12 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
 
     Returns the number of boxes that were sent.
     """
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.look.status import job_status
     from producer.repair.resend import choose_boxes
 
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     resend = choose_boxes(problems, job_status(client, target))
     for box in resend.wrong:
         ledger.remove(box)
@@ -208,33 +231,34 @@ def _explain_withheld(resend: Resend, queue: str) -> None:
     say(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
 
 
-def _show(
-    job: JobRecord, problems: list[Problem], checked: str, allow_zeros: bool, mixed: bool
-) -> None:
+def _show(report: _Report, allow_zeros: bool, mixed: bool) -> None:
     from chunkflow_worker.report.progress import boxes_text
     from producer.look.problem import KINDS
 
-    if not problems:
+    job = f"of {report.boxes} boxes of job {report.job}"
+    if report.problems:
         say(
-            f"all {job.tasks} boxes of job {job.job} are done, and all their blocks {checked}"
-            + ("" if mixed else ": nothing is wrong")
+            f"{report.wrong} {job} are wrong, {report.not_checked} not checked, "
+            f"{report.unreadable} unreadable"
         )
-        return
-    wrong = len({problem.box for problem in problems if problem.is_wrong})
-    say(f"{wrong} of {job.tasks} boxes of job {job.job} have a problem")
-    boxes = Counter(kind for _, kind in {(problem.box, problem.kind) for problem in problems})
+    else:
+        right = "" if mixed else ": nothing is wrong"
+        say(f"all {report.boxes} boxes of job {report.job} are done{right}")
+    for what, count in report.seen.items():
+        say(f"{what}: {count}")
     for kind, meaning in KINDS.items():
-        if boxes[kind]:
-            of_kind = [problem for problem in problems if problem.kind == kind]
-            _show_kind(f"{kind}, in {boxes_text(boxes[kind])}: {meaning}", of_kind)
-    if boxes["zero"] and not allow_zeros:
+        of_kind = [problem for problem in report.problems if problem.kind == kind]
+        if of_kind:
+            count = _boxes_of(of_kind, kind)
+            _show_kind(f"{kind}, in {boxes_text(count)}: {meaning}", of_kind)
+    if _boxes_of(report.problems, "zero") and not allow_zeros:
         say("", "if zeros are right in this output (masks, thresholds), add --allow-zeros")
 
 
 def _show_nets(job: JobRecord, nets: list[Net]) -> None:
     from producer.look.nets import net_lines
 
-    say("", f"boxes of job {job.job} come from {len(nets)} nets:")
+    say("", f"boxes of job {job.job} come from {len(nets)} nets or plugins:")
     for line in net_lines(nets):
         say(f"  {line}")
     say("to do the boxes of the others again: --net DIGEST --enqueue, with that to keep")

@@ -11,4 +11,9 @@ def test_each_kind_is_explained() -> None:
 
 def test_a_problem_contradicts_the_record_of_a_box_that_is_done() -> None:
     contradicting = {kind for kind in KINDS if Problem("box", kind).contradicts_record}
-    assert contradicting == set(KINDS) - {"no-record", "failed", "not-checked"}
+    assert contradicting == set(KINDS) - {"no-record", "failed", "unreadable", "not-checked"}
+
+
+def test_what_is_not_known_is_not_wrong() -> None:
+    unknown = {kind for kind in KINDS if not Problem("box", kind).is_wrong}
+    assert unknown == {"unreadable", "not-checked"}

@@ -21,6 +21,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.precomputed.info import volume_bounds, volume_level
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.storage.volume import blocks_of
 from tests.storage.sample import BLOCK, BOUNDS, make, noise
 
 
@@ -121,14 +122,11 @@ def test_blocks_have_the_time_when_they_were_written(
     volume = make(f"s3://{unique_name}/v" if cloud else f"file://{tmp_path}/v")
     box = BoundingBox.parse("13-17_42-50_32-70")  # two blocks at the volume's end
     volume.write(box, np.ones(box.size, np.uint8))
-    times = volume.block_times(box)
+    times = volume.stored_at(blocks_of(volume, box))
     assert list(times) == ["7.16_7.16_40.0/32-64_42-50_13-17", "7.16_7.16_40.0/64-70_42-50_13-17"]
     now = datetime.now(UTC)
     assert all(time and abs(now - time) < timedelta(minutes=1) for time in times.values())
-    all_times = volume.block_times(BOUNDS)
-    absent = sorted(name for name, time in all_times.items() if time is None)
-    assert absent == volume.missing(BOUNDS)
-    assert len(all_times) == 27
+    assert volume.stored_at(blocks_of(volume, BOUNDS)) == times, "absent blocks are left out"
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 9, 12, 18, 30])

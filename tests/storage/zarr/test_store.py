@@ -19,8 +19,8 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr import store
+from chunkflow_worker.storage.zarr.kvstore import has_credentials
 from chunkflow_worker.storage.zarr.store import (
-    _has_credentials,
     delete,
     is_refused,
     read_bytes,
@@ -191,9 +191,9 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers credentials
-    _has_credentials.cache_clear()
+    has_credentials.cache_clear()
     yield
-    _has_credentials.cache_clear()
+    has_credentials.cache_clear()
 
 
 def test_without_credentials_a_bucket_is_asked_as_by_anyone(

@@ -165,3 +165,14 @@ def test_without_a_ledger_only_boxes_are_shown(
     output = capsys.readouterr()
     assert LARGE in output.out
     assert "give --ledger or --pipeline" in output.err
+
+
+def test_dead_letters_that_expire_soon_are_told(
+    dead: None, client: Any, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attributes = {"MessageRetentionPeriod": str(20 * 3600)}
+    client.set_queue_attributes(QueueUrl=queue.dead_letter_url, Attributes=attributes)
+    assert main(["failures", "--queue", queue.name]) == 0
+    assert "SQS deletes the first dead letters at 20" in capsys.readouterr().out
+    assert main(["failures", "--queue", queue.name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["expires"].endswith("+00:00")

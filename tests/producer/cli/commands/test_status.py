@@ -85,7 +85,7 @@ def test_boxes_of_two_nets_are_told_with_their_workers(
         ledger.write(task_record(box, models=net, worker=f"w{i}"))
     assert main(job.status) == 0
     output = capsys.readouterr().out
-    assert "boxes of this job come from 2 nets; in a sample of records:" in output
+    assert "boxes of this job come from 2 nets or plugins; in a sample of records:" in output
     assert "  1 box by w0: inference.convnet_weight_path 0b\n" in output
     assert "w1" in output
     ledger.write(task_record(job.boxes[0], models=net, worker="w1"))

@@ -38,12 +38,14 @@ def report_of(
 
 @pytest.mark.parametrize("finished_job", ["file", "s3"], indirect=True)
 @pytest.mark.parametrize(
-    ("options", "checked"), [([], "were read"), (["--quick"], "exist")], ids=["read", "quick"]
+    ("options", "seen"),
+    [([], "blocks read and compared"), (["--quick"], "blocks as old as their task says")],
+    ids=["read", "quick"],
 )
 def test_what_is_right_passes(
     finished_job: FinishedJob,
     options: list[str],
-    checked: str,
+    seen: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert report_of(finished_job, capsys, *options) == {
@@ -51,13 +53,15 @@ def test_what_is_right_passes(
         "boxes": 2,
         "wrong": 0,
         "not_checked": 0,
+        "unreadable": 0,
         "enqueued": 0,
         "problems": [],
         "nets": [],
+        "seen": {seen: 16},
     }
     assert main(["verify", "--pipeline", str(finished_job.pipeline), *options]) == 0
     assert capsys.readouterr().out == (
-        f"all 2 boxes of job j are done, and all their blocks {checked}: nothing is wrong\n"
+        f"all 2 boxes of job j are done: nothing is wrong\n{seen}: 16\n"
     )
 
 
@@ -103,7 +107,7 @@ def test_a_block_of_an_earlier_run_is_stale(
     problems = report_of(finished_job, capsys, "--allow-zeros")["problems"]
     (problem,) = [problem for problem in problems if problem["kind"] != "zero"]
     assert (problem["box"], problem["kind"]) == (FIRST, "stale")
-    assert problem["blocks"] in ([f"8_8_40/{name[:-3]}"], [])
+    assert problem["blocks"] == [f"8_8_40/{name[:-3]}"]
 
 
 def test_boxes_of_another_pipeline_are_stale(
@@ -137,13 +141,13 @@ def test_boxes_of_two_nets_are_told_and_done_again_with_the_one_that_is_named(
     place = ["--pipeline", str(finished_job.pipeline), "--job", "both"]
     assert main(["verify", *place]) == 1
     output = capsys.readouterr().out
-    assert "come from 2 nets" in output
+    assert "come from 2 nets or plugins" in output
     assert "nothing is wrong" not in output
     for digest in digests:
         assert f"1 box by worker: inference.convnet_weight_path {digest}" in output
     (problem,) = report_of(finished_job, capsys, "--job", "both", "--net", digests[1])["problems"]
     assert (problem["box"], problem["kind"]) == (FIRST, "stale")
-    assert problem["detail"] == f"done with another net, {digests[0]}"
+    assert problem["detail"] == f"done with another net or plugin, {digests[0]}"
     assert main(["verify", *place, "--net", digests[1], "--enqueue"]) == 0
     assert finished_job.work() == [FIRST]
     assert main(["verify", *place]) == 0
@@ -237,7 +241,8 @@ def test_problems_are_shown_by_kind_with_examples(
     assert main(["verify", "--pipeline", str(finished_job.pipeline)]) == 1
     volume = f"{finished_job.root}/out"
     assert capsys.readouterr().out.splitlines() == [
-        "2 of 2 boxes of job j have a problem",
+        "2 of 2 boxes of job j are wrong, 0 not checked, 0 unreadable",
+        "blocks read and compared: 6",
         "",
         "no-record, in 1 box: not done: there is no record",
         f"  {FIRST}",
@@ -250,7 +255,7 @@ def test_problems_are_shown_by_kind_with_examples(
         "",
         "if zeros are right in this output (masks, thresholds), add --allow-zeros",
         "",
-        "to send the boxes with a problem to the queue again, add --enqueue",
+        "to send the wrong boxes to the queue again, add --enqueue",
     ]
 
 
