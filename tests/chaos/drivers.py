@@ -67,11 +67,11 @@ class DriverJob:
         self.service.wait_done(self.tasks, 600, LOOK)
         self.service.wait(lambda: self.service.messages()[:2] == (0, 0), "no message left", 60)
 
-    def prefixes(self) -> dict[str, list[str]]:
+    def prefixes(self) -> dict[str, str]:
         """Those of output, input and ledger; not those of the files that say what is stored."""
-        output = {"precomputed": "out/8_8_40/", "Zarr": "out.zarr/0/", "files": "flags/"}
-        source = "in.zarr/0/" if self.driver == "Zarr" else "in/8_8_40/"
-        return {"output": [output[self.driver]], "input": [source], "ledger": ["out/log/"]}
+        output = {"precomputed": "out/8_8_40/", "Zarr": "out.zarr/0/0", "files": "flags/"}
+        source = "in.zarr/0/0" if self.driver == "Zarr" else "in/8_8_40/"
+        return {"output": output[self.driver], "input": source, "ledger": "out/log/"}
 
     def _write_chain(self) -> None:
         path = self.service.path

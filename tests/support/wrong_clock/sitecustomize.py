@@ -6,10 +6,11 @@ CLOCK_IS_WRONG_BY: seconds that are added to the time of day. Clocks that only c
 import datetime
 import os
 import time
+from collections.abc import Callable
 
 WRONG_BY = float(os.environ.get("CLOCK_IS_WRONG_BY", "0"))
 _right_time, _right_time_ns = time.time, time.time_ns
-_gmtime, _localtime, _datetime = time.gmtime, time.localtime, datetime.datetime
+_datetime = datetime.datetime
 
 
 class _Kind(type):
@@ -35,9 +36,18 @@ class WrongDatetime(_datetime, metaclass=_Kind):
         return cls.now()
 
 
+class _WrongNow:
+    """`time.localtime` and the like. Not a function, which would become a method in a class."""
+
+    def __init__(self, right: Callable[[float], time.struct_time]):
+        self._right = right
+
+    def __call__(self, seconds: float | None = None) -> time.struct_time:
+        return self._right(time.time() if seconds is None else seconds)
+
+
 if WRONG_BY:
     time.time = lambda: _right_time() + WRONG_BY
     time.time_ns = lambda: _right_time_ns() + int(WRONG_BY * 1e9)
-    time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
-    time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
+    time.gmtime, time.localtime = _WrongNow(time.gmtime), _WrongNow(time.localtime)
     datetime.datetime = WrongDatetime  # type: ignore[misc]
