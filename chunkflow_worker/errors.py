@@ -11,15 +11,18 @@ ChunkflowError
 │   ├── OutOfMemory           on the host or on the device
 │   ├── TaskTooLong           the task exceeded the time limit of tasks
 │   ├── LeaseLost             another worker may hold the message now
+│   ├── TaskHeld              another worker has the task, and SQS could not know; costs no attempt
 │   ├── Preempted             this worker must stop; costs the task no attempt
+│   ├── JobUnreadable         the job's record is damaged, or of a later version than this worker
 │   └── PipelineMismatch      the message was made for another pipeline than this worker's
 └── PermanentError            a retry is useless; the message goes to the dead-letter queue
     ├── ConfigError           the user's configuration is wrong; lists every fault found
     ├── MessageMalformed      not a task message of this service
-    ├── BoxOutsideJob         the message names a box that its job does not have
+    ├── BoxOutsideJob         the message names a job that the ledger lacks, or a box that it lacks
     ├── BoxOutsideVolume      the box, or a part of it, is outside the volume
     ├── BoxNotAligned         writing the box would touch files of a neighbouring box
     ├── DataMissing           blocks or files that the task reads do not exist
+    ├── DataRefused           a file names others that it may not, or asks for too much memory
     ├── ChunkMismatch         a chunk has the wrong kind, shape or position for an operator
     └── ModelError            a ConvNet can't be loaded, or contradicts its declared sizes
 """
@@ -80,12 +83,27 @@ class LeaseLost(RetryableError):
     """The message is visible to other workers again, so this worker must not acknowledge it."""
 
 
+class TaskHeld(RetryableError):
+    """Another worker is doing the task, and lost its message only because SQS was away.
+
+    seconds: after which to look again.
+    """
+
+    def __init__(self, text: str, seconds: int):
+        super().__init__(text)
+        self.seconds = seconds
+
+
 class Preempted(RetryableError):
     """The worker received a stop signal while the task was running."""
 
 
 class PipelineMismatch(RetryableError):
     """The message was made for a pipeline whose digest differs from this worker's."""
+
+
+class JobUnreadable(RetryableError):
+    """The record of the message's job is damaged, or of a later version than this worker's."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +176,7 @@ class MessageMalformed(PermanentError):
 
 
 class BoxOutsideJob(PermanentError):
-    """The job of the message has no such box."""
+    """The ledger has no such job, or the job no such box."""
 
 
 class BoxOutsideVolume(PermanentError):
@@ -171,6 +189,10 @@ class BoxNotAligned(PermanentError):
 
 class DataMissing(PermanentError):
     """Blocks inside the box, or a file to read, do not exist."""
+
+
+class DataRefused(PermanentError):
+    """A file would read other files than itself, or unpacks to more than the memory allows."""
 
 
 class ChunkMismatch(PermanentError):

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.job.local_aws import SERVICES, local_aws
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
@@ -23,6 +23,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import forget_warnings
 from tests.support.queues import make_queue
+from tests.support.s3_semantics import S3Semantics, s3_semantics
 
 # Before torch is imported: threads of several test processes would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,10 +46,19 @@ def _new_warnings() -> None:
 @pytest.fixture(scope="session")
 def aws() -> Iterator[dict[str, str]]:
     """A local AWS for the session; the variables that lead to it are set."""
-    with local_aws() as variables, pytest.MonkeyPatch.context() as environment:
+    services = SERVICES | {"cloudformation", "iam"}  # for the stack
+    with local_aws(services=services) as variables, pytest.MonkeyPatch.context() as environment:
         for name, value in variables.items():
             environment.setenv(name, value)
         yield variables
+
+
+@pytest.fixture
+def real_s3(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Semantics]:
+    """The local AWS with an S3 that behaves as AWS does; the variables lead to it."""
+    with s3_semantics(aws["AWS_ENDPOINT_URL"]) as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        yield s3
 
 
 @pytest.fixture

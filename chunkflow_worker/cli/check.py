@@ -6,8 +6,6 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-import click
-
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
@@ -17,6 +15,7 @@ from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.run import OpenPipeline
+from chunkflow_worker.report.say import say
 
 _ANY_SIZE = Vec3(1, 1, 1)
 
@@ -38,7 +37,7 @@ def report(
     """
     ledger = ledger or chain.ledger_path
     size = Vec3(*chunk_size) if chunk_size else _task_size(chain)
-    click.echo(
+    say(
         f"{source}: {len(chain.operators)} operators, digest {chain.digest}, "
         f"ledger {ledger or 'not set'}"
     )
@@ -51,13 +50,13 @@ def report(
             task_bytes = max(task_bytes, _show_plan(chain, i, operator, size, unit))
     if open_it:
         process_bytes = _open(chain)
-        click.echo(
+        say(
             f"peak memory {gigabytes(process_bytes + task_bytes)} GB: "
             f"process and net {gigabytes(process_bytes)} (measured here on one patch), "
             f"a task {gigabytes(task_bytes)}"
         )
     elif task_bytes:
-        click.echo(
+        say(
             f"peak memory of a task {gigabytes(task_bytes)} GB, without the process and its net: "
             "--open measures those"
         )
@@ -68,7 +67,7 @@ def report(
 def _note_relative_outputs(chain: Pipeline) -> None:
     for operator in chain.configured:
         for option, path in operator.relative_outputs():
-            click.echo(
+            say(
                 f"note: {option} {path or './'} is a relative path, which workers write to only "
                 "with --shared-disk"
             )
@@ -80,11 +79,11 @@ def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) 
     named = "" if label == operator.op else f" ({label})"
     reads, writes = ", ".join(operator.reads()), ", ".join(operator.writes())
     flow = " -> ".join(filter(None, (reads, writes))) or "no values"
-    click.echo(f"  {index} {operator.op}{named}: {flow}")
-    click.echo(f"      {operator.describe() or 'defaults'}")
+    say(f"  {index} {operator.op}{named}: {flow}")
+    say(f"      {operator.describe() or 'defaults'}")
     before, after = chain.margins(index)
     if not reads and writes and any((*before, *after)):
-        click.echo(
+        say(
             f"      reads {list(before)} voxels before the box and {list(after)} after it, "
             "where the volume has them"
         )
@@ -99,13 +98,13 @@ def _show_plan(
     unit: better sizes must be multiples of it.
     """
     if size is None:
-        click.echo("      patches, utilization and memory: give --chunk-size")
+        say("      patches, utilization and memory: give --chunk-size")
         return 0
     before, after = chain.margins(index)
     made = -(-size // chain.downsampling_factor(index)) + before + after
     image_type = _image_type(chain.operators[:index], chain.operators[index])
     for line in plannable.plan(made, image_type, unit if made == size else _ANY_SIZE):
-        click.echo(f"      {line}")
+        say(f"      {line}")
     return plannable.task_bytes(made, image_type)
 
 
@@ -115,11 +114,11 @@ def _open(chain: Pipeline) -> int:
     Returns the peak memory of this process in bytes, 0 if unknown.
     """
     with chain.open(dry_run=True) as opened:
-        click.echo("all volumes and models open")
+        say("all volumes and models open")
         boxes = chain.tasks.known_boxes() if chain.tasks else None
         reason = refusal(boxes, chain.configured) if boxes else None
         if reason:
-            click.echo(f"note: workers will refuse these boxes: {reason}")
+            say(f"note: workers will refuse these boxes: {reason}")
         return _rehearse(opened)
 
 

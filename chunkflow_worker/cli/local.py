@@ -21,6 +21,7 @@ from chunkflow_worker.errors import (
     Preempted,
     StorageUnavailable,
 )
+from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.pipeline.chain import Pipeline
@@ -30,7 +31,10 @@ from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, publish
 from chunkflow_worker.report.log import log_events, set_up_log
 from chunkflow_worker.report.progress import duration_text, progress
+from chunkflow_worker.report.say import say
+from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.service.attempt import Attempt, finished_event
+from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.storage.local_file import atomic_file
 
 
@@ -56,7 +60,11 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
     hint = f"# Check it: chunkflow-worker check {shlex.quote(path.name)}\n"
     with atomic_file(path) as part:
         part.write_text(hint + text, encoding="utf-8")
-    click.echo(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
+        if scrub(text) != text:
+            part.chmod(0o600)
+            advice = "write ${env:NAME} for it, which workers replace"
+            say(f"note: {path} holds a password, key or token: {advice}", err=True)
+    say(f"wrote {path}; next: chunkflow-worker check {shlex.quote(str(path))}", err=True)
 
 
 def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOptions) -> None:
@@ -100,7 +108,8 @@ def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) ->
     ):
         started = perf_counter()
         stop = threading.Event()
-        local_run = LocalRun(opened, chain.digest, ledger, stop)
+        jobs = Jobs(ledger) if ledger else None
+        local_run = LocalRun(opened, chain.digest, ledger, stop, jobs)
 
         def run(task: Task) -> Task:
             task.progress = lambda note: show(len(ended), note)
@@ -125,20 +134,23 @@ class LocalRun:
 
     ledger: where records go; None to write none.
     stop: is set when another task failed; tasks that run end at their next check.
+    jobs: refuses messages of jobs, and boxes, that the ledger does not have; None to take any.
     """
 
     chain: OpenPipeline
     digest: str
     ledger: Ledger | None
     stop: threading.Event
+    jobs: Jobs | None = None
 
     def run(self, task: Task) -> None:
         """Run one task and record it. Raises what the chain raises."""
         with task.hold() as check_hold:
             if task.delivery is not None:
                 task.delivery.check_pipeline(self.digest)
+                self._check_job(task.delivery)
             if self._is_done(task):
-                click.echo(f"{task.bbox} was done by an earlier delivery", err=True)
+                say(f"{task.bbox} was done by an earlier delivery", err=True)
                 return
 
             def check() -> None:
@@ -158,7 +170,7 @@ class LocalRun:
             self.chain.run(attempt.task, check)
         except SkipTask as reason:
             why_skipped = str(reason) or "nothing to do"
-            click.echo(f"skipped {attempt.box or 'the task'}: {why_skipped}", err=True)
+            say(f"skipped {attempt.box or 'the task'}: {why_skipped}", err=True)
         except (Preempted, LeaseLost):
             raise
         except Exception as error:
@@ -173,6 +185,11 @@ class LocalRun:
             check()
             self.ledger.write(record)
         return record
+
+    def _check_job(self, delivery: Delivery) -> None:
+        """A message that is only a box names no job."""
+        if self.jobs is not None and not delivery.plain_body:
+            self.jobs.check(delivery.message.job, delivery.message.box)
 
     def _is_done(self, task: Task) -> bool:
         delivery = task.delivery

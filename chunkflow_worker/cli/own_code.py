@@ -6,10 +6,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
 from chunkflow_worker.errors import ChunkflowError, RetryableError
 from chunkflow_worker.pipeline.own_code import own_frames
+from chunkflow_worker.report.say import say_text
 
 
 @contextmanager
@@ -19,7 +18,7 @@ def shown_traceback(wanted: bool) -> Iterator[None]:
         yield
     except ChunkflowError as error:
         if wanted:
-            click.echo(own_traceback(error), err=True, nl=False)
+            say_text(own_traceback(error), err=True)
         raise
 
 

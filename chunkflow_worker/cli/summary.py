@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
 from chunkflow_worker.job.clipped import clipped_lines, clipped_shares
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.progress import duration_text
+from chunkflow_worker.report.say import say
 from chunkflow_worker.report.timings import Timing, print_timings
 
 
@@ -23,6 +22,6 @@ def show_summary(tasks: Sequence[Task], seconds: float) -> None:
     mvoxels = sum(timing.voxels for timing in timings) / 1e6
     is_known = mvoxels > 0 and seconds > 0
     speed = f", {mvoxels:.1f} Mvoxel, {mvoxels / seconds:.2f} Mvoxel/s" if is_known else ""
-    click.echo(f"{count} in {duration_text(seconds)}{speed}", err=True)
+    say(f"{count} in {duration_text(seconds)}{speed}", err=True)
     for line in clipped_lines(clipped_shares(one for task in tasks for one in task.clipped)):
-        click.echo(line, err=True)
+        say(line, err=True)

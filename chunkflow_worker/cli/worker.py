@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from chunkflow_worker.config.commands import Group, LocalFile, run_command
 from chunkflow_worker.report.quiet import quiet_libraries
+from chunkflow_worker.report.say import say, say_json, say_text
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -128,14 +128,15 @@ def health(ready: bool, live: bool) -> None:
     """Show the health of the workers on this machine, for probes.
 
     The exit status is 0 or 1, and one line says why. Reads the small files that workers write to
-    CHUNKFLOW_HEALTH_FOLDER (by default, the folder for temporary files).
+    CHUNKFLOW_HEALTH_FOLDER; by default, to a folder of the user's own among the temporary files.
+    Files of other users do not count.
     """
     from chunkflow_worker.service.health import probe
 
     if ready and live:
         raise click.UsageError("give --live or --ready")
     good, line = probe(ready)
-    click.echo(line, err=not good)
+    say(line, err=not good)
     sys.exit(not good)
 
 
@@ -147,7 +148,7 @@ def schema() -> None:
     """
     from chunkflow_worker.pipeline.schema import pipeline_schema
 
-    click.echo(json.dumps(pipeline_schema(), indent=2))
+    say_json(pipeline_schema(), indent=2)
 
 
 @cli.command()
@@ -155,7 +156,7 @@ def settings() -> None:
     """Print all settings as a Markdown table."""
     from chunkflow_worker.config.settings import settings_table
 
-    click.echo(settings_table())
+    say_text(settings_table())
 
 
 @cli.command("local-aws")

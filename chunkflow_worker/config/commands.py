@@ -19,6 +19,7 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
     exit_status,
 )
+from chunkflow_worker.report.say import say, say_text
 
 _NOTES = f"{__name__}.notes"
 _LINE = f"{__name__}.line"
@@ -97,10 +98,10 @@ def run_command(command: click.Command, name: str, args: Sequence[str] | None = 
             return 1
         if not isinstance(error, ChunkflowError):
             raise
-        click.echo(f"error: {error}", err=True)
+        say_text(f"error: {error}", err=True)
         return exit_status(error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return 130
     return status
 
@@ -146,7 +147,7 @@ def note(ctx: click.Context, text: str) -> None:
     given: set[str] = ctx.find_root().meta.setdefault(_NOTES, set())
     if text not in given:
         given.add(text)
-        click.echo(f"note: {text}", err=True)
+        say_text(f"note: {text}", err=True)
 
 
 def before_the_rest(ctx: click.Context) -> tuple[str, str, int] | None:
@@ -212,8 +213,8 @@ class _ShortUsage(click.UsageError):
         self.where = where
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"error: {self.where}: {self.message}", file, err=True)
-        click.echo(f"    see {self.where} --help", file, err=True)
+        say_text(f"error: {self.where}: {self.message}", err=True)
+        say(f"    see {self.where} --help", err=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, ByteSize, Field, ValidationError, field_valid
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chunkflow_worker.config.facts import PRECOMPUTED, Place
+from chunkflow_worker.config.largest_block import DEFAULT as LARGEST_BLOCK
 from chunkflow_worker.config.options import fault_list
 from chunkflow_worker.config.places import check_local, checked
 from chunkflow_worker.config.queue_name import check_queue_name
@@ -103,14 +104,19 @@ class Settings(BaseSettings):
         description="Memory limit of the process and its children, in bytes or for example 12GiB. "
         "At 95% of it, the newest task fails and is retried. When not set, the cgroup's limit.",
     )
+    largest_block: ByteSize = Field(
+        ByteSize(LARGEST_BLOCK),
+        description="What a block, page or picture of a file may have at most when it is unpacked, "
+        "in bytes or for example 2GiB. Larger ones are refused before they take memory.",
+    )
     spot_notice: bool = Field(
         True,
         description="On EC2, watch for a spot interruption notice, and drain when it arrives.",
     )
     health_folder: str | None = Field(
         None,
-        description="Folder for the small files that `chunkflow-worker health` reads; "
-        "the system's folder for temporary files when not set.",
+        description="Folder for the small files that `chunkflow-worker health` reads; when not "
+        "set, a folder of the user's own in the system's folder for temporary files.",
     )
     metrics: Literal["cloudwatch", "none"] = Field(
         "cloudwatch", description="Where to send timings and counts."

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-_RANGE = r"(-?\d+)-(-?\d+)"
+_RANGE = r"(-?\d{1,18})-(-?\d{1,18})"  # numbers of 64 bits
 _BOX = re.compile(f"{_RANGE}_{_RANGE}_{_RANGE}", re.ASCII)
 
 
@@ -87,7 +87,10 @@ class Vec3(NamedTuple):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def parse(value: Any) -> Vec3:
             try:
-                return cls.of(value) if not isinstance(value, int | str) else cls.of(())
+                vector = cls.of(value) if not isinstance(value, int | str) else cls.of(())
+                if any(abs(n) >= 2**63 for n in vector):
+                    raise ValueError("too large")
+                return vector
             except (TypeError, ValueError):
                 raise ValueError("takes three whole numbers, z y x") from None
 

@@ -22,6 +22,16 @@ def with_overlap(box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
     return grown if bounds is None else grown.clip(bounds) or grown
 
 
+def box_in_image(chunk: Chunk, box: BoundingBox | None) -> BoundingBox | None:
+    """The part of a task's `box` that is inside the image of the chunk; None if there is none.
+
+    box: None takes the whole chunk, as if it were the whole image.
+    """
+    if box is None:
+        return chunk.bbox
+    return box.clip(chunk.bounds if chunk.bounds is not None else chunk.bbox)
+
+
 def object_voxels(chunk: Chunk, box: BoundingBox | None, name: str) -> tuple[Chunk, BoundingBox]:
     """The voxels that the fragments of a task's `box` are made of, and the box inside the image.
 
@@ -32,7 +42,7 @@ def object_voxels(chunk: Chunk, box: BoundingBox | None, name: str) -> tuple[Chu
     """
     chunk = chunk.with_array(chunk.object_ids(name))
     image = chunk.bounds if box is not None and chunk.bounds is not None else chunk.bbox
-    inside = chunk.bbox if box is None else box.clip(image)
+    inside = box_in_image(chunk, box)
     if inside is None or not chunk.bbox.contains(with_overlap(inside, image)):
         raise ChunkMismatch(
             f"{name!r} is {chunk.bbox}. Voxels of the box {box} are missing, or the first voxels "

@@ -31,7 +31,7 @@ class EngineSpec:
     input_channels: that the net takes.
     model_path: file of the net; empty if the engine needs none.
     weight_path: file with the weights; None if the model file holds them.
-    trust_weights: whether the file with the weights may run code.
+    trust_weights: whether the files of the net may run code.
     weight_key: which weights of a checkpoint to take, if several fit the net.
     precision: of the net's arithmetic.
     acceleration: how the net is started.

@@ -11,6 +11,20 @@ from types import ModuleType
 from chunkflow_worker.errors import ConfigError, ModelError
 from chunkflow_worker.inference.user_code import cure, fault
 
+_OF_ARCHIVES = (
+    ".pt",
+    ".pt2",
+    ".pth",
+    ".ckpt",
+    ".bin",
+    ".jit",
+    ".ts",
+    ".onnx",
+    ".ort",
+    ".safetensors",
+)
+"""Endings of files that their users take for data."""
+
 
 def missing_cure(path: str) -> str:
     """What to do about a file of a net that does not exist."""
@@ -20,9 +34,10 @@ def missing_cure(path: str) -> str:
 
 
 def load_source(path: str) -> ModuleType:
-    """Import a Python file by its path; its name may have any suffix.
+    """Import a Python file by its path; its name may have any suffix but those of archives.
 
-    Raises ConfigError if it is not a file, and ModelError if importing it fails.
+    Raises ConfigError if it is not a file or named like an archive, and ModelError if importing it
+    fails.
     """
     if not Path(path).is_file():
         raise ConfigError.one(
@@ -31,6 +46,9 @@ def load_source(path: str) -> ModuleType:
             f"{path} is not a file",
             "give the path of a Python model file",
         )
+    if path.lower().endswith(_OF_ARCHIVES):
+        problem = f"{path} is named like an archive, and is not one: as Python code it would be run"
+        raise ConfigError.one("net", "convnet_model", problem, "if it is code, name it net.py")
     # Without an explicit loader, the file would need the suffix .py.
     loader = SourceFileLoader(f"chunkflow_model_{abs(hash(path))}", path)
     spec = spec_from_loader(loader.name, loader)

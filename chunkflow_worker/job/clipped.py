@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 WORTH_A_WORD = 0.001
 """The share of clipped values from which people are told."""
+
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,8 @@ class Clipped:
     """
 
     operator: str
-    values: int
-    of: int
+    values: _Count
+    of: _Count
 
 
 def clipped_shares(found: Iterable[Clipped]) -> dict[str, float]:

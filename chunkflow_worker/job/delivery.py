@@ -21,6 +21,8 @@ class Delivery:
     receipt: the handle by which SQS knows this receive.
     message_id: SQS's id of this copy.
     plain_body: the body, where it is a box as text instead of an envelope.
+    hidden_until: when SQS shows it to others unless its lease is renewed, by the clock of leases;
+        None when that is not known.
     """
 
     message: TaskMessage
@@ -29,6 +31,7 @@ class Delivery:
     receipt: str = ""
     message_id: str = ""
     plain_body: str = ""
+    hidden_until: float | None = None
 
     @classmethod
     def open(

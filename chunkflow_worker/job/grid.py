@@ -15,6 +15,8 @@ from chunkflow_worker.config.places import volume_to_read
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
+MOST_BOXES = 100_000_000  # of one job
+
 
 @dataclass(frozen=True)
 class Boxes(Sequence[BoundingBox]):
@@ -148,6 +150,14 @@ class Grid(Options):
                 "task_index_start",
                 f"{self.task_index_start} leaves no task, because the tasks stop at index {last}",
                 f"the grid has {count} boxes; indices count from 0",
+            )
+        if last - self.task_index_start > MOST_BOXES:
+            raise ConfigError.one(
+                "grid",
+                "chunk_size",
+                f"the region has {last - self.task_index_start} boxes, and a job has at most "
+                f"{MOST_BOXES:,}",
+                "give a larger chunk_size, or a part: task_index_start and task_index_stop",
             )
         return Boxes(region.start, size, grid, stop, self.task_index_start, last)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.sqs import Queue, move, receive, sqs_errors
+from chunkflow_worker.machine.clock import elapsed
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Inbox:
     client: of SQS, for single calls. receiver: of SQS, for long polls of `wait_seconds`.
     visibility_seconds: how long a received message is hidden; None for the queue's own timeout.
     plain_boxes: also accept messages that are only a bounding box.
+    clock: of the leases.
     """
 
     client: Any
@@ -35,6 +37,7 @@ class Inbox:
     wait_seconds: int
     visibility_seconds: int | None = None
     plain_boxes: bool = False
+    clock: Callable[[], float] = elapsed
 
     def receive(self, count: int = 1) -> Received:
         """Wait for messages, at most `count`; malformed ones go to the dead-letter queue.
@@ -45,7 +48,11 @@ class Inbox:
             messages = receive(
                 self.receiver, self.queue.url, count, self.wait_seconds, self.visibility_seconds
             )
-        deliveries = list(self._well_formed(messages))
+        hidden_seconds = self.visibility_seconds or self.queue.visibility_seconds
+        hidden_until = self.clock() + hidden_seconds
+        deliveries = [
+            replace(delivery, hidden_until=hidden_until) for delivery in self._well_formed(messages)
+        ]
         return Received(deliveries, len(messages) - len(deliveries))
 
     def _well_formed(self, messages: list[dict[str, Any]]) -> Iterator[Delivery]:

@@ -3,30 +3,66 @@
     <ledger>/<box>.json           the task is done, or was skipped
     <ledger>/<box>.failed.json    the last failure of a task that is not done
     <ledger>/<box>.again.json     the record of an earlier success, when one job did a task again
+    <ledger>/<box>.late.json      a worker wrote to the box although its lease had ended: see `Late`
+    <ledger>/<box>.held.json      a worker holds the task while SQS is away: see hold.py
     <ledger>/jobs/<job>.json      what was enqueued
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
+
+Whoever may write to the bucket may write any record. What is read here is bounded in size, and a
+record of another box or job than its name says counts for none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from datetime import datetime
+from heapq import nlargest
+from itertools import islice
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.written_file import WrittenFile
 
 _FAILED = ".failed"
 _AGAIN = ".again"
+_LATE, _HELD = ".late", ".held"
 _OF_FAILURES = {"error", "final", "log"}  # fields that the record of a success lacks
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+RECORD_BYTES = 4 * 2**20
+"""The largest record that is read. Those of workers have some kilobytes."""
+
+_MOST_JOBS = 10_000  # of one ledger that are held in memory: the latest
+_MOST_WRITTEN = 10_000  # entries of one record
+_AT_ONCE = 100  # records that are asked for
+_QUEUE_NAME = r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$"
+
+
+def _box(text: str) -> str:
+    BoundingBox.parse(text)
+    return text
+
+
+def _time(text: str) -> str:
+    """A time as it is; empty for what is none, and where arithmetic with it could fail."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return text if time.tzinfo and 1970 <= time.year < 9999 else ""
+
+
+_Time = Annotated[str, AfterValidator(_time)]
 
 
 @dataclass(frozen=True)
@@ -39,18 +75,22 @@ class Written:
     stored: when the first and the last of the blocks were stored, by the clock of the storage, in
         ISO 8601; empty where it keeps no times.
     nan: voxels that were NaN before they became integers.
+    driver, order: format of an array of Zarr or N5, and order of its spatial axes; empty for a
+        precomputed volume.
     empty: the task wrote nothing, so the blocks must be absent or zero.
     crc32: `checksum` of all the voxels, which earlier versions recorded instead of `blocks`.
     """
 
     volume: str
-    mip: int
-    bbox: str
+    mip: Annotated[int, Field(ge=0, lt=100)]
+    bbox: Annotated[str, AfterValidator(_box)]
     blocks: str = ""
     of_bytes: bool = False
     stored: tuple[str, ...] = ()
-    nan: int = 0
+    nan: Annotated[int, Field(ge=0)] = 0
     empty: bool = False
+    driver: Annotated[str, Field(pattern=r"^(zarr|zarr3|n5)?$")] = ""
+    order: Annotated[str, Field(pattern=r"^(zyx|xyz)?$")] = ""
     crc32: str = ""
 
 
@@ -65,12 +105,15 @@ class Record(BaseModel):
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
     written: what the task left in volumes, for `verify`.
+    files: the files and objects that the task wrote.
+    no_files: paths where no file may be unless it is in `files`; * stands for the id of an object.
+    unseen: operators that may have written more than is known, such as plugins without results.
     unchecked: operators whose output the record does not describe, so that nothing can compare it.
     clipped: values that the type of an operator's output could not hold.
     log: what the worker logged while a task failed.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     bbox: str
     job: str
@@ -89,13 +132,16 @@ class Record(BaseModel):
     voxels: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
-    written: list[Written] = Field(default_factory=list)
+    written: list[Written] = Field(default_factory=list, max_length=_MOST_WRITTEN)
+    files: list[WrittenFile] = Field(default_factory=list)
+    no_files: list[str] = Field(default_factory=list)
+    unseen: list[str] = Field(default_factory=list)
     unchecked: list[str] = Field(default_factory=list)
-    clipped: list[Clipped] = Field(default_factory=list)
+    clipped: list[Clipped] = Field(default_factory=list, max_length=_MOST_WRITTEN)
     pipeline: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
-    started: str = ""
-    finished: str = ""
+    started: _Time = ""
+    finished: _Time = ""
     skipped: str = ""
     error: str = ""
     log: list[str] = Field(default_factory=list)
@@ -111,8 +157,8 @@ class JobRecord(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    job: str
-    queue: str
+    job: str = Field(pattern=JOB_NAME)
+    queue: str = Field(pattern=_QUEUE_NAME)
     tasks: int
     pipeline: str = ""
     grid: dict[str, Any] = Field(default_factory=dict)
@@ -127,9 +173,14 @@ class JobRecord(BaseModel):
         """
         try:
             bounds = BoundingBox.parse(self.bounds) if self.bounds else None
-            return Grid.model_validate(self.grid).boxes(bounds)
+            boxes = Grid.model_validate(self.grid).boxes(bounds)
+            if len(boxes) != self.tasks:
+                raise ValueError(f"it names {self.tasks} tasks, and makes {len(boxes)} boxes")
+            return boxes
         except ValidationError as error:
             raise ConfigError(f"job {self.job}", faults_of(error, Grid, "grid")) from None
+        except ConfigError as error:
+            raise ConfigError(f"job {self.job}", error.faults) from None
         except ValueError as error:
             problem = f"its record can't be read: {error}"
             raise ConfigError.one(f"job {self.job}", "grid", problem) from None
@@ -141,25 +192,28 @@ class Listing(NamedTuple):
     done: recorded as done or skipped. failed: not done, and the last attempt failed.
     again: that one job did more than once, as far as the ledger knows: of two workers that record
         the same box at the same instant, neither sees the other.
+    late: done, and a worker of another chain or net wrote to them after its lease had ended.
     """
 
     done: set[str]
     failed: set[str]
     again: set[str]
+    late: set[str]
 
 
 class Ledger:
     """Records below one path.
 
     to_write: refuse a path that is read only at once. Raises ConfigError.
+    files: the objects below the path.
     """
 
     def __init__(self, path: str, *, to_write: bool = False):
-        self._files = Files(path)
+        self.files = Files(path)
         if to_write:
-            self._files.check_writable()
-        self._jobs = Files(f"{self._files.path}/jobs")
-        self.path = self._files.path
+            self.files.check_writable()
+        self._jobs = Files(f"{self.files.path}/jobs")
+        self.path = self.files.path
 
     def write(self, record: Record) -> None:
         """Write the record of a task and remove what it supersedes. Raises StorageUnavailable."""
@@ -171,30 +225,51 @@ class Ledger:
     def _write_failure(self, record: Record) -> None:
         if not self.is_done(record.bbox):
             content = record.model_dump(exclude_defaults=True)
-            self._files.put_json(f"{record.bbox}{_FAILED}.json", content)
+            self.files.put_json(f"{record.bbox}{_FAILED}.json", content)
 
     def _write_success(self, record: Record) -> None:
         box = record.bbox
-        earlier = _valid(Record, self._files.get_json(f"{box}.json"))
+        earlier = self._read(box)
         if earlier is not None and earlier.job == record.job:
-            self._files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
+            self.files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
         elif earlier is not None:
-            self._files.delete(f"{box}{_AGAIN}.json")
-        self._files.put_json(f"{box}.json", record.model_dump(exclude=_OF_FAILURES))
-        self._files.delete(f"{box}{_FAILED}.json")
+            self.files.delete(f"{box}{_AGAIN}.json")
+        self.files.put_json(f"{box}.json", record.model_dump(exclude=_OF_FAILURES))
+        self.files.delete(f"{box}{_FAILED}.json")
 
     def remove(self, bbox: BoundingBox | str) -> None:
         """Remove the records of a task, so that it is not done any more.
 
         Raises StorageUnavailable.
         """
-        for suffix in ("", _FAILED, _AGAIN):
-            self._files.delete(f"{bbox}{suffix}.json")
+        for suffix in ("", _FAILED, _AGAIN, _LATE):
+            self.files.delete(f"{bbox}{suffix}.json")
+
+    def write_late(self, record: Record) -> None:
+        """Note that a worker wrote to the box of `record` although its lease had ended.
+
+        Nothing is noted where the same chain and nets have done the box: they wrote the same.
+        """
+        if not _same_output(record, self._read(record.bbox)):
+            content = record.model_dump(exclude_defaults=True)
+            self.files.put_json(f"{record.bbox}{_LATE}.json", content)
+
+    def take_late(self, record: Record) -> Record | None:
+        """The note that another chain or net wrote late to the box of `record`, which is removed.
+
+        None if there is no such note.
+        """
+        name = f"{record.bbox}{_LATE}.json"
+        late = _valid(Record, self.files.get_json(name, RECORD_BYTES))
+        if late is None:
+            return None
+        self.files.delete(name)
+        return None if _same_output(record, late) else late
 
     def read(self, bbox: BoundingBox | str) -> Record | None:
         """The record of a task: of its success if there is one, else of its last failure."""
         for suffix in ("", _FAILED):
-            record = _valid(Record, self._files.get_json(f"{bbox}{suffix}.json"))
+            record = self._read(bbox, suffix)
             if record is not None:
                 return record
         return None
@@ -204,42 +279,83 @@ class Ledger:
 
         task_id: only a record by this message counts.
         """
-        found = self._files.get_json(f"{bbox}.json")
-        return isinstance(found, dict) and (task_id is None or found.get("task_id") == task_id)
+        record = self._read(bbox)
+        return record is not None and task_id in (None, record.task_id)
+
+    def _read(self, bbox: BoundingBox | str, suffix: str = "") -> Record | None:
+        return next(self._records([str(bbox)], suffix), None)
 
     def boxes(self) -> tuple[set[str], set[str]]:
         """Boxes that are done (or skipped), and boxes whose last attempt failed, as text."""
-        done, failed, _ = self.listing()
-        return done, failed
+        listing = self.listing()
+        return listing.done, listing.failed
 
     def listing(self) -> Listing:
         """The boxes of all records, without reading the records."""
-        names = [n.removesuffix(".json") for n in self._files.list() if n.endswith(".json")]
-        done = {n for n in names if not n.endswith((_FAILED, _AGAIN))}
-        failed, again = (
-            {n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN)
+        names = [n.removesuffix(".json") for n in self.files.list() if n.endswith(".json")]
+        done = {n for n in names if not n.endswith((_FAILED, _AGAIN, _LATE, _HELD))}
+        failed, again, late = (
+            {n.removesuffix(s) for n in names if n.endswith(s)} for s in (_FAILED, _AGAIN, _LATE)
         )
-        return Listing(done, failed - done, again & done)
+        return Listing(done, failed - done, again & done, late & done)
 
     def records(self, boxes: Iterable[str], failed: bool = False) -> Iterator[Record]:
         """The records of many boxes, without those that are missing or of another service.
 
         failed: the records of failures instead of successes.
         """
-        suffix = _FAILED if failed else ""
-        for found in self._files.get_jsons([f"{b}{suffix}.json" for b in boxes]):
-            record = _valid(Record, found)
-            if record is not None:
-                yield record
+        return self._records(boxes, _FAILED if failed else "")
+
+    def _records(self, boxes: Iterable[str], suffix: str) -> Iterator[Record]:
+        remaining = iter(boxes)
+        while batch := list(islice(remaining, _AT_ONCE)):
+            names = [f"{box}{suffix}.json" for box in batch]
+            found = self.files.get_jsons(names, RECORD_BYTES)
+            for box, content in zip(batch, found, strict=True):
+                record = _valid(Record, content)
+                if record is None or record.bbox != box:
+                    continue
+                if (record.state == "failed") == (suffix == _FAILED):
+                    yield record
 
     def write_job(self, job: JobRecord) -> None:
         self._jobs.put_json(f"{job.job}.json", job.model_dump())
 
+    def has_jobs(self) -> bool:
+        """Whether anything was enqueued for this ledger, also what can't be read."""
+        return any(name.endswith(".json") for name in self._jobs.list())
+
+    def job(self, name: str) -> JobRecord | None:
+        """The record of one job; None if there is none.
+
+        Raises ConfigError when this version can't read it.
+        """
+        file = f"{name}.json"
+        job = _job(name, self._jobs.get_json(file, RECORD_BYTES))
+        if job is None and self._jobs.size(file) is not None:
+            problem = "is not the record of a job, or too large for one"
+            raise ConfigError.one(f"job {name}", f"{self._jobs.path}/{file}", problem)
+        return job
+
     def jobs(self) -> list[JobRecord]:
-        """All jobs that were enqueued for this ledger, oldest first."""
-        found = self._jobs.get_jsons([n for n in self._jobs.list() if n.endswith(".json")])
-        jobs = (_valid(JobRecord, content) for content in found)
-        return sorted((job for job in jobs if job is not None), key=lambda job: job.enqueued)
+        """All jobs that were enqueued for this ledger, oldest first; of very many, the latest."""
+        names = [n.removesuffix(".json") for n in self._jobs.list() if n.endswith(".json")]
+        contents = self._jobs.get_jsons([f"{name}.json" for name in names], RECORD_BYTES)
+        found = (_job(name, content) for name, content in zip(names, contents, strict=True))
+        latest = nlargest(_MOST_JOBS, filter(None, found), key=lambda job: job.enqueued)
+        return sorted(latest, key=lambda job: job.enqueued)
+
+
+def _job(name: str, content: Any) -> JobRecord | None:
+    job = _valid(JobRecord, content)
+    return job if job is not None and job.job == name else None
+
+
+def _same_output(record: Record, other: Record | None) -> bool:
+    """Whether both tasks write the same, since the same chain with the same nets makes it."""
+    if other is None:
+        return False
+    return (record.pipeline, record.models) == (other.pipeline, other.models)
 
 
 def _valid(kind: type[_Kind], content: Any) -> _Kind | None:

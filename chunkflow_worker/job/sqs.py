@@ -11,9 +11,13 @@ from typing import Any
 from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import AccessRefused, ConfigError, Mistake, RetryableError
 from chunkflow_worker.report.access import meaning
+from chunkflow_worker.report.aws_session import aws_session
 
 MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
+MAX_DELAY_SECONDS = 900  # SQS's limit for a message that is sent
 MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
+DAY_SECONDS = 86_400
+_RETENTION = "MessageRetentionPeriod"
 
 
 class QueueUnavailable(RetryableError):
@@ -30,6 +34,9 @@ class Queue:
 
     max_receives: receives before SQS moves a message to the dead letters.
     visibility_seconds: how long SQS hides a message that is received.
+    retention_seconds, dead_letter_retention_seconds: after which SQS deletes a message, counted
+        from its first send, also when it was moved to the dead letters; SQS's default is 4 days.
+        The latter is None when these credentials may not ask.
     """
 
     name: str
@@ -37,6 +44,28 @@ class Queue:
     dead_letter_url: str
     max_receives: int
     visibility_seconds: int
+    retention_seconds: int = 4 * DAY_SECONDS
+    dead_letter_retention_seconds: int | None = None
+
+    @property
+    def expiry_warning(self) -> str:
+        """What is wrong with the retention of the dead letters; empty when nothing is."""
+        cure = f"run: chunkflow-producer queue create {self.name}"
+        if self.dead_letter_retention_seconds is None:
+            return (
+                f"queue {self.name}: whether SQS keeps its dead letters for longer than its "
+                "messages was not checked; allow sqs:GetQueueAttributes on the dead-letter queue"
+            )
+        if self.dead_letter_retention_seconds > self.retention_seconds:
+            return ""
+        kept, dead = (
+            f"{seconds / DAY_SECONDS:g} days"
+            for seconds in (self.retention_seconds, self.dead_letter_retention_seconds)
+        )
+        return (
+            f"queue {self.name}: SQS keeps messages for {kept} and dead letters for {dead}, both "
+            f"from the first send: a task that fails late is deleted before anybody sees it; {cure}"
+        )
 
     @property
     def lease_seconds(self) -> int:
@@ -57,7 +86,6 @@ def make_client(
     attempts: number of requests, the first included; 1 for no retry.
     Raises ConfigError for an environment that boto3 refuses.
     """
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -72,7 +100,7 @@ def make_client(
         max_pool_connections=connections,
     )
     try:
-        client = boto3.client("sqs", region_name=region, config=config)
+        client = aws_session().client("sqs", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         found = meaning(error)
         cure = found.cure or "see the AWS_* variables and the files below ~/.aws"
@@ -160,7 +188,7 @@ def find_queue(client: Any, given: str) -> Queue:
         except Mistake as mistake:
             raise mistake.at("queue", given) from None
         answer = client.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout"]
+            QueueUrl=url, AttributeNames=["RedrivePolicy", "VisibilityTimeout", _RETENTION]
         )["Attributes"]
         policy = json.loads(answer.get("RedrivePolicy", "{}"))
         if not policy:
@@ -171,9 +199,29 @@ def find_queue(client: Any, given: str) -> Queue:
         except client.exceptions.QueueDoesNotExist:
             problem = f"its dead-letter queue {dead_name} does not exist"
             raise ConfigError.one("queue", name, problem, f"create it with: {create}") from None
+        dead_retention = _dead_letter_retention(client, dead_url)
     return Queue(
-        name, url, dead_url, int(policy["maxReceiveCount"]), int(answer["VisibilityTimeout"])
+        name,
+        url,
+        dead_url,
+        int(policy["maxReceiveCount"]),
+        int(answer["VisibilityTimeout"]),
+        int(answer[_RETENTION]),
+        dead_retention,
     )
+
+
+def _dead_letter_retention(client: Any, url: str) -> int | None:
+    """In seconds; None for credentials that may send dead letters and not ask about them."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[_RETENTION])
+    except ClientError as error:
+        if meaning(error).is_refused:
+            return None
+        raise
+    return int(answer["Attributes"][_RETENTION])
 
 
 def _without_dead_letters(client: Any, queue: QueueName, url: str, create: str) -> ConfigError:
@@ -206,18 +254,22 @@ def receive(
         QueueUrl=url,
         MaxNumberOfMessages=count,
         WaitTimeSeconds=wait_seconds,
-        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
         **hidden,
     )
     messages: list[dict[str, Any]] = answer.get("Messages", [])
     return messages
 
 
-def move(client: Any, body: str, source_url: str, receipt: str, target_url: str) -> None:
+def move(
+    client: Any, body: str, source_url: str, receipt: str, target_url: str, delay_seconds: int = 0
+) -> None:
     """Send `body` to `target_url`, then delete the message from `source_url`.
+
+    delay_seconds: until it can be received there; at most MAX_DELAY_SECONDS.
 
     In this order nothing can be lost. If it is interrupted in between, the message is there twice,
     which tasks allow for.
     """
-    client.send_message(QueueUrl=target_url, MessageBody=body)
+    client.send_message(QueueUrl=target_url, MessageBody=body, DelaySeconds=delay_seconds)
     client.delete_message(QueueUrl=source_url, ReceiptHandle=receipt)

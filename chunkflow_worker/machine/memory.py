@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def resident_bytes() -> int:
         except (OSError, IndexError, ValueError):
             continue  # the process has ended
     return total
+
+
+def usable_bytes() -> int:
+    """The memory that this process can use: the machine's, or the limits of cgroup and shell."""
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [installed, cgroup_limit(), address_space if address_space > 0 else None]
+    return min(limit for limit in limits if limit is not None)
 
 
 def cgroup_limit(proc: Path = _PROC, root: Path = _CGROUP) -> int | None:

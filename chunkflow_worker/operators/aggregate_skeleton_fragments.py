@@ -71,8 +71,8 @@ class AggregateSkeletonFragments(Operator):
         info = source.get_json("info") or {}
         attributes = info.get("vertex_attributes") or _ATTRIBUTES
         if target.get_json("info") is None and not run.dry_run:
-            target.put_json(
-                "info", {"@type": "neuroglancer_skeletons", "vertex_attributes": attributes} | info
+            target.put_info(
+                {"@type": "neuroglancer_skeletons", "vertex_attributes": attributes} | info
             )
 
         def step(task: Task) -> None:

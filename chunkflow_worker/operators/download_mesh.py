@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.fragments import parse_ids
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file, in_folder, reading
 
 if TYPE_CHECKING:
@@ -120,12 +120,12 @@ class DownloadMesh(Operator):
             if path.suffix == ".npy":
                 import numpy as np
 
-                ids = np.load(path)
+                ids = np.load(path, mmap_mode="r", allow_pickle=False)
                 if ids.dtype.kind not in "ui":
                     raise ValueError(f"it holds {ids.dtype}")
                 return [int(i) for i in ids.ravel()]
             if path.suffix == ".json":
-                return [int(i) for i in json.loads(path.read_text())]
+                return [int(i) for i in parse_json(path.read_text())]
             return parse_ids(path.read_text())
 
 

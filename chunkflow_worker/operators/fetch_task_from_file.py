@@ -106,8 +106,8 @@ def _read_npy(path: Path) -> list[BoundingBox]:
     import numpy as np
 
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, MemoryError) as error:
         raise ConfigError.one(
             "fetch-task-from-file", "file_path", f"{path} is not a .npy file: {error}"
         ) from None

@@ -16,7 +16,7 @@ from pydantic import field_validator
 from chunkflow_worker.config.options import field
 from chunkflow_worker.config.queue_name import check_queue_name
 from chunkflow_worker.config.settings import Settings
-from chunkflow_worker.errors import PipelineMismatch, Preempted
+from chunkflow_worker.errors import BoxOutsideJob, PipelineMismatch, Preempted
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.inbox import Inbox, Received
 from chunkflow_worker.job.lease import Lease
@@ -46,7 +46,9 @@ class FetchTaskFromSqs(TaskSource):
     When a task fails, the run ends and its message becomes visible at once; the queue counts the
     receives, and moves the message to the dead-letter queue after the allowed number. When Ctrl-C
     or SIGTERM stops the run, its tasks are given back when the current operator ends, and this
-    costs them no receive. AWS_REGION sets the region.
+    costs them no receive. With --ledger, a message of a job that the ledger lacks, or of a box that
+    the job lacks, goes to the dead-letter queue, where the ledger has jobs; one that is only a box
+    names no job, and is taken. AWS_REGION sets the region.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -164,6 +166,8 @@ class _Intake:
         try:
             if isinstance(error, (Preempted, PipelineMismatch, KeyboardInterrupt)):
                 lease.give_back()
+            elif isinstance(error, BoxOutsideJob):  # as a malformed message
+                lease.dead_letter()
             else:
                 with self.asking:  # else the open poll would receive the message at once
                     lease.set_delay(0)

@@ -150,7 +150,8 @@ class Inference(Operator):
     )
     trust_weights: bool = field(
         False,
-        help="Let the file with the weights run code; only for pickles of objects that you trust.",
+        help="Let the net's files run code, which TorchScript, torch.export, PZNet and pickles of "
+        "objects can; only for files of people that you trust.",
     )
     allow_random: bool = field(
         False, help="Run a net that gives two answers for one input; by default, it is refused."

@@ -26,6 +26,7 @@ from chunkflow_worker.storage.formats.h5_metadata import (
     is_unsigned_in_disguise,
     metadata_of,
 )
+from chunkflow_worker.storage.largest import check_window
 from chunkflow_worker.storage.local_file import reading
 
 if TYPE_CHECKING:
@@ -222,6 +223,8 @@ class LoadH5(ChunkReader):
                 f"{path} {has}, and the option asks for channels {self.channels}: "
                 "leave --channels out"
             )
+        channels = len(stored or ()) or axes.channels or 1
+        check_window(window, data.dtype.itemsize * channels, f"{path}: the part to read")
         array = axes.arrange(data[axes.selection(window, stored)], window)
         if stored and wanted != stored:
             array = array[[stored.index(channel) for channel in wanted]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
@@ -10,6 +9,7 @@ from typing import ClassVar, Literal
 from chunkflow_worker.config.options import field, with_flag
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import file_to_read, in_folder, reading
 
 
@@ -45,7 +45,7 @@ class LoadJson(Operator):
             path = file_to_read(in_folder(self.file_path), task.bbox, ".json")
             with reading(path, "JSON"):
                 content = path.read_bytes()
-                task.values[self.output_name] = json.loads(content)
+                task.values[self.output_name] = parse_json(content)
             task.bytes_read += len(content)
 
         yield step

@@ -21,6 +21,7 @@ from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.formats.png_header import PngHeader
 from chunkflow_worker.storage.formats.section_numbers import NotNumbered, section_numbers
+from chunkflow_worker.storage.largest import check_block, check_read
 from chunkflow_worker.storage.local_file import in_folder, reading
 from chunkflow_worker.storage.voxel_metadata import plain
 
@@ -130,6 +131,7 @@ class LoadPng(Converter):
                     f"{self.path}: {len(absent)} sections of {box} are missing, "
                     f"for example number {number}"
                 )
+            check_read(box.voxels, f"{self.path}: the part to read")
             window = box.slices(first)[1:]
             sections = [
                 _decode(codecs, pictures[z], (height, width), is_segmentation)[window].copy()
@@ -223,7 +225,9 @@ def _decode(codecs: Any, path: Path, size: tuple[int, int], is_segmentation: boo
 
     picture: NDArray[Any]
     with reading(path, "PNG"):
-        is_indexed = PngHeader.read(path).is_indexed
+        header = PngHeader.read(path)
+        check_block(header.nbytes, f"{path}: the picture")
+        is_indexed = header.is_indexed
         if is_indexed and is_segmentation:
             picture = np.array(needs("PIL.Image", extra="files").open(path))
         else:

@@ -18,7 +18,10 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.formats.h5_chunks import check_values
 from chunkflow_worker.storage.formats.h5_file import open_h5
+from chunkflow_worker.storage.formats.h5_inside import opened
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:
@@ -150,9 +153,7 @@ class LoadSynapses(Operator):
 
 
 def _json(path: Path) -> dict[str, Any]:
-    import json
-
-    content = json.loads(path.read_text())
+    content = parse_json(path.read_text())
     if not isinstance(content, dict):
         raise ValueError("it does not hold a JSON object")
     return content
@@ -162,7 +163,12 @@ def _hdf5(path: Path) -> dict[str, Any]:
     import h5py
 
     with open_h5(path) as file:
-        content = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
+        content: dict[str, Any] = {}
+        for name in file:
+            item = opened(file, name)
+            if isinstance(item, h5py.Dataset):
+                check_values(item, path)
+                content[name] = item[()]
         if "users" in file.attrs:
             content["users"] = str(file.attrs["users"])
     if "tbars" in content:  # the name in older files

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError, field_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import RECORD_BYTES
 from chunkflow_worker.pipeline.operator import TaskSource
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.progress import duration_text
+from chunkflow_worker.report.say import say
 
-_BATCH = 1000  # records read at once
 _NOT_DONE = (".failed.json", ".again.json")
 
 
@@ -58,8 +59,6 @@ class LogSummary(TaskSource):
         yield Task()
 
     def _summarize(self) -> None:
-        import click
-
         from chunkflow_worker.report.timings import Timing, print_timings
 
         devices: dict[str, list[Timing]] = {}
@@ -80,7 +79,7 @@ class LogSummary(TaskSource):
                 ends += [log.finished] if log.finished else []
         for device, timings in sorted(devices.items()):
             print_timings(timings, f"{device or 'no device'}:")
-            click.echo()
+            say("")
         done = [timing for timings in devices.values() for timing in timings]
         voxels = sum(timing.voxels for timing in done)
         parts = ["1 task" if len(done) == 1 else f"{len(done)} tasks"]
@@ -94,7 +93,7 @@ class LogSummary(TaskSource):
             parts.append(f"{skipped} skipped")
         if others:
             parts.append(f"not task logs: {others}")
-        click.echo(", ".join(parts))
+        say(", ".join(parts))
 
     def _logs(self) -> Iterator[_Log | None]:
         """The logs of all tasks that ended; None for a file that is not a log.
@@ -115,12 +114,11 @@ class LogSummary(TaskSource):
             raise ConfigError.one(
                 self.label, "log_dir", f"{files.path} holds no records of tasks", cure
             )
-        for start in range(0, len(names), _BATCH):
-            for content in files.get_jsons(names[start : start + _BATCH]):
-                try:
-                    yield _Log.model_validate(content)
-                except ValidationError:
-                    yield None
+        for content in files.get_jsons(names, RECORD_BYTES):
+            try:
+                yield _Log.model_validate(content)
+            except ValidationError:
+                yield None
 
 
 class _Log(BaseModel):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.flags import Flags
@@ -34,6 +35,9 @@ class MarkComplete(Operator):
         flag="-p", help="Start of the file's name, with its folder or address; the box follows."
     )
     suffix: str = field("", flag="-s", help="End of the file's name, after the box.")
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return [Flags(self.prefix, self.suffix).name(box)]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

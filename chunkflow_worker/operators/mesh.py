@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from math import isclose
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import PrivateAttr, field_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
@@ -18,6 +18,7 @@ from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_over
 from chunkflow_worker.pipeline.cut_objects import warn_of_cut_objects
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import ANY_ID, note_shared
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
@@ -96,6 +97,8 @@ class Mesh(Operator):
     shard: bool = field(False, help="Refused: one box cannot fill the shards of all boxes.")
 
     _sizes = field_validator("voxel_size")(above_zero)
+    _folder: str = PrivateAttr("")
+    """Where the files are, once it is open."""
 
     @field_validator("skip_ids")
     @classmethod
@@ -117,6 +120,15 @@ class Mesh(Operator):
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return with_overlap(box, bounds)
 
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        part = task.box_in_image(self.input_chunk_name, box)
+        if part is None or self.skip_ids:  # others may write the objects that are skipped
+            return []
+        if self.output_format != "precomputed":
+            return [f"{self._folder}/{ANY_ID}_{box}.{self.output_format}"]
+        manifests = [f"{self._folder}/{ANY_ID}:0"] if self.manifest else []
+        return [f"{self._folder}/{ANY_ID}:0:{xyz_name(part)}", *manifests]
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.files import Files
@@ -124,6 +136,7 @@ class Mesh(Operator):
         zmesh = needs("zmesh", extra="segmentation")
         folder, mip_size = self._place(write=False)
         files = Files(folder)
+        self._folder = files.path
         skipped = set(parse_ids(self.skip_ids)) if self.skip_ids else set()
 
         @cache
@@ -132,7 +145,7 @@ class Mesh(Operator):
             self._place(write=True)
             if self.output_format == "precomputed" and files.get_json("info") is None:
                 mip = {} if self.mip is None else {"mip": self.mip}
-                files.put_json("info", {"@type": "neuroglancer_legacy_mesh"} | mip)
+                files.put_info({"@type": "neuroglancer_legacy_mesh"} | mip)
 
         def step(task: Task) -> None:
             chunk = task.chunk(self.input_chunk_name)
@@ -231,6 +244,8 @@ class Mesh(Operator):
         import json
 
         contents = {}
+        if self.output_format == "precomputed":
+            note_shared(f"{files.path}/info")
         for object_id, mesh in found.items():
             if self.output_format == "precomputed":
                 name = f"{object_id}:0:{xyz_name(box)}"

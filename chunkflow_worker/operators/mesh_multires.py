@@ -76,7 +76,7 @@ class MeshMultires(Operator):
                 "give another --output-path",
             )
         if not run.dry_run:
-            target.put_json("info", multires.INFO)
+            target.put_info(multires.INFO)
 
         def step(task: Task) -> None:
             if task.bbox is not None:

@@ -14,6 +14,7 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, split_names
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.say import say
 
 
 class Neuroglancer(Operator):
@@ -57,17 +58,13 @@ class Neuroglancer(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        import click
-
         needs("neuroglancer", extra="view")
         from chunkflow_worker.view.neuroglancer import serve
 
         def step(task: Task) -> None:
             values = {name: task.value(name) for name in self.reads()}
             with serve(values, self.voxel_size, self.port or 0) as viewer:
-                click.echo(
-                    f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}"
-                )
+                say(f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}")
                 _wait_for_the_user()
 
         yield step
@@ -75,10 +72,8 @@ class Neuroglancer(Operator):
 
 def _wait_for_the_user() -> None:
     """Wait for Enter or Ctrl-C; only for Ctrl-C without a terminal."""
-    import click
-
     with suppress(KeyboardInterrupt, EOFError):
-        click.echo("Enter or Ctrl-C continues")
+        say("Enter or Ctrl-C continues")
         if sys.stdin is not None and sys.stdin.isatty():
             input()
         else:

@@ -133,6 +133,10 @@ class Plugin(Operator):
     def writes(self) -> tuple[str, ...]:
         return split_names(self.output_names)
 
+    @property
+    def may_write_unseen(self) -> bool:
+        return not self.writes()
+
     def box_after(self, box: BoundingBox) -> BoundingBox | None:
         return box  # only its chunks may lie elsewhere, or have other voxels
 

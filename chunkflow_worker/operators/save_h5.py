@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,13 +12,13 @@ from pydantic import field_validator
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.formats.h5_file import create_h5
 from chunkflow_worker.storage.formats.h5_metadata import attributes_for
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, own_file, task_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +89,9 @@ class SaveH5(Converter):
     )
 
     _sizes = field_validator("chunk_size", "voxel_size")(above_zero)
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name, box, ".h5")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

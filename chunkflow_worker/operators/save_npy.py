@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, own_file, task_file
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -37,6 +38,9 @@ class SaveNpy(Operator):
         flag="-f",
         help="File; a name that does not end in .npy is a prefix: the box and .npy are added.",
     )
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name, box, ".npy")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, own_file, task_file
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
@@ -40,6 +41,9 @@ class SaveNrrd(Operator):
         help="File; a name that does not end in .nrrd is a prefix: the box and .nrrd are added; "
         "default: the box alone.",
     )
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name or "", box, ".nrrd")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

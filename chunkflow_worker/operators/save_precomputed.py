@@ -139,13 +139,15 @@ class SavePrecomputed(Converter):
 
     def _write_log(self, task: Task, box: BoundingBox) -> None:
         from chunkflow_worker.storage.files import Files
+        from chunkflow_worker.storage.written_file import noting
 
         content: dict[str, Any] = {
             "timer": task.seconds,
             "compute_device": task.device,
             "bbox": str(task.bbox or box),
         }
-        Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
+        with noting(None):  # the record of a run with a ledger may replace it
+            Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
 
     def _write_thumbnail(self, chunk: Chunk) -> None:
         import io

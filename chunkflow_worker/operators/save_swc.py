@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Literal
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import atomic_file, in_folder
+from chunkflow_worker.storage.written_file import ANY_ID
 
 
 class SaveSwc(Operator):
@@ -35,6 +37,9 @@ class SaveSwc(Operator):
     op: Literal["save-swc"] = "save-swc"
     input_name: str = field("skels", flag="-i", help="Skeletons to write, by object id.")
     output_prefix: str = field("./", flag="-p", help="Folder, or prefix of the file names.")
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return [f"{in_folder(self.output_prefix)}{ANY_ID}_{box}.swc"]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.formats.h5_file import create_h5
@@ -16,6 +17,7 @@ from chunkflow_worker.storage.local_file import (
     OneBoxPerFile,
     atomic_file,
     in_folder,
+    own_file,
     task_file,
 )
 
@@ -44,6 +46,9 @@ class SaveSynapses(Operator):
         flag="-f",
         help="File that ends in .h5 or .json, else a folder or prefix: the box and .h5 are added.",
     )
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(in_folder(self.file_path), box, ".h5", ".json")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -11,11 +11,12 @@ from pydantic import model_validator
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.formats.tiff_create import write_tiff
-from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, task_file
+from chunkflow_worker.storage.local_file import OneBoxPerFile, atomic_file, own_file, task_file
 
 
 class SaveTif(Converter):
@@ -60,6 +61,9 @@ class SaveTif(Converter):
         if self.compression == "jpeg" and self.dtype not in (None, "uint8"):
             raise ValueError(f"compression jpeg takes only uint8, and dtype is {self.dtype}")
         return self
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return own_file(self.file_name or "", box, ".tif", ".tiff")
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

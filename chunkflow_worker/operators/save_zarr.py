@@ -13,6 +13,7 @@ from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -111,15 +112,20 @@ class SaveZarr(Converter):
             raise ValueError("takes a type of numbers, for example uint8 or float32")
         return value
 
+    def left_empty(self, box: BoundingBox) -> list[Written]:
+        existing = self._existing()
+        path, order = (existing.path, existing.order) if existing else (self._level(), "")
+        return [Written(path, 0, str(box), empty=True, driver=self.driver, order=order)]
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.config.extras import needs
         from chunkflow_worker.pipeline.saving import (
-            as_stored,
-            check_stored,
             check_voxel_size,
             part_inside,
+            write_verified,
         )
+        from chunkflow_worker.storage.written_file import note_shared
 
         needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
@@ -139,25 +145,18 @@ class SaveZarr(Converter):
             chunk = part_inside(chunk, volume, task)
             if run.dry_run:
                 return
-            array = as_stored(chunk, volume, task, self)
-            volume.write(chunk.bbox, array)
-            check_stored(volume, chunk)
-            task.bytes_written += array.nbytes
+            write_verified(chunk, volume, task, self)
+            for path in volume.metadata_files:
+                note_shared(path)
 
         yield step
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
         """The level to write; created if missing, or None in a dry run."""
         from chunkflow_worker.storage.zarr.create import create_zarr
-        from chunkflow_worker.storage.zarr.new import level_name
-        from chunkflow_worker.storage.zarr.volume import open_level
 
         order = cast(Literal["xyz", "zyx"] | None, self.order)
-        name = level_name(self.driver, self.mip or 0)
-        # chunkflow 1.2.0 stores the array at the store's own path.
-        existing = open_level(self.store, name, self.driver, order) or open_level(
-            self.store, "", self.driver, order
-        )
+        existing = self._existing()
         if existing is not None:
             self._check(existing, chunk)
             return existing
@@ -177,6 +176,25 @@ class SaveZarr(Converter):
             channels=chunk.array.shape[0] if chunk.array.ndim == 4 else 0,
             layer_type=chunk.layer_type,
             order=order,
+        )
+
+    def _level(self) -> str:
+        """Path of the array of a new level."""
+        from chunkflow_worker.storage.path import normal_path
+        from chunkflow_worker.storage.zarr.new import level_name
+
+        return f"{normal_path(self.store)}/{level_name(self.driver, self.mip or 0)}"
+
+    def _existing(self) -> ZarrVolume | None:
+        """The level to write, if it exists."""
+        from chunkflow_worker.storage.zarr.new import level_name
+        from chunkflow_worker.storage.zarr.volume import open_level
+
+        order = cast(Literal["xyz", "zyx"] | None, self.order)
+        name = level_name(self.driver, self.mip or 0)
+        # chunkflow 1.2.0 stores the array at the store's own path.
+        return open_level(self.store, name, self.driver, order) or open_level(
+            self.store, "", self.driver, order
         )
 
     def _voxel_size(self) -> VoxelSize | None:

@@ -19,6 +19,7 @@ from chunkflow_worker.inference.lattice import PatchShape
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, TaskSource, find_operator
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from chunkflow_worker.inference.fit import Fit
@@ -245,7 +246,6 @@ class SetupEnv(TaskSource):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        import click
 
         from chunkflow_worker.inference.fit import block_size
 
@@ -258,15 +258,15 @@ class SetupEnv(TaskSource):
                 "use another folder, or replace it with --overwrite-info",
             )
         for line in self._report(block):
-            click.echo(line)
+            say(line)
         if run.dry_run:
-            click.echo("nothing was written")
+            say("nothing was written")
         else:
             self._create_volume(block)
             _write(self._pipeline(), file)
-            click.echo(f"wrote the info file of {self.layer_path}, and {file}; next:")
+            say(f"wrote the info file of {self.layer_path}, and {file}; next:")
             for line in self._next_steps():
-                click.echo(line)
+                say(line)
         yield lambda task: None
 
     def _report(self, block: Vec3) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from chunkflow_worker.image.fragments import object_voxels, parse_ids, with_over
 from chunkflow_worker.pipeline.cut_objects import warn_of_cut_objects
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import ANY_ID
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
@@ -81,6 +82,15 @@ class Skeletonize(Operator):
 
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return with_overlap(box, bounds)
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        part = task.box_in_image(self.input_chunk_name, box)
+        if part is None or self.fragments_path is None:
+            return []
+        ids = parse_ids(self.object_ids) if self.object_ids else [ANY_ID]
+        return [
+            f"{self.fragments_path.rstrip('/')}/{object_id}:{xyz_name(part)}" for object_id in ids
+        ]
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

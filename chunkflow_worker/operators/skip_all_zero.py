@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.flags import Flags
@@ -50,21 +52,34 @@ class SkipAllZero(Operator):
         help="Name the file by the chunk's box without margins, or by the task's box.",
     )
 
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        flags = self._flags()
+        with suppress(ConfigError, ChunkMismatch):  # there is no box for the name of a file
+            named = self._box(task, box)
+            return [flags.name(named)] if flags and named else []
+        return []
+
+    def _flags(self) -> Flags | None:
+        if self.prefix is None:
+            return None
+        return Flags(self.prefix, self.suffix, self.adjust_size or 0)
+
+    def _box(self, task: Task, box: BoundingBox | None) -> BoundingBox | None:
+        """The box in the name of the file: that of the chunk, or `box`. None if it is missing."""
+        if not self.chunk_bbox:
+            return box
+        has_chunk = self.input_chunk_name in task.values
+        return task.chunk_to_save(self.input_chunk_name).bbox if has_chunk else None
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        flags = (
-            Flags(self.prefix, self.suffix, self.adjust_size or 0)
-            if self.prefix is not None
-            else None
-        )
+        flags = self._flags()
 
         def step(task: Task) -> None:
             if task.chunk(self.input_chunk_name).array.any():
                 return
             if flags is not None and not run.dry_run:
-                flags.mark(
-                    task.chunk_to_save(self.input_chunk_name).bbox if self.chunk_bbox else task.bbox
-                )
+                flags.mark(self._box(task, task.bbox))
             raise SkipTask(f"all voxels of {self.input_chunk_name!r} are zero", empty=True)
 
         yield step

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 from chunkflow_worker.config.options import field
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.flags import Flags
@@ -38,13 +39,17 @@ class SkipNone(Operator):
     )
     suffix: str | None = field(None, flag="-s", help="End of the file's name, after the box.")
 
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        flags = self._flags()
+        return [flags.name(box)] if flags else []
+
+    def _flags(self) -> Flags | None:
+        is_asked = self.touch and self.prefix is not None
+        return Flags(self.prefix or "", self.suffix or "") if is_asked else None
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        flags = (
-            Flags(self.prefix, self.suffix or "")
-            if self.touch and self.prefix is not None
-            else None
-        )
+        flags = self._flags()
 
         def step(task: Task) -> None:
             value = task.values.get(self.input_name)

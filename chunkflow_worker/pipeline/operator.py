@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,6 +27,7 @@ from chunkflow_worker.config.places import checked
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import local_name
@@ -178,6 +179,27 @@ class Operator(Options, Facts):
         for option in self.models:
             if path := getattr(self, option):
                 yield option, Path(path)
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        """Paths that only the files of a task have; none if the options do not tell.
+
+        box: the task's box when the operator runs.
+        * stands for the id of an object. A file of such a name that the task did not write is a
+        mistake: another run has left it there.
+        """
+        return ()
+
+    def left_empty(self, box: BoundingBox) -> Sequence[Written]:
+        """The places of a box that has no result, in volumes other than its fact `saves` names.
+
+        box: in voxels of what it reads. Raises ConfigError and StorageUnavailable.
+        """
+        return ()
+
+    @property
+    def may_write_unseen(self) -> bool:
+        """Whether it may write what nobody notes, and has no other use."""
+        return False
 
     def results(self) -> set[str]:
         """The options that say where it writes results of a task; empty if it writes none."""

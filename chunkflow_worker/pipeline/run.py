@@ -18,6 +18,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.pipeline.noted import noted
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
@@ -61,7 +62,8 @@ class OpenPipeline:
                 task.timed(label),
             ):
                 try:
-                    step(task)
+                    with noted(label, operator, task):
+                        step(task)
                 except SkipTask as reason:
                     self._note_unwritten(task, i + 1, reason.empty)
                     raise

@@ -14,13 +14,11 @@ from chunkflow_worker.image.conversion import count_nan
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.volume import Volume, blocks_of, checksum
+from chunkflow_worker.storage.volume import CheckedVolume, Volume, blocks_of, checksum
 from chunkflow_worker.storage.voxel_metadata import is_same_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 ID_TYPES = ("uint32", "uint64")
 
@@ -92,9 +90,7 @@ def as_stored(chunk: Chunk, volume: Volume, task: Task, converter: Converter) ->
         raise ChunkMismatch(f"{volume.path} is a segmentation: {error}") from None
 
 
-def write_verified(
-    chunk: Chunk, volume: PrecomputedVolume, task: Task, converter: Converter
-) -> None:
+def write_verified(chunk: Chunk, volume: CheckedVolume, task: Task, converter: Converter) -> None:
     """Write whole blocks in the volume's type, check that they are stored, note them in the task.
 
     Raises BoxNotAligned, ChunkMismatch and StorageUnavailable.
@@ -118,13 +114,19 @@ def write_verified(
             of_bytes=not volume.lossless,
             stored=first_and_last(times.values()),
             nan=count_nan(chunk.array) if array.dtype.kind != "f" else 0,
+            driver=volume.driver,
+            order=volume.order,
         )
     )
 
 
-def note_empty(box: BoundingBox, volume: PrecomputedVolume, task: Task) -> None:
+def note_empty(box: BoundingBox, volume: CheckedVolume, task: Task) -> None:
     """Note that a task leaves a box of a volume unwritten, since there is nothing in it."""
-    task.written.append(Written(volume.path, volume.mip, str(box), empty=True))
+    task.written.append(
+        Written(
+            volume.path, volume.mip, str(box), empty=True, driver=volume.driver, order=volume.order
+        )
+    )
 
 
 def first_and_last(times: Iterable[datetime | None]) -> tuple[str, ...]:
@@ -134,11 +136,6 @@ def first_and_last(times: Iterable[datetime | None]) -> tuple[str, ...]:
         return ()
     found = sorted(time for time in known if time is not None)
     return found[0].isoformat(), found[-1].isoformat()
-
-
-def check_stored(volume: Volume, chunk: Chunk) -> None:
-    """Raises StorageUnavailable if blocks that were just written are not stored."""
-    _refuse_missing(volume, volume.missing(chunk.bbox))
 
 
 def _refuse_missing(volume: Volume, missing: list[str]) -> None:

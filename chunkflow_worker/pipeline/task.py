@@ -14,6 +14,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.storage.written_file import WrittenFile
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
@@ -62,6 +63,9 @@ class Task:
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
     written: what was left in volumes.
+    files: files and objects that were written; the last one of a path counts.
+    no_files: paths of files that must not exist unless they are in `files`; see `files_of`.
+    unseen: labels of operators that may have written files besides those.
     unchecked: labels of operators whose output is noted nowhere.
     clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
@@ -84,6 +88,9 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
+    files: list[WrittenFile] = field(default_factory=list)
+    no_files: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
@@ -161,10 +168,24 @@ class Task:
         )
         return box.downsample(factor) if whole else None
 
+    def box_in_image(self, name: str, box: BoundingBox) -> BoundingBox | None:
+        """The part of a box that is in the image of a chunk, in the chunk's voxels.
+
+        box: in the task's voxels.
+        None if there is no such chunk, or no such part.
+        """
+        from chunkflow_worker.image.chunk import Chunk
+        from chunkflow_worker.image.fragments import box_in_image
+
+        chunk = self.values.get(name)
+        if not isinstance(chunk, Chunk):
+            return None
+        return box_in_image(chunk, self.in_voxels_of(chunk.voxel_size, box) or box)
+
     @property
     def notes(self) -> int:
         """How many places were noted so far that `verify` can look at."""
-        return len(self.written)
+        return len(self.written) + len(self.files) + len(self.no_files)
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""

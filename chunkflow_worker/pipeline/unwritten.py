@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import isclose
 
 from chunkflow_worker.errors import ConfigError
@@ -11,6 +12,7 @@ from chunkflow_worker.image.chunk import VoxelSize
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.needed_box import input_voxel_sizes
+from chunkflow_worker.pipeline.noted import own_names
 from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.path import normal_path
@@ -27,14 +29,20 @@ def note_unwritten(
     Raises StorageUnavailable.
     """
     box = task.bbox if empty else None
+    known = task  # to name files by
     chain = zip(operators, labels, input_voxel_sizes(tuple(operators)), strict=True)
     for operator, label, factor in list(chain)[start:]:
+        names = own_names(operator, known, box) if box else []
+        task.no_files += names
         if operator.results():
             places = _places(operator, task, box, factor) if box else None
-            if places is None:
+            task.written += places or []
+            if places is None and not names:
                 task.unchecked.append(label)
-            else:
-                task.written += places
+        if operator.may_write_unseen:
+            task.unseen.append(label)
+        if operator.downsampling_factor != Vec3(1, 1, 1):
+            known = replace(known, values={})  # those after it read other voxels
         box = operator.box_after(box) if box else None
 
 
@@ -44,6 +52,8 @@ def _places(operator: Operator, task: Task, box: BoundingBox, factor: Vec3) -> l
     box: of the task, when the operator would have run.
     factor: how many times larger the voxels that it reads are than the task's, as the chain says.
     """
+    if left := operator.left_empty(box.downsample(factor)):
+        return list(left)
     if not operator.results() <= {*operator.saves}:
         return None
     configured = Configured(type(operator), dict(operator))

@@ -10,5 +10,7 @@ once.py          warnings that are given once a process
 access.py        what errors of AWS, Google Cloud and the network mean, and what to do
 outage.py        one log line when a service fails, and one when it recovers
 excerpt.py       the log lines and the traceback that a failure record keeps
-scrub.py         hides credentials in logs and records
+scrub.py         hides credentials in logs, records and what commands print
+plain.py         makes text of strangers harmless for a terminal or a log
+say.py           the one way in which commands print
 """

@@ -22,6 +22,7 @@ _DENIED = {
     "403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthorizationError",
     "Forbidden", "UnauthorizedOperation",
 }  # fmt: skip
+_DENIED_BY_POLICY = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _OTHER_REGION = {
     "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException",
     "PermanentRedirect",
@@ -79,6 +80,21 @@ def meaning(error: BaseException) -> Meaning:
     return Meaning(_one_line(_reason(error)))
 
 
+def is_denied(error: BaseException | None) -> bool:
+    """Whether AWS knows who asks, and the policy of the user or role does not allow it.
+
+    error: of boto3, or with one as its cause.
+    """
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            answer = response.get("Error", {})
+            named = _NOT_AUTHORIZED.search(str(answer.get("Message", "")))
+            return bool(named) or answer.get("Code") in _DENIED_BY_POLICY
+        error = error.__cause__
+    return False
+
+
 def is_refused(error: BaseException) -> bool:
     """Whether the same request would be refused again."""
     return meaning(error).is_refused
@@ -126,8 +142,8 @@ def _answer_of_aws(error: Any) -> Meaning:
         what = "the secret key is wrong" if code == "SignatureDoesNotMatch" else "unknown keys"
         cure = "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or set AWS_PROFILE"
         return Meaning(f"AWS refuses the credentials: {what} ({code})", cure, is_refused=True)
-    if code in _DENIED:
-        named = _NOT_AUTHORIZED.search(text)
+    named = _NOT_AUTHORIZED.search(text)
+    if code in _DENIED or named:
         action = named[1] if named else _action(error)
         place = f" on {named[2]}" if named and named[2] else ""
         cure = f"allow {action}{place} in the policy of the user or role, or use other credentials"

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from chunkflow_worker.report.aws_session import aws_session
 from chunkflow_worker.report.events import Event, TaskFailed, TaskFinished
 from chunkflow_worker.report.outage import Outage
 
@@ -103,12 +104,11 @@ class CloudWatch:
 
 def make_client(region: str) -> Any:
     """A CloudWatch client of boto3; endpoint and credentials come from the environment."""
-    import boto3
     from botocore.config import Config
 
     retries = {"total_max_attempts": 2, "mode": "standard"}
     config = Config(connect_timeout=3, read_timeout=10, retries=retries)
-    return boto3.client("cloudwatch", region_name=region, config=config)
+    return aws_session().client("cloudwatch", region_name=region, config=config)
 
 
 def _values(event: Event) -> Iterator[dict[str, Any]]:

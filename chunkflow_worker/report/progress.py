@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from chunkflow_worker.report.plain import one_line
+from chunkflow_worker.report.say import say
+
 Update = Callable[[int, str], None]
 LINE_SECONDS = 10
 
@@ -48,7 +51,7 @@ def _bar(total: int | None, doing: str) -> Iterator[Update]:
         task = bar.add_task(doing, total=total, note="")
 
         def update(done: int, note: str) -> None:
-            bar.update(task, completed=done, note=note)
+            bar.update(task, completed=done, note=one_line(note))
 
         yield update
 
@@ -64,7 +67,7 @@ def _lines(total: int | None, doing: str) -> Update:
             return
         shown_done, shown_at = done, now
         count = f"{doing} {done} of {total} ({done / total:.0%})" if total else f"{doing} {done}"
-        sys.stderr.write(f"{count}, {note}\n" if note else f"{count}\n")
+        say(f"{count}, {note}" if note else count, err=True)
 
     return update
 

@@ -1,8 +1,7 @@
-"""Hides credentials in texts of libraries before they reach a log or a record."""
+"""Hides credentials in texts before they reach a log, a record or a terminal."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from urllib.parse import quote
@@ -21,13 +20,21 @@ _NAMED_SECRET = (
 )
 _AUTHORIZATION = r"(?i)(Authorization['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\r\n]*)"
 _BEARER = r"(?i)\b(Bearer\s+)[\w.~+/=-]{8,}"
-_URL_PASSWORD = r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s@'\"]+@"
+# A password may hold a slash or an @, so it ends at the last one of the word.
+_URL_PASSWORD = r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s'\"]+@"
+_URL_TOKEN = r"(?i)\b(https?://)[^\s/:@'\"]{12,}@"
+_URL_OPTION = (
+    r"(?i)([?&;][\w.-]*(?:token|secret|signature|sig|passw(?:or)?d|pwd|key|auth|credential|session)"
+    r"[\w.-]*=)[^\s&'\"#]+"
+)
 _REPLACEMENTS = [
     (re.compile(_ACCESS_KEY), _HIDDEN),
     (re.compile(_NAMED_SECRET), rf"\1{_HIDDEN}"),
     (re.compile(_AUTHORIZATION), rf"\1{_HIDDEN}"),
     (re.compile(_BEARER), rf"\1{_HIDDEN}"),
     (re.compile(_URL_PASSWORD), rf"\1{_HIDDEN}@"),
+    (re.compile(_URL_TOKEN), rf"\1{_HIDDEN}@"),
+    (re.compile(_URL_OPTION), rf"\1{_HIDDEN}"),
 ]
 
 
@@ -44,15 +51,3 @@ def scrub(text: str) -> str:
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     return text
-
-
-class ScrubFilter(logging.Filter):
-    """A filter for log handlers that hides credentials in messages and tracebacks."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = scrub(record.getMessage()), None
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        if record.exc_text:
-            record.exc_text = scrub(record.exc_text)
-        return True

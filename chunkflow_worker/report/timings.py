@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
+from chunkflow_worker.report.plain import one_line
+
 _WHOLE = "whole task"
 _FILE_WIDTH = 120  # columns of a table that does not go to a terminal
 
@@ -55,6 +57,7 @@ def print_timings(
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     rows: dict[str, _Row] = {}
     whole = _Row()
@@ -62,14 +65,15 @@ def print_timings(
         for name, seconds in task.timer.items():
             rows.setdefault(name, _Row()).add(seconds, task.voxels)
         whole.add(sum(task.timer.values()), task.voxels)
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    heading = None if title is None else Text(one_line(title))
+    table = Table(box=None, pad_edge=False, title=heading, title_justify="left", title_style="bold")
     table.add_column("operator")
-    for heading in ("tasks", "seconds", "mean", "median", "share", "Mvoxel/s"):
-        table.add_column(heading, justify="right")
+    for column in ("tasks", "seconds", "mean", "median", "share", "Mvoxel/s"):
+        table.add_column(column, justify="right")
     if whole.seconds:
         all_seconds = sum(whole.seconds)
         for name, row in {**rows, _WHOLE: whole}.items():
-            table.add_row(name, *row.cells(all_seconds))
+            table.add_row(Text(one_line(name)), *row.cells(all_seconds))
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from time import sleep
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -20,16 +21,19 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ChunkflowError, ConfigError, exit_status
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import TASK_NAME
-from chunkflow_worker.job.sqs import find_queue, make_client
+from chunkflow_worker.job.sqs import Queue, QueueUnavailable, find_queue, make_client
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.log import set_up_log
-from chunkflow_worker.report.scrub import ScrubFilter, scrub
+from chunkflow_worker.report.outage import Outage
+from chunkflow_worker.report.say import say_text
+from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.service.outputs import refuse_lost_outputs
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two looks for the queue
 _ANSWER_SECONDS = 5  # that SQS may take beyond the length of a long poll
 
 
@@ -66,7 +70,32 @@ def make_app(settings: Settings | None = None) -> Celery:
 def _inbox(settings: Settings) -> Inbox:
     client = make_client(settings.region)
     receiver = make_client(settings.region, read_seconds=settings.poll_seconds + _ANSWER_SECONDS)
-    return Inbox(client, receiver, find_queue(client, settings.queue), settings.poll_seconds)
+    queue = _find_queue(client, settings.queue)
+    if queue.expiry_warning:
+        logging.getLogger(__name__).warning(queue.expiry_warning)
+    return Inbox(client, receiver, queue, settings.poll_seconds)
+
+
+def _find_queue(client: Any, name: str) -> Queue:
+    """Look up the queue; while SQS answers that it is overloaded, wait.
+
+    All workers of a fleet may start at once. Raises what `find_queue` does, at once where SQS does
+    not answer, since the address may be wrong.
+    """
+    outage, pause = Outage(f"queue {name}"), _FIRST_PAUSE
+    while True:
+        try:
+            queue = find_queue(client, name)
+        except QueueUnavailable as error:
+            is_answer = isinstance(getattr(error.__cause__, "response", None), dict)
+            if not (is_answer and is_overload(error)):
+                raise
+            outage.failed(error)
+            sleep(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
+        else:
+            outage.answered()
+            return queue
 
 
 def _configuration(settings: Settings, poller: Poller) -> dict[str, Any]:
@@ -103,8 +132,6 @@ def _set_up_logging(settings: Settings) -> None:
     name = settings.worker_name.replace("%", "%%") + " " if is_named else ""
     libraries = "INFO" if settings.log_level == "DEBUG" else settings.log_level
     set_up_log(settings.log_level, libraries, f"%(asctime)s %(levelname)s {name}%(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(ScrubFilter())
     for logger in ("celery", "kombu"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     # Celery warns root about pickle, and JSON is the only content accepted here.
@@ -135,7 +162,7 @@ def _connect_signals(worker: Worker) -> None:
         try:
             worker.open()
         except ChunkflowError as error:  # Celery would log it and go on
-            sys.stderr.write(f"error: {scrub(str(error))}\n")
+            say_text(f"error: {error}", err=True)
             sys.exit(exit_status(error))
 
     @signals.worker_ready.connect(weak=False)

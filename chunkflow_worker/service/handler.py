@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chunkflow_worker.errors import (
+    BoxOutsideJob,
     LeaseLost,
     PermanentError,
     Preempted,
+    RetryableError,
     StorageOutage,
 )
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
@@ -24,8 +27,10 @@ from chunkflow_worker.report.events import Subscriber, TaskStarted, publish
 from chunkflow_worker.service.attempt import Attempt, failed_event, finished_event
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
+from chunkflow_worker.storage.fence import Fence, fenced
 
 log = logging.getLogger(__name__)
+_MOST_RUNS = 3  # of a chain in one attempt
 _Result = TypeVar("_Result")
 Check = Callable[[], None]
 
@@ -42,6 +47,7 @@ class Handler:
     max_attempts: after so many, a failure is final.
     jobs: refuses boxes that their job does not have; None to accept any.
     patience: waits out outages of storage; None to fail at once.
+    holds: by which other workers keep a task while SQS is away; None to look for none.
     """
 
     chain: OpenPipeline
@@ -52,6 +58,7 @@ class Handler:
     subscribers: tuple[Subscriber, ...] = ()
     jobs: Jobs | None = None
     patience: Patience | None = None
+    holds: Holds | None = None
 
     def handle(
         self,
@@ -67,20 +74,30 @@ class Handler:
         when it goes back to the queue.
         """
         delivery.check_pipeline(self.digest)
-        if delivery.attempt > 1 and self._outlast(lambda: self._is_done(delivery), check_waiting):
-            log.info("task %s was done by an earlier delivery", delivery.message.bbox)
-            return
         message = delivery.message
+        if delivery.attempt > 1:
+            if self._outlast(lambda: self._is_done(delivery), check_waiting):
+                log.info("task %s was done by an earlier delivery", message.bbox)
+                return
+            if self.holds is not None:
+                self.holds.check(message.bbox)
         task = Task(bbox=message.box, delivery=delivery)
         with Attempt(task, self.digest, self.worker) as attempt:
             publish(TaskStarted(message.job, message.box, attempt.number), self.subscribers)
             try:
-                record = self._outlast(lambda: self._run(attempt, delivery, check), check_waiting)
-            except (Preempted, LeaseLost, StorageOutage):
+                with fenced(check) as fence:
+                    record = self._outlast(
+                        lambda: self._run(attempt, delivery, check), check_waiting, does_box=True
+                    )
+            except LeaseLost as error:
+                self._record_loss(attempt, fence, error)
+                raise
+            except (Preempted, StorageOutage):
                 raise
             except Exception as error:
                 is_final = isinstance(error, PermanentError) or delivery.is_last(self.max_attempts)
-                self._record_failure(attempt.failed(error, final=is_final))
+                is_refused = isinstance(error, BoxOutsideJob)
+                self._record_failure(attempt.failed(error, final=is_final), new=is_refused)
                 raise
         publish(finished_event(record), self.subscribers)
 
@@ -97,27 +114,62 @@ class Handler:
     def _is_done(self, delivery: Delivery) -> bool:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)
 
-    def _outlast(self, work: Callable[[], _Result], check_waiting: Check) -> _Result:
-        return self.patience.outlast(work, check_waiting) if self.patience else work()
+    def _outlast(
+        self, work: Callable[[], _Result], check_waiting: Check, *, does_box: bool = False
+    ) -> _Result:
+        if self.patience is None:
+            return work()
+        return self.patience.outlast(work, check_waiting, does_box=does_box)
 
     def _run(self, attempt: Attempt, delivery: Delivery, check: Check) -> Record:
         """Run the chain and record the success."""
         attempt.restart()
         if self.jobs is not None:
             self.jobs.check(delivery.message.job, delivery.message.box)
-        why_skipped: str | None = None
+        for _ in range(_MOST_RUNS):
+            record = self._run_chain(attempt, check)
+            late = self.ledger.take_late(record)
+            if late is None:
+                check()
+                self.ledger.write(record)
+                return record
+            log.warning(
+                "worker %s, which had lost its lease, wrote to %s with another chain or net: "
+                "the box is done again",
+                late.worker,
+                record.bbox,
+            )
+            attempt.restart()
+        raise RetryableError("workers that have lost their leases go on writing to this box")
+
+    def _run_chain(self, attempt: Attempt, check: Check) -> Record:
         try:
             self.chain.run(attempt.task, check)
         except SkipTask as reason:
-            why_skipped = str(reason)
+            check()
+            return attempt.skipped(str(reason))
         check()
-        record = attempt.done() if why_skipped is None else attempt.skipped(why_skipped)
-        self.ledger.write(record)
-        return record
+        return attempt.done()
 
-    def _record_failure(self, record: Record) -> None:
+    def _record_loss(self, attempt: Attempt, fence: Fence, error: LeaseLost) -> None:
+        """Record that the lease was lost, and that what it wrote may stand in the finished box.
+
+        Between the last look at the clock and the end of a write, the process may have been paused
+        while another worker did the task.
+        """
+        record = attempt.failed(error)
+        self._record_failure(record)
+        if fence.writes:
+            try:
+                self.ledger.write_late(record)
+            except Exception as failure:
+                log.warning("late writes to %s are not recorded: %s", record.bbox, failure)
+
+    def _record_failure(self, record: Record, *, new: bool = False) -> None:
+        """new: only if the box has no record: a stranger's message must not replace its own."""
         try:
-            self.ledger.write(record)
+            if not new or self.ledger.read(record.bbox) is None:
+                self.ledger.write(record)
         except Exception as error:
             log.warning("the failure of %s was not recorded: %s", record.bbox, error)
         publish(failed_event(record), self.subscribers)

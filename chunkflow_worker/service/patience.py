@@ -5,11 +5,18 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import TypeVar
 
-from chunkflow_worker.errors import StorageFull, StorageOutage, StorageUnavailable
+from chunkflow_worker.errors import (
+    StorageFull,
+    StorageOutage,
+    StorageRefused,
+    StorageUnavailable,
+)
 from chunkflow_worker.report.outage import Outage
+from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.storage.files import Files
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _HOLD_SECONDS = 2.0, 30.0, 600.0
@@ -21,60 +28,105 @@ class Patience:
     """Waits out an outage of storage, so that the outage costs tasks no attempt.
 
     When a task fails because storage does not answer, its box may not be the cause; and in an
-    outage of minutes, it would use up all its attempts. So the worker probes storage with objects
-    that belong to no box: it writes a small object beside the records, and reads the info file of
-    each volume of the chain.
+    outage of minutes, it would use up all its attempts. So in an outage, the task keeps its lease
+    and its place in the worker, so that no other task is taken only to fail, and is tried again.
+    After `hold_seconds` it goes back to the queue at no cost, as if the worker were stopped: other
+    workers may reach storage. What an outage is:
 
-    - The probe fails: this is an outage. The task keeps its lease and its place in the worker, so
-      that no other task is taken only to fail. It is retried when storage answers. After
-      `hold_seconds` it goes back to the queue at no cost, as if the worker were stopped: other
-      workers may reach storage.
-    - The probe succeeds: the task is retried at once, in case the outage has just ended. If it
-      fails again, its box is the cause, and this costs an attempt. So such a box ends in the
-      dead-letter queue, however many outages there are meanwhile.
+    - Storage says so itself: it is overloaded (SlowDown, 429, 503), failed (500) or did not answer.
+      That may concern some objects alone, since S3 throttles by prefix. If other boxes were done
+      during the whole of `hold_seconds`, this box is the cause, and that costs it an attempt.
+    - The disk is full or read-only.
+    - After any other error, the worker probes storage with objects that belong to no box: it writes
+      a small object beside the records, and asks for an object below each path of the chain. If
+      that fails, too, it is an outage. Otherwise the task is retried at once, in case an outage has
+      just ended; if it fails again, its box is the cause, and this costs an attempt.
 
-    A full or read-only disk always counts as an outage, since the small object may still fit.
+    So a box that can't be done ends in the dead-letter queue, however many outages there are.
     """
 
-    def __init__(self, ledger: str, volumes: Iterable[str], hold_seconds: float = _HOLD_SECONDS):
+    def __init__(
+        self,
+        ledger: str,
+        volumes: Iterable[str],
+        others: Iterable[str] = (),
+        hold_seconds: float = _HOLD_SECONDS,
+    ):
+        """volumes: paths that have an info. others: addresses that the chain works on."""
         self._ledger, self._note = Files(ledger), f".{uuid.uuid4().hex}.probe"
         self._volumes = [Files(path) for path in dict.fromkeys(volumes)]
+        self._others = [Files(path) for path in dict.fromkeys(others)]
         self._hold_seconds = hold_seconds
         self._outage = Outage("storage")
         self._probing = threading.Lock()
-        self._answered = threading.Condition()
-        self._answered_at = 0.0
+        self._state = threading.Condition()
+        self._failing = 0  # works that have failed, and have not ended since
+        self._answered_at = self._box_done_at = 0.0
 
-    def outlast(self, work: Callable[[], _Result], check_waiting: Callable[[], None]) -> _Result:
+    def outlast(
+        self,
+        work: Callable[[], _Result],
+        check_waiting: Callable[[], None],
+        *,
+        does_box: bool = False,
+    ) -> _Result:
         """Do the work, and retry it after an outage.
 
         check_waiting: called every moment while the work waits; raises when it must end.
+        does_box: the work is that on a whole box.
         Raises StorageOutage when storage did not answer for `hold_seconds`, StorageUnavailable when
         only this work fails.
         """
-        first, pause, answers = 0.0, _FIRST_PAUSE, False
-        while True:
-            try:
-                result = work()
-            except StorageUnavailable as error:
+        try:
+            result = work()
+        except StorageUnavailable as error:
+            result = self._retry(error, work, check_waiting)
+        with self._state:
+            self._answered_at = monotonic()
+            if does_box:
+                self._box_done_at = self._answered_at
+            is_over = self._failing == 0
+            self._state.notify_all()
+        if is_over:
+            self._outage.answered()
+        return result
+
+    def _retry(
+        self,
+        error: StorageUnavailable,
+        work: Callable[[], _Result],
+        check_waiting: Callable[[], None],
+    ) -> _Result:
+        first, pause, answers = monotonic(), _FIRST_PAUSE, False
+        with self._state:
+            self._failing += 1
+        try:
+            while True:
                 now = monotonic()
-                first = first or now
-                away: StorageUnavailable | None = (
-                    error if isinstance(error, StorageFull) else self._probe(now)
-                )
+                away = self._outage_of(error, now)
                 if away is None and answers:
-                    raise
+                    raise error
                 answers = away is None
                 while away is not None:
                     self._outage.failed(error)
                     if monotonic() - first >= self._hold_seconds:
+                        if is_overload(error) and self._box_done_at > first:
+                            raise error
                         raise StorageOutage(str(error)) from error
-                    self._wait(pause, now, check_waiting)
+                    self._wait(pause, None if _says_so(error) else now, check_waiting)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
-                    away = None if isinstance(error, StorageFull) else self._probe(now)
-            else:
-                self._note_answer()
-                return result
+                    away = None if _says_so(error) else self._probe(now)
+                try:
+                    return work()
+                except StorageUnavailable as failure:
+                    error = failure
+        finally:
+            with self._state:
+                self._failing -= 1
+
+    def _outage_of(self, error: StorageUnavailable, now: float) -> StorageUnavailable | None:
+        """The error that shows an outage; None if storage answers, and the work is the cause."""
+        return error if _says_so(error) else self._probe(now)
 
     def _probe(self, since: float) -> StorageUnavailable | None:
         """The error of the probe; None when storage answers, or has answered another task."""
@@ -85,23 +137,29 @@ class Patience:
                 self._ledger.put_json(self._note, {})
                 self._ledger.delete(self._note)
                 for volume in self._volumes:
-                    volume.get_json("info")
+                    volume.get("info")
+                for other in self._others:
+                    with suppress(StorageRefused):  # S3 does not tell everybody what is absent
+                        other.get("info")
             except StorageUnavailable as error:
                 return error
-        self._note_answer()
+        with self._state:
+            self._answered_at = monotonic()
+            self._state.notify_all()
         return None
 
-    def _note_answer(self) -> None:
-        self._outage.answered()
-        with self._answered:
-            self._answered_at = monotonic()
-            self._answered.notify_all()
-
-    def _wait(self, seconds: float, since: float, check_waiting: Callable[[], None]) -> None:
-        """Wait until storage has answered another task, but at most so many seconds."""
+    def _wait(self, seconds: float, since: float | None, check_waiting: Callable[[], None]) -> None:
+        """Wait so many seconds, but only until storage has answered another task after `since`."""
         end = monotonic() + seconds
-        while (left := end - monotonic()) > 0 and self._answered_at <= since:
+        while (left := end - monotonic()) > 0:
+            if since is not None and self._answered_at > since:
+                break
             check_waiting()
-            with self._answered:
-                self._answered.wait(min(left, _CHECK_SECONDS))
+            with self._state:
+                self._state.wait(min(left, _CHECK_SECONDS))
         check_waiting()
+
+
+def _says_so(error: StorageUnavailable) -> bool:
+    """Whether the error itself shows that this is an outage, and not the fault of one box."""
+    return isinstance(error, StorageFull) or is_overload(error)

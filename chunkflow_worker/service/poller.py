@@ -13,6 +13,7 @@ from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import encode
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.report.access import is_denied
 from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Poller:
     A poll that fails is logged once and tried again after a growing pause.
     last_turn: when the poll loop last came round, by `clock`; a watchdog looks at it.
     outage: on while SQS does not answer.
+    denied: called with the error when the role may not receive messages.
     """
 
     def __init__(self, inbox: Inbox, *, clock: Callable[[], float] = monotonic):
@@ -38,6 +40,7 @@ class Poller:
         self._closing = threading.Event()
         self._clock = clock
         self.outage = Outage(f"queue {inbox.queue.name}")
+        self.denied: Callable[[Exception], None] = lambda error: None
         self.last_turn = clock()
 
     @property
@@ -72,6 +75,8 @@ class Poller:
         except Exception as error:
             self._failures += 1
             self.outage.failed(error)
+            if is_denied(error):
+                self.denied(error)
             pause = _FIRST_PAUSE * 2 ** (min(self._failures, 5) - 1)
             self._closing.wait(min(_LONGEST_PAUSE, pause))
             return []

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from time import monotonic
 
@@ -18,16 +19,20 @@ from chunkflow_worker.errors import (
     Preempted,
     RetryableError,
     StorageOutage,
+    TaskHeld,
 )
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, make_client
 from chunkflow_worker.job.volumes import no_ledger
+from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
+from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
 from chunkflow_worker.report.outage import Outage
@@ -41,6 +46,7 @@ from chunkflow_worker.service.poller import Poller
 log = logging.getLogger("chunkflow_worker")
 
 MAX_BACKOFF_SECONDS = 900
+MUST_BE_MENDED = 2  # the exit status when a person must act
 _RECORDING_SECONDS = 10.0  # to settle messages and record failures before the process ends
 _CLOSING_SECONDS = 10.0  # to close what operators opened
 _DRAIN_TURN_SECONDS = 0.05
@@ -59,7 +65,7 @@ class Worker:
         pipeline: Pipeline,
         poller: Poller,
         *,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = elapsed,
         exit_process: Callable[[int], object] = os._exit,
         ask_to_stop: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGTERM),
     ):
@@ -70,8 +76,13 @@ class Worker:
         self.guard = Guard(
             settings, self.lease_seconds, self.in_hand, poller, self.end, clock=clock
         )
+        self._holds = Holds(self.ledger.files, settings.worker_name)
         self._heartbeat = make_client(
-            settings.region, read_seconds=3, connections=settings.in_flight + 4, attempts=1
+            settings.region,
+            # One that hangs must not outlast the lease.
+            read_seconds=min(3, self.lease_seconds / 4),
+            connections=settings.in_flight + 4,
+            attempts=1,
         )
         self._lease_outage = Outage(f"queue {self.queue.name} (lease renewal)")
         self._operators, self._reports = ExitStack(), ExitStack()
@@ -90,6 +101,7 @@ class Worker:
         Raises ConfigError, PermanentError and RetryableError as operators do.
         """
         self.guard.start()
+        self.poller.denied = self._must_be_mended
         if self.settings.metrics == "cloudwatch":
             self._open_metrics()
         opened = self.pipeline.open(self._subscribers, recorded=True)
@@ -101,7 +113,8 @@ class Worker:
             self.queue.max_receives,
             self._subscribers,
             Jobs(self.ledger),
-            Patience(self.ledger.path, self.pipeline.volume_paths),
+            Patience(self.ledger.path, self.pipeline.volume_paths, self.pipeline.addresses),
+            self._holds,
         )
         self._log_start()
         self.guard.running()
@@ -123,6 +136,8 @@ class Worker:
             self.lease_seconds,
             heartbeat=self._heartbeat,
             outage=self._lease_outage,
+            hold=partial(self._holds.write, delivery.message.bbox),
+            denied=self._must_be_mended,
             clock=self._clock,
         )
         with self.in_hand.holding(Held(lease, self._clock())) as held:
@@ -135,6 +150,8 @@ class Worker:
                     lease.acknowledge()
             except BaseException as error:
                 self._settle(held, error)
+            if lease.was_held:
+                self._remove_hold(delivery.message.bbox)
 
     def stop(self) -> None:
         """Stop receiving; tasks may finish within the grace period, then the rest is given back.
@@ -215,6 +232,9 @@ class Worker:
         try:
             if isinstance(error, (Preempted, StorageOutage)):
                 lease.give_back()
+            elif isinstance(error, TaskHeld):
+                log.info("%s: looking again after %d s", error, error.seconds)
+                lease.give_back(error.seconds)
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
                 lease.set_delay(self._backoff(delivery))
@@ -251,6 +271,20 @@ class Worker:
     def _grace_is_over(self) -> bool:
         return self._clock() >= self._stop_at
 
+    def _remove_hold(self, bbox: str) -> None:
+        try:
+            self._holds.remove(bbox)
+        except Exception as error:
+            log.warning("the hold on %s ends by itself, and is not removed: %s", bbox, error)
+
+    def _must_be_mended(self, error: Exception) -> None:
+        """The role lacks a permission, without which tasks would be done again and again."""
+        if not self._ending.is_set():
+            self._ending.set()
+            cause = error.__cause__ if isinstance(error, RetryableError) else error
+            log.critical("stopping: queue %s: %s", self.queue.name, meaning(cause or error))
+            _in_thread(self.end, MUST_BE_MENDED, {})  # it waits for the thread that asks
+
     def _ask_to_stop(self) -> None:
         if not self._stopping.is_set():  # a second signal would end the grace of other tasks
             self._ask()
@@ -276,8 +310,8 @@ class Worker:
     def _give_back(self, left: Iterable[Held]) -> None:
         count = 0
         for held in left:
-            if held not in self.in_hand:
-                continue  # it has ended meanwhile
+            if held not in self.in_hand or held.lease.is_over:
+                continue  # it has ended meanwhile, or the message is another worker's
             try:
                 held.lease.give_back()
                 count += 1

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from chunkflow_worker.errors import ConfigError, StorageRefused
-from chunkflow_worker.report.access import Meaning, is_refused, meaning
+from chunkflow_worker.errors import StorageRefused
+from chunkflow_worker.report.access import Meaning, meaning
+from chunkflow_worker.storage.bucket import find_bucket
 from chunkflow_worker.storage.local_file import storage_error
+from chunkflow_worker.storage.mended_cloudfiles import mend_cloudfiles, mend_processes
 from chunkflow_worker.storage.path import public_path
 
 _GOOGLE_SECONDS = "1"  # that Google's metadata service may take, which answers on its machines only
@@ -26,7 +26,7 @@ def cloud_files(path: str) -> Any:
     check_access(path)
     from cloudfiles import CloudFiles
 
-    _try_again_only_what_may_succeed()
+    mend_cloudfiles()
     return CloudFiles(path, progress=False, num_threads=8)
 
 
@@ -40,7 +40,8 @@ def cloud_volume(path: str, *, use_https: bool = False, **options: Any) -> Any:
         check_access(path)
     from cloudvolume import CloudVolume
 
-    _try_again_only_what_may_succeed()
+    mend_cloudfiles()
+    mend_processes()
     # The provenance is of no use here, and CloudVolume would read it, and fail if it is damaged.
     return CloudVolume(path, progress=False, provenance={}, use_https=use_https, **options)
 
@@ -79,62 +80,11 @@ def check_access(path: str) -> None:
     bucket = place.partition("/")[0]
     try:
         if protocol == "s3" and "://" not in place:  # s3://https://... is of another service
-            _find_bucket(bucket)
+            find_bucket(bucket)
         elif protocol == "gs":
             _find_google_credentials(bucket)
     except (BotoCoreError, ClientError, GoogleAuthError) as error:
         raise _error(path, error) from error
-
-
-@cache
-def _find_bucket(bucket: str) -> None:
-    """Look for a bucket, once a process. Reads and writes report every other problem with it."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        EndpointConnectionError,
-        ParamValidationError,
-    )
-    from cloudfiles.secrets import aws_credentials
-
-    keys = aws_credentials(bucket, "s3")
-    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
-    try:
-        client = boto3.client(
-            "s3",
-            aws_access_key_id=keys.get("AWS_ACCESS_KEY_ID"),
-            aws_secret_access_key=keys.get("AWS_SECRET_ACCESS_KEY"),
-            aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-            region_name=keys.get("AWS_DEFAULT_REGION"),
-            config=config,
-        )
-        client.list_objects_v2(Bucket=bucket, MaxKeys=1)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code == "NoSuchBucket":
-            cure = f"correct its name, or create it: aws s3 mb s3://{bucket}"
-            raise ConfigError.one(
-                f"s3://{bucket}", "bucket", "there is no such bucket", cure
-            ) from None
-        # Who may not list the bucket may still read its objects.
-        if is_refused(error) and "Denied" not in code:
-            raise
-    except ParamValidationError:
-        cure = "use 3 to 63 lower-case letters, digits, hyphens and dots"
-        problem = "is not the name of a bucket"
-        raise ConfigError.one(f"s3://{bucket}", repr(bucket), problem, cure) from None
-    except EndpointConnectionError as error:
-        host = urlsplit(str(error.kwargs["endpoint_url"])).hostname
-        if host in ("127.0.0.1", "localhost", "::1"):
-            raise
-    except BotoCoreError as error:
-        if is_refused(error):
-            raise
-    except ValueError as error:
-        cure = "for example http://127.0.0.1:5000"
-        raise ConfigError.one("AWS_ENDPOINT_URL", "value", str(error), cure) from None
 
 
 def _find_google_credentials(bucket: str) -> None:
@@ -148,32 +98,6 @@ def _find_google_credentials(bucket: str) -> None:
         return
     credentials, project = default()
     secrets.GOOGLE_CREDENTIALS_CACHE[bucket] = (project, credentials)
-
-
-@cache
-def _try_again_only_what_may_succeed() -> None:
-    """cloudfiles tries everything seven times, which takes half a minute: a refusal too."""
-    from cloudfiles import connectionpools, interfaces
-
-    tenacity = interfaces.tenacity
-    may_succeed = tenacity.retry_if_exception(lambda error: not is_refused(error))
-    for kind in (
-        interfaces.GoogleCloudStorageInterface,
-        interfaces.HttpInterface,
-        interfaces.S3Interface,
-        connectionpools.GCloudBucketPool,
-        connectionpools.S3ConnectionPool,
-    ):
-        for method in vars(kind).values():
-            attempts = getattr(method, "retry", None)
-            if isinstance(attempts, tenacity.Retrying):
-                attempts.retry = attempts.retry & may_succeed
-    interfaces.retry = tenacity.retry(  # of functions that it defines within methods
-        reraise=True,
-        stop=tenacity.stop_after_attempt(7),
-        wait=tenacity.wait_random_exponential(0.5, 60.0),
-        retry=may_succeed,
-    )
 
 
 @contextmanager

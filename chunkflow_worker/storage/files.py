@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
-from typing import Any
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, NamedTuple
 
+from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
+from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file
+from chunkflow_worker.storage.mended_cloudfiles import is_past_the_end
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
+from chunkflow_worker.storage.written_file import (
+    WrittenFile,
+    checksum_of,
+    file_checksum,
+    is_noting,
+    iso_time,
+    local_time,
+    note,
+    note_shared,
+    noting,
+)
+
+
+class Stored(NamedTuple):
+    """An object in storage. size: in bytes. time: when it was stored, as `WrittenFile` has it."""
+
+    size: int
+    time: str
+
+
+_AT_ONCE = 32  # objects that are read, and held in memory, before they are parsed
 
 
 class Files:
@@ -17,7 +47,7 @@ class Files:
 
     path: ``file://``, ``s3://``, ``gs://``, ``mem://`` or ``https://``; local without a protocol.
     Methods raise StorageUnavailable when storage fails, and ConfigError when the bucket is missing
-    or a path to write to is read only.
+    or a path to write to is read only. Those that write also raise what `before_write` raises.
     """
 
     def __init__(self, path: str):
@@ -45,7 +75,9 @@ class Files:
         self.check_writable()
         with storage_errors(f"{self.path}/{name}"):
             if self._local is None:
+                before_write()
                 self._cloud.put(name, content, content_type=content_type)
+                self._note({name: content})
                 return
             with atomic_file(self._local / name) as part:
                 part.write_bytes(content)
@@ -57,13 +89,65 @@ class Files:
                 self.put(name, content, content_type)
             return
         self.check_writable()
+        before_write()
         with storage_errors(self.path):
             self._cloud.puts(list(contents.items()), content_type=content_type)
+            self._note(contents)
+
+    def put_info(self, content: Any) -> None:
+        """Write the object `info`, which says what lies here. Other tasks may change it."""
+        with noting(None):
+            self.put_json("info", content)
+        note_shared(f"{self.path}/info")
+
+    def _note(self, contents: Mapping[str, bytes]) -> None:
+        """Note objects that were just written, as they are stored."""
+        if not is_noting():
+            return
+        stored = self.stored(contents)
+        for name, content in contents.items():
+            found, path = stored[name], f"{self.path}/{name}"
+            if found is None or found.size != len(content):
+                raise StorageUnavailable(f"{path} is not stored after writing")
+            note(WrittenFile(path, len(content), checksum_of(content), found.time))
 
     def get_all(self, names: Iterable[str]) -> dict[str, bytes | None]:
         """Read many objects at once; an absent one is None."""
         with storage_errors(self.path):
             return {f["path"]: f["content"] for f in self._cloud.get(list(names))}
+
+    def stored(self, names: Iterable[str]) -> dict[str, Stored | None]:
+        """Sizes and times of many objects; None for an absent one, and for a folder."""
+        names = list(names)
+        with storage_errors(self.path):
+            if self._local is not None:
+                return {name: _stored_here(self._local / name) for name in names}
+            # cloudfiles can't tell the time of what is absent in Google's storage or in memory.
+            present = names
+            if not self.path.startswith("s3://"):
+                present = [n for n, size in self._cloud.size(names).items() if size is not None]
+            heads = self._cloud.head(present)
+            return dict.fromkeys(names) | {
+                name: Stored(head["Content-Length"], iso_time(head["Last-Modified"]))
+                for name, head in heads.items()
+                if head is not None
+            }
+
+    def checksums(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Checksums of the bytes of many objects, as `WrittenFile` has them; None if absent.
+
+        Holds the objects in memory, unless they are files on this machine.
+        """
+        if self._local is None:
+            contents = self.get_all(names)
+            return {n: None if c is None else checksum_of(c) for n, c in contents.items()}
+        with storage_errors(self.path):
+            return {
+                name: file_checksum(self._local / name)
+                if _stored_here(self._local / name)
+                else None
+                for name in names
+            }
 
     def size(self, name: str) -> int | None:
         """Size of one object in bytes as it is stored; None when it is absent."""
@@ -76,20 +160,51 @@ class Files:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def modified(self, name: str) -> datetime | None:
+        """When an object was written last, by the clock of storage; None when it is absent.
+
+        Objects in memory have no such time either.
+        """
+        if self.path.startswith("mem://"):
+            return None
+        with storage_errors(f"{self.path}/{name}"):
+            head = self._cloud.head(name)
+        when: datetime | None = head["Last-Modified"] if head else None
+        return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
+
     def get(self, name: str) -> bytes | None:
         """Read one object; None when it is absent."""
         with storage_errors(f"{self.path}/{name}"):
             content: bytes | None = self._cloud.get(name)
             return content
 
-    def get_json(self, name: str) -> Any:
-        """Read one object; None when it is absent or not JSON."""
-        return _parse(self.get(name))
+    def get_json(self, name: str, largest: int | None = None) -> Any:
+        """Read one object; None when it is absent, not JSON, or has more than `largest` bytes."""
+        return next(self.get_jsons([name], largest)) if largest else _parse(self.get(name))
 
-    def get_jsons(self, names: list[str]) -> list[Any]:
-        """Read many objects at once, in the order of `names`; None for one absent or not JSON."""
-        contents = self.get_all(names)
-        return [_parse(contents.get(name)) for name in names]
+    def get_jsons(self, names: Iterable[str], largest: int | None = None) -> Iterator[Any]:
+        """Read many objects, in the order of `names`; None for one that `get_json` has none for.
+
+        largest: bytes, as stored and unpacked. No more of an object is read.
+        """
+        remaining = iter(names)
+        while batch := list(islice(remaining, _AT_ONCE)):
+            contents = self._beginnings(batch, largest) if largest else self.get_all(batch)
+            for name in batch:
+                yield _parse(contents.get(name))
+
+    def _beginnings(self, names: Iterable[str], largest: int) -> dict[str, bytes | None]:
+        """The same as `get_all`, but None for an object of more than `largest` bytes."""
+        requests = [{"path": n, "start": 0, "end": largest + 1} for n in dict.fromkeys(names)]
+        contents: dict[str, bytes | None] = {}
+        with storage_errors(self.path):
+            for found in self._cloud.get(requests, raw=True, raise_errors=False):
+                error = found["error"]
+                if error is not None and not is_past_the_end(error):  # that of an empty object
+                    raise error
+                content = _unpacked(found["content"], found["compress"], largest)
+                contents[found["path"]] = content
+        return contents
 
     def list(self, prefix: str = "") -> list[str]:
         """Names of the objects directly below the path that begin with `prefix`."""
@@ -102,12 +217,38 @@ class Files:
     def delete(self, name: str) -> None:
         """Delete one object, if it exists."""
         self.check_writable()
+        before_write()
         with storage_errors(f"{self.path}/{name}"):
             self._cloud.delete(name)
 
 
+def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> bytes | None:
+    """None for more than `largest` bytes, and for an encoding that nothing here writes."""
+    if content is None or len(content) > largest:
+        return None
+    if not encoding:
+        return content
+    if encoding != "gzip":
+        return None
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(content, largest + 1)
+    except zlib.error:
+        return None
+    return unpacked if len(unpacked) <= largest else None
+
+
+def _stored_here(path: Path) -> Stored | None:
+    """A file on this machine; None when there is none, or something else of this name."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Stored(found.st_size, local_time(found)) if S_ISREG(found.st_mode) else None
+
+
 def _parse(content: bytes | None) -> Any:
     try:
-        return None if content is None else json.loads(content)
+        return None if content is None else parse_json(content)
     except ValueError:
         return None

@@ -8,6 +8,7 @@ from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.written_file import note_shared
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Flags:
         files, name = self._place(box)
         if files.size(name) is None:
             files.put(name, b"", "application/octet-stream")
+        else:
+            note_shared(f"{files.path}/{name}")
 
     def name(self, box: BoundingBox | None) -> str:
         """The full name of the box's file."""

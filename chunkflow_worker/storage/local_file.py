@@ -22,7 +22,9 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.file_kind import file_kind
+from chunkflow_worker.storage.written_file import note_local
 
 _LISTED = 10_000  # names of a folder that are looked at for one that is similar
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -56,6 +58,12 @@ def task_file(name: str, box: BoundingBox | None, *endings: str) -> Path:
         problem = "is a prefix that needs a box to complete it, but there is no box"
         raise ConfigError.one("file_name", repr(name), problem, cure)
     return Path(f"{name}{box}{endings[0]}")
+
+
+def own_file(name: str, box: BoundingBox | None, *endings: str) -> list[str]:
+    """The path of the file of one task, as `task_file` names it, if no other task has the same."""
+    is_shared = name.lower().endswith(endings)
+    return [] if is_shared else [str(task_file(name, box, *endings))]
 
 
 def file_to_read(name: str, box: BoundingBox | None, *endings: str) -> Path:
@@ -143,14 +151,17 @@ def _cause(error: Exception) -> str:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a path to write to, which becomes `path` when the block ends.
 
-    When the block raises, `path` does not change and the partial file is deleted.
-    Raises StorageUnavailable when the system fails to write.
+    When the block raises, `path` does not change and the partial file is deleted. The file is noted
+    for the record of the task that writes it.
+    Raises StorageUnavailable when the system fails to write, and what `before_write` raises.
     """
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         _make_folder(path.parent)
         yield part
+        before_write()
         part.replace(path)
+        note_local(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise storage_error(f"{path} cannot be written: {reason}", error) from error

@@ -46,7 +46,7 @@ def fragment_folder(path: str, mip: int, default: str, write: bool) -> tuple[str
     folder = info.get("mesh") or default
     if write and not info.get("mesh"):
         files = Files(path)
-        files.put_json("info", files.get_json("info") | {"mesh": folder})
+        files.put_info(files.get_json("info") | {"mesh": folder})
     z, y, x = (float(n) for n in scale["resolution"][::-1])
     return f"{normal_path(path)}/{folder.removesuffix(MULTIRES_SUFFIX)}", (z, y, x)
 
@@ -59,7 +59,7 @@ def set_mesh_folder(path: str, folder: str) -> None:
     info = Files(path).get_json("info")
     name = folder.removeprefix(f"{normal_path(path)}/")
     if _is_volume(info) and info.get("mesh") != name:
-        Files(path).put_json("info", info | {"mesh": name})
+        Files(path).put_info(info | {"mesh": name})
 
 
 def _is_volume(info: Any) -> bool:

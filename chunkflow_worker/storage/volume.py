@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import product
 from typing import Any, Protocol
 
@@ -55,6 +56,38 @@ class Volume(Blocks, Protocol):
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         """Names of the blocks inside the box that are not stored. Raises StorageUnavailable."""
+
+
+class CheckedVolume(Volume, Protocol):
+    """A volume whose blocks can be compared with what a record says of them.
+
+    lossless: the encoding keeps the voxels as they are.
+    driver, order: of an array of Zarr or N5, to open it again; empty for a precomputed volume.
+    """
+
+    @property
+    def driver(self) -> str: ...
+    @property
+    def order(self) -> str: ...
+    @property
+    def mip(self) -> int: ...
+    @property
+    def lossless(self) -> bool: ...
+
+    def block_name(self, block: BoundingBox) -> str:
+        """Name of a block's object below the volume's path."""
+
+    def stored_at(self, blocks: Iterable[BoundingBox]) -> dict[str, datetime | None]:
+        """When blocks were stored, by the clock of the storage: by name, without absent blocks.
+
+        None where the storage keeps no times. Raises StorageUnavailable.
+        """
+
+    def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
+        """The `checksum` of the bytes of each block as it is stored.
+
+        Raises DataMissing, BlockDamaged and StorageUnavailable.
+        """
 
 
 def blocks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:

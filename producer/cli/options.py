@@ -12,6 +12,7 @@ from chunkflow_worker.errors import Mistake
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.sqs import Queue
 
 queue_option = click.option(
     "--queue",
@@ -85,3 +86,16 @@ def sqs_client(connections: int = 10) -> Any:
     from chunkflow_worker.job.sqs import make_client
 
     return make_client(Settings.load().region, read_seconds=5, connections=connections)
+
+
+def open_queue(client: Any, given: str) -> Queue:
+    """The queue that is given by its name, URL or ARN; warns of dead letters that expire early.
+
+    Raises ConfigError and QueueUnavailable as `find_queue` does.
+    """
+    from chunkflow_worker.job.sqs import find_queue
+
+    queue = find_queue(client, given)
+    if queue.expiry_warning:
+        click.echo(f"warning: {queue.expiry_warning}", err=True)
+    return queue

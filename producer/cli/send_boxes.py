@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import click
+from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord
@@ -52,4 +52,4 @@ def send_boxes(
         raise
     finally:
         if done < total:
-            click.echo(how_to_resume(done), err=True)
+            say(how_to_resume(done), err=True)

@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from chunkflow_worker.job.clipped import clipped_lines
 from chunkflow_worker.report.progress import duration_text
+from chunkflow_worker.report.say import say
+from producer.look.expiry import expiry_line
 from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
@@ -36,13 +36,36 @@ def show_table(status: JobStatus) -> None:
         table.add_row("rate", rate_text(status.rate), "")
         table.add_row("left", duration_text(status.eta_seconds), "")
     job = f"job {status.job}" if status.job else "no job in a ledger"
-    click.echo(f"queue {status.queue}, {job}")
+    say(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
+    for line in expiry_lines(status):
+        say(line)
     if len(status.nets) > 1:
         count = len(status.nets)
-        click.echo(f"boxes of this job come from {count} nets or plugins; in a sample of records:")
-        click.echo("".join(f"  {line}\n" for line in net_lines(list(status.nets))), nl=False)
+        say(f"boxes of this job come from {count} nets or plugins; in a sample of records:")
+        say(*(f"  {line}" for line in net_lines(list(status.nets))))
+    show_late(status)
     show_clipped(status)
+
+
+def show_late(status: JobStatus) -> None:
+    """A line about boxes whose blocks may be those of another chain or net."""
+    if status.late:
+        more = f" and {len(status.late) - 1} more" if len(status.late) > 1 else ""
+        say(
+            f"a worker of another chain or net, which had lost its lease, wrote to box "
+            f"{status.late[0]}{more} last or at the same time: chunkflow-producer verify tells "
+            "what is stored"
+        )
+
+
+def expiry_lines(status: JobStatus) -> list[str]:
+    """A line for messages, and one for dead letters, that SQS will delete within a day."""
+    found = (
+        expiry_line("messages", status.messages_expire),
+        expiry_line("dead letters", status.dead_letters_expire),
+    )
+    return [line for line in found if line]
 
 
 def show_clipped(status: JobStatus) -> None:
@@ -50,7 +73,7 @@ def show_clipped(status: JobStatus) -> None:
     all_read = status.sampled >= status.done
     estimated = "" if all_read else f", as {status.sampled} of {status.done} records say"
     for line in clipped_lines(status.clipped):
-        click.echo(line + estimated)
+        say(line + estimated)
 
 
 def progress_note(status: JobStatus) -> str:

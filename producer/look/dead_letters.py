@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from chunkflow_worker.errors import MessageMalformed
@@ -21,10 +22,12 @@ class DeadLetter:
     """A message in the dead-letter queue.
 
     delivery: None for a malformed message; `problem` then says what is wrong with it.
+    sent: when it was first sent, in UTC and ISO 8601; empty when SQS does not say.
     """
 
     delivery: Delivery | None
     problem: str = ""
+    sent: str = ""
 
 
 @contextmanager
@@ -65,7 +68,15 @@ def _make_visible(client: Any, queue: Queue, receipt: str) -> None:
 
 
 def _dead_letter(message: dict[str, Any], queue: str) -> DeadLetter:
+    sent = _sent(message)
     try:
-        return DeadLetter(Delivery.open(message, queue))
+        return DeadLetter(Delivery.open(message, queue), sent=sent)
     except MessageMalformed as error:
-        return DeadLetter(None, f"{message['MessageId']}: {error}")
+        return DeadLetter(None, f"{message['MessageId']}: {error}", sent)
+
+
+def _sent(message: dict[str, Any]) -> str:
+    milliseconds = message.get("Attributes", {}).get("SentTimestamp")
+    if milliseconds is None:
+        return ""
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat(timespec="seconds")

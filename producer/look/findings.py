@@ -16,7 +16,7 @@ from chunkflow_worker.storage.files import Files
 from producer.look.problem import Kind, Problem
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    from chunkflow_worker.storage.volume import CheckedVolume
 
 _Found = TypeVar("_Found")
 _FAILURES = 3  # in a row, each after many attempts: then the rest of the part is not tried
@@ -29,7 +29,7 @@ class Findings:
     box: of the task.
     """
 
-    def __init__(self, box: str, volume: PrecomputedVolume):
+    def __init__(self, box: str, volume: CheckedVolume):
         self._box, self.volume = box, volume
         self._blocks: dict[tuple[Kind, str], list[str]] = {}
 

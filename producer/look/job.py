@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
@@ -16,12 +18,11 @@ def find_job(ledger: Ledger, name: str | None) -> JobRecord | None:
 
     Raises ConfigError when the ledger has no job with this name, and StorageUnavailable.
     """
+    if name is not None and (job := ledger.job(name)) is not None:
+        return job
     jobs = ledger.jobs()
     if name is None:
         return jobs[-1] if jobs else None
-    for job in jobs:
-        if job.job == name:
-            return job
     known = ", ".join(job.job for job in jobs[-10:]) or "none"
     raise ConfigError.one("job", name, f"is not in the ledger {ledger.path}", f"known: {known}")
 
@@ -39,6 +40,18 @@ def no_job(ledger: Ledger) -> ConfigError:
     return ConfigError.one(
         "ledger", ledger.path, "has no job", "give the ledger that the job was enqueued with"
     )
+
+
+def boxes_of_job(boxes: Boxes, names: Iterable[str]) -> list[str]:
+    """The names that are boxes of the job. A ledger may have other boxes, and other files."""
+
+    def is_box_of_job(name: str) -> bool:
+        try:
+            return BoundingBox.parse(name) in boxes
+        except ValueError:
+            return False
+
+    return [name for name in names if is_box_of_job(name)]
 
 
 def some_are_done(ledger: Ledger, boxes: Boxes, sample: int = 20) -> bool:

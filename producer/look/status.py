@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
-from producer.look.job import find_job
+from producer.look.expiry import expiry
+from producer.look.job import boxes_of_job, find_job
 from producer.look.nets import Net, Nets
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import Ledger, Record
 
 SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
@@ -34,10 +33,13 @@ class JobStatus:
     failed: boxes of the job that are not done and whose last attempt failed; it may be tried again.
     missing: boxes of the job without any record.
     twice: boxes that the job completed more than once, as far as the ledger knows.
+    late: boxes that are done and that a worker of another chain or net wrote to after its lease.
     rate: tasks done per second; None when it is unknown.
     sampled: number of records of done tasks that were read.
     clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
     nets: that the boxes of a sample of the records come from.
+    messages_expire, dead_letters_expire: when SQS deletes the first ones of the job, in UTC, if
+        they were sent when the job was enqueued; empty when there are none, or when it is unknown.
     """
 
     queue: str
@@ -52,9 +54,12 @@ class JobStatus:
     rate: float | None = None
     missing: int = 0
     twice: int = 0
+    late: tuple[str, ...] = ()
     sampled: int = 0
     clipped: dict[str, float] = field(default_factory=dict)
     nets: tuple[Net, ...] = ()
+    messages_expire: str = ""
+    dead_letters_expire: str = ""
 
     @property
     def complete(self) -> bool:
@@ -101,7 +106,8 @@ def job_status(
     if ledger is None or record is None:
         return status
     boxes = record.boxes()
-    done, failed, twice = (_boxes_of_job(boxes, names) for names in ledger.listing())
+    done, failed, twice, late = (boxes_of_job(boxes, names) for names in ledger.listing())
+    first_sent = record.began or record.enqueued
     records = list(ledger.records(random.sample(done, min(sample, len(done)))))
     return replace(
         status,
@@ -110,29 +116,20 @@ def job_status(
         failed=len(failed),
         missing=max(0, record.tasks - len(done) - len(failed)),
         twice=len(twice),
+        late=tuple(sorted(late)),
         total=record.tasks,
         rate=_rate(records, len(done)) if len(done) < record.tasks else None,
         sampled=len(records),
         clipped=clipped_shares(one for found in records for one in found.clipped),
         nets=tuple(Nets(records).found()),
+        messages_expire="" if status.idle else expiry(first_sent, queue.retention_seconds),
+        dead_letters_expire=expiry(first_sent, queue.dead_letter_retention_seconds) if dead else "",
     )
 
 
 def _message_counts(client: Any, url: str) -> list[int]:
     attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
     return [int(attributes[name]) for name in _COUNTS]
-
-
-def _boxes_of_job(boxes: Boxes, names: Iterable[str]) -> list[str]:
-    """The names that are boxes of the job. A ledger may have other boxes, and other files."""
-
-    def is_box_of_job(name: str) -> bool:
-        try:
-            return BoundingBox.parse(name) in boxes
-        except ValueError:
-            return False
-
-    return [name for name in names if is_box_of_job(name)]
 
 
 def _rate(sample: list[Record], done: int) -> float | None:

@@ -10,6 +10,9 @@ from chunkflow_worker.errors import StorageRefused, StorageUnavailable
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.written_paths import WrittenPaths
+from producer.look.faulty import UNREADABLE, fault_of
+from producer.look.file_check import FileCheck
 from producer.look.findings import first_line
 from producer.look.nets import Nets, has_file
 from producer.look.problem import Problem
@@ -43,6 +46,7 @@ class Verifier:
     pipeline: the digest that the records must have; any digest when empty.
     net: the digest of a file that the boxes must come from; any file when empty.
     source, quick, allow_zeros: see `VolumeCheck`.
+    paths: that records may name; without them, any volume and no file.
     nets: of the boxes that were checked. tally: of what was compared.
     """
 
@@ -54,11 +58,13 @@ class Verifier:
         quick: bool = False,
         allow_zeros: bool = False,
         net: str = "",
+        paths: WrittenPaths | None = None,
     ):
-        self._pipeline, self._net = pipeline, net
+        self._pipeline, self._net, self._paths = pipeline, net, paths
         self.nets, self.tally = Nets(), Tally()
         volumes = VolumeCheck(source, self.tally, quick=quick, allow_zeros=allow_zeros)
-        self._checks: tuple[Check, ...] = (volumes,)
+        files = FileCheck(paths or WrittenPaths(()), self.tally, quick=quick)
+        self._checks: tuple[Check, ...] = (volumes, files)
 
     def check(self, record: Record) -> list[Problem]:
         """What is wrong, or not known, with the output of a task that is recorded as done.
@@ -72,11 +78,17 @@ class Verifier:
         if self._net and record.models and not has_file(record, self._net):
             detail = f"done with another net or plugin, {', '.join(record.models.values())}"
             return [Problem(record.bbox, "stale", detail=detail)]
+        if self._paths is not None and (fault := fault_of(record, self._paths)):
+            return [fault]
         checks = [check for check in self._checks if check.holds(record)]
         problems = [problem for check in checks for problem in check.problems(record)]
+        if record.unseen and checks:
+            names = ", ".join(record.unseen)
+            self.tally.add(f"boxes where {names} may have written more, which is not checked")
         skipped = f"skipped: {record.skipped}" if record.state == "skipped" else ""
         if record.unchecked or not checks:
-            what = f"of {', '.join(record.unchecked)}" if record.unchecked else ""
+            unknown = [*record.unchecked, *record.unseen]
+            what = f"of {', '.join(unknown)}" if unknown else ""
             detail = "; ".join(filter(None, (what, skipped)))
             problems.append(Problem(record.bbox, "not-checked", detail=detail))
         return problems
@@ -90,13 +102,20 @@ def verify(
     Holds the voxels of at most `threads` boxes in memory. Raises ConfigError when a volume does not
     exist, and StorageUnavailable when nothing can be read, or nothing of many boxes in a row.
     """
-    done, failed, _ = ledger.listing()
+    done, failed, *_ = ledger.listing()
 
     def check(task: tuple[str, Record | Problem | None]) -> list[Problem]:
         box, found = task
         if isinstance(found, Record):
-            return verifier.check(found)
-        return [found or Problem(box, "failed" if box in failed else "no-record")]
+            try:
+                return verifier.check(found)
+            except MemoryError:
+                return [Problem(box, "not-checked", detail="too large for the memory here")]
+        if found is not None:
+            return [found]
+        if box in failed:
+            return [Problem(box, "failed")]
+        return [Problem(box, "no-record", detail=UNREADABLE if box in done else "")]
 
     tasks = _with_records(ledger, boxes, done)
     in_a_row = 0

@@ -1,4 +1,4 @@
-"""`VolumeCheck`: compares what is in precomputed volumes with what a record says of them."""
+"""`VolumeCheck`: compares what is in volumes and arrays with what a record says of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.errors import BlockDamaged, ConfigError, StorageUnavailable
+from chunkflow_worker.errors import (
+    BlockDamaged,
+    ConfigError,
+    DataMissing,
+    StorageUnavailable,
+)
 from chunkflow_worker.image.bbox import BoundingBox
 from producer.look.findings import Findings, first_line
 from producer.look.left_last import Part, RecordMismatch, left_last
@@ -23,7 +28,9 @@ _NO_CHECKSUM = "an earlier version recorded no checksum for them"
 
 
 class VolumeCheck:
-    """Checks what a record says of precomputed volumes. Several threads may use it.
+    """Checks what a record says of precomputed volumes, and of arrays of Zarr and N5.
+
+    Several threads may use it.
 
     source: the input of the job; without it, no zero block is reported.
     quick: compare times instead of voxels; only places that must be empty are read.
@@ -50,20 +57,27 @@ class VolumeCheck:
             levels.setdefault((written.volume, written.mip), []).append(written)
         for (path, mip), writes in levels.items():
             try:
-                parts = left_last(self._volumes.open(path, mip), writes)
+                first = writes[0]
+                volume = self._volumes.open(path, mip, driver=first.driver, order=first.order)
+                parts = left_last(volume, writes)
             except RecordMismatch as error:
                 yield Problem(record.bbox, "stale", path, detail=str(error))
                 continue
-            except ConfigError:
+            except (ConfigError, DataMissing) as error:
                 if all(written.empty for written in writes):
                     continue  # nothing is stored in a level that does not exist
-                raise
+                if isinstance(error, ConfigError):
+                    raise
+                yield Problem(record.bbox, "missing", path, detail=str(error))
+                continue
             for part in parts:
                 yield from self._look(record, part)
 
     def _look(self, record: Record, part: Part) -> Iterator[Problem]:
         written = part.written
-        volume = self._volumes.open(written.volume, written.mip, fill_missing=written.empty)
+        volume = self._volumes.open(
+            written.volume, written.mip, written.empty, written.driver, written.order
+        )
         findings = Findings(record.bbox, volume)
         if written.empty:
             self._tally.add(EMPTY, len(look_for_leftovers(findings, part)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord
-    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    from chunkflow_worker.storage.volume import CheckedVolume
     from producer.plan.pipeline_file import PipelineFile
 
 
@@ -19,18 +19,34 @@ class Volumes:
     """Opens volumes. Several threads may use it."""
 
     def __init__(self) -> None:
-        self._opened: dict[tuple[str, int, bool], PrecomputedVolume] = {}
+        self._opened: dict[tuple[str, int, bool, str, str], CheckedVolume] = {}
         self._lock = threading.Lock()
 
-    def open(self, path: str, mip: int, fill_missing: bool = False) -> PrecomputedVolume:
-        """One level of a volume. Raises ConfigError if there is none, and StorageUnavailable."""
-        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    def open(
+        self, path: str, mip: int, fill_missing: bool = False, driver: str = "", order: str = ""
+    ) -> CheckedVolume:
+        """One level of a volume; driver, order: of an array of Zarr or N5.
 
-        key = (path, mip, fill_missing)
+        Raises ConfigError if there is no such volume, DataMissing if there is no such array, which
+        tasks make themselves, and StorageUnavailable.
+        """
+        key = (path, mip, fill_missing, driver, order)
         with self._lock:
             if key not in self._opened:
-                self._opened[key] = PrecomputedVolume(path, mip, fill_missing)
+                self._opened[key] = _open(*key)
             return self._opened[key]
+
+
+def _open(path: str, mip: int, fill_missing: bool, driver: Any, order: Any) -> CheckedVolume:
+    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    from chunkflow_worker.storage.zarr.volume import open_zarr
+
+    if not driver:
+        return PrecomputedVolume(path, mip, fill_missing)
+    found = open_zarr(path, driver=driver, order=order or None, fill_missing=fill_missing)
+    if found is None:
+        raise DataMissing(f"there is no array {path}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class Source:
     volume: str
     mip: int = 0
 
-    def has_values(self, volumes: Volumes, block: BoundingBox, output: PrecomputedVolume) -> bool:
+    def has_values(self, volumes: Volumes, block: BoundingBox, output: CheckedVolume) -> bool:
         """True when the image is not zero everywhere in the place of a block of the output.
 
         Raises BlockDamaged, StorageUnavailable, and ConfigError if the image does not exist.
@@ -53,10 +69,15 @@ class Source:
         return box is not None and bool(image.read(box).any())
 
 
-def input_of(pipeline: PipelineFile | None, job: JobRecord) -> Source | None:
-    """The first volume that the chain loads, or else the one that the job's grid was cut from."""
-    for operator in pipeline.chain if pipeline else []:
+def input_of(pipeline: PipelineFile | None) -> Source | None:
+    """The first volume that the chain loads, or else the one that its grid is cut from.
+
+    None without a pipeline file: the grid in the job's record may name any volume.
+    """
+    if pipeline is None:
+        return None
+    for operator in pipeline.chain:
         for volume in operator.loads():
             return Source(volume.path, volume.mip or 0)
-    path, mip = job.grid.get("volume_path"), job.grid.get("mip")
+    path, mip = pipeline.tasks.get("volume_path"), pipeline.tasks.get("mip")
     return Source(path, mip or 0) if isinstance(path, str) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,6 +15,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.message import JOB_NAME
+from chunkflow_worker.report.scrub import scrub
 from producer.plan.pipeline_file import PipelineFile
 
 _STOPS = {"roi_stop", "roi_size", "bounding_box", "grid_size"}
@@ -64,12 +66,18 @@ def make_plan(
         queue=queue,
         tasks=len(boxes),
         pipeline=pipeline.digest if pipeline else "",
-        grid=grid.model_dump(mode="json", exclude_defaults=True) | part,
+        grid=_recorded(grid) | part,
         bounds=str(bounds) if bounds else None,
         enqueued=sent_at,
         began=sent_at,
     )
     return Plan(boxes, record)
+
+
+def _recorded(grid: Grid) -> dict[str, Any]:
+    """The options for the ledger, which more people may read than the volume."""
+    options = grid.model_dump(mode="json", exclude_defaults=True)
+    return {k: scrub(v) if isinstance(v, str) else v for k, v in options.items()}
 
 
 def _job_name(stem: str, now: datetime) -> str:

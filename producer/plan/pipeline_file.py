@@ -9,8 +9,10 @@ from typing import Any
 from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.yaml_file import read_yaml
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import pipeline_digest
 from chunkflow_worker.job.volumes import Configured, default_ledger
+from chunkflow_worker.job.written_paths import WrittenPaths
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,13 @@ class PipelineFile:
     def ledger_path(self) -> str | None:
         """Where the workers write the ledger by default; None when the chain saves no volume."""
         return default_ledger(self.chain)
+
+
+def written_paths(pipeline: PipelineFile | None, ledger: Ledger) -> WrittenPaths:
+    """The paths that records may name: what the chain writes, or else the ledger's own volume."""
+    if pipeline is None:
+        return WrittenPaths.of_ledger(ledger.path)
+    return WrittenPaths.of_chain(pipeline.chain)
 
 
 def _grid_options(tasks: Any, path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def record_job(ledger: Ledger, record: JobRecord) -> bool:
     Raises ConfigError when the ledger has a job of this name with another grid or pipeline, or with
     a part that does not adjoin this one. Raises StorageUnavailable.
     """
-    known = next((job for job in ledger.jobs() if job.job == record.job), None)
+    known = ledger.job(record.job)
     ledger.write_job(record if known is None else _joined(known, record))
     return known is None
 
@@ -40,7 +40,8 @@ def _joined(known: JobRecord, new: JobRecord) -> JobRecord:
 
 def _part(record: JobRecord) -> tuple[int, int]:
     """The first task index and the one after the last."""
-    return record.grid.get("task_index_start", 0), record.grid.get("task_index_stop", record.tasks)
+    boxes = record.boxes()
+    return boxes.first, boxes.last
 
 
 def _without_part(record: JobRecord) -> tuple[Any, ...]:

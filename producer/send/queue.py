@@ -8,9 +8,12 @@ from typing import Any
 
 from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.sqs import queue_name, sqs_errors
+from chunkflow_worker.job.sqs import DAY_SECONDS, queue_name, sqs_errors
 
-DAY = 86_400
+DAY = DAY_SECONDS
+RETENTION_DAYS = 10
+DEAD_LETTER_DAYS = 14  # SQS's limit
+_RETENTION = "MessageRetentionPeriod"
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,14 @@ class CreatedQueue:
 
     created: False when the queue existed.
     changed: the attributes that were changed, with the values before and after.
+    kept: why an attribute was not changed; empty when all are as wanted.
     """
 
     name: str
     url: str
     created: bool
     changed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    kept: str = ""
 
 
 def create_queue(
@@ -32,18 +37,21 @@ def create_queue(
     given: str,
     max_receives: int = 5,
     visibility_seconds: int = 60,
-    retention_days: int = 14,
+    retention_days: int = RETENTION_DAYS,
 ) -> tuple[CreatedQueue, CreatedQueue]:
     """Create a queue and its dead-letter queue. If they exist, change their attributes to these.
 
     given: its name, URL or ARN.
-    Returns the queue and its dead-letter queue, which keeps messages for 14 days.
+    retention_days: fewer than the 14 days of the dead letters. A message that SQS moves to them
+        keeps the time of its first send, so the rest is the time to look at a task that failed.
+        It is not shortened while the queue holds messages, since SQS would delete the older ones.
+    Returns the queue and its dead-letter queue.
     Raises ConfigError for a wrong name, and QueueUnavailable when SQS cannot be reached or refuses.
     """
     queue = _main_queue(client, given)
     name = queue.name
     with sqs_errors(f"queue {name}"):
-        dead = _create(client, queue.dead_name, {"MessageRetentionPeriod": str(14 * DAY)})
+        dead = _create(client, queue.dead_name, {_RETENTION: str(DEAD_LETTER_DAYS * DAY)})
         answer = client.get_queue_attributes(QueueUrl=dead.url, AttributeNames=["QueueArn"])
         policy = {
             "deadLetterTargetArn": answer["Attributes"]["QueueArn"],
@@ -51,7 +59,7 @@ def create_queue(
         }
         attributes = {
             "VisibilityTimeout": str(visibility_seconds),
-            "MessageRetentionPeriod": str(retention_days * DAY),
+            _RETENTION: str(retention_days * DAY),
             "RedrivePolicy": json.dumps(policy),
         }
         return _create(client, name, attributes), dead
@@ -104,10 +112,28 @@ def _create(client: Any, name: str, wanted: dict[str, str]) -> CreatedQueue:
         for attribute, value in wanted.items()
         if not _is_same(present.get(attribute), value)
     }
+    kept = _keep_retention(client, url, changed)
     if changed:
         attributes = {attribute: wanted[attribute] for attribute in changed}
         client.set_queue_attributes(QueueUrl=url, Attributes=attributes)
-    return CreatedQueue(name, url, created=False, changed=changed)
+    return CreatedQueue(name, url, created=False, changed=changed, kept=kept)
+
+
+def _keep_retention(client: Any, url: str, changed: dict[str, tuple[str, str]]) -> str:
+    """Take a shorter retention out of `changed` when it would delete messages; says why."""
+    before, after = changed.get(_RETENTION, ("0", "0"))
+    if int(after) >= int(before):
+        return ""
+    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+    answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    if not any(int(answer[name]) for name in names):
+        return ""
+    del changed[_RETENTION]
+    wanted = f"{int(after) / DAY:g} days"
+    return (
+        f"{_RETENTION}: kept at {before}, since SQS would delete the messages that are older than "
+        f"{wanted}; run this again when the queue is empty"
+    )
 
 
 def _is_same(present: str | None, wanted: str) -> bool:

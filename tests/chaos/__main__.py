@@ -15,7 +15,20 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from chunkflow_worker.job.local_aws import local_aws
-from tests.chaos import disk, kills, messages, outages, poison, spoilt
+from tests.chaos import (
+    clock,
+    disk,
+    kills,
+    kms,
+    messages,
+    outages,
+    pause,
+    poison,
+    slowdown,
+    spoilt,
+    sqs_long,
+    update,
+)
 from tests.chaos.report import Report, joined, put
 
 Scenario = Callable[[Path, dict[str, str], int], Report]
@@ -23,6 +36,12 @@ Scenario = Callable[[Path, dict[str, str], int], Report]
 # Each with its usual number of seeds. A new scenario is one line here, and its marks in the page.
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "kills": (kills.scenario, 10),
+    "pause": (pause.scenario, 5),
+    "update": (update.scenario, 5),
+    "sqs-long": (sqs_long.scenario, 5),
+    "slowdown": (slowdown.scenario, 5),
+    "kms": (kms.scenario, 5),
+    "clock": (clock.scenario, 5),
     "poison": (poison.scenario, 1),
     "outages": (outages.scenario, 1),
     "messages": (messages.scenario, 1),

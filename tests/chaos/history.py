@@ -18,12 +18,20 @@ _LINE = re.compile(
 
 @dataclass(frozen=True)
 class Event:
-    """A task started or ended. at: seconds since the epoch. worker: the number of its log."""
+    """A task started or ended.
+
+    at: seconds since the epoch. worker: the number of its log. kind: started, done, skipped or
+    failed.
+    """
 
     at: float
     worker: int
-    starts: bool
+    kind: str
     box: str
+
+    @property
+    def starts(self) -> bool:
+        return self.kind == "started"
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,8 @@ def log_file(root: Path, worker: int) -> Path:
 
 def is_ready(root: Path, worker: int) -> bool:
     """True when the worker has opened its volumes and receives tasks."""
-    return "tasks in flight" in log_file(root, worker).read_text()
+    log = log_file(root, worker)
+    return log.exists() and "tasks in flight" in log.read_text()
 
 
 def history(root: Path, workers: int) -> list[Event]:
@@ -72,4 +81,4 @@ def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
 def _events(root: Path, worker: int) -> Iterator[Event]:
     for stamp, kind, box in _LINE.findall(log_file(root, worker).read_text()):
         at = datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
-        yield Event(at, worker, kind == "started", box)
+        yield Event(at, worker, kind, box)

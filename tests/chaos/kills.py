@@ -144,7 +144,7 @@ def run(
         finally:
             service.close()
         deserted += _badly_ended(service, killer)
-    done, _, twice = service.ledger.listing()
+    done, _, twice, _ = service.ledger.listing()
     events = history(folder, len(service.workers))
     cuts = [cut for kill in killer.kills for cut in cut_off(events, kill)]
     return Outcome(

@@ -177,7 +177,7 @@ def run(
         service.wait(lambda: service.messages() == (0, 0, 0), "no message left", 60)
         # Workers send metrics every few seconds, and a short job may end before the first time.
         service.wait(lambda: proxy.faults["monitoring"], "a CloudWatch request that hangs", 30)
-        done, _, again = service.ledger.listing()
+        done, _, again, _ = service.ledger.listing()
         return Outcome(
             case=case,
             tasks=tasks,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import shutil
 from collections.abc import Callable
@@ -16,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
-from producer.cli import main
 from tests.chaos.report import Report, broken
+from tests.chaos.verified import verify
 from tests.support.forked import AnyWorker
-from tests.support.run_command import run_command
 from tests.support.service import BLOCK, Service
 
 GRID = Vec3(3, 5, 5)
@@ -47,7 +45,7 @@ def _spoil_and_verify(service: Service, folder: Path, seed: int, each: int, grid
     shutil.copytree(folder / "out", folder / "earlier")
     _run(service, "job", boxes, {"op": "normalize-intensity"})
     calm = service.output()
-    wrong_before = _verify(service)["wrong"]
+    wrong_before = len(verify(service).wrong)
 
     ways = _ways(folder)
     chosen = random.Random(seed).sample(boxes, each * len(ways))
@@ -55,14 +53,13 @@ def _spoil_and_verify(service: Service, folder: Path, seed: int, each: int, grid
     for way, (_, spoil) in ways.items():
         for box in spoilt[way]:
             spoil(_block(folder / "out", box))
-    report = _verify(service, "--enqueue")
-    kinds = {problem["box"]: problem["kind"] for problem in report["problems"]}
+    kinds = verify(service, "--enqueue").kinds
     found = {
         way: sum(kinds.pop(box, "") == kind for box in spoilt[way])
         for way, (kind, _) in ways.items()
     }
     service.wait_done(len(boxes), 300)
-    wrong_after = _verify(service)["wrong"]
+    wrong_after = len(verify(service).wrong)
     equal = np.array_equal(service.output(), calm)
     bytes_now = "the same bytes" if equal else "OTHER BYTES"
     rows = [
@@ -91,15 +88,6 @@ def _run(service: Service, job: str, boxes: list[str], step: dict[str, Any]) -> 
     service.wait_done(len(boxes), 300)
     service.wait(all_done, f"all boxes of {job} done", 300)
     return worker
-
-
-def _verify(service: Service, *options: str) -> dict[str, Any]:
-    command = ("verify", "--pipeline", str(service.pipeline), "--json", *options)
-    done = run_command(main, *command, environment=service.environment)
-    if done.status not in (0, 1):
-        raise RuntimeError(done.stderr)
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
 
 
 def _block(volume: Path, box: str) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.report import Report, broken, joined, put
+from tests.chaos.__main__ import SCENARIOS
+from tests.chaos.report import PAGE, Report, broken, joined, put
 
 ONE = Report("kills", ("seed", "done"), [(1, "all")])
 TWO = Report("kills", ("seed", "done"), [(2, "some")], ["all are done"])
@@ -37,3 +38,9 @@ def test_joined_reports_have_the_rows_and_broken_promises_of_all() -> None:
 
 def test_promises_that_were_not_kept_are_named() -> None:
     assert broken({"all are done": False, "no worker exits": True}) == ["all are done"]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_scenario_has_its_place_in_the_page(name: str) -> None:
+    page = PAGE.read_text()
+    assert page.count(f"<!-- {name} -->") == page.count(f"<!-- {name}: end -->") == 1

@@ -27,11 +27,12 @@ def render(overlay: str, folder: Path = FOLDER) -> list[Manifest]:
 
     Without kubectl and kustomize the test is skipped; in CI it fails.
     """
-    return _build(folder / "kubernetes" / "overlays" / overlay)
+    return render_folder(folder / "kubernetes" / "overlays" / overlay)
 
 
 @cache
-def _build(folder: Path) -> list[Manifest]:
+def render_folder(folder: Path) -> list[Manifest]:
+    """Return all objects that the kustomization of a folder builds."""
     for tool, *command in (("kubectl", "kustomize"), ("kustomize", "build")):
         if shutil.which(tool):
             done = subprocess.run(

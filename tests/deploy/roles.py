@@ -115,7 +115,10 @@ def _needed(request: Any, service: str, resource: str) -> Iterator[tuple[Right, 
     yield Right(action, resource), context
     if service == "s3":
         if action == "s3:PutObject" and "x-amz-acl" in request.headers:
-            yield Right("s3:PutObjectAcl", resource), {}
+            yield (
+                Right("s3:PutObjectAcl", resource),
+                {"s3:x-amz-acl": request.headers["x-amz-acl"]},
+            )
         bucket, _, key = resource.removeprefix("arn:aws:s3:::").partition("/")
         # S3 says that an object does not exist only to roles that may list the bucket.
         if action == "s3:GetObject" and s3_backends[ACCOUNT]["aws"].get_object(bucket, key) is None:

@@ -1,4 +1,4 @@
-"""The stack of deploy/aws in the local AWS, which is extended by the two kinds of alarm."""
+"""The stack of deploy/aws in the local AWS, which is extended by what it lacks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Stack:
 
 def deploy(**parameters: Any) -> Stack:
     """Create the template as a stack in the local AWS. The queue gets a new name by default."""
-    _register_alarms()
+    _register_missing_types()
     name = f"s-{uuid.uuid4().hex[:8]}"
     given = {
         "QueueName": name,
@@ -150,8 +150,35 @@ class _CompositeAlarm(_Alarm):
         )
 
 
-def _register_alarms() -> None:
-    """Add the alarms to the local CloudFormation."""
-    for model in (_Alarm, _CompositeAlarm):
+class _QueuePolicy(CloudFormationModel):
+    """Gives the queues their policy through the SQS API."""
+
+    __module__ = "tests.sqs"
+
+    def __init__(self, name: str):
+        self.physical_resource_id = name
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::SQS::QueuePolicy"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any
+    ) -> _QueuePolicy:
+        properties = cloudformation_json["Properties"]
+        policy = {"Policy": json.dumps(properties["PolicyDocument"])}
+        for url in properties["Queues"]:
+            boto3.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=policy)
+        return cls(resource_name)
+
+
+def _register_missing_types() -> None:
+    """Add what it lacks to the local CloudFormation."""
+    for model in (_Alarm, _CompositeAlarm, _QueuePolicy):
         parsing.get_model_map()[model.cloudformation_type()] = model
         parsing.get_name_type_map()[model.cloudformation_type()] = model.cloudformation_name_type()

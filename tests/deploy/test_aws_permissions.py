@@ -192,6 +192,12 @@ def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -
         "producer writes voxels": lambda: producer("s3").put_object(
             Bucket=outside, Key="out/8_8_40/0", Body=b""
         ),
+        "producer writes voxels of a volume named like a ledger": lambda: producer("s3").put_object(
+            Bucket=outside, Key="out/catalog/8_8_40/0", Body=b""
+        ),
+        "worker makes its output public": lambda: worker("s3").put_object(
+            Bucket=outside, Key="out/8_8_40/0", Body=b"", ACL="public-read"
+        ),
         "producer sends times": lambda: producer("cloudwatch").put_metric_data(
             Namespace=service.queue, MetricData=[datum]
         ),
@@ -202,8 +208,7 @@ def test_what_a_role_may_not_do_is_refused(service: RoleService, guard: Guard) -
         assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, what
     assert len(guard.refused) == len(refusals)
     worker("cloudwatch").put_metric_data(Namespace=service.queue, MetricData=[datum])
-    for ledger in ("out/log", "out/another/log"):
-        producer("s3").put_object(Bucket=outside, Key=f"{ledger}/jobs/a.json", Body=b"")
+    producer("s3").put_object(Bucket=outside, Key="out/log/jobs/a.json", Body=b"")
 
 
 def clients(service: RoleService, role: str) -> Callable[[str], Any]:

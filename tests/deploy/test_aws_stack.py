@@ -25,7 +25,7 @@ from chunkflow_worker.job.sqs import find_queue, make_client
 from chunkflow_worker.report.cloudwatch import CloudWatch
 from chunkflow_worker.report.events import TaskFailed, TaskFinished
 from producer.send.queue import create_queue
-from tests.deploy.stack import TEMPLATE, deploy
+from tests.deploy.stack import TEMPLATE, Stack, deploy
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -80,9 +80,9 @@ def test_the_queue_is_the_one_that_queue_create_makes() -> None:
     queue = find_queue(client, stack.queue)
     for url, name in ((queue.url, "QueueUrl"), (queue.dead_letter_url, "DeadLettersUrl")):
         assert urlsplit(url).path == urlsplit(stack.values[name]).path
-    for url in (queue.url, queue.dead_letter_url):
+    for url, days in ((queue.url, 10), (queue.dead_letter_url, 14)):
         found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        assert int(found["MessageRetentionPeriod"]) == 14 * 86400
+        assert int(found["MessageRetentionPeriod"]) == days * 86400
         assert found["SqsManagedSseEnabled"] == "true"
 
 
@@ -113,7 +113,7 @@ def test_alarms_watch_the_dead_letters_and_the_oldest_message() -> None:
         assert alarm["TreatMissingData"] == "notBreaching", "an idle queue sends nothing"
     for name in ("DeadLetterAlarm", "OldMessageAlarm", "NoProgressAlarm"):
         assert stack.alarm(name)["AlarmActions"] == ["arn:aws:sns:us-east-1:123456789012:mail"]
-    assert parameter("OldestMessageSeconds") < 14 * 86400, "there is still time to act"
+    assert parameter("OldestMessageSeconds") < 9 * 86400, "there is still time to act"
 
 
 def test_no_progress_is_work_that_is_there_while_nothing_is_finished() -> None:
@@ -239,24 +239,95 @@ def test_a_volume_may_be_the_whole_of_a_bucket() -> None:
     )
     assert worker["Read"] == producer["Read"] == ["arn:aws:s3:::in/*", "arn:aws:s3:::out/*"]
     assert worker["Write"] == "arn:aws:s3:::out/*"
-    assert fnmatchcase("arn:aws:s3:::out/log/jobs/a.json", producer["KeepTheLedger"])
-    assert not fnmatchcase("arn:aws:s3:::out/8_8_40/0-64_0-64_0-16", producer["KeepTheLedger"])
+
+
+@pytest.mark.parametrize(
+    ("output", "ledger", "written", "outside"),
+    [
+        ("*", "", "log/jobs/a.json", "8_8_40/0-64_0-64_0-16"),
+        ("out", "", "out/log/jobs/a.json", "out/8_8_40/0-64_0-64_0-16"),
+        ("out", "", "out/log/0-1_0-1_0-1.json", "out/catalog/8_8_40/0-64_0-64_0-16"),
+        ("out", "", "out/log/a", "out/a/log/a"),
+        ("out", "ledgers/job", "ledgers/job/jobs/a.json", "ledgers/other/jobs/a.json"),
+        ("out", "ledgers/job", "ledgers/job/a", "out/log/a"),
+    ],
+)
+def test_producers_write_one_ledger_and_nothing_beside(
+    output: str, ledger: str, written: str, outside: str
+) -> None:
+    """A pattern such as `*log/*` would also fit the blocks of a volume named `catalog`."""
+    stack = deploy(OutputPrefix=output, LedgerPrefix=ledger)
+    writes = [
+        (action, resource)
+        for policy in ("ProducerPolicy", "LedgerPolicy")
+        for statement in stack.policy(policy)["Statement"]
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if action in ("s3:PutObject", "s3:DeleteObject", "s3:PutObjectAcl")
+    ]
+    assert len(writes) == 3
+    for _, resource in writes:
+        assert fnmatchcase(f"arn:aws:s3:::out/{written}", resource)
+        assert not fnmatchcase(f"arn:aws:s3:::out/{outside}", resource)
+        assert resource.count("*") == 1
+        assert resource.endswith("/*")
+    for role in ("Worker", "Producer"):
+        assert "LedgerPolicy" in policies_of(stack, role)
+
+
+@pytest.mark.parametrize("name", ["WorkerPolicy", "ProducerPolicy", "LedgerPolicy"])
+def test_no_statement_allows_more_than_it_names(name: str) -> None:
+    for statement in deploy(ScalerRole=scaler()).policy(name)["Statement"]:
+        assert statement["Effect"] == "Allow"
+        assert not {"NotAction", "NotResource"} & statement.keys()
+        actions = as_list(statement["Action"])
+        assert not [action for action in actions if "*" in action], "each action is named"
+        if "*" in as_list(statement["Resource"]):
+            assert actions == ["cloudwatch:PutMetricData"]
+            assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": "chunkflow"}}
+        if "s3:PutObjectAcl" in actions:
+            assert statement["Condition"] == {
+                "StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}
+            }, "no object can be made public"
+
+
+def test_the_queues_refuse_requests_without_tls() -> None:
+    stack = deploy()
+    sqs = boto3.client("sqs")
+    for name in (stack.queue, f"{stack.queue}-dead"):
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])
+        (statement,) = json.loads(answer["Attributes"]["Policy"])["Statement"]
+        assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+        assert statement["Action"] == "sqs:*"
+        assert answer["Attributes"]["QueueArn"] in statement["Resource"]
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_page_shows_a_policy_that_closes_buckets_without_tls() -> None:
+    page = (TEMPLATE.parent / "README.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (statement,) = json.loads(block)["Statement"]
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Action"] == "s3:*"
+    assert statement["Resource"] == ["arn:aws:s3:::lab", "arn:aws:s3:::lab/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_buckets_may_be_encrypted_with_your_own_key() -> None:
     assert "EncryptionPolicy" not in deploy().ids
-    key = "arn:aws:kms:us-east-1:123456789012:key/1"
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1"
     stack = deploy(EncryptionKey=key)
     (statement,) = stack.policy("EncryptionPolicy")["Statement"]
     assert (sorted(statement["Action"]), statement["Resource"]) == (
         ["kms:Decrypt", "kms:GenerateDataKey"],
         key,
     )
-    for name in ("Worker", "Producer"):
-        attached = boto3.client("iam").list_attached_role_policies(
-            RoleName=stack.ids[f"{name}Role"]
-        )["AttachedPolicies"]
-        assert stack.ids["EncryptionPolicy"] in [policy["PolicyArn"] for policy in attached]
+    assert statement["Condition"] == {
+        "StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+    }, "only for objects of S3, in the region of the key"
+    for role in ("Worker", "Producer"):
+        assert "EncryptionPolicy" in policies_of(stack, role)
 
 
 def test_machines_take_the_roles_where_no_provider_is_given() -> None:
@@ -272,6 +343,33 @@ def test_machines_take_the_roles_where_no_provider_is_given() -> None:
             {"Service": "ec2.amazonaws.com"},
         )
     assert "ScalerPolicy" not in stack.ids
+
+
+def test_pods_take_the_roles_by_pod_identity() -> None:
+    stack = deploy(PodIdentityCluster="lab", KubernetesNamespace="em")
+    for name in ("worker", "producer"):
+        role = boto3.client("iam").get_role(RoleName=stack.ids[f"{name.title()}Role"])["Role"]
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Action"] == ["sts:AssumeRole", "sts:TagSession"]
+        assert statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {
+            "aws:SourceAccount": "123456789012",
+            "aws:RequestTag/eks-cluster-name": "lab",
+            "aws:RequestTag/kubernetes-namespace": "em",
+            "aws:RequestTag/kubernetes-service-account": name,
+        }
+    assert "WorkerProfile" not in stack.ids
+
+
+def policies_of(stack: Stack, role: str) -> set[str]:
+    """Return the names, in the template, of the policies of the role `Worker` or `Producer`."""
+    answer = boto3.client("iam").list_attached_role_policies(RoleName=stack.ids[f"{role}Role"])
+    attached = {policy["PolicyArn"] for policy in answer["AttachedPolicies"]}
+    return {name for name, physical in stack.ids.items() if physical in attached}
+
+
+def as_list(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def scaler() -> str:

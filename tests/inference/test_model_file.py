@@ -18,6 +18,13 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert load_source(str(tmp_path / name)).answer == 42
 
 
+@pytest.mark.parametrize("name", ["net.pt", "NET.PT2", "net.pth", "net.onnx", "net.safetensors"])
+def test_code_that_is_named_like_an_archive_is_not_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("raise SystemExit('it ran')\n")
+    with pytest.raises(ConfigError, match=r"(?s)named like an archive.*name it net\.py"):
+        load_source(str(tmp_path / name))
+
+
 def test_classes_of_a_file_can_be_pickled(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "from dataclasses import dataclass\n@dataclass\nclass Widths:\n    first: int = 2\n"

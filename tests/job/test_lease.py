@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import (
@@ -11,7 +12,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chunkflow_worker.errors import LeaseLost
+from chunkflow_worker.errors import LeaseLost, StorageUnavailable
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.message import TaskMessage, open_envelope
@@ -117,7 +118,7 @@ def test_it_is_lost_when_no_renewal_succeeds_in_time(
         sqs.clock.advance(9)
     sqs.clock.advance(3)
     assert lease.renew() is None
-    assert "no renewal succeeded" in caplog.text
+    assert "not renewed in time" in caplog.text
     assert caplog.text.count("does not answer") == 1
 
 
@@ -144,6 +145,126 @@ def test_one_failed_renewal_loses_nothing(
     assert lease.renew() == 10
     assert sqs.seconds_hidden(queue.url) == [30]
     assert not lease.lost.is_set()
+
+
+def test_the_clock_ends_it_before_the_renewals_notice(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    """When a process that was paused goes on, the task may be faster than the renewals."""
+    lease = lease_on(30)
+    assert lease.renew() is not None
+    sqs.clock.advance(29)
+    lease.check()
+    sqs.clock.advance(1)
+    with pytest.raises(LeaseLost, match="stood still"):
+        lease.check()
+    asked = len(sqs.calls)
+    assert lease.renew() is None, "lost for good, although nobody has taken the message"
+    assert len(sqs.calls) == asked
+
+
+def test_the_time_before_a_task_begins_counts(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    delivery = replace(receive(sqs, queue, BOX), hidden_until=sqs.clock() + 30)
+    sqs.clock.advance(31)
+    lease = Lease(sqs, queue, delivery, 60, clock=sqs.clock)
+    with pytest.raises(LeaseLost):
+        lease.check()
+
+
+class Hold:
+    """What keeps a task from others while SQS is away."""
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.error: Exception | None = None
+
+    def __call__(self, seconds: int) -> None:
+        if self.error is not None:
+            raise self.error
+        self.times.append(seconds)
+
+
+@pytest.fixture
+def hold() -> Hold:
+    return Hold()
+
+
+def test_while_sqs_is_away_it_goes_on_by_its_hold(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, hold: Hold
+) -> None:
+    lease = lease_on(30, hold=hold)
+    lease.renew()
+    sqs.fail["change_message_visibility"] = AWAY
+    for _ in range(30):
+        sqs.clock.advance(2)
+        assert lease.renew() == 2
+        lease.check()
+    assert hold.times, "the lease would have ended twice"
+    assert len(hold.times) < 6, "it is renewed like a lease"
+    assert lease.was_held
+    del sqs.fail["change_message_visibility"]
+    assert lease.renew() == 2, "SQS has shown the message to others meanwhile"
+    lease.check()
+    calls = len(sqs.calls)
+    lease.acknowledge()
+    lease.give_back()
+    assert len(sqs.calls) == calls, "what others may have is not touched"
+    assert sqs.visible(queue.url)
+
+
+def test_a_short_outage_needs_no_hold(sqs: StubSqs, lease_on: MakeLease, hold: Hold) -> None:
+    lease = lease_on(30, hold=hold)
+    lease.renew()
+    sqs.fail["change_message_visibility"] = AWAY
+    sqs.clock.advance(10)
+    lease.renew()
+    del sqs.fail["change_message_visibility"]
+    assert lease.renew() == 10
+    assert not hold.times
+
+
+def test_a_hold_is_a_matter_of_time_too(sqs: StubSqs, lease_on: MakeLease, hold: Hold) -> None:
+    lease = lease_on(30, hold=hold)
+    sqs.fail["change_message_visibility"] = AWAY
+    sqs.clock.advance(20)
+    assert lease.renew() == 2
+    sqs.clock.advance(30)
+    with pytest.raises(LeaseLost):
+        lease.check()
+    assert lease.renew() is None
+
+
+def test_without_storage_there_is_no_hold(sqs: StubSqs, lease_on: MakeLease, hold: Hold) -> None:
+    hold.error = StorageUnavailable("away, too")
+    lease = lease_on(30, hold=hold)
+    sqs.fail["change_message_visibility"] = AWAY
+    sqs.clock.advance(20)
+    assert lease.renew() == 2
+    sqs.clock.advance(10)
+    assert lease.renew() is None
+    assert not lease.was_held
+
+
+def test_a_message_that_another_worker_has_is_lost_in_spite_of_a_hold_that_has_not_begun(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, hold: Hold
+) -> None:
+    lease = lease_on(60, hold=hold)
+    sqs.clock.advance(40)
+    receive(sqs, queue)
+    assert lease.renew() is None
+    assert not hold.times
+
+
+def test_who_may_not_renew_is_told_at_once(sqs: StubSqs, lease_on: MakeLease) -> None:
+    told: list[Exception] = []
+    lease = lease_on(30, denied=told.append)
+    sqs.fail["change_message_visibility"] = refusal("AccessDenied")
+    lease.renew()
+    sqs.fail["change_message_visibility"] = refusal("ExpiredToken")
+    lease.renew()
+    assert [error.response["Error"]["Code"] for error in told] == ["AccessDenied"]  # type: ignore[attr-defined]
 
 
 def test_the_twelve_hours_of_sqs_are_an_end_that_the_log_explains(

@@ -7,7 +7,7 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from chunkflow_worker.job.ledger import RECORD_BYTES, JobRecord, Ledger, Record, Written
 from chunkflow_worker.storage.files import Files
 from tests.support.records import task_record
 
@@ -108,12 +108,12 @@ def test_a_job_record_that_cannot_be_read_is_reported(change: dict[str, Any]) ->
 
 def test_a_task_done_twice_is_known(ledger: Ledger) -> None:
     ledger.write(record(task_id="1"))
-    assert ledger.listing() == ({BOX}, set(), set())
+    assert ledger.listing() == ({BOX}, set(), set(), set())
     ledger.write(record(task_id="2", attempts=2))
-    assert ledger.listing() == ({BOX}, set(), {BOX})
+    assert ledger.listing() == ({BOX}, set(), {BOX}, set())
     assert ledger.boxes() == ({BOX}, set())
     ledger.write(record(task_id="3", job="another"))
-    assert ledger.listing() == ({BOX}, set(), set()), "another job does its boxes anew"
+    assert ledger.listing() == ({BOX}, set(), set(), set()), "another job does its boxes anew"
 
 
 def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
@@ -122,13 +122,90 @@ def test_what_is_known_of_a_task_can_be_removed(ledger: Ledger) -> None:
     ledger.write(record())
     ledger.remove(BOX)
     ledger.remove(BOX)
-    assert ledger.listing() == (set(), set(), set())
+    assert ledger.listing() == (set(), set(), set(), set())
 
 
 def test_a_ledger_to_write_to_is_refused_at_a_web_address() -> None:
     Ledger("https://host/log")
     with pytest.raises(ConfigError, match="https://host/log: is read only"):
         Ledger("https://host/log", to_write=True)
+
+
+SECOND = "0-1_0-1_0-1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": SECOND},
+        {"state": "failed"},
+        {"seconds": float("nan")},
+        {"timer": {"load": float("inf")}},
+        {"attempts": "9" * 5000},
+        {"error": "x" * RECORD_BYTES},
+        {"written": [{"volume": "s3://b/o", "mip": -1, "bbox": BOX}]},
+        {"written": [{"volume": "s3://b/o", "mip": 0, "bbox": "everything"}]},
+        {"written": [{"volume": "s3://b/o", "mip": 0, "bbox": f"0-1_0-1_0-{'9' * 30}"}]},
+        {"written": [{"volume": "s3://b/o", "mip": 0, "bbox": BOX}] * 10_001},
+        {"clipped": [{"operator": "quantize", "values": 10**400, "of": 1}]},
+    ],
+    ids=lambda change: f"{change}"[:40],
+)
+def test_a_record_that_no_worker_writes_counts_for_none(
+    ledger: Ledger, change: dict[str, Any]
+) -> None:
+    ledger.write(record(task_id="good", bbox=SECOND))
+    Files(ledger.path).put_json(f"{BOX}.json", record().model_dump() | change)
+    assert ledger.read(BOX) is None
+    assert not ledger.is_done(BOX, "1")
+    assert [found.task_id for found in ledger.records([BOX, SECOND])] == ["good"]
+    ledger.write(record())
+    assert ledger.read(BOX) == record()
+
+
+@pytest.mark.parametrize("time", ["yesterday", "0001-01-01T00:00+14:00", "2026-01-01T00:00"])
+def test_a_time_that_is_none_is_unknown(ledger: Ledger, time: str) -> None:
+    Files(ledger.path).put_json(f"{BOX}.json", record().model_dump() | {"started": time})
+    assert ledger.read(BOX) == record()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job": "another"},
+        {"job": "../x"},
+        {"job": "x\x1b[2J"},
+        {"queue": "https://sqs.us-east-1.amazonaws.com/123456789012/q"},
+        {"tasks": "many"},
+    ],
+    ids=str,
+)
+def test_a_job_record_that_no_producer_writes_is_no_job(
+    ledger: Ledger, change: dict[str, Any]
+) -> None:
+    ledger.write_job(JobRecord(job="good", queue="q", tasks=1))
+    content = JobRecord(job="x", queue="q", tasks=1).model_dump() | change
+    Files(f"{ledger.path}/jobs").put_json("x.json", content)
+    assert [job.job for job in ledger.jobs()] == ["good"]
+    assert ledger.job("absent") is None
+    with pytest.raises(ConfigError, match=r"job x: .*/jobs/x\.json: is not the record of a job"):
+        ledger.job("x")
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"bounding_box": "0-1_0-1_0-1", "chunk_size": [1, 1, 1], "grid_size": [1, 1, 10**10]},
+        {"chunk_size": [1, 1, 1], "grid_size": [10**30, 1, 1]},
+        {"chunk_size": [10**400, 1, 1]},
+        {"chunk_size": [1, 1, 1], "task_index_start": -(10**400)},
+        {"chunk_size": [1, 1, 1], "grid_size": [1, 1, 2]},
+    ],
+    ids=lambda grid: f"{grid}"[:40],
+)
+def test_a_job_of_more_boxes_than_can_be_is_reported(grid: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="job j: "):
+        JobRecord(job="j", queue="q", tasks=1, grid=grid).boxes()
 
 
 def test_what_a_task_left_in_volumes_is_read_as_it_was_written(ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsE
 
 from chunkflow_worker.errors import ConfigError, exit_status
 from chunkflow_worker.job.sqs import (
+    DAY_SECONDS,
     QueueRefused,
     QueueUnavailable,
     find_queue,
@@ -16,6 +17,8 @@ from chunkflow_worker.job.sqs import (
     move,
     sqs_errors,
 )
+from chunkflow_worker.job.stub_sqs import StubSqs
+from producer.send.queue import create_queue
 from tests.support.proxy import Proxy, fault_proxy
 
 
@@ -251,3 +254,39 @@ def test_it_is_known_whether_a_person_must_act(error: Exception, is_refused: boo
         raise error
     assert isinstance(caught.value, QueueRefused) == is_refused
     assert exit_status(caught.value) == (2 if is_refused else 1)
+
+
+@pytest.mark.parametrize(
+    ("retention", "dead", "warning"),
+    [
+        (10, 14, ""),
+        (14, 14, "SQS keeps messages for 14 days and dead letters for 14 days"),
+        (13, 4, "SQS keeps messages for 13 days and dead letters for 4 days"),
+    ],
+)
+def test_a_queue_whose_dead_letters_expire_first_is_told(
+    client: Any, unique_name: str, retention: int, dead: int, warning: str
+) -> None:
+    for created, days in zip(create_queue(client, unique_name), (retention, dead), strict=True):
+        attributes = {"MessageRetentionPeriod": str(days * DAY_SECONDS)}
+        client.set_queue_attributes(QueueUrl=created.url, Attributes=attributes)
+    found = find_queue(client, unique_name).expiry_warning
+    assert found.startswith(f"queue {unique_name}: {warning}") if warning else not found
+    assert found == "" or f"run: chunkflow-producer queue create {unique_name}" in found
+
+
+def test_what_a_role_may_not_ask_of_the_dead_letters_was_not_checked() -> None:
+    denial = {"Code": "AccessDenied", "Message": "not authorized to perform: sqs:x"}
+
+    class MayNotAsk(StubSqs):
+        def get_queue_attributes(self, QueueUrl: str, **asked: Any) -> dict[str, dict[str, str]]:
+            if QueueUrl.endswith("-dead") and self.closed:
+                raise ClientError({"Error": denial}, "GetQueueAttributes")
+            return super().get_queue_attributes(QueueUrl, **asked)
+
+        closed = False
+
+    sqs = MayNotAsk()
+    create_queue(sqs, "q")
+    sqs.closed = True
+    assert "was not checked; allow sqs:GetQueueAttributes" in find_queue(sqs, "q").expiry_warning

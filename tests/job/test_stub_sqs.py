@@ -46,7 +46,7 @@ def test_a_received_message_is_hidden_until_it_is_released(client: Any, either: 
     client.send_message(QueueUrl=either.url, MessageBody="a")
     assert counts(client, either.url) == [1, 0]
     (message,) = receive(client, either.url)
-    assert message["Attributes"] == {"ApproximateReceiveCount": "1"}
+    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
     assert counts(client, either.url) == [0, 1]
     assert receive(client, either.url) == []
     receipt = message["ReceiptHandle"]
@@ -56,7 +56,7 @@ def test_a_received_message_is_hidden_until_it_is_released(client: Any, either: 
     (again,) = receive(client, either.url)
     assert (again["MessageId"], again["Body"]) == (message["MessageId"], "a")
     assert again["ReceiptHandle"] != receipt
-    assert again["Attributes"] == {"ApproximateReceiveCount": "2"}
+    assert again["Attributes"]["ApproximateReceiveCount"] == "2"
     client.delete_message(QueueUrl=either.url, ReceiptHandle=again["ReceiptHandle"])
     assert counts(client, either.url) == [0, 0]
 
@@ -139,6 +139,60 @@ def test_a_delayed_message_appears_when_its_delay_is_over(sqs: StubSqs, queue: Q
     assert answer == {"ApproximateNumberOfMessagesDelayed": "1"}
     sqs.clock.advance(5)
     assert len(receive(sqs, queue.url)) == 1
+
+
+def test_a_message_expires_by_the_time_of_its_sending(sqs: StubSqs, queue: Queue) -> None:
+    for url, seconds in ((queue.url, 400), (queue.dead_letter_url, 500)):
+        sqs.set_queue_attributes(url, {"MessageRetentionPeriod": str(seconds)})
+    sqs.send_message(queue.url, "a")
+    sqs.send_message(queue.url, "b")
+    for _ in range(queue.max_receives):
+        receive(sqs, queue.url, MaxNumberOfMessages=1, VisibilityTimeout=0)
+    sqs.clock.advance(399)
+    assert len(receive(sqs, queue.url)) == 1  # a moves to the dead letters
+    sqs.clock.advance(1)
+    assert sqs.bodies(queue.url) == []
+    asked = ["SentTimestamp", "ApproximateFirstReceiveTimestamp"]
+    (letter,) = receive(sqs, queue.dead_letter_url, AttributeNames=asked, VisibilityTimeout=0)
+    assert letter["Attributes"]["SentTimestamp"] == "0"
+    sqs.clock.advance(100)
+    assert sqs.bodies(queue.dead_letter_url) == []
+
+
+def test_a_message_may_come_twice(sqs: StubSqs, queue: Queue) -> None:
+    sqs.send_message(queue.url, "a")
+    sqs.duplicates = 1
+    (first,), (second,) = receive(sqs, queue.url), receive(sqs, queue.url)
+    assert (first["MessageId"], receive(sqs, queue.url)) == (second["MessageId"], [])
+    sqs.delete_message(queue.url, first["ReceiptHandle"])
+    assert sqs.bodies(queue.url) == ["a"]
+
+
+def test_a_deleted_message_may_return(sqs: StubSqs, queue: Queue) -> None:
+    sqs.send_message(queue.url, "a")
+    sqs.lost_deletes = 1
+    for expected in (["a"], []):
+        (message,) = receive(sqs, queue.url)
+        sqs.delete_message(queue.url, message["ReceiptHandle"])
+        assert sqs.bodies(queue.url) == expected
+        sqs.clock.advance(30)
+
+
+def test_no_message_is_received_while_too_many_are_in_flight(sqs: StubSqs, queue: Queue) -> None:
+    sqs.most_in_flight = 1
+    sqs.send_message(queue.url, "a")
+    sqs.send_message(queue.url, "b")
+    (message,) = receive(sqs, queue.url, MaxNumberOfMessages=1)
+    with pytest.raises(ClientError, match="OverLimit"):
+        receive(sqs, queue.url)
+    assert receive(sqs, queue.url, WaitTimeSeconds=1) == []
+    sqs.delete_message(queue.url, message["ReceiptHandle"])
+    assert len(receive(sqs, queue.url)) == 1
+
+
+def test_a_handle_that_sqs_never_gave_is_an_error(sqs: StubSqs, queue: Queue) -> None:
+    with pytest.raises(ClientError, match="ReceiptHandleIsInvalid"):
+        sqs.delete_message(queue.url, "mine")
 
 
 def test_faults_are_raised_until_they_are_removed(sqs: StubSqs, queue: Queue) -> None:

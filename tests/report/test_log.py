@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from chunkflow_worker.report.events import (
     TaskFinished,
     TaskStarted,
 )
-from chunkflow_worker.report.log import log_events
+from chunkflow_worker.report.log import SafeFilter, log_events
 
 BOX = BoundingBox.parse("-8-56_0-64_128-192")
 
@@ -91,3 +92,21 @@ def test_libraries_say_less_than_this_package(
     # What the libraries of storage warn of, errors of this package say in one line.
     assert len(said) == 7
     assert all(given == others.split() for given in said.values())
+
+
+def test_log_lines_and_tracebacks_are_scrubbed_and_no_line_is_forged() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("TIME %(message)s"))
+    handler.addFilter(SafeFilter())
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    try:
+        raise OSError("password=wJalrXUtnFEMI\nTIME forged \x1b[2J")
+    except OSError as error:
+        log.exception("failed: %s", error)
+    lines = stream.getvalue().split("\n")
+    assert lines[:2] == ["TIME failed: password=***", r"    TIME forged \x1b[2J"]
+    assert not any(line.startswith("TIME") for line in lines[1:])
+    assert "wJalr" not in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()

@@ -21,7 +21,7 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
-from chunkflow_worker.report.scrub import ScrubFilter
+from chunkflow_worker.report.log import SafeFilter
 from chunkflow_worker.service import app as module
 from chunkflow_worker.service import worker as worker_module
 from chunkflow_worker.service.app import make_app
@@ -145,6 +145,17 @@ def test_a_queue_that_does_not_exist_is_refused(make: Callable[..., Celery]) -> 
         make(queue="other")
 
 
+def test_a_queue_whose_dead_letters_expire_first_gives_a_warning(
+    make: Callable[..., Celery],
+    sqs: StubSqs,
+    queue: Queue,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sqs.set_queue_attributes(queue.url, {"MessageRetentionPeriod": str(14 * 86_400)})
+    make()
+    assert "queue q: SQS keeps messages for 14 days and dead letters for 14 days" in caplog.text
+
+
 def test_an_outage_of_sqs_is_an_error_of_its_own(make: Callable[..., Celery], sqs: StubSqs) -> None:
     sqs.fail["get_queue_url"] = OSError("reset")
     with pytest.raises(QueueUnavailable):
@@ -158,7 +169,7 @@ def test_secrets_do_not_reach_the_log_and_chatty_libraries_are_quiet(
     root = logging.getLogger()
     assert root.handlers
     for handler in root.handlers:
-        assert any(isinstance(f, ScrubFilter) for f in handler.filters)
+        assert any(isinstance(f, SafeFilter) for f in handler.filters)
     assert logging.getLogger("kombu").level == logging.WARNING
 
 

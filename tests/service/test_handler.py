@@ -11,6 +11,7 @@ import pytest
 
 from chunkflow_worker.errors import (
     BoxOutsideJob,
+    LeaseLost,
     PermanentError,
     PipelineMismatch,
     Preempted,
@@ -18,9 +19,11 @@ from chunkflow_worker.errors import (
     StorageFull,
     StorageOutage,
     StorageUnavailable,
+    TaskHeld,
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.task import SkipTask, Task
@@ -28,6 +31,8 @@ from chunkflow_worker.report.events import TaskFailed, TaskFinished, TaskStarted
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
+from chunkflow_worker.storage.fence import before_write
+from tests.support.records import task_record
 
 BOX = "0-4_0-4_0-8"
 
@@ -272,3 +277,109 @@ def test_a_box_that_the_job_does_not_have_runs_nothing(
         replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
     assert chain.runs == 0
     assert seen[-1].final
+
+
+# Leases that end
+
+
+def test_a_lost_lease_is_recorded(handler: Handler, chain: Chain) -> None:
+    chain.error = LeaseLost("lease lost: the process stood still")
+    with pytest.raises(LeaseLost):
+        handler.handle(delivery())
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert (record.state, record.final) == ("failed", False)
+    assert "stood still" in record.error
+
+
+class Writes(Chain):
+    """A chain that writes. meanwhile: what happens during the writes, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Any] = []
+
+    def run(self, task: Task, check: Any) -> None:
+        super().run(task, check)
+        before_write()
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+
+
+def worker_of(folder: Path, chain: Chain, digest: str) -> Handler:
+    return Handler(chain, digest, Ledger(str(folder)), f"worker of {digest}", 3)  # type: ignore[arg-type]
+
+
+def lose_during_a_write(folder: Path, digest: str) -> None:
+    """A worker is paused in the midst of a write, and goes on when its lease has ended."""
+    chain = Writes()
+    paused: list[bool] = []
+
+    def check() -> None:
+        if paused:
+            raise LeaseLost("lease lost: the process stood still")
+
+    chain.meanwhile.append(lambda: paused.append(True))
+    with pytest.raises(LeaseLost):
+        worker_of(folder, chain, digest).handle(delivery("old"), check)
+
+
+def test_a_late_write_of_another_chain_is_undone_by_who_does_the_task(tmp_path: Path) -> None:
+    chain = Writes()
+    chain.meanwhile.append(lambda: lose_during_a_write(tmp_path, "old"))
+    handler = worker_of(tmp_path, chain, "new")
+    handler.handle(delivery("new"))
+    assert chain.runs == 2
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert (record.state, record.pipeline, record.attempts) == ("done", "new", 1)
+    assert handler.ledger.listing() == ({BOX}, set(), set(), set())
+
+
+def test_a_late_write_of_the_same_chain_changes_nothing(tmp_path: Path) -> None:
+    chain = Writes()
+    chain.meanwhile.append(lambda: lose_during_a_write(tmp_path, "new"))
+    handler = worker_of(tmp_path, chain, "new")
+    handler.handle(delivery("new"))
+    assert chain.runs == 1
+    lose_during_a_write(tmp_path, "new")
+    assert handler.ledger.listing() == ({BOX}, set(), set(), set())
+
+
+def test_a_late_write_to_a_box_that_is_done_is_noted(tmp_path: Path) -> None:
+    handler = worker_of(tmp_path, Writes(), "new")
+    handler.handle(delivery("new"))
+    lose_during_a_write(tmp_path, "old")
+    assert handler.ledger.listing() == ({BOX}, set(), set(), {BOX})
+    worker_of(tmp_path, Writes(), "new").handle(delivery("newer"))
+    assert handler.ledger.listing().late == set(), "the box was done again"
+
+
+def test_workers_that_never_stop_writing_late_fail_the_task(tmp_path: Path) -> None:
+    chain = Writes()
+    chain.meanwhile += [lambda: lose_during_a_write(tmp_path, "old")] * 3
+    with pytest.raises(RetryableError, match="go on writing"):
+        worker_of(tmp_path, chain, "new").handle(delivery("new"))
+
+
+def test_a_task_that_another_worker_holds_is_not_begun(tmp_path: Path, chain: Chain) -> None:
+    ledger = Ledger(str(tmp_path))
+    handler = Handler(chain, "d1", ledger, "worker-1", 3, holds=Holds(ledger.files, "worker-1"))  # type: ignore[arg-type]
+    Holds(ledger.files, "worker-2").write(BOX, 60)
+    with pytest.raises(TaskHeld):
+        handler.handle(delivery(receives=2))
+    assert chain.runs == 0
+    assert ledger.boxes() == (set(), set()), "that is no failure"
+    handler.handle(delivery(receives=1))
+    assert chain.runs == 1, "what SQS delivers for the first time is nobody's"
+
+
+def test_a_refused_message_does_not_replace_what_is_known_of_a_box(handler: Handler) -> None:
+    handler.ledger.write(task_record(BOX, "failed", error="out of memory"))
+    grid = {"bounding_box": "0-4_0-4_8-16"}
+    handler.ledger.write_job(JobRecord(job="another", queue="q", tasks=1, grid=grid))
+    with pytest.raises(BoxOutsideJob, match="has no job job, but others"):
+        replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert record.error == "out of memory"

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from chunkflow_worker.errors import Preempted, StorageFull, StorageOutage, StorageUnavailable
+from chunkflow_worker.errors import (
+    Preempted,
+    StorageFull,
+    StorageOutage,
+    StorageRefused,
+    StorageUnavailable,
+)
 from chunkflow_worker.service import patience as module
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.storage.files import Files
@@ -128,3 +135,98 @@ def test_the_answer_to_one_task_wakes_those_beside_it(
     assert patience.outlast(done, nothing) == "done"
     thread.join(10)
     assert not thread.is_alive()
+
+
+def slow_down(place: str = "out") -> StorageUnavailable:
+    """What a driver raises when S3 throttles the objects of one prefix."""
+    cause = ClientError({"Error": {"Code": "SlowDown", "Message": "reduce"}}, "PutObject")
+    error = StorageUnavailable(f"{place}: SlowDown: reduce")
+    error.__cause__ = cause
+    return error
+
+
+def test_throttling_of_a_prefix_is_an_outage_though_all_else_answers(
+    storage: Storage, patience: Patience, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.errors = [slow_down() for _ in range(20)]
+    assert patience.outlast(storage.work, nothing, does_box=True) == "done"
+    assert (storage.tries, storage.asked) == (21, 0)
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first == "storage does not answer, retrying: out: SlowDown: reduce"
+    assert last.startswith("storage answers again")
+
+
+def test_throttling_without_end_costs_nothing_where_no_box_gets_through(
+    storage: Storage, tmp_path: Path
+) -> None:
+    storage.errors = [slow_down() for _ in range(1000)]
+    with pytest.raises(StorageOutage):
+        Patience(str(tmp_path), [], hold_seconds=0.1).outlast(storage.work, nothing, does_box=True)
+
+
+def test_a_box_that_alone_is_refused_is_the_cause_in_the_end(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """Others get through meanwhile; what asks the ledger alone says nothing about volumes."""
+    patience = Patience(str(tmp_path), [], hold_seconds=0.1)
+    others: list[bool] = []
+
+    def work() -> str:
+        patience.outlast(lambda: "done", nothing, does_box=others[0])
+        raise slow_down()
+
+    for others[:], kind in (([True], StorageUnavailable), ([False], StorageOutage)):
+        with pytest.raises(StorageUnavailable) as caught:
+            patience.outlast(work, nothing, does_box=True)
+        assert type(caught.value) is kind
+
+
+def test_an_outage_of_several_tasks_is_told_once(
+    patience: Patience, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.01)
+    together = threading.Barrier(4)
+
+    def fail_for(times: int) -> Callable[[], str]:
+        left = [slow_down() for _ in range(times)]
+
+        def work() -> str:
+            if len(left) == times:
+                together.wait(10)
+            if left:
+                raise left.pop()
+            return "done"
+
+        return work
+
+    threads = [
+        threading.Thread(target=patience.outlast, args=(fail_for(5 * n), nothing))
+        for n in range(1, 5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "storage does not answer",
+        "storage answers again",
+    ]
+
+
+def test_addresses_of_other_formats_are_asked_too(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def get(files: Files, name: str) -> bytes | None:
+        asked.append(f"{files.path}/{name}")
+        if len(asked) == 1:
+            raise StorageUnavailable("away")
+        raise StorageRefused("access denied, or absent")
+
+    monkeypatch.setattr(Files, "get", get)
+    storage.errors = [StorageUnavailable("x")]
+    patience = Patience(str(tmp_path), [], ["s3://lab/out.zarr"])
+    assert patience.outlast(storage.work, nothing) == "done"
+    assert asked == ["s3://lab/out.zarr/info"] * 2

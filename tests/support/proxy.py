@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Fault = Literal["500", "503", "403", "400", "close", "cut", "hang", "delay", "throttle"]
 """What happens to a request.
@@ -38,6 +38,15 @@ _BYTES_PER_SECOND, _PIECE = 65_536, 4_096
 
 
 @dataclass(frozen=True)
+class Write:
+    """A PUT request. Times are seconds since the epoch: of its first line, and of its last byte."""
+
+    path: str
+    began: float
+    arrived: float
+
+
+@dataclass(frozen=True)
 class Rule:
     """What happens to the requests of one service: a fault, with a probability."""
 
@@ -52,6 +61,7 @@ class Proxy:
     last of them was answered. `set` makes a fault for a service, which ends with `clear`.
 
     requests: their number by operation. faults: the number of spoilt requests by service.
+    writes: those that were forwarded, in the order of their arrival.
     """
 
     def __init__(self, upstream: str, seed: int = 0):
@@ -62,6 +72,7 @@ class Proxy:
         self._random = random.Random(seed)
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.writes: list[Write] = []
         self._plan: tuple[str, Fault, int] = ("", "500", 0)
         self._rules: dict[str, Rule] = {}
 
@@ -113,6 +124,7 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
+            began = time.time()
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             scope = _SCOPE.search(self.headers.get("authorization", ""))
             service = scope.group(1) if scope else ""
@@ -126,6 +138,8 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
             elif fault in _ERRORS:
                 self._refuse(service, str(fault))
             else:
+                if self.command == "PUT":
+                    proxy.writes.append(Write(unquote(self.path), began, time.time()))
                 if fault == "delay":
                     proxy.stopped.wait(1)
                 self._forward(body, fault)

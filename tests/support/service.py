@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,10 @@ _WORKER = "from chunkflow_worker.cli.worker import main; main()"
 
 
 class Service:
-    """Everything lies below `root`; worker processes end with `close`."""
+    """Everything lies below `root`; worker processes end with `close`.
+
+    place: that of the volumes. elsewhere: the places of volumes that are not there, by their names.
+    """
 
     def __init__(self, root: Path, queue: str, environment: dict[str, str]):
         self.root, self.queue = root, queue
@@ -41,10 +43,13 @@ class Service:
         self.environment = (
             os.environ | environment | {"PYTHONPATH": path, "CHUNKFLOW_POLL_SECONDS": "1"}
         )
-        self.sqs = boto3.client("sqs", region_name="us-east-1")
+        endpoint = environment.get("AWS_ENDPOINT_URL_SQS")
+        self.sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url=endpoint)
         self.pipeline = root / "pipeline.yaml"
         self.place = f"file://{root}"
+        self.elsewhere: dict[str, str] = {}
         self.workers: list[AnyWorker] = []
+        self._queues: dict[str, Queue] = {}
 
     def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
         """Make an input of noise, and empty outputs `out` and `whole`; returns their box."""
@@ -58,7 +63,7 @@ class Service:
         return box
 
     def path(self, name: str) -> str:
-        return f"{self.place}/{name}"
+        return f"{self.elsewhere.get(name, self.place)}/{name}"
 
     @property
     def ledger(self) -> Ledger:
@@ -144,9 +149,11 @@ class Service:
         dead, _ = self._counts(self._found_queue.dead_letter_url)
         return visible, hidden, dead
 
-    @cached_property
+    @property
     def _found_queue(self) -> Queue:
-        return find_queue(self.sqs, self.queue)
+        if self.queue not in self._queues:
+            self._queues[self.queue] = find_queue(self.sqs, self.queue)
+        return self._queues[self.queue]
 
     def _counts(self, url: str) -> tuple[int, int]:
         """Messages of a queue that are visible, and that are hidden."""

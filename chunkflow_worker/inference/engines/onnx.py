@@ -151,6 +151,8 @@ def _session(path: str) -> Any:
         reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).partition("\n")[0])
         known = "NOT_IMPLEMENTED" in str(error)
         cure = "export the net in float32" if known else "export it, or copy or download it, again"
+        if "External data path" in reason:
+            cure = "keep the files of its data beside it: a net may not name others"
         raise ModelError(f"loading {path} fails: {reason}\n    {cure}") from error
 
 

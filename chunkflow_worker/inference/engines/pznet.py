@@ -29,7 +29,7 @@ class PznetEngine(HostEngine):
     def __init__(self, spec: EngineSpec):
         super().__init__(spec.most_channels)
         self._spec, path = spec, spec.model_path
-        self._net = _net(path)
+        self._net = _net(path, spec.trust_weights)
         taken = [int(n) for n in self._net.in_shape]
         check_input(f"{path} was compiled for", taken, spec)
         self._batch = taken[0]
@@ -48,8 +48,12 @@ class PznetEngine(HostEngine):
         return checked_output(kept, self._spec, "the net", "the net")
 
 
-def _net(path: str) -> Any:
+def _net(path: str, trusted: bool) -> Any:
     """The compiled net in a folder, loaded. Raises ConfigError and ModelError."""
+    if not trusted:
+        problem = f"{path} is a net compiled by PZNet, and loading it runs its code"
+        cure = "give --trust-weights if you trust who made it"
+        raise ConfigError.one("net", "convnet_model", problem, cure)
     try:
         from pznet.pznet import PZNet
     except ImportError as error:

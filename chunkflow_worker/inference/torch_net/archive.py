@@ -13,6 +13,7 @@ WORDS = {
     "empty": "an empty file",
     "script": "a TorchScript file, which holds a net with its weights",
     "export": "a file of torch.export, which holds a net with its weights",
+    "compiled": "a package of AOTInductor, which holds a net as compiled code",
     "saved": "a file of torch.save, which holds weights but not the code of a net",
     "onnx": "an ONNX file, which holds a net with its weights",
     "safetensors": "a file of safetensors, which holds weights but not the code of a net",
@@ -24,6 +25,13 @@ WORDS = {
     "other": "a file of another kind",
 }
 """The kinds of files, in words that follow "is"."""
+
+RUN_CODE = {
+    "script": "its code can read any file",
+    "export": "loading it can run code",
+    "compiled": "it is code",
+}
+"""The kinds that whoever made them can make do more than compute, and how."""
 
 
 def kind_of(path: str) -> str:
@@ -52,14 +60,23 @@ def kind_of(path: str) -> str:
 
 
 def _kind_of_zip(path: str) -> str:
-    names = zipfile.ZipFile(path).namelist()
+    """What can run code comes first: one archive may look like several kinds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
+        return "cut"
     last = {name.rpartition("/")[2] for name in names}
-    if any("/code/" in name for name in names):
+    if any("/code/" in f"/{name}" for name in names) or "constants.pkl" in last:
         return "script"
-    if "data.pkl" in last:
-        return "saved"
+    if any("/aotinductor/" in f"/{name}" for name in names) or any(
+        name.endswith((".so", ".cubin")) for name in names
+    ):
+        return "compiled"
     if last & {"archive_format", "serialized_exported_program.json"}:
         return "export"
+    if "data.pkl" in last:
+        return "saved"
     return "numpy" if all(name.endswith(".npy") for name in names) else "other"
 
 

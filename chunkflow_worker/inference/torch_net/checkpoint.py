@@ -19,6 +19,7 @@ _SAVE = "give a file of torch.save, for example of torch.save(net.state_dict(), 
 _CURES = {
     "script": "give it as --convnet-model, without --convnet-weight-path",
     "export": "give it as --convnet-model, without --convnet-weight-path",
+    "compiled": "give a file of torch.save with the weights of the net",
     "onnx": "give it as --convnet-model, without --convnet-weight-path and --framework",
     "folder": "give the file in it that torch.save wrote",
     "cut": "copy or download it again",

@@ -16,7 +16,7 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ChunkflowError, ConfigError, ModelError
 from chunkflow_worker.inference.model_file import load_source, missing_cure
 from chunkflow_worker.inference.model_kind import net_class
-from chunkflow_worker.inference.torch_net.archive import WORDS, kind_of
+from chunkflow_worker.inference.torch_net.archive import RUN_CODE, WORDS, kind_of
 from chunkflow_worker.inference.torch_net.checkpoint import one_line, read_checkpoint
 from chunkflow_worker.inference.torch_net.fitting import load_fitting
 from chunkflow_worker.inference.user_code import cure, fault, takes_one
@@ -31,6 +31,7 @@ _CURES = {
     "onnx": "leave out --framework",
     "numpy": "give a Python file with load_model(weight_path)",
     "hdf5": "give a Python file with load_model(weight_path)",
+    "compiled": "give a Python, TorchScript or torch.export file",
     "cut": "copy or download it again",
     "lfs": "get the file itself: git lfs pull",
     "empty": "give a Python, TorchScript or torch.export file",
@@ -77,7 +78,8 @@ def load_net(
         A Python file may also define ``pre_process`` and ``post_process``.
     weight_path: for a module ``InstantiatedModel``, a state dict or a checkpoint that holds one,
         see `load_fitting`.
-    trust_weights: let the file with the weights run code, which pickles of whole objects need.
+    trust_weights: let files run code, which TorchScript, torch.export and pickles of whole objects
+        can do.
     weight_key: which weights of a checkpoint to take, if several fit.
 
     Raises ConfigError if a file does not exist or is of another kind, and ModelError if it does not
@@ -92,6 +94,10 @@ def load_net(
                 missing_cure(path),
             )
     kind = kind_of(model_path)
+    if kind in RUN_CODE and not trust_weights:
+        problem = f"{model_path} is {WORDS[kind]}, and {RUN_CODE[kind]}"
+        cure = "give --trust-weights if you trust who made it, or a Python file and a state dict"
+        raise ConfigError.one("net", "convnet_model", problem, cure)
     if kind in _CURES:
         problem = f"{model_path} is {WORDS[kind]}, and a net is needed"
         raise ConfigError.one("net", "convnet_model", problem, _CURES[kind])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing, StorageUnavailable
 from chunkflow_worker.storage.file_kind import file_kind
+from chunkflow_worker.storage.formats.h5_chunks import check_values
+from chunkflow_worker.storage.formats.h5_inside import leads_to, members, opened
 
 _SHOWN = 8
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
@@ -115,6 +116,9 @@ def voxel_dataset(file: Any, name: str | None, path: Path) -> tuple[Any, str]:
         found = {key: data for key, data in datasets.items() if not _is_beside_voxels(key)}
     if not found:
         for key in file:
+            with suppress(KeyError):
+                opened(file, key)
+                continue
             _check_link(file, key, path)
         listed = _list(list(datasets.items())) or "no datasets"
         problem = "the file has no dataset of voxels, which is numbers in zyx or czyx"
@@ -137,8 +141,8 @@ def voxel_dataset(file: Any, name: str | None, path: Path) -> tuple[Any, str]:
 
 def _named(file: Any, name: str, path: Path) -> Any:
     data: Any = None
-    with suppress(KeyError, ValueError):  # ValueError: the name of nothing, such as an empty one
-        data = file[name]
+    with suppress(KeyError):
+        data = opened(file, name) if name.strip("/") else None
     if not _is_dataset(data):
         _check_link(file, name, path)
         listed = _list(list(_datasets(file))) or "no datasets"
@@ -152,13 +156,12 @@ def _named(file: Any, name: str, path: Path) -> Any:
 def check_readable(data: Any, path: Path) -> None:
     """Check that the dataset can be read.
 
-    Raises ChunkMismatch unless it holds numbers, DataMissing if a file that it is made of is
-    missing, and ConfigError if a filter that compressed it is not installed.
+    Raises ChunkMismatch unless it holds numbers, DataRefused if it is in other files or its chunks
+    are too large, and ConfigError if a filter that compressed it is not installed.
     """
     import h5py
 
-    _check_sources(data, path)
-
+    check_values(data, path)
     if data.shape is None or data.dtype.kind not in "buif" or data.dtype.itemsize > 8:
         raise ChunkMismatch(
             f"{path}: dataset {data.name.strip('/')!r} has shape {data.shape} and type "
@@ -182,30 +185,11 @@ def check_readable(data: Any, path: Path) -> None:
             )
 
 
-def _check_sources(data: Any, path: Path) -> None:
-    """HDF5 reads zeros in place of the files of a virtual dataset that are missing."""
-    names = {source.file_name for source in data.virtual_sources()} if data.is_virtual else set()
-    folders = [Path(), Path(data.file.filename).parent, Path(os.environ.get("HDF5_VDS_PREFIX", ""))]
-    missing = sorted(
-        name
-        for name in names - {"."}  # the same file
-        if "%" not in name and not any((folder / name).exists() for folder in folders)
-    )
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (" and others" if len(missing) > _SHOWN else "")
-        raise DataMissing(
-            f"{path}: dataset {data.name.strip('/')!r} is made of {len(names)} files, and these "
-            f"are missing: {shown}"
-        )
-
-
 def _check_link(file: Any, name: str, path: Path) -> None:
     """Raises DataMissing if the name is a link that leads nowhere."""
-    with suppress(KeyError, ValueError):
-        link = file.get(name, getlink=True)
-        if hasattr(link, "path") and file.get(name) is None:
-            where = f" of {link.filename}" if hasattr(link, "filename") else ""
-            raise DataMissing(f"{path}: {name!r} leads to {link.path!r}{where}, which is missing")
+    where = leads_to(file, name) if "/" not in name and name else None
+    if where is not None:
+        raise DataMissing(f"{path}: {name!r} leads to {where!r}, which is missing")
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
@@ -217,10 +201,9 @@ def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
             found[name] = item
 
     file.visititems(visit)  # follows no links
-    for name in file:
-        with suppress(KeyError, OSError):  # a link that leads nowhere
-            if name not in found and file[name] not in found.values():
-                visit(name, file[name])
+    for name, item in members(file):
+        if name not in found and item not in found.values():
+            visit(name, item)
     yield from found.items()
 
 

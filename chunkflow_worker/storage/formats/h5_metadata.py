@@ -20,12 +20,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.errors import ChunkMismatch, DataRefused
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.units import nanometres
 from chunkflow_worker.storage.axes import axis_letters, colours_last
+from chunkflow_worker.storage.formats.h5_chunks import check_values
+from chunkflow_worker.storage.formats.h5_inside import members
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.voxel_metadata import (
     VoxelMetadata,
     in_nanometres,
@@ -182,18 +186,26 @@ def _scopes(data: Any, file: Any) -> Iterator[Scope]:
     yield _attributes(data)
     group = data.parent
     while True:
-        names = [name for name in group if _meaning(name)[0] in (*_SIZES, *_VOXEL_OFFSETS)]
-        beside = {
-            name: group[name][()]
-            for name in names
-            if (getattr(group[name], "size", None) or _LONGEST) < _LONGEST
-        }
+        beside = {name: item[()] for name, item in members(group, _is_said) if _is_short(item)}
         yield _attributes(group) | beside
         if group.name in ("/", None) or group == group.parent:
             break
         group = group.parent
-    if file != group:  # a link led to another file
-        yield _attributes(file)
+
+
+def _is_said(name: str) -> bool:
+    return _meaning(name)[0] in (*_SIZES, *_VOXEL_OFFSETS)
+
+
+def _is_short(item: Any) -> bool:
+    """Whether it is a small dataset whose values are in the file itself."""
+    if (getattr(item, "size", None) or _LONGEST) >= _LONGEST:
+        return False
+    try:
+        check_values(item, Path(item.file.filename))
+    except DataRefused:
+        return False
+    return True
 
 
 def _attributes(item: Any) -> dict[str, Any]:
@@ -224,7 +236,7 @@ def _parsed(value: Any) -> Any:
     if isinstance(value, bytes | str):
         text = _text(value)
         try:
-            return json.loads(text)
+            return parse_json(text)
         except ValueError:
             return text
     if isinstance(value, tuple | list):

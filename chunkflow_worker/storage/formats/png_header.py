@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chunkflow_worker.storage.formats.picture_size import picture_size
+
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _INDEXED = 3
 _METRE = 1
@@ -15,6 +17,7 @@ _OF_SCREENS = (72, 96)  # pixels per inch that programs write if they know no be
 class PngHeader:
     """height, width: pixels. is_indexed: values are indices of a palette.
 
+    nbytes: of the pixels when they are unpacked.
     pixel: height and width of a pixel in nanometres; None if the picture gives none, or only that
         of a screen.
     """
@@ -22,6 +25,7 @@ class PngHeader:
     height: int
     width: int
     is_indexed: bool
+    nbytes: int
     pixel: tuple[float, float] | None = None
 
     @classmethod
@@ -41,7 +45,8 @@ class PngHeader:
                     break
                 file.seek(length + 4, 1)  # its content and checksum
         width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-        return cls(height, width, head[25] == _INDEXED, pixel)
+        size = picture_size(head)
+        return cls(height, width, head[25] == _INDEXED, size.nbytes if size else 0, pixel)
 
 
 def _pixel(content: bytes) -> tuple[float, float] | None:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.storage.axes import Axes, Window
+from chunkflow_worker.storage.formats.tiff_inside import check_names, check_pages, other_files
 from chunkflow_worker.storage.formats.tiff_page import is_cut, part_of_page, window_of
+from chunkflow_worker.storage.largest import check_read, check_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,16 +22,26 @@ _SHOWN = 3
 
 
 def open_tiff(tifffile: Any, path: Path) -> Any:
-    """The open file; pages that tifffile wrote one by one become one stack."""
+    """The open file; pages that tifffile wrote one by one become one stack.
+
+    Raises DataRefused if it names files of other folders.
+    """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs objects; we say it in words
+    # The indices of these formats name other files.
+    alone = {"is_ndtiff": False, "is_mmstack": False}
     try:
-        tif = tifffile.TiffFile(path)
+        tif = tifffile.TiffFile(path, **alone)
     except tifffile.TiffFileError as error:
         text = "it does not begin like one" if "not a TIFF file" in str(error) else str(error)
         raise ValueError(text) from error
+    try:
+        check_names(tif, path)
+    except BaseException:
+        tif.close()
+        raise
     if tif.is_shaped and len(tif.series) > 1 and all(len(one.pages) == 1 for one in tif.series):
         tif.close()
-        tif = tifffile.TiffFile(path, is_shaped=False)
+        tif = tifffile.TiffFile(path, is_shaped=False, **alone)
     return tif
 
 
@@ -65,7 +76,7 @@ def _check_complete(tif: Any, image: Any, path: Path) -> None:
     absent = sum(page is None for page in image.pages)
     if not absent:
         return
-    missing = [name for name in _other_files(tif) if not (path.parent / name).exists()]
+    missing = [name for name in other_files(tif) if not (path.parent / name).exists()]
     shown = ", ".join(missing[:_SHOWN]) + (" and others" if len(missing) > _SHOWN else "")
     files = f": its other files are missing beside it: {shown}" if missing else ""
     cure = "" if files else "; if it never had them, remove its OME-XML, as by tiffcomment -set ''"
@@ -86,15 +97,6 @@ def _cut_short(path: Path, lost: str = "") -> DataMissing:
     )
 
 
-def _other_files(tif: Any) -> list[str]:
-    """Names of the files that an OME-TIFF lists as parts of the same image."""
-    if not tif.is_ome:
-        return []
-    root = ElementTree.fromstring(tif.ome_metadata)
-    names = [item.get("FileName") for item in root.iter() if item.tag.endswith("}UUID")]
-    return list(dict.fromkeys(name for name in names if name))
-
-
 def read_part(image: Any, tif: Any, axes: Axes, path: Path, window: Window) -> NDArray[Any]:
     """The voxels in `window`, zyx or czyx, in native byte order.
 
@@ -103,6 +105,7 @@ def read_part(image: Any, tif: Any, axes: Axes, path: Path, window: Window) -> N
     import numpy as np
 
     selection = axes.selection(window)
+    check_window(window, image.dtype.itemsize * (axes.channels or 1), f"{path}: the part to read")
     if image.dataoffset is not None:  # uncompressed, in one piece
         stored = image.dtype.newbyteorder(tif.byteorder)
         array = np.memmap(path, stored, "r", image.dataoffset, axes.shape)[selection]
@@ -138,6 +141,8 @@ def _read_pages(image: Any, tif: Any, axes: Axes, path: Path, selection: Any) ->
     slow = len(axes.shape) - len(page_shape)
     whole_axes = slow >= 0 and axes.shape[slow:] == page_shape
     if not whole_axes or prod(axes.shape[:slow]) != len(image.pages):
+        check_read(image.nbytes, f"{path}: its image")
+        check_pages(image.pages, key, path)
         whole: NDArray[Any] = image.asarray()
         if whole.size != prod(axes.shape):
             raise DataMissing(
@@ -148,6 +153,7 @@ def _read_pages(image: Any, tif: Any, axes: Axes, path: Path, selection: Any) ->
     inside = selection[slow:]
     numbers = np.arange(len(image.pages)).reshape(axes.shape[:slow])[selection[:slow]]
     window = window_of(key, inside)
+    check_pages((image.pages[n] for n in numbers.ravel()), key, path)
     if 2 * prod(one.stop - one.start for one in window) >= prod(key.shaped):
         pages = tif.asarray(key=numbers.ravel().tolist(), series=image)
         pages = pages.reshape(*numbers.shape, *page_shape)

@@ -11,7 +11,6 @@ pixels per inch stands for "not known" in programs that must write one, ImageJ a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from math import isclose, isfinite
 from pathlib import Path
@@ -21,6 +20,7 @@ from xml.etree import ElementTree
 from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.units import nanometres
+from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.voxel_metadata import (
     VoxelMetadata,
     in_nanometres,
@@ -143,7 +143,7 @@ def _own(tif: Any) -> Mapping[str, Any]:
     else:
         return dict((tif.shaped_metadata or ({},))[0])
     try:
-        own = json.loads(str(text))
+        own = parse_json(str(text))
     except ValueError:
         return {}
     return own if isinstance(own, dict) else {}

@@ -219,7 +219,7 @@ def add_mips(path: str, info: dict[str, Any]) -> None:
         problem = f"its levels are not those that mips {len(have)} to {len(wanted) - 1} follow on"
         raise ConfigError.one(normal_path(path), "info", problem, "start again")
     scales = stored["scales"] + wanted[len(have) :]
-    Files(path).put_json("info", Files(path).get_json("info") | {"scales": scales})
+    Files(path).put_info(Files(path).get_json("info") | {"scales": scales})
     first, last = len(have), len(wanted) - 1
     added = f"mip {last}" if first == last else f"mips {first} to {last}"
     warn_once(log, f"{normal_path(path)}: the info gets {added}")

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
+from chunkflow_worker.storage.fence import before_write
+
 
 @contextmanager
 def staged_blocks(volume: Path, key: str) -> Iterator[Path]:
@@ -23,6 +25,7 @@ def staged_blocks(volume: Path, key: str) -> Iterator[Path]:
         yield staging
         target = volume / key
         target.mkdir(parents=True, exist_ok=True)
+        before_write()
         for file in (staging / key).iterdir():
             file.replace(target / file.name)
     finally:

@@ -22,6 +22,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
+from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.path import (
     local_folder,
     normal_path,
@@ -33,6 +34,8 @@ from chunkflow_worker.storage.precomputed.info import read_scale
 from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
 from chunkflow_worker.storage.precomputed.shards import stored_in_shards
 from chunkflow_worker.storage.volume import blocks_of, check_aligned, checksum
+
+_BLOCKS_AT_A_TIME = 32  # that are uploaded before the next look whether they may be
 
 
 class PrecomputedVolume:
@@ -60,8 +63,9 @@ class PrecomputedVolume:
         info: dict[str, Any] | None = None,
     ):
         self.path, self.mip, self._output = normal_path(path), mip, output
+        self.driver = self.order = ""
         self._local = local_folder(self.path)
-        self._fill_missing, self._compress = fill_missing, compress
+        self._fill_missing, self._compress, self._parallel = fill_missing, compress, parallel
         self._open = partial(
             cloud_volume,
             mip=mip,
@@ -135,7 +139,9 @@ class PrecomputedVolume:
         writable_path(self.path)
         check_aligned(self, bbox)
         with self._errors(), self._writable() as volume:
-            volume[_to_bbox(bbox)] = czyx.transpose()
+            for part in self._parts(bbox):
+                before_write()
+                volume[_to_bbox(part)] = czyx[(slice(None), *part.slices(bbox.start))].transpose()
         if self._local is not None:
             for block in blocks_of(self, bbox):
                 remove_other_form(self._local / self.block_name(block), self._compress)
@@ -178,6 +184,19 @@ class PrecomputedVolume:
     def block_name(self, block: BoundingBox) -> str:
         """Name of a block's file below the volume's path."""
         return f"{self._volume.key}/{xyz_name(block)}"
+
+    def _parts(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
+        """The box in parts, between which a worker that may not write any more stops.
+
+        On a local disk, blocks are staged first; and processes are not started for each part.
+        """
+        if self._local is not None or self._parallel > 1:
+            return iter((bbox,))
+        count = -(-bbox.size // self.block_size)
+        x = min(count.x, _BLOCKS_AT_A_TIME)
+        y = min(count.y, max(1, _BLOCKS_AT_A_TIME // x))
+        z = max(1, _BLOCKS_AT_A_TIME // (x * y))
+        return bbox.split(self.block_size * Vec3(z, y, x))
 
     @contextmanager
     def _writable(self) -> Iterator[Any]:

@@ -50,6 +50,13 @@ class StoredArray:
     groups: tuple[Group, ...] = ()
 
     @property
+    def files(self) -> list[str]:
+        """Paths of the objects that say how it is stored: its own, and that of the next group."""
+        own = f"{self.place}/{ARRAY_FILE[self.driver]}"
+        above = [g.place for g in self.groups[:1] if g.is_group]
+        return [own, *(f"{place}/{GROUP_FILE[self.driver]}" for place in above)]
+
+    @property
     def is_n5(self) -> bool:
         return self.driver == "n5"
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import (
@@ -20,14 +18,17 @@ from chunkflow_worker.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, meaning
-from chunkflow_worker.storage.cloud import check_access
+from chunkflow_worker.report.access import GOOGLE_LOGIN, NO_CREDENTIALS, Meaning, meaning
+from chunkflow_worker.report.unavailable import is_overload
+from chunkflow_worker.storage.json_text import parse_json
+from chunkflow_worker.storage.largest import check_text
+from chunkflow_worker.storage.zarr.kvstore import bucket_of, endpoint, has_credentials, kvstore
 
-_IN_ADDRESSES = ":/%@!$&'()*+,;=~[]"  # % too, since an address may be quoted already
 # About half a minute; tensorstore would try for a quarter of an hour, without a word.
 _RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _UNREACHED = re.compile(r"CURL error [^:]*: (.*?)(?: \[curl_code.*)?$")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -38,7 +39,7 @@ def read_json(place: str, name: str) -> tuple[Any, bytes]:
     """
     answer = _read(place, name)
     try:
-        content = json.loads(answer.value) if answer.state == "value" else None
+        content = parse_json(answer.value) if answer.state == "value" else None
     except ValueError:
         content = None
     return content, answer.stamp.generation
@@ -52,8 +53,9 @@ def read_metadata(place: str, name: str) -> Any:
     value = read_bytes(place, name)
     if value is None:
         return None
+    check_text(len(value), f"{place}/{name}")
     try:
-        return json.loads(value)
+        return parse_json(value)
     except ValueError:
         if place.startswith("http"):  # a web server may send a page of its own for what is absent
             return None
@@ -115,7 +117,7 @@ def open_array(
     assume_metadata: take the metadata in the options, and do not read those of the array.
     options: further members of tensorstore's spec.
     """
-    spec = {"driver": driver, "kvstore": _kvstore(place), **options}
+    spec = {"driver": driver, "kvstore": kvstore(place), **options}
     modes = {"open": True, "create": create, "assume_metadata": assume_metadata}
     return tensorstore().open(spec, context=_context(), **modes).result()
 
@@ -144,16 +146,18 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         status = text.partition(":")[0]
         if unreached := _UNREACHED.search(text):
             text = f"cannot be reached: {unreached[1]}"
-            if subject.startswith("s3://") and _endpoint():
+            if subject.startswith("s3://") and endpoint():
                 text += "\n    check that it runs there, and AWS_ENDPOINT_URL"
         message = f"{subject}: {text}"
         if status in _REFUSED:
-            anyone = subject.startswith("s3://") and not _has_credentials()
+            anyone = subject.startswith("s3://") and not has_credentials(bucket_of(subject))
             cure = "allow it in the policy of the user or role, or use other credentials"
             if subject.startswith("gs://"):
                 cure = f"{GOOGLE_LOGIN}, with an account that may read and write there"
             access = NO_CREDENTIALS if anyone else f"access denied\n    {cure} ({text})"
             raise StorageRefused(f"{subject}: {access}") from error
+        if (found := _refusal(str(error))) is not None:
+            raise StorageRefused(f"{subject}: {found}") from error
         if "bucket name: " in text:
             bucket = text.partition("bucket name: ")[2].strip('"')
             cure = "use 3 to 63 lower-case letters, digits, hyphens and dots"
@@ -165,7 +169,8 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         if "Not a directory" in text:
             problem = "is a file, or is inside one, and a Zarr or N5 store is a folder"
             raise ConfigError.one(subject, "path", problem, "choose another path") from error
-        if status in _DAMAGED or status.startswith("Error parsing"):
+        is_damaged = status in _DAMAGED and not is_overload(error)  # S3 throttles with 400, too
+        if is_damaged or status.startswith("Error parsing"):
             raise BlockDamaged(message) from error
         full = "No space left" in text or "Read-only file system" in text or "quota" in text.lower()
         raise (StorageFull if full else StorageUnavailable)(message) from error
@@ -176,9 +181,17 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
         raise StorageRefused(f"{subject}: {found}") from error
 
 
+def _refusal(text: str) -> Meaning | None:
+    """What an answer of S3 in an error means, if the same request would be refused again."""
+    from botocore.exceptions import ClientError
+
+    code = _CODE.search(text)
+    found = meaning(ClientError({"Error": {"Code": code[1]}}, "GetObject")) if code else None
+    return found if found and found.is_refused else None
+
+
 def _no_bucket(place: str) -> ConfigError:
-    protocol, _, rest = place.partition("://")
-    bucket = f"{protocol}://{rest.partition('/')[0]}"
+    bucket = f"{place.partition('://')[0]}://{bucket_of(place)}"
     cure = "correct its name, or create it"
     return ConfigError.one(bucket, "bucket", "there is no such bucket", cure)
 
@@ -201,7 +214,7 @@ def _read(place: str, name: str) -> Any:
 
 def _open(place: str) -> Any:
     """The key-value store of a folder."""
-    return tensorstore().KvStore.open(_kvstore(place), context=_context()).result()
+    return tensorstore().KvStore.open(kvstore(place), context=_context()).result()
 
 
 @lru_cache
@@ -209,54 +222,3 @@ def _context() -> Any:
     """Shared by everything that is opened here, so that a path in memory is one volume."""
     retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "s3", "gcs")}
     return tensorstore().Context(retries)
-
-
-def _kvstore(place: str) -> dict[str, Any]:
-    """What tensorstore calls a folder."""
-    protocol, _, rest = place.partition("://")
-    if protocol == "file":
-        return {"driver": "file", "path": f"{rest}/"}
-    if protocol == "mem":
-        return {"driver": "memory", "path": f"{rest}/"}
-    if protocol in ("http", "https"):
-        return {"driver": "http", "base_url": f"{quote(place, safe=_IN_ADDRESSES)}/"}
-    if protocol == "s3" and _has_credentials():
-        check_access(place)
-    bucket, _, key = rest.partition("/")
-    folder = {"bucket": bucket, "path": f"{key}/" if key else ""}
-    return {"driver": "gcs", **folder} if protocol == "gs" else {"driver": "s3", **folder, **_aws()}
-
-
-def _aws() -> dict[str, Any]:
-    """Endpoint, region and credentials of S3 from the standard variables."""
-    options: dict[str, Any] = {}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if endpoint := _endpoint():
-        options["endpoint"] = endpoint
-    if region:
-        options["aws_region"] = region
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        # Otherwise tensorstore logs complaints about profile files, which may be absent.
-        options["aws_credentials"] = {"type": "environment"}
-    elif not _has_credentials():
-        # tensorstore would look for some for minutes; a public bucket needs none.
-        options["aws_credentials"] = {"type": "anonymous"}
-    return options
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-@lru_cache
-def _has_credentials() -> bool:
-    """Whether boto3 finds AWS credentials. Raises its errors for a profile or login that is wrong.
-
-    tensorstore would not tell them from missing ones.
-    """
-    import boto3
-
-    credentials = boto3.Session().get_credentials()
-    if credentials is not None:
-        credentials.get_frozen_credentials()
-    return credentials is not None

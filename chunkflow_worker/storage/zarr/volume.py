@@ -7,7 +7,8 @@ supports N5. benchmarks/zarr_io.py measures it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr.address import FORMATS
 from chunkflow_worker.storage.zarr.attributes import from_attributes
 from chunkflow_worker.storage.zarr.coordinates import with_coordinates
-from chunkflow_worker.storage.zarr.geometry import About, Geometry, Order
+from chunkflow_worker.storage.zarr.geometry import SPATIAL, About, Geometry, Order
 from chunkflow_worker.storage.zarr.group import find_array
+from chunkflow_worker.storage.zarr.keys import BlockKeys
 from chunkflow_worker.storage.zarr.kind import kind_of
 from chunkflow_worker.storage.zarr.metadata import Driver, StoredArray, stored_array
 from chunkflow_worker.storage.zarr.ome import from_multiscale, listed_as
@@ -45,8 +49,9 @@ _OPTIONS: Mapping[About, str] = {
 
 
 class ZarrVolume:
-    """One array; see `Volume`. The names of its blocks are boxes.
+    """One array; see `Volume`. For `missing`, the names of its blocks are boxes.
 
+    metadata_files: paths of the objects that say what is stored.
     array: of tensorstore. Axes other than c, z, y and x have one voxel, and are dropped. An array
         without z is one section.
     time_point: which one to take if there is an axis t.
@@ -58,20 +63,25 @@ class ZarrVolume:
 
     def __init__(
         self,
-        path: str,
+        stored: StoredArray,
         array: Any,
         geometry: Geometry,
         layer_type: LayerType,
         time_point: int | None = None,
     ):
-        self.path, self.layer_type = path, layer_type
-        self._array = _czyx(path, array, geometry.axes, time_point)
+        self.path, self.layer_type = stored.place, layer_type
+        self.driver: Driver = stored.driver
+        first = next((axis for axis in geometry.axes if axis in SPATIAL), "z")
+        self.order: Order = "xyz" if first == "x" else "zyx"
+        self.metadata_files = stored.files
+        self._array = _czyx(self.path, array, geometry.axes, time_point)
         self.channels = int(self._array.shape[0]) if self._array.ndim == 4 else 1
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
         self.voxel_size: VoxelSize = geometry.voxel_size
         self.bounds = BoundingBox.sized(geometry.start, self._array.shape[-3:])
         block = self._array.chunk_layout.write_chunk.shape[-3:]
         self.block_size = Vec3.of(int(n or 1) for n in block)
+        self._keys = BlockKeys(array, geometry.axes, time_point)
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""
@@ -99,6 +109,7 @@ class ZarrVolume:
         check_aligned(self, bbox)
         voxels = czyx if self._array.ndim == 4 else czyx[0]
         with store_errors(self.path):
+            before_write()
             self._array[self._window(bbox)].write(voxels).result()
 
     def missing(self, bbox: BoundingBox) -> list[str]:
@@ -111,6 +122,44 @@ class ZarrVolume:
                     part = self._array[self._window(inside)]
                     queries.append((block, part.storage_statistics(query_fully_stored=True)))
             return [str(block) for block, query in queries if not query.result().fully_stored]
+
+    def stored_at(self, blocks: Iterable[BoundingBox]) -> dict[str, datetime | None]:
+        """When blocks were stored, by the clock of the storage: by name, without absent blocks.
+
+        None where the storage keeps no times. Raises StorageUnavailable.
+        """
+        if self.path.startswith("mem://"):  # tensorstore's memory, of which nobody else knows
+            stored = [block for block in blocks if not self.missing(block)]
+            return dict.fromkeys(map(self.block_name, stored))
+        keys = {self.block_name(block): self._keys_of(block) for block in blocks}
+        found = Files(self.path).stored(key for of_block in keys.values() for key in of_block)
+        times: dict[str, datetime | None] = {}
+        for name, of_block in keys.items():
+            objects = [found[key] for key in of_block]
+            known = [stored.time for stored in objects if stored is not None]
+            if len(known) == len(objects):
+                last = max(known)  # of the same form, so that the last in order is the latest
+                times[name] = datetime.fromisoformat(last) if last else None
+        return times
+
+    def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
+        """CRC-32 of the bytes of each block as it is stored; of several objects, with + between.
+
+        Raises DataMissing and StorageUnavailable.
+        """
+        keys = [self._keys_of(block) for block in blocks]
+        found = Files(self.path).checksums(key for of_block in keys for key in of_block)
+        for key, crc32 in found.items():
+            if crc32 is None:
+                raise DataMissing(f"{self.path} lacks the block {key}")
+        return ["+".join(found[key] or "" for key in of_block) for of_block in keys]
+
+    def block_name(self, block: BoundingBox) -> str:
+        """Name of a block's object below the volume's path; of the first, if there are several."""
+        return self._keys_of(block)[0]
+
+    def _keys_of(self, block: BoundingBox) -> list[str]:
+        return self._keys.of((block.start - self.bounds.start) // self.block_size)
 
     def _check_inside(self, bbox: BoundingBox) -> None:
         if not self.bounds.contains(bbox):
@@ -239,7 +288,7 @@ def _volume(
 ) -> ZarrVolume:
     opened = open_stored(array, fill_missing)
     is_integer = opened.dtype.numpy_dtype.kind in "bui"
-    return ZarrVolume(array.place, opened, geometry, kind_of(array, is_integer=is_integer), time)
+    return ZarrVolume(array, opened, geometry, kind_of(array, is_integer=is_integer), time)
 
 
 def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) -> None:

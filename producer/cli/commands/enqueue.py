@@ -17,9 +17,11 @@ from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, faults_of, given_options
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     ledger_option,
     no_ledger,
+    open_queue,
     pipeline_option,
     queue_name,
     queue_option,
@@ -28,6 +30,7 @@ from producer.cli.options import (
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.written_paths import WrittenPaths
     from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
     from producer.plan.pipeline_file import PipelineFile
@@ -84,7 +87,7 @@ def enqueue(
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
-    from producer.plan.pipeline_file import PipelineFile
+    from producer.plan.pipeline_file import PipelineFile, written_paths
 
     file = PipelineFile.load(pipeline) if pipeline else None
     plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file)
@@ -96,14 +99,15 @@ def enqueue(
     if file:
         _refuse_what_fails(plan, file, ledger, force)
     elif not ledger:
-        click.echo(
+        say(
             "note: without --pipeline or --ledger the job is not recorded, so nothing can show its "
-            "status or verify its result",
+            "status or verify its result, and workers whose ledger has other jobs refuse it",
             err=True,
         )
     undone = None
     if records and skip_done:
-        undone = _find_undone(records, plan, threads, trust_records)
+        paths = written_paths(file, records)
+        undone = _find_undone(records, plan, paths, threads, trust_records)
     if dry_run:
         _show_dry_run(plan, undone)
         return
@@ -133,13 +137,15 @@ class _Undone:
     wrong: list[str]
 
 
-def _find_undone(ledger: Ledger, plan: Plan, threads: int, trust_records: bool) -> _Undone:
+def _find_undone(
+    ledger: Ledger, plan: Plan, paths: WrittenPaths, threads: int, trust_records: bool
+) -> _Undone:
     from chunkflow_worker.report.progress import progress
     from producer.look.verify import Verifier, verify
 
     boxes, wrong = [], []
     unknown: dict[Kind, list[Problem]] = {"not-checked": [], "unreadable": []}
-    verifier = Verifier(plan.record.pipeline, quick=True)
+    verifier = Verifier(plan.record.pipeline, quick=True, paths=paths)
     with progress(len(plan.boxes), "checked") as show:
         for count, problems in enumerate(verify(ledger, plan.boxes, verifier, threads), 1):
             known = [problem for problem in problems if problem.is_wrong]
@@ -170,7 +176,7 @@ def _note_unknown(kind: Kind, found: list[Problem], trust_records: bool) -> None
         else "sent again; --trust-records leaves them out"
     )
     example = ": ".join(filter(None, (found[0].box, found[0].volume, found[0].detail)))
-    click.echo(
+    say(
         f"note: the output of {boxes_text(len(found))} that the ledger has as done is {kind}: "
         f"{fate}; for example {example}",
         err=True,
@@ -180,12 +186,11 @@ def _note_unknown(kind: Kind, found: list[Problem], trust_records: bool) -> None
 def _send(
     queue: str, plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int
 ) -> None:
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
     client, job = sqs_client(threads), plan.record
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     if ledger:
         is_new = record_job(ledger, job)
         if undone is None:
@@ -209,13 +214,13 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
 
     job = plan.record.job
     if is_new and some_are_done(ledger, plan.boxes):
-        click.echo(
+        say(
             f"note: {ledger.path} has records of boxes of this job, which count as done; add "
             "--skip-done to leave them out, or use another --ledger to count only this run",
             err=True,
         )
     elif not is_new and plan.boxes.first == 0:
-        click.echo(
+        say(
             f"note: job {job} was enqueued before; all its boxes are sent again, even if they are "
             "waiting or done; add --skip-done to leave out those that are done",
             err=True,
@@ -224,7 +229,7 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
 
 def _show_plan(plan: Plan) -> None:
     first, last = plan.boxes[0], plan.boxes[-1]
-    click.echo(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    say(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
 
 
 def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
@@ -240,7 +245,7 @@ def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force
         faults += no_ledger(str(file.path)).faults
     if force:
         for fault in faults:
-            click.echo(f"note: workers will refuse these boxes: {fault}", err=True)
+            say_text(f"note: workers will refuse these boxes: {fault}", err=True)
     elif faults:
         *others, last = faults
         cure = "; ".join(filter(None, (last.cure, "--force sends them all the same")))
@@ -251,8 +256,8 @@ def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force
 def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:
     done = len(plan.boxes) - _count(plan, undone)
     skipped = "" if undone is None else f", {done} of them already done"
-    click.echo(f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}")
-    click.echo(f"first {plan.boxes[0]}\nlast  {plan.boxes[-1]}\nnothing was sent")
+    say(f"{len(plan.boxes)} tasks of job {plan.record.job}{skipped}")
+    say(f"first {plan.boxes[0]}", f"last  {plan.boxes[-1]}", "nothing was sent")
 
 
 def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> None:
@@ -260,7 +265,7 @@ def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> No
     of_all = "" if undone is None else f" of {len(plan.boxes)}"
     size = "x".join(map(str, plan.boxes.chunk_size))
     place = f" --ledger {shlex.quote(ledger)}" if ledger else ""
-    click.echo(
+    say(
         f"enqueued {count}{of_all} tasks of job {job.job} to queue {job.queue} (boxes {size}), "
         f"status: chunkflow-producer status --queue {job.queue}{place}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chunkflow_worker.report.say import say
 from producer.cli.options import sqs_client
 
 
@@ -31,10 +32,11 @@ def queue() -> None:
 )
 @click.option(
     "--retention-days",
-    type=click.IntRange(1, 14),
-    default=14,
+    type=click.IntRange(1, 13),
+    default=10,
     show_default=True,
-    help="Days for which the queue keeps messages.",
+    help="Days for which the queue keeps messages. Dead letters are kept for 14 days, counted from "
+    "the first send, so this must be less.",
 )
 def create(name: str, max_receives: int, visibility: int, retention_days: int) -> None:
     """Create the queue NAME and its dead-letter queue NAME-dead.
@@ -50,9 +52,11 @@ def create(name: str, max_receives: int, visibility: int, retention_days: int) -
             state = "changed"
         else:
             state = "already exists"
-        click.echo(f"{result.url} {state}")
+        say(f"{result.url} {state}")
         for attribute, (before, after) in result.changed.items():
-            click.echo(f"  {attribute}: {before} -> {after}")
+            say(f"  {attribute}: {before} -> {after}")
+        if result.kept:
+            say(f"  {result.kept}")
 
 
 @queue.command("delete")
@@ -68,4 +72,4 @@ def delete(name: str, yes: bool) -> None:
             "add --yes to confirm"
         )
     deleted = delete_queue(sqs_client(), name)
-    click.echo(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")
+    say(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from chunkflow_worker.report.say import say
 from producer.cli.options import (
     ledger_option,
     open_ledger,
+    open_queue,
     pipeline_option,
     queue_option,
     require_ledger,
@@ -36,7 +38,6 @@ def redrive(
     needed only for --cause.
     """
     from chunkflow_worker.image.bbox import BoundingBox
-    from chunkflow_worker.job.sqs import find_queue
     from producer.repair.redrive import matcher
     from producer.repair.redrive import redrive as send_back
 
@@ -50,9 +51,9 @@ def redrive(
     else:
         records = require_ledger(pipeline, ledger, needed_by="--cause")
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     result = send_back(client, target, matcher(records, cause, box))
     for problem in result.malformed:
-        click.echo(f"not sent, because no worker can run it: {problem}", err=True)
+        say(f"not sent, because no worker can run it: {problem}", err=True)
     left = result.left + len(result.malformed)
-    click.echo(f"sent {result.sent} dead letters back to queue {target.name}, left {left}")
+    say(f"sent {result.sent} dead letters back to queue {target.name}, left {left}")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from chunkflow_worker.errors import RetryableError
+from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     job_option,
     ledger_option,
     open_ledger,
+    open_queue,
     pipeline_option,
     queue_option,
     require_ledger,
@@ -70,11 +71,11 @@ def status(
     ledger did it. The rate covers the time in which the later half of the done tasks finished; it
     is estimated from 100 records. With --watch, it covers the last ten minutes. These records also
     tell which share of the voxels did not fit the type of an operator's output and was clipped.
+    Lines tell when SQS will delete the first messages or dead letters of the job within a day.
 
     With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
     before that: the remaining tasks are among the dead letters.
     """
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.status_table import causes_line, show_clipped, show_table
     from producer.look.job import no_job
     from producer.look.status import SAMPLE, job_status
@@ -86,7 +87,7 @@ def status(
     else:
         records = open_ledger(pipeline, ledger)
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
 
     def poll(sample: int) -> JobStatus:
         polled = job_status(client, target, records, job, sample=sample)
@@ -103,46 +104,48 @@ def status(
         if not last.complete:
             _explain_end(last)
             if last.dead:
-                click.echo(causes_line(last, pipeline, ledger), err=True)
+                say(causes_line(last, pipeline, ledger), err=True)
         ctx.exit(0 if last.complete else 1)
     now = poll(SAMPLE)
     if as_json:
-        click.echo(_as_json(now))
+        say_json(_all_of(now))
     else:
         show_table(now)
         if now.dead:
-            click.echo(causes_line(now, pipeline, ledger))
+            say(causes_line(now, pipeline, ledger))
         if records is None:
-            click.echo("give --pipeline or --ledger to see how far the job is", err=True)
+            say("give --pipeline or --ledger to see how far the job is", err=True)
 
 
 def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
     """Show every status; returns the last one."""
     from chunkflow_worker.report.progress import progress
-    from producer.cli.status_table import progress_note
+    from producer.cli.status_table import expiry_lines, progress_note
 
     last = next(statuses)
+    for line in expiry_lines(last):
+        click.echo(line, err=True)
     with nullcontext() if as_json else progress(last.total, "done") as show:
         for status in chain([last], statuses):
             last = status
             if show:
                 show(status.done, progress_note(status))
             else:
-                click.echo(_as_json(status))
+                say_json(_all_of(status))
     if last.complete and not as_json:
-        click.echo(f"all {last.total} tasks of job {last.job} are done")
+        say(f"all {last.total} tasks of job {last.job} are done")
     return last
 
 
 def _explain_end(status: JobStatus) -> None:
     left = (status.total or 0) - status.done
-    click.echo(
+    say(
         f"the queue is empty, but {left} of {status.total} tasks of job {status.job} are not done; "
         f"dead letters: {status.dead}, boxes with a record of failure: {status.failed}",
         err=True,
     )
 
 
-def _as_json(status: JobStatus) -> str:
+def _all_of(status: JobStatus) -> dict[str, Any]:
     estimates = {"percent": status.percent, "eta_seconds": status.eta_seconds}
-    return json.dumps(asdict(status) | estimates)
+    return asdict(status) | estimates

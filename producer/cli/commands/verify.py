@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     job_option,
     ledger_option,
+    open_queue,
     pipeline_option,
     require_ledger,
     sqs_client,
@@ -92,7 +93,8 @@ def verify(
     left. Workers record a checksum of each block that they store, and the places where they wrote
     nothing; verify reads the blocks back and compares. In images, it also reports blocks that are
     zero where the input of the job is not. Records hold digests of the files of nets and plugins,
-    so verify also tells when boxes come from different ones.
+    so verify also tells when boxes come from different ones. Files and objects are compared by
+    size and checksum, and those of an earlier run are found by the names that only a box has.
 
     Boxes whose records say nothing that can be compared are listed as not checked. Blocks that
     storage does not give, although it gives others, are listed as unreadable, and the rest is
@@ -106,12 +108,21 @@ def verify(
     from producer.look.job import require_job
     from producer.look.verify import Verifier
     from producer.look.volumes import input_of
-    from producer.plan.pipeline_file import PipelineFile
+    from producer.plan.pipeline_file import PipelineFile, written_paths
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
-    source = input_of(PipelineFile.load(pipeline) if pipeline else None, record)
-    verifier = Verifier(record.pipeline, source, quick=quick, allow_zeros=allow_zeros, net=net)
+    file = PipelineFile.load(pipeline) if pipeline else None
+    verifier = Verifier(
+        record.pipeline,
+        input_of(file),
+        quick=quick,
+        allow_zeros=allow_zeros,
+        net=net,
+        paths=written_paths(file, records),
+    )
+    if file is None and not quick:
+        say("note: zero blocks are compared with the input only with --pipeline", err=True)
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
     found = [problem for problem in problems if problem.is_wrong]
@@ -131,13 +142,13 @@ def verify(
     )
     mixed = len(report.nets) > 1 and not net
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        say_json(asdict(report))
     else:
         _show(report, allow_zeros, mixed)
         if mixed:
             _show_nets(record, report.nets)
         elif report.wrong and not enqueue:
-            click.echo("\nto send the wrong boxes to the queue again, add --enqueue")
+            say("", "to send the wrong boxes to the queue again, add --enqueue")
     unknown = report.not_checked or report.unreadable
     ctx.exit(1 if enqueued != report.wrong or mixed else 3 if unknown else 0)
 
@@ -185,13 +196,12 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
 
     Returns the number of boxes that were sent.
     """
-    from chunkflow_worker.job.sqs import find_queue
     from producer.cli.send_boxes import send_boxes
     from producer.look.status import job_status
     from producer.repair.resend import choose_boxes
 
     client = sqs_client()
-    target = find_queue(client, queue)
+    target = open_queue(client, queue)
     resend = choose_boxes(problems, job_status(client, target))
     for box in resend.wrong:
         ledger.remove(box)
@@ -205,7 +215,7 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
         count,
         how_to_resume=lambda sent: "to send the rest, repeat the command",
     )
-    click.echo(f"enqueued {count} tasks of job {job.job} to queue {queue}", err=True)
+    say(f"enqueued {count} tasks of job {job.job} to queue {queue}", err=True)
     return count
 
 
@@ -219,7 +229,7 @@ def _explain_withheld(resend: Resend, queue: str) -> None:
             f"queue {queue} has dead letters, which may be for them; "
             f"send those back with: chunkflow-producer redrive --queue {queue}"
         )
-    click.echo(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
+    say(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
 
 
 def _show(report: _Report, allow_zeros: bool, mixed: bool) -> None:
@@ -228,40 +238,40 @@ def _show(report: _Report, allow_zeros: bool, mixed: bool) -> None:
 
     job = f"of {report.boxes} boxes of job {report.job}"
     if report.problems:
-        click.echo(
+        say(
             f"{report.wrong} {job} are wrong, {report.not_checked} not checked, "
             f"{report.unreadable} unreadable"
         )
     else:
         right = "" if mixed else ": nothing is wrong"
-        click.echo(f"all {report.boxes} boxes of job {report.job} are done{right}")
+        say(f"all {report.boxes} boxes of job {report.job} are done{right}")
     for what, count in report.seen.items():
-        click.echo(f"{what}: {count}")
+        say(f"{what}: {count}")
     for kind, meaning in KINDS.items():
         of_kind = [problem for problem in report.problems if problem.kind == kind]
         if of_kind:
             count = _boxes_of(of_kind, kind)
             _show_kind(f"{kind}, in {boxes_text(count)}: {meaning}", of_kind)
     if _boxes_of(report.problems, "zero") and not allow_zeros:
-        click.echo("\nif zeros are right in this output (masks, thresholds), add --allow-zeros")
+        say("", "if zeros are right in this output (masks, thresholds), add --allow-zeros")
 
 
 def _show_nets(job: JobRecord, nets: list[Net]) -> None:
     from producer.look.nets import net_lines
 
-    click.echo(f"\nboxes of job {job.job} come from {len(nets)} nets or plugins:")
+    say("", f"boxes of job {job.job} come from {len(nets)} nets or plugins:")
     for line in net_lines(nets):
-        click.echo(f"  {line}")
-    click.echo("to do the boxes of the others again: --net DIGEST --enqueue, with that to keep")
+        say(f"  {line}")
+    say("to do the boxes of the others again: --net DIGEST --enqueue, with that to keep")
 
 
 def _show_kind(title: str, problems: list[Problem]) -> None:
-    click.echo(f"\n{title}")
+    say("", title)
     for problem in problems[:_EXAMPLES]:
         parts = [problem.box, _place(problem), problem.detail]
-        click.echo("  " + "  ".join(filter(None, parts)))
+        say("  " + "  ".join(filter(None, parts)))
     if len(problems) > _EXAMPLES:
-        click.echo(f"  and {len(problems) - _EXAMPLES} more; --json lists all")
+        say(f"  and {len(problems) - _EXAMPLES} more; --json lists all")
 
 
 def _place(problem: Problem) -> str:

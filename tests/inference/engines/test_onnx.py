@@ -364,3 +364,22 @@ def test_a_2d_net_that_takes_channels_is_told_with_both_options(tmp_path: Path) 
     path = written(tmp_path, [helper.make_node("Neg", ["in"], ["out"])], shape, {"out": shape})
     with pytest.raises(ModelError, match="size 1 8 8 and --num-input-channels 5, and it"):
         open_engine(None, EngineSpec(SIZE, SIZE, 1, model_path=path))
+
+
+@pytest.mark.parametrize("place", ["../secret", "{above}/secret", "link"])
+def test_data_of_other_folders_is_refused(net: Make, tmp_path: Path, place: str) -> None:
+    """ONNX keeps large weights in files that the net names."""
+    path = net()
+    model = onnx.load(path)
+    (tmp_path.parent / "secret").write_bytes(bytes(100))
+    (tmp_path / "link").symlink_to("../secret")
+    weights = model.graph.initializer[0]
+    weights.data_location, size = TensorProto.EXTERNAL, len(weights.raw_data)
+    weights.ClearField("raw_data")
+    said = {"location": place.format(above=tmp_path.parent), "offset": "0", "length": str(size)}
+    for key, value in said.items():
+        entry = weights.external_data.add()
+        entry.key, entry.value = key, value
+    Path(path).write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"(?s)External data path.*may not name others"):
+        engine_of(path, 1)

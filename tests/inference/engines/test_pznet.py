@@ -28,6 +28,7 @@ SIZE = Vec3(4, 8, 8)
 
 
 def engine_of(path: str, channels: int, output_size: Vec3 = SIZE, **options: Any) -> PznetEngine:
+    options = {"trust_weights": True, **options}
     return PznetEngine(EngineSpec(SIZE, output_size, channels, model_path=path, **options))
 
 
@@ -140,6 +141,7 @@ def test_it_runs_in_the_operator(net: str, run_step: Any) -> None:
         input_patch_size=SIZE,
         output_patch_overlap=(1, 2, 2),
         num_output_channels=2,
+        trust_weights=True,
     )
     image = Chunk(np.random.default_rng(3).integers(1, 255, (9, 18, 20), np.uint8))
     task = run_step(operator, chunk=image)
@@ -156,7 +158,7 @@ def test_a_random_net_is_refused_or_told(
     monkeypatch.setattr(
         PZNet, "forward", lambda self, x: forward(self, x) * np.float32(rng.random())
     )
-    spec = EngineSpec(SIZE, SIZE, 2, model_path=net)
+    spec = EngineSpec(SIZE, SIZE, 2, model_path=net, trust_weights=True)
     with pytest.raises(ModelError, match="gives two answers for one input"):
         open_engine(None, spec)
     open_engine("pznet", replace(spec, allow_random=True))
@@ -181,3 +183,9 @@ def test_missing_and_broken_nets_are_reported(net: str) -> None:
     (Path(net) / "broken").touch()
     with pytest.raises(ModelError, match=r"fails: RuntimeError: no znet\.so"):
         engine_of(net, 1)
+
+
+def test_compiled_code_is_refused_without_trust(net: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)loading it runs its code.*--trust-weights"):
+        engine_of(net, 1, trust_weights=False)
+    assert PZNet.made == []

@@ -488,7 +488,7 @@ def test_parts_of_a_batch_are_kept_if_a_net_reuses_its_output(tmp_path: Path) ->
     """CUDA graphs reuse it. Here it is an exported net of batch size 1."""
     path = tmp_path / "net.pt2"
     torch.export.save(torch.export.export(nn.ReLU(), (torch.rand(1, 1, *SIZE),)), path)
-    engine = of_file(path)
+    engine = of_file(path, trust_weights=True)
     run, output = engine._run, torch.empty(1, 1, *SIZE)
     engine._run = lambda patches: output.copy_(run(patches))
     assert np.array_equal(predicted(engine, noise(3)), noise(3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def export(path: Path) -> None:
     torch.export.save(torch.export.export(NET, (torch.rand(1, 1, 1, 1, 1),)), path)
 
 
+def archive_of(*names: str) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "")
+
+    return make
+
+
 MAKE: dict[str, list[Callable[[Path], object]]] = {
     "saved": [
         lambda path: torch.save(NET.state_dict(), path),
@@ -29,8 +39,12 @@ MAKE: dict[str, list[Callable[[Path], object]]] = {
     "script": [
         lambda path: torch.jit.save(torch.jit.script(NET), path),
         lambda path: torch.jit.save(torch.jit.trace(NET, torch.rand(1, 1, 1, 1, 1)), path),
+        archive_of("code/net.py", "data.pkl"),
+        archive_of("a/constants.pkl", "a/data.pkl"),
     ],
-    "export": [export],
+    "export": [export, archive_of("a/data.pkl", "serialized_exported_program.json")],
+    # What can run code is told, whatever else is in the archive.
+    "compiled": [archive_of("net/archive_format", "net/data/aotinductor/model/c1.wrapper.so")],
     # As the specification of safetensors writes it: the length of a header, and the header.
     "safetensors": [lambda path: path.write_bytes(struct.pack("<Q", 2) + b"{}")],
     "numpy": [lambda path: np.savez(path.open("wb"), a=np.zeros(2))],

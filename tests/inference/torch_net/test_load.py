@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,7 @@ def exported(path: Path, batch: int, dynamic: bool) -> str:
 
 
 def engine_of(path: str, size: Vec3 = SIZE, **options: Any) -> TorchEngine:
+    options = {"trust_weights": True, **options}
     return TorchEngine(EngineSpec(size, size, channels=2, model_path=path, **options))
 
 
@@ -102,6 +106,54 @@ def test_exported_nets_run_without_a_python_file(
         assert np.abs(outputs(engine, patches[:count]) - expected[:count]).max() < tolerance
 
 
+def exported_that_runs_code(path: Path, mark: Path) -> str:
+    """A file of torch.export, whose pickle of the example input makes `mark`."""
+    exported(path, 1, dynamic=False)
+    evil = io.BytesIO()
+    torch.save({"sample": RunsCode(mark)}, evil)
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in contents if name.endswith("sample_inputs/model.pt"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for other, content in contents.items():
+            archive.writestr(other, evil.getvalue() if other == name else content)
+    return str(path)
+
+
+class RunsCode:
+    def __init__(self, mark: Path):
+        self._mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._mark,)
+
+
+@pytest.mark.parametrize("name", ["net.pt2", "net.pt", "net", "net.py"])
+def test_an_export_that_runs_code_is_refused_before(tmp_path: Path, name: str) -> None:
+    path = exported_that_runs_code(tmp_path / name, tmp_path / "mark")
+    with pytest.raises(ConfigError, match=r"(?s)loading it can run code.*--trust-weights"):
+        engine_of(path, trust_weights=False)
+    assert not (tmp_path / "mark").exists()
+    with suppress(ModelError):  # what the pickle leaves is no example input
+        engine_of(path)
+    assert (tmp_path / "mark").exists()
+
+
+class ReadsFile(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0 + torch.from_file("secret", False, 1, dtype=torch.uint8).float()
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net", "net.py"])
+def test_a_script_that_reads_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quietly(lambda: torch.jit.save(torch.jit.script(ReadsFile()), name))
+    with pytest.raises(ConfigError, match=r"(?s)its code can read any file.*--trust-weights"):
+        engine_of(name, trust_weights=False)
+
+
 def test_an_exported_net_of_another_patch_size_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"the net fails on a patch of \[1, 1, 4, 16, 16\]"):
         engine_of(exported(tmp_path / "net.pt2", 1, dynamic=False), Vec3(4, 16, 16))
@@ -111,7 +163,7 @@ def test_weights_for_a_file_that_holds_its_own_are_refused(tmp_path: Path) -> No
     weights = tmp_path / "w.pt"
     torch.save({}, weights)
     with pytest.raises(ModelError, match="holds its weights itself"):
-        load_net(scripted(tmp_path / "net.pt", trace=False), str(weights))
+        load_net(scripted(tmp_path / "net.pt", trace=False), str(weights), trust_weights=True)
 
 
 @pytest.mark.parametrize("name", ["net.py", "net", "net.model"])

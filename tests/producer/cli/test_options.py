@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -22,6 +23,17 @@ def test_the_ledger_is_the_one_given_or_the_pipeline_s(pipeline: Path, tmp_path:
     assert open_ledger(None, None) is None
     with pytest.raises(click.UsageError, match="verify needs a ledger: give --ledger or"):
         require_ledger(None, None, needed_by="verify")
+
+
+def test_a_queue_whose_dead_letters_expire_first_gives_a_warning(
+    client: Any, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longest = {"MessageRetentionPeriod": str(14 * 86_400)}
+    client.set_queue_attributes(QueueUrl=queue.url, Attributes=longest)
+    assert main(["status", "--queue", queue.name, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"warning: queue {queue.name}: SQS keeps messages for 14 days")
+    assert json.loads(printed.out)["waiting"] == 0
 
 
 def test_the_pipeline_file_is_not_read_when_a_ledger_is_given(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -60,3 +61,15 @@ def test_the_note_beside_a_bar() -> None:
 )
 def test_rates(rate: float | None, text: str) -> None:
     assert rate_text(rate) == text
+
+
+def test_messages_that_expire_soon_have_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime.now(UTC)
+    soon, later = ((now + timedelta(hours=h)).isoformat() for h in (5.1, 50))
+    status = JobStatus("q", 3, 0, 0, 4, "j", 50, 0, 100)
+    show_table(replace(status, messages_expire=soon, dead_letters_expire=later))
+    assert f"\nSQS deletes the first messages at {soon}, in 5 h\n" in capsys.readouterr().out
+    show_table(replace(status, messages_expire=later, dead_letters_expire=soon))
+    assert f"\nSQS deletes the first dead letters at {soon}, in 5 h\n" in capsys.readouterr().out
+    show_table(replace(status, messages_expire=later, dead_letters_expire=later))
+    assert "deletes" not in capsys.readouterr().out

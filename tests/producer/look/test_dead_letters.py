@@ -79,3 +79,12 @@ def test_sqs_that_does_not_answer_is_reported() -> None:
         pytest.raises(QueueUnavailable, match="dead letters of queue q: gone cannot be reached"),
     ):
         next(letters)
+
+
+def test_a_letter_has_the_time_of_its_first_send(client: StubSqs, queue: Queue) -> None:
+    client.clock.advance(86_400)
+    client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="not a task")
+    client.clock.advance(86_400)
+    with dead_letters(client, queue) as letters:
+        (letter,) = letters
+    assert letter.sent == "1970-01-02T00:00:00+00:00"

@@ -51,11 +51,12 @@ def test_letters_are_grouped_by_cause_the_most_frequent_first(ledger: Ledger) ->
 
 def test_a_failure_has_what_the_ledger_says_of_the_last_attempt(ledger: Ledger) -> None:
     box = BOXES[0]
-    fields = {"attempts": 3, "worker": "w-7", "finished": "2026-01-01", "log": ["loading", "slow"]}
+    time = "2026-01-01T00:00:00+00:00"
+    fields = {"attempts": 3, "worker": "w-7", "finished": time, "log": ["loading", "slow"]}
     ledger.write(task_record(box, "failed", error="out of memory", **fields))
     (cause,) = causes([letter(box)], ledger)
     log = ("loading", "slow")
-    assert cause.failures == (Failure(box, "j", "out of memory", 3, "w-7", "2026-01-01", log),)
+    assert cause.failures == (Failure(box, "j", "out of memory", 3, "w-7", time, log),)
 
 
 def test_without_a_ledger_the_cause_is_unknown() -> None:

@@ -214,3 +214,25 @@ def test_times_that_cannot_be_read_are_ignored(
     for box in enqueue(ledger, "j")[:3]:
         ledger.write(task_record(box, finished="yesterday"))
     assert job_status(client, queue, ledger).rate is None
+
+
+def test_messages_and_dead_letters_expire_from_the_first_send_on(
+    client: StubSqs, queue: Queue, ledger: Ledger
+) -> None:
+    enqueue(ledger, "j")
+    (record,) = ledger.jobs()
+    status = job_status(client, queue, ledger)
+    assert (status.messages_expire, status.dead_letters_expire) == ("", ""), "there are none"
+    client.send_message(QueueUrl=queue.url, MessageBody="a")
+    client.send_message(QueueUrl=queue.dead_letter_url, MessageBody="b")
+    sent = datetime.fromisoformat(record.enqueued)
+    status = job_status(client, queue, ledger)
+    messages, dead = map(
+        datetime.fromisoformat, (status.messages_expire, status.dead_letters_expire)
+    )
+    assert messages - sent <= timedelta(days=10) <= messages - sent + timedelta(seconds=1)
+    assert dead - messages == timedelta(days=4)
+    began = (sent - timedelta(days=2)).isoformat()
+    ledger.write_job(record.model_copy(update={"began": began}))
+    status = job_status(client, queue, ledger)
+    assert messages - datetime.fromisoformat(status.messages_expire) == timedelta(days=2)

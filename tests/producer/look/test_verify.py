@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.written_paths import WrittenPaths
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from producer.look.faulty import UNREADABLE
 from producer.look.problem import Problem
 from producer.look.verify import Verifier, verify
 from tests.support.damage import fill
@@ -124,10 +128,10 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, *boxes: str) -> None
     """Make the records of boxes unreadable."""
     get_jsons = Files.get_jsons
 
-    def flaky(files: Files, names: list[str]) -> list[Any]:
+    def flaky(files: Files, names: list[str], largest: int) -> Iterator[Any]:
         if any(f"{box}.json" in names for box in boxes):
             raise error
-        return get_jsons(files, names)
+        return get_jsons(files, names, largest)
 
     monkeypatch.setattr(Files, "get_jsons", flaky)
 
@@ -147,3 +151,53 @@ def test_many_boxes_in_a_row_that_cannot_be_read_end_with_one_error(
     assert {problems[0].kind for problems in islice(found, 50)} == {"unreadable"}
     with pytest.raises(StorageUnavailable, match=r"51 boxes in a row can't be read.*access denied"):
         next(found)
+
+
+HUGE = "0-99984_0-99968_0-99968"
+ELSEWHERE = WrittenPaths.of_ledger("s3://bucket/records")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [({"volume": "http://169.254.169.254/"}, "no-record"), ({"bbox": HUGE}, "no-record")],
+)
+def test_what_a_record_should_not_name_is_not_opened(
+    output: Output, quick: bool, written: dict[str, Any], kind: str
+) -> None:
+    paths = WrittenPaths([output.path])
+    verifier = Verifier("digest", quick=quick, paths=paths)
+    assert verifier.check(output.record()) == []
+    (problem,) = verifier.check(output.record(**written))
+    assert (problem.kind, problem.is_wrong) == (kind, True)
+    assert problem.detail.startswith("its record names a ")
+
+
+def test_without_the_pipeline_another_volume_is_not_checked(output: Output) -> None:
+    (problem,) = Verifier("digest", paths=ELSEWHERE).check(output.record())
+    assert (problem.kind, problem.is_wrong) == ("not-checked", False)
+    assert problem.detail.endswith(": give --pipeline")
+
+
+def test_a_record_that_cannot_be_read_is_reported_and_the_rest_goes_on(
+    output: Output, ledger: Ledger
+) -> None:
+    boxes = Grid(chunk_size=BOX.size, grid_size=Vec3(1, 1, 3)).boxes()
+    ledger.write(output.record())
+    Files(ledger.path).put(f"{boxes[1]}.json", b"[" * 100_000, "application/json")
+    first, second, third = verify(ledger, boxes, Verifier("digest"))
+    assert first == []
+    assert [(p.kind, p.detail) for p in second] == [("no-record", UNREADABLE)]
+    assert [(p.kind, p.detail) for p in third] == [("no-record", "")]
+
+
+def test_a_box_that_does_not_fit_into_memory_is_not_checked(
+    output: Output, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(volume: PrecomputedVolume, box: BoundingBox) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(PrecomputedVolume, "read", read)
+    ledger.write(output.record())
+    (problems,) = verify(ledger, Grid(chunk_size=BOX.size).boxes(), Verifier("digest"))
+    assert [problem.kind for problem in problems] == ["not-checked"]

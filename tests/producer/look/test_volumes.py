@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from chunkflow_worker.job.ledger import JobRecord
 from producer.look.volumes import Source, Volumes, input_of
 from producer.plan.pipeline_file import PipelineFile
 from tests.support.output import Output
@@ -13,26 +12,25 @@ from tests.support.output import Output
 LOAD = {"op": "load-precomputed", "volume_path": "s3://b/in"}
 
 
-def pipeline_with(*operators: dict[str, Any]) -> PipelineFile:
-    return PipelineFile(Path("chain.yaml"), list(operators), {})
+def pipeline_with(*operators: dict[str, Any], **tasks: Any) -> PipelineFile:
+    return PipelineFile(Path("chain.yaml"), list(operators), tasks)
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "grid", "source"),
+    ("pipeline", "source"),
     [
-        (pipeline_with(LOAD, {"op": "inference"}), {}, Source("s3://b/in")),
-        (pipeline_with(LOAD | {"mip": 2}, LOAD), {}, Source("s3://b/in", 2)),
-        (pipeline_with(LOAD), {"volume_path": "s3://b/other"}, Source("s3://b/in")),
-        (pipeline_with({"op": "load-h5"}), {}, None),
-        (None, {"volume_path": "s3://b/v", "mip": 1}, Source("s3://b/v", 1)),
-        (None, {}, None),
+        (pipeline_with(LOAD, {"op": "inference"}), Source("s3://b/in")),
+        (pipeline_with(LOAD | {"mip": 2}, LOAD), Source("s3://b/in", 2)),
+        (pipeline_with(LOAD, volume_path="s3://b/other"), Source("s3://b/in")),
+        (pipeline_with({"op": "load-h5"}, volume_path="s3://b/v", mip=1), Source("s3://b/v", 1)),
+        (pipeline_with({"op": "load-h5"}), None),
+        (None, None),
     ],
 )
-def test_the_input_is_the_first_volume_loaded_or_the_one_that_was_cut(
-    pipeline: PipelineFile | None, grid: dict[str, Any], source: Source | None
+def test_the_input_is_what_the_pipeline_file_says(
+    pipeline: PipelineFile | None, source: Source | None
 ) -> None:
-    job = JobRecord(job="j", queue="q", tasks=1, grid=grid)
-    assert input_of(pipeline, job) == source
+    assert input_of(pipeline) == source
 
 
 def test_each_volume_is_opened_once(tmp_path: Path) -> None:

@@ -96,3 +96,27 @@ def test_the_name_of_a_dead_letter_queue_is_refused(
     with pytest.raises(ConfigError, match=f"give {unique_name}: both queues"):
         action(client, f"{unique_name}-dead")
     assert find_queue(client, unique_name)
+
+
+def test_dead_letters_outlive_the_queue_by_default(client: Any, unique_name: str) -> None:
+    """SQS counts from the first send, also after it moved a message to the dead letters."""
+    create_queue(client, unique_name)
+    queue = find_queue(client, unique_name)
+    assert queue.retention_seconds == 10 * DAY
+    assert queue.dead_letter_retention_seconds == 14 * DAY
+    assert queue.expiry_warning == ""
+
+
+def test_the_retention_is_not_shortened_while_the_queue_holds_messages(
+    client: Any, unique_name: str
+) -> None:
+    main, _ = create_queue(client, unique_name, retention_days=13)
+    client.send_message(QueueUrl=main.url, MessageBody="a")
+    again, _ = create_queue(client, unique_name, visibility_seconds=77)
+    assert set(again.changed) == {"VisibilityTimeout"}
+    assert "kept at 1123200" in again.kept
+    assert attributes(client, main.url)["MessageRetentionPeriod"] == str(13 * DAY)
+    client.purge_queue(QueueUrl=main.url)
+    again, _ = create_queue(client, unique_name, visibility_seconds=77)
+    assert again.changed == {"MessageRetentionPeriod": (str(13 * DAY), str(10 * DAY))}
+    assert again.kept == ""

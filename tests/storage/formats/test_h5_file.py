@@ -152,11 +152,9 @@ def test_links_are_followed_and_dead_ones_are_left(write: Callable[..., Path]) -
     with h5py.File(path, "a") as file:
         file["em"] = h5py.SoftLink("/group/em")
         file["dead"] = h5py.SoftLink("/none")
-    with h5py.File(path.with_name("b.h5"), "w") as file:
-        file["linked"] = h5py.ExternalLink("a.h5", "/em")
-    for name in ("a.h5", "b.h5"):
-        with open_h5(path.with_name(name)) as file:
-            data, passed_over = voxel_dataset(file, None, path)
+    with open_h5(path) as file:
+        for name in (None, "em", "/em", "group/em", "./group//em"):
+            data, passed_over = voxel_dataset(file, name, path)
             assert np.array_equal(data[()], EM)
             assert not passed_over
 
@@ -192,36 +190,10 @@ def test_a_filter_that_is_not_installed_is_named(
         check_readable(file["main"], path)
 
 
-@pytest.mark.parametrize("absent", [0, 1])
-def test_missing_files_of_a_virtual_dataset_are_not_zeros(
-    run_step: Any, tmp_path: Path, absent: int
-) -> None:
-    layout = h5py.VirtualLayout(EM.shape, EM.dtype)
-    for z in range(2):
-        if z != absent:
-            with h5py.File(tmp_path / f"{z}.h5", "w") as file:
-                file["raw"] = EM[z]
-        layout[z] = h5py.VirtualSource(f"{z}.h5", "raw", shape=EM.shape[1:])
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_virtual_dataset("raw", layout)
-    with pytest.raises(DataMissing, match=f"'raw' is made of 2 files.*missing: {absent}.h5"):
-        run_step(find_operator("load-h5")(file_name=f"{tmp_path}/a.h5"))
-    with h5py.File(tmp_path / f"{absent}.h5", "w") as file:
-        file["raw"] = EM[absent]
-    run_step(find_operator("load-h5")(file_name=f"{tmp_path}/a.h5"))
-
-
 @pytest.mark.parametrize("named", [None, "raw"])
-@pytest.mark.parametrize(
-    ("link", "where"),
-    [
-        (h5py.ExternalLink("gone.h5", "volumes/raw"), "'volumes/raw' of gone.h5"),
-        (h5py.SoftLink("/volumes/raw"), "'/volumes/raw'"),
-    ],
-)
 def test_a_link_that_leads_nowhere_is_named(
-    run_step: Any, write: Callable[..., Path], link: Any, where: str, named: str | None
+    run_step: Any, write: Callable[..., Path], named: str | None
 ) -> None:
-    path = write(raw=link)
-    with pytest.raises(DataMissing, match=f"'raw' leads to {where}, which is missing"):
+    path = write(raw=h5py.SoftLink("/volumes/raw"))
+    with pytest.raises(DataMissing, match="'raw' leads to '/volumes/raw', which is missing"):
         run_step(find_operator("load-h5")(file_name=str(path), dataset_path=named))

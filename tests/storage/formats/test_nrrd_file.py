@@ -8,7 +8,8 @@ import nrrd
 import numpy as np
 import pytest
 
-from chunkflow_worker.errors import DataMissing
+from chunkflow_worker.config.largest_block import VARIABLE
+from chunkflow_worker.errors import DataMissing, DataRefused
 from chunkflow_worker.operators.load_nrrd import LoadNrrd
 from chunkflow_worker.storage.axes import Axes
 from chunkflow_worker.storage.formats.nrrd_file import read_header, read_part
@@ -73,4 +74,34 @@ def test_a_raw_file_that_is_cut_short_says_so(run_step: Any, tmp_path: Path) -> 
     path = tmp_path / "a.nrrd"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(DataMissing, match="its end is missing"):
+        run_step(LoadNrrd(file_name=str(path)))
+
+
+@pytest.mark.parametrize("way", ["absolute", "above", "link"])
+@pytest.mark.parametrize("key", ["data file", "datafile"])
+def test_voxels_outside_of_the_folder_are_refused(
+    run_step: Any, tmp_path: Path, way: str, key: str
+) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(ZYX.size))
+    (folder / "link").symlink_to("../secret")
+    name = {"absolute": f"{tmp_path}/secret", "above": "../secret", "link": "link"}[way]
+    nrrd_text(f"{key}: {name}", data=ZYX)(folder)
+    with pytest.raises(DataRefused, match=r"outside of its folder\n.*beside it"):
+        run_step(LoadNrrd(file_name=f"{folder}/a.nrrd"))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
+def test_what_unpacks_to_more_than_its_sizes_is_refused(
+    run_step: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    path = tmp_path / "a.nrrd"
+    nrrd.write(str(path), np.zeros((100, 100, 100), np.uint8), {"encoding": encoding})
+    sizes = path.read_bytes().replace(b"sizes: 100 100 100", b"sizes: 10 10 10")
+    (tmp_path / "b.nrrd").write_bytes(sizes)
+    with pytest.raises(DataMissing, match="it holds more than the 1000 bytes of its sizes"):
+        run_step(LoadNrrd(file_name=f"{tmp_path}/b.nrrd"))
+    monkeypatch.setenv(VARIABLE, "10KiB")
+    with pytest.raises(DataRefused, match=r"data has 976.6 KiB unpacked, and at most 10 KiB"):
         run_step(LoadNrrd(file_name=str(path)))

@@ -97,5 +97,5 @@ def test_an_encoding_that_is_not_known_is_named(
     run_step: Any, tmp_path: Path, encoding: str
 ) -> None:
     path = write(tmp_path / "a.nrrd", f"encoding: {encoding}", data=b"00")
-    with pytest.raises(DataMissing, match=f"Unsupported encoding: {encoding}"):
+    with pytest.raises(DataMissing, match=f"its encoding {encoding} is not known"):
         run_step(LoadNrrd(file_name=path))

@@ -66,6 +66,7 @@ def test_status_as_json(
         "rate": None,
         "missing": 7,
         "twice": 0,
+        "late": [],
         "sampled": 1,
         "clipped": {},
         "nets": [],

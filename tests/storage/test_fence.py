@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chunkflow_worker.errors import LeaseLost
+from chunkflow_worker.storage.fence import before_write, fenced
+from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.local_file import atomic_file
+from chunkflow_worker.storage.precomputed import volume as precomputed
+from chunkflow_worker.storage.volume import Volume, blocks_of
+from chunkflow_worker.storage.zarr.create import create_zarr
+from tests.storage.sample import BLOCK, BOUNDS, VOXEL_SIZE, make, noise
+
+
+def lost() -> None:
+    raise LeaseLost("the lease has ended")
+
+
+def put(folder: Path) -> None:
+    Files(str(folder)).put("a", b"1", "text/plain")
+
+
+def put_all(folder: Path) -> None:
+    Files(str(folder)).put_all({"a": b"1"}, "text/plain")
+
+
+def write_file(folder: Path) -> None:
+    with atomic_file(folder / "a") as part:
+        part.write_bytes(b"1")
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {"put": put, "put_all": put_all, "file": write_file}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_nothing_is_written_after_the_lease(write: Callable[[Path], None], tmp_path: Path) -> None:
+    with fenced(lost) as fence, pytest.raises(LeaseLost):
+        write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert fence.writes == 0
+    with fenced(lambda: None) as fence:
+        write(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert fence.writes == 1
+
+
+def test_nothing_is_deleted_after_the_lease(tmp_path: Path) -> None:
+    put(tmp_path)
+    with fenced(lost), pytest.raises(LeaseLost):
+        Files(str(tmp_path)).delete("a")
+    assert (tmp_path / "a").exists()
+
+
+def make_zarr(path: str) -> Volume:
+    return create_zarr(
+        path,
+        driver="zarr3",
+        bounds=BOUNDS,
+        voxel_size=VOXEL_SIZE,
+        block_size=BLOCK,
+        dtype="uint8",
+        channels=0,
+    )
+
+
+@pytest.mark.parametrize("make_volume", [make, make_zarr])
+def test_no_block_is_written_after_the_lease(
+    make_volume: Callable[[str], Volume], path: str
+) -> None:
+    volume = make_volume(path)
+    with fenced(lost), pytest.raises(LeaseLost):
+        volume.write(BOUNDS, noise(BOUNDS))
+    assert len(volume.missing(BOUNDS)) == len(list(blocks_of(volume, BOUNDS)))
+
+
+def test_an_upload_stops_when_the_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", 3)
+    volume = make("mem://fence-upload")
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            lost()
+
+    with fenced(check), pytest.raises(LeaseLost):
+        volume.write(BOUNDS, noise(BOUNDS))
+    assert len(volume.missing(BOUNDS)) == 27 - 6
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 3, 5, 9, 14, 32])
+def test_the_parts_of_an_upload_make_the_whole(
+    at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", at_a_time)
+    volume = make(f"mem://fence-{at_a_time}")
+    array = noise(BOUNDS)
+    with fenced(lambda: None) as fence:
+        volume.write(BOUNDS, array)
+    assert (volume.read(BOUNDS) == array).all()
+    assert -(-27 // at_a_time) <= fence.writes <= 27
+
+
+def test_without_a_fence_writes_are_free() -> None:
+    before_write()
