@@ -123,7 +123,7 @@ def scenario(
     aws: dict[str, str],
     seed: int,
     cases: Sequence[Case] = CASES,
-    tasks: int = 24,
+    tasks: int = 12,
     blocks: Vec3 = Vec3(1, 6, 6),
 ) -> Report:
     """blocks: of each box, zyx."""
