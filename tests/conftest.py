@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.job.local_aws import SERVICES, local_aws
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
@@ -46,7 +46,8 @@ def _new_warnings() -> None:
 @pytest.fixture(scope="session")
 def aws() -> Iterator[dict[str, str]]:
     """A local AWS for the session; the variables that lead to it are set."""
-    with local_aws() as variables, pytest.MonkeyPatch.context() as environment:
+    services = SERVICES | {"cloudformation", "iam"}  # for the stack
+    with local_aws(services=services) as variables, pytest.MonkeyPatch.context() as environment:
         for name, value in variables.items():
             environment.setenv(name, value)
         yield variables

@@ -12,6 +12,7 @@ written_paths.py  which paths a record may name: those that the chain writes
 ledger.py       one record for each task: what is done, what failed and why
 clipped.py      how many values of a task an operator's output type could not hold
 in_order.py     runs work in threads and yields the results in the order of the items
+web_gate.py     keeps web pages away from a server on this machine
 local_aws.py    an AWS on this machine, for laptops, tests and the demo
 stub_sqs.py     SQS in memory, for tests
 stub_queue.py   one queue of it, with the rules of SQS for messages

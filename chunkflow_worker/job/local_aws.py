@@ -1,4 +1,8 @@
-"""A local AWS (SQS, S3, CloudWatch) by moto's server: for laptops, tests and the demo."""
+"""A local AWS (SQS, S3, CloudWatch) by moto: for laptops, tests and the demo.
+
+Only programs may use it: see `web_gate`. Of moto's services, those that send requests elsewhere,
+such as SNS, are not served.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from inspect import signature
@@ -14,6 +18,10 @@ from typing import Any
 
 from chunkflow_worker.config.extras import install_line
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.web_gate import WebGate, Wsgi
+
+SERVICES = frozenset({"sqs", "s3", "s3bucket_path", "cloudwatch", "sts", "moto_api"})
+"""Of moto, that are served."""
 
 _POLL_SECONDS = 0.1
 _LOCKED_CALLS = (
@@ -26,16 +34,20 @@ _LOCKED_CALLS = (
 
 
 @contextmanager
-def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]]:
+def local_aws(
+    port: int = 0, host: str = "127.0.0.1", services: Container[str] = SERVICES
+) -> Iterator[dict[str, str]]:
     """Serve until the block ends; yields the environment variables that point AWS clients to it.
 
     What was stored is gone when the block ends.
     port: 0 chooses a free port.
-    host: the address to listen on; anybody who reaches it may read and write everything.
+    host: the address to listen on; any program that reaches it may read and write everything.
+    services: of moto, that are served.
     Raises ConfigError when the extra is not installed, and when the address is not free.
     """
     try:
-        from moto.server import ThreadedMotoServer
+        from moto.moto_server.werkzeug_app import MotoRequestHandler
+        from werkzeug.serving import make_server
     except ImportError:
         raise ConfigError.one(
             "local AWS",
@@ -46,12 +58,14 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
     _try_to_listen(host, port)
     _queue_calls_one_at_a_time()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
-    server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
-    server.start()
+    app = WebGate(_moto(services), host, "/moto-api")
+    server = make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, name="local-aws", daemon=True)
+    thread.start()
     try:
-        _, bound = server.get_host_and_port()
+        here = "127.0.0.1" if host == "0.0.0.0" else host
         yield {
-            "AWS_ENDPOINT_URL": f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{bound}",
+            "AWS_ENDPOINT_URL": f"http://{here}:{server.port}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_SESSION_TOKEN": "local",
@@ -59,7 +73,27 @@ def local_aws(port: int = 0, host: str = "127.0.0.1") -> Iterator[dict[str, str]
             "AWS_DEFAULT_REGION": "us-east-1",
         }
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _moto(services: Container[str]) -> Wsgi:
+    """moto's application, without the services that are not wanted."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    def create(service: Any) -> Any:
+        return create_backend_app(service) if service in services else _not_served
+
+    application: Wsgi = DomainDispatcherApplication(create)
+    return application
+
+
+def _not_served(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("403 Forbidden", [("Content-Type", "text/xml")])
+    text = "local-aws serves SQS, S3, CloudWatch and STS"
+    error = f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>"
+    return [f"<ErrorResponse>{error}</ErrorResponse>".encode()]
 
 
 def _try_to_listen(host: str, port: int) -> None:

@@ -6,11 +6,13 @@ chain.py       a configured chain: checked, and opened once per process
 needed_box.py  the box that an operator must produce, so that the later ones have what they need
 own_code.py    where in the user's own code an error arose
 run.py         runs a task through an open chain
-model_files.py digests of the files that nets were loaded from
+noted.py       the files that an operator writes, noted for its record
+unwritten.py   what a task that is skipped leaves unwritten, noted for its record
+model_files.py digests of the files of nets and plugins
 estimate.py    what an operator says before a run about the time and memory of a task
 file_reader.py what the operators that read files have in common
 converter.py   what the operators that give a chunk another type have in common
 cut_objects.py warns of fragments that do not meet
-saving.py      writes a chunk to a volume, in whole blocks, and notes a checksum
+saving.py      writes a chunk to a volume, in whole blocks, and notes their checksums and times
 schema.py      the JSON Schema of a pipeline file
 """

@@ -1,4 +1,4 @@
-"""`noted`: the files that an operator writes, and those that it should not leave, for the record."""
+"""`noted`: the files that an operator writes, and those that must not exist, for the record."""
 
 from __future__ import annotations
 

@@ -16,22 +16,21 @@ def aws_session() -> Any:
 
     boto3 refreshes the credentials of roles, logins and processes by itself. Keys in ~/.aws it
     reads once. Another program may replace them there before they expire, and a worker that runs
-    for days must follow: this session reads them again.
+    for days must follow: this session reads them again. Raises boto3's errors for a profile that
+    does not exist and files that cannot be read.
     """
     import boto3
     from botocore.credentials import create_credential_resolver
-    from botocore.exceptions import BotoCoreError
     from botocore.session import get_session
 
     if boto3.DEFAULT_SESSION is None:
         session = get_session()
-        with suppress(BotoCoreError):  # of a profile that does not exist: its clients tell it
-            region = session.get_config_variable("region")
-            resolver = create_credential_resolver(session, region_name=region)
-            for provider in resolver.providers:
-                if provider.METHOD in _IN_FILES:
-                    provider.load = _reading_again(provider.load)
-            session.register_component("credential_provider", resolver)
+        region = session.get_config_variable("region")
+        resolver = create_credential_resolver(session, region_name=region)
+        for provider in resolver.providers:
+            if provider.METHOD in _IN_FILES:
+                provider.load = _reading_again(provider.load)
+        session.register_component("credential_provider", resolver)
         boto3.setup_default_session(botocore_session=session)
     return boto3.DEFAULT_SESSION
 

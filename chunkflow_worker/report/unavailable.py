@@ -23,7 +23,9 @@ _NO_ANSWER = {  # errors of botocore, google, requests, urllib3 and Python
 }  # fmt: skip
 _UNREACHED = {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
 # tensorstore raises errors of Python, whose text tells the rest.
-_TENSORSTORE = re.compile(r"(UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED): |.*CURL error")
+_TENSORSTORE = re.compile(
+    "(UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED): |.*(CURL error|Failed to get credentials)"
+)
 _TENSORSTORE_ANSWER = re.compile(r"\[http_response_code='(\d+)'\]|<Code>([\w.]+)</Code>")
 
 

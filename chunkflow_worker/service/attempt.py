@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.ledger import Record
@@ -19,6 +19,9 @@ from chunkflow_worker.report.excerpt import log_excerpt, traceback_lines
 from chunkflow_worker.report.scrub import scrub
 
 _RECORDED_PACKAGES = ("chunkflow-worker", "celery", "kombu", "numpy", "cloud-volume", "torch")
+
+_FILE_TEXT = 130  # characters that a record has for a file, besides its path
+_ROOM_FOR_FILES = 3 << 20  # characters; larger records are not read
 
 
 class Attempt:
@@ -114,10 +117,8 @@ class Attempt:
             bytes_read=task.bytes_read,
             bytes_written=task.bytes_written,
             written=list(task.written),
-            files=list({file.path: file for file in task.files}.values()),
-            no_files=list(dict.fromkeys(task.no_files)),
+            **_files(task),
             unseen=list(task.unseen),
-            unchecked=list(task.unchecked),
             clipped=list(task.clipped),
             pipeline=self._pipeline,
             versions=_versions(),
@@ -148,6 +149,16 @@ def failed_event(record: Record) -> TaskFailed:
     box = BoundingBox.parse(record.bbox)
     attempt, device = record.attempts, record.compute_device
     return TaskFailed(record.job, box, attempt, record.final, record.error, device)
+
+
+def _files(task: Task) -> dict[str, Any]:
+    """What the record says of files; of too many for a record, that it says nothing."""
+    files = list({file.path: file for file in task.files}.values())
+    unchecked = list(task.unchecked)
+    if sum(len(file.path) + _FILE_TEXT for file in files) > _ROOM_FOR_FILES:
+        return {"unchecked": [*unchecked, f"{len(files)} files, too many for a record"]}
+    no_files = list(dict.fromkeys(task.no_files))
+    return {"files": files, "no_files": no_files, "unchecked": unchecked}
 
 
 @cache

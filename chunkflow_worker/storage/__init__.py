@@ -9,6 +9,7 @@ path.py              paths in one form, local ones among them
 cloud.py             CloudVolume and cloudfiles: credentials, buckets, errors
 files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
+written_file.py      the files and objects that are written while a task runs, noted for its record
 file_kind.py         what a file is by its first bytes
 volume.py            the interface of a stored image: blocks, alignment, checksums
 voxel_metadata.py    what a file says of its voxels: size, place, kind, and what is not taken

@@ -65,13 +65,13 @@ def _check_by_checksum_instead(parsed: dict[str, Any], **_: Any) -> None:
 
 
 def _etag_is_md5(answer: dict[str, Any]) -> bool:
-    """Whether S3 promises so: for objects written at once and not encrypted with a key of KMS or
-    the user's own.
+    """Whether S3 promises so: for an object that was uploaded at once (otherwise the ETag ends with
+    the number of parts), and is not encrypted with a key of KMS or of the user.
     """
-    is_encrypted = "SSECustomerAlgorithm" in answer or answer.get(
-        "ServerSideEncryption", ""
-    ).startswith("aws:")
-    return not is_encrypted and _MD5.fullmatch(answer["ETag"]) is not None
+    has_key_of_kms = answer.get("ServerSideEncryption", "").startswith("aws:")
+    if has_key_of_kms or "SSECustomerAlgorithm" in answer:
+        return False
+    return _MD5.fullmatch(answer["ETag"]) is not None
 
 
 class _CheckedBody:
@@ -100,12 +100,20 @@ class _CheckedBody:
 
 
 def _try_again_only_what_may_succeed() -> None:
-    """cloudfiles tries everything seven times, which takes half a minute: a refusal too."""
+    """cloudfiles tries everything seven times, which takes half a minute: a refusal too.
+
+    Google's library ends each of its attempts after two minutes of retries.
+    """
     from cloudfiles import connectionpools, interfaces
+    from google.api_core.exceptions import RetryError
 
     tenacity = interfaces.tenacity
     may_succeed = tenacity.retry_if_exception(
-        lambda error: not is_refused(error) and not is_past_the_end(error)
+        lambda error: (
+            not is_refused(error)
+            and not is_past_the_end(error)
+            and not isinstance(error, RetryError)
+        )
     )
     for kind in (
         interfaces.GoogleCloudStorageInterface,

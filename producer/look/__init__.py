@@ -6,10 +6,19 @@ watch.py           the status again and again, until the job ends
 dead_letters.py    reads the dead-letter queue and leaves every message in it
 expiry.py          when SQS deletes messages that nobody has settled
 failures.py        groups dead letters by the cause of their failure
-problem.py         what can be wrong with the output of a task
+problem.py         what can be wrong, or not known, about the output of a task
 faulty.py          what a record says that no task can have done
-nets.py            which nets the boxes of a job come from
+nets.py            which nets and plugins the boxes of a job come from
 verify.py          compares the output in storage with the records of the tasks
+volume_check.py    the part of it that is about volumes and arrays
+file_check.py      the part of it that is about files and objects
+file_names.py      the files of a folder by the box that their names tell
+left_last.py       which blocks still are what each write of a task left there
+voxels.py          reads blocks, and compares them with the checksums of the record
+times.py           compares the times of blocks with those of the record
+findings.py        what was found in blocks, and how those that can be read are read
+volumes.py         opens volumes once: those of the output, and the input of a job
+tally.py           how many blocks and files were compared
 
 Nothing here prints, and nothing here changes a job.
 """

@@ -1,23 +1,24 @@
-"""`Cause`: dead letters that failed for the same reason, with what the ledger says about them."""
+"""`Cause`: tasks that failed for the same reason, by the dead letters and by the ledger."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.report.plain import one_line
 from producer.look.dead_letters import DeadLetter
+from producer.look.job import boxes_of_job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import Ledger, Record
-    from chunkflow_worker.job.message import TaskMessage
 
 MALFORMED = "not a task message"
 DONE = "the task is done, by another delivery of its message"
@@ -26,17 +27,21 @@ UNRECORDED = (
     "or they had another pipeline, or this is not their ledger"
 )
 NO_LEDGER = "unknown without a ledger"
+UNREADABLE = "the record of the failure cannot be read"
 
 _BATCH = 100  # records that are read at once
+_LOGS = 5  # kept for a cause
+_ERROR_LENGTH = 2000  # characters that are kept of an error
 _BOX = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
 _NUMBER = re.compile(r"\b0x[0-9a-fA-F]+\b|\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A dead letter.
+    """A task that failed.
 
-    box, job: empty for a malformed message. error, log: of the last attempt.
+    box, job: empty for a malformed message. error, log: of the last attempt; of many failures with
+        one cause, some have a log.
     attempts: how many were made; 0 when the ledger has no record of a failure.
     """
 
@@ -51,7 +56,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Cause:
-    """Dead letters whose error texts differ only in boxes and numbers."""
+    """Failures whose error texts differ only in boxes and numbers."""
 
     text: str
     failures: tuple[Failure, ...]
@@ -62,9 +67,35 @@ def causes(letters: Iterable[DeadLetter], ledger: Ledger | None) -> list[Cause]:
 
     Raises StorageUnavailable, and QueueUnavailable while it reads the letters.
     """
+    return _grouped(_failures(letters, ledger))
+
+
+def without_letter(ledger: Ledger, boxes: Boxes | None, known: Container[str]) -> list[Cause]:
+    """Group the failures that only the ledger knows, in the same way.
+
+    SQS deletes dead letters after some days, and a task that will be tried again has none yet.
+    boxes: of a job; None for any. known: boxes that have a dead letter.
+    Raises StorageUnavailable.
+    """
+    names = ledger.listing().failed
+    failed = sorted(names if boxes is None else boxes_of_job(boxes, names))
+    return _grouped(_only_recorded(ledger, [box for box in failed if box not in known]))
+
+
+def _only_recorded(ledger: Ledger, boxes: list[str]) -> Iterator[tuple[str, Failure]]:
+    unread = set(boxes)
+    for record in ledger.records(boxes, failed=True):
+        unread.discard(record.bbox)
+        yield cause_of(record.error), _recorded(record.bbox, record.job, record)
+    for box in unread:
+        yield UNREADABLE, Failure(box, "", "")
+
+
+def _grouped(found: Iterable[tuple[str, Failure]]) -> list[Cause]:
     groups: dict[str, list[Failure]] = {}
-    for cause, failure in _failures(letters, ledger):
-        groups.setdefault(cause, []).append(failure)
+    for cause, failure in found:
+        group = groups.setdefault(cause, [])
+        group.append(failure if len(group) < _LOGS else replace(failure, log=()))
     grouped = [
         Cause(text, tuple(sorted(failures, key=lambda failure: failure.box)))
         for text, failures in groups.items()
@@ -74,7 +105,7 @@ def causes(letters: Iterable[DeadLetter], ledger: Ledger | None) -> list[Cause]:
 
 def cause_of(error: str) -> str:
     """An error text on one line, without its boxes and numbers, which differ from task to task."""
-    return _NUMBER.sub("#", _BOX.sub("<box>", one_line(error)))
+    return _NUMBER.sub("#", _BOX.sub("<box>", one_line(error[:_ERROR_LENGTH])))
 
 
 def reproduce_command(box: str, pipeline: Path | None) -> str:
@@ -99,18 +130,18 @@ def _failures(
                 yield MALFORMED, Failure("", "", letter.problem)
         for message in messages:
             if record := failed.get(message.bbox):
-                yield cause_of(record.error), _recorded(message, record)
+                yield cause_of(record.error), _recorded(message.bbox, message.job, record)
             elif message.bbox in done:
                 yield DONE, Failure(message.bbox, message.job, "")
             else:
                 yield UNRECORDED if ledger else NO_LEDGER, Failure(message.bbox, message.job, "")
 
 
-def _recorded(message: TaskMessage, record: Record) -> Failure:
+def _recorded(box: str, job: str, record: Record) -> Failure:
     return Failure(
-        message.bbox,
-        message.job,
-        record.error,
+        box,
+        job,
+        record.error[:_ERROR_LENGTH],
         record.attempts,
         record.worker,
         record.finished,

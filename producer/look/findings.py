@@ -74,7 +74,8 @@ class Findings:
                 self.add("damaged", block)
             except StorageUnavailable as error:
                 self._check_answers()
-                self.add("unreadable", block, first_line(error))
+                reason = first_line(error).removeprefix(f"{self.volume.path}: ")
+                self.add("unreadable", block, reason)
                 failures = 0 if isinstance(error, StorageRefused) else failures + 1
             else:
                 failures = 0

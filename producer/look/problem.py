@@ -20,8 +20,8 @@ Kind = Literal[
 KINDS: dict[Kind, str] = {
     "no-record": "not done: there is no record",
     "failed": "not done: the last attempt failed",
-    "missing": "blocks that are not in storage",
-    "damaged": "blocks that are truncated or cannot be decoded",
+    "missing": "blocks or files that are not in storage",
+    "damaged": "blocks or files that are truncated, or blocks that cannot be decoded",
     "nan": "voxels that are NaN",
     "zero": "blocks that are zero where the input is not",
     "stale": "not what the task left: from an earlier run, another pipeline or net, or changed",

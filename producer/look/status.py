@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.look.expiry import expiry
-from producer.look.job import find_job
+from producer.look.job import boxes_of_job, find_job
 from producer.look.nets import Net, Nets
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import Ledger, Record
 
 SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
@@ -108,7 +106,7 @@ def job_status(
     if ledger is None or record is None:
         return status
     boxes = record.boxes()
-    done, failed, twice, late = (_boxes_of_job(boxes, names) for names in ledger.listing())
+    done, failed, twice, late = (boxes_of_job(boxes, names) for names in ledger.listing())
     first_sent = record.began or record.enqueued
     records = list(ledger.records(random.sample(done, min(sample, len(done)))))
     return replace(
@@ -132,18 +130,6 @@ def job_status(
 def _message_counts(client: Any, url: str) -> list[int]:
     attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
     return [int(attributes[name]) for name in _COUNTS]
-
-
-def _boxes_of_job(boxes: Boxes, names: Iterable[str]) -> list[str]:
-    """The names that are boxes of the job. A ledger may have other boxes, and other files."""
-
-    def is_box_of_job(name: str) -> bool:
-        try:
-            return BoundingBox.parse(name) in boxes
-        except ValueError:
-            return False
-
-    return [name for name in names if is_box_of_job(name)]
 
 
 def _rate(sample: list[Record], done: int) -> float | None:

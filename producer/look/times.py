@@ -8,15 +8,14 @@ times with the worker's clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.image.bbox import BoundingBox
 from producer.look.findings import Findings
-from producer.look.left_last import Part
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.ledger import Record, Written
 
 CLOCKS_APART = timedelta(seconds=60)  # the largest difference that is taken to be of the clocks
 _OLDER = "older than what their task wrote"
@@ -25,11 +24,21 @@ _AGAIN = "written again after the record; verify without --quick reads and compa
 _NO_TIMES = "storage keeps no times; verify without --quick reads and compares them"
 
 
-def look_at_times(findings: Findings, part: Part) -> list[BoundingBox]:
-    """Find blocks that are missing, or not of the times in the record. Returns the others."""
-    first, last = map(datetime.fromisoformat, part.written.stored)
+def stored_between(written: Written) -> tuple[datetime, datetime] | None:
+    """When the first and the last block were stored, if the record says it.
+
+    The first as a whole second, since copies and archives may keep no more.
+    """
+    times = [time for time in map(_parsed, written.stored) if time is not None]
+    return (times[0].replace(microsecond=0), times[1]) if len(times) == 2 else None
+
+
+def look_at_times(
+    findings: Findings, blocks: Iterable[BoundingBox], first: datetime, last: datetime
+) -> list[BoundingBox]:
+    """Find blocks that are missing, or not stored between two times. Returns the others."""
     right = []
-    for block, time in _times(findings, part.blocks):
+    for block, time in _times(findings, blocks):
         if time is None:
             findings.add("not-checked", block, _NO_TIMES)
         elif time < first:
@@ -45,14 +54,22 @@ def look_at_age(
     findings: Findings, record: Record, blocks: Iterable[BoundingBox]
 ) -> list[BoundingBox]:
     """Find blocks that are missing, or older than their task. Returns the others."""
-    started = datetime.fromisoformat(record.started) - CLOCKS_APART if record.started else None
+    started = _parsed(record.started)
     right = []
     for block, time in _times(findings, blocks):
-        if started is not None and time is not None and time < started:
+        if started is not None and time is not None and time < started - CLOCKS_APART:
             findings.add("stale", block, _OLDER_BY_CLOCK)
         else:
             right.append(block)
     return right
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _times(

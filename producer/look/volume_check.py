@@ -17,7 +17,7 @@ from producer.look.findings import Findings, first_line
 from producer.look.left_last import Part, RecordMismatch, left_last
 from producer.look.problem import Problem
 from producer.look.tally import BY_WORKERS_CLOCK, COMPARED, EMPTY, FOUND, Tally
-from producer.look.times import look_at_age, look_at_times
+from producer.look.times import look_at_age, look_at_times, stored_between
 from producer.look.volumes import Source, Volumes
 from producer.look.voxels import look_at_voxels, look_for_leftovers
 
@@ -28,7 +28,9 @@ _NO_CHECKSUM = "an earlier version recorded no checksum for them"
 
 
 class VolumeCheck:
-    """Checks what a record says of precomputed volumes, and of arrays of Zarr and N5. Several threads may use it.
+    """Checks what a record says of precomputed volumes, and of arrays of Zarr and N5.
+
+    Several threads may use it.
 
     source: the input of the job; without it, no zero block is reported.
     quick: compare times instead of voxels; only places that must be empty are read.
@@ -81,8 +83,8 @@ class VolumeCheck:
             self._tally.add(EMPTY, len(look_for_leftovers(findings, part)))
         elif not self._quick:
             self._read(record, findings, part)
-        elif written.stored:
-            self._tally.add(FOUND, len(look_at_times(findings, part)))
+        elif times := stored_between(written):
+            self._tally.add(FOUND, len(look_at_times(findings, part.blocks, *times)))
         else:
             right = look_at_age(findings, record, part.blocks)
             self._tally.add(BY_WORKERS_CLOCK, len(right))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.image.bbox import BoundingBox
 from producer.look.findings import Findings
 from producer.look.left_last import Part
+from producer.look.problem import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,27 +38,28 @@ def look_at_voxels(
     """
     arrays = _read(findings, part, part.blocks)
     same = _compare(findings, part, arrays)
-    found = False
+    may_be_zero = findings.volume.layer_type != "image"
+    changed = []
+    is_bad = False
     for block, array in arrays.items():
         is_same = same.get(block)
-        detail = _UNCHANGED if is_same else ""
-        if not array.any():
-            may_be_zero = findings.volume.layer_type != "image" or (allow_zeros and is_same)
-            kind: Any = None if may_be_zero or not has_input(block) else "zero"
-        else:
+        kind: Kind | None = None
+        if array.any():
             kind = "nan" if _has_nan(array) else None
+        elif not (may_be_zero or (allow_zeros and is_same)) and has_input(block):
+            kind = "zero"
         if kind:
-            findings.add(kind, block, detail)
-        elif is_same is False and part.written.blocks:
-            findings.add("stale", block, _CHANGED_BYTES if part.written.of_bytes else _CHANGED)
-        found = found or bool(kind)
-    if not part.written.blocks and not found:
-        for block in arrays:
-            if same.get(block) is False:
-                findings.add("stale", block, _SOME_CHANGED)
-    return list(same), [] if part.written.blocks else [
-        block for block in arrays if block not in same
-    ]
+            is_bad = True
+            findings.add(kind, block, _UNCHANGED if is_same else "")
+        elif is_same is False:
+            changed.append(block)
+    by_block = bool(part.written.blocks)
+    if by_block or not is_bad:  # bad blocks explain why the whole box has changed
+        detail = _CHANGED_BYTES if part.written.of_bytes else _CHANGED
+        for block in changed:
+            findings.add("stale", block, detail if by_block else _SOME_CHANGED)
+    unknown = [] if by_block else [block for block in arrays if block not in same]
+    return list(same), unknown
 
 
 def look_for_leftovers(findings: Findings, part: Part) -> list[BoundingBox]:

@@ -7,8 +7,9 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import RECORD_BYTES, JobRecord, Ledger, Record
+from chunkflow_worker.job.ledger import RECORD_BYTES, JobRecord, Ledger, Record, Written
 from chunkflow_worker.storage.files import Files
+from tests.support.records import task_record
 
 BOX = "-8-0_0-1_0-1"
 
@@ -205,3 +206,22 @@ def test_a_job_record_that_no_producer_writes_is_no_job(
 def test_a_job_of_more_boxes_than_can_be_is_reported(grid: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="job j: "):
         JobRecord(job="j", queue="q", tasks=1, grid=grid).boxes()
+
+
+def test_what_a_task_left_in_volumes_is_read_as_it_was_written(ledger: Ledger) -> None:
+    """Also by another version: what it does not know is left out, what it lacks is empty."""
+    times = ("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:01+00:00")
+    written = [
+        Written("s3://b/v", 1, BOX, blocks="0a 1b", of_bytes=True, stored=times, nan=2),
+        Written("s3://b/v", 1, BOX, empty=True),
+    ]
+    ledger.write(task_record(BOX, written=written, unchecked=["save-h5"]))
+    found = ledger.read(BOX)
+    assert found is not None
+    assert (found.written, found.unchecked) == (written, ["save-h5"])
+    content = found.model_dump()
+    other = {"volume": "v", "mip": 0, "bbox": BOX, "crc32": "2c", "nan": 0, "of_tomorrow": 1}
+    content |= {"written": [other]}
+    content.pop("unchecked")
+    earlier = Record.model_validate(content)
+    assert (earlier.written, earlier.unchecked) == ([Written("v", 0, BOX, crc32="2c")], [])

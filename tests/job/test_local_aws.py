@@ -8,9 +8,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.local_aws import local_aws
@@ -97,3 +100,88 @@ def test_an_address_where_another_server_listens_is_told() -> None:
             pass
     with pytest.raises(ConfigError, match="port must be 0-65535"), local_aws(99999):
         pass
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    """The status of an answer and its body; an answer that a page could read fails the test."""
+    request = Request(url, method=method)
+    for name, value in headers.items():
+        request.add_header(name.replace("_", "-"), value)
+    try:
+        with urlopen(request, timeout=20) as answer:
+            status, got, body = answer.status, answer.headers, answer.read().decode()
+    except HTTPError as error:
+        status, got, body = error.code, error.headers, error.read().decode()
+    assert not [name for name in got if name.lower().startswith("access-control-")]
+    return status, body
+
+
+EVIL = "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": EVIL},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1.evil.example"},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example:5000"},
+        {"Host": "evil.example@127.0.0.1"},
+        {"Host": "sqs.us-east-1.amazonaws.com"},
+        {"Host": "8.8.8.8"},
+        {"Host": "aws"},
+        {"Host": "[::1"},
+        {"Sec_Fetch_Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_web_pages_are_refused(aws: dict[str, str], headers: dict[str, str]) -> None:
+    url = aws["AWS_ENDPOINT_URL"]
+    queues = f"{url}/?Action=ListQueues&Version=2012-11-05"
+    assert ask(queues)[0] == 200
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        status, body = ask(queues, method, **headers)
+        assert (status, body.partition(":")[0]) == (403, "refused")
+    asked = {"Access_Control_Request_Method": "POST", **headers}
+    assert ask(url, "OPTIONS", **asked) == (204, "")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": EVIL}, {"Origin": "http://127.0.0.1:8888"}, {"Host": "evil.example"}]
+)
+def test_a_page_cannot_reset_it(
+    aws: dict[str, str], unique_name: str, headers: dict[str, str]
+) -> None:
+    url = boto3.client("sqs").create_queue(QueueName=unique_name)["QueueUrl"]
+    _, body = ask(f"{aws['AWS_ENDPOINT_URL']}/moto-api/reset", "POST", **headers)
+    assert json.loads(body)["status"].startswith("refused: ")
+    assert boto3.client("sqs").get_queue_url(QueueName=unique_name)["QueueUrl"] == url
+
+
+def test_only_its_own_services_are_served() -> None:
+    with local_aws() as variables:
+        for service in ("sns", "lambda", "cloudformation", "events", "iam"):
+            client = boto3.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"])
+            call = {
+                "sns": lambda c: c.create_topic(Name="t"),
+                "lambda": lambda c: c.list_functions(),
+                "cloudformation": lambda c: c.list_stacks(),
+                "events": lambda c: c.list_rules(),
+                "iam": lambda c: c.list_roles(),
+            }[service]
+            with pytest.raises(ClientError, match=r"AccessDenied|403"):
+                call(client)
+        sts = boto3.client("sts", endpoint_url=variables["AWS_ENDPOINT_URL"])
+        assert sts.get_caller_identity()["Account"]
+
+
+@pytest.mark.parametrize(
+    "host", ["aws:5000", "aws.shop.svc", "aws.shop.svc.cluster.local", "10.1.2.3"]
+)
+def test_a_server_for_other_machines_knows_inner_names_only(host: str) -> None:
+    with local_aws(host="0.0.0.0") as variables:
+        url = f"{variables['AWS_ENDPOINT_URL']}/?Action=ListQueues&Version=2012-11-05"
+        assert ask(url, Host=host)[0] != 403
+        assert ask(url, Host=host, Origin=EVIL)[0] == 403
+        assert ask(url, Host="rebound.evil.example")[0] == 403

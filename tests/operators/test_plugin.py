@@ -394,3 +394,15 @@ def test_the_error_for_a_missing_library_names_it_and_the_cure(run_step, plugin)
         match=r"(?s)mine\.py:1: .*'nosuchlibrary'.*pip install \"chunkflow-worker\[plugins\]\"",
     ):
         run_step(plugin("import nosuchlibrary"), chunk=chunk())
+
+
+def test_the_file_that_was_loaded_is_one_of_its_models(
+    plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plugin("def execute(c):\n    return c")
+    assert list(made.model_files()) == [("file", tmp_path / "mine.py")]
+    monkeypatch.setenv("CHUNKFLOW_PLUGIN_DIR", str(tmp_path))
+    by_name = made.model_copy(update={"file": "mine"})
+    assert list(by_name.model_files()) == [("file", tmp_path / "mine.py")]
+    with Pipeline((by_name,)).open() as opened:
+        assert list(opened.models) == ["plugin.file"]

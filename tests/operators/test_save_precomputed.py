@@ -27,7 +27,7 @@ from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.volume import checksum
+from chunkflow_worker.storage.volume import blocks_of, checksum
 
 BOUNDS = BoundingBox.parse("0-20_0-32_0-40")
 RunStep = Callable[..., Task]
@@ -46,7 +46,15 @@ def test_a_box_at_the_end_of_the_volume_is_written_completely(
     task = run_step(SavePrecomputed(volume_path=made.path), chunk=chunk)
     assert np.array_equal(made.read(chunk.bbox), chunk.array)
     assert task.bytes_written == chunk.array.nbytes
-    assert task.written == [Written(made.path, 0, "16-20_16-32_32-40", checksum(chunk.array))]
+    (written,) = task.written
+    times = {time.isoformat() for time in made.stored_at(blocks_of(made, chunk.bbox)).values()}
+    assert written == Written(
+        made.path,
+        0,
+        "16-20_16-32_32-40",
+        blocks=" ".join(checksum(chunk.cutout(b).array) for b in blocks_of(made, chunk.bbox)),
+        stored=(min(times), max(times)),
+    )
 
 
 def test_margins_and_voxels_outside_the_volume_are_cut_off(
@@ -163,7 +171,10 @@ def test_dry_run_and_dark_chunks_write_nothing(volume: MakeVolume, run_step: Run
         Run(needed_box=lambda b, _: b, dry_run=True)
     ) as step:
         step(task)
-    run_step(SavePrecomputed(volume_path=made.path, intensity_threshold=254), chunk=noise(BOUNDS))
+    assert task.written == []
+    save = SavePrecomputed(volume_path=made.path, intensity_threshold=254)
+    task = run_step(save, chunk=noise(BOUNDS))
+    assert task.written == [Written(made.path, 0, str(BOUNDS), empty=True)]
     assert len(made.missing(BOUNDS)) == 18
 
 

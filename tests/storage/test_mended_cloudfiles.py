@@ -13,7 +13,9 @@ import boto3
 import numpy as np
 import pytest
 from boto3.s3.transfer import TransferConfig
-from cloudfiles import CloudFiles
+from cloudfiles import CloudFiles, secrets
+from google.api_core.exceptions import RetryError, ServiceUnavailable
+from google.auth.credentials import AnonymousCredentials
 
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume
@@ -165,3 +167,20 @@ def test_etags_of_other_servers_are_not_taken_for_md5s(
         connection._conn.meta.events.register_first("after-call.s3.GetObject", answer)
         assert connection.get_file("a")[:3] == (CONTENT, "", None)
         connection._conn.meta.events.unregister("after-call.s3.GetObject", answer)
+
+
+def test_what_google_has_retried_for_minutes_is_not_tried_again(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def download(*_: object, **__: object) -> bytes:
+        calls.append(1)
+        raise RetryError("Timeout of 120.0s exceeded", ServiceUnavailable("try later"))
+
+    nobody = ("lab", AnonymousCredentials())
+    monkeypatch.setitem(secrets.GOOGLE_CREDENTIALS_CACHE, unique_name, nobody)
+    monkeypatch.setattr("google.cloud.storage.Blob.download_as_bytes", download)
+    with pytest.raises(StorageUnavailable, match=r"Timeout of 120\.0s exceeded"):
+        Files(f"gs://{unique_name}/x").get("a")
+    assert len(calls) == 1

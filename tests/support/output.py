@@ -30,20 +30,21 @@ LEFT_BOX, RIGHT_BOX = "0-4_0-8_0-8", "0-4_0-8_8-16"
 
 
 class Output:
-    """The volumes `out` and `in` in a folder, both full of ones.
+    """The volumes `out` and `in` in a folder or in memory, both full of ones.
 
     written: what the task noted for its record.
     """
 
     def __init__(
         self,
-        folder: Path,
+        root: Path | str,
         layer_type: LayerType = "image",
         dtype: str = "float32",
         encoding: str = "raw",
     ):
-        self.path, self.source = f"file://{folder}/out", f"file://{folder}/in"
-        self.folder = folder / "out"
+        root = str(root) if "://" in str(root) else f"file://{root}"
+        self.path, self.source = f"{root}/out", f"{root}/in"
+        self.folder = Path(self.path.removeprefix("file://"))
         shape: dict[str, Any] = {"bounds": BOX, "voxel_size": (1, 1, 1), "block_size": BLOCK}
         create_volume(self.source, dtype="uint8", **shape)
         PrecomputedVolume(self.source).write(BOX, np.ones(BOX.size, np.uint8))

@@ -22,7 +22,6 @@ from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 from producer.plan.job import make_plan
 from producer.plan.pipeline_file import PipelineFile
-from producer.plan.record import record_job
 
 BOUNDS = BoundingBox.parse("0-16_0-16_0-16")
 CHUNK = Vec3(8, 16, 16)
@@ -65,7 +64,7 @@ class TwoBoxes:
         self.file.write_text(yaml.safe_dump({"operators": list(operators)}))
         grid = Grid(volume_path=f"file://{self.folder}/em", chunk_size=CHUNK)
         plan = make_plan("q", "j", grid, PipelineFile.load(self.file))
-        record_job(self.ledger, plan.record)
+        self.ledger.write_job(plan.record)
         pipeline = Pipeline.load(self.file)
         with pipeline.open(recorded=True) as chain:
             handler = Handler(chain, pipeline.digest, self.ledger, "worker", 3)

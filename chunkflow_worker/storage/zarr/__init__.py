@@ -2,6 +2,7 @@
 
 volume.py         one array
 open.py           a stored array, opened
+keys.py           names of the objects that hold the blocks of an array
 group.py          which array the path of a group means
 address.py        the format in the address of a store
 metadata.py       what a store says of an array: its own metadata and its groups'

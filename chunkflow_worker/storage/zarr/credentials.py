@@ -1,7 +1,7 @@
 """AWS credentials for tensorstore: those that boto3 and cloudfiles find, at any time.
 
-tensorstore searches for itself, but finds no profile, no login and no secrets of cloudfiles. So it
-gets what they find, in the way in which containers get theirs: from an address on this machine.
+tensorstore searches by itself, but does not find profiles, logins and the secrets of cloudfiles. So
+it gets what they find, as containers get theirs: from an address on this machine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.storage.bucket import s3_keys
 
 # tensorstore asks again ten seconds before the end that it is told.
@@ -38,7 +39,7 @@ def _serve(process: int) -> tuple[str, str]:
 
     Returns the address and the path of that file.
     """
-    token = secrets.token_urlsafe(32)
+    token, outage = secrets.token_urlsafe(32), Outage("the source of AWS credentials")
     folder = Path(mkdtemp(prefix="chunkflow-"))  # for this user alone
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "token").write_text(token)
@@ -51,9 +52,11 @@ def _serve(process: int) -> tuple[str, str]:
                 return
             try:
                 content = json.dumps(_document(self.path[1:])).encode()
-            except Exception:
-                self.send_error(500)  # tensorstore asks again; boto3 tells the cause
+            except Exception as error:  # tensorstore asks again, and then does not tell the cause
+                outage.failed(error)
+                self.send_error(500)
                 return
+            outage.answered()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -71,7 +74,11 @@ def _serve(process: int) -> tuple[str, str]:
 
 def _document(bucket: str) -> dict[str, Any]:
     """The keys of a bucket, in the form of the credentials of containers."""
+    from botocore.exceptions import NoCredentialsError
+
     keys = s3_keys(bucket)
+    if keys is None:
+        raise NoCredentialsError
     until = datetime.now(UTC) + timedelta(seconds=_VALID_SECONDS)
     return {
         "AccessKeyId": keys.access_key,

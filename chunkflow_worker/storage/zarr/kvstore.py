@@ -42,9 +42,8 @@ def _aws(place: str, bucket: str) -> dict[str, Any]:
     if has_credentials(bucket):
         check_access(place)
         region = bucket_region(bucket) or region
-        is_given = os.environ.get("AWS_ACCESS_KEY_ID") and not has_own_keys(bucket)
-        own = {"type": "environment"} if is_given else credentials(bucket)
-        options["aws_credentials"] = own
+        is_variable = os.environ.get("AWS_ACCESS_KEY_ID") and not has_own_keys(bucket)
+        options["aws_credentials"] = {"type": "environment"} if is_variable else credentials(bucket)
     else:
         # tensorstore would look for some for minutes; a public bucket needs none.
         options["aws_credentials"] = {"type": "anonymous"}

@@ -6,63 +6,83 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from chunkflow_worker.report.say import say, say_json
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.report.say import say, say_json, say_text
 from producer.cli.options import (
+    job_option,
     ledger_option,
     open_ledger,
     open_queue,
     pipeline_option,
-    queue_option,
+    require_ledger,
     sqs_client,
 )
 
 if TYPE_CHECKING:
+    from chunkflow_worker.job.grid import Boxes
+    from chunkflow_worker.job.ledger import Ledger
     from producer.look.failures import Cause, Failure
 
 _BOXES = 5  # shown per cause
+_LINES, _LINE_LENGTH = 40, 500  # shown of a log: workers record less
 
 
 @click.command()
-@queue_option
+@click.option(
+    "--queue",
+    envvar="CHUNKFLOW_QUEUE",
+    show_envvar=True,
+    help="Name of the SQS queue; its URL or ARN will do. Without it, only the ledger is read.",
+)
 @pipeline_option
 @ledger_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every dead letter.")
-def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: bool) -> None:
-    """List the dead letters, grouped by cause.
+@job_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every failure.")
+def failures(
+    queue: str | None, pipeline: Path | None, ledger: str | None, job: str | None, as_json: bool
+) -> None:
+    """List the dead letters, and the failures in the ledger, by cause.
 
     Shows the error, the number of attempts, the worker and its log. For each cause, it prints a
     command that reproduces the failure on this machine, and a command that sends the tasks back to
     the queue. The dead letters stay in the dead-letter queue. Others cannot see them while this
     command reads them. A line tells when SQS will delete the first of them within a day.
-    """
-    from producer.look.dead_letters import dead_letters
-    from producer.look.expiry import expiry, expiry_line
-    from producer.look.failures import causes
 
-    records = open_ledger(pipeline, ledger)
-    client = sqs_client()
-    target = open_queue(client, queue)
-    queue = target.name
-    with dead_letters(client, target) as letters:
-        read = list(letters)
-        by_cause = causes(read, records)
-    first = min((letter.sent for letter in read if letter.sent), default="")
-    expires = expiry(first, target.dead_letter_retention_seconds)
+    SQS deletes dead letters after some days. Boxes of the job that have failed and have no dead
+    letter are listed from the ledger.
+    """
+    from producer.look.failures import reproduce_command, without_letter
+
+    if queue:
+        records = open_ledger(pipeline, ledger)
+    else:
+        records = require_ledger(pipeline, ledger, needed_by="failures without --queue")
+    boxes = _boxes(records, job) if records else None
+    letters = _letters(queue, records) if queue else _Letters([], "messages: give --queue")
+    known = {failure.box for cause in letters.causes for failure in cause.failures}
+    others = without_letter(records, boxes, known) if records else []
+    report = _Report(
+        letters.queue,
+        letters.causes,
+        {
+            failure.box: reproduce_command(failure.box, pipeline)
+            for cause in (*letters.causes, *others)
+            for failure in cause.failures
+            if failure.box
+        },
+        others,
+        letters.fate if others else "",
+        letters.expires,
+    )
     if as_json:
-        say_json(asdict(_report(queue, by_cause, pipeline, expires)))
+        say_json(asdict(report))
         return
-    count = sum(len(cause.failures) for cause in by_cause)
-    of_causes = f", causes: {len(by_cause)}" if by_cause else ""
-    say(f"dead letters of queue {queue}: {count}{of_causes}")
-    if near := expiry_line("dead letters", expires):
-        say(near)
-    for number, cause in enumerate(by_cause, 1):
-        _show(number, cause, queue, pipeline, ledger)
-    if by_cause and not records:
+    _show_all(report, pipeline, ledger)
+    if letters.causes and not records:
         say("", "give --ledger or --pipeline to see their errors", err=True)
 
 
@@ -70,47 +90,114 @@ def failures(queue: str, pipeline: Path | None, ledger: str | None, as_json: boo
 class _Report:
     """What --json prints.
 
-    reproduce: a command for each box. expires: when SQS deletes the first dead letter, in UTC.
+    causes: of the dead letters. reproduce: a command for each box.
+    without_letter: causes of boxes that failed and have no dead letter.
+    fate: what is known of the messages of these.
+    expires: when SQS deletes the first dead letter, in UTC.
     """
 
     queue: str
     causes: Sequence[Cause]
     reproduce: dict[str, str]
+    without_letter: Sequence[Cause]
+    fate: str
     expires: str
 
 
-def _report(queue: str, causes: Sequence[Cause], pipeline: Path | None, expires: str) -> _Report:
-    from producer.look.failures import reproduce_command
+class _Letters(NamedTuple):
+    """The causes of the dead letters, and what the queue tells of other boxes.
 
-    boxes = (failure.box for cause in causes for failure in cause.failures if failure.box)
-    return _Report(queue, causes, {box: reproduce_command(box, pipeline) for box in boxes}, expires)
+    expires: when SQS deletes the first dead letter, in UTC.
+    """
+
+    causes: list[Cause]
+    fate: str
+    queue: str = ""
+    expires: str = ""
 
 
-def _show(number: int, cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> None:
+def _boxes(ledger: Ledger, name: str | None) -> Boxes | None:
+    """The boxes of the job; None, for those of all jobs, where the latest can't be read."""
+    from producer.look.job import find_job
+
+    job = find_job(ledger, name)
+    try:
+        return job.boxes() if job else None
+    except ConfigError as error:
+        if name is not None:
+            raise
+        say_text(f"note: {error}", err=True)
+        return None
+
+
+def _letters(name: str, ledger: Ledger | None) -> _Letters:
+    from producer.look.dead_letters import dead_letters
+    from producer.look.expiry import expiry
+    from producer.look.failures import causes
+    from producer.look.status import job_status
+
+    client = sqs_client()
+    queue = open_queue(client, name)
+    with dead_letters(client, queue) as letters:
+        read = list(letters)
+        found = causes(read, ledger)
+    first = min((letter.sent for letter in read if letter.sent), default="")
+    expires = expiry(first, queue.dead_letter_retention_seconds)
+    status = job_status(client, queue)
+    messages = status.waiting + status.in_flight + status.delayed
+    fate = "no message is left: chunkflow-producer enqueue --skip-done sends these boxes again"
+    if messages:
+        fate = f"queue {queue.name} still has {messages} messages: they may be tried again"
+    return _Letters(found, fate, queue.name, expires)
+
+
+def _show_all(report: _Report, pipeline: Path | None, ledger: str | None) -> None:
+    from producer.look.expiry import expiry_line
+
+    if report.queue:
+        say(f"dead letters of queue {report.queue}: {_counts(report.causes)}")
+    if near := expiry_line("dead letters", report.expires):
+        say(near)
+    for number, cause in enumerate(report.causes, 1):
+        _show(number, cause, pipeline)
+        if cause.failures[0].box and cause.failures[0].error:
+            command = _redrive_command(cause, report.queue, pipeline, ledger)
+            say(f"   send back:  {command}")
+    if not report.without_letter:
+        return
+    say(*[""] * bool(report.queue))
+    say(f"failed, without a dead letter: {_counts(report.without_letter)}", f"   {report.fate}")
+    for number, cause in enumerate(report.without_letter, 1 + len(report.causes)):
+        _show(number, cause, pipeline)
+
+
+def _counts(causes: Sequence[Cause]) -> str:
+    count = sum(len(cause.failures) for cause in causes)
+    return f"{count}, causes: {len(causes)}" if causes else f"{count}"
+
+
+def _show(number: int, cause: Cause, pipeline: Path | None) -> None:
     from chunkflow_worker.report.progress import boxes_text
     from producer.look.failures import reproduce_command
 
     say("", f"{number}. {boxes_text(len(cause.failures))}: {cause.text}")
-    for failure in cause.failures[:_BOXES]:
-        say(f"   {_line(failure)}")
+    say(*(f"   {_line(failure)}" for failure in cause.failures[:_BOXES]))
     if len(cause.failures) > _BOXES:
         say(f"   and {len(cause.failures) - _BOXES} more; --json lists all")
-    first = cause.failures[0]
+    first = next((one for one in cause.failures if one.log), cause.failures[0])
     if not first.box:
         return
     if first.error:
         error, *more = first.error.split("\n")
         say(f"   error of {first.box}: {error}", *(f"   | {line}" for line in more))
-    say(*(f"   | {line}" for line in first.log))
+    say(*(f"   | {line[:_LINE_LENGTH]}" for line in first.log[-_LINES:]))
     say(f"   reproduce:  {reproduce_command(first.box, pipeline)}")
-    if first.error:
-        say(f"   send back:  {_redrive_command(cause, queue, pipeline, ledger)}")
 
 
 def _line(failure: Failure) -> str:
     if not failure.box:
         return failure.error
-    parts = [failure.box, f"job {failure.job}"]
+    parts = [failure.box, f"job {failure.job}" if failure.job else ""]
     if failure.attempts:
         parts += [f"{failure.attempts} attempts", f"worker {failure.worker}", failure.finished]
     return ", ".join(filter(None, parts))

@@ -93,7 +93,8 @@ def verify(
     left. Workers record a checksum of each block that they store, and the places where they wrote
     nothing; verify reads the blocks back and compares. In images, it also reports blocks that are
     zero where the input of the job is not. Records hold digests of the files of nets and plugins,
-    so verify also tells when boxes come from different ones.
+    so verify also tells when boxes come from different ones. Files and objects are compared by
+    size and checksum, and those of an earlier run are found by the names that only a box has.
 
     Boxes whose records say nothing that can be compared are listed as not checked. Blocks that
     storage does not give, although it gives others, are listed as unreadable, and the rest is

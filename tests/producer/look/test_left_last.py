@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -11,9 +11,12 @@ from producer.look.left_last import RecordMismatch, left_last
 
 @dataclass
 class Grid:
+    bounds: BoundingBox
     path: str = "s3://b/v"
-    bounds: BoundingBox = BoundingBox.parse("0-4_0-4_0-10")
-    block_size: Vec3 = Vec3(4, 4, 2)
+    block_size: Vec3 = field(default_factory=lambda: Vec3(4, 4, 2))
+
+
+SMALL = Grid(BoundingBox.parse("0-4_0-4_0-10"))
 
 
 def write(x: str, empty: bool = False) -> Written:
@@ -24,7 +27,7 @@ def left(*writes: Written) -> list[tuple[str, dict[int, int], bool]]:
     """For each part: its box, the places of its blocks by their start, and whether it is whole."""
     return [
         (str(part.box)[8:], {b.start.x: n for b, n in part.blocks.items()}, part.is_whole)
-        for part in left_last(Grid(), writes)
+        for part in left_last(SMALL, writes)
     ]
 
 
@@ -70,10 +73,10 @@ def test_an_empty_place_is_cut_at_the_bounds() -> None:
 )
 def test_a_record_must_fit_the_volume(written: Written, reason: str) -> None:
     with pytest.raises(RecordMismatch, match=reason):
-        left_last(Grid(), [written])
+        left_last(SMALL, [written])
 
 
 def test_a_record_with_too_many_blocks_is_refused_before_they_are_made() -> None:
-    huge = Grid(bounds=BoundingBox.parse("0-1000000_0-1000000_0-1000000"))
+    huge = Grid(BoundingBox.parse("0-1000000_0-1000000_0-1000000"))
     with pytest.raises(RecordMismatch, match="more than 1,000,000 blocks"):
         left_last(huge, [Written("s3://b/v", 0, str(huge.bounds))])

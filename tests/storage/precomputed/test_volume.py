@@ -129,6 +129,27 @@ def test_blocks_have_the_time_when_they_were_written(
     assert volume.stored_at(blocks_of(volume, BOUNDS)) == times, "absent blocks are left out"
 
 
+def test_the_bytes_of_blocks_have_checksums_whatever_gzip_makes_of_them(tmp_path: Path) -> None:
+    sums = []
+    for name, compress in (("plain", False), ("gzip", True)):
+        volume = PrecomputedVolume(make(f"file://{tmp_path}/{name}").path, compress=compress)
+        volume.write(BOUNDS, noise(BOUNDS, 1))
+        sums.append(volume.checksums(blocks_of(volume, BOUNDS)))
+        assert volume.checksums(list(blocks_of(volume, BOUNDS))[3:4]) == sums[-1][3:4]
+    assert sums[0] == sums[1]
+    assert len(set(sums[0])) == 27
+    next((tmp_path / "gzip").glob("*/*.gz")).unlink()
+    with pytest.raises(DataMissing, match="lacks the block"):
+        volume.checksums(blocks_of(volume, BOUNDS))
+
+
+def test_memory_keeps_no_times_of_blocks(unique_name: str) -> None:
+    volume = make(f"mem://{unique_name}/v")
+    assert volume.stored_at(blocks_of(volume, BOUNDS)) == {}
+    volume.write(BOUNDS, noise(BOUNDS, 1))
+    assert set(volume.stored_at(blocks_of(volume, BOUNDS)).values()) == {None}
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 9, 12, 18, 30])
 def test_a_truncated_block_is_damaged(size: int, tmp_path: Path) -> None:
     volume = make(f"file://{tmp_path}/v")

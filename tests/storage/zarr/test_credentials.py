@@ -15,7 +15,9 @@ import boto3
 import pytest
 import requests
 
+from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.report import aws_session
+from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr import credentials as module
 from chunkflow_worker.storage.zarr import store
@@ -145,6 +147,24 @@ def test_only_who_has_the_token_gets_the_keys(bucket: str, in_a_file: Renew) -> 
     answer = requests.get(served["endpoint"], headers={"Authorization": token}, timeout=5)
     assert answer.json()["AccessKeyId"] == "FIRST"
     assert answer.json()["Token"] == "t"
+
+
+def test_a_source_of_credentials_that_fails_is_told(
+    bucket: str, in_a_file: Renew, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with its cause, which tensorstore does not tell."""
+    in_a_file("FIRST")
+    store.write_if_absent(f"s3://{bucket}/x", "a", 1)
+    with monkeypatch.context() as failing:
+        failing.setattr(module, "s3_keys", lambda bucket: None)
+        with pytest.raises(StorageUnavailable, match="Failed to get credentials") as caught:
+            store.read_json(f"s3://{bucket}/x", "a")
+    assert is_overload(caught.value)
+    assert store.read_json(f"s3://{bucket}/x", "a")[0] == 1
+    assert [record.message.partition(", after")[0] for record in caplog.records] == [
+        "the source of AWS credentials does not answer, retrying: no AWS credentials were found",
+        "the source of AWS credentials answers again",
+    ]
 
 
 def test_keys_in_variables_are_read_by_tensorstore_itself(

@@ -29,6 +29,7 @@ from chunkflow_worker.storage.zarr.store import (
     write_if_absent,
     write_json,
 )
+from tests.support.s3_semantics import S3Semantics
 
 ABSENT = b"\x02"  # what tensorstore calls the generation of an object that does not exist
 
@@ -51,6 +52,40 @@ def test_an_object_that_has_changed_is_not_overwritten(path: str) -> None:
     assert read_json(path, "a.json")[0] == 3
     assert read_bytes(path, "a.json") == b"3"
     assert read_bytes(path, "b.json") is None
+
+
+def test_objects_of_an_encrypted_bucket_are_guarded_likewise(
+    real_s3: S3Semantics, unique_name: str
+) -> None:
+    """Their ETags, by which tensorstore tells that an object has changed, are no MD5s."""
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    real_s3.encryption[unique_name] = "kms"
+    path = f"s3://{unique_name}/x"
+    test_objects_read_back(path)
+    delete(path, "a.json")
+    test_an_object_that_has_changed_is_not_overwritten(path)
+    metadata = {"shape": [4], "data_type": "uint8"}
+    array = store.open_array(f"{path}/0", "zarr3", create=True, metadata=metadata)
+    array[...] = 1
+    assert list(array[...].read().result()) == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "problem"),
+    [
+        ("ExpiredToken", 400, "the AWS credentials have expired\n"),
+        ("AuthorizationHeaderMalformed", 400, "the bucket is in another region\n"),
+        ("AccessDenied", 403, "access denied\n"),
+    ],
+)
+def test_answers_of_s3_that_a_person_must_act_on_are_refusals(
+    real_s3: S3Semantics, unique_name: str, code: str, status: int, problem: str
+) -> None:
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    write_if_absent(f"s3://{unique_name}", "a.json", 1)
+    real_s3.fail(f"/{unique_name}/a", code, status)
+    with pytest.raises(StorageRefused, match=f"^s3://{unique_name}: {problem}"):
+        read_json(f"s3://{unique_name}", "a.json")
 
 
 def test_an_object_is_deleted(path: str) -> None:

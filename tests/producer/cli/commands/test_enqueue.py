@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -278,3 +279,26 @@ def test_skip_done_sends_what_is_not_done_or_lost_its_blocks(
     job.write_pipeline({"op": "threshold", "threshold": 100.0})
     assert job.enqueue("--skip-done", job="other") == 0
     assert job.work() == [FIRST, SECOND], "another pipeline did them"
+
+
+def test_skip_done_tells_what_it_cannot_call_done(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A block that was written again after the record may be right or not."""
+    job = finished_job
+    block = job.blocks / "16-24_8-16_4-8.gz"
+    after = block.stat().st_mtime + 5
+    os.utime(block, (after, after))
+    assert job.enqueue("--skip-done", "--dry-run", job="again") == 0
+    said = capsys.readouterr()
+    assert "2 tasks of job again, 1 of them already done" in said.out
+    note = "the output of 1 box that the ledger has as done is not-checked: sent again"
+    assert note in said.err
+    assert f"for example {SECOND}: {job.root}/out: written again after the record" in said.err
+    assert job.enqueue("--skip-done", "--trust-records", "--dry-run", job="again") == 0
+    said = capsys.readouterr()
+    assert "2 tasks of job again, 2 of them already done" in said.out
+    assert "left out, as the records say" in said.err
+    (job.blocks / "16-24_0-8_0-4.gz").unlink()
+    assert job.enqueue("--skip-done", "--trust-records", "--dry-run", job="again") == 0
+    assert "1 of them already done" in capsys.readouterr().out, "a block is missing"

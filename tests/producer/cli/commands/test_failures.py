@@ -12,14 +12,15 @@ import pytest
 from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed.info import create_volume
 from producer.cli import main
-from producer.look.failures import DONE, MALFORMED, UNRECORDED
+from producer.look.failures import DONE, MALFORMED, UNREADABLE, UNRECORDED, without_letter
 from tests.support.records import task_record
 
 MISSING = [f"{z}-{z + 2}_0-2_0-2" for z in (-2, 0, 4)]
@@ -176,3 +177,76 @@ def test_dead_letters_that_expire_soon_are_told(
     assert "SQS deletes the first dead letters at 20" in capsys.readouterr().out
     assert main(["failures", "--queue", queue.name, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["expires"].endswith("+00:00")
+
+
+GONE, AGAIN = "20-22_0-2_0-2", "22-24_0-2_0-2"
+
+
+def failed(ledger: Ledger, *boxes: str) -> None:
+    for box in boxes:
+        error = f"load-precomputed on {box}: 3 blocks are missing\nand a second line"
+        log = ["12:00 \x1b[2J loading"]
+        ledger.write(task_record(box, "failed", error=error, attempts=3, log=log))
+
+
+def test_failures_whose_dead_letters_are_gone_are_listed(
+    client: Any, queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed(ledger, GONE, AGAIN)
+    Files(ledger.path).put(f"{LATE}.failed.json", b"[" * 100_000, "application/json")
+    line = ["failures", "--queue", queue.name, "--ledger", ledger.path]
+    assert main(line) == 0
+    text = capsys.readouterr().out
+    assert f"dead letters of queue {queue.name}: 0\n\nfailed, without a dead letter: 3" in text
+    assert "no message is left: chunkflow-producer enqueue --skip-done" in text
+    assert r"1. 2 boxes: load-precomputed on <box>: # blocks are missing\nand a second" in text
+    assert f"   error of {GONE}: load-precomputed on {GONE}: 3 blocks are missing\n   | and" in text
+    assert r"   | 12:00 \x1b[2J loading" in text
+    assert "\x1b" not in text
+    assert f"2. 1 box: {UNREADABLE}" in text
+    assert "send back" not in text
+
+
+def test_a_failure_that_may_be_tried_again_is_told_as_such(
+    client: Any, queue: Queue, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed(ledger, GONE, AGAIN)
+    letter, message = (encode(TaskMessage(job="j", bbox=b), queue.name) for b in (GONE, AGAIN))
+    client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=letter)
+    client.send_message(QueueUrl=queue.url, MessageBody=message)
+    line = ["failures", "--queue", queue.name, "--ledger", ledger.path, "--json"]
+    assert main(line) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [[f["box"] for f in c["failures"]] for c in report["causes"]] == [[GONE]]
+    assert [[f["box"] for f in c["failures"]] for c in report["without_letter"]] == [[AGAIN]]
+    assert report["fate"] == f"queue {queue.name} still has 1 messages: they may be tried again"
+    assert set(report["reproduce"]) == {GONE, AGAIN}
+
+
+def test_without_a_queue_the_ledger_is_read(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = {"roi_start": [20, 0, 0], "chunk_size": [2, 2, 2]}
+    ledger.write_job(JobRecord(job="j", queue="q", tasks=1, grid=grid))
+    ledger.write_job(JobRecord(job="k", queue="q", tasks=7, grid=grid, enqueued="2026"))
+    failed(ledger, GONE, AGAIN)
+    line = ["failures", "--ledger", ledger.path]
+    assert main([*line, "--job", "j"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("failed, without a dead letter: 1, causes: 1\n   messages: give --queue")
+    assert GONE in text
+    assert main(line) == 0, "the record of the latest job can't be read"
+    captured = capsys.readouterr()
+    assert "failed, without a dead letter: 2" in captured.out
+    assert "note: job k: " in captured.err
+    assert main(["failures"]) == 2
+
+
+def test_of_many_failures_little_is_held(ledger: Ledger) -> None:
+    boxes = [f"{z}-{z + 1}_0-1_0-1" for z in range(20)]
+    for box in boxes:
+        ledger.write(task_record(box, "failed", error="x" * 10**5, log=["y" * 500] * 20))
+    (cause,) = without_letter(ledger, None, known=set())
+    assert len(cause.failures) == 20
+    assert sum(len(one.log) for one in cause.failures) <= 5 * 20
+    assert max(len(one.error) for one in cause.failures) <= 2000

@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue
@@ -32,7 +35,8 @@ def report_of(
     status = main(["verify", "--pipeline", str(job.pipeline), "--json", *options])
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     mixed = len(report["nets"]) > 1 and "--net" not in options
-    assert (status == 0) == (report["wrong"] == report["enqueued"] and not mixed)
+    unknown = report["not_checked"] or report["unreadable"]
+    assert status == (1 if report["wrong"] != report["enqueued"] or mixed else 3 if unknown else 0)
     return report
 
 
@@ -151,6 +155,113 @@ def test_boxes_of_two_nets_are_told_and_done_again_with_the_one_that_is_named(
     assert main(["verify", *place, "--net", digests[1], "--enqueue"]) == 0
     assert finished_job.work() == [FIRST]
     assert main(["verify", *place]) == 0
+
+
+def test_boxes_of_two_plugin_files_are_told(
+    finished_job: FinishedJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.py"
+    finished_job.write_pipeline(
+        {"op": "plugin", "file": str(file), "input_names": "chunk", "output_names": "chunk"}
+    )
+    for job, options in (("both", []), ("again", ["--task-index-start", "1"])):
+        file.write_text(f"def execute(c):  # {job}\n    return c\n")
+        assert finished_job.enqueue(*options, job=job) == 0
+        finished_job.work()
+    capsys.readouterr()
+    assert main(["verify", "--pipeline", str(finished_job.pipeline), "--job", "both"]) == 1
+    output = capsys.readouterr().out
+    assert "come from 2 nets or plugins" in output
+    assert f"1 box by worker: plugin.file {file_digest(file)}" in output
+
+
+NOTHING = {"op": "threshold", "threshold": 255.0}
+
+
+@pytest.mark.parametrize("quick", [[], ["--quick"]], ids=["read", "quick"])
+@pytest.mark.parametrize("skips", [True, False], ids=["skipped", "below the threshold"])
+def test_blocks_of_an_earlier_run_where_nothing_was_written_are_stale(
+    finished_job: FinishedJob, skips: bool, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = {"op": "save-precomputed", "volume_path": f"{finished_job.root}/out"}
+    middle = [NOTHING, {"op": "skip-all-zero"}] if skips else [NOTHING]
+    finished_job.write_pipeline(*middle, save=save if skips else save | {"intensity_threshold": 0})
+    assert finished_job.enqueue(job="nothing") == 0
+    assert finished_job.work() == [FIRST, SECOND]
+    report = report_of(finished_job, capsys, *quick)
+    assert [(p["box"], p["kind"], len(p["blocks"])) for p in report["problems"]] == [
+        (FIRST, "stale", 8),
+        (SECOND, "stale", 7),  # the input of one block is zero
+    ]
+    for block in finished_job.blocks.iterdir():
+        block.unlink()
+    report = report_of(finished_job, capsys, *quick)
+    assert (report["problems"], report["seen"]) == (
+        [],
+        {"blocks absent or zero, as they must be": 16},
+    )
+
+
+def test_a_box_that_is_skipped_since_its_blocks_are_there_is_not_called_right(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = f"{finished_job.root}/out"
+    finished_job.write_pipeline({"op": "skip-task-by-blocks-in-volume", "volume_path": out})
+    assert finished_job.enqueue(job="again") == 0
+    assert finished_job.work() == [FIRST, SECOND]
+    capsys.readouterr()
+    assert main(["verify", "--pipeline", str(finished_job.pipeline)]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "0 of 2 boxes of job again are wrong, 2 not checked, 0 unreadable"
+    assert f"  {FIRST}  of save-precomputed; skipped: all blocks are in {out}" in lines
+
+
+@pytest.mark.parametrize("finished_job", ["s3"], indirect=True)
+@pytest.mark.parametrize("quick", [[], ["--quick"]], ids=["read", "quick"])
+def test_one_object_that_storage_refuses_is_told_and_the_rest_is_checked(
+    finished_job: FinishedJob,
+    quick: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bucket = finished_job.root.removeprefix("s3://")
+    block = "8_8_40/16-24_8-16_4-8"
+    refuse(monkeypatch, f"out/{block}")
+    line = ["verify", "--pipeline", str(finished_job.pipeline), *quick]
+    assert main(line) == 3
+    shown = capsys.readouterr().out
+    assert "0 of 2 boxes of job j are wrong, 0 not checked, 1 unreadable" in shown
+    assert f"  {SECOND}  {finished_job.root}/out: {block}  access denied: " in shown
+
+    assert report_of(finished_job, capsys, "--enqueue", *quick)["enqueued"] == 0
+    refuse(monkeypatch, f"out/log/{FIRST}.json")
+    boto3.client("s3").delete_object(Bucket=bucket, Key="out/8_8_40/16-24_0-8_0-4")
+    report = report_of(finished_job, capsys, *quick)
+    assert [(p["box"], p["kind"]) for p in report["problems"]] == [
+        (FIRST, "unreadable"),
+        (SECOND, "missing"),
+        (SECOND, "unreadable"),
+    ]
+    assert (report["wrong"], report["unreadable"]) == (1, 2)
+
+    assert finished_job.enqueue("--skip-done", "--dry-run", job="more") == 0
+    said = capsys.readouterr()
+    assert "2 tasks of job more, 0 of them already done" in said.out
+    assert "the output of 1 box that the ledger has as done is unreadable: sent again" in said.err
+    assert f"for example {FIRST}: {finished_job.root}/out/log: its record: " in said.err
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Make S3 refuse the requests for one object."""
+    call = BaseClient._make_api_call
+
+    def flaky(client: Any, operation: str, options: dict[str, Any]) -> Any:
+        if options.get("Key") == key:
+            answer = {"Error": {"Code": "AccessDenied", "Message": "no"}}
+            raise ClientError(answer, operation)
+        return call(client, operation, options)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", flaky)
 
 
 def test_old_and_missing_blocks_are_found_without_reading(
