@@ -11,6 +11,7 @@ with another net does all boxes again.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import time
 import uuid
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +57,7 @@ COLUMNS = (
     "tasks of the paused workers",
     "of these, their blocks written late",
     "boxes with blocks of the old net after the update",
+    "of these, of both nets",
     "named by verify",
     "wrongly named, or not named",
     "boxes with blocks of the old net in the end",
@@ -66,10 +68,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Look:
-    """What the volume holds, and what verify says, at one time. old: boxes of the old net."""
+    """What the volume holds, and what verify and status say, at one time.
+
+    old: boxes with blocks of the old net. mixed: those of them with blocks of both nets.
+    late: boxes that another net wrote to late, by status.
+    """
 
     old: frozenset[str]
+    mixed: frozenset[str]
     verified: Verified
+    late: frozenset[str]
 
     @property
     def differ(self) -> int:
@@ -104,6 +112,9 @@ class Outcome:
             "verify names exactly the boxes with blocks of the old net": not any(
                 look.differ for look in self.looks
             ),
+            "status names the boxes with blocks of both nets": all(
+                look.mixed <= look.late for look in self.looks
+            ),
             "no block of the old net is in the finished volume": not self.looks[-1].old,
             "verify ends with 0": self.looks[-1].verified.status == 0,
         }
@@ -112,7 +123,7 @@ class Outcome:
     def row(self) -> Sequence[object]:
         late = sum(lost.blocks for lost in self.lost)
         first, last = self.looks[0], self.looks[-1]
-        named = (len(first.old), len(first.verified.wrong))
+        named = (len(first.old), len(first.mixed), len(first.verified.wrong))
         differ = sum(look.differ for look in self.looks)
         end = (differ, len(last.old), last.verified.status, f"{self.seconds:.0f} s")
         return (self.seed, self.case, self.tasks, len(self.lost), late, *named, *end)
@@ -221,13 +232,20 @@ class _Update:
             file = self.service.root / "net.py"
             options = ("--net", hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS], *options)
         voxels = self.service.output_where_written()
-        old = frozenset(
-            str(box)
-            for box in self.whole.split(self.box)
-            if (voxels[box.slices()] == np.float32(OLD)).any()
-        )
-        self.looks.append(Look(old, verify(self.service, *options)))
+        values = {
+            str(box): set(np.unique(voxels[box.slices()])) for box in self.whole.split(self.box)
+        }
+        late = frozenset(self._status()["late"])
+        old = frozenset(box for box, found in values.items() if OLD in found)
+        mixed = frozenset(box for box in old if NEW in values[box])
+        self.looks.append(Look(old, mixed, verify(self.service, *options), late))
         return self.looks[-1]
+
+    def _status(self) -> dict[str, Any]:
+        pipeline = ("--pipeline", str(self.service.pipeline))
+        command = ("status", "--queue", self.service.queue, *pipeline, "--json")
+        report: dict[str, Any] = json.loads(self.service.producer(*command))
+        return report
 
     def _write_net(self, name: str, value: float) -> Path:
         file = self.service.root / name
