@@ -10,7 +10,6 @@ with another net does all boxes again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import time
@@ -24,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.constant_net import digest, inference, write_net
 from tests.chaos.crew import AT_A_TIME, BLOCK, Crew, Lost
 from tests.chaos.report import Report, broken
 from tests.chaos.verified import Verified, verify
@@ -36,20 +36,7 @@ CASES: tuple[Case, ...] = ("one path", "two pipelines")
 LEASE_SECONDS, MAX_RECEIVES, IN_FLIGHT = 5, 20, 2
 OLD, NEW = 0.25, 0.75  # what the nets write
 MOST_ROUNDS = 5
-DIGITS = 12  # of a net's digest
 LOOK = 0.3
-NET = """\
-import torch
-
-
-class Net(torch.nn.Module):
-    def forward(self, x):
-        return x * 0 + {value}
-
-
-def load_model(weight_path):
-    return Net()
-"""
 COLUMNS = (
     "seed",
     "case",
@@ -201,7 +188,7 @@ class _Update:
     def _put_new_net(self) -> None:
         """Two workers with the new net start."""
         if self.case == "one path":
-            self._write_net("net.py", NEW)
+            write_net(self.service.root / "net.py", NEW)
         else:
             self.service.queue += "-new"
             self.service.pipeline = self.service.root / "new.yaml"
@@ -229,8 +216,7 @@ class _Update:
     def _look(self, *options: str) -> Look:
         """Compare what is stored with what verify says."""
         if self.case == "one path":
-            file = self.service.root / "net.py"
-            options = ("--net", hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS], *options)
+            options = ("--net", digest(self.service.root / "net.py"), *options)
         voxels = self.service.output_where_written()
         values = {
             str(box): set(np.unique(voxels[box.slices()])) for box in self.whole.split(self.box)
@@ -247,23 +233,12 @@ class _Update:
         report: dict[str, Any] = json.loads(self.service.producer(*command))
         return report
 
-    def _write_net(self, name: str, value: float) -> Path:
-        file = self.service.root / name
-        file.write_text(NET.format(value=value))
-        return file
-
     def _use_net(self, name: str, value: float) -> None:
-        """Write a pipeline with the net of that file."""
-        step = {
-            "op": "inference",
-            "framework": "pytorch",
-            "convnet_model": str(self._write_net(name, value)),
-            "input_patch_size": list(self.box),
-            "output_patch_overlap": [0, 0, 0],
-            "num_output_channels": 1,
-        }
+        """Write a net, and a pipeline with it."""
+        file = self.service.root / name
+        write_net(file, value)
         hold = {"op": "hold", "folder": str(self.service.root), "seconds": 0.5}
-        self.service.chain(hold, step)
+        self.service.chain(hold, inference(file, self.box))
 
     def _make_queue(self, job: str) -> None:
         self.service.create_queue(visibility=LEASE_SECONDS, max_receives=MAX_RECEIVES)
