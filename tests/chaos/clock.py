@@ -112,7 +112,7 @@ def scenario(
     aws: dict[str, str],
     seed: int,
     places: Sequence[Place] = PLACES,
-    tasks: int = 30,
+    tasks: int = 24,
     task_seconds: float = 8,
 ) -> Report:
     outcomes = []

@@ -35,6 +35,7 @@ class Feed:
         record_job(service.ledger, plan.record)
         self._client: Any = boto3.client("sqs")
         self._queue, self._waiting = find_queue(self._client, service.queue), waiting
+        self._service = service
         self.boxes = [str(box) for box in plan.boxes]
         bodies = []
         for place, box in enumerate(self.boxes):
@@ -50,7 +51,7 @@ class Feed:
 
     def turn(self) -> bool:
         """Send what the queue has room for; True when all were sent and no message is left."""
-        visible, hidden = self._counts()
+        visible, hidden, _ = self._service.messages()
         room = max(0, self._waiting - visible)
         batch, self._left = self._left[:room], self._left[room:]
         for body in batch:
@@ -58,11 +59,4 @@ class Feed:
         if batch or self._left or visible or hidden:
             return False
         # A message that was received between the two counts is in neither of them.
-        return not any(self._counts())
-
-    def _counts(self) -> tuple[int, int]:
-        """Messages that are visible, and that are hidden."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self._client.get_queue_attributes(QueueUrl=self._queue.url, AttributeNames=names)
-        visible, hidden = (int(answer["Attributes"][name]) for name in names)
-        return visible, hidden
+        return not any(self._service.messages()[:2])

@@ -83,7 +83,7 @@ def scenario(
     aws: dict[str, str],
     seed: int,
     drivers: Sequence[Driver] = DRIVERS,
-    tasks: int = 40,
+    tasks: int = 24,
 ) -> Report:
     outcomes = []
     encryption = list(ENCRYPTED)[seed % len(ENCRYPTED)]

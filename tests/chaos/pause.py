@@ -101,7 +101,7 @@ def scenario(
     folder: Path,
     aws: dict[str, str],
     seed: int,
-    tasks: int = 40,
+    tasks: int = 30,
     workers: int = 3,
     task_seconds: float = 1.5,
     blocks: Vec3 = Vec3(1, 6, 6),

@@ -10,7 +10,7 @@ with another net does all boxes again.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import random
 import time
 import uuid
@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
+from tests.chaos.constant_net import digest, inference, write_net
 from tests.chaos.crew import AT_A_TIME, BLOCK, Crew, Lost
 from tests.chaos.report import Report, broken
 from tests.chaos.verified import Verified, verify
@@ -35,20 +36,7 @@ CASES: tuple[Case, ...] = ("one path", "two pipelines")
 LEASE_SECONDS, MAX_RECEIVES, IN_FLIGHT = 5, 20, 2
 OLD, NEW = 0.25, 0.75  # what the nets write
 MOST_ROUNDS = 5
-DIGITS = 12  # of a net's digest
 LOOK = 0.3
-NET = """\
-import torch
-
-
-class Net(torch.nn.Module):
-    def forward(self, x):
-        return x * 0 + {value}
-
-
-def load_model(weight_path):
-    return Net()
-"""
 COLUMNS = (
     "seed",
     "case",
@@ -56,6 +44,7 @@ COLUMNS = (
     "tasks of the paused workers",
     "of these, their blocks written late",
     "boxes with blocks of the old net after the update",
+    "of these, of both nets",
     "named by verify",
     "wrongly named, or not named",
     "boxes with blocks of the old net in the end",
@@ -66,10 +55,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Look:
-    """What the volume holds, and what verify says, at one time. old: boxes of the old net."""
+    """What the volume holds, and what verify and status say, at one time.
+
+    old: boxes with blocks of the old net. mixed: those of them with blocks of both nets.
+    late: boxes that another net wrote to late, by status.
+    """
 
     old: frozenset[str]
+    mixed: frozenset[str]
     verified: Verified
+    late: frozenset[str]
 
     @property
     def differ(self) -> int:
@@ -104,6 +99,9 @@ class Outcome:
             "verify names exactly the boxes with blocks of the old net": not any(
                 look.differ for look in self.looks
             ),
+            "status names the boxes with blocks of both nets": all(
+                look.mixed <= look.late for look in self.looks
+            ),
             "no block of the old net is in the finished volume": not self.looks[-1].old,
             "verify ends with 0": self.looks[-1].verified.status == 0,
         }
@@ -112,7 +110,7 @@ class Outcome:
     def row(self) -> Sequence[object]:
         late = sum(lost.blocks for lost in self.lost)
         first, last = self.looks[0], self.looks[-1]
-        named = (len(first.old), len(first.verified.wrong))
+        named = (len(first.old), len(first.mixed), len(first.verified.wrong))
         differ = sum(look.differ for look in self.looks)
         end = (differ, len(last.old), last.verified.status, f"{self.seconds:.0f} s")
         return (self.seed, self.case, self.tasks, len(self.lost), late, *named, *end)
@@ -123,7 +121,7 @@ def scenario(
     aws: dict[str, str],
     seed: int,
     cases: Sequence[Case] = CASES,
-    tasks: int = 24,
+    tasks: int = 12,
     blocks: Vec3 = Vec3(1, 6, 6),
 ) -> Report:
     """blocks: of each box, zyx."""
@@ -190,7 +188,7 @@ class _Update:
     def _put_new_net(self) -> None:
         """Two workers with the new net start."""
         if self.case == "one path":
-            self._write_net("net.py", NEW)
+            write_net(self.service.root / "net.py", NEW)
         else:
             self.service.queue += "-new"
             self.service.pipeline = self.service.root / "new.yaml"
@@ -218,34 +216,29 @@ class _Update:
     def _look(self, *options: str) -> Look:
         """Compare what is stored with what verify says."""
         if self.case == "one path":
-            file = self.service.root / "net.py"
-            options = ("--net", hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS], *options)
+            options = ("--net", digest(self.service.root / "net.py"), *options)
         voxels = self.service.output_where_written()
-        old = frozenset(
-            str(box)
-            for box in self.whole.split(self.box)
-            if (voxels[box.slices()] == np.float32(OLD)).any()
-        )
-        self.looks.append(Look(old, verify(self.service, *options)))
+        values = {
+            str(box): set(np.unique(voxels[box.slices()])) for box in self.whole.split(self.box)
+        }
+        late = frozenset(self._status()["late"])
+        old = frozenset(box for box, found in values.items() if OLD in found)
+        mixed = frozenset(box for box in old if NEW in values[box])
+        self.looks.append(Look(old, mixed, verify(self.service, *options), late))
         return self.looks[-1]
 
-    def _write_net(self, name: str, value: float) -> Path:
-        file = self.service.root / name
-        file.write_text(NET.format(value=value))
-        return file
+    def _status(self) -> dict[str, Any]:
+        pipeline = ("--pipeline", str(self.service.pipeline))
+        command = ("status", "--queue", self.service.queue, *pipeline, "--json")
+        report: dict[str, Any] = json.loads(self.service.producer(*command))
+        return report
 
     def _use_net(self, name: str, value: float) -> None:
-        """Write a pipeline with the net of that file."""
-        step = {
-            "op": "inference",
-            "framework": "pytorch",
-            "convnet_model": str(self._write_net(name, value)),
-            "input_patch_size": list(self.box),
-            "output_patch_overlap": [0, 0, 0],
-            "num_output_channels": 1,
-        }
+        """Write a net, and a pipeline with it."""
+        file = self.service.root / name
+        write_net(file, value)
         hold = {"op": "hold", "folder": str(self.service.root), "seconds": 0.5}
-        self.service.chain(hold, step)
+        self.service.chain(hold, inference(file, self.box))
 
     def _make_queue(self, job: str) -> None:
         self.service.create_queue(visibility=LEASE_SECONDS, max_receives=MAX_RECEIVES)

@@ -156,11 +156,11 @@ class Service:
         return self._queues[self.queue]
 
     def _counts(self, url: str) -> tuple[int, int]:
-        """Messages of a queue that are visible, and that are hidden."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        """Messages of a queue that are visible, and that are hidden or delayed."""
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
         answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        visible, hidden = (int(answer["Attributes"][name]) for name in names)
-        return visible, hidden
+        visible, hidden, delayed = (int(answer["Attributes"][name]) for name in names)
+        return visible, hidden + delayed
 
     def records(self) -> list[Record]:
         done, failed = self.ledger.boxes()
