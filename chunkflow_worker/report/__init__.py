@@ -8,6 +8,8 @@ progress.py      the progress of long work on stderr, as a bar or as lines
 timings.py       tables of seconds and speed by operator
 once.py          warnings that are given once a process
 access.py        what errors of AWS, Google Cloud and the network mean, and what to do
+unavailable.py   whether an error means that a service is overloaded or away
+aws_session.py   the AWS session of this process, whose credentials may be renewed
 outage.py        one log line when a service fails, and one when it recovers
 excerpt.py       the log lines and the traceback that a failure record keeps
 scrub.py         hides credentials in logs, records and what commands print

@@ -7,6 +7,8 @@ zarr/                Zarr, OME-Zarr and N5 arrays
 formats/             files that hold one chunk: HDF5, TIFF, NRRD, PNG
 path.py              paths in one form, local ones among them
 cloud.py             CloudVolume and cloudfiles: credentials, buckets, errors
+bucket.py            a bucket of S3: whether it exists, its region, its keys
+mended_cloudfiles.py cloudfiles, mended: which ETags are MD5s, what is tried again
 files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
 written_file.py      the files and objects that are written while a task runs, noted for its record

@@ -14,4 +14,6 @@ kind.py           whether an array is a segmentation
 create.py         new arrays in a group
 new.py            the metadata of new arrays
 store.py          the folders of arrays, by tensorstore
+kvstore.py        what tensorstore calls a folder: driver, region, credentials
+credentials.py    AWS credentials for tensorstore
 """
