@@ -107,7 +107,8 @@ class Attacked:
 
     def _show_status(self, sample: int) -> None:
         status = job_status(self.sqs, self.queue, self.ledger, sample=sample)
-        show_table(status)
+        if sample:
+            show_table(status)
         json.loads(
             json.dumps([status.percent, status.eta_seconds, status.clipped], allow_nan=False)
         )
@@ -183,6 +184,7 @@ def test_no_record_ends_or_misleads_a_command(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @given(data=st.data())
 @settings(max_examples=2000, deadline=HANG, suppress_health_check=CHECKS)
 def test_nor_does_any_of_two_thousand(
