@@ -36,6 +36,7 @@ class Jobs:
         self._ledger, self._clock, self._pause = ledger, clock, pause
         self._lock = threading.Lock()
         self._known: dict[str, Boxes] = {}
+        self._has_others = False
         self._next_read = self._without_until = -float("inf")
 
     def check(self, job: str, box: BoundingBox) -> None:
@@ -71,7 +72,8 @@ class Jobs:
             self._known.pop(job, None)
             raise JobUnreadable(f"the record of job {job} can't be read here: {error}") from None
         path = self._ledger.path
-        if self._ledger.has_jobs():
+        self._has_others = self._has_others or self._ledger.has_jobs()
+        if self._has_others:
             raise BoxOutsideJob(
                 f"ledger {path} has no job {job}, but others; if the job was enqueued with another "
                 f"ledger or output, {_COMPARE}"

@@ -165,3 +165,18 @@ def test_open_lists_better_sizes_of_whole_blocks(tmp_path: Path) -> None:
     )
     assert listed
     assert all(int(z) % 32 == int(y) % 128 == int(x) % 128 == 0 for z, y, x in listed)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://user:hunter2hunter2@host/em",
+        "https://host/em?token=hunter2hunter2",
+        "s3://key:hunter2hunter2@bucket/em",
+        "https://host/em?X-Amz-Signature=hunter2hunter2",
+    ],
+)
+def test_no_secret_of_a_path_is_printed(tmp_path: Path, path: str) -> None:
+    text = check(tmp_path, [{"op": "load-precomputed", "volume_path": path}])
+    assert "***" in text
+    assert "hunter2" not in text

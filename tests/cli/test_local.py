@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from chunkflow_worker.cli import local
 from chunkflow_worker.cli.local import LocalOptions, run_here
 from chunkflow_worker.cli.summary import show_summary
 from chunkflow_worker.errors import (
+    BoxOutsideJob,
     PermanentError,
     PipelineMismatch,
     Preempted,
@@ -23,8 +24,9 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Event, TaskFinished
 
@@ -210,3 +212,35 @@ def test_summary_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2] == ["save", "3", "3.00", "1.00", "1.00", "25%", "0.01"]
     assert lines[3] == ["whole", "task", "3", "12.00", "4.00", "3.00", "100%", "0.0025"]
     assert " ".join(lines[4]) == "3 tasks in 2 s, 0.0 Mvoxel, 0.01 Mvoxel/s"
+
+
+def test_a_message_of_a_job_that_the_ledger_lacks_is_refused(tmp_path: Path) -> None:
+    ledger, runs = str(tmp_path), list[Task]()
+
+    def work(task: Task, check: Check) -> None:
+        runs.append(task)
+
+    run_chain(work, [delivered()], ledger=ledger)
+    grid = {"bounding_box": "0-1_0-1_0-1"}
+    Ledger(ledger).write_job(JobRecord(job="other", queue="q", tasks=1, grid=grid))
+    with pytest.raises(BoxOutsideJob, match="has no job job, but others"):
+        run_chain(work, [delivered()], ledger=ledger)
+    plain = Task(bbox=BoundingBox.parse("0-1_0-1_0-1"))
+    plain.delivery = replace(delivered().delivery, plain_body="0-1_0-1_0-1")
+    run_chain(work, [plain], ledger=ledger)
+    Ledger(ledger).write_job(JobRecord(job="job", queue="q", tasks=1, grid=grid))
+    run_chain(work, [delivered()], ledger=ledger)
+    assert len(runs) == 3
+
+
+def test_a_frozen_chain_keeps_a_secret_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "https://user:hunter2hunter2@host/em"
+    chain = Pipeline.parse({"operators": [{"op": "load-precomputed", "volume_path": path}]}, "p")
+    local.freeze(chain, tmp_path / "p.yaml")
+    assert path in (tmp_path / "p.yaml").read_text()
+    assert (tmp_path / "p.yaml").stat().st_mode & 0o777 == 0o600
+    printed = capsys.readouterr()
+    assert "holds a password, key or token: write ${env:NAME} for it" in printed.err
+    assert "hunter2" not in printed.out + printed.err

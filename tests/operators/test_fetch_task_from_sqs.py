@@ -14,7 +14,13 @@ from click.testing import CliRunner, Result
 
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.cli.local import _stopped_by_sigterm
-from chunkflow_worker.errors import ConfigError, PermanentError, PipelineMismatch, Preempted
+from chunkflow_worker.errors import (
+    BoxOutsideJob,
+    ConfigError,
+    PermanentError,
+    PipelineMismatch,
+    Preempted,
+)
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.inbox import Inbox, Received
 from chunkflow_worker.job.ledger import Ledger
@@ -367,3 +373,12 @@ def test_summary_and_progress_without_a_known_number_of_tasks(queue: Queue) -> N
     done = queue.run(*CREATE, before=("--summary",))
     assert "3 tasks in" in done.output
     assert "done 1\n" in done.output
+
+
+def test_a_refused_message_goes_to_the_dead_letters_at_once(queue: Queue) -> None:
+    queue.enqueue(BOXES[0])
+    (task,) = queue.fetch(num=1).tasks()
+    with pytest.raises(BoxOutsideJob), task.hold():
+        raise BoxOutsideJob("the ledger has no such job")
+    assert queue.counts() == (0, 0)
+    assert len(queue.waiting(dead=True)) == 1

@@ -7,6 +7,7 @@ import pytest
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+from chunkflow_worker.storage.files import Files
 from producer.look.job import find_job, require_job, some_are_done
 from tests.support.records import task_record
 
@@ -65,3 +66,15 @@ def test_only_a_sample_of_the_boxes_is_read(
     monkeypatch.setattr(ledger, "records", records)
     assert not some_are_done(ledger, boxes)
     assert asked == [str(boxes[i]) for i in range(0, 1000, 50)]
+
+
+def test_a_stranger_s_record_of_another_job_does_not_matter_for_a_named_one(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = write_job(ledger, "j", "2026-01-01")
+    jobs = Files(f"{ledger.path}/jobs")
+    for name, content in (("zz", b"[" * 100_000), ("\x1b[2J", b"{}"), ("a", b'{"job": "j"}')):
+        jobs.put(f"{name}.json", content, "application/json")
+    assert find_job(ledger, None) == mine
+    monkeypatch.setattr(ledger, "jobs", lambda: pytest.fail("one record is enough"))
+    assert find_job(ledger, "j") == mine
