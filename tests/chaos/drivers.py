@@ -53,7 +53,7 @@ class DriverJob:
         if driver == "Zarr":
             self._copy_input()
         self._write_chain()
-        service.create_queue(visibility=10, max_receives=MAX_RECEIVES)
+        service.create_queue(visibility=30, max_receives=MAX_RECEIVES)
         service.enqueue()
 
     def start_worker(self) -> None:
