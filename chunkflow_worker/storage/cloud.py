@@ -17,6 +17,7 @@ from chunkflow_worker.errors import ConfigError, StorageRefused
 from chunkflow_worker.report.access import Meaning, is_refused, meaning
 from chunkflow_worker.storage.local_file import storage_error
 from chunkflow_worker.storage.path import public_path
+from chunkflow_worker.storage.unpacking import bound_unpacking
 
 _GOOGLE_SECONDS = "1"  # that Google's metadata service may take, which answers on its machines only
 
@@ -27,6 +28,7 @@ def cloud_files(path: str) -> Any:
     from cloudfiles import CloudFiles
 
     _try_again_only_what_may_succeed()
+    bound_unpacking()
     return CloudFiles(path, progress=False, num_threads=8)
 
 
@@ -41,6 +43,7 @@ def cloud_volume(path: str, *, use_https: bool = False, **options: Any) -> Any:
     from cloudvolume import CloudVolume
 
     _try_again_only_what_may_succeed()
+    bound_unpacking()
     # The provenance is of no use here, and CloudVolume would read it, and fail if it is damaged.
     return CloudVolume(path, progress=False, provenance={}, use_https=use_https, **options)
 

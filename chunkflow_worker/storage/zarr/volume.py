@@ -22,6 +22,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.largest import check_read
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr.address import FORMATS
@@ -76,6 +77,7 @@ class ZarrVolume:
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""
         self._check_inside(bbox)
+        check_read(bbox.voxels * self.channels * self.dtype.itemsize, f"{self.path}: box {bbox}")
         try:
             with store_errors(self.path, reading=True):
                 array = self._array[self._window(bbox)].read(order="C").result()
