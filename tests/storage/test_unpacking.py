@@ -33,7 +33,9 @@ def packed_in_parts(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "pack"), [*PACKERS.items(), ("zstd", packed_in_parts)], ids=str
+    ("encoding", "pack"),
+    [*PACKERS.items(), ("zstd", packed_in_parts)],
+    ids=[*PACKERS, "zstd without the size"],
 )
 def test_no_more_is_unpacked_than_is_taken(
     monkeypatch: pytest.MonkeyPatch, encoding: str, pack: Callable[[bytes], bytes]

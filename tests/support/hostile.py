@@ -14,16 +14,19 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 SECONDS = 10
 BYTES = 1536 * 1024**2
-"""How long one file may take, and what it may add to the memory of the process. The process is told
-that it has 1 GiB."""
+"""How long one file may keep a processor, and what it may add to the memory of the process, which
+is told that it has 1 GiB."""
+_PATIENCE = 90  # seconds until a file counts as one that hangs, on a machine that others use too
 
 _NUMBERS = (0, -1, 1, 255, 2**15, 2**16 - 1, 10**6, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1)
 _ADDRESSES = ("..", "../../secret", "/etc/passwd", "http://127.0.0.1:9/x", "${env:HOME}")
@@ -53,9 +56,11 @@ class Outcome:
     def faults(self) -> list[str]:
         """What must not happen."""
         lines = self.text.splitlines()
+        listed = re.match(r"[^\n]*: (\d+) errors\n", self.text)  # each with its cure
+        most = 1 + 2 * int(listed[1]) if listed else 4
         found = {
             f"it ended with {self.error}: {self.text[:300]}": bool(self.error) and not self.ours,
-            f"its error has {len(lines)} lines": self.ours and not 1 <= len(lines) <= 4,
+            f"its error has {len(lines)} lines": self.ours and not 1 <= len(lines) <= most,
             f"its error has {len(self.text)} letters": len(self.text) > 4000,
             f"it took {self.seconds:.1f} s": self.seconds > SECONDS,
             f"it took {self.grown} bytes": self.grown > BYTES,
@@ -149,15 +154,18 @@ def _main(folder: Path, first: int) -> None:
     largest.usable_bytes = lambda: 1 << 30
     resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
     cases = json.loads((folder / "cases.json").read_text())
+    for module in ("cloudvolume", "tensorstore", "h5py", "tifffile", "imagecodecs", "nrrd"):
+        import_module(module)
+    tempfile.gettempdir()  # writes a file to try it
     opened: list[str] = []
     _watch(folder, opened)
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print
     signal.signal(signal.SIGALRM, _too_long)
     for number, case in enumerate(cases[first:], first):
-        started, before, error = time.monotonic(), _peak(), None
+        started, before, error = time.process_time(), _peak(), None
         opened.clear()
-        signal.alarm(3 * SECONDS)
+        signal.alarm(_PATIENCE)
         try:
             operator = find_operator(case["op"]).model_validate(case["options"])
             with operator.open(Run(needed_box=lambda box, bounds: box)) as step:
@@ -172,7 +180,7 @@ def _main(folder: Path, first: int) -> None:
         text = str(error) if error is not None else ""
         outcome = Outcome(
             f"{number}: {json.dumps(case)}", name, text[:10_000], ours,
-            time.monotonic() - started, _peak() - before, opened[:5],
+            time.process_time() - started, _peak() - before, opened[:5],
         )  # fmt: skip
         print(json.dumps(asdict(outcome)), file=output, flush=True)
     output.close()
@@ -183,15 +191,20 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+class _Hangs(BaseException):
+    """No library takes it for an error of its own."""
+
+
 def _too_long(number: int, frame: object) -> None:
-    raise TimeoutError("it hangs")
+    raise _Hangs
 
 
 def _watch(folder: Path, opened: list[str]) -> None:
     """Note the files that Python opens outside of the folder, and those that it writes."""
     root = folder.resolve()
     code = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]))
-    own = (*code, "/proc", "/sys", "/dev", "/etc", "/usr")
+    locks = str(Path.home() / ".cloudfiles")  # of cloudfiles, named by a hash
+    own = (*code, locks, "/proc", "/sys", "/dev", "/etc", "/usr")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "open" or not isinstance(arguments[0], str | bytes):

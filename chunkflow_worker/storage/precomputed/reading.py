@@ -24,7 +24,7 @@ _READABLE = {*DTYPES, "int64", "float16", "float64"}  # that CloudVolume writes 
 _VOLUME = "neuroglancer_multiscale_volume"
 _MOST_SCALES = 100
 _MOST_MINISHARD_BITS = 20  # an index of 16 MiB
-_LARGEST = 2**62  # of numbers; CloudVolume computes with 64 bits
+_LARGEST = 2**31  # of numbers; CloudVolume computes positions with 32 bits
 _NOT_IN_NAMES = re.compile(r"[:$|\\?#\x00-\x1f]")  # of protocols, variables and links
 _OF_SHARDS = {
     "@type": ("neuroglancer_uint64_sharded_v1",),
@@ -99,6 +99,10 @@ def normal_scale(
             "voxel",
         )
     reader.check()
+    ends = [n + m for n, m in zip(whole, normal["size"], strict=True)]
+    if max(ends) >= _LARGEST:
+        problem = f"the volume ends at {ends}, and CloudVolume knows no positions beyond {_LARGEST}"
+        raise ConfigError.one(place, f"scales.{mip}.size", problem, "correct size or voxel_offset")
     return normal
 
 

@@ -94,7 +94,12 @@ class PrecomputedVolume:
             place = public_path(self.path) if use_https else self.path
             info, _ = read_scale(place, self.mip, self._output)
         with storage_errors(self.path):
-            return self._open(self.path, info=info)
+            try:
+                return self._open(self.path, info=info)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                problem = f"can't be used by CloudVolume: {error or type(error).__name__}"[:300]
+                cure = "write it as the format says, or leave out what is not of it"
+                raise ConfigError.one(self.path, "info", problem, cure) from error
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""

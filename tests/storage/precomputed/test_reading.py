@@ -321,12 +321,13 @@ def test_shards_whose_index_would_not_fit_are_refused(changes: dict[str, Any]) -
     ("changes", "key"),
     [
         ({"size": [10**400, 1, 1]}, "size"),
+        ({"size": [2**31 - 1, 1, 1]}, "size"),
         ({"chunk_sizes": [[2**62, 1, 1]]}, "chunk_sizes"),
         ({"voxel_offset": [-(10**300), 0, 0]}, "voxel_offset"),
         ({"resolution": [float("1e300"), 1, 1]}, "resolution"),
     ],
 )
-def test_numbers_of_more_than_62_bits_are_refused(changes: dict[str, Any], key: str) -> None:
+def test_numbers_of_more_than_31_bits_are_refused(changes: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=f"scales.4.{key}: "):
         read_scale(**changes)
 
