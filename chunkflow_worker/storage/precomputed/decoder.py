@@ -1,24 +1,27 @@
 """`decode_apart`: blocks whose libraries end the process when a block is damaged, decoded in one of
 their own.
 
-compresso and fpzip trust a block's content; a single bit that is wrong makes them read beyond it.
+compresso, crackle and fpzip trust a block's content; a single bit that is wrong makes them read
+beyond it, or give up.
 """
 
 from __future__ import annotations
 
+import atexit
 import pickle
 import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from math import prod
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FRAGILE = ("compresso", "fpzip", "kempressed")
+FRAGILE = ("compresso", "crackle", "fpzip", "kempressed")
 _MEMORY = 2 << 30  # bytes of the other process beside four times the block
 _lock = threading.Lock()
 _other: subprocess.Popen[bytes] | None = None
@@ -26,26 +29,43 @@ _other: subprocess.Popen[bytes] | None = None
 
 def decode_apart(content: bytes, encoding: str, shape: Sequence[int], dtype: Any) -> NDArray[Any]:
     """The voxels of a block, x, y, z and channels. Raises ValueError if it can't be decoded."""
-    global _other
     sizes = [int(n) for n in shape]
     request = pickle.dumps((content, encoding, sizes, np.dtype(dtype).str))
     with _lock:
-        if _other is None or _other.poll() is not None:
-            command = [sys.executable, "-m", __name__]
-            _other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert _other.stdin is not None
-        assert _other.stdout is not None
+        process = _running()
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            _send(_other.stdin, request)
-            answer = _receive(_other.stdout)
+            _send(process.stdin, request)
+            answer = _receive(process.stdout)
         except (OSError, EOFError):
-            _other.kill()
-            _other.wait()
-            _other = None
+            _end()
             raise ValueError(f"it ends the decoder of {encoding}") from None
     if answer[:1] != b"=":
         raise ValueError(answer[1:].decode())
     return np.frombuffer(answer, dtype, offset=1).reshape(sizes, order="F")
+
+
+def _running() -> subprocess.Popen[bytes]:
+    """The other process, which is started when it is needed."""
+    global _other
+    if _other is None:
+        command = [sys.executable, "-m", __name__]
+        _other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return _other
+
+
+@atexit.register
+def _end() -> None:
+    global _other
+    process, _other = _other, None
+    if process is not None:
+        process.kill()
+        for stream in (process.stdin, process.stdout):
+            with suppress(OSError):  # what it did not take any more
+                if stream is not None:
+                    stream.close()
+        process.wait()
 
 
 def _send(stream: IO[bytes], content: bytes) -> None:
@@ -73,6 +93,10 @@ def _decode(content: bytes, encoding: str, sizes: list[int], dtype: str) -> byte
             import compresso
 
             voxels = compresso.decompress(content)
+        elif encoding == "crackle":
+            import crackle
+
+            voxels = crackle.decompress(content)
         else:
             import fpzip
 

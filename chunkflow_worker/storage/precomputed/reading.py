@@ -205,7 +205,8 @@ def folder_below(value: Any) -> str:
 
 
 def _no_redirect(value: Any) -> None:
-    raise Mistake("is where the volume says it is now", "give that path, if you trust it")
+    path = str(value)[:200]
+    raise Mistake("is where the volume says it is now", f"give that path, if you trust it: {path}")
 
 
 def check_sharding(value: Any) -> None:

@@ -12,7 +12,7 @@ XYZC = np.asfortranarray(np.random.default_rng(0).integers(0, 9, (16, 12, 8, 1))
 
 
 def encoded(encoding: str) -> tuple[np.ndarray, bytes]:
-    voxels = XYZC.astype("u4" if encoding == "compresso" else "f4")
+    voxels = XYZC.astype("f4" if encoding in ("fpzip", "kempressed") else "u4")
     return voxels, bytes(chunks.encode(voxels, encoding))
 
 

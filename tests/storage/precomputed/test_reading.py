@@ -290,7 +290,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
     path = tmp_path / "em" / "info"
     info = json.loads(path.read_text())
     path.write_text(json.dumps(info | {"redirect": other.path}))
-    with pytest.raises(ConfigError, match=rf"redirect: '{other.path}' is .*\n +give that path"):
+    with pytest.raises(ConfigError, match=r"redirect: 'file://\S+ is .*\n +give that path"):
         PrecomputedVolume(volume.path)
     path.write_text(json.dumps(info | {"redirect": volume.path}))
     PrecomputedVolume(volume.path)
