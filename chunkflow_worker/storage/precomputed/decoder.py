@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import pickle
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 FRAGILE = ("compresso", "crackle", "fpzip", "kempressed")
 _MEMORY = 2 << 30  # bytes of the other process beside four times the block
+_SECONDS, _SPEED = 5, 4_000_000  # of a processor, and bytes that it decodes in one at least
 _lock = threading.Lock()
 _other: subprocess.Popen[bytes] | None = None
 
@@ -41,6 +43,9 @@ def decode_apart(content: bytes, encoding: str, shape: Sequence[int], dtype: Any
         except (OSError, EOFError):
             _end()
             raise ValueError(f"it ends the decoder of {encoding}") from None
+        except BaseException:  # its answer would be taken for that to the next request
+            _end()
+            raise
     if answer[:1] != b"=":
         raise ValueError(answer[1:].decode())
     return np.frombuffer(answer, dtype, offset=1).reshape(sizes, order="F")
@@ -87,7 +92,10 @@ def _receive(stream: IO[bytes]) -> bytes:
 
 def _decode(content: bytes, encoding: str, sizes: list[int], dtype: str) -> bytes:
     size = prod(sizes) * np.dtype(dtype).itemsize
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY + 4 * size,) * 2)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = _MEMORY + 4 * size
+    resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
+    signal.setitimer(signal.ITIMER_PROF, _SECONDS + size / _SPEED)  # then the process ends
     try:
         if encoding == "compresso":
             import compresso
