@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _INDENT = "check the indentation (spaces only), and that all quotes and brackets are closed"
 # Octal numbers (007) and numbers to the base of 60 (1:30), both without a warning.
 _OTHER_BASE = re.compile(r"[+-]?(0[0-9_]+$|[0-9_]+:)")
+_LARGEST = 512 * 1024  # bytes of a file
+_MOST_NODES = 100_000  # values in it
 _KEEP_ONE = "keep one; each operator begins with a dash: - op: <name>"
 
 
@@ -27,8 +29,15 @@ def read_yaml(path: Path) -> Any:
     import yaml
 
     try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            problem = f"has {size} bytes, and a pipeline has at most {_LARGEST}"
+            raise ConfigError.one(str(path), "file", problem)
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root and _nodes(root, {}) > _MOST_NODES:
+            problem = f"has more than {_MOST_NODES} values once its aliases (*name) are followed"
+            raise ConfigError.one(str(path), "file", problem, "write them out")
         faults = list(_faults(root)) if root else []
         content = yaml.safe_load(text)
     except OSError as error:
@@ -49,6 +58,23 @@ def read_yaml(path: Path) -> Any:
     if faults:
         raise ConfigError(str(path), faults)
     return content
+
+
+def _nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values there are below a node, with those of aliases each time.
+
+    known: of the nodes that were counted. One that holds itself counts as too many.
+    """
+    import yaml
+
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = _MOST_NODES + 1
+    inner = list(node.value) if isinstance(node, yaml.CollectionNode) else []
+    if isinstance(node, yaml.MappingNode):
+        inner = [part for pair in inner for part in pair]
+    known[id(node)] = 1 + sum(_nodes(part, known) for part in inner)
+    return known[id(node)]
 
 
 def _faults(root: yaml.Node) -> Iterator[Fault]:

@@ -13,6 +13,9 @@ files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
 written_file.py      the files and objects that are written while a task runs, noted for its record
 file_kind.py         what a file is by its first bytes
+json_text.py         JSON that others wrote
+largest.py           bounds on what files ask for, checked before memory is taken
+unpacking.py         objects that cloudfiles unpacks, up to a bound
 volume.py            the interface of a stored image: blocks, alignment, checksums
 voxel_metadata.py    what a file says of its voxels: size, place, kind, and what is not taken
 axes.py              the axes of a stored array, and its part as a chunk

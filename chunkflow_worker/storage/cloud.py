@@ -17,6 +17,7 @@ from chunkflow_worker.storage.bucket import find_bucket
 from chunkflow_worker.storage.local_file import storage_error
 from chunkflow_worker.storage.mended_cloudfiles import mend_cloudfiles, mend_processes
 from chunkflow_worker.storage.path import public_path
+from chunkflow_worker.storage.unpacking import bound_unpacking
 
 _GOOGLE_SECONDS = "1"  # that Google's metadata service may take, which answers on its machines only
 
@@ -27,6 +28,7 @@ def cloud_files(path: str) -> Any:
     from cloudfiles import CloudFiles
 
     mend_cloudfiles()
+    bound_unpacking()
     return CloudFiles(path, progress=False, num_threads=8)
 
 
@@ -42,6 +44,7 @@ def cloud_volume(path: str, *, use_https: bool = False, **options: Any) -> Any:
 
     mend_cloudfiles()
     mend_processes()
+    bound_unpacking()
     # The provenance is of no use here, and CloudVolume would read it, and fail if it is damaged.
     return CloudVolume(path, progress=False, provenance={}, use_https=use_https, **options)
 

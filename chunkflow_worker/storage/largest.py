@@ -1,7 +1,7 @@
 """Bounds on what files ask for, checked before any memory is taken.
 
 Files may come from strangers. What is unpacked as one piece (a block, a page, a strip, a picture)
-has at most `largest_block` bytes; what is read at once fits this machine.
+has at most `largest_block` bytes; what is read at once fits twice in the memory.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ def check_block(size: int, what: str) -> None:
 
 
 def check_read(size: int, what: str) -> None:
-    """Raise DataRefused if what is read at once can't fit this machine. size: bytes."""
-    most = usable_bytes()
+    """Raise DataRefused if what is read at once takes more than half of the memory. size: bytes.
+
+    Most readers have it twice for a moment.
+    """
+    most = usable_bytes() // 2
     if size > most:
         raise DataRefused(
-            f"{what} has {bytes_text(size)}, and this process may use {bytes_text(most)} of "
-            "memory\n    read it in boxes, for example by generate-tasks"
+            f"{what} has {bytes_text(size)}, and at most {bytes_text(most)} are read at once, half "
+            "of the memory\n    read it in boxes, for example by generate-tasks"
         )
 
 

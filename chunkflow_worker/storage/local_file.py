@@ -27,6 +27,7 @@ from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.written_file import note_local
 
 _LISTED = 10_000  # names of a folder that are looked at for one that is similar
+_LONGEST = 500  # letters of a library's error
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP
@@ -144,7 +145,8 @@ def _cause(error: Exception) -> str:
     # These speak of the library's code, and not of the file.
     if isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError | UnicodeError):
         return "it is damaged, or of a form that is not known; copy or make it again"
-    return str(error)
+    text = str(error)  # it may quote the file
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from chunkflow_worker.errors import ConfigError, DataMissing
+from chunkflow_worker.errors import ConfigError, DataMissing, Mistake
 from chunkflow_worker.image.chunk import VoxelSize
 from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import normal_path
 from chunkflow_worker.storage.precomputed.info import read_scale
+from chunkflow_worker.storage.precomputed.reading import check_sharding, folder_below
 
 MULTIRES_SUFFIX = "_multires"
 """A folder of meshes in several resolutions has the name of its folder of fragments and this."""
@@ -32,7 +33,16 @@ def mesh_folder(path: str) -> str:
     if not info.get("mesh"):
         cure = "write the meshes of the volume first"
         raise ConfigError.one(normal_path(path), "info", "names no folder of meshes", cure)
-    return f"{normal_path(path)}/{info['mesh']}"
+    return f"{normal_path(path)}/{_below(info['mesh'], f'{normal_path(path)}/info', 'mesh')}"
+
+
+def _below(name: Any, subject: str, place: str) -> str:
+    """A name that a file gives. Raises ConfigError if it leads out of the folder."""
+    try:
+        return folder_below(name)
+    except Mistake as mistake:
+        problem = f"{str(name)[:60]!r} {mistake.problem}"
+        raise ConfigError.one(subject, place, problem, mistake.cure) from None
 
 
 def fragment_folder(path: str, mip: int, default: str, write: bool) -> tuple[str, VoxelSize]:
@@ -83,6 +93,12 @@ class MeshSource:
             # CloudVolume reads meshes of volumes only, so invent one around the folder.
             volume, _, folder = volume.rpartition("/")
             info = _info_of_any_volume(folder)
+        own = Files(self.path).get_json("info")
+        if isinstance(own, dict) and own.get("sharding"):
+            try:
+                check_sharding(own["sharding"])
+            except Mistake as mistake:
+                raise mistake.at(f"{self.path}/info", "sharding") from None
         with storage_errors(self.path):
             self._volume = cloud_volume(volume, info=info, cache=False)
             # The meshes hold their volume by a weak reference.
@@ -93,6 +109,7 @@ class MeshSource:
 
         Raises DataMissing when there is no whole mesh, and StorageUnavailable.
         """
+        self._check_fragments(object_id)
         try:
             with storage_errors(self.path):
                 found = self._source.get(object_id)
@@ -106,6 +123,15 @@ class MeshSource:
         if len(mesh.faces) == 0:
             raise DataMissing(f"{self.path} has an empty mesh of object {object_id}")
         return mesh
+
+    def _check_fragments(self, object_id: int) -> None:
+        """Raise ConfigError if the manifest of an object names files outside of the folder."""
+        manifest = f"{object_id}:0"
+        content = Files(self.path).get_json(manifest)
+        names = content.get("fragments") if isinstance(content, dict) else None
+        for name in names if isinstance(names, list) else ():
+            if not isinstance(name, str) or "/" in name or name == "..":
+                _below(f"/{name}", f"{self.path}/{manifest}", "fragments")
 
 
 def _info_of_any_volume(mesh_folder: str) -> Any:

@@ -81,3 +81,29 @@ def test_a_merged_key_may_be_replaced(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="file: cannot be read: No such file or directory"):
         read_yaml(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 12)),
+        "a0: &a0 {x: 1}\n"
+        + "".join(f"a{n}: &a{n} {{b: *a{n - 1}, c: *a{n - 1}}}\n" for n in range(1, 40)),
+        "a: &a [*a]\n",
+        "a: &a {b: {c: *a}}\n",
+    ],
+    ids=["lists", "mappings", "itself", "itself below"],
+)
+def test_aliases_that_multiply_are_refused(tmp_path: Path, text: str) -> None:
+    (found,) = faults(tmp_path, text.encode())
+    assert found == "file: has more than 100000 values once its aliases (*name) are followed"
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"- " * 100_000, b'{"a":' * 50_000])
+def test_deep_nesting_is_refused(tmp_path: Path, text: bytes) -> None:
+    assert len(faults(tmp_path, text)) == 1
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, b"a: 1\n" * 200_000)
+    assert found == "file: has 1000000 bytes, and a pipeline has at most 524288"

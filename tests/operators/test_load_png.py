@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, ConfigError, DataMissing
+from chunkflow_worker.errors import (
+    BoxOutsideVolume,
+    ChunkMismatch,
+    ConfigError,
+    DataMissing,
+    DataRefused,
+)
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_png import LoadPng
@@ -261,3 +269,28 @@ def test_faults_of_colour_profiles_are_no_warnings(run_step, tmp_path: Path, cap
     Image.fromarray(VOXELS[0]).save(tmp_path / "1.png", icc_profile=b"short")
     run_step(LoadPng(path=str(tmp_path)))
     assert not caplog.records
+
+
+def bomb(path: Path, width: int, height: int) -> None:
+    """A picture of zeros: each thousand pixels take a byte."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    packer = zlib.compressobj(1)
+    lines = b"".join(packer.compress(bytes(1 + width)) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+@pytest.mark.parametrize("layer_type", ["image", "segmentation"])
+def test_a_picture_above_the_bound_is_refused(run_step, tmp_path: Path, layer_type) -> None:
+    bomb(tmp_path / "0.png", 30_000, 30_000)
+    with pytest.raises(DataRefused, match=r"0.png: the picture has 858.3 MiB .*\n.*to 1GiB"):
+        run_step(LoadPng(path=str(tmp_path), layer_type=layer_type))

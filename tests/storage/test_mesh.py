@@ -91,3 +91,19 @@ def test_meshes_are_read_in_nanometres(volume: Files, of_volume: bool) -> None:
         DataMissing, match=r"meshes has no whole mesh of object 8: .*write the manifests"
     ):
         source.read(8)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", ".."])
+def test_fragments_out_of_the_folder_are_refused(volume: Files, name: str) -> None:
+    volume.put_json("info", volume.get_json("info") | {"mesh": "meshes"})
+    meshes = Files(f"{volume.path}/meshes")
+    meshes.put_json("info", {"@type": "neuroglancer_legacy_mesh"})
+    meshes.put_json("7:0", {"fragments": [name]})
+    with pytest.raises(ConfigError, match=r"meshes/7:0: fragments: .* leads out of the volume"):
+        MeshSource(volume.path).read(7)
+
+
+def test_a_folder_of_meshes_out_of_the_volume_is_refused(volume: Files) -> None:
+    volume.put_json("info", volume.get_json("info") | {"mesh": "../other"})
+    with pytest.raises(ConfigError, match=r"info: mesh: '../other' leads out of the volume"):
+        mesh_folder(volume.path)

@@ -113,10 +113,10 @@ def _map(nrrd: Any, path: Path, header: Mapping[str, Any], end: int) -> NDArray[
 def _beside(path: Path, name: str) -> Path:
     """The file with the voxels that a header names. Raises DataRefused outside of its folder."""
     folder, found = path.parent.resolve(), (path.parent / name).resolve()
-    if not found.is_relative_to(folder):
+    if Path(name).is_absolute() or not found.is_relative_to(folder):
         raise DataRefused(
-            f"{path} names {name} for its voxels, which is outside of its folder\n    copy that "
-            "file beside it, and name it alone after data file:"
+            f"{path} names {name} for its voxels, and may only name files in its folder\n    copy "
+            "that file beside it, and write its name alone after data file:"
         )
     return path.parent / name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -12,6 +13,7 @@ from chunkflow_worker.errors import DataRefused
 from chunkflow_worker.storage.formats.picture_size import picture_size
 from chunkflow_worker.storage.largest import check_block
 
+_DECLARES = re.compile(r"<!\s*(DOCTYPE|ENTITY)")
 _HEADS = (1 << 12, 1 << 18)  # bytes of a segment that hold its header, mostly and at most
 # Compressions whose segments say their size themselves, by their numbers in TIFF.
 _PICTURES = {
@@ -36,10 +38,10 @@ def check_names(tif: Any, path: Path) -> None:
 
     Entities, of which each holds several others, become gigabytes of text.
     """
-    if tif.is_ome and "<!" in (tif.ome_metadata or "").replace("<!--", ""):
+    if tif.is_ome and _DECLARES.search(tif.ome_metadata or ""):
         raise DataRefused(
-            f"{path} has OME-XML with declarations (<!...>), which are not read\n    remove it, as "
-            "by tiffcomment -set ''"
+            f"{path} has OME-XML that declares entities, which are not read\n    remove it, as by "
+            "tiffcomment -set ''"
         )
     folder = path.parent.resolve()
     for name in other_files(tif):

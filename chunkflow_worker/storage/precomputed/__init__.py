@@ -1,9 +1,11 @@
 """How are Neuroglancer's precomputed volumes read and written?
 
-volume.py      one mip level of a volume
-info.py        the info file: read, and written for a new volume
-reading.py     what is taken from info files that other programs wrote
-encoding.py    encodings: supported types, libraries
-local.py       block files on a local disk
-shards.py      blocks in shards
+volume.py          one mip level of a volume
+info.py            the info file: read, and written for a new volume
+reading.py         what is taken from info files that other programs wrote
+encoding.py        encodings: supported types, libraries
+block_header.py    what a block says of itself, before it is decoded
+decoder.py         blocks that are decoded in a process of their own
+local.py           block files on a local disk
+shards.py          blocks in shards
 """

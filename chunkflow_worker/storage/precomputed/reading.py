@@ -6,20 +6,32 @@ follows from others. All else is a fault that names the key and the legal values
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from chunkflow_worker.errors import ConfigError, Fault, Mistake
 from chunkflow_worker.report.once import warn_once
+from chunkflow_worker.storage.json_text import parse_json
+from chunkflow_worker.storage.largest import check_text
 from chunkflow_worker.storage.precomputed.encoding import DTYPES, ENCODINGS, holds_ids
 
 log = logging.getLogger(__name__)
 
 _READABLE = {*DTYPES, "int64", "float16", "float64"}  # that CloudVolume writes besides
 _VOLUME = "neuroglancer_multiscale_volume"
+_MOST_SCALES = 100
+_MOST_MINISHARD_BITS = 20  # an index of 16 MiB
+_LARGEST = 2**31  # of numbers; CloudVolume computes positions with 32 bits
+_NOT_IN_NAMES = re.compile(r"[:$|\\?#\x00-\x1f]")  # of protocols, variables and links
+_OF_SHARDS = {
+    "@type": ("neuroglancer_uint64_sharded_v1",),
+    "hash": ("identity", "murmurhash3_x86_128"),
+    "minishard_index_encoding": ("raw", "gzip"),
+    "data_encoding": ("raw", "gzip"),
+}
 _ONLY_IDS_HAVE = ("mesh", "skeletons", "segment_properties")
 
 
@@ -28,8 +40,9 @@ def parse_info(content: bytes, place: str) -> dict[str, Any]:
 
     Raises ConfigError with all the faults of the keys beside the scales.
     """
+    check_text(len(content), place)
     try:
-        info = json.loads(content)
+        info = parse_json(content)
     except ValueError:
         info = None
     if not isinstance(info, dict):
@@ -41,6 +54,11 @@ def parse_info(content: bytes, place: str) -> dict[str, Any]:
         raise ConfigError.one(place, "@type", f"{kind!r} is not a volume", f"legal: {_VOLUME}")
     reader = _Reader(place, "", info)
     info["scales"] = reader.read("scales", _list_of_scales)
+    for key in _ONLY_IDS_HAVE:
+        if info.get(key):
+            reader.read(key, folder_below)
+    if info.get("redirect") not in (None, "", place.removesuffix("/info")):
+        reader.read("redirect", _no_redirect)
     reader.check()
     info["data_type"] = reader.read("data_type", _data_type)
     info["num_channels"] = reader.read("num_channels", _count, 1)
@@ -59,7 +77,7 @@ def normal_scale(
     reader = _Reader(place, f"scales.{mip}.", scale)
     normal: dict[str, Any] = {
         **scale,
-        "key": reader.read("key", _text),
+        "key": reader.read("key", folder_below),
         "size": reader.read("size", _sizes),
         "resolution": reader.read("resolution", _resolution),
         "voxel_offset": reader.read("voxel_offset", _position, None) or [0, 0, 0],
@@ -69,6 +87,8 @@ def normal_scale(
     if normal["encoding"] == "compressed_segmentation":
         name = "compressed_segmentation_block_size"
         normal[name] = reader.read(name, _sizes)
+    if scale.get("sharding"):
+        reader.read("sharding", check_sharding)
     offset = normal["voxel_offset"]
     # As CloudVolume does, which halves offsets from mip to mip in the same way.
     normal["voxel_offset"] = whole = [math.floor(n) for n in offset]
@@ -79,6 +99,10 @@ def normal_scale(
             "voxel",
         )
     reader.check()
+    ends = [n + m for n, m in zip(whole, normal["size"], strict=True)]
+    if max(ends) >= _LARGEST:
+        problem = f"the volume ends at {ends}, and CloudVolume knows no positions beyond {_LARGEST}"
+        raise ConfigError.one(place, f"scales.{mip}.size", problem, "correct size or voxel_offset")
     return normal
 
 
@@ -131,8 +155,9 @@ def _shortened(value: Any) -> str:
 def _list_of_scales(value: Any) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(scale, dict) for scale in value):
         raise Mistake("is not a list of scales", "one mapping for each mip")
-    if not value:
-        raise Mistake("holds no scale", "one mapping for each mip")
+    if not 1 <= len(value) <= _MOST_SCALES:
+        many = f"{len(value)} scales" if value else "no scale"
+        raise Mistake(f"holds {many}", f"one mapping for each mip, at most {_MOST_SCALES}")
     return value
 
 
@@ -167,10 +192,34 @@ def _likely_type(info: Mapping[str, Any]) -> str:
     return "segmentation" if ids else "image"
 
 
-def _text(value: Any) -> str:
+def folder_below(value: Any) -> str:
+    """The name of a folder below a volume. Raises Mistake for one that leads elsewhere.
+
+    Whoever wrote the info could otherwise make a reader look for files in all its storage.
+    """
     if not isinstance(value, str) or not value:
         raise Mistake("is not the name of a folder", "for example 8_8_40")
+    if value.startswith("/") or ".." in value.split("/") or _NOT_IN_NAMES.search(value):
+        raise Mistake("leads out of the volume", "a folder below it, for example 8_8_40")
     return value
+
+
+def _no_redirect(value: Any) -> None:
+    path = str(value)[:200]
+    raise Mistake("is where the volume says it is now", f"give that path, if you trust it: {path}")
+
+
+def check_sharding(value: Any) -> None:
+    """Raise Mistake unless this describes shards, with an index that fits the memory."""
+    bits = ("preshift_bits", "minishard_bits", "shard_bits")
+    numbers: list[Any] = [value.get(n) for n in bits] if isinstance(value, dict) else [None]
+    if not all(isinstance(n, int) and 0 <= n <= 64 for n in numbers):
+        raise Mistake("is not a description of shards", f"{', '.join(bits)}: 0 to 64")
+    if numbers[1] > _MOST_MINISHARD_BITS or sum(numbers[1:]) > 64:
+        raise Mistake("has too many bits", f"minishard_bits: at most {_MOST_MINISHARD_BITS}")
+    for name, legal in _OF_SHARDS.items():
+        if value.get(name, legal[0]) not in legal:
+            raise Mistake(f"has a {name} that is not known", f"legal: {', '.join(legal)}")
 
 
 def _count(value: Any) -> int:
@@ -226,4 +275,4 @@ def _number(value: Any) -> float | None:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) < _LARGEST else None  # nor if it is NaN

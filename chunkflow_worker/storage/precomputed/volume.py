@@ -23,12 +23,14 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
 from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.largest import check_block, check_read
 from chunkflow_worker.storage.path import (
     local_folder,
     normal_path,
     public_path,
     writable_path,
 )
+from chunkflow_worker.storage.precomputed.block_header import bound_blocks
 from chunkflow_worker.storage.precomputed.encoding import LOSSLESS, check_readable
 from chunkflow_worker.storage.precomputed.info import read_scale
 from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
@@ -78,11 +80,14 @@ class PrecomputedVolume:
         )
         self._volume = self._open_existing(use_https, info)
         check_readable(self.path, self._volume.encoding)
+        bound_blocks()
         self.bounds = _to_box(self._volume.bounds)
         self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
         self.lossless = self._volume.encoding in LOSSLESS
         self.dtype = np.dtype(self._volume.dtype)
         self.channels = int(self._volume.num_channels)
+        voxel_bytes = self.dtype.itemsize * self.channels
+        check_block(self.block_size.product * voxel_bytes, f"{self.path}: a block of mip {mip}")
         z, y, x = (float(n) for n in self._volume.resolution[::-1])
         self.voxel_size: VoxelSize = (z, y, x)
         is_segmentation = self._volume.layer_type == "segmentation"
@@ -93,13 +98,18 @@ class PrecomputedVolume:
             place = public_path(self.path) if use_https else self.path
             info, _ = read_scale(place, self.mip, self._output)
         with storage_errors(self.path):
-            # CloudVolume follows a redirection only where it reads the info itself.
-            return self._open(self.path, info=None if info.get("redirect") else info)
+            try:
+                return self._open(self.path, info=info)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                problem = f"can't be used by CloudVolume: {error or type(error).__name__}"[:300]
+                cure = "write it as the format says, or leave out what is not of it"
+                raise ConfigError.one(self.path, "info", problem, cure) from error
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""
         if not self.bounds.contains(bbox):
             raise BoxOutsideVolume(f"box {bbox} is not inside {self.path}, which is {self.bounds}")
+        check_read(bbox.voxels * self.dtype.itemsize * self.channels, f"{self.path}: box {bbox}")
         if self.path.startswith("mem://") and not self._fill_missing:
             # CloudVolume reads absent blocks of volumes in memory as zeros.
             self._check_stored(bbox)

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from chunkflow_worker.errors import BlockDamaged
+from chunkflow_worker.errors import BlockDamaged, DataRefused
+from chunkflow_worker.storage.largest import check_block
 from chunkflow_worker.storage.zarr.geometry import SPATIAL, Geometry, Ignored, measured
 from chunkflow_worker.storage.zarr.metadata import StoredArray, stored_array
+from chunkflow_worker.storage.zarr.ome import name_below
+from chunkflow_worker.storage.zarr.open import check_chunks
 from chunkflow_worker.storage.zarr.store import open_array, store_errors
 
 
@@ -24,6 +27,8 @@ def with_coordinates(array: StoredArray, geometry: Geometry) -> Geometry:
     scale, translation, units = dict[str, float](), dict[str, float](), dict[str, object]()
     unusable = []
     for name, axis, size in zip(names, geometry.axes, array.shape, strict=True):
+        if name_below(str(name)) != name:
+            continue
         beside = f"{array.place.rpartition('/')[0]}/{name}"
         along = stored_array(beside, array.driver, alone=True) if axis in SPATIAL else None
         if along is None or along.shape != [size]:
@@ -51,7 +56,10 @@ def _numbers(array: StoredArray) -> np.ndarray:
     none = np.empty(0)
     try:
         with store_errors(array.place):
-            values: np.ndarray = open_array(array.place, array.driver).read().result()
-    except BlockDamaged:  # tensorstore knows no texts
+            opened = open_array(array.place, array.driver)
+            check_chunks(opened, array.place)
+            check_block(array.shape[0] * opened.dtype.numpy_dtype.itemsize, array.place)
+            values: np.ndarray = opened.read().result()
+    except (BlockDamaged, DataRefused):  # tensorstore knows no texts
         return none
     return values.astype(np.float64) if values.dtype.kind in "iuf" else none

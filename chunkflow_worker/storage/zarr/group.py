@@ -22,8 +22,8 @@ from chunkflow_worker.storage.zarr.metadata import (
 from chunkflow_worker.storage.zarr.ome import (
     datasets_of,
     multiscales,
+    name_below,
     ome_attributes,
-    path_in_group,
 )
 from chunkflow_worker.storage.zarr.store import read_metadata
 
@@ -89,7 +89,7 @@ def _named_in(place: str, driver: Driver, attributes: Mapping[str, Any]) -> str 
             others = ", ".join(datasets_of(other)[0]["path"] for other in scales[1:])
             text = f"{place}: of its multiscales the first is read, {first}, and not {others}"
             warn_once(log, f"{text} (--path sets it)")
-        return _below(datasets_of(scales[0])[0]["path"])
+        return name_below(datasets_of(scales[0])[0]["path"])
     well = ome.get("well")
     if isinstance(well, dict):
         images = well.get("images", [])
@@ -117,13 +117,7 @@ def _only(place: str, names: list[Any]) -> str | None:
     """The only one of several names; None for none. Raises ConfigError."""
     if len(names) > 1:
         raise _several(place, "images", [str(name) for name in names])
-    return _below(str(names[0])) if names else None
-
-
-def _below(path: str) -> str | None:
-    """The path of an array below its group; None if it is not below."""
-    name = path_in_group(path)
-    return None if name.startswith(".") else name
+    return name_below(str(names[0])) if names else None
 
 
 def _only_member(place: str, driver: Driver, *, is_group: bool) -> StoredArray | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from chunkflow_worker.errors import StorageUnavailable
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.storage.zarr.store import is_refused, read_metadata
 
 Driver = Literal["zarr", "zarr3", "n5"]
@@ -16,6 +17,20 @@ ARRAY_FILE: dict[Driver, str] = {"zarr": ".zarray", "zarr3": "zarr.json", "n5": 
 GROUP_FILE: dict[Driver, str] = {"zarr": ".zattrs", "zarr3": "zarr.json", "n5": "attributes.json"}
 METADATA_FILES = {*ARRAY_FILE.values(), *GROUP_FILE.values(), ".zgroup", ".zmetadata"}
 _HEIGHT = 5  # groups above an array that are asked for its geometry
+
+
+@contextmanager
+def odd_metadata(place: str) -> Iterator[None]:
+    """Report metadata of a form that no program writes, in which a list stands for a word.
+
+    Raises ConfigError.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        problem = f"are of a form that is not known ({type(error).__name__.removesuffix('Error')})"
+        cure = "restore them: they say what the voxels are"
+        raise ConfigError.one(place, "metadata", problem, cure) from error
 
 
 @dataclass(frozen=True)

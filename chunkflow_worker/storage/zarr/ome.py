@@ -46,6 +46,12 @@ def path_in_group(path: str) -> str:
     return posixpath.normpath(path.strip("/") or ".")
 
 
+def name_below(path: str) -> str | None:
+    """The path of an array or group below its group; None if it is not below."""
+    name = path_in_group(path)
+    return None if name.startswith(".") or "\0" in name else name
+
+
 def listed_as(attributes: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int] | None:
     """The multiscale of a group that lists the array `name`, and its level there."""
     for scales in multiscales(attributes):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Any
 
 from chunkflow_worker.errors import BlockDamaged, ConfigError
+from chunkflow_worker.storage.largest import check_block
 from chunkflow_worker.storage.path import local_folder
 from chunkflow_worker.storage.zarr.metadata import ARRAY_FILE, StoredArray
 from chunkflow_worker.storage.zarr.store import open_array, read_bytes, store_errors
@@ -29,7 +31,8 @@ def open_stored(array: StoredArray, fill_missing: bool) -> Any:
     """tensorstore's array.
 
     fill_missing: read blocks that are not stored as the fill value.
-    Raises ConfigError when tensorstore can't use its metadata, and StorageUnavailable.
+    Raises ConfigError when tensorstore can't use its metadata, DataRefused for blocks that are too
+    large, and StorageUnavailable.
     """
     place, driver = array.place, array.driver
     if array.attributes.get(_NO_VOXELS) or any(g.attributes.get(_NO_VOXELS) for g in array.groups):
@@ -44,7 +47,7 @@ def open_stored(array: StoredArray, fill_missing: bool) -> Any:
         options = {"key_encoding": _separator(array)}
     try:
         with store_errors(place):
-            return open_array(
+            opened = open_array(
                 place,
                 driver,
                 fill_missing_data_reads=fill_missing,
@@ -52,8 +55,16 @@ def open_stored(array: StoredArray, fill_missing: bool) -> Any:
                 store_data_equal_to_fill_value=True,
                 **options,
             )
+        check_chunks(opened, place)
+        return opened
     except BlockDamaged as error:
         raise _unusable(array, str(error).removeprefix(f"{place}: ")) from None
+
+
+def check_chunks(array: Any, place: str) -> None:
+    """Raise DataRefused if a block is too large to be unpacked; tensorstore ends the process."""
+    size = prod(int(n or 1) for n in array.chunk_layout.read_chunk.shape)
+    check_block(size * array.dtype.numpy_dtype.itemsize, f"{place}: a block")
 
 
 def _n5_core(content: dict[str, Any]) -> dict[str, Any]:

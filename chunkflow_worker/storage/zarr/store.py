@@ -29,6 +29,7 @@ _RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _UNREACHED = re.compile(r"CURL error [^:]*: (.*?)(?: \[curl_code.*)?$")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_LONGEST = 500  # letters of an error
 _DAMAGED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT", "DATA_LOSS", "OUT_OF_RANGE")
 
 
@@ -143,6 +144,7 @@ def store_errors(subject: str, reading: bool = False) -> Iterator[None]:
     ) as error:
         # The rest describes the request and the lines of tensorstore's source.
         text = str(error).partition(" [tensorstore_spec")[0].partition(" [source locations")[0]
+        text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."  # it quotes metadata
         status = text.partition(":")[0]
         if unreached := _UNREACHED.search(text):
             text = f"cannot be reached: {unreached[1]}"

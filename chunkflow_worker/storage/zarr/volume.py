@@ -25,6 +25,7 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.largest import check_read
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
 from chunkflow_worker.storage.zarr.address import FORMATS
@@ -34,7 +35,12 @@ from chunkflow_worker.storage.zarr.geometry import SPATIAL, About, Geometry, Ord
 from chunkflow_worker.storage.zarr.group import find_array
 from chunkflow_worker.storage.zarr.keys import BlockKeys
 from chunkflow_worker.storage.zarr.kind import kind_of
-from chunkflow_worker.storage.zarr.metadata import Driver, StoredArray, stored_array
+from chunkflow_worker.storage.zarr.metadata import (
+    Driver,
+    StoredArray,
+    odd_metadata,
+    stored_array,
+)
 from chunkflow_worker.storage.zarr.ome import from_multiscale, listed_as
 from chunkflow_worker.storage.zarr.open import open_stored
 from chunkflow_worker.storage.zarr.store import store_errors
@@ -86,6 +92,7 @@ class ZarrVolume:
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """Voxels of a box inside the bounds; see `Volume`."""
         self._check_inside(bbox)
+        check_read(bbox.voxels * self.channels * self.dtype.itemsize, f"{self.path}: box {bbox}")
         try:
             with store_errors(self.path, reading=True):
                 array = self._array[self._window(bbox)].read(order="C").result()
@@ -229,6 +236,19 @@ def open_zarr(
     """
     drivers: tuple[Driver, ...] = (driver,) if driver else ("zarr3", "zarr", "n5")
     place = f"{normal_path(path, FORMATS)}/{(name or '').strip('/')}".rstrip("/")
+    with odd_metadata(place):
+        return _open(place, drivers, order, voxel_size, voxel_offset, time_point, fill_missing)
+
+
+def _open(
+    place: str,
+    drivers: tuple[Driver, ...],
+    order: Order | None,
+    voxel_size: VoxelSize | None,
+    voxel_offset: Vec3 | None,
+    time_point: int | None,
+    fill_missing: bool,
+) -> ZarrVolume | None:
     found = find_array(place, drivers)
     if found is None:
         return None
@@ -256,10 +276,12 @@ def open_level(
     ChunkMismatch when its voxels are no chunk or there are several time points, and
     StorageUnavailable.
     """
-    found = stored_array(f"{normal_path(path, FORMATS)}/{name}".rstrip("/"), driver)
-    if found is None:
+    place = f"{normal_path(path, FORMATS)}/{name}".rstrip("/")
+    with odd_metadata(place):
+        found = stored_array(place, driver)
+        geometry = None if found is None else geometry_of(found, order or "zyx")
+    if found is None or geometry is None:
         return None
-    geometry = geometry_of(found, order or "zyx")
     if not geometry.is_named and order is None:
         problem = "the array that exists does not say which of its axes is x"
         raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")

@@ -77,7 +77,7 @@ def test_a_raw_file_that_is_cut_short_says_so(run_step: Any, tmp_path: Path) -> 
         run_step(LoadNrrd(file_name=str(path)))
 
 
-@pytest.mark.parametrize("way", ["absolute", "above", "link"])
+@pytest.mark.parametrize("way", ["absolute", "inside", "above", "link"])
 @pytest.mark.parametrize("key", ["data file", "datafile"])
 def test_voxels_outside_of_the_folder_are_refused(
     run_step: Any, tmp_path: Path, way: str, key: str
@@ -86,9 +86,11 @@ def test_voxels_outside_of_the_folder_are_refused(
     folder.mkdir()
     (tmp_path / "secret").write_bytes(bytes(ZYX.size))
     (folder / "link").symlink_to("../secret")
-    name = {"absolute": f"{tmp_path}/secret", "above": "../secret", "link": "link"}[way]
+    (folder / "private").write_bytes(bytes(ZYX.size))
+    names = {"absolute": f"{tmp_path}/secret", "inside": f"{folder}/private", "above": "../secret"}
+    name = names.get(way, way)
     nrrd_text(f"{key}: {name}", data=ZYX)(folder)
-    with pytest.raises(DataRefused, match=r"outside of its folder\n.*beside it"):
+    with pytest.raises(DataRefused, match=r"only name files in its folder\n.*beside it"):
         run_step(LoadNrrd(file_name=f"{folder}/a.nrrd"))
 
 

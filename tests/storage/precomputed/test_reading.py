@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, DataRefused
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.mesh import MeshSource, fragment_folder
 from chunkflow_worker.storage.precomputed.info import volume_level
@@ -256,3 +256,96 @@ def test_the_folder_of_meshes_is_added_and_the_rest_of_the_info_stays(tmp_path: 
     assert (folder, size) == (f"file://{tmp_path}/mesh", (40.0, 7.16, 7.16))
     assert json.loads((tmp_path / "info").read_text()) == before | {"mesh": "mesh"}
     assert MeshSource(str(tmp_path)).path == folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        "../other",
+        "a/../../b",
+        "/etc",
+        "s3://bucket/x",
+        "file:///etc",
+        "${env:HOME}",
+        "a|zip:",
+    ],
+)
+@pytest.mark.parametrize("key", ["mesh", "skeletons", "segment_properties"])
+def test_folders_out_of_the_volume_are_refused(key: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: .* leads out of the volume\n +a folder below"):
+        read(**{key: name})
+    with pytest.raises(ConfigError, match=r"scales.4.key: .* leads out of the volume"):
+        read_scale(key=name)
+
+
+@pytest.mark.parametrize("name", ["8_8_40", "mip0/8_8_40", "..a", "mesh_mip_1_err_40", "a b"])
+def test_folders_below_the_volume_are_taken(name: str) -> None:
+    assert read(mesh=name, skeletons=name)["mesh"] == name
+    assert read_scale(key=name)["key"] == name
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    volume, other = (make(f"file://{tmp_path}/{name}") for name in ("em", "other"))
+    path = tmp_path / "em" / "info"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps(info | {"redirect": other.path}))
+    with pytest.raises(ConfigError, match=r"redirect: 'file://\S+ is .*\n +give that path"):
+        PrecomputedVolume(volume.path)
+    path.write_text(json.dumps(info | {"redirect": volume.path}))
+    PrecomputedVolume(volume.path)
+
+
+BITS = {"preshift_bits": 9, "minishard_bits": 6, "shard_bits": 15}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"minishard_bits": 40},
+        {"minishard_bits": 20, "shard_bits": 60},
+        {"shard_bits": -1},
+        {"preshift_bits": "9"},
+        {"hash": "md5"},
+        {"data_encoding": "zip"},
+        {"@type": "other"},
+    ],
+)
+def test_shards_whose_index_would_not_fit_are_refused(changes: dict[str, Any]) -> None:
+    read_scale(sharding=BITS)
+    with pytest.raises(ConfigError, match=r"scales.4.sharding: .*\n +\S"):
+        read_scale(sharding=BITS | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"size": [10**400, 1, 1]}, "size"),
+        ({"size": [2**31 - 1, 1, 1]}, "size"),
+        ({"chunk_sizes": [[2**62, 1, 1]]}, "chunk_sizes"),
+        ({"voxel_offset": [-(10**300), 0, 0]}, "voxel_offset"),
+        ({"resolution": [float("1e300"), 1, 1]}, "resolution"),
+    ],
+)
+def test_numbers_of_more_than_31_bits_are_refused(changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=f"scales.4.{key}: "):
+        read_scale(**changes)
+
+
+def test_an_info_of_a_stranger_is_bounded() -> None:
+    with pytest.raises(ConfigError, match=r"scales: .* holds 101 scales\n.*at most 100"):
+        read(scales=[SCALE] * 101)
+    with pytest.raises(ConfigError, match="is not a JSON object"):
+        parse_info(b"[" * 100_000, "em/info")
+    with pytest.raises(DataRefused, match=r"em/info has 65 MiB, and at most 64 MiB are read"):
+        parse_info(b" " * (65 << 20), "em/info")
+
+
+def test_blocks_above_the_bound_are_refused(tmp_path: Path) -> None:
+    volume = make(f"file://{tmp_path}/em")
+    path = tmp_path / "em" / "info"
+    info = json.loads(path.read_text())
+    info["scales"][0] |= {"chunk_sizes": [[10**6] * 3]}
+    path.write_text(json.dumps(info))
+    with pytest.raises(DataRefused, match=r"a block of mip 0 has 888178420.* unpacked|EiB|PiB"):
+        PrecomputedVolume(volume.path)

@@ -88,3 +88,11 @@ def test_the_image_of_a_dataset_is_the_array_with_more_than_one_dimension(tmp_pa
     assert volume.path.endswith("/a/em")
     assert volume.voxel_size == (40, 8, 4)
     assert tuple(volume.bounds.start) == (2, 0, -1)
+
+
+def test_coordinates_of_other_folders_are_not_read(tmp_path: Path) -> None:
+    place = dataset(tmp_path, 3, EVEN)
+    zarr.create_array(tmp_path / "secret", data=np.arange(4) * 7.0)
+    path = tmp_path / "a" / "em" / "zarr.json"
+    path.write_text(path.read_text().replace('"z"', '"../secret"'))
+    assert "z" not in geometry(place, 3).scale

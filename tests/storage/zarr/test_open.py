@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import zarr
 
-from chunkflow_worker.errors import ConfigError, DataMissing
+from chunkflow_worker.config.largest_block import VARIABLE
+from chunkflow_worker.errors import ConfigError, DataMissing, DataRefused
 from chunkflow_worker.storage.zarr.metadata import Driver, stored_array
 from chunkflow_worker.storage.zarr.open import open_stored
 from chunkflow_worker.storage.zarr.volume import open_zarr
@@ -150,3 +151,38 @@ def test_nested_blocks_are_found_although_blocks_of_zeros_are_absent(
     volume = open_zarr(path, fill_missing=True)
     assert volume is not None
     assert np.count_nonzero(volume.read(volume.bounds) == 7) == 8
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3", "n5"])
+def test_blocks_above_the_bound_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: Driver
+) -> None:
+    """tensorstore ends the process when it finds no memory for one."""
+    if driver == "n5":
+        write_n5(tmp_path / "a", VOXELS.T)
+    else:
+        version = 2 if driver == "zarr" else 3
+        zarr.create_array(tmp_path / "a", data=VOXELS, chunks=(4, 6, 8), zarr_format=version)
+    opened(tmp_path / "a", driver)
+    monkeypatch.setenv(VARIABLE, "100")
+    with pytest.raises(DataRefused, match=r"a: a block has \d+ bytes unpacked"):
+        opened(tmp_path / "a", driver)
+
+
+def test_the_blocks_in_a_shard_count_and_not_the_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr.create_array(tmp_path / "a", data=VOXELS, chunks=(2, 2, 2), shards=(4, 6, 8))
+    monkeypatch.setenv(VARIABLE, "16")
+    assert np.array_equal(opened(tmp_path / "a", "zarr3").read().result(), VOXELS)
+
+
+def test_more_than_the_memory_is_refused(tmp_path: Path) -> None:
+    """tensorstore ends the process here, too."""
+    zarr.create_array(
+        tmp_path / "a", shape=(1 << 20,) * 3, chunks=(8, 8, 8), dtype="u1", fill_value=0
+    )
+    volume = open_zarr(str(tmp_path / "a"), fill_missing=True)
+    assert volume is not None
+    with pytest.raises(DataRefused, match="half of the memory"):
+        volume.read(volume.bounds)
