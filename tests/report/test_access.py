@@ -98,8 +98,8 @@ REFUSED = [
             "resource: arn:aws:sqs:us-east-1:1:jobs because no policy allows it",
             operation="GetQueueUrl",
         ),
-        "may not sqs:getqueueurl",
-        "allow sqs:getqueueurl on arn:aws:sqs:us-east-1:1:jobs in the policy",
+        "may not sqs:GetQueueUrl",
+        "allow sqs:GetQueueUrl on arn:aws:sqs:us-east-1:1:jobs in the policy",
     ),
     (
         answer("PermanentRedirect", x_amz_bucket_region="eu-west-1"),
