@@ -6,7 +6,10 @@
 #
 # Needs BuildKit (set DOCKER_BUILDKIT=1 before Docker 23). For a proxy or your own index, pass pip's
 # settings to the build as a secret, which no layer keeps: --secret id=pip.conf,src=pip.conf
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+#
+# The digest is the one that Docker's official images publish for this tag (docker-library/repo-info,
+# August 2026); Docker checks it. `make base-image` writes that of today.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
 
 # ---------------------------------------------------------------- packages: they rarely change
 

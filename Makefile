@@ -24,12 +24,13 @@ BIN := .venv/bin
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(shell git rev-parse HEAD)
+RECORDS = DOCKER="$(DOCKER)" $(PYTHON) -m deploy.image_records
 
 # Tests start many processes, which would compile all modules again without their cache.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format docs dist bench chaos audit lock images image-gpu e2e-docker clean
+.PHONY: demo test test-all lint format docs dist bench chaos audit lock images image-gpu base-image e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -85,14 +86,27 @@ lock: .venv/dev.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
 	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/requirements/lock.sh $(LOCK)
 
+# Builds the images, and writes what is in each (CycloneDX) and what it was built from (in-toto, SLSA)
+# to build/images.
 images:
 	$(BUILD) --target producer --tag chunkflow-producer:$(VERSION) .
 	$(BUILD) --target local-aws --tag chunkflow-local-aws:$(VERSION) .
 	$(BUILD) --target worker-cpu --tag chunkflow-worker:$(VERSION)-cpu .
+	$(RECORDS) producer=chunkflow-producer:$(VERSION) local-aws=chunkflow-local-aws:$(VERSION) \
+		worker-cpu=chunkflow-worker:$(VERSION)-cpu
 
 # Separate, because it downloads gigabytes of CUDA.
 image-gpu:
 	$(BUILD) --target worker-gpu --tag chunkflow-worker:$(VERSION)-gpu .
+	$(RECORDS) worker-gpu=chunkflow-worker:$(VERSION)-gpu
+
+# Asks the registry for the digest that the tag of the base image has today, and pins it in the
+# Dockerfile.
+base-image:
+	tag=$$(sed -n 's/^ARG PYTHON_IMAGE=\([^@]*\).*/\1/p' Dockerfile) \
+	&& digest=$$($(DOCKER) buildx imagetools inspect "$$tag" --format '{{.Manifest.Digest}}') \
+	&& sed -i "s|^ARG PYTHON_IMAGE=.*|ARG PYTHON_IMAGE=$$tag@$$digest|" Dockerfile \
+	&& grep '^ARG PYTHON_IMAGE=.*@sha256:' Dockerfile
 
 # Builds the images and runs a job with compose, while it stops and kills workers. Needs Docker.
 e2e-docker:

@@ -1,7 +1,7 @@
 """`make audit`: known vulnerabilities of what is installed here, and of what the images install.
 
-Runs pip-audit, which calls a package that it could not look up "skipped" and then says that it
-found nothing. Here that is a failure, which names the package.
+pip-audit skips packages that it cannot look up, and then says that it found nothing. Here that is a
+failure, which names the package.
 
 Exit status: 0 when every package was audited and none has a known vulnerability, 1 when one has, 3
 when none has and some could not be audited.

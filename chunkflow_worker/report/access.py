@@ -20,7 +20,7 @@ _UNKNOWN_KEYS = {
 }  # fmt: skip
 _DENIED = {
     "403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthorizationError",
-    "Forbidden", "UnauthorizedOperation",
+    "Forbidden", "KMS.AccessDeniedException", "UnauthorizedOperation",
 }  # fmt: skip
 _DENIED_BY_POLICY = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _OTHER_REGION = {
@@ -30,6 +30,7 @@ _OTHER_REGION = {
 _ACTIONS = {
     "ListObjectsV2": "s3:ListBucket", "ListObjects": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject", "UploadPart": "s3:PutObject", "DeleteObjects": "s3:DeleteObject",
+    "SendMessageBatch": "sqs:SendMessage", "PutMetricData": "cloudwatch:PutMetricData",
 }  # fmt: skip
 _CHECK_ENDPOINT = "check that it runs there, and AWS_ENDPOINT_URL"
 _LOCAL = (
@@ -144,9 +145,13 @@ def _answer_of_aws(error: Any) -> Meaning:
         return Meaning(f"AWS refuses the credentials: {what} ({code})", cure, is_refused=True)
     named = _NOT_AUTHORIZED.search(text)
     if code in _DENIED or named:
-        action = named[1] if named else _action(error)
+        action = _action(error)
+        if named and named[1].lower() != action.lower():  # SQS writes actions in lower case
+            action = named[1]
         place = f" on {named[2]}" if named and named[2] else ""
         cure = f"allow {action}{place} in the policy of the user or role, or use other credentials"
+        if "explicit deny" in text:
+            cure = f"a policy denies {action}{place}, whatever others allow: change that policy"
         return Meaning(f"access denied: the credentials in use may not {action}", cure, True)
     if code in _OTHER_REGION:
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,15 @@ from typing import Any
 
 from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.sqs import Queue, QueueUnavailable, receive, sqs_errors
+from chunkflow_worker.job.sqs import (
+    Queue,
+    QueueRefused,
+    QueueUnavailable,
+    receive,
+    sqs_errors,
+)
+
+log = logging.getLogger(__name__)
 
 HIDE_SECONDS = 900  # a pass must end before the first message that it read is visible again
 WAIT_SECONDS = 1
@@ -53,18 +62,21 @@ def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:
     try:
         yield read()
     finally:
-        for receipt in receipts.values():
-            _make_visible(client, queue, receipt)
+        _make_visible(client, queue, receipts.values())
 
 
-def _make_visible(client: Any, queue: Queue, receipt: str) -> None:
-    try:
-        with sqs_errors("dead letters"):
-            client.change_message_visibility(
-                QueueUrl=queue.dead_letter_url, ReceiptHandle=receipt, VisibilityTimeout=0
-            )
-    except QueueUnavailable:
-        pass  # it was deleted meanwhile, or it becomes visible by itself after HIDE_SECONDS
+def _make_visible(client: Any, queue: Queue, receipts: Iterable[str]) -> None:
+    for receipt in receipts:
+        try:
+            with sqs_errors(f"the dead letters stay hidden for {HIDE_SECONDS // 60} minutes"):
+                client.change_message_visibility(
+                    QueueUrl=queue.dead_letter_url, ReceiptHandle=receipt, VisibilityTimeout=0
+                )
+        except QueueRefused as error:
+            log.warning("%s", error)
+            return
+        except QueueUnavailable:
+            pass  # it was deleted meanwhile, or it becomes visible by itself after HIDE_SECONDS
 
 
 def _dead_letter(message: dict[str, Any], queue: str) -> DeadLetter:

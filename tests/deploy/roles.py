@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from moto.core.authorization import ActionAuthenticatorMixin
-from moto.core.exceptions import AccessDeniedError
+from moto.core.exceptions import AccessDeniedError, JsonRESTError
 from moto.iam.models import iam_backends
 from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
@@ -44,11 +44,13 @@ class Guard:
     granted: what each role may do, by the short name of the role, for example `WorkerRole`.
     used: what each role has done.
     refused: requests that were not allowed, with their role.
+    denied: permissions that are taken from all roles. Their resources may be patterns.
     """
 
     granted: dict[str, set[Right]] = field(default_factory=dict)
     used: dict[str, set[Right]] = field(default_factory=dict)
     refused: list[tuple[str, Right]] = field(default_factory=list)
+    denied: set[Right] = field(default_factory=set)
 
     def check(self, request: Any, resource: str) -> None:
         """Raise the error of AWS if the role that signed the request may not do it."""
@@ -78,12 +80,46 @@ class Guard:
         }
         for right, context in _needed(request, service, resource):
             matching = _matching(statements, right, context)
-            if not matching:
+            if not matching or self._is_taken_away(right):
                 self.refused.append((name, right))
-                if service == "s3":
-                    raise S3AccessDeniedError()
-                raise AccessDeniedError(user_arn=role, action=right.action)
+                raise _refusal(service, role, right)
             self.used.setdefault(name, set()).update(matching)
+
+    def _is_taken_away(self, right: Right) -> bool:
+        return any(
+            taken.action == right.action and fnmatchcase(right.resource, taken.resource)
+            for taken in self.denied
+        )
+
+
+def _refusal(service: str, role: str, right: Right) -> Exception:
+    """The error in the words of AWS. SQS writes actions in lower case."""
+    action = right.action.lower() if service == "sqs" else right.action
+    place = f'"{right.resource}"' if service == "s3" else right.resource
+    where = "" if service == "monitoring" else f" on resource: {place}"
+    text = (
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test is not authorized to perform: "
+        f"{action}{where} because no identity-based policy allows the {action} action"
+    )
+    if service == "sqs":
+        return _SqsDenial(text)
+    if service != "s3":
+        return _Denial(text)
+    error = S3AccessDeniedError()
+    error.message = text
+    return error
+
+
+class _SqsDenial(JsonRESTError):
+    code = 403
+
+    def __init__(self, text: str):
+        super().__init__("com.amazon.coral.service#AccessDeniedException", text)
+
+
+class _Denial(AccessDeniedError):
+    def __init__(self, text: str):
+        super(AccessDeniedError, self).__init__("AccessDenied", text)
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.paths import ROOT
 
@@ -99,8 +101,37 @@ def test_packages_are_installed_by_hash_from_wheels() -> None:
 def test_base_image_is_pinned_and_can_be_changed() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     first = next(line for line in lines if line.startswith("ARG "))
-    assert re.fullmatch(r"ARG PYTHON_IMAGE=python:3\.\d+-slim-bookworm", first)
+    pinned = r"ARG PYTHON_IMAGE=python:3\.\d+-slim-bookworm@sha256:[0-9a-f]{64}"
+    assert re.fullmatch(pinned, first)
     assert {parent for parent, _ in stages().values()} - set(stages()) == {"${PYTHON_IMAGE}"}
+
+
+def test_make_pins_the_digest_that_the_registry_has(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "Dockerfile").write_text("ARG PYTHON_IMAGE=python:3.11-slim@sha256:0\nFROM x\n")
+    docker = tmp_path / "docker"
+    digest = f"sha256:{'ab' * 32}"
+    docker.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho {digest}\n')
+    docker.chmod(0o755)
+    command = ["make", "base-image", f"DOCKER={docker}"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    assert (
+        (tmp_path / "asked").read_text().startswith("buildx imagetools inspect python:3.11-slim ")
+    )
+    first, _ = (tmp_path / "Dockerfile").read_text().splitlines()
+    assert first == f"ARG PYTHON_IMAGE=python:3.11-slim@{digest}"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert digest in (tmp_path / "Dockerfile").read_text(), "the old digest stays"
+
+
+def test_compose_takes_no_image_from_elsewhere() -> None:
+    """So the digest in the Dockerfile is the only one to pin."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    built = {service["image"] for service in services.values() if "build" in service}
+    assert {service["image"] for service in services.values()} == built
 
 
 def test_only_package_managers_download() -> None:

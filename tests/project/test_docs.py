@@ -23,16 +23,19 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 """They are run, by test_tutorials.py."""
 
 OTHERS = {
-    "CONTRIBUTING.md": "e2e-docker test-all --directory --repeats --seeds --write",
+    "CONTRIBUTING.md": "base-image e2e-docker test-all --directory --repeats --seeds --write",
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",
     "docs/service.md": "nvidia-smi application-default",
     "deploy/README.md": """
-        chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu --build-arg
-        --detach --http-put-response-hop-limit --no-deps --no-recreate --profile --rm""",
+        base-image chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu
+        --build-arg --detach --http-put-response-hop-limit --no-deps --no-recreate --profile
+        --provenance --rm --sbom""",
     "deploy/aws/README.md": """
-        delete-stack describe-cluster has-work no-progress nothing-finished --stack-name""",
-    "deploy/kubernetes/README.md": "-k --replicas",
+        delete-stack describe-cluster has-work no-progress nothing-finished put-bucket-policy
+        put-public-access-block --bucket --policy --public-access-block-configuration
+        --stack-name""",
+    "deploy/kubernetes/README.md": "kube-dns kube-system -k --replicas",
 }
 """Options, and words with a hyphen, that a page rightly names and that are not ours."""
 

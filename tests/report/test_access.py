@@ -98,8 +98,8 @@ REFUSED = [
             "resource: arn:aws:sqs:us-east-1:1:jobs because no policy allows it",
             operation="GetQueueUrl",
         ),
-        "may not sqs:getqueueurl",
-        "allow sqs:getqueueurl on arn:aws:sqs:us-east-1:1:jobs in the policy",
+        "may not sqs:GetQueueUrl",
+        "allow sqs:GetQueueUrl on arn:aws:sqs:us-east-1:1:jobs in the policy",
     ),
     (
         answer("PermanentRedirect", x_amz_bucket_region="eu-west-1"),
@@ -226,3 +226,32 @@ def test_a_key_file_that_holds_no_credentials_is_named(monkeypatch: pytest.Monke
         google.auth.exceptions.DefaultCredentialsError("File /absent.json was not found")
     )
     assert found.problem.startswith("GOOGLE_APPLICATION_CREDENTIALS is /absent.json")
+
+
+@pytest.mark.parametrize(
+    ("operation", "said", "action"),
+    [
+        ("ReceiveMessage", "sqs:receivemessage", "sqs:ReceiveMessage"),
+        ("SendMessageBatch", "sqs:sendmessage", "sqs:SendMessage"),
+        ("GetObject", "s3:ListBucket", "s3:ListBucket"),
+        ("PutObject", "kms:GenerateDataKey", "kms:GenerateDataKey"),
+        ("PutMetricData", "cloudwatch:PutMetricData", "cloudwatch:PutMetricData"),
+    ],
+)
+def test_an_action_is_named_as_policies_write_it(operation: str, said: str, action: str) -> None:
+    """SQS writes actions in lower case, and a read may need another permission than its name."""
+    text = (
+        f"User: arn:aws:sts::1:assumed-role/w/t is not authorized to perform: {said} on resource: "
+        f"arn:aws:x:::y because no identity-based policy allows the {said} action"
+    )
+    found = meaning(answer("AccessDenied", text, operation))
+    assert found.is_refused
+    assert found.problem.endswith(f"may not {action}")
+    assert found.cure.startswith(f"allow {action} on arn:aws:x:::y in the policy")
+    denied = f"{text.partition(' because')[0]} with an explicit deny in a resource-based policy"
+    cure = meaning(answer("AccessDenied", denied, operation)).cure
+    assert cure.startswith(f"a policy denies {action} on arn:aws:x:::y")
+
+
+def test_a_key_that_may_not_be_used_is_a_refusal() -> None:
+    assert is_refused(answer("KMS.AccessDeniedException", "", "SendMessage"))

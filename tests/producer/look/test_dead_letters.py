@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
@@ -79,6 +79,19 @@ def test_sqs_that_does_not_answer_is_reported() -> None:
         pytest.raises(QueueUnavailable, match="dead letters of queue q: gone cannot be reached"),
     ):
         next(letters)
+
+
+def test_letters_that_may_not_be_shown_again_are_told_once(
+    dead: None, client: StubSqs, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    denied = {"Error": {"Code": "AccessDenied", "Message": ""}}
+    client.fail["change_message_visibility"] = ClientError(denied, "ChangeMessageVisibility")
+    with dead_letters(client, queue) as letters:
+        assert len(list(letters)) == 13
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the dead letters stay hidden for 15 minutes: access")
+    assert "sqs:ChangeMessageVisibility" in record.getMessage()
+    assert len(client.bodies(queue.dead_letter_url)) == 13
 
 
 def test_a_letter_has_the_time_of_its_first_send(client: StubSqs, queue: Queue) -> None:
