@@ -15,7 +15,7 @@ from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
 
-APART_SECONDS = 2.0  # between two reads: what a stranger sends must not keep storage busy
+APART_SECONDS = 1.0  # between two reads: what a stranger sends must not keep storage busy
 _WITHOUT_SECONDS = 30.0  # for which a ledger without jobs is taken to have none
 
 _COMPARE = "compare CHUNKFLOW_LEDGER and the variables of the pipeline here and there"

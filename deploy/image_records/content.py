@@ -10,9 +10,10 @@ from typing import Any
 
 # Runs in the image, so it uses nothing but the standard library.
 _PROGRAM = """
-import importlib.metadata as m, json, pathlib, platform
+import importlib.metadata as m, json, pathlib, platform, sysconfig, sys
+base = sysconfig.get_path("purelib", vars={"base": sys.base_prefix, "platbase": sys.base_prefix})
 python = [[d.metadata["Name"], d.version, d.metadata.get("License-Expression") or ""]
-          for d in m.distributions()]
+          for d in m.distributions(path=[*sys.path, base])]  # those of the base image, too
 status = pathlib.Path("/var/lib/dpkg/status")
 debian = []
 for entry in status.read_text(errors="replace").split("\\n\\n") if status.exists() else []:

@@ -2,8 +2,7 @@
 
 Each is done, or refused with a reason. No worker exits, and nothing else is touched: blocks of
 other boxes, the input, files beside the volumes. What a sender writes can neither forge a line of
-the log nor make it endless. Boxes of a job without a record are not restricted, so some of the
-strange boxes are done.
+the log nor make it endless.
 """
 
 from __future__ import annotations
@@ -131,7 +130,7 @@ def _equal(service: Service, written: set[str]) -> bool:
 def _judged(
     sent: Sequence[str], left: Left, queue: str, boxes: list[BoundingBox], volume: BoundingBox
 ) -> Report:
-    found = [runnable(body, queue, boxes, volume) for body in sent]
+    found = [runnable(body, queue, boxes) for body in sent]
     to_be_done = [pair for pair in found if pair is not None]
     refused = len(sent) - len(to_be_done)
     right = [*boxes, *(box for box, _ in to_be_done)]
@@ -199,22 +198,13 @@ def take_dead(service: Service, queue: Queue) -> list[Letter]:
     return found
 
 
-def runnable(
-    body: str, queue: str, boxes: list[BoundingBox], volume: BoundingBox
-) -> tuple[BoundingBox, str] | None:
+def runnable(body: str, queue: str, boxes: list[BoundingBox]) -> tuple[BoundingBox, str] | None:
     """The box and the id of a message that should be done; None when it should be refused."""
     try:
         message, task_id = open_envelope(body, queue)
     except MessageMalformed:
         return None
-    box = message.box
-    if message.job == "job":
-        return (box, task_id) if box in boxes else None
-    inside = box.clip(volume)
-    if inside is None:
-        return None
-    corners = zip((*inside.start, *inside.stop), (*BLOCK, *BLOCK), strict=True)
-    return (box, task_id) if all(n % size == 0 for n, size in corners) else None
+    return (message.box, task_id) if message.job == "job" and message.box in boxes else None
 
 
 def batches(bodies: Sequence[str]) -> Iterator[list[str]]:

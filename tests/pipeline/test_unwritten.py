@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.operators.save_npy import SaveNpy
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.precomputed.info import create_volume
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
@@ -143,10 +146,13 @@ def test_a_volume_that_the_chain_would_have_made_is_empty_too(place: Place) -> N
 
 def test_places_that_are_not_known_are_named_and_not_claimed(place: Place, tmp_path: Path) -> None:
     files = {"op": "save-npy", "file_name": str(tmp_path / "f_")}
+    sections = {"op": "save-pngs", "output_path": str(tmp_path)}  # named by those of the chunk
     flag = {"op": "mark-complete", "prefix": str(tmp_path / "flag_")}
     unknown = place.pyramid("coarse", stop_mip=2)  # has no level with the chunk's voxels
-    task = skipped(place.load(), SKIP, files, unknown, flag, place.save())
-    assert task.unchecked == ["save-npy", "downsample-upload"]
+    task = skipped(place.load(), SKIP, files, sections, unknown, flag, place.save())
+    assert task.unchecked == ["save-pngs", "downsample-upload"]
+    names = (f"f_{task.bbox}.npy", f"flag_{task.bbox}")
+    assert task.no_files == [f"file://{tmp_path}/{name}" for name in names]
     assert task.written == empty(place, ("out", 0, "0-8_0-16_8-24"))
 
 
@@ -170,7 +176,12 @@ def test_a_plugin_may_say_that_there_is_nothing(place: Place) -> None:
     assert task.written == empty(place, ("out", 0, "0-8_0-16_8-24"))
 
 
-def test_what_operators_write_and_do_not_note_is_named(place: Place, tmp_path: Path) -> None:
+def test_what_operators_write_and_do_not_note_is_named(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As an operator of another package may write.
+    monkeypatch.setattr("chunkflow_worker.operators.save_npy.atomic_file", nullcontext)
+    monkeypatch.setattr(SaveNpy, "files_of", Operator.files_of)
     task = Task(bbox=BOUNDS)
     flag = {"op": "mark-complete", "prefix": str(tmp_path / "flag_")}
     files = {"op": "save-npy", "file_name": str(tmp_path / "f_"), "name": "files"}

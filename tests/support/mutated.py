@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -54,9 +55,8 @@ def _with_fault(draw: st.DrawFn, content: Any) -> Any:
             case 0:
                 del content[key]
             case 1:
-                content[draw(st.sampled_from(["extra", "__class__", "\x1b[2J", "bbox"]))] = draw(
-                    st.sampled_from(ODD)
-                )
+                name = draw(st.sampled_from(["extra", "__class__", "\x1b[2J", "bbox"]))
+                content[name] = deepcopy(draw(st.sampled_from(ODD)))
             case _:
                 content[key] = _with_fault(draw, content[key])
         return content
@@ -64,4 +64,5 @@ def _with_fault(draw: st.DrawFn, content: Any) -> Any:
         place = draw(st.integers(0, len(content) - 1))
         content[place] = _with_fault(draw, content[place])
         return content * draw(st.sampled_from([1, 1, 1, 3000]))
-    return draw(st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=20))
+    odd = st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=20)
+    return deepcopy(draw(odd))  # the next fault may change it in place

@@ -17,14 +17,15 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from math import prod
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FRAGILE = ("compresso", "crackle", "fpzip", "kempressed")
-_MEMORY = 2 << 30  # bytes of the other process beside four times the block
-_SECONDS, _SPEED = 5, 4_000_000  # of a processor, and bytes that it decodes in one at least
+_MEMORY = 256 << 20  # bytes that decoding may take beside four times the block
+_SECONDS, _SPEED = 2, 4_000_000  # of a processor, and bytes that it decodes in one at least
 _lock = threading.Lock()
 _other: subprocess.Popen[bytes] | None = None
 
@@ -93,7 +94,8 @@ def _receive(stream: IO[bytes]) -> bytes:
 def _decode(content: bytes, encoding: str, sizes: list[int], dtype: str) -> bytes:
     size = prod(sizes) * np.dtype(dtype).itemsize
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _MEMORY + 4 * size
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + _MEMORY + 4 * size
     resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
     signal.setitimer(signal.ITIMER_PROF, _SECONDS + size / _SPEED)  # then the process ends
     try:
