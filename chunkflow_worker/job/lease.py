@@ -185,12 +185,12 @@ class Lease:
             hours = MAX_VISIBILITY_SECONDS // 3600
             self._lose(f"SQS hides a message for {hours} hours at most: use smaller chunks")
             return None
-        if self._outage.is_on and self._until - began < self._seconds / 2:
-            self._hold_otherwise(began)  # before SQS, which may be slow not to answer
+        if self._outage.is_on:
+            self._hold_otherwise()  # before SQS, which may be slow not to answer
         if not self._message_is_gone and self._ask_sqs(began, seconds):
             return self._seconds / _RENEWALS
-        if not self.lost.is_set() and self._until - began < self._seconds / 2:
-            self._hold_otherwise(began)
+        if not self.lost.is_set():
+            self._hold_otherwise()
         if self._clock() >= self._until:
             self._lose("no renewal succeeded")
         return None if self.lost.is_set() else min(self._seconds / _RENEWALS, _RETRY_SECONDS)
@@ -214,8 +214,10 @@ class Lease:
         self._outage.answered()
         return True
 
-    def _hold_otherwise(self, began: float) -> None:
-        if self._hold is None:
+    def _hold_otherwise(self) -> None:
+        """Hold the task without SQS when half of the lease is over, the last try included."""
+        began = self._clock()
+        if self._hold is None or self._until - began >= self._seconds / 2:
             return
         try:
             self._hold(self._seconds)

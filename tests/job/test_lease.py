@@ -225,6 +225,24 @@ def test_a_short_outage_needs_no_hold(sqs: StubSqs, lease_on: MakeLease, hold: H
     assert not hold.times
 
 
+def test_it_is_held_in_time_when_sqs_is_slow_not_to_answer(
+    sqs: StubSqs, lease_on: MakeLease, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = lease_on(5, hold=hold)
+
+    def hang(**_: object) -> None:
+        sqs.clock.advance(1.25)
+        raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
+
+    monkeypatch.setattr(sqs, "change_message_visibility", hang)
+    sqs.clock.advance(2.3)  # less than half of the lease, and with the try more than that
+    for _ in range(20):
+        pause = lease.renew()
+        assert pause is not None
+        sqs.clock.advance(pause)
+    lease.check()
+
+
 def test_a_hold_is_a_matter_of_time_too(sqs: StubSqs, lease_on: MakeLease, hold: Hold) -> None:
     lease = lease_on(30, hold=hold)
     sqs.fail["change_message_visibility"] = AWAY
