@@ -254,6 +254,10 @@ class Ledger:
             content = record.model_dump(exclude_defaults=True)
             self.files.put_json(f"{record.bbox}{_LATE}.json", content)
 
+    def forget_late(self, bbox: str) -> None:
+        """Remove the note on a box whose output was found to be right."""
+        self.files.delete(f"{bbox}{_LATE}.json")
+
     def take_late(self, record: Record) -> Record | None:
         """The note that another chain or net wrote late to the box of `record`, which is removed.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from chunkflow_worker.errors import (
@@ -80,7 +81,7 @@ class Handler:
                 log.info("task %s was done by an earlier delivery", message.bbox)
                 return
             if self.holds is not None:
-                self.holds.check(message.bbox)
+                self._outlast(partial(self.holds.check, message.bbox), check_waiting)
         task = Task(bbox=message.box, delivery=delivery)
         with Attempt(task, self.digest, self.worker) as attempt:
             publish(TaskStarted(message.job, message.box, attempt.number), self.subscribers)

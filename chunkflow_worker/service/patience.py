@@ -77,15 +77,17 @@ class Patience:
         Raises StorageOutage when storage did not answer for `hold_seconds`, StorageUnavailable when
         only this work fails.
         """
+        shows_all = does_box  # that storage answers: the ledger may, and volumes not
         try:
             result = work()
         except StorageUnavailable as error:
             result = self._retry(error, work, check_waiting)
+            shows_all = True
         with self._state:
             self._answered_at = monotonic()
             if does_box:
                 self._box_done_at = self._answered_at
-            is_over = self._failing == 0
+            is_over = shows_all and self._failing == 0
             self._state.notify_all()
         if is_over:
             self._outage.answered()

@@ -48,6 +48,7 @@ class Verifier:
     source, quick, allow_zeros: see `VolumeCheck`.
     paths: that records may name; without them, any volume and no file.
     nets: of the boxes that were checked. tally: of what was compared.
+    right_though_late: boxes that are right although a worker wrote to them after its lease.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Verifier:
     ):
         self._pipeline, self._net, self._paths = pipeline, net, paths
         self.nets, self.tally = Nets(), Tally()
+        self.right_though_late: list[str] = []
         volumes = VolumeCheck(source, self.tally, quick=quick, allow_zeros=allow_zeros)
         files = FileCheck(paths or WrittenPaths(()), self.tally, quick=quick)
         self._checks: tuple[Check, ...] = (volumes, files)
@@ -102,7 +104,7 @@ def verify(
     Holds the voxels of at most `threads` boxes in memory. Raises ConfigError when a volume does not
     exist, and StorageUnavailable when nothing can be read, or nothing of many boxes in a row.
     """
-    done, failed, *_ = ledger.listing()
+    done, failed, _, late = ledger.listing()
 
     def check(task: tuple[str, Record | Problem | None]) -> list[Problem]:
         box, found = task
@@ -119,7 +121,10 @@ def verify(
 
     tasks = _with_records(ledger, boxes, done)
     in_a_row = 0
-    for problems in in_order(check, tasks, threads, window=2 * threads, name="verify"):
+    results = in_order(check, tasks, threads, window=2 * threads, name="verify")
+    for box, problems in zip(boxes, results, strict=True):
+        if not problems and str(box) in late:
+            verifier.right_though_late.append(str(box))
         unreadable = [problem for problem in problems if problem.kind == "unreadable"]
         if unreadable:
             in_a_row += 1

@@ -230,3 +230,18 @@ def test_addresses_of_other_formats_are_asked_too(
     patience = Patience(str(tmp_path), [], ["s3://lab/out.zarr"])
     assert patience.outlast(storage.work, nothing) == "done"
     assert asked == ["s3://lab/out.zarr/info"] * 2
+
+
+def test_an_answer_of_the_ledger_alone_does_not_end_an_outage(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    patience = Patience(str(tmp_path), [], hold_seconds=0)
+    storage.errors = [slow_down()]
+    with pytest.raises(StorageOutage):
+        patience.outlast(storage.work, nothing, does_box=True)
+    patience.outlast(lambda: True, nothing)
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "storage does not answer"
+    ]
+    patience.outlast(lambda: True, nothing, does_box=True)
+    assert "storage answers again" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,6 +125,8 @@ def verify(
         say("note: zero blocks are compared with the input only with --pipeline", err=True)
     with redirect_stdout(io.StringIO()):  # CloudVolume prints blocks that it cannot decode
         problems = list(_find_problems(records, record, verifier, threads, quiet=as_json))
+    if not quick:
+        _forget(records, verifier.right_though_late)
     found = [problem for problem in problems if problem.is_wrong]
     enqueued = 0
     if enqueue and found:
@@ -151,6 +153,15 @@ def verify(
             say("", "to send the wrong boxes to the queue again, add --enqueue")
     unknown = report.not_checked or report.unreadable
     ctx.exit(1 if enqueued != report.wrong or mixed else 3 if unknown else 0)
+
+
+def _forget(ledger: Ledger, boxes: list[str]) -> None:
+    """Remove the notes of late writes on boxes that were read and are right."""
+    from chunkflow_worker.errors import StorageUnavailable
+
+    with suppress(StorageUnavailable):  # who verifies may perhaps not write
+        for box in boxes:
+            ledger.forget_late(box)
 
 
 @dataclass(frozen=True)

@@ -432,3 +432,19 @@ def test_what_it_cannot_check_is_said_and_counted(
     trusting = ["--skip-done", "--trust-records", "--dry-run"]
     assert finished_job.enqueue(*ledger, *trusting, job="again") == 0
     assert "2 tasks of job again, 2 of them already done" in capsys.readouterr().out
+
+
+def test_a_late_write_is_forgotten_when_the_box_was_read_and_is_right(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = finished_job
+    for box in (FIRST, SECOND):
+        job.ledger.write_late(task_record(box, "failed", pipeline="another"))
+    status = ["status", "--queue", job.queue.name, "--pipeline", str(job.pipeline)]
+    assert main(status) == 0
+    assert f"wrote to box {FIRST} and 1 more" in capsys.readouterr().out
+    report_of(job, capsys, "--quick")
+    assert job.ledger.listing().late == {FIRST, SECOND}, "nothing was read"
+    fill(0.5, 1)(next(job.blocks.glob("16-24_*")))
+    assert report_of(job, capsys)["wrong"] == 1
+    assert job.ledger.listing().late == {SECOND}
