@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
-
 from chunkflow_worker.errors import ConfigError
 
 VARIABLE = "CHUNKFLOW_LARGEST_BLOCK"
 DEFAULT = 512 * 1024**2
-_BYTES = TypeAdapter(ByteSize)
 
 
 def largest_block() -> int:
@@ -20,8 +17,12 @@ def largest_block() -> int:
     that is no size.
     """
     text = os.environ.get(VARIABLE)
+    if not text:
+        return DEFAULT
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
     try:
-        return int(_BYTES.validate_python(text)) if text else DEFAULT
+        return int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError:
         cure = "bytes, or for example 2GiB"
         raise ConfigError.one("settings", VARIABLE, f"{text!r} is not a size", cure) from None

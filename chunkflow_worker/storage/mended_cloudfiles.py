@@ -16,6 +16,7 @@ _MD5 = re.compile(r'"?[0-9a-f]{32}"?')
 @cache
 def mend_cloudfiles() -> None:
     """Mend cloudfiles in this process."""
+    _let_google_say_that_an_object_is_absent()
     _try_again_only_what_may_succeed()
     _check_what_can_be_checked()
 
@@ -97,6 +98,23 @@ class _CheckedBody:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
+
+
+def _let_google_say_that_an_object_is_absent() -> None:
+    """cloudfiles asks what it did not find about its properties, and that seven times."""
+    from cloudfiles import interfaces
+
+    kind = interfaces.GoogleCloudStorageInterface
+    ask = kind.head.__wrapped__
+
+    def head(self: Any, file_path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = ask(self, file_path)
+        except AttributeError:
+            return None
+        return found
+
+    kind.head = interfaces.retry(head)
 
 
 def _try_again_only_what_may_succeed() -> None:

@@ -256,5 +256,4 @@ def test_a_worker_does_the_rest_of_the_job(producer: Producer, job: Service) -> 
     status, out = producer("verify")
     assert status == 3, out
     assert f"0 of {len(ALL)} boxes of job {JOB} are wrong" in out
-    assert f"blocks read and compared: {len(ALL - {ZERO})}" in out
     assert f"{box_name(ZERO)}  skipped: all voxels of 'chunk' are zero" in out

@@ -388,7 +388,6 @@ PRODUCER = [
     (REDRIVE, "sqs:DeleteMessage", "dead"),
     (VERIFY, "s3:ListBucket", "out"),
     (VERIFY, "s3:GetObject", "out/*"),
-    ((*VERIFY, "--enqueue", QUEUE), "s3:DeleteObject", "out/*"),
 ]
 
 

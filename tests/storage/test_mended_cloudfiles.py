@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from boto3.s3.transfer import TransferConfig
 from cloudfiles import CloudFiles, secrets
+from cloudfiles.interfaces import GoogleCloudStorageInterface
 from google.api_core.exceptions import RetryError, ServiceUnavailable
 from google.auth.credentials import AnonymousCredentials
 
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.mended_cloudfiles import _start_process
+from chunkflow_worker.storage.mended_cloudfiles import _start_process, mend_cloudfiles
 from chunkflow_worker.storage.precomputed.info import volume_bounds
 from chunkflow_worker.storage.volume import blocks_of
 from tests.storage.sample import BOUNDS, make, noise
@@ -187,3 +188,11 @@ def test_what_google_has_retried_for_minutes_is_not_tried_again(
     with pytest.raises(StorageUnavailable, match=r"Timeout of 120\.0s exceeded"):
         Files(f"gs://{unique_name}/x").get("a")
     assert len(calls) == 1
+
+
+def test_google_says_that_an_object_is_absent() -> None:
+    mend_cloudfiles()
+    storage = GoogleCloudStorageInterface.__new__(GoogleCloudStorageInterface)
+    storage._path = SimpleNamespace(path="")
+    storage._bucket = SimpleNamespace(get_blob=lambda key: None)
+    assert storage.head("absent") is None
