@@ -10,7 +10,6 @@ with another net does all boxes again.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 import uuid
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -55,16 +54,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Look:
-    """What the volume holds, and what verify and status say, at one time.
+    """What the volume holds, and what verify says, at one time.
 
     old: boxes with blocks of the old net. mixed: those of them with blocks of both nets.
-    late: boxes that another net wrote to late, by status.
     """
 
     old: frozenset[str]
     mixed: frozenset[str]
     verified: Verified
-    late: frozenset[str]
 
     @property
     def differ(self) -> int:
@@ -98,9 +95,6 @@ class Outcome:
             ),
             "verify names exactly the boxes with blocks of the old net": not any(
                 look.differ for look in self.looks
-            ),
-            "status names the boxes with blocks of both nets": all(
-                look.mixed <= look.late for look in self.looks
             ),
             "no block of the old net is in the finished volume": not self.looks[-1].old,
             "verify ends with 0": self.looks[-1].verified.status == 0,
@@ -221,17 +215,10 @@ class _Update:
         values = {
             str(box): set(np.unique(voxels[box.slices()])) for box in self.whole.split(self.box)
         }
-        late = frozenset(self._status()["late"])
         old = frozenset(box for box, found in values.items() if OLD in found)
         mixed = frozenset(box for box in old if NEW in values[box])
-        self.looks.append(Look(old, mixed, verify(self.service, *options), late))
+        self.looks.append(Look(old, mixed, verify(self.service, *options)))
         return self.looks[-1]
-
-    def _status(self) -> dict[str, Any]:
-        pipeline = ("--pipeline", str(self.service.pipeline))
-        command = ("status", "--queue", self.service.queue, *pipeline, "--json")
-        report: dict[str, Any] = json.loads(self.service.producer(*command))
-        return report
 
     def _use_net(self, name: str, value: float) -> None:
         """Write a net, and a pipeline with it."""
