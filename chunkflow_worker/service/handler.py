@@ -66,11 +66,13 @@ class Handler:
         delivery: Delivery,
         check: Check = _no_check,
         check_waiting: Check = _no_check,
+        fence: Fence | None = None,
     ) -> None:
         """Do one task; when this returns, the message may be acknowledged.
 
         check: raises when the task must stop.
         check_waiting: the same, called every moment while the task waits for storage.
+        fence: of its writes; asks `check` when not given.
         Raises PermanentError when the message belongs in the dead-letter queue, RetryableError
         when it goes back to the queue.
         """
@@ -83,10 +85,11 @@ class Handler:
             if self.holds is not None:
                 self._outlast(partial(self.holds.check, message.bbox), check_waiting)
         task = Task(bbox=message.box, delivery=delivery)
+        fence = fence or Fence(check)
         with Attempt(task, self.digest, self.worker) as attempt:
             publish(TaskStarted(message.job, message.box, attempt.number), self.subscribers)
             try:
-                with fenced(check) as fence:
+                with fenced(fence):
                     record = self._outlast(
                         lambda: self._run(attempt, delivery, check), check_waiting, does_box=True
                     )
@@ -111,6 +114,11 @@ class Handler:
         attempt = Attempt(task, self.digest, self.worker, elapsed=seconds)
         is_final = delivery.is_last(self.max_attempts)
         self._record_failure(attempt.failed(error, final=is_final))
+
+    def note_late(self, delivery: Delivery, error: LeaseLost) -> None:
+        """Note that a task whose thread does not come back wrote, and then lost its lease."""
+        task = Task(bbox=delivery.message.box, delivery=delivery, models=dict(self.chain.models))
+        self._write_late(Attempt(task, self.digest, self.worker).failed(error))
 
     def _is_done(self, delivery: Delivery) -> bool:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)
@@ -161,10 +169,13 @@ class Handler:
         record = attempt.failed(error)
         self._record_failure(record)
         if fence.writes:
-            try:
-                self.ledger.write_late(record)
-            except Exception as failure:
-                log.warning("late writes to %s are not recorded: %s", record.bbox, failure)
+            self._write_late(record)
+
+    def _write_late(self, record: Record) -> None:
+        try:
+            self.ledger.write_late(record)
+        except Exception as failure:
+            log.warning("late writes to %s are not recorded: %s", record.bbox, failure)
 
     def _record_failure(self, record: Record, *, new: bool = False) -> None:
         """new: only if the box has no record: a stranger's message must not replace its own."""

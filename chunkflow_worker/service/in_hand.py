@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chunkflow_worker.errors import RetryableError
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
+from chunkflow_worker.storage.fence import Fence
 
 
 @dataclass(eq=False)
@@ -19,11 +20,16 @@ class Held:
     started: when the work on it began, by the worker's clock; time spent waiting for storage does
         not count.
     fault: why its next check must fail.
+    fence: that lets its writes through.
     """
 
     lease: Lease
     started: float
     fault: RetryableError | None = None
+    fence: Fence = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fence = Fence(self.lease.check)
 
     @property
     def delivery(self) -> Delivery:

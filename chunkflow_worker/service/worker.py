@@ -14,6 +14,7 @@ from time import monotonic
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import (
+    LeaseLost,
     PermanentError,
     PipelineMismatch,
     Preempted,
@@ -42,6 +43,7 @@ from chunkflow_worker.service.in_hand import Held, InHand
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.service.poller import Poller
+from chunkflow_worker.storage.fence import Fence
 
 log = logging.getLogger("chunkflow_worker")
 
@@ -140,11 +142,16 @@ class Worker:
             denied=self._must_be_mended,
             clock=self._clock,
         )
-        with self.in_hand.holding(Held(lease, self._clock())) as held:
+        held = Held(lease, self._clock())
+        held.fence = Fence(lambda: self._check(held))
+        with self.in_hand.holding(held):
             try:
                 with lease:
                     self.handler.handle(
-                        delivery, lambda: self._check(held), lambda: self._check_waiting(held)
+                        delivery,
+                        held.fence.check,
+                        lambda: self._check_waiting(held),
+                        held.fence,
                     )
                     lease.check()
                     lease.acknowledge()
@@ -325,7 +332,17 @@ class Worker:
             self.handler.give_up(held.delivery, self._clock() - held.started, error)
             self._settle(held, error)
 
+    def _note_late_writes(self) -> None:
+        """Of tasks that end with the process, and were writing when their lease ended."""
+        for held in self.in_hand.all():
+            try:
+                held.lease.check()
+            except LeaseLost as error:
+                if held.fence.writes:
+                    self.handler.note_late(held.delivery, error)
+
     def _exit(self, status: int) -> None:
+        _in_thread(self._note_late_writes).join(_RECORDING_SECONDS)
         self.close()
         logging.shutdown()
         self._exit_process(status)

@@ -36,11 +36,10 @@ def before_write() -> None:
 
 
 @contextmanager
-def fenced(check: Callable[[], None]) -> Iterator[Fence]:
-    """Writes of this thread in the block are let through by `check`, or not made."""
-    fence = Fence(check)
+def fenced(fence: Fence) -> Iterator[None]:
+    """Writes of this thread in the block are let through by the fence, or not made."""
     token = _current.set(fence)
     try:
-        yield fence
+        yield
     finally:
         _current.reset(token)

@@ -33,7 +33,9 @@ from chunkflow_worker.report import cloudwatch
 from chunkflow_worker.service import worker as module
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.worker import Worker
+from chunkflow_worker.storage.fence import before_write
 from tests.support.queues import BOX, receive, send
+from tests.support.records import task_record
 
 Check = Callable[[], None]
 AWAY = EndpointConnectionError(endpoint_url="http://127.0.0.1")
@@ -56,6 +58,7 @@ class Chain:
     volume_paths: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     operators: tuple[Any, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
     closed: int = 0
     close_error: Exception | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -383,6 +386,34 @@ def test_a_role_that_lacks_a_permission_stops_the_worker_with_its_name(
     assert process.status == 2
     assert f"allow sqs:{action}" in caplog.text
     assert sqs.bodies(queue.url) or worker.ledger.is_done(BOX), "nothing is lost"
+
+
+def test_what_a_process_that_ends_wrote_late_is_noted(
+    make_worker: Callable[..., Worker],
+    chain: Chain,
+    sqs: StubSqs,
+    queue: Queue,
+    process: Process,
+) -> None:
+    """It was paused in the midst of a write, and told to stop meanwhile."""
+    worker = make_worker()
+    worker.ledger.write(task_record(BOX, pipeline="another"))
+    chain.models = {"inference.model": "abc"}
+    ended = threading.Event()
+
+    def work(task: Task, check: Check) -> None:
+        before_write()
+        sqs.clock.advance(60)
+        worker.stop()
+        ended.set()
+        assert process.ended.wait(10)
+
+    chain.work = work
+    thread = threading.Thread(target=worker.run, args=(receive(sqs, queue, BOX),))
+    thread.start()
+    assert process.ended.wait(10)
+    thread.join(10)
+    assert worker.ledger.listing().late == {BOX}
 
 
 def test_a_message_that_cannot_be_settled_is_left_to_its_lease(

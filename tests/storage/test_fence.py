@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chunkflow_worker.errors import LeaseLost
-from chunkflow_worker.storage.fence import before_write, fenced
+from chunkflow_worker.storage.fence import Fence, before_write, fenced
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.local_file import atomic_file
 from chunkflow_worker.storage.precomputed import volume as precomputed
@@ -37,11 +37,13 @@ WRITERS: dict[str, Callable[[Path], None]] = {"put": put, "put_all": put_all, "f
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_nothing_is_written_after_the_lease(write: Callable[[Path], None], tmp_path: Path) -> None:
-    with fenced(lost) as fence, pytest.raises(LeaseLost):
+    fence = Fence(lost)
+    with fenced(fence), pytest.raises(LeaseLost):
         write(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert fence.writes == 0
-    with fenced(lambda: None) as fence:
+    fence = Fence(lambda: None)
+    with fenced(fence):
         write(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
     assert fence.writes == 1
@@ -49,7 +51,7 @@ def test_nothing_is_written_after_the_lease(write: Callable[[Path], None], tmp_p
 
 def test_nothing_is_deleted_after_the_lease(tmp_path: Path) -> None:
     put(tmp_path)
-    with fenced(lost), pytest.raises(LeaseLost):
+    with fenced(Fence(lost)), pytest.raises(LeaseLost):
         Files(str(tmp_path)).delete("a")
     assert (tmp_path / "a").exists()
 
@@ -71,7 +73,7 @@ def test_no_block_is_written_after_the_lease(
     make_volume: Callable[[str], Volume], path: str
 ) -> None:
     volume = make_volume(path)
-    with fenced(lost), pytest.raises(LeaseLost):
+    with fenced(Fence(lost)), pytest.raises(LeaseLost):
         volume.write(BOUNDS, noise(BOUNDS))
     assert len(volume.missing(BOUNDS)) == len(list(blocks_of(volume, BOUNDS)))
 
@@ -87,7 +89,7 @@ def test_an_upload_stops_when_the_lease_ends(monkeypatch: pytest.MonkeyPatch) ->
         if asked == 3:
             lost()
 
-    with fenced(check), pytest.raises(LeaseLost):
+    with fenced(Fence(check)), pytest.raises(LeaseLost):
         volume.write(BOUNDS, noise(BOUNDS))
     assert len(volume.missing(BOUNDS)) == 27 - 6
 
@@ -99,7 +101,8 @@ def test_the_parts_of_an_upload_make_the_whole(
     monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", at_a_time)
     volume = make(f"mem://fence-{at_a_time}")
     array = noise(BOUNDS)
-    with fenced(lambda: None) as fence:
+    fence = Fence(lambda: None)
+    with fenced(fence):
         volume.write(BOUNDS, array)
     assert (volume.read(BOUNDS) == array).all()
     assert -(-27 // at_a_time) <= fence.writes <= 27
