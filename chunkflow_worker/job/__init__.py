@@ -7,6 +7,7 @@ message.py      what travels on the queue: one JSON message for each box
 sqs.py          the calls to SQS
 inbox.py        receives messages, and refuses those that are malformed
 delivery.py     one receive of a message, and the arithmetic of its attempts
+hold.py         holds a task while SQS is away, by an object beside its record
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
 ledger.py       one record for each task: what is done, what failed and why

@@ -1,5 +1,6 @@
 """What is this machine, and when does it go away?
 
+clock.py      seconds that have passed, those included in which the machine stood still
 cpu.py        number, name and instruction sets of the processors
 memory.py     memory in use, and the limit of the cgroup
 gpus.py       the GPUs of the machine, and the devices that a list such as 0,1 selects

@@ -10,11 +10,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from typing import Protocol
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import OutOfMemory, RetryableError, TaskTooLong
+from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.machine.memory import cgroup_limit, resident_bytes
 from chunkflow_worker.service.health import Health, HealthFile, Phase
 from chunkflow_worker.service.in_hand import Held, InHand
@@ -65,7 +65,7 @@ class Guard:
         poller: Poller,
         end: End,
         *,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = elapsed,
         used_memory: Callable[[], int] = resident_bytes,
     ):
         self.phase: Phase = "opening"

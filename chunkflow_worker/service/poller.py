@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from time import monotonic
 from typing import Any
 
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import encode
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.report.access import is_denied
 from chunkflow_worker.report.outage import Outage
 
@@ -31,7 +31,7 @@ class Poller:
     denied: called with the error when the role may not receive messages.
     """
 
-    def __init__(self, inbox: Inbox, *, clock: Callable[[], float] = monotonic):
+    def __init__(self, inbox: Inbox, *, clock: Callable[[], float] = elapsed):
         self._inbox = inbox
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="sqs-poll")
         self._lock = threading.Lock()

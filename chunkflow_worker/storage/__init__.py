@@ -11,6 +11,7 @@ bucket.py            a bucket of S3: whether it exists, its region, its keys
 mended_cloudfiles.py cloudfiles, mended: which ETags are MD5s, what is tried again
 files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
+fence.py             what every write asks first: whether it may still be made
 written_file.py      the files and objects that are written while a task runs, noted for its record
 file_kind.py         what a file is by its first bytes
 json_text.py         JSON that others wrote

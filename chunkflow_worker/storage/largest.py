@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.largest_block import VARIABLE, largest_block
 from chunkflow_worker.errors import DataRefused
 from chunkflow_worker.machine.memory import usable_bytes
@@ -39,7 +40,7 @@ def check_read(size: int, what: str) -> None:
     if size > most:
         raise DataRefused(
             f"{what} has {bytes_text(size)}, and at most {bytes_text(most)} are read at once, half "
-            "of the memory\n    read it in boxes, for example by generate-tasks"
+            "of the memory\n    read it in boxes, for example by " + operator_with("is_grid")
         )
 
 

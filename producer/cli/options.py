@@ -9,6 +9,7 @@ import click
 
 from chunkflow_worker.config.commands import LocalFile
 from chunkflow_worker.errors import Mistake
+from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
@@ -97,5 +98,5 @@ def open_queue(client: Any, given: str) -> Queue:
 
     queue = find_queue(client, given)
     if queue.expiry_warning:
-        click.echo(f"warning: {queue.expiry_warning}", err=True)
+        say(f"warning: {queue.expiry_warning}", err=True)
     return queue

@@ -144,6 +144,7 @@ CHECKED_BEFORE = {
     ("h5py", "load_synapses.py"),
     ("zmesh", "multires.py"),
     ("moto", "local_aws.py"),
+    ("werkzeug", "local_aws.py"),  # moto brings it
     ("pznet", "pznet.py"),
 }
 

@@ -25,7 +25,7 @@ def docker_run_lines() -> list[tuple[str, str]]:
         (page.relative_to(ROOT).as_posix(), line)
         for page in PAGES
         for line in re.sub(r"\\\n\s*", "", page.read_text()).splitlines()
-        if re.search(r"\bdocker run\b", line) and not line.startswith("#")
+        if re.search(r"\bdocker run -", line) and not line.startswith("#")
     ]
 
 

@@ -142,7 +142,7 @@ def right(action: str, resource: str, service: RoleService) -> Right:
 
 def nothing_was_done(service: RoleService) -> bool:
     """No record, no voxel, and the message is where it was."""
-    done, failed, _ = service.ledger.listing()
+    done, failed, *_ = service.ledger.listing()
     return not done and not failed and not service.output_where_written().any()
 
 

@@ -135,8 +135,7 @@ def test_a_volume_lies_in_an_encrypted_bucket(
     volume.write(BOUNDS, noise(BOUNDS))
     assert np.array_equal(volume.read(BOUNDS), noise(BOUNDS))
     assert volume.missing(BOUNDS) == []
-    blocks = next(iter(blocks_of(volume, BOUNDS)))
-    assert all(volume.block_times(blocks).values())
+    assert all(volume.stored_at(blocks_of(volume, BOUNDS)).values())
     assert volume_bounds(f"{path}/em") == BOUNDS
 
 

@@ -124,7 +124,7 @@ def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
 
     last = next(statuses)
     for line in expiry_lines(last):
-        click.echo(line, err=True)
+        say(line, err=True)
     with nullcontext() if as_json else progress(last.total, "done") as show:
         for status in chain([last], statuses):
             last = status

@@ -67,6 +67,8 @@ def test_status_as_json(
         "missing": 7,
         "twice": 0,
         "late": [],
+        "messages_expire": "",
+        "dead_letters_expire": "",
         "sampled": 1,
         "clipped": {},
         "nets": [],
