@@ -18,7 +18,7 @@ _GAP, _STOREY, _ROOF = 12, 28, 48  # between rooms of a floor, between floors; h
 _LEAST = 96  # width of a card
 _PAD, _TITLE, _LINE, _ROW = 12, 21, 16, 21  # in a card: edge, title, line of text, row of files
 _BETWEEN = 4  # files of a row
-_MOST_FILES = 48  # a room that has more shows their number alone
+_MOST_FILES = 60  # a room that has more shows their number alone
 
 # Pixels that a character takes: as wide as in the widest of the usual fonts, so that all fit.
 _TEXT, _CODE = 12.5 * 0.53, 11 * 0.605

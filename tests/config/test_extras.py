@@ -135,7 +135,7 @@ def test_each_extra_installs_the_libraries_that_name_it() -> None:
 
 # Libraries that are installed with the package, without any extra.
 CORE = """
-boto3 botocore celery click cloudfiles cloudvolume deflate DracoPy google kombu microviewer
+boto3 botocore celery click cloudfiles cloudvolume crc32c deflate DracoPy google kombu microviewer
 numpy pydantic pydantic_core pydantic_settings requests rich vine yaml
 """
 # Files that import an optional library directly, after `needs` or with an error of their own.
