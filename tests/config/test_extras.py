@@ -135,12 +135,16 @@ def test_each_extra_installs_the_libraries_that_name_it() -> None:
 
 # Libraries that are installed with the package, without any extra.
 CORE = """
-boto3 botocore celery click cloudfiles cloudvolume crc32c deflate DracoPy google kombu microviewer
-numpy pydantic pydantic_core pydantic_settings requests rich vine yaml
+boto3 botocore brotli celery click cloudfiles cloudvolume crc32c deflate DracoPy google kombu microviewer
+numpy pydantic pydantic_core pydantic_settings requests rich vine yaml zstandard
 """
 # Files that import an optional library directly, after `needs` or with an error of their own.
 CHECKED_BEFORE = {
     ("h5py", "h5_file.py"),
+    ("h5py", "h5_inside.py"),
+    ("compresso", "decoder.py"),
+    ("crackle", "decoder.py"),
+    ("fpzip", "decoder.py"),
     ("h5py", "load_synapses.py"),
     ("zmesh", "multires.py"),
     ("moto", "local_aws.py"),
