@@ -30,18 +30,22 @@ RECORDS = DOCKER="$(DOCKER)" $(PYTHON) -m deploy.image_records
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format docs dist bench chaos audit lock images image-gpu base-image e2e-docker clean
+.PHONY: demo test test-all fuzz lint format docs dist bench chaos audit lock images image-gpu base-image e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
 
 # All tests but those of whole runs that take long.
 test: .venv/dev.installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not fuzz"
 
-# All tests.
+# All tests but those of thousands of damaged inputs, of which these have some.
 test-all: .venv/dev.installed
-	$(PYTEST)
+	$(PYTEST) -m "not fuzz"
+
+# Thousands of damaged records, infos and data files.
+fuzz: .venv/dev.installed
+	$(PYTEST) -m fuzz
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check

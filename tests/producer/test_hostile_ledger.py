@@ -183,7 +183,7 @@ def test_no_record_ends_or_misleads_a_command(
     check(attacked, data, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.timeout(1800)
 @given(data=st.data())
 @settings(max_examples=2000, deadline=HANG, suppress_health_check=CHECKS)
