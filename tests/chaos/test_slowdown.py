@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.slowdown import PLACES, scenario
+from tests.chaos.slowdown import scenario
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("seed", range(len(PLACES)))
-def test_a_throttled_prefix_costs_no_attempt(
-    tmp_path: Path, aws: dict[str, str], seed: int
-) -> None:
-    report = scenario(tmp_path, aws, seed, tasks=8, seconds=20)
+def test_a_throttled_prefix_costs_no_attempt(tmp_path: Path, aws: dict[str, str]) -> None:
+    report = scenario(tmp_path, aws, seed=1, tasks=8, seconds=20)
     assert not report.broken, report.table()
