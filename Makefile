@@ -30,22 +30,22 @@ RECORDS = DOCKER="$(DOCKER)" $(PYTHON) -m deploy.image_records
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all fuzz lint format docs dist bench chaos audit lock images image-gpu base-image e2e-docker clean
+.PHONY: demo test test-all test-long lint format docs dist bench chaos audit lock images image-gpu base-image e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
 
 # All tests but those of whole runs that take long.
 test: .venv/dev.installed
-	$(PYTEST) -m "not slow and not fuzz"
+	$(PYTEST) -m "not slow and not long"
 
-# All tests but those of thousands of damaged inputs, of which these have some.
+# All tests but those that take many minutes.
 test-all: .venv/dev.installed
-	$(PYTEST) -m "not fuzz"
+	$(PYTEST) -m "not long"
 
-# Thousands of damaged records, infos and data files.
-fuzz: .venv/dev.installed
-	$(PYTEST) -m fuzz
+# Thousands of damaged records and files, each permission taken away, small runs of long scenarios.
+test-long: .venv/dev.installed
+	$(PYTEST) -m long
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check

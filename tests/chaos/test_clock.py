@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.clock import scenario
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_wrong_clocks_do_no_harm(tmp_path: Path, aws: dict[str, str]) -> None:

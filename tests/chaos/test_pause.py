@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.pause import scenario
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_a_paused_worker_writes_nothing_after_its_lease(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.slowdown import scenario
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_a_throttled_prefix_costs_no_attempt(tmp_path: Path, aws: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.update import scenario
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_no_block_of_an_old_net_is_unseen(tmp_path: Path, aws: dict[str, str]) -> None:

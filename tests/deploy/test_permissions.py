@@ -176,7 +176,7 @@ def test_a_worker_that_cannot_start_ends_with_status_2(
     assert nothing_was_done(service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("action", "resource", "said"),
     [
@@ -204,7 +204,7 @@ def test_a_task_is_done_without_the_permissions_that_it_does_not_need(
     assert everything_was_done(service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_may_not_receive_says_so(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -217,7 +217,7 @@ def test_a_worker_that_may_not_receive_says_so(
     assert nothing_was_done(service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_task_that_may_not_be_deleted_is_done_once_and_not_lost(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -237,7 +237,7 @@ def test_a_task_that_may_not_be_deleted_is_done_once_and_not_lost(
     assert service.messages() == (0, 0, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
@@ -262,7 +262,7 @@ def test_a_worker_that_may_not_write_keeps_its_task_and_gives_it_back(
     assert nothing_was_done(service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_task_that_may_not_be_given_back_is_not_lost(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,7 +279,7 @@ def test_a_task_that_may_not_be_given_back_is_not_lost(
     assert nothing_was_done(service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("body", ["no task", encode(TaskMessage(job="job", bbox=OUTSIDE), "q")])
 def test_what_may_not_be_a_dead_letter_stays_a_message(
     service: RoleService,
@@ -300,7 +300,7 @@ def test_what_may_not_be_a_dead_letter_stays_a_message(
     service.wait(lambda: service.messages() == (1, 0, 0), "the lease to end", SECONDS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("resource", ["in", "out"])
 def test_a_worker_that_may_not_list_does_its_tasks_or_names_the_action(
     service: RoleService,
@@ -326,7 +326,7 @@ def test_a_worker_that_may_not_list_does_its_tasks_or_names_the_action(
         assert nothing_was_done(service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_may_not_delete_objects_loses_no_task(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -340,7 +340,7 @@ def test_a_worker_that_may_not_delete_objects_loses_no_task(
     assert np.array_equal(service.output(), service.input())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_may_not_renew_stops_at_once(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -391,7 +391,7 @@ PRODUCER = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("line", "action", "resource"), PRODUCER)
 def test_a_producer_names_what_it_may_not_and_loses_nothing(
     service: RoleService, guard: Guard, line: tuple[str, ...], action: str, resource: str
@@ -418,7 +418,7 @@ def test_a_producer_names_what_it_may_not_and_loses_nothing(
     assert letters + hidden + waiting >= sum(before)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "action"),
     [

@@ -125,7 +125,7 @@ def check(cases: list[dict[str, Any]], folder: Path) -> None:
     assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:20])
 
 
-COUNTS = [12, pytest.param(200, marks=[pytest.mark.fuzz, pytest.mark.timeout(1800)])]
+COUNTS = [4, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -163,7 +163,7 @@ def test_damaged_stores_are_read_or_refused(tmp_path: Path, kind: str, count: in
 
 
 @pytest.mark.parametrize(
-    "count", [24, pytest.param(500, marks=[pytest.mark.fuzz, pytest.mark.timeout(1800)])]
+    "count", [12, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 )
 def test_damaged_infos_are_read_or_refused(tmp_path: Path, count: int) -> None:
     folder, cases, encodings = tmp_path / "given", [], ("raw", "compressed_segmentation", "png")

@@ -176,14 +176,14 @@ CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=HANG, suppress_health_check=CHECKS)
+@settings(max_examples=15, deadline=HANG, suppress_health_check=CHECKS)
 def test_no_record_ends_or_misleads_a_command(
     attacked: Attacked, data: st.DataObject, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check(attacked, data, capsys)
 
 
-@pytest.mark.fuzz
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @given(data=st.data())
 @settings(max_examples=2000, deadline=HANG, suppress_health_check=CHECKS)

@@ -23,7 +23,9 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 """They are run, by test_tutorials.py."""
 
 OTHERS = {
-    "CONTRIBUTING.md": "base-image e2e-docker test-all --directory --repeats --seeds --write",
+    "CONTRIBUTING.md": """
+        base-image e2e-docker test-all test-long --directory --repeats --seeds --write
+    """,
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",
     "docs/service.md": "nvidia-smi application-default",
