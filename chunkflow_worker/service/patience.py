@@ -36,6 +36,7 @@ class Patience:
     - Storage says so itself: it is overloaded (SlowDown, 429, 503), failed (500) or did not answer.
       That may concern some objects alone, since S3 throttles by prefix. If other boxes were done
       during the whole of `hold_seconds`, this box is the cause, and that costs it an attempt.
+    - Storage refuses the credentials or the action, and no other box is done meanwhile.
     - The disk is full or read-only.
     - After any other error, the worker probes storage with objects that belong to no box: it writes
       a small object beside the records, and asks for an object below each path of the chain. If
@@ -111,9 +112,10 @@ class Patience:
                 answers = away is None
                 while away is not None:
                     self._outage.failed(error)
-                    if monotonic() - first >= self._hold_seconds:
-                        if is_overload(error) and self._box_done_at > first:
-                            raise error
+                    is_over = monotonic() - first >= self._hold_seconds
+                    if self._box_done_at > first and _is_of_one_box(error, is_over):
+                        raise error
+                    if is_over:
                         raise StorageOutage(str(error)) from error
                     self._wait(pause, None if _says_so(error) else now, check_waiting)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
@@ -163,5 +165,13 @@ class Patience:
 
 
 def _says_so(error: StorageUnavailable) -> bool:
-    """Whether the error itself shows that this is an outage, and not the fault of one box."""
-    return isinstance(error, StorageFull) or is_overload(error)
+    """Whether the error itself shows that this may be an outage, and not the fault of one box."""
+    return isinstance(error, StorageFull | StorageRefused) or is_overload(error)
+
+
+def _is_of_one_box(error: StorageUnavailable, is_over: bool) -> bool:
+    """Whether the box is the cause, given that another was done meanwhile.
+
+    Throttling lets some requests through, so that shows nothing until the wait is over.
+    """
+    return isinstance(error, StorageRefused) or (is_over and is_overload(error))

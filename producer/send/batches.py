@@ -29,6 +29,10 @@ class SendingFailed(QueueUnavailable):
         super().__init__(f"{sent} messages were sent, then: {problem}")
 
 
+class SendingRefused(SendingFailed, QueueRefused):
+    """The same, because SQS refused the credentials or the action."""
+
+
 class Batch(NamedTuple):
     """Messages that go into one request. first: index of the first."""
 
@@ -73,17 +77,22 @@ def send(
                 failure = outcome
                 stop.set()
     if failure is not None and failure.first_unsent is not None:
-        raise SendingFailed(count, failure.first_unsent, failure.problem)
+        kind = SendingRefused if failure.is_refused else SendingFailed
+        raise kind(count, failure.first_unsent, failure.problem)
     return count
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What happened to a batch. first_unsent: the smallest index that was not sent."""
+    """What happened to a batch.
+
+    first_unsent: the smallest index that was not sent. is_refused: a person must act.
+    """
 
     sent: int
     first_unsent: int | None = None
     problem: str = ""
+    is_refused: bool = False
 
 
 def pack(bodies: Iterable[str]) -> Iterator[Batch]:
@@ -103,7 +112,7 @@ def pack(bodies: Iterable[str]) -> Iterator[Batch]:
 def _send_batch(
     client: Any, url: str, batch: Batch, pause: float, stop: threading.Event
 ) -> _Outcome:
-    unsent, problem = dict(enumerate(batch.bodies)), ""
+    unsent, problem, is_refused = dict(enumerate(batch.bodies)), "", False
     for attempt in range(ATTEMPTS):
         wait = pause * 2 ** (attempt - 1) if attempt else 0
         if stop.wait(wait):
@@ -111,8 +120,8 @@ def _send_batch(
         try:
             refused = _send_entries(client, url, unsent)
         except QueueUnavailable as error:
-            problem = str(error)
-            if isinstance(error, QueueRefused):
+            problem, is_refused = str(error), isinstance(error, QueueRefused)
+            if is_refused:
                 break
             continue
         if not refused:
@@ -120,7 +129,8 @@ def _send_batch(
         unsent = {int(entry["Id"]): unsent[int(entry["Id"])] for entry in refused}
         reason = f"{refused[0].get('Code')}: {refused[0].get('Message', '')}"
         problem = f"SQS refused {len(refused)} messages of a batch: {reason}"
-    return _Outcome(len(batch.bodies) - len(unsent), batch.first + min(unsent), problem)
+    sent = len(batch.bodies) - len(unsent)
+    return _Outcome(sent, batch.first + min(unsent), problem, is_refused)
 
 
 def _send_entries(client: Any, url: str, bodies: dict[int, str]) -> list[dict[str, Any]]:

@@ -205,12 +205,14 @@ def test_a_task_is_done_without_the_permissions_that_it_does_not_need(
 
 
 @pytest.mark.long
-def test_a_worker_that_may_not_receive_says_so(
+def test_a_worker_that_may_not_receive_stops_at_once(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
     guard.denied = {right("sqs:ReceiveMessage", "queue", service)}
     with closing(Process.start(service)) as process:
         assert process.run() == 0
+        assert process.ended.wait(SECONDS)
+        assert process.statuses == [2]
     assert "the credentials in use may not sqs:ReceiveMessage" in caplog.text
     guard.denied = set()
     assert service.messages() == (1, 0, 0)
@@ -229,9 +231,12 @@ def test_a_task_that_may_not_be_deleted_is_done_once_and_not_lost(
         assert "sqs:deletemessage" in caplog.text.lower()
         assert everything_was_done(service)
         assert sum(service.messages()) == 1, "the message is still there"
-        record = service.ledger.read(BOX)
-        guard.denied = set()
-        service.wait(lambda: service.messages() == (1, 0, 0), "the lease to end", SECONDS)
+        assert process.ended.wait(SECONDS)
+        assert process.statuses == [2]
+    record = service.ledger.read(BOX)
+    guard.denied = set()
+    service.wait(lambda: service.messages() == (1, 0, 0), "the lease to end", SECONDS)
+    with closing(Process.start(service)) as process:
         assert process.run() == 1
     assert service.ledger.read(BOX) == record, "it was not done again"
     assert service.messages() == (0, 0, 0)
@@ -317,13 +322,14 @@ def test_a_worker_that_may_not_list_does_its_tasks_or_names_the_action(
         else:
             process.run_until("the credentials in use may not s3:ListBucket", caplog)
     guard.denied = set()
-    if resource == "in":
-        assert everything_was_done(service)
-        assert service.messages() == (0, 0, 0)
-    else:
+    if resource == "out":
         assert process.statuses == [0]
         assert service.messages() == (1, 0, 0)
-        assert nothing_was_done(service)
+        assert service.ledger.boxes() == (set(), set()), "what has no record is done again"
+        with closing(Process.start(service)) as process:
+            assert process.run() == 1
+    assert everything_was_done(service)
+    assert service.messages() == (0, 0, 0)
 
 
 @pytest.mark.long

@@ -181,6 +181,21 @@ def test_a_box_that_alone_is_refused_is_the_cause_in_the_end(
         assert type(caught.value) is kind
 
 
+def test_what_is_refused_to_all_boxes_is_an_outage_and_to_one_box_its_own_fault(
+    storage: Storage, patience: Patience
+) -> None:
+    storage.errors = [StorageRefused("may not list") for _ in range(5)]
+    assert patience.outlast(storage.work, nothing, does_box=True) == "done"
+    assert (storage.tries, storage.asked) == (6, 0)
+
+    def work() -> str:
+        patience.outlast(lambda: "done", nothing, does_box=True)
+        raise StorageRefused("may not read this block")
+
+    with pytest.raises(StorageRefused, match="this block"):
+        patience.outlast(work, nothing, does_box=True)
+
+
 def test_an_outage_of_several_tasks_is_told_once(
     patience: Patience, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
