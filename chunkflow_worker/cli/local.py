@@ -35,6 +35,7 @@ from chunkflow_worker.report.say import say
 from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.service.attempt import Attempt, finished_event
 from chunkflow_worker.service.jobs import Jobs
+from chunkflow_worker.storage.fence import Fence, fenced
 from chunkflow_worker.storage.local_file import atomic_file
 
 
@@ -167,7 +168,8 @@ class LocalRun:
         """Run the chain and record the task; None for a task without a box."""
         why_skipped: str | None = None
         try:
-            self.chain.run(attempt.task, check)
+            with fenced(Fence(check)):
+                self.chain.run(attempt.task, check)
         except SkipTask as reason:
             why_skipped = str(reason) or "nothing to do"
             say(f"skipped {attempt.box or 'the task'}: {why_skipped}", err=True)

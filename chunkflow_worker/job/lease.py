@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
 _HALT_SECONDS = 30.0
 _RENEWALS = 3  # in the span of one lease
+_NOT_RENEWED = "it was not renewed in time: the process stood still, or SQS was away"
 
 _LOST_CODES = {
     "InvalidParameterValue",
@@ -113,7 +114,7 @@ class Lease:
         goes on, its threads go on in any order.
         """
         if self._clock() >= self._until:
-            self._lose("it was not renewed in time: the process stood still, or SQS was away")
+            self._lose(_NOT_RENEWED)
         if self.lost.is_set():
             raise LeaseLost(f"lease lost, another worker may have the task: {self._why_lost}")
 
@@ -178,7 +179,7 @@ class Lease:
         """
         began = self._clock()
         if began >= self._until:
-            self._lose("it was not renewed in time: the process stood still, or SQS was away")
+            self._lose(_NOT_RENEWED)
             return None
         seconds = min(self._seconds, int(self._end - began))
         if seconds < 1:

@@ -3,7 +3,7 @@
     <ledger>/<box>.json           the task is done, or was skipped
     <ledger>/<box>.failed.json    the last failure of a task that is not done
     <ledger>/<box>.again.json     the record of an earlier success, when one job did a task again
-    <ledger>/<box>.late.json      a worker wrote to the box although its lease had ended: see `Late`
+    <ledger>/<box>.late.json      a worker wrote to the box although its lease had ended
     <ledger>/<box>.held.json      a worker holds the task while SQS is away: see hold.py
     <ledger>/jobs/<job>.json      what was enqueued
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from chunkflow_worker.cli.local import LocalOptions, run_here
 from chunkflow_worker.cli.summary import show_summary
 from chunkflow_worker.errors import (
     BoxOutsideJob,
+    LeaseLost,
     PermanentError,
     PipelineMismatch,
     Preempted,
@@ -29,6 +30,7 @@ from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Event, TaskFinished
+from chunkflow_worker.storage.local_file import atomic_file
 
 Check = Callable[[], None]
 Work = Callable[[Task, Check], None]
@@ -244,3 +246,24 @@ def test_a_frozen_chain_keeps_a_secret_and_says_so(
     printed = capsys.readouterr()
     assert "holds a password, key or token: write ${env:NAME} for it" in printed.err
     assert "hunter2" not in printed.out + printed.err
+
+
+def test_nothing_is_written_for_a_message_that_another_may_have(tmp_path: Path) -> None:
+    """Also not within one operator, which knows nothing of leases."""
+    lost: list[bool] = []
+
+    def check_hold() -> None:
+        if lost:
+            raise LeaseLost("the lease has ended")
+
+    def work(task: Task, check: Check) -> None:
+        check()
+        lost.append(True)
+        with atomic_file(tmp_path / "result") as part:
+            part.write_bytes(b"1")
+
+    task = delivered()
+    task.hold = lambda: nullcontext(check_hold)
+    with pytest.raises(LeaseLost):
+        run_chain(work, [task])
+    assert list(tmp_path.iterdir()) == []
