@@ -58,7 +58,7 @@ class Holds:
             hold = _Hold.model_validate(self._files.get_json(f"{bbox}{_SUFFIX}", _MOST_BYTES))
         except ValidationError:
             return  # there is none, or it is none of ours
-        written = self._files.modified(f"{bbox}{_SUFFIX}")
+        written = self._stored_at(f"{bbox}{_SUFFIX}")
         now = self._now()
         if written is None or now is None:
             return
@@ -71,6 +71,10 @@ class Holds:
         name = f".{uuid.uuid4().hex}.probe"
         self._files.put_json(name, {})
         try:
-            return self._files.modified(name)
+            return self._stored_at(name)
         finally:
             self._files.delete(name)
+
+    def _stored_at(self, name: str) -> datetime | None:
+        found = self._files.stored([name])[name]
+        return datetime.fromisoformat(found.time) if found and found.time else None

@@ -6,7 +6,6 @@ import json
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
@@ -122,9 +121,9 @@ class Files:
         with storage_errors(self.path):
             if self._local is not None:
                 return {name: _stored_here(self._local / name) for name in names}
-            # cloudfiles can't tell the time of what is absent in Google's storage or in memory.
+            # cloudfiles can't tell the time of what is absent in memory or on a web server.
             present = names
-            if not self.path.startswith("s3://"):
+            if not self.path.startswith(("s3://", "gs://")):
                 present = [n for n, size in self._cloud.size(names).items() if size is not None]
             heads = self._cloud.head(present)
             return dict.fromkeys(names) | {
@@ -159,18 +158,6 @@ class Files:
                 return (self._local / name).stat().st_size
             except (FileNotFoundError, NotADirectoryError):
                 return None
-
-    def modified(self, name: str) -> datetime | None:
-        """When an object was written last, by the clock of storage; None when it is absent.
-
-        Objects in memory have no such time either.
-        """
-        if self.path.startswith("mem://"):
-            return None
-        with storage_errors(f"{self.path}/{name}"):
-            head = self._cloud.head(name)
-        when: datetime | None = head["Last-Modified"] if head else None
-        return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
 
     def get(self, name: str) -> bytes | None:
         """Read one object; None when it is absent."""

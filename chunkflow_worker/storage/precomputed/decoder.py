@@ -120,7 +120,8 @@ def _decode(content: bytes, encoding: str, sizes: list[int], dtype: str) -> byte
 
 
 def main() -> None:
-    """Decode what comes on stdin until it ends."""
+    """Decode what comes on stdin until it ends. Ctrl-C is for the process that asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             request = pickle.loads(_receive(sys.stdin.buffer))

@@ -173,7 +173,7 @@ class PrecomputedVolume:
         names = [self.block_name(block) for block in blocks]
         with self._errors():
             files = cloud_files(self.path)
-            if self.path.startswith(("gs://", "mem://")):  # where cloudfiles fails for absent ones
+            if self.path.startswith("mem://"):  # where cloudfiles fails for absent ones
                 names = [name for name, is_stored in files.exists(names).items() if is_stored]
             heads = files.head(names)
         return {name: _written_at(heads[name]) for name in names if heads[name] is not None}
