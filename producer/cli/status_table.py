@@ -53,9 +53,8 @@ def show_late(status: JobStatus) -> None:
     if status.late:
         more = f" and {len(status.late) - 1} more" if len(status.late) > 1 else ""
         say(
-            f"a worker of another chain or net, which had lost its lease, wrote to box "
-            f"{status.late[0]}{more} last or at the same time: chunkflow-producer verify tells "
-            "what is stored"
+            f"box {status.late[0]}{more} may hold blocks of another chain or net, written by a "
+            "worker that had lost its lease: chunkflow-producer verify tells"
         )
 
 

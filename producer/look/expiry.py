@@ -37,5 +37,5 @@ def expiry_line(what: str, expires: str, now: datetime | None = None) -> str:
     if left > NEAR:
         return ""
     if left < timedelta(0):
-        return f"SQS deletes the first {what} since {expires}: what it deleted is not counted here"
+        return f"SQS has been deleting {what} since {expires}: those are not counted here"
     return f"SQS deletes the first {what} at {expires}, in {left.total_seconds() / 3600:.0f} h"

@@ -147,7 +147,7 @@ def _letters(name: str, ledger: Ledger | None) -> _Letters:
     messages = status.waiting + status.in_flight + status.delayed
     fate = "no message is left: chunkflow-producer enqueue --skip-done sends these boxes again"
     if messages:
-        fate = f"queue {queue.name} still has {messages} messages: they may be tried again"
+        fate = f"queue {queue.name} still has messages, which may be for them: {messages}"
     return _Letters(found, fate, queue.name, expires)
 
 

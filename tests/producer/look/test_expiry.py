@@ -31,8 +31,8 @@ def test_what_is_not_known_is_empty(sent: str, retention: int | None) -> None:
         ),
         (
             timedelta(hours=-1),
-            f"SQS deletes the first dead letters since {EXPIRES.isoformat()}: what it deleted is "
-            "not counted here",
+            f"SQS has been deleting dead letters since {EXPIRES.isoformat()}: those are not "
+            "counted here",
         ),
     ],
 )

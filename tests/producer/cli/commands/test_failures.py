@@ -219,7 +219,7 @@ def test_a_failure_that_may_be_tried_again_is_told_as_such(
     report = json.loads(capsys.readouterr().out)
     assert [[f["box"] for f in c["failures"]] for c in report["causes"]] == [[GONE]]
     assert [[f["box"] for f in c["failures"]] for c in report["without_letter"]] == [[AGAIN]]
-    assert report["fate"] == f"queue {queue.name} still has 1 messages: they may be tried again"
+    assert report["fate"] == f"queue {queue.name} still has messages, which may be for them: 1"
     assert set(report["reproduce"]) == {GONE, AGAIN}
 
 
