@@ -133,7 +133,7 @@ def test_what_a_process_that_ends_wrote_late_is_noted(
     queue: Queue,
     process: Process,
 ) -> None:
-    """It was paused in the midst of a write, and told to stop meanwhile."""
+    """It was paused in the middle of a write, and told to stop meanwhile."""
     worker = make_worker()
     worker.ledger.write(task_record(BOX, pipeline="another"))
     chain.models = {"inference.model": "abc"}
