@@ -192,7 +192,7 @@ def test_failures_explain_the_dead_letter(producer: Producer) -> None:
 
 def test_enqueue_leaves_out_what_is_done(producer: Producer, job: Service) -> None:
     status, out = producer("enqueue", "--job", JOB, "--skip-done")
-    undone = len(ALL - DONE | {ZERO})  # of a skipped task, nothing said what must be empty
+    undone = len((ALL - DONE) | {ZERO})  # of a skipped task, nothing said what must be empty
     assert status == 0
     assert f"enqueued {undone} of {len(ALL)} tasks of job {JOB}" in out
     assert job.messages() == (5 + undone, 0, 1)

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.error import HTTPError
@@ -104,11 +105,9 @@ def test_an_address_where_another_server_listens_is_told() -> None:
 
 def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     """The status of an answer and its body; an answer that a page could read fails the test."""
-    request = Request(url, method=method)
-    for name, value in headers.items():
-        request.add_header(name.replace("_", "-"), value)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        with urlopen(request, timeout=20) as answer:
+        with urlopen(Request(url, headers=named, method=method), timeout=20) as answer:
             status, got, body = answer.status, answer.headers, answer.read().decode()
     except HTTPError as error:
         status, got, body = error.code, error.headers, error.read().decode()
@@ -159,17 +158,19 @@ def test_a_page_cannot_reset_it(
     assert boto3.client("sqs").get_queue_url(QueueName=unique_name)["QueueUrl"] == url
 
 
+OTHER_SERVICES: dict[str, Callable[[Any], object]] = {
+    "sns": lambda client: client.create_topic(Name="t"),
+    "lambda": lambda client: client.list_functions(),
+    "cloudformation": lambda client: client.list_stacks(),
+    "events": lambda client: client.list_rules(),
+    "iam": lambda client: client.list_roles(),
+}
+
+
 def test_only_its_own_services_are_served() -> None:
     with local_aws() as variables:
-        for service in ("sns", "lambda", "cloudformation", "events", "iam"):
+        for service, call in OTHER_SERVICES.items():
             client = boto3.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"])
-            call = {
-                "sns": lambda c: c.create_topic(Name="t"),
-                "lambda": lambda c: c.list_functions(),
-                "cloudformation": lambda c: c.list_stacks(),
-                "events": lambda c: c.list_rules(),
-                "iam": lambda c: c.list_roles(),
-            }[service]
             with pytest.raises(ClientError, match=r"AccessDenied|403"):
                 call(client)
         sts = boto3.client("sts", endpoint_url=variables["AWS_ENDPOINT_URL"])

@@ -279,12 +279,12 @@ def test_what_a_role_may_not_ask_of_the_dead_letters_was_not_checked() -> None:
     denial = {"Code": "AccessDenied", "Message": "not authorized to perform: sqs:x"}
 
     class MayNotAsk(StubSqs):
+        closed = False
+
         def get_queue_attributes(self, QueueUrl: str, **asked: Any) -> dict[str, dict[str, str]]:
             if QueueUrl.endswith("-dead") and self.closed:
                 raise ClientError({"Error": denial}, "GetQueueAttributes")
             return super().get_queue_attributes(QueueUrl, **asked)
-
-        closed = False
 
     sqs = MayNotAsk()
     create_queue(sqs, "q")

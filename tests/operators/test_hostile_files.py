@@ -1,7 +1,7 @@
 """Files that are damaged on purpose: each is read, or refused with an error of this package.
 
 No process ends, hangs or takes more memory than it is told to have, and no other file is read. A
-small number of files runs in `make test`, and 200 of each format in `make test-all`.
+small number of files runs in `make test`, and 200 of each format in `make test-long`.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,9 @@ class Attacked:
         _or_error(lambda: Jobs(self.ledger, pause=lambda _: None).check("j", WHOLE))
         self.ledger.is_done(BOX, "t")
         for sample in (0, 100):
-            _or_error(lambda: self._show_status(sample))  # noqa: B023 called at once
+            _or_error(partial(self._show_status, sample))
         for quick in (False, True):
-            _or_error(lambda: self._verify(quick))  # noqa: B023
+            _or_error(partial(self._verify, quick))
         say_json([asdict(cause) for cause in without_letter(self.ledger, None, set())])
         for error in ("no luck", "#"):
             matcher(self.ledger, error, None)(TaskMessage(job="j", bbox=OTHER))
@@ -124,7 +125,7 @@ class Attacked:
         say(*net_lines(verifier.nets.found()))
 
 
-def _or_error(look: Any) -> None:
+def _or_error(look: Callable[[], object]) -> None:
     try:
         look()
     except ChunkflowError as error:
@@ -156,38 +157,33 @@ def attacks(draw: st.DrawFn) -> tuple[str, str]:
     return draw(st.sampled_from(names[kind])), kind
 
 
-def check(attacked: Attacked, data: st.DataObject, capsys: pytest.CaptureFixture[str]) -> None:
-    attacked.reset()
-    name, kind = data.draw(attacks())
-    document = JOB.model_dump() | {"job": name} if kind == "job" else attacked.record
-    content = data.draw(mutated(document))
-    files = attacked.jobs if kind == "job" else attacked.files
-    files.put(f"{name}.json", content, "application/json")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    attacked.look()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_BYTES / 1024
-    assert attacked.opened <= {attacked.volume}
-    printed = capsys.readouterr()
-    assert all(c.isprintable() or c in "\n\t" for c in printed.out + printed.err)
-
-
 HANG = 10_000  # milliseconds
-CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@given(data=st.data())
-@settings(max_examples=15, deadline=HANG, suppress_health_check=CHECKS)
+@pytest.mark.parametrize(
+    "count", [15, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
 def test_no_record_ends_or_misleads_a_command(
-    attacked: Attacked, data: st.DataObject, capsys: pytest.CaptureFixture[str]
+    attacked: Attacked, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
-    check(attacked, data, capsys)
+    @given(attack=attacks(), data=st.data())
+    @settings(
+        max_examples=count,
+        deadline=HANG,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    def check(attack: tuple[str, str], data: st.DataObject) -> None:
+        attacked.reset()
+        name, kind = attack
+        document = JOB.model_dump() | {"job": name} if kind == "job" else attacked.record
+        content = data.draw(mutated(document))
+        files = attacked.jobs if kind == "job" else attacked.files
+        files.put(f"{name}.json", content, "application/json")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        attacked.look()
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_BYTES / 1024
+        assert attacked.opened <= {attacked.volume}
+        printed = capsys.readouterr()
+        assert all(c.isprintable() or c in "\n\t" for c in printed.out + printed.err)
 
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-@given(data=st.data())
-@settings(max_examples=2000, deadline=HANG, suppress_health_check=CHECKS)
-def test_nor_does_any_of_two_thousand(
-    attacked: Attacked, data: st.DataObject, capsys: pytest.CaptureFixture[str]
-) -> None:
-    check(attacked, data, capsys)
+    check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import boto3
@@ -11,16 +10,12 @@ from botocore.exceptions import ProfileNotFound
 
 from chunkflow_worker.report import aws_session as module
 from chunkflow_worker.report.aws_session import aws_session
+from tests.support.aws_keys import without_aws_keys
 
 
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    without_aws_keys(monkeypatch, tmp_path)
     monkeypatch.setattr(module, "_READ_AGAIN_SECONDS", 0)
 
 

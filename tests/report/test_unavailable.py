@@ -13,6 +13,10 @@ import boto3
 import pytest
 import requests
 from cloudfiles.exceptions import MD5IntegrityError
+from google.api_core.retry import Retry
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
+from google.cloud.storage.retry import DEFAULT_RETRY
 
 from chunkflow_worker.errors import BlockDamaged, StorageFull, StorageUnavailable
 from chunkflow_worker.report.unavailable import is_overload
@@ -103,9 +107,6 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Callable[[int
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.storage import Client
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
@@ -123,9 +124,6 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Callable[[int
 def test_an_overloaded_google_is_seen(
     google: tuple[Any, Callable[[int], None]], status: int, expected: bool
 ) -> None:
-    from google.api_core.retry import Retry
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
     bucket, answer = google
     answer(status)
     assert isinstance(DEFAULT_RETRY, Retry)

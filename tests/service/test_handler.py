@@ -69,9 +69,16 @@ def seen() -> list[Any]:
     return []
 
 
+def make_handler(
+    folder: Path, chain: Any, digest: str = "d1", worker: str = "worker-1", **options: Any
+) -> Handler:
+    """A handler of three attempts, whose ledger is the folder."""
+    return Handler(chain, digest, Ledger(str(folder)), worker, 3, **options)
+
+
 @pytest.fixture
 def handler(tmp_path: Path, chain: Chain, seen: list[Any]) -> Handler:
-    return Handler(chain, "d1", Ledger(str(tmp_path)), "worker-1", 3, (seen.append,))  # type: ignore[arg-type]
+    return make_handler(tmp_path, chain, subscribers=(seen.append,))
 
 
 def test_done_task_is_recorded_and_told(handler: Handler, seen: list[Any]) -> None:
@@ -279,6 +286,17 @@ def test_a_box_that_the_job_does_not_have_runs_nothing(
     assert seen[-1].final
 
 
+def test_a_refused_message_does_not_replace_what_is_known_of_a_box(handler: Handler) -> None:
+    handler.ledger.write(task_record(BOX, "failed", error="out of memory"))
+    grid = {"bounding_box": "0-4_0-4_8-16"}
+    handler.ledger.write_job(JobRecord(job="another", queue="q", tasks=1, grid=grid))
+    with pytest.raises(BoxOutsideJob, match="has no job job, but others"):
+        replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
+    record = handler.ledger.read(BOX)
+    assert record is not None
+    assert record.error == "out of memory"
+
+
 # Leases that end
 
 
@@ -307,11 +325,11 @@ class Writes(Chain):
 
 
 def worker_of(folder: Path, chain: Chain, digest: str) -> Handler:
-    return Handler(chain, digest, Ledger(str(folder)), f"worker of {digest}", 3)  # type: ignore[arg-type]
+    return make_handler(folder, chain, digest, f"worker of {digest}")
 
 
 def lose_during_a_write(folder: Path, digest: str) -> None:
-    """A worker is paused in the midst of a write, and goes on when its lease has ended."""
+    """A worker is paused in the middle of a write, and goes on when its lease has ended."""
     chain = Writes()
     paused: list[bool] = []
 
@@ -324,12 +342,21 @@ def lose_during_a_write(folder: Path, digest: str) -> None:
         worker_of(folder, chain, digest).handle(delivery("old"), check)
 
 
-def test_a_late_write_of_another_chain_is_undone_by_who_does_the_task(tmp_path: Path) -> None:
+def done_beside_a_late_write(folder: Path, digest: str) -> tuple[Handler, int]:
+    """Do the task by the chain `new` while another worker writes late, by the chain of `digest`.
+
+    Returns the handler, and how often it ran its chain.
+    """
     chain = Writes()
-    chain.meanwhile.append(lambda: lose_during_a_write(tmp_path, "old"))
-    handler = worker_of(tmp_path, chain, "new")
+    chain.meanwhile.append(lambda: lose_during_a_write(folder, digest))
+    handler = worker_of(folder, chain, "new")
     handler.handle(delivery("new"))
-    assert chain.runs == 2
+    return handler, chain.runs
+
+
+def test_a_late_write_of_another_chain_is_undone_by_who_does_the_task(tmp_path: Path) -> None:
+    handler, runs = done_beside_a_late_write(tmp_path, "old")
+    assert runs == 2
     record = handler.ledger.read(BOX)
     assert record is not None
     assert (record.state, record.pipeline, record.attempts) == ("done", "new", 1)
@@ -337,11 +364,8 @@ def test_a_late_write_of_another_chain_is_undone_by_who_does_the_task(tmp_path: 
 
 
 def test_a_late_write_of_the_same_chain_changes_nothing(tmp_path: Path) -> None:
-    chain = Writes()
-    chain.meanwhile.append(lambda: lose_during_a_write(tmp_path, "new"))
-    handler = worker_of(tmp_path, chain, "new")
-    handler.handle(delivery("new"))
-    assert chain.runs == 1
+    handler, runs = done_beside_a_late_write(tmp_path, "new")
+    assert runs == 1
     lose_during_a_write(tmp_path, "new")
     assert handler.ledger.listing() == ({BOX}, set(), set(), set())
 
@@ -364,7 +388,7 @@ def test_workers_that_never_stop_writing_late_fail_the_task(tmp_path: Path) -> N
 
 def test_a_task_that_another_worker_holds_is_not_begun(tmp_path: Path, chain: Chain) -> None:
     ledger = Ledger(str(tmp_path))
-    handler = Handler(chain, "d1", ledger, "worker-1", 3, holds=Holds(ledger.files, "worker-1"))  # type: ignore[arg-type]
+    handler = make_handler(tmp_path, chain, holds=Holds(ledger.files, "worker-1"))
     Holds(ledger.files, "worker-2").write(BOX, 60)
     with pytest.raises(TaskHeld):
         handler.handle(delivery(receives=2))
@@ -372,14 +396,3 @@ def test_a_task_that_another_worker_holds_is_not_begun(tmp_path: Path, chain: Ch
     assert ledger.boxes() == (set(), set()), "that is no failure"
     handler.handle(delivery(receives=1))
     assert chain.runs == 1, "what SQS delivers for the first time is nobody's"
-
-
-def test_a_refused_message_does_not_replace_what_is_known_of_a_box(handler: Handler) -> None:
-    handler.ledger.write(task_record(BOX, "failed", error="out of memory"))
-    grid = {"bounding_box": "0-4_0-4_8-16"}
-    handler.ledger.write_job(JobRecord(job="another", queue="q", tasks=1, grid=grid))
-    with pytest.raises(BoxOutsideJob, match="has no job job, but others"):
-        replace(handler, jobs=Jobs(handler.ledger)).handle(delivery())
-    record = handler.ledger.read(BOX)
-    assert record is not None
-    assert record.error == "out of memory"

@@ -92,14 +92,18 @@ def test_nothing_is_written_through_links_and_only_the_user_may_read(folder: Pat
     assert probe(False) == (True, "1 alive")
 
 
-def test_without_a_setting_the_folder_is_the_user_s_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files, which is used when no folder is set."""
     monkeypatch.delenv("CHUNKFLOW_HEALTH_FOLDER", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_without_a_setting_the_folder_is_the_user_s_own(temporary: Path) -> None:
     assert "no worker has written its state" in probe(False)[1]
     HealthFile(None).write(WELL)
-    (own,) = tmp_path.iterdir()
+    (own,) = temporary.iterdir()
     assert own.stat().st_mode & 0o777 == 0o700
     assert probe(False) == (True, "1 alive")
     own.chmod(0o777)
@@ -109,11 +113,9 @@ def test_without_a_setting_the_folder_is_the_user_s_own(
 
 @pytest.mark.parametrize("made", ["link", "file", "other"])
 def test_a_folder_of_that_name_that_is_not_the_user_s_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, made: str
 ) -> None:
-    monkeypatch.delenv("CHUNKFLOW_HEALTH_FOLDER", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    elsewhere = tmp_path / "elsewhere"
+    elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
     own = health_folder()
     if made == "link":

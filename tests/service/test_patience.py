@@ -137,10 +137,10 @@ def test_the_answer_to_one_task_wakes_those_beside_it(
     assert not thread.is_alive()
 
 
-def slow_down(place: str = "out") -> StorageUnavailable:
+def slow_down() -> StorageUnavailable:
     """What a driver raises when S3 throttles the objects of one prefix."""
     cause = ClientError({"Error": {"Code": "SlowDown", "Message": "reduce"}}, "PutObject")
-    error = StorageUnavailable(f"{place}: SlowDown: reduce")
+    error = StorageUnavailable("out: SlowDown: reduce")
     error.__cause__ = cause
     return error
 
@@ -164,21 +164,23 @@ def test_throttling_without_end_costs_nothing_where_no_box_gets_through(
         Patience(str(tmp_path), [], hold_seconds=0.1).outlast(storage.work, nothing, does_box=True)
 
 
+@pytest.mark.usefixtures("storage")
+@pytest.mark.parametrize(
+    ("others_do_boxes", "kind"), [(True, StorageUnavailable), (False, StorageOutage)]
+)
 def test_a_box_that_alone_is_refused_is_the_cause_in_the_end(
-    storage: Storage, tmp_path: Path
+    tmp_path: Path, others_do_boxes: bool, kind: type[StorageUnavailable]
 ) -> None:
     """Others get through meanwhile; what asks the ledger alone says nothing about volumes."""
     patience = Patience(str(tmp_path), [], hold_seconds=0.1)
-    others: list[bool] = []
 
     def work() -> str:
-        patience.outlast(lambda: "done", nothing, does_box=others[0])
+        patience.outlast(lambda: "done", nothing, does_box=others_do_boxes)
         raise slow_down()
 
-    for others[:], kind in (([True], StorageUnavailable), ([False], StorageOutage)):
-        with pytest.raises(StorageUnavailable) as caught:
-            patience.outlast(work, nothing, does_box=True)
-        assert type(caught.value) is kind
+    with pytest.raises(StorageUnavailable) as caught:
+        patience.outlast(work, nothing, does_box=True)
+    assert type(caught.value) is kind
 
 
 def test_what_is_refused_to_all_boxes_is_an_outage_and_to_one_box_its_own_fault(
@@ -196,11 +198,10 @@ def test_what_is_refused_to_all_boxes_is_an_outage_and_to_one_box_its_own_fault(
         patience.outlast(work, nothing, does_box=True)
 
 
+@pytest.mark.usefixtures("storage")
 def test_an_outage_of_several_tasks_is_told_once(
-    patience: Patience, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    patience: Patience, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.01)
     together = threading.Barrier(4)
 
     def fail_for(times: int) -> Callable[[], str]:

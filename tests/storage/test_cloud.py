@@ -22,6 +22,7 @@ from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.precomputed.info import volume_bounds
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from tests.storage.sample import BOUNDS, make
+from tests.support.aws_keys import without_aws_keys
 
 
 @pytest.mark.parametrize(
@@ -153,17 +154,14 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A user without credentials of AWS and Google."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
+    without_aws_keys(monkeypatch, tmp_path)
     variables = {
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
         "AWS_REGION": "us-east-1",
         "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
         "NO_GCE_CHECK": "true",
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)
 
 

@@ -78,9 +78,11 @@ def test_no_block_is_written_after_the_lease(
     assert len(volume.missing(BOUNDS)) == len(list(blocks_of(volume, BOUNDS)))
 
 
-def test_an_upload_stops_when_the_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_stops_when_the_lease_ends(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", 3)
-    volume = make("mem://fence-upload")
+    volume = make(f"mem://{unique_name}")
     asked = 0
 
     def check() -> None:
@@ -96,10 +98,10 @@ def test_an_upload_stops_when_the_lease_ends(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 3, 5, 9, 14, 32])
 def test_the_parts_of_an_upload_make_the_whole(
-    at_a_time: int, monkeypatch: pytest.MonkeyPatch
+    at_a_time: int, unique_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", at_a_time)
-    volume = make(f"mem://fence-{at_a_time}")
+    volume = make(f"mem://{unique_name}")
     array = noise(BOUNDS)
     fence = Fence(lambda: None)
     with fenced(fence):

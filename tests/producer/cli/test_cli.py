@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from producer.cli import main
+from tests.support.aws_keys import without_aws_keys
 
 HEAVY = {
     "torch",
@@ -72,12 +73,7 @@ def test_missing_credentials_are_reported_in_two_lines(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers credentials
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "absent"))
+    without_aws_keys(monkeypatch, tmp_path)
     assert main(["queue", "create", "q"]) == 2
     problem, cure = capsys.readouterr().err.splitlines()
     assert problem == "error: queue q: no AWS credentials were found"

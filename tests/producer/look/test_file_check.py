@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,10 @@ class Output:
         paths = WrittenPaths([self.files.path])
         return list(FileCheck(paths, self.tally, quick=quick).problems(record or self.record()))
 
+    def file(self, name: str) -> Path:
+        """One of the files, in a folder on this machine."""
+        return Path(self.files.path.removeprefix("file://"), name)
+
     def found(self, *, quick: bool = False) -> set[tuple[str, tuple[str, ...]]]:
         return {(problem.kind, problem.blocks) for problem in self.check(quick=quick)}
 
@@ -59,7 +62,7 @@ def local(tmp_path: Path) -> Output:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read."""
     names: list[str] = []
     real = Files.checksums
@@ -95,7 +98,7 @@ def test_each_damage_is_found_and_named(output: Output, quick: bool) -> None:
 
 
 def test_other_bytes_of_the_same_size_are_found_quickly_by_their_time(local: Output) -> None:
-    path = Path(local.files.path.removeprefix("file://"), "a")
+    path = local.file("a")
     path.write_bytes(b"SOME BYTES")
     os.utime(path, (1e9, 1e9))
     detail = "other bytes than the task wrote"
@@ -108,7 +111,7 @@ def test_a_quick_check_reads_only_what_was_stored_at_another_time(
 ) -> None:
     assert local.check(quick=True) == []
     assert reads == []
-    os.utime(Path(local.files.path.removeprefix("file://"), "a"), (1e9, 1e9))
+    os.utime(local.file("a"), (1e9, 1e9))
     assert local.check(quick=True) == [], "the bytes are right, as after a copy"
     assert reads == ["a"]
 

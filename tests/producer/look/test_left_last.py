@@ -10,13 +10,15 @@ from producer.look.left_last import RecordMismatch, left_last
 
 
 @dataclass
-class Grid:
+class FakeVolume:
+    """Its grid of blocks, without voxels."""
+
     bounds: BoundingBox
     path: str = "s3://b/v"
     block_size: Vec3 = field(default_factory=lambda: Vec3(4, 4, 2))
 
 
-SMALL = Grid(BoundingBox.parse("0-4_0-4_0-10"))
+SMALL = FakeVolume(BoundingBox.parse("0-4_0-4_0-10"))
 
 
 def write(x: str, empty: bool = False) -> Written:
@@ -77,6 +79,6 @@ def test_a_record_must_fit_the_volume(written: Written, reason: str) -> None:
 
 
 def test_a_record_with_too_many_blocks_is_refused_before_they_are_made() -> None:
-    huge = Grid(BoundingBox.parse("0-1000000_0-1000000_0-1000000"))
+    huge = FakeVolume(BoundingBox.parse("0-1000000_0-1000000_0-1000000"))
     with pytest.raises(RecordMismatch, match="more than 1,000,000 blocks"):
         left_last(huge, [Written("s3://b/v", 0, str(huge.bounds))])

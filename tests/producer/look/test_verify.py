@@ -158,18 +158,15 @@ ELSEWHERE = WrittenPaths.of_ledger("s3://bucket/records")
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize(
-    ("written", "kind"),
-    [({"volume": "http://169.254.169.254/"}, "no-record"), ({"bbox": HUGE}, "no-record")],
-)
+@pytest.mark.parametrize("written", [{"volume": "http://169.254.169.254/"}, {"bbox": HUGE}])
 def test_what_a_record_should_not_name_is_not_opened(
-    output: Output, quick: bool, written: dict[str, Any], kind: str
+    output: Output, quick: bool, written: dict[str, Any]
 ) -> None:
     paths = WrittenPaths([output.path])
     verifier = Verifier("digest", quick=quick, paths=paths)
     assert verifier.check(output.record()) == []
     (problem,) = verifier.check(output.record(**written))
-    assert (problem.kind, problem.is_wrong) == (kind, True)
+    assert (problem.kind, problem.is_wrong) == ("no-record", True)
     assert problem.detail.startswith("its record names a ")
 
 

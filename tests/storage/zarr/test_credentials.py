@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -22,8 +20,10 @@ from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.zarr import credentials as module
 from chunkflow_worker.storage.zarr import store
 from chunkflow_worker.storage.zarr.credentials import credentials
-from chunkflow_worker.storage.zarr.kvstore import has_credentials
+from chunkflow_worker.storage.zarr.kvstore import has_credentials, kvstore
+from tests.support.aws_keys import without_aws_keys
 from tests.support.s3_semantics import S3Semantics
+from tests.support.web_server import web_server
 
 
 def _keys(key: str, token: str) -> str:
@@ -38,12 +38,7 @@ def bucket(
 ) -> Iterator[str]:
     """A bucket, and a user who has no credentials in variables."""
     boto3.client("s3").create_bucket(Bucket=unique_name)
-    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
-        monkeypatch.delenv(f"AWS_{name}")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    without_aws_keys(monkeypatch, tmp_path)
     monkeypatch.setattr(aws_session, "_READ_AGAIN_SECONDS", 0)
     monkeypatch.setattr(module, "_VALID_SECONDS", 0)
     has_credentials.cache_clear()
@@ -51,17 +46,14 @@ def bucket(
     has_credentials.cache_clear()
 
 
-Renew = Callable[[str], None]
+Renew = Callable[[str], object]
 
 
 @pytest.fixture
 def in_a_file(tmp_path: Path) -> Renew:
     """Keys in ~/.aws/credentials, which another program replaces."""
-    return lambda key: (
-        (tmp_path / "credentials").write_text(
-            f"[default]\naws_access_key_id={key}\naws_secret_access_key=s\naws_session_token=t\n"
-        )
-        and None
+    return lambda key: (tmp_path / "credentials").write_text(
+        f"[default]\naws_access_key_id={key}\naws_secret_access_key=s\naws_session_token=t\n"
     )
 
 
@@ -73,33 +65,16 @@ def of_a_process(tmp_path: Path) -> Renew:
     (tmp_path / "config").write_text(
         f"[default]\ncredential_process = {sys.executable} {program}\n"
     )
-    return lambda key: answer.write_text(_keys(key, "SessionToken")) and None
+    return lambda key: answer.write_text(_keys(key, "SessionToken"))
 
 
 @pytest.fixture
-def of_a_container(monkeypatch: pytest.MonkeyPatch) -> Iterator[Renew]:
+def of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Renew]:
     """The address from which containers of ECS and EKS get their role's keys."""
-    current = [""]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = _keys(current[0], "Token").encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/keys"
-    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
-    yield lambda key: current.__setitem__(0, key)
-    server.shutdown()
-    server.server_close()
+    (tmp_path / "served").mkdir()
+    with web_server(tmp_path / "served") as server:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.address}/keys")
+        yield lambda key: (tmp_path / "served" / "keys").write_text(_keys(key, "Token"))
 
 
 @pytest.mark.parametrize("where", ["in_a_file", "of_a_process", "of_a_container"])
@@ -172,8 +147,6 @@ def test_keys_in_variables_are_read_by_tensorstore_itself(
 ) -> None:
     boto3.client("s3").create_bucket(Bucket=unique_name)
     real_s3.refuses = lambda key: None if key == os.environ["AWS_ACCESS_KEY_ID"] else "ExpiredToken"
-    from chunkflow_worker.storage.zarr.kvstore import kvstore
-
     assert kvstore(f"s3://{unique_name}/x")["aws_credentials"] == {"type": "environment"}
     store.write_if_absent(f"s3://{unique_name}/x", "a", 1)
     assert store.read_json(f"s3://{unique_name}/x", "a")[0] == 1

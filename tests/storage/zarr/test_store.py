@@ -29,6 +29,7 @@ from chunkflow_worker.storage.zarr.store import (
     write_if_absent,
     write_json,
 )
+from tests.support.aws_keys import without_aws_keys
 from tests.support.s3_semantics import S3Semantics
 
 ABSENT = b"\x02"  # what tensorstore calls the generation of an object that does not exist
@@ -220,12 +221,7 @@ def test_the_rest_of_its_text_is_cut_off() -> None:
 
 @pytest.fixture
 def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE"):
-        monkeypatch.delenv(f"AWS_{name}", raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers credentials
+    without_aws_keys(monkeypatch, tmp_path)
     has_credentials.cache_clear()
     yield
     has_credentials.cache_clear()
@@ -265,7 +261,6 @@ def test_a_profile_that_is_unknown_is_told(
     no_credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "lap")
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     with pytest.raises(StorageRefused, match=r"^s3://em/x: there is no AWS profile 'lap'\n"):
         read_json("s3://em/x", ".zattrs")
 
@@ -273,7 +268,7 @@ def test_a_profile_that_is_unknown_is_told(
 def test_a_login_that_is_missing_is_told(
     no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "none").write_text(
+    (tmp_path / "config").write_text(
         "[profile lab]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n"
         "sso_account_id = 123456789012\nsso_role_name = reader\n"
     )
