@@ -426,6 +426,33 @@ def test_a_producer_names_what_it_may_not_and_loses_nothing(
 
 @pytest.mark.long
 @pytest.mark.parametrize(
+    ("action", "resource"), [("s3:DeleteObject", "out/out/log/*"), ("sqs:SendMessage", "queue")]
+)
+def test_a_repair_that_may_not_go_on_names_the_action_and_can_be_repeated(
+    service: RoleService, guard: Guard, action: str, resource: str
+) -> None:
+    """`verify --enqueue` removes the record of a wrong box, then sends the box again."""
+    service.enqueue()
+    with closing(Process.start(service)) as process:
+        assert process.run() == 1
+    objects = boto3.resource("s3").Bucket(f"{service.queue}-out").objects.all()
+    [block] = (found for found in objects if found.key.endswith("/0-64_0-64_0-16"))
+    block.delete()
+    repair = ("verify", f"--pipeline={service.pipeline}", "--job=job", "--enqueue")
+    guard.denied = {right(action, resource, service)}
+    denied = produce(service, *repair)
+    guard.denied = set()
+    assert denied.status == 2, denied.stderr
+    assert f"may not {action}" in denied.stderr
+    assert f"allow {action}" in denied.stderr, "the cure"
+    assert service.messages() == (0, 0, 0)
+    done = produce(service, *repair)
+    assert done.status == 0, done.stderr
+    assert service.messages() == (1, 0, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
     ("line", "action"),
     [
         (("create", "{queue}-more"), "sqs:CreateQueue"),
