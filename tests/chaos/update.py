@@ -10,6 +10,7 @@ with another net does all boxes again.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import uuid
@@ -45,6 +46,7 @@ COLUMNS = (
     "boxes with blocks of the old net after the update",
     "of these, of both nets",
     "named by verify",
+    "written late, not named by status",
     "wrongly named, or not named",
     "boxes with blocks of the old net in the end",
     "verify ends with",
@@ -57,10 +59,12 @@ class Look:
     """What the volume holds, and what verify says, at one time.
 
     old: boxes with blocks of the old net. mixed: those of them with blocks of both nets.
+    silent: boxes that an old worker had just written to late, and that status did not name.
     """
 
     old: frozenset[str]
     mixed: frozenset[str]
+    silent: frozenset[str]
     verified: Verified
 
     @property
@@ -96,6 +100,9 @@ class Outcome:
             "verify names exactly the boxes with blocks of the old net": not any(
                 look.differ for look in self.looks
             ),
+            "status names the boxes that an old worker wrote to late": not any(
+                look.silent for look in self.looks
+            ),
             "no block of the old net is in the finished volume": not self.looks[-1].old,
             "verify ends with 0": self.looks[-1].verified.status == 0,
         }
@@ -104,7 +111,7 @@ class Outcome:
     def row(self) -> Sequence[object]:
         late = sum(lost.blocks for lost in self.lost)
         first, last = self.looks[0], self.looks[-1]
-        named = (len(first.old), len(first.mixed), len(first.verified.wrong))
+        named = (len(first.old), len(first.mixed), len(first.verified.wrong), len(first.silent))
         differ = sum(look.differ for look in self.looks)
         end = (differ, len(last.old), last.verified.status, f"{self.seconds:.0f} s")
         return (self.seed, self.case, self.tasks, len(self.lost), late, *named, *end)
@@ -152,7 +159,7 @@ class _Update:
             self._wait_until_done()
             first, *others = old
             self._let_end(first)
-            self._look("--enqueue")
+            self._look("--enqueue", ended=first)
             for number in others:  # in the middle of the repair
                 self._let_end(number)
             self._wait_until_done()
@@ -207,8 +214,12 @@ class _Update:
     def _wait_until_done(self) -> None:
         self.service.wait(lambda: not any(self.service.messages()[:2]), "an empty queue", 900, LOOK)
 
-    def _look(self, *options: str) -> Look:
-        """Compare what is stored with what verify says."""
+    def _look(self, *options: str, ended: int | None = None) -> Look:
+        """Compare what is stored with what status and verify say.
+
+        ended: an old worker that has just ended; all boxes are done.
+        """
+        silent = self._written_late_by(ended) - self._named_by_status()
         if self.case == "one path":
             options = ("--net", digest(self.service.root / "net.py"), *options)
         voxels = self.service.output_where_written()
@@ -217,8 +228,19 @@ class _Update:
         }
         old = frozenset(box for box, found in values.items() if OLD in found)
         mixed = frozenset(box for box in old if NEW in values[box])
-        self.looks.append(Look(old, mixed, verify(self.service, *options)))
+        self.looks.append(Look(old, mixed, silent, verify(self.service, *options)))
         return self.looks[-1]
+
+    def _written_late_by(self, number: int | None) -> frozenset[str]:
+        """The boxes that a worker wrote to after its pause."""
+        pauses = [pause for pause in self.pauser.pauses if pause.victim == number]
+        return frozenset(lost.box for lost in self.crew.lost(pauses) if lost.blocks)
+
+    def _named_by_status(self) -> frozenset[str]:
+        queue, pipeline = f"--queue={self.service.queue}", f"--pipeline={self.service.pipeline}"
+        return frozenset(
+            json.loads(self.service.producer("status", queue, pipeline, "--json"))["late"]
+        )
 
     def _use_net(self, name: str, value: float) -> None:
         """Write a net, and a pipeline with it."""
