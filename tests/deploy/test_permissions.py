@@ -455,7 +455,7 @@ def test_a_repair_that_may_not_go_on_names_the_action_and_can_be_repeated(
 @pytest.mark.parametrize(
     ("line", "action"),
     [
-        (("create", "{queue}-more"), "sqs:CreateQueue"),
+        (("create", "{queue}-more"), "sqs:GetQueueUrl"),  # to see whether it exists
         (("create", "{queue}", "--visibility=77"), "sqs:SetQueueAttributes"),
         (("delete", "{queue}", "--yes"), "sqs:DeleteQueue"),
     ],

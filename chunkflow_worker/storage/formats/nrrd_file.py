@@ -21,13 +21,15 @@ _MAGIC = b"NRRD"
 _TEXT = ("ascii", "text", "txt")
 _PART = 1 << 20
 _LONGEST_LINE = 1 << 20
+_MOST_AXES = 16  # of the format
 
 
 def read_header(nrrd: Any, path: Path) -> tuple[Mapping[str, Any], int]:
     """The header of a file, and where it ends.
 
     pynrrd drops what is not ASCII, so that µm becomes m: it is given decoded lines.
-    Raises ChunkMismatch if the voxels are in several files, which pynrrd does not read.
+    Raises ChunkMismatch if the voxels are in several files, which pynrrd does not read, or if the
+    sizes are not those of the axes.
     """
     lines: list[str] = []
     with path.open("rb") as file:
@@ -44,7 +46,14 @@ def read_header(nrrd: Any, path: Path) -> tuple[Mapping[str, Any], int]:
                 f"{path} has its voxels in several files ({value.strip()}): join them first, "
                 "for example with unu save"
             )
-    return nrrd.read_header(lines or ["not NRRD"]), end
+    header = nrrd.read_header(lines or ["not NRRD"])
+    axes, sizes = int(header["dimension"]), len(header["sizes"])
+    if axes != sizes or axes > _MOST_AXES:
+        raise ChunkMismatch(
+            f"{path} says that it has {axes} axes, and gives {sizes} sizes: NRRD has one for each "
+            f"axis, and at most {_MOST_AXES} axes"
+        )
+    return header, end
 
 
 def _decoded(line: bytes) -> str:

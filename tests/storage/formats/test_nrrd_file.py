@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chunkflow_worker.config.largest_block import VARIABLE
-from chunkflow_worker.errors import DataMissing, DataRefused
+from chunkflow_worker.errors import ChunkMismatch, DataMissing, DataRefused
 from chunkflow_worker.operators.load_nrrd import LoadNrrd
 from chunkflow_worker.storage.axes import Axes
 from chunkflow_worker.storage.formats.nrrd_file import read_header, read_part
@@ -107,3 +107,15 @@ def test_what_unpacks_to_more_than_its_sizes_is_refused(
     monkeypatch.setenv(VARIABLE, "10KiB")
     with pytest.raises(DataRefused, match=r"data has 976.6 KiB unpacked, and at most 10 KiB"):
         run_step(LoadNrrd(file_name=str(path)))
+
+
+@pytest.mark.parametrize("line", ["dimension: 65535", "dimension: 17\nsizes:" + 17 * " 1"])
+def test_axes_without_sizes_are_refused_in_one_line(
+    run_step: Any, tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "a.nrrd"
+    sizes = "" if "sizes" in line else "sizes: 4 3 2\n"
+    path.write_text(f"NRRD0004\ntype: uint8\n{line}\n{sizes}encoding: raw\n\n" + 24 * "x")
+    with pytest.raises(ChunkMismatch, match=r"axes, and gives \d+ sizes") as refusal:
+        run_step(LoadNrrd(file_name=str(path)))
+    assert len(str(refusal.value)) < 1000
