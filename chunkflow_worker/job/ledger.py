@@ -245,12 +245,13 @@ class Ledger:
         for suffix in ("", _FAILED, _AGAIN, _LATE):
             self.files.delete(f"{bbox}{suffix}.json")
 
-    def write_late(self, record: Record) -> None:
+    def write_late(self, record: Record, *, is_recorded: bool = False) -> None:
         """Note that a worker wrote to the box of `record` although its lease had ended.
 
         Nothing is noted where the same chain and nets have done the box: they wrote the same.
+        is_recorded: `record` itself was written late, and who did the box cannot be known from it.
         """
-        if not _same_output(record, self._read(record.bbox)):
+        if is_recorded or not _same_output(record, self._read(record.bbox)):
             content = record.model_dump(exclude_defaults=True)
             self.files.put_json(f"{record.bbox}{_LATE}.json", content)
 

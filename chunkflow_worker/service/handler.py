@@ -93,6 +93,7 @@ class Handler:
                     record = self._outlast(
                         lambda: self._run(attempt, delivery, check), check_waiting, does_box=True
                     )
+                self._note_late_record(record, fence)
             except LeaseLost as error:
                 self._record_loss(attempt, fence, error)
                 raise
@@ -171,9 +172,21 @@ class Handler:
         if fence.writes:
             self._write_late(record)
 
-    def _write_late(self, record: Record) -> None:
+    def _note_late_record(self, record: Record, fence: Fence) -> None:
+        """Note a record that was still being sent when the lease ended.
+
+        Another worker may have done the box by then, so that its record is replaced now.
+        """
         try:
-            self.ledger.write_late(record)
+            fence.check()
+        except LeaseLost:
+            self._write_late(record, is_recorded=True)
+        except RetryableError:
+            pass  # the task has to stop, and is done
+
+    def _write_late(self, record: Record, *, is_recorded: bool = False) -> None:
+        try:
+            self.ledger.write_late(record, is_recorded=is_recorded)
         except Exception as failure:
             log.warning("late writes to %s are not recorded: %s", record.bbox, failure)
 

@@ -24,7 +24,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.hold import Holds
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import TaskFailed, TaskFinished, TaskStarted
@@ -377,6 +377,23 @@ def test_a_late_write_to_a_box_that_is_done_is_noted(tmp_path: Path) -> None:
     assert handler.ledger.listing() == ({BOX}, set(), set(), {BOX})
     worker_of(tmp_path, Writes(), "new").handle(delivery("newer"))
     assert handler.ledger.listing().late == set(), "the box was done again"
+
+
+def test_a_record_that_arrives_after_the_lease_is_noted(tmp_path: Path) -> None:
+    lost: list[bool] = []
+
+    class SlowLedger(Ledger):
+        def write(self, record: Record) -> None:
+            super().write(record)
+            lost.append(True)
+
+    def check() -> None:
+        if lost:
+            raise LeaseLost("lease lost: the process stood still")
+
+    handler = replace(worker_of(tmp_path, Writes(), "old"), ledger=SlowLedger(str(tmp_path)))
+    handler.handle(delivery(), check)
+    assert handler.ledger.listing() == ({BOX}, set(), set(), {BOX})
 
 
 def test_workers_that_never_stop_writing_late_fail_the_task(tmp_path: Path) -> None:
