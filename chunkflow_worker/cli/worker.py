@@ -92,7 +92,7 @@ def run(**options: Any) -> None:
     "--ledger",
     envvar="CHUNKFLOW_LEDGER",
     show_envvar=True,
-    help="Path for the records of tasks, for a chain that saves no precomputed volume.",
+    help="Path for the records of tasks, for a chain that saves no volume.",
 )
 @click.option(
     "--open",

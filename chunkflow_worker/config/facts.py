@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 PRECOMPUTED = "precomputed"
+VOLUMES = (PRECOMPUTED, "zarr", "zarr2", "zarr3", "n5")
+"""The formats of stored images, as addresses name them."""
 
 VolumeOptions = Mapping[str, str]
-"""The option that holds the path of a precomputed volume -> the option that holds its mip level.
+"""The option that holds the address of a volume -> the option that holds its mip level.
 
 The second is empty when the operator works on several levels.
 """
@@ -19,12 +21,14 @@ class Place(NamedTuple):
 
     is_written: the operator writes there. is_local: it is a file or folder on this machine.
     formats: that the address may name around the path, as in zarr://s3://lab/em.
+    is_volume: the format that the address names is a part of it, by which the volume is opened.
     """
 
     option: str
     is_written: bool
     is_local: bool
     formats: tuple[str, ...]
+    is_volume: bool = False
 
 
 class Facts:
@@ -38,8 +42,8 @@ class Facts:
     differs: how it differs from the same command of chunkflow 1.2.0, in whole sentences.
     loads: the volumes that it reads the task's box from.
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
-    creates: options that hold the paths of precomputed volumes that it creates.
-    other_volumes: options that hold the paths of further precomputed volumes.
+    creates: options that hold the addresses of volumes that it creates.
+    other_volumes: options that hold the addresses of further volumes.
     models: options that hold the paths of files of code or weights: of a net, of a plugin. Records
         hold their digests.
     stretches: it makes greys of uint8 from images of other types, by their own range.
@@ -50,7 +54,8 @@ class Facts:
         beginnings of names. Unless it is set, files are written to the current folder.
     flags: options of the last four where it writes no results, but files whose existence says
         something.
-    formats: an option that holds a path -> the formats that it takes; precomputed if left out.
+    formats: an option that holds a path -> the formats that it takes. If left out, volumes are of
+        any format, and other paths may have precomputed:// around them.
     pyramid: its options that say which coarser levels it writes, with their defaults: `factor`,
         `chunk_mip`, `start_mip` and `stop_mip`; empty if it writes none.
     moves_box: the operators after it may work on another box than the task's; see also
@@ -104,7 +109,8 @@ class Facts:
             written.add(next((c for c in choices if options.get(c) is not None), choices[-1]))
         volumes = (*cls.loads, *cls.saves, *cls.creates, *cls.other_volumes)
         for option in dict.fromkeys((*volumes, *cls.reads_paths, *sorted(written))):
-            formats = cls.formats.get(option, (PRECOMPUTED,))
-            yield Place(option, option in written, False, formats)
+            is_volume = option in volumes and option not in cls.formats
+            formats = VOLUMES if is_volume else cls.formats.get(option, (PRECOMPUTED,))
+            yield Place(option, option in written, False, formats, is_volume)
         for option in (*cls.reads_files, *cls.writes_files):
             yield Place(option, option in cls.writes_files, True, ())

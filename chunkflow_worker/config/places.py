@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from chunkflow_worker.config.catalog import facts_of, operator_names
-from chunkflow_worker.config.facts import PRECOMPUTED, Facts, Place
+from chunkflow_worker.config.facts import PRECOMPUTED, VOLUMES, Facts, Place
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import Mistake
 
@@ -53,6 +53,7 @@ _PUBLIC_LINKS = (
 def checked(place: Place, text: str) -> str:
     """The path that an option holds, without the format around it.
 
+    The address of a volume keeps its format, before the path.
     Raises Mistake for a path that is mistyped, or not of the kind that the option takes.
     """
     if place.is_local:
@@ -61,21 +62,22 @@ def checked(place: Place, text: str) -> str:
     check_stored(path)
     if place.is_written:
         check_writable(path)
-    return path
+    name, _ = split_format(text)
+    return f"{name}://{path}" if place.is_volume and name else path
 
 
 def volume_to_read(text: str | None) -> str | None:
-    """Check an option that names a precomputed volume to read, as a pydantic validator.
+    """Check an option that names a volume to read, as a pydantic validator.
 
-    Returns the path without a format around it. Raises Mistake.
+    Returns its address with the format, if it names one, before the path. Raises Mistake.
     """
-    return text and checked(Place("", False, False, (PRECOMPUTED,)), text)
+    return text and checked(Place("", False, False, VOLUMES, is_volume=True), text)
 
 
 def checked_options(
     facts: type[Facts], options: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Mistake]]:
-    """The options of an operator with variables replaced, and paths without formats around them.
+    """The options of an operator with variables replaced, and their paths as `checked` gives them.
 
     Also returns the mistakes found there, by option.
     """
@@ -132,7 +134,7 @@ def check_writable(path: str) -> None:
 
 def is_relative(path: str) -> bool:
     """Whether a path depends on the folder that a program runs in."""
-    local = path.removeprefix("file://")
+    local = split_format(path)[1].removeprefix("file://")
     return "://" not in local and not local.startswith(("/", "~"))
 
 

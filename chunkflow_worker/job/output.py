@@ -13,6 +13,7 @@ from chunkflow_worker.job.volumes import Configured
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.precomputed.info import Level
+    from chunkflow_worker.storage.volume import Blocks
 
 _SAME = Vec3(1, 1, 1)
 
@@ -49,9 +50,8 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
     Those that the chain creates itself are left out, and so are those that can't be looked at from
     here.
     """
-    from chunkflow_worker.storage.files import Files
+    from chunkflow_worker.storage.open_volume import volume_level
     from chunkflow_worker.storage.path import normal_path
-    from chunkflow_worker.storage.precomputed.info import volume_level
 
     made: set[str] = set()
     for operator in chain:
@@ -60,7 +60,7 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
                 path = normal_path(volume.path)
                 try:
                     if path not in made:
-                        volume_level(path, volume.mip or 0, output)
+                        volume_level(volume.path, volume.mip or 0, output=output)
                 except ConfigError as error:
                     made.add(path)  # told once
                     use = "the output" if output else "the input"
@@ -68,12 +68,26 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
                         yield Fault(f"{use} {path}", f"{fault.place}: {fault.problem}", fault.cure)
                 except StorageUnavailable:
                     continue
-        for path in map(normal_path, operator.others()):
+        for address in operator.others():
+            path = normal_path(address)
             with suppress(StorageUnavailable):
-                # It may also be a folder of meshes, which has an info of its own.
-                if path not in made and Files(path).get_json("info") is None:
-                    yield Fault(f"the volume {path}", "info: there is none here", "check the path")
+                if path not in made and not _is_there(address):
+                    yield Fault(f"the volume {path}", "there is none here", "check the path")
         made.update(normal_path(path) for path in operator.creates())
+
+
+def _is_there(address: str) -> bool:
+    """Whether there is a volume, or a folder of meshes, which has an info of its own, too."""
+    from chunkflow_worker.storage.files import Files
+    from chunkflow_worker.storage.open_volume import volume_level
+
+    if Files(address).get_json("info") is not None:
+        return True
+    try:
+        volume_level(address)
+    except ConfigError:
+        return False
+    return True
 
 
 def output_blocks(chain: Iterable[Configured]) -> Vec3:
@@ -82,12 +96,12 @@ def output_blocks(chain: Iterable[Configured]) -> Vec3:
     return Vec3(*(lcm(*axis) for axis in zip(*sizes, strict=True))) if sizes else Vec3(1, 1, 1)
 
 
-def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Level]]:
+def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]:
     """The levels of existing volumes that the tasks' own boxes are written to.
 
     Each with the number of times that its voxels are larger than those of the boxes.
     """
-    from chunkflow_worker.storage.precomputed.info import volume_level
+    from chunkflow_worker.storage.open_volume import volume_level
 
     mip = 0  # of the boxes
     for operator in chain:

@@ -8,13 +8,13 @@ from typing import Any
 
 from chunkflow_worker.config.catalog import facts_of
 from chunkflow_worker.config.facts import Facts, VolumeOptions
-from chunkflow_worker.config.places import checked_options, is_relative
+from chunkflow_worker.config.places import checked_options, is_relative, split_format
 from chunkflow_worker.errors import ConfigError, Fault
 
 
 @dataclass(frozen=True)
 class VolumeUse:
-    """A precomputed volume that an operator works on. mip: None for several levels."""
+    """A volume that an operator works on. mip: None for several levels."""
 
     path: str
     mip: int | None
@@ -68,7 +68,7 @@ class Configured:
         return self._paths(self.facts.other_volumes)
 
     def volume_paths(self) -> Iterator[str]:
-        """Paths of all the precomputed volumes that it works on."""
+        """Addresses of all the volumes that it works on."""
         facts = self.facts
         return self._paths((*facts.loads, *facts.saves, *facts.creates, *facts.other_volumes))
 
@@ -104,7 +104,7 @@ def no_ledger(source: str) -> ConfigError:
     return ConfigError.one(
         source,
         "ledger",
-        "the chain saves no precomputed volume, so there is no default place for its ledger, which "
+        "the chain saves no volume, so there is no default place for its ledger, which "
         "workers need",
         "give --ledger, for example s3://bucket/job/log, or set CHUNKFLOW_LEDGER",
     )
@@ -113,4 +113,4 @@ def no_ledger(source: str) -> ConfigError:
 def default_ledger(chain: Iterable[Configured]) -> str | None:
     """The ledger of a chain: ``log`` below the last volume that it saves; None if it saves none."""
     paths = [volume.path for operator in chain for volume in operator.saves()]
-    return f"{paths[-1].rstrip('/')}/log" if paths else None
+    return f"{split_format(paths[-1])[1].rstrip('/')}/log" if paths else None

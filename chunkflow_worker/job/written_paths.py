@@ -78,4 +78,4 @@ def _written(operator: Configured) -> Iterator[tuple[str, bool]]:
         if not place.is_written or not (isinstance(path, str) or (path is None and place.is_local)):
             continue
         is_folder = place.option in volumes or not path or path.endswith("/")
-        yield normal_path(path or str(Path.cwd()), place.formats), not is_folder
+        yield normal_path(path or str(Path.cwd())), not is_folder

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
-
-from chunkflow_worker.config.options import above_zero, field
-from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import Task
-
-_Nanometres = Annotated[float, Field(gt=0)]
+from chunkflow_worker.pipeline.volume_creator import VolumeCreator
 
 
-class CreateInfo(Operator):
-    """Create an empty precomputed volume: its info file, with one or more mip levels.
+class CreateInfo(VolumeCreator):
+    """Create an empty volume, with one or more mip levels.
 
-    Options that are not given are taken from the chunk, if there is one. Otherwise the voxel size
-    is 1 1 1 and the type is uint8. Integers of 32 and 64 bits make a segmentation unless
-    --layer-type is given. An existing volume is kept if it is the same, and refused if it differs.
-    In a chain that makes the chunk, the volume is created when the first chunk arrives, and a later
-    save-precomputed in the same chain can write to it.
+    The same as create-volume, by its name in chunkflow.
     """
 
     group: ClassVar[str] = "Write"
@@ -38,83 +25,3 @@ class CreateInfo(Operator):
         "-v Z Y X": "--volume-size Z Y X",
     }
     op: Literal["create-info"] = "create-info"
-    input_chunk_name: str = field(
-        "chunk", flag="-i", help="Chunk to take sizes and type from, if there is one."
-    )
-    volume_path: str = field("file://.", flag="-v", help="Path of the new volume.")
-    channel_num: int = field(1, flag="-c", ge=1, help="Number of channels.")
-    layer_type: Literal["image", "segmentation"] | None = field(
-        None, flag="-t", help="What the values mean."
-    )
-    data_type: Literal["uint8", "uint16", "uint32", "uint64", "float32"] | None = field(
-        None, flag="-d", help="Type of a voxel."
-    )
-    encoding: Literal[
-        "raw", "jpeg", "compressed_segmentation", "kempressed", "npz", "fpzip", "npz_uint8"
-    ] = field(
-        "raw",
-        flag="-e",
-        help="How blocks are stored; npz_uint8 is refused, since nothing can read it.",
-    )
-    voxel_size: tuple[_Nanometres, _Nanometres, _Nanometres] | None = field(
-        None, flag="-s", help="Edge lengths of a voxel in nanometres."
-    )
-    voxel_offset: Vec3 | None = field(None, flag="-o", help="First voxel of the volume.")
-    volume_size: Vec3 | None = field(None, flag="-z", help="Size of the volume in voxels.")
-    block_size: Vec3 = field(flag="-b", help="Size of the blocks; each is stored as one file.")
-    factor: Vec3 = field(
-        Vec3(2, 2, 2),
-        flag="-f",
-        help="How many times larger voxels become from one mip level to the next.",
-    )
-    max_mip: int = field(0, flag="-m", ge=0, le=20, help="Last mip level.")
-
-    _sizes = field_validator("block_size", "volume_size", "factor")(above_zero)
-
-    def reads(self) -> tuple[str, ...]:
-        return ()
-
-    @contextmanager
-    def open(self, run: Run) -> Iterator[Step]:
-        # Created when the chain opens, so that later operators find the volume when they open.
-        if self.volume_size is not None and self.input_chunk_name not in run.made:
-            self._create(run, None)
-            yield lambda task: None
-        else:
-            yield lambda task: self._create(run, task)
-
-    def _create(self, run: Run, task: Task | None) -> None:
-        from chunkflow_worker.storage.precomputed.info import create_volume
-
-        chunk = (
-            task.chunk(self.input_chunk_name)
-            if task and self.input_chunk_name in task.values
-            else None
-        )
-        size = self.volume_size or (chunk.bbox.size if chunk else None)
-        if size is None:
-            raise ConfigError.one(
-                "create-info",
-                "volume_size",
-                "is not given, and there is no chunk to take it from",
-                "give --volume-size z y x",
-            )
-        if run.dry_run:
-            return
-        dtype = self.data_type or (str(chunk.dtype) if chunk else "uint8")
-        holds_ids = dtype in ("uint32", "uint64", "int32") or (
-            chunk is not None and chunk.is_segmentation
-        )
-        offset = self.voxel_offset or (chunk.voxel_offset if chunk else Vec3(0, 0, 0))
-        create_volume(
-            self.volume_path,
-            bounds=BoundingBox.sized(offset, size),
-            voxel_size=self.voxel_size or (chunk.voxel_size if chunk else (1.0, 1.0, 1.0)),
-            block_size=self.block_size,
-            dtype=dtype,
-            channels=max(self.channel_num, chunk.channels if chunk else 1),
-            layer_type=self.layer_type or ("segmentation" if holds_ids else "image"),
-            encoding=self.encoding,
-            factor=self.factor,
-            max_mip=self.max_mip,
-        )

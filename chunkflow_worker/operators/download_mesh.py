@@ -32,6 +32,7 @@ class DownloadMesh(Operator):
     example: ClassVar[str] = "chunkflow download-mesh -v s3://lab/seg -i 42,99 -o meshes/ -f obj"
     differs: ClassVar[str] = "In chunkflow, the command makes no task, so it does nothing."
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"volume_path": ("precomputed",)}
     writes_files: ClassVar[tuple[str, ...]] = ("out_pre",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--ids": "--input",

@@ -35,7 +35,7 @@ class GenerateTasks(Grid, TaskSource):
     )
     is_grid: ClassVar[bool] = True
     local_options: ClassVar[tuple[str, ...]] = ("name", "use_https")
-    reads_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
     writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-l, --layer-path": "--volume-path",
@@ -66,11 +66,9 @@ class GenerateTasks(Grid, TaskSource):
         """The boxes of the grid. Reads the bounds of its volume, if it names one."""
         if self.volume_path is None:
             return self.boxes()
-        from chunkflow_worker.storage.path import public_path
-        from chunkflow_worker.storage.precomputed.info import volume_bounds
+        from chunkflow_worker.storage.open_volume import volume_bounds
 
-        path = public_path(self.volume_path) if self.use_https else self.volume_path
-        return self.boxes(volume_bounds(path, self.mip or 0))
+        return self.boxes(volume_bounds(self.volume_path, self.mip or 0, use_https=self.use_https))
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:

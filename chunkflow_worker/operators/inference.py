@@ -396,9 +396,9 @@ class Inference(Operator):
         if self.mask_volume_path is None:
             return lambda lattice, chunk: lambda patch: True
         from chunkflow_worker.storage.mask import CoarseMask
-        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+        from chunkflow_worker.storage.open_volume import open_volume
 
-        volume = PrecomputedVolume(self.mask_volume_path, self.mask_mip)
+        volume = open_volume(self.mask_volume_path, self.mask_mip)
         return lambda lattice, chunk: (
             CoarseMask.read(volume, lattice.covered, chunk.voxel_size, self.mask_inverse).any
         )

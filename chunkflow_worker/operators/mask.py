@@ -13,7 +13,7 @@ from chunkflow_worker.pipeline.task import Task
 
 
 class Mask(Operator):
-    """Set voxels to zero where a coarser precomputed volume is zero.
+    """Set voxels to zero where a coarser volume is zero.
 
     Chunk and mask are matched by voxel size, so the chunk's edges need not be aligned, and any
     ratio of voxel sizes works: a voxel takes the mask's value at its centre. Outside its volume the
@@ -61,7 +61,7 @@ class Mask(Operator):
         import numpy as np
 
         from chunkflow_worker.storage.mask import CoarseMask
-        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+        from chunkflow_worker.storage.open_volume import open_volume
 
         inputs, outputs = (
             split_names(self.input_names),
@@ -71,7 +71,7 @@ class Mask(Operator):
             raise PermanentError(
                 f"{len(inputs)} input_names and {len(outputs)} output_names: give equally many"
             )
-        volume = PrecomputedVolume(self.volume_path, self.mip, self.fill_missing)
+        volume = open_volume(self.volume_path, self.mip, fill_missing=self.fill_missing)
 
         def step(task: Task) -> None:
             for source, target in zip(inputs, outputs, strict=True):

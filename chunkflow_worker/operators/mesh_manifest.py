@@ -28,6 +28,7 @@ class MeshManifest(Operator):
     group: ClassVar[str] = "Mesh and skeleton"
     example: ClassVar[str] = "chunkflow mesh-manifest -v file://seg"
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"volume_path": ("precomputed",)}
     writes_paths: ClassVar[tuple[str, ...]] = ("volume_path",)
     removed: ClassVar[Mapping[str, str]] = {
         "-i, --input-name": "give `--prefix`",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -30,6 +30,7 @@ class MeshMultires(Operator):
     example: ClassVar[str] = "chunkflow mesh-multires -v file://seg"
     differs: ClassVar[str] = "This operator is new."
     other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"volume_path": ("precomputed",)}
     writes_paths: ClassVar[tuple[str, ...]] = ("output_path or volume_path",)
     op: Literal["mesh-multires"] = "mesh-multires"
     volume_path: str = field(

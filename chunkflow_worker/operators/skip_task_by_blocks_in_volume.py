@@ -13,7 +13,7 @@ from chunkflow_worker.pipeline.task import SkipTask, Task
 
 
 class SkipTaskByBlocksInVolume(Operator):
-    """Skip a task if every block that its box touches is stored in a precomputed volume.
+    """Skip a task if every block that its box touches is stored in a volume.
 
     The box is cut at the volume's bounds.
     """
@@ -42,11 +42,9 @@ class SkipTaskByBlocksInVolume(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+        from chunkflow_worker.storage.open_volume import open_volume
 
-        volume = PrecomputedVolume(
-            self.volume_path, self.mip, use_https=self.use_https, output=True
-        )
+        volume = open_volume(self.volume_path, self.mip, use_https=self.use_https, output=True)
 
         def step(task: Task) -> None:
             if task.bbox is None:

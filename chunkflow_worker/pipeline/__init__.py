@@ -11,6 +11,9 @@ unwritten.py   what a task that is skipped leaves unwritten, noted for its recor
 model_files.py digests of the files of nets and plugins
 estimate.py    what an operator says before a run about the time and memory of a task
 file_reader.py what the operators that read files have in common
+volume_reader.py  what the operators that read volumes have in common
+volume_writer.py  what the operators that write volumes have in common
+volume_creator.py what the operators that create volumes have in common
 converter.py   what the operators that give a chunk another type have in common
 cut_objects.py warns of fragments that do not meet
 saving.py      writes a chunk to a volume, in whole blocks, and notes their checksums and times

@@ -115,7 +115,7 @@ class Pipeline:
 
     @property
     def volume_paths(self) -> list[str]:
-        """Paths of the precomputed volumes that the chain reads and writes."""
+        """Addresses of the volumes that the chain reads and writes."""
         return [path for operator in self.configured for path in operator.volume_paths()]
 
     @property

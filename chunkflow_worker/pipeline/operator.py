@@ -100,7 +100,7 @@ class Operator(Options, Facts):
 
     @classmethod
     def meant(cls, name: str, value: Any, data: Mapping[str, Any]) -> Any:
-        """The same; paths are checked, and the formats around them left out."""
+        """The same; paths are checked, and brought into the form of `checked`."""
         value = super().meant(name, value, data)
         place = next((place for place in cls.places(data) if place.option == name), None)
         if place is None or not isinstance(value, str):

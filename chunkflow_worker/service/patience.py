@@ -53,7 +53,7 @@ class Patience:
         others: Iterable[str] = (),
         hold_seconds: float = _HOLD_SECONDS,
     ):
-        """volumes: paths that have an info. others: addresses that the chain works on."""
+        """volumes: of the chain. others: further addresses that it works on."""
         self._ledger, self._note = Files(ledger), f".{uuid.uuid4().hex}.probe"
         self._volumes = [Files(path) for path in dict.fromkeys(volumes)]
         self._others = [Files(path) for path in dict.fromkeys(others)]

@@ -17,6 +17,8 @@ file_kind.py         what a file is by its first bytes
 json_text.py         JSON that others wrote
 largest.py           bounds on what files ask for, checked before memory is taken
 unpacking.py         objects that cloudfiles unpacks, up to a bound
+open_volume.py       a stored image of any format, by its address
+create_volume.py     a new stored image of any format, by its address
 volume.py            the interface of a stored image: blocks, alignment, checksums
 voxel_metadata.py    what a file says of its voxels: size, place, kind, and what is not taken
 axes.py              the axes of a stored array, and its part as a chunk

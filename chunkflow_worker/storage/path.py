@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-from chunkflow_worker.config.facts import PRECOMPUTED
-from chunkflow_worker.config.places import check_stored, check_writable, without_format
+from chunkflow_worker.config.facts import VOLUMES
+from chunkflow_worker.config.places import (
+    check_stored,
+    check_writable,
+    split_format,
+    without_format,
+)
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import Mistake
 
 
-def normal_path(path: str, formats: Iterable[str] = (PRECOMPUTED,)) -> str:
+def normal_path(path: str) -> str:
     """`path` with a protocol and without a trailing slash; local paths become absolute.
 
     A path without a protocol is local: ``./s3:/x`` is a folder with a colon in its name. The format
-    that viewers write around a volume, as in precomputed://, is left out. ``${env:NAME}`` is the
-    value of an environment variable.
+    that viewers write around a volume, as in zarr://, is left out. ``${env:NAME}`` is the value
+    of an environment variable.
 
-    formats: that the path may name.
     Raises ConfigError for a path that is mistyped, has an unknown protocol, or holds a variable.
     """
     try:
-        plain = without_format(with_variables(path), formats)
+        plain = without_format(with_variables(path), VOLUMES)
         check_stored(plain)
         local = plain.removeprefix("file://")
         # CloudVolume keeps a relative path, which would mean another place after a chdir.
@@ -31,9 +34,17 @@ def normal_path(path: str, formats: Iterable[str] = (PRECOMPUTED,)) -> str:
         raise mistake.at("path", path) from None
 
 
-def writable_path(path: str, formats: Iterable[str] = (PRECOMPUTED,)) -> str:
+def named_format(path: str) -> str | None:
+    """The format that a path names around itself; None if it names none. Raises ConfigError."""
+    try:
+        return split_format(with_variables(path))[0]
+    except Mistake as mistake:
+        raise mistake.at("path", path) from None
+
+
+def writable_path(path: str) -> str:
     """The normal form of a path to write to. Raises ConfigError also for one that is read only."""
-    plain = normal_path(path, formats)
+    plain = normal_path(path)
     try:
         check_writable(plain)
     except Mistake as mistake:

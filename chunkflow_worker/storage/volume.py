@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow_worker.errors import BoxNotAligned
+from chunkflow_worker.errors import BoxNotAligned, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 
@@ -102,6 +102,14 @@ def blocks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:
 def checksum(array: NDArray[Any]) -> str:
     """CRC-32 of the array's bytes in C order, as eight hexadecimal digits."""
     return f"{zlib.crc32(np.ascontiguousarray(array).data.cast('B')):08x}"
+
+
+def no_such_mip(path: str, mip: int, levels: int, cure: str = "") -> ConfigError:
+    """The error for a mip level that a volume of so many `levels` does not have."""
+    have = f"the volume has mips 0 to {levels - 1}" if levels > 1 else "the volume has mip 0 alone"
+    return ConfigError.one(
+        path, "mip", f"{mip} does not exist", f"{have}; {cure}" if cure else have
+    )
 
 
 def check_aligned(volume: Blocks, bbox: BoundingBox) -> None:

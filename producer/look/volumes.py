@@ -38,11 +38,11 @@ class Volumes:
 
 
 def _open(path: str, mip: int, fill_missing: bool, driver: Any, order: Any) -> CheckedVolume:
-    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    from chunkflow_worker.storage.open_volume import open_volume
     from chunkflow_worker.storage.zarr.volume import open_zarr
 
     if not driver:
-        return PrecomputedVolume(path, mip, fill_missing)
+        return open_volume(path, mip, fill_missing=fill_missing)
     found = open_zarr(path, driver=driver, order=order or None, fill_missing=fill_missing)
     if found is None:
         raise DataMissing(f"there is no array {path}")

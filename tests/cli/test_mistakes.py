@@ -54,13 +54,13 @@ LINES = {
     "chunkflow-worker check read-only.yaml": "write to a bucket",
     "chunkflow-producer enqueue --queue q --pipeline read-only.yaml": "write to a bucket",
     # formats
-    "chunkflow load-precomputed -v zarr://s3://lab/em": "load-zarr reads it",
-    "chunkflow load-precomputed -v 's3://lab/em|zarr3:'": "load-zarr reads it",
+    "chunkflow download-mesh -i 7 -v zarr://s3://lab/em": "load-zarr reads it",
+    "chunkflow mesh-manifest -v 's3://lab/em|zarr3:'": "save-zarr writes it",
     "chunkflow load-zarr -f precomputed://s3://lab/em": "load-precomputed reads it",
-    "chunkflow create-chunk save-precomputed -v n5://s3://lab/em": "save-zarr writes it",
+    "chunkflow create-chunk mesh -o n5://s3://lab/em": "save-zarr writes it",
     "chunkflow load-precomputed -v graphene://https://host/seg": "known: n5, precomputed",
     "chunkflow load-zarr -f zarr3://em -b n5": "leave one of them out",
-    "chunkflow-producer enqueue --queue q -v zarr://s3://lab/em": "load-zarr reads it",
+    "chunkflow-producer enqueue --queue q -v graphene://s3://lab/em": "nothing here reads",
     # info files
     "chunkflow load-precomputed -v odd": "legal: uint8, uint16",
     "chunkflow generate-tasks -v odd -c 4 4 4 create-chunk": "legal: uint8, uint16",

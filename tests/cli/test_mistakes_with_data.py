@@ -57,7 +57,7 @@ MISTAKES = [
     # Places
     ("a volume that is not there", "chunkflow load-precomputed -v file://nope", "check the path"),
     ("a mip that is not there",
-     f"chunkflow {TASK} load-precomputed -v file://em -m 7", "mips 0 to 0"),
+     f"chunkflow {TASK} load-precomputed -v file://em -m 7", "mip 0 alone"),
     ("a box outside the volume",
      "chunkflow create-bbox -s 99 0 0 -z 8 32 32 load-precomputed -v em", "outside"),
     ("an output that is not there",
@@ -72,7 +72,7 @@ MISTAKES = [
      f"chunkflow {TASK} create-chunk save-precomputed -v '$OUT/em'", "OUT"),
     ("an output on the web",
      f"chunkflow {TASK} create-chunk save-precomputed -v http://127.0.0.1:9/em", "read"),
-    ("Zarr as precomputed", f"chunkflow {TASK} load-precomputed -v zarr://em.zarr", "load-zarr"),
+    ("no Zarr", f"chunkflow {TASK} load-volume -v zarr://em", "there is no zarr volume here"),
     ("precomputed as Zarr", f"chunkflow {TASK} load-zarr -f precomputed://em", "load-precomputed"),
     ("a graph as a volume",
      f"chunkflow {TASK} load-precomputed -v graphene://https://127.0.0.1:9/table", "graphene"),

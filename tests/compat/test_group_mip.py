@@ -19,6 +19,8 @@ from chunkflow_worker.pipeline.operator import Operator, find_operator
 TAKE_IT = {
     "generate-tasks -c 1 1 1": None,
     "load-precomputed -v file://v": None,
+    "load-volume -v file://v": None,
+    "save-volume -v file://v": None,
     "save-precomputed -v file://v": None,
     "save-zarr -s file://z": None,
     "downsample-upload -v file://v": None,

@@ -16,7 +16,7 @@ from chunkflow_worker.config.places import (
 )
 from chunkflow_worker.errors import Mistake
 
-VOLUME = Place("volume_path", False, False, (PRECOMPUTED,))
+FOLDER = Place("volume_path", False, False, (PRECOMPUTED,))
 OUTPUT = Place("volume_path", True, False, (PRECOMPUTED,))
 STORE = Place("store", False, False, ("zarr", "zarr2", "zarr3", "n5"))
 
@@ -134,7 +134,7 @@ def test_a_web_address_is_read_only(path: str, cure: str) -> None:
     with pytest.raises(Mistake, match="is read only") as refused:
         check_writable(path)
     assert cure in refused.value.cure
-    assert checked(VOLUME, path) == path
+    assert checked(FOLDER, path) == path
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,13 @@ def test_two_formats_around_a_path_are_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("place", "path", "cure"),
     [
-        (VOLUME, "zarr://s3://lab/em", "load-zarr reads it"),
-        (VOLUME, "n5://s3://lab/em", "load-zarr reads it"),
-        (VOLUME, "s3://lab/em|zarr3:", "load-zarr reads it"),
+        (FOLDER, "zarr://s3://lab/em", "load-zarr reads it"),
+        (FOLDER, "n5://s3://lab/em", "load-zarr reads it"),
+        (FOLDER, "s3://lab/em|zarr3:", "load-zarr reads it"),
         (OUTPUT, "zarr://s3://lab/em", "save-zarr writes it"),
         (STORE, "precomputed://s3://lab/em", "load-precomputed reads it"),
         (STORE._replace(is_written=True), "s3://a|neuroglancer-precomputed:", "save-precomputed"),
-        (VOLUME, "graphene://https://x.org/seg", "known: n5, precomputed"),
+        (FOLDER, "graphene://https://x.org/seg", "known: n5, precomputed"),
         (STORE, "brainmaps://x", "known: n5, precomputed"),
     ],
 )
@@ -186,14 +186,20 @@ def test_another_format_is_answered_with_the_operator_for_it(
     assert cure in refused.value.cure
 
 
-def test_the_own_format_is_left_out() -> None:
-    assert checked(VOLUME, "precomputed://s3://lab/em") == "s3://lab/em"
+def test_elsewhere_the_own_format_is_left_out() -> None:
+    assert checked(FOLDER, "precomputed://s3://lab/em") == "s3://lab/em"
     assert checked(OUTPUT, "em|neuroglancer-precomputed:") == "em"
     assert checked(STORE, "n5://s3://lab/em") == "s3://lab/em"
-    assert volume_to_read("precomputed://em") == "em"
+
+
+def test_the_address_of_a_volume_keeps_its_format_before_the_path() -> None:
+    assert volume_to_read("precomputed://em") == "precomputed://em"
+    assert volume_to_read("s3://lab/em|zarr3:") == "zarr3://s3://lab/em"
+    assert volume_to_read("s3://lab/em.zarr|zarr2:labels/a/") == "zarr2://s3://lab/em.zarr/labels/a"
+    assert volume_to_read("s3://lab/em") == "s3://lab/em"
     assert volume_to_read(None) is None
 
 
 def test_only_local_paths_can_be_relative() -> None:
-    assert all(map(is_relative, ("em", "./em", "file://em", "../em", "")))
-    assert not any(map(is_relative, ("/em", "~/em", "file:///em", "file://~/em", "s3://em")))
+    assert all(map(is_relative, ("em", "./em", "file://em", "../em", "", "zarr://em")))
+    assert not any(map(is_relative, ("/em", "~/em", "file:///em", "file://~/em", "n5://s3://em")))

@@ -11,7 +11,7 @@ import sample
 from em_volume import make_volume
 
 from chunkflow_worker.api import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed.info import volume_bounds
+from chunkflow_worker.storage.open_volume import volume_bounds
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
 

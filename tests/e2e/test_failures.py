@@ -167,7 +167,7 @@ def test_absent_output_volume_ends_the_worker_before_it_takes_a_task(service: Se
     service.create_queue()
     worker = service.start_worker(ledger=service.path("log"))
     assert worker.wait(30) == 2
-    assert "no precomputed volume here" in service.logs()
+    assert "no volume here" in service.logs()
     assert "Traceback" not in service.logs()
 
 

@@ -28,17 +28,17 @@ def test_boxes_of_a_volume(volume: MakeVolume) -> None:
 def test_bounds_are_read_through_a_public_link(monkeypatch: pytest.MonkeyPatch) -> None:
     read_paths = []
 
-    def bounds(path: str, mip: int) -> BoundingBox:
-        read_paths.append(path)
+    def bounds(path: str, mip: int, use_https: bool) -> BoundingBox:
+        read_paths.append((path, use_https))
         return BoundingBox.parse("0-8_0-16_0-16")
 
-    monkeypatch.setattr("chunkflow_worker.storage.precomputed.info.volume_bounds", bounds)
+    monkeypatch.setattr("chunkflow_worker.storage.open_volume.volume_bounds", bounds)
     for public in (True, False):
         operator = GenerateTasks(
             volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public
         )
         list(operator.tasks())
-    assert read_paths == ["https://storage.googleapis.com/lab/em", "gs://lab/em"]
+    assert read_paths == [("gs://lab/em", True), ("gs://lab/em", False)]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])

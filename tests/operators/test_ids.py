@@ -190,6 +190,12 @@ def zarr(driver: str) -> tuple[Steps, Steps]:
     return {"save-zarr": store | {"driver": driver, "chunk_size": (2, 4, 4)}}, {"load-zarr": store}
 
 
+def volume(prefix: str, **options: Any) -> tuple[Steps, Steps]:
+    address = {"volume_path": f"{prefix}file://{{}}/a"}
+    create = address | {"block_size": (2, 4, 4)} | options
+    return {"create-volume": create, "save-volume": address}, {"load-volume": address}
+
+
 def precomputed(encoding: str) -> tuple[Steps, Steps]:
     create = PRECOMPUTED | {"block_size": (2, 4, 4), "encoding": encoding}
     return {"create-info": create, "save-precomputed": PRECOMPUTED}, {
@@ -211,6 +217,8 @@ FORMATS: dict[str, tuple[Steps, Steps]] = {
     "n5": zarr("n5"),
     "raw": precomputed("raw"),
     "compressed_segmentation": precomputed("compressed_segmentation"),
+    "shards": volume("", shard_size=(2, 4, 8)),
+    "zarr 3 shards": volume("zarr3://", shard_size=(4, 8, 8)),
     "downsample-upload": (
         {
             "create-info": PRECOMPUTED | {"block_size": (2, 4, 4)},
@@ -339,7 +347,7 @@ def format_lacks(name: str, chunk: Chunk) -> bool:
         return bool(chunk.array.max() > 65535 or chunk.array.min() < 0)
     if name == "compressed_segmentation":
         return chunk.dtype not in ("uint32", "uint64")
-    return name in ("raw", "downsample-upload") and chunk.dtype == "int64"
+    return name in ("raw", "shards", "downsample-upload") and chunk.dtype == "int64"
 
 
 def run_all(

@@ -297,15 +297,15 @@ def test_rewriting_with_the_other_compression_replaces_the_old_block(
         assert made.missing(BOUNDS) == []
 
 
-def test_a_sharded_volume_is_refused(run_step: RunStep, tmp_path: Path) -> None:
+def test_shards_of_several_boxes_are_refused(run_step: RunStep, tmp_path: Path) -> None:
     path = f"file://{tmp_path}/v"
     chunk = noise(BOUNDS)
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16)), chunk=chunk)
     info = json.loads((tmp_path / "v" / "info").read_text())
     info["scales"][0]["sharding"] = {
         "@type": "neuroglancer_uint64_sharded_v1",
-        **{"preshift_bits": 1, "hash": "identity", "minishard_bits": 1, "shard_bits": 2},
+        **{"preshift_bits": 1, "hash": "identity", "minishard_bits": 1, "shard_bits": 0},
     }
     (tmp_path / "v" / "info").write_text(json.dumps(info))
-    with pytest.raises(ConfigError, match="sharding: a shard holds blocks of many tasks"):
+    with pytest.raises(ConfigError, match="sharding: a shard holds blocks of many boxes"):
         run_step(SavePrecomputed(volume_path=path), chunk=chunk)

@@ -23,6 +23,7 @@ BOX = BoundingBox.parse("0-2_0-8_0-8")
 # How to let each operator make uint8 of a chunk or of a file that is at `{}`.
 TO_UINT8: dict[str, dict[str, Any]] = {
     "save-precomputed": {"volume_path": "file://{}/v"},
+    "save-volume": {"volume_path": "file://{}/v"},
     "downsample-upload": {"volume_path": "file://{}/v", "start_mip": 0, "stop_mip": 1},
     "save-zarr": {"store": "file://{}/z", "dtype": "uint8", "chunk_size": (2, 8, 8)},
     "save-h5": {"file_name": "{}/a.h5", "dtype": "uint8"},

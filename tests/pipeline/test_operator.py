@@ -15,6 +15,7 @@ from chunkflow_worker.pipeline.operator import find_operator
 NEEDED: dict[str, dict[str, Any]] = {
     "cleanup": {"suffix": ".h5"},
     "create-info": {"block_size": [8, 8, 8]},
+    "create-volume": {"block_size": [8, 8, 8]},
     "download-mesh": {"input": "1"},
     "inference": {"input_patch_size": [4, 4, 4], "output_patch_overlap": [1, 1, 1]},
     "load-synapses": {},
@@ -132,11 +133,11 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
         Pipeline.parse({"operators": [{"op": "save-h5", "file_name": "${env:OUT}/x"}]})
 
 
-def test_formats_around_paths_are_left_out() -> None:
+def test_the_format_in_an_address_is_kept_for_volumes() -> None:
     store = find_operator("save-zarr").model_validate({"store": "n5://s3://lab/em"})
     assert dict(store)["store"] == "s3://lab/em"
     assert dict(store)["driver"] == "n5"
     volume = find_operator("save-precomputed").model_validate(
         {"volume_path": "s3://lab/em|neuroglancer-precomputed:"}
     )
-    assert dict(volume)["volume_path"] == "s3://lab/em"
+    assert dict(volume)["volume_path"] == "precomputed://s3://lab/em"

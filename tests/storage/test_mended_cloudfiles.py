@@ -23,7 +23,7 @@ from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.mended_cloudfiles import _start_process, mend_cloudfiles
-from chunkflow_worker.storage.precomputed.info import volume_bounds
+from chunkflow_worker.storage.open_volume import volume_bounds
 from chunkflow_worker.storage.volume import blocks_of
 from tests.storage.sample import BOUNDS, make, noise
 from tests.support.s3_semantics import ENCRYPTED, S3Semantics

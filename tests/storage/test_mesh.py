@@ -53,7 +53,7 @@ def test_a_folder_of_fragments_is_named_once(volume: Files) -> None:
     assert named(volume) == "first"
     assert fragment_folder(volume.path, 0, "second", write=True) == expected
     assert named(volume) == "first"
-    with pytest.raises(ConfigError, match=r"mip: 1 does not exist\n +the volume has mips 0 to 0"):
+    with pytest.raises(ConfigError, match=r"mip: 1 does not exist\n +the volume has mip 0 alone"):
         fragment_folder(volume.path, 1, "first", write=False)
 
 

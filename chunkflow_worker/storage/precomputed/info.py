@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_with
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.report.once import warn_once
@@ -16,6 +16,8 @@ from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.precomputed.encoding import check_readable, check_type
 from chunkflow_worker.storage.precomputed.reading import normal_scale, parse_info
+from chunkflow_worker.storage.precomputed.shards import blocks_of_shard, sharding_of
+from chunkflow_worker.storage.volume import no_such_mip
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,15 @@ class Level:
     block_size: Vec3
 
 
+def find_info(path: str) -> dict[str, Any] | None:
+    """The content of a volume's info file, with its scales as they are; None if there is none.
+
+    Raises ConfigError when it is wrong, and StorageUnavailable.
+    """
+    content = Files(path).get("info")
+    return None if content is None else parse_info(content, _place(path))
+
+
 def read_info(path: str, output: bool = False) -> dict[str, Any]:
     """The content of a volume's info file in its normal form; a scale that is wrong stays so.
 
@@ -43,16 +54,19 @@ def read_info(path: str, output: bool = False) -> dict[str, Any]:
 
 def _stored(path: str) -> dict[str, Any] | None:
     """The same; None when there is no info."""
-    content = Files(path).get("info")
-    return None if content is None else _normal(parse_info(content, _place(path)), path)
+    content = find_info(path)
+    return None if content is None else _normal(content, path)
 
 
 def _read(path: str, output: bool) -> dict[str, Any]:
     """The same, with its scales as they are."""
-    content = Files(path).get("info")
+    content = find_info(path)
     if content is None:
-        raise no_volume(path, output)
-    return parse_info(content, _place(path))
+        problem = "there is no precomputed volume here"
+        create = f"create it first, with: chunkflow {operator_with('creates')} (--help shows how)"
+        cure = create if output else "check the path"
+        raise ConfigError.one(normal_path(path), "info", problem, cure)
+    return content
 
 
 def _place(path: str) -> str:
@@ -70,52 +84,37 @@ def _normal(info: dict[str, Any], path: str) -> dict[str, Any]:
     return info | {"scales": scales}
 
 
-def no_volume(path: str, output: bool) -> ConfigError:
-    """The error for a volume that does not exist: the chain writes it, or only reads it."""
-    problem = "there is no precomputed volume here"
-    create = f"create it first, with: chunkflow {operator_with('creates')} (--help shows how)"
-    cure = create if output else "check the path"
-    return ConfigError.one(normal_path(path), "info", problem, cure)
+def scale_of(info: dict[str, Any], path: str, mip: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The normal form of an info, and the part of it that describes a mip level.
 
-
-def read_scale(path: str, mip: int, output: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The content of a volume's info file, and the part of it that describes a mip level.
-
-    That part is in its normal form.
-    Raises ConfigError when there is no such volume or mip level, or when what describes them is
-    wrong, and StorageUnavailable.
+    info: as `find_info` returns it.
+    Raises ConfigError when there is no such mip level, or when what describes it is wrong.
     """
-    info = _read(path, output)
     scales = info["scales"]
     if not 0 <= mip < len(scales):
-        raise no_such_mip(path, mip, len(scales))
+        raise no_such_mip(normal_path(path), mip, len(scales))
     scale = normal_scale(scales[mip], _place(path), mip)
     info = _normal(info, path)
     info["scales"][mip] = scale
     return info, scale
 
 
-def no_such_mip(path: str, mip: int, levels: int) -> ConfigError:
-    """The error for a mip level that a volume of so many `levels` does not have."""
-    cure = f"the volume has mips 0 to {levels - 1}"
-    return ConfigError.one(normal_path(path), "mip", f"{mip} does not exist", cure)
-
-
-def volume_bounds(path: str, mip: int = 0) -> BoundingBox:
-    """The box of a volume at a mip level. Raises the errors of `read_scale`."""
-    return volume_level(path, mip).bounds
-
-
-def volume_level(path: str, mip: int = 0, output: bool = False) -> Level:
-    """The bounds and blocks of a mip level. Raises the errors of `read_scale`."""
-    _, scale = read_scale(path, mip, output)
-    return level_of(path, scale)
+def read_scale(path: str, mip: int, output: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`scale_of` a volume's stored info. Raises the errors of `read_info` and `scale_of`."""
+    return scale_of(_read(path, output), path, mip)
 
 
 def level_of(path: str, scale: dict[str, Any]) -> Level:
-    """The bounds and blocks of a mip level, from its part of the info in its normal form."""
+    """The bounds and blocks of a mip level, from its part of the info in its normal form.
+
+    Its blocks are the shards, if a task can write them whole.
+    """
     bounds = BoundingBox.sized(scale["voxel_offset"][::-1], scale["size"][::-1])
-    return Level(normal_path(path), bounds, Vec3.of(scale["chunk_sizes"][0][::-1]))
+    block = Vec3.of(scale["chunk_sizes"][0][::-1])
+    if scale.get("sharding"):
+        in_shard = blocks_of_shard(scale["sharding"], -(-bounds.size // block))
+        block = block * (in_shard or 1)
+    return Level(normal_path(path), bounds, block)
 
 
 def create_volume(
@@ -128,6 +127,7 @@ def create_volume(
     channels: int = 1,
     layer_type: LayerType = "image",
     encoding: str = "raw",
+    shard_size: Vec3 | None = None,
     factor: Vec3 = Vec3(1, 2, 2),
     max_mip: int = 0,
     overwrite: bool = False,
@@ -137,11 +137,12 @@ def create_volume(
     Does nothing when the same volume exists already, except that it gets the mip levels it lacks.
 
     bounds, voxel_size: of mip 0; nanometres, zyx.
+    shard_size: store the blocks in shards of so many voxels at each level.
     factor: how many times as large a voxel of each further mip is.
     max_mip: the last mip level.
     overwrite: replace the info file of another volume, whose voxels remain.
-    Raises ConfigError when another volume exists and is not overwritten, or when the format or
-    the encoding does not support the type; StorageUnavailable.
+    Raises ConfigError when another volume exists and is not overwritten, when the format or the
+    encoding does not support the type, or when no shard is of that size; StorageUnavailable.
     """
     check_type(writable_path(path), encoding, dtype, channels)
     check_readable(normal_path(path), encoding)
@@ -168,6 +169,9 @@ def create_volume(
             scale = volume.add_scale(list(step[::-1]), encoding=encoding, chunk_size=block)
             # The size that CloudVolume gives is too small when the start is no multiple of it.
             scale["size"] = list(bounds.downsample(step).size[::-1])
+        if shard_size is not None:
+            for scale in volume.info["scales"]:
+                scale["sharding"] = _sharding(path, scale, shard_size)
         if existing is None or overwrite:
             volume.commit_info()
         elif other := _difference(existing, volume.info):
@@ -179,6 +183,16 @@ def create_volume(
             )
         elif len(existing["scales"]) < len(volume.info["scales"]):
             add_mips(path, volume.info)
+
+
+def _sharding(path: str, scale: dict[str, Any], shard_size: Vec3) -> dict[str, Any]:
+    """How a level is stored in shards. Raises ConfigError."""
+    block = Vec3.of(scale["chunk_sizes"][0][::-1])
+    grid = -(-Vec3.of(scale["size"][::-1]) // block)
+    try:
+        return sharding_of(shard_size, block, grid, scale["encoding"])
+    except Mistake as mistake:
+        raise mistake.at("shard_size", path) from None
 
 
 def with_mips(info: dict[str, Any], factor: Vec3, last: int) -> dict[str, Any]:

@@ -1,25 +1,136 @@
-"""Blocks of a precomputed volume that are packed in shards."""
+"""Shards of a precomputed volume: objects that hold many blocks.
+
+The format is described in Neuroglancer's docs (precomputed/sharded.md and volume.md). A block's
+number is its compressed Morton code: the bits of its position along x, y and z take turns, from the
+lowest, and an axis has no more bits than its number of blocks needs. With the hash `identity`, the
+lowest bits, as many as `preshift_bits` and `minishard_bits` say, count the blocks of one shard.
+These lie in one box, whose edges are powers of two of blocks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
+from chunkflow_worker.errors import Mistake
 from chunkflow_worker.image.bbox import Vec3
 
+_TYPE = "neuroglancer_uint64_sharded_v1"
+_BLOCKS_OF_MINISHARD = 10  # bits: an index of 24 kB at most, which a reader fetches whole
+_COMPRESSED = ("jpeg", "png", "jxl", "fpzip", "kempressed", "zfpc", "npz", "npz_uint8")
+_SHOWN = 2  # sizes that an error names on each side
 
-def stored_in_shards(volume: Any, mip: int, grid: Vec3, places: Sequence[Vec3]) -> list[bool]:
+
+def blocks_of_shard(sharding: dict[str, Any], grid: Vec3) -> Vec3 | None:
+    """How many blocks a shard has along each axis, zyx; None if its blocks lie in no box.
+
+    sharding: of the info. grid: number of blocks of the level along each axis.
+    """
+    in_shard = sharding["preshift_bits"] + sharding["minishard_bits"]
+    bits = list(_axes_of_bits(grid))
+    is_whole = len(bits) <= in_shard + sharding["shard_bits"]  # else a shard holds several boxes
+    if sharding.get("hash", "identity") != "identity" or not is_whole:
+        return None
+    return _box(bits[:in_shard])
+
+
+def sharding_of(shard_size: Vec3, block_size: Vec3, grid: Vec3, encoding: str) -> dict[str, Any]:
+    """What an info says of shards of `shard_size` voxels.
+
+    A shard never is larger than the level needs. Blocks are compressed by gzip, unless their
+    encoding compresses them.
+    Raises Mistake if no shard is of this size.
+    """
+    bits = list(_axes_of_bits(grid))
+    wanted = -(-shard_size // block_size)
+    sizes = [_box(bits[:n]) for n in range(len(bits) + 1)]
+    fitting = wanted.min(sizes[-1])
+    if shard_size % block_size != Vec3(0, 0, 0) or fitting not in sizes:
+        smaller = [box for box in sizes if box.product <= wanted.product][-_SHOWN:]
+        larger = [box for box in sizes if box.product > wanted.product][:_SHOWN]
+        legal = ", ".join(" ".join(map(str, box * block_size)) for box in (*smaller, *larger))
+        raise Mistake(
+            f"{list(shard_size)} is no size of shards: they grow by a factor of 2 along x, y and z "
+            f"in turn, from the block of {list(block_size)}",
+            f"sizes near it: {legal}",
+        )
+    in_shard = sizes.index(fitting)
+    minishard_bits = max(0, in_shard - _BLOCKS_OF_MINISHARD)
+    return {
+        "@type": _TYPE,
+        "hash": "identity",
+        "preshift_bits": in_shard - minishard_bits,
+        "minishard_bits": minishard_bits,
+        "shard_bits": len(bits) - in_shard,
+        "minishard_index_encoding": "gzip",
+        "data_encoding": "raw" if encoding in _COMPRESSED else "gzip",
+    }
+
+
+def shard_name(sharding: dict[str, Any], grid: Vec3, place: Vec3) -> str:
+    """Name of the object of a shard, below the folder of its level.
+
+    place: of one of its blocks in the grid of blocks, zyx.
+    """
+    in_shard = sharding["preshift_bits"] + sharding["minishard_bits"]
+    number = block_number(grid, place) >> in_shard
+    return f"{number:0{-(-sharding['shard_bits'] // 4)}x}.shard"
+
+
+def block_number(grid: Vec3, place: Vec3) -> int:
+    """The compressed Morton code of the block at `place`, zyx."""
+    number, left = 0, dict(zip("zyx", place, strict=True))
+    for bit, axis in enumerate(_axes_of_bits(grid)):
+        number |= (left[axis] & 1) << bit
+        left[axis] >>= 1
+    return number
+
+
+def packed(volume: Any, mip: int, blocks: Mapping[int, NDArray[Any]]) -> bytes:
+    """The content of a shard.
+
+    CloudVolume's own `make_shard_chunks` stores the first block of zeros for all others in the
+    shard, also for those that are cut off at the end of the volume.
+
+    volume: a CloudVolume. blocks: voxels, xyzc, by `block_number`.
+    """
+    from cloudvolume import chunks
+
+    meta = volume.meta
+    encoded = {
+        number: chunks.encode(
+            array,
+            meta.encoding(mip),
+            block_size=meta.compressed_segmentation_block_size(mip),
+            compression_params=meta.compression_params(mip),
+        )
+        for number, array in blocks.items()
+    }
+    content: bytes = volume.image.shard_spec(mip).synthesize_shard(encoded)
+    return content
+
+
+def _axes_of_bits(grid: Vec3) -> Iterator[str]:
+    """The axis that each bit of a compressed Morton code belongs to, from the lowest."""
+    counts = {axis: (count - 1).bit_length() for axis, count in zip("zyx", grid, strict=True)}
+    for bit in range(max(counts.values())):
+        yield from (axis for axis in "xyz" if bit < counts[axis])
+
+
+def _box(bits: Sequence[str]) -> Vec3:
+    """The box of blocks, zyx, that so many bits count."""
+    return Vec3.of(2 ** bits.count(axis) for axis in "zyx")
+
+
+def stored_in_shards(volume: Any, mip: int, grid: Vec3, places: Iterable[Vec3]) -> list[bool]:
     """Whether the indices of the shards hold the blocks at `places`, in their order.
 
     volume: a CloudVolume.
     grid: number of blocks along each axis, zyx.
     places: position of each block in the grid, zyx.
     """
-    from cloudvolume.datasource.precomputed.common import compressed_morton_code
-
-    xyz = np.array([place[::-1] for place in places])
-    codes = [int(code) for code in compressed_morton_code(xyz, np.array(grid[::-1], np.uint32))]
+    codes = [block_number(grid, place) for place in places]
     stored = volume.image.shard_reader(mip).exists(codes, volume.key)
     return [bool(stored.get(code)) for code in codes]

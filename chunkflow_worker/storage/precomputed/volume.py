@@ -23,6 +23,7 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
 from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.largest import check_block, check_read
 from chunkflow_worker.storage.path import (
     local_folder,
@@ -32,10 +33,17 @@ from chunkflow_worker.storage.path import (
 )
 from chunkflow_worker.storage.precomputed.block_header import bound_blocks
 from chunkflow_worker.storage.precomputed.encoding import LOSSLESS, check_readable
-from chunkflow_worker.storage.precomputed.info import read_scale
+from chunkflow_worker.storage.precomputed.info import Level, read_scale
 from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
-from chunkflow_worker.storage.precomputed.shards import stored_in_shards
+from chunkflow_worker.storage.precomputed.shards import (
+    block_number,
+    blocks_of_shard,
+    packed,
+    shard_name,
+    stored_in_shards,
+)
 from chunkflow_worker.storage.volume import blocks_of, check_aligned, checksum
+from chunkflow_worker.storage.written_file import noting
 
 _BLOCKS_AT_A_TIME = 32  # that are uploaded before the next look whether they may be
 
@@ -82,12 +90,15 @@ class PrecomputedVolume:
         check_readable(self.path, self._volume.encoding)
         bound_blocks()
         self.bounds = _to_box(self._volume.bounds)
-        self.block_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
+        self._chunk_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
+        in_shard = self._sharding and blocks_of_shard(self._sharding, self._grid)
+        self.block_size = self._chunk_size * (in_shard or 1)
+        self._is_writable = not self._sharding or in_shard is not None
         self.lossless = self._volume.encoding in LOSSLESS
         self.dtype = np.dtype(self._volume.dtype)
         self.channels = int(self._volume.num_channels)
         voxel_bytes = self.dtype.itemsize * self.channels
-        check_block(self.block_size.product * voxel_bytes, f"{self.path}: a block of mip {mip}")
+        check_block(self._chunk_size.product * voxel_bytes, f"{self.path}: a block of mip {mip}")
         z, y, x = (float(n) for n in self._volume.resolution[::-1])
         self.voxel_size: VoxelSize = (z, y, x)
         is_segmentation = self._volume.layer_type == "segmentation"
@@ -114,7 +125,7 @@ class PrecomputedVolume:
             # CloudVolume reads absent blocks of volumes in memory as zeros.
             self._check_stored(bbox)
         # CloudVolume reads a single voxel in its own way, and returns it in another shape.
-        (whole,) = blocks_of(self, bbox) if bbox.voxels == 1 else (bbox,)
+        (whole,) = self._chunks(bbox) if bbox.voxels == 1 else (bbox,)
         try:
             with self._errors():
                 xyzc = np.asarray(self._volume.download(_to_bbox(whole)))
@@ -132,22 +143,25 @@ class PrecomputedVolume:
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
         """Write a box of whole blocks; see `Volume`.
 
-        Raises ConfigError for a volume of shards, one with blocks of several
-        sizes, or one that is read only.
+        Raises ConfigError for a volume whose shards hold blocks of many tasks, one with blocks of
+        several sizes, or one that is read only.
         """
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
             expected = f"{self.channels} channels of {list(bbox.size)}"
             raise ChunkMismatch(f"{self.path} takes {expected}, and got {list(czyx.shape)}")
-        if self._is_sharded:
-            problem = "a shard holds blocks of many tasks, so no task can write it alone"
-            cure = "write to a volume of blocks, and pack it into shards when the job is done"
+        if not self._is_writable:
+            problem = "a shard holds blocks of many boxes, so no task can write it alone"
+            cure = "write to a volume whose shards are boxes, as --shard-size makes them"
             raise ConfigError.one(self.path, "sharding", problem, cure)
         if len(self._volume.scale["chunk_sizes"]) > 1:
             problem = "has several sizes, and only blocks of the first would be written"
             raise ConfigError.one(f"{self.path}/info", "chunk_sizes", problem, "keep one of them")
         writable_path(self.path)
         check_aligned(self, bbox)
+        if self._sharding:
+            self._write_shards(bbox, czyx)
+            return
         with self._errors(), self._writable() as volume:
             for part in self._parts(bbox):
                 before_write()
@@ -156,10 +170,28 @@ class PrecomputedVolume:
             for block in blocks_of(self, bbox):
                 remove_other_form(self._local / self.block_name(block), self._compress)
 
+    def _write_shards(self, bbox: BoundingBox, czyx: NDArray[Any]) -> None:
+        """Write each shard of the box once, whole."""
+        files = Files(f"{self.path}/{self._volume.key}")
+        for shard in blocks_of(self, bbox):
+            blocks = {
+                block_number(self._grid, self._place(block)): czyx[
+                    (slice(None), *block.slices(bbox.start))
+                ].transpose()
+                for block in self._chunks(shard)
+            }
+            with self._errors():
+                content = packed(self._volume, self.mip, blocks)
+            with noting(None):  # the record has the voxels
+                files.put(self._shard_name(shard), content, "application/octet-stream")
+
     def missing(self, bbox: BoundingBox) -> list[str]:
-        """Names of the blocks inside the box that are not stored, sorted; see `Volume`."""
+        """Names of the blocks inside the box that are not stored, sorted; see `Volume`.
+
+        Of a volume in shards, these are the names that the blocks would have without.
+        """
         with self._errors():
-            if self._is_sharded:
+            if self._sharding:
                 stored = self._stored_in_shards(bbox)
             else:
                 stored = self._volume.exists(_to_bbox(bbox))
@@ -192,8 +224,20 @@ class PrecomputedVolume:
         return [checksum(np.frombuffer(found[name], np.uint8)) for name in names]
 
     def block_name(self, block: BoundingBox) -> str:
-        """Name of a block's file below the volume's path."""
-        return f"{self._volume.key}/{xyz_name(block)}"
+        """Name of a block's file, or of a shard's, below the volume's path."""
+        is_shard = self._sharding and self._is_writable
+        return f"{self._volume.key}/{self._shard_name(block) if is_shard else xyz_name(block)}"
+
+    def _shard_name(self, shard: BoundingBox) -> str:
+        return shard_name(self._sharding, self._grid, self._place(shard))
+
+    def _place(self, block: BoundingBox) -> Vec3:
+        """The position of a block, or of the first one of a shard, in the grid of blocks."""
+        return (block.start - self.bounds.start) // self._chunk_size
+
+    def _chunks(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
+        """The blocks that the box touches, also of a volume in shards."""
+        return blocks_of(Level(self.path, self.bounds, self._chunk_size), bbox)
 
     def _parts(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
         """The box in parts, between which a worker that may not write any more stops.
@@ -218,16 +262,21 @@ class PrecomputedVolume:
             yield self._open(f"file://{folder}", info=self._volume.info)
 
     @property
-    def _is_sharded(self) -> bool:
-        return bool(self._volume.scale.get("sharding"))
+    def _sharding(self) -> dict[str, Any]:
+        """How blocks are stored in shards; empty if they are not."""
+        return self._volume.scale.get("sharding") or {}
+
+    @property
+    def _grid(self) -> Vec3:
+        """Number of blocks along each axis."""
+        return -(-self.bounds.size // self._chunk_size)
 
     def _stored_in_shards(self, bbox: BoundingBox) -> dict[str, bool]:
         """Whether the blocks that the box touches are stored, by the names they would have."""
-        blocks = list(blocks_of(self, bbox))
-        places = [(block.start - self.bounds.start) // self.block_size for block in blocks]
-        grid = -(-self.bounds.size // self.block_size)
-        stored = stored_in_shards(self._volume, self.mip, grid, places)
-        return dict(zip(map(self.block_name, blocks), stored, strict=True))
+        blocks = list(self._chunks(bbox))
+        stored = stored_in_shards(self._volume, self.mip, self._grid, map(self._place, blocks))
+        names = (f"{self._volume.key}/{xyz_name(block)}" for block in blocks)
+        return dict(zip(names, stored, strict=True))
 
     def _check_stored(self, bbox: BoundingBox) -> None:
         missing = self.missing(bbox)

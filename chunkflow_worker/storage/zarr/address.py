@@ -8,9 +8,25 @@ from typing import Any
 from chunkflow_worker.config.places import split_format
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import Mistake
+from chunkflow_worker.storage.path import named_format
+from chunkflow_worker.storage.zarr.metadata import Driver
 
-FORMATS = {"zarr": ("zarr", "zarr3"), "zarr2": ("zarr",), "zarr3": ("zarr3",), "n5": ("n5",)}
+ALL: tuple[Driver, ...] = ("zarr3", "zarr", "n5")
+FORMATS: dict[str, tuple[Driver, ...]] = {
+    "zarr": ("zarr3", "zarr"),
+    "zarr2": ("zarr",),
+    "zarr3": ("zarr3",),
+    "n5": ("n5",),
+}
 """A format in an address -> the drivers of tensorstore that it allows."""
+
+
+def drivers_of(path: str) -> tuple[Driver, ...]:
+    """The drivers of tensorstore to try for a path: those of the format that it names, or all.
+
+    Raises ConfigError for a path that is mistyped.
+    """
+    return FORMATS.get(named_format(path) or "", ALL)
 
 
 def with_driver(options: Any) -> Any:

@@ -7,6 +7,7 @@ worker was faster, and all of them write the same.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from chunkflow_worker.errors import BlockDamaged, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.path import writable_path
-from chunkflow_worker.storage.zarr.address import FORMATS
 from chunkflow_worker.storage.zarr.geometry import SPATIAL, Geometry, Order, is_number
 from chunkflow_worker.storage.zarr.metadata import (
     ARRAY_FILE,
@@ -49,6 +49,7 @@ def create_zarr(
     channels: int = 0,
     layer_type: LayerType = "image",
     order: Order | None = None,
+    shard_size: Vec3 | None = None,
 ) -> ZarrVolume:
     """Create the array of one mip level in a group and list it in the group; no voxels yet.
 
@@ -56,10 +57,11 @@ def create_zarr(
     channels: 0 for an array without an axis for channels.
     order: of the spatial axes; None: that of the group's other levels, zyx if there are none. N5
         always has xyz.
-    Raises ConfigError when another array exists there or the format does not support the type,
-    and StorageUnavailable.
+    shard_size: store the blocks in shards of so many voxels, which Zarr 3 has.
+    Raises ConfigError when another array exists there, or the format does not support the type or
+    the shards; StorageUnavailable.
     """
-    root, name = writable_path(path, FORMATS), level_name(driver, mip)
+    root, name = writable_path(path), level_name(driver, mip)
     if driver == "n5" and dtype in NOT_IN_N5:
         cure = "give another one, or choose Zarr"
         raise ConfigError.one(root, "dtype", f"N5 has no {dtype}", cure)
@@ -69,9 +71,18 @@ def create_zarr(
     start = dict(zip(SPATIAL, bounds.start, strict=True))
     geometry = Geometry(axes, scale, {axis: scale[axis] * start[axis] for axis in SPATIAL})
     sizes = {"c": channels, **dict(zip(SPATIAL, bounds.size, strict=True))}
-    blocks = {"c": 1, **dict(zip(SPATIAL, block_size.min(bounds.size), strict=True))}
-    shape, chunks = [sizes[axis] for axis in axes], [blocks[axis] for axis in axes]
-    metadata = array_metadata(driver, geometry, shape, chunks, np.dtype(dtype), layer_type)
+    block = block_size if shard_size else block_size.min(bounds.size)
+    if shard_size is not None:
+        _check_shards(root, driver, shard_size, block)
+    metadata = array_metadata(
+        driver,
+        geometry,
+        [sizes[axis] for axis in axes],
+        _along(axes, block),
+        np.dtype(dtype),
+        layer_type,
+        shard_size and _along(axes, shard_size),
+    )
 
     _create_group(root, driver)
     if driver != "n5":
@@ -85,6 +96,24 @@ def create_zarr(
     except BlockDamaged as error:  # an array with other metadata exists
         raise _another(root, name, str(error).removeprefix(f"{root}: ")) from None
     return _open_created(root, name, driver, bounds, voxel_size)
+
+
+def _along(axes: Sequence[str], size: Vec3) -> list[int]:
+    """The size along each axis of an array; 1 along one of channels."""
+    by_axis = dict(zip(SPATIAL, size, strict=True))
+    return [by_axis.get(axis, 1) for axis in axes]
+
+
+def _check_shards(root: str, driver: Driver, shard: Vec3, block: Vec3) -> None:
+    """Raises ConfigError unless the format has shards, and they consist of whole blocks."""
+    if driver != "zarr3":
+        cure = f"choose zarr3: zarr3://{root}"
+        raise ConfigError.one(root, "shard_size", f"the format {driver} has no shards", cure)
+    if any(shard % block):
+        problem = f"{list(shard)} is not made of whole blocks of {list(block)}"
+        nearest = (shard // block).max(Vec3(1, 1, 1)) * block
+        cure = f"for example {' '.join(map(str, nearest))}"
+        raise ConfigError.one(root, "shard_size", problem, cure)
 
 
 def _open_created(

@@ -10,6 +10,7 @@ from typing import Any
 from chunkflow_worker.errors import ConfigError, DataMissing
 from chunkflow_worker.report.once import warn_once
 from chunkflow_worker.storage.path import local_folder
+from chunkflow_worker.storage.volume import no_such_mip
 from chunkflow_worker.storage.zarr.metadata import (
     ARRAY_FILE,
     Driver,
@@ -32,48 +33,66 @@ _NAMES = 10  # that a message lists
 _LISTED = 200  # folders of which it is known whether they are arrays
 
 
-def find_array(place: str, drivers: Iterable[Driver]) -> StoredArray | None:
-    """The array at a path, or the finest of the image that the group there holds.
+def find_array(place: str, drivers: Iterable[Driver], mip: int = 0) -> StoredArray | None:
+    """The array at a path, or the one of a mip level of the image that the group there holds.
 
     place: in normal form.
+    mip: 0 is the finest level. An array alone has no other.
     Returns None when there is neither. Raises ConfigError when a group holds several images, or
-    does not tell what it holds, and StorageUnavailable.
+    does not tell what it holds, or has no such level, and StorageUnavailable.
     """
     drivers, is_group = list(drivers), False
     for driver in drivers:
         found = array_or_group(place, driver)
         if isinstance(found, dict):
             is_group = True
-            found = _array_of_group(place, driver, found)
+            found = _array_of_group(place, driver, found, mip)
+        elif found is not None and mip:
+            raise no_such_mip(place, mip, 1, "give the path of its group")
         if found is not None:
             return found
     if is_group and local_folder(place) is None:
         problem = "is a group, and its metadata do not list what is in it"
         cure = f"give the path of an array, for example -f {quote(f'{place}/em/s0')}"
         raise ConfigError.one(place, "group", problem, cure)
-    in_folder = (_array_of_group(place, driver, None) for driver in drivers)
+    in_folder = (_array_of_group(place, driver, None, mip) for driver in drivers)
     return None if is_group else next(filter(None, in_folder), None)
 
 
 def _array_of_group(
-    place: str, driver: Driver, attributes: Mapping[str, Any] | None
+    place: str, driver: Driver, attributes: Mapping[str, Any] | None, mip: int
 ) -> StoredArray | None:
     """attributes: None when there is no such group, and its folder may still hold arrays."""
-    name = _named_in(place, driver, attributes or {})
+    if scales := multiscales(attributes or {}):
+        name, mip = _level_of(place, scales, mip), 0
+    else:
+        name = _named_in(place, driver, attributes or {})
     if name is not None:
-        found = find_array(f"{place}/{name}", [driver])
+        found = find_array(f"{place}/{name}", [driver], mip)
         if found is None:
             raise DataMissing(f"{place} lists {name}, and there is no array of that name")
         return found
-    for name in ("s0", "0") if driver == "n5" else ("0", "s0"):
+    for name in (f"s{mip}", f"{mip}") if driver == "n5" else (f"{mip}", f"s{mip}"):
         found = stored_array(f"{place}/{name}", driver)
         if found is not None:
             return found
-    return _only_member(place, driver, is_group=attributes is not None)
+    return _only_member(place, driver, mip, is_group=attributes is not None)
+
+
+def _level_of(place: str, scales: list[dict[str, Any]], mip: int) -> str | None:
+    """Name of a level of the first multiscale of a group; None if it is not below the group."""
+    levels = datasets_of(scales[0])
+    if len(scales) > 1:
+        first, *others = (datasets_of(each)[0]["path"] for each in scales)
+        text = f"{place}: of its multiscales the first is read, {first}, and not "
+        warn_once(log, f"{text}{', '.join(others)} (--path sets it)")
+    if not 0 <= mip < len(levels):
+        raise no_such_mip(place, mip, len(levels))
+    return name_below(levels[mip]["path"])
 
 
 def _named_in(place: str, driver: Driver, attributes: Mapping[str, Any]) -> str | None:
-    """Name of the only image that the attributes of a group list, or of the finest array.
+    """Name of the only image that the attributes of a group list.
 
     Raises ConfigError for several images.
     """
@@ -82,14 +101,6 @@ def _named_in(place: str, driver: Driver, attributes: Mapping[str, Any]) -> str 
         problem = "is a plate of wells, and a chain reads one image"
         cure = f"give the path of one, for example -f {quote(f'{place}/A/1/0')}"
         raise ConfigError.one(place, "group", problem, cure)
-    scales = multiscales(attributes)
-    if scales:
-        if len(scales) > 1:
-            first = datasets_of(scales[0])[0]["path"]
-            others = ", ".join(datasets_of(other)[0]["path"] for other in scales[1:])
-            text = f"{place}: of its multiscales the first is read, {first}, and not {others}"
-            warn_once(log, f"{text} (--path sets it)")
-        return name_below(datasets_of(scales[0])[0]["path"])
     well = ome.get("well")
     if isinstance(well, dict):
         images = well.get("images", [])
@@ -120,19 +131,21 @@ def _only(place: str, names: list[Any]) -> str | None:
     return name_below(str(names[0])) if names else None
 
 
-def _only_member(place: str, driver: Driver, *, is_group: bool) -> StoredArray | None:
+def _only_member(place: str, driver: Driver, mip: int, *, is_group: bool) -> StoredArray | None:
     """The only array of two or more dimensions in a folder, or that of the only group.
 
-    Raises ConfigError when there are several.
+    Raises ConfigError when there are several, or when it has no such level.
     """
     arrays, groups = _members(place, driver, is_group)
     found = {name: stored_array(f"{place}/{name}", driver, alone=True) for name in arrays}
     images = [name for name, array in found.items() if array and array.dimensions > 1]
+    if images and mip:
+        raise no_such_mip(place, mip, 1)
     if images:
         return stored_array(f"{place}/{_likeliest(place, images)}", driver)
     if len(groups) == 1 and is_group:
         below = f"{place}/{groups[0]}"
-        return _array_of_group(below, driver, group_attributes(below, driver) or {})
+        return _array_of_group(below, driver, group_attributes(below, driver) or {}, mip)
     if groups:
         raise _several(place, "groups", groups)
     return None

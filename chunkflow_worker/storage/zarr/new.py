@@ -32,10 +32,12 @@ def array_metadata(
     chunks: list[int],
     dtype: np.dtype[Any],
     layer_type: LayerType,
+    shards: list[int] | None = None,
 ) -> dict[str, Any]:
     """The metadata of a new array.
 
-    shape, chunks: sizes of the array and of its blocks in voxels, in the order of the axes.
+    shape, chunks, shards: sizes of the array, of its blocks and of the shards that hold them, if
+        any, in voxels, in the order of the axes.
     """
     zero = False if dtype.kind == "b" else 0
     blosc = {"cname": "zstd", "clevel": 3}
@@ -61,11 +63,11 @@ def array_metadata(
         ]
         return {
             "shape": shape,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shards or chunks}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "data_type": dtype.name,
             "fill_value": zero,
-            "codecs": codecs,
+            "codecs": [_sharding(chunks, codecs)] if shards else codecs,
             "dimension_names": list(geometry.axes),
         }
     return {
@@ -82,3 +84,15 @@ def array_metadata(
         "downsamplingFactors": [1] * len(geometry.axes),
         "layer_type": layer_type,
     }
+
+
+def _sharding(chunks: list[int], codecs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The codec of Zarr 3 that packs blocks into shards. codecs: of the blocks."""
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    configuration = {
+        "chunk_shape": chunks,
+        "codecs": codecs,
+        "index_codecs": index,
+        "index_location": "end",
+    }
+    return {"name": "sharding_indexed", "configuration": configuration}

@@ -28,7 +28,7 @@ from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.largest import check_read
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.volume import blocks_of, check_aligned
-from chunkflow_worker.storage.zarr.address import FORMATS
+from chunkflow_worker.storage.zarr.address import drivers_of
 from chunkflow_worker.storage.zarr.attributes import from_attributes
 from chunkflow_worker.storage.zarr.coordinates import with_coordinates
 from chunkflow_worker.storage.zarr.geometry import SPATIAL, About, Geometry, Order
@@ -52,6 +52,7 @@ _OPTIONS: Mapping[About, str] = {
     "position": "--voxel-offset",
     "order": "--order",
 }
+"""The options of the operator for stores that set what a store does not say."""
 
 
 class ZarrVolume:
@@ -214,6 +215,7 @@ def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) 
 def open_zarr(
     path: str,
     name: str | None = None,
+    mip: int = 0,
     *,
     driver: Driver | None = None,
     order: Order | None = None,
@@ -222,9 +224,10 @@ def open_zarr(
     time_point: int | None = None,
     fill_missing: bool = False,
 ) -> ZarrVolume | None:
-    """Open the array at `path`, or at `name` below it, or the finest array of the group there.
+    """Open the array at `path`, or at `name` below it, or a level of the group there.
 
-    driver: the format; None tries all of them.
+    mip: 0 is the finest level of a group.
+    driver: the format; None tries those that the path names, or else all.
     order: of spatial axes that the store does not name; None: zyx.
     voxel_size: overrides the store's, zyx, in nanometres.
     voxel_offset: overrides the position of the first voxel, zyx, in voxels.
@@ -234,14 +237,15 @@ def open_zarr(
     Raises ConfigError when the array is damaged or a group holds several images, ChunkMismatch
     when its voxels are no chunk, DataMissing and StorageUnavailable.
     """
-    drivers: tuple[Driver, ...] = (driver,) if driver else ("zarr3", "zarr", "n5")
-    place = f"{normal_path(path, FORMATS)}/{(name or '').strip('/')}".rstrip("/")
+    drivers = (driver,) if driver else drivers_of(path)
+    place = f"{normal_path(path)}/{(name or '').strip('/')}".rstrip("/")
     with odd_metadata(place):
-        return _open(place, drivers, order, voxel_size, voxel_offset, time_point, fill_missing)
+        return _open(place, mip, drivers, order, voxel_size, voxel_offset, time_point, fill_missing)
 
 
 def _open(
     place: str,
+    mip: int,
     drivers: tuple[Driver, ...],
     order: Order | None,
     voxel_size: VoxelSize | None,
@@ -249,7 +253,7 @@ def _open(
     time_point: int | None,
     fill_missing: bool,
 ) -> ZarrVolume | None:
-    found = find_array(place, drivers)
+    found = find_array(place, drivers, mip)
     if found is None:
         return None
     geometry, options = geometry_of(found, order or "zyx"), dict(_OPTIONS)
@@ -271,17 +275,30 @@ def open_level(
     """Open the array `name` at `path` for writing; None when there is no array of this format.
 
     name: of the array in its group; empty for an array at `path` itself.
+    Raises the errors of `open_to_write`.
+    """
+    place = f"{normal_path(path)}/{name}".rstrip("/")
+    with odd_metadata(place):
+        found = stored_array(place, driver)
+        return None if found is None else _to_write(found, order)
+
+
+def open_to_write(path: str, mip: int = 0, order: Order | None = None) -> ZarrVolume | None:
+    """Open the array at `path`, or a level of the group there; None when there is none.
+
     order: of spatial axes that the store does not name.
     Raises ConfigError when the array is damaged, or names no axes and `order` is None,
     ChunkMismatch when its voxels are no chunk or there are several time points, and
     StorageUnavailable.
     """
-    place = f"{normal_path(path, FORMATS)}/{name}".rstrip("/")
+    place = normal_path(path)
     with odd_metadata(place):
-        found = stored_array(place, driver)
-        geometry = None if found is None else geometry_of(found, order or "zyx")
-    if found is None or geometry is None:
-        return None
+        found = find_array(place, drivers_of(path), mip)
+        return None if found is None else _to_write(found, order)
+
+
+def _to_write(found: StoredArray, order: Order | None) -> ZarrVolume:
+    geometry = geometry_of(found, order or "zyx")
     if not geometry.is_named and order is None:
         problem = "the array that exists does not say which of its axes is x"
         raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")

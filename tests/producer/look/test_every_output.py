@@ -15,13 +15,15 @@ import pytest
 
 from chunkflow_worker.config.catalog import facts_of, folder_names
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.pipeline.operator import Run, TaskSource, find_operator
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.create_volume import create_volume
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from tests.support.damage import truncate
-from tests.support.two_boxes import BOUNDS, TwoBoxes
+from tests.support.two_boxes import BOUNDS, CHUNK, TwoBoxes
 
 Chain = Callable[[TwoBoxes, Path], list[dict[str, Any]]]
 
@@ -56,6 +58,16 @@ def to_volume(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
     job.make_volume("out")
     save = {"op": "save-precomputed", "volume_path": f"file://{out}", "create_thumbnail": True}
     return [job.load(), save]
+
+
+def to_store(prefix: str, **options: Any) -> Chain:
+    def make(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
+        address, size = f"{prefix}file://{out}", Vec3(4, 8, 8)
+        shape: dict[str, Any] = {"bounds": BOUNDS, "voxel_size": (40, 8, 8), "block_size": size}
+        create_volume(address, **shape, dtype="uint8", **options)
+        return [job.load(), {"op": "save-volume", "volume_path": address}]
+
+    return make
 
 
 def to_pyramid(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
@@ -121,12 +133,20 @@ CASES: dict[str, dict[str, Chain]] = {
     "skip-all-zero": {"zeros": flag_of_zeros},
     "skip-none": {"none": flag_of_none},
     "save-precomputed": {"volume": to_volume},
+    "save-volume": {
+        "jpeg": to_store("", encoding="jpeg"),
+        "shards": to_store("", shard_size=CHUNK),
+        "zarr": to_store("zarr2://"),
+        "zarr3": to_store("zarr3://"),
+        "zarr3-shards": to_store("zarr3://", shard_size=CHUNK),
+        "n5": to_store("n5://"),
+    },
     "downsample-upload": {"pyramid": to_pyramid},
     "save-zarr": {name: to_zarr(name) for name in ("zarr", "zarr3", "n5")},
 }
 CHAINS = {f"{op}-{name}": chain for op, cases in CASES.items() for name, chain in cases.items()}
 
-OF_VOXELS = ("save-precomputed-", "save-zarr-", "downsample-upload-")
+OF_VOXELS = ("save-precomputed-", "save-volume-", "save-zarr-", "downsample-upload-")
 """How the names of the chains begin whose output is blocks of voxels."""
 
 NOT_OF_BOXES = {

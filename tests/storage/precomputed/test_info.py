@@ -11,12 +11,11 @@ from cloudvolume import CloudVolume
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.open_volume import volume_bounds, volume_level
 from chunkflow_worker.storage.precomputed.info import (
     create_volume,
     read_info,
     read_scale,
-    volume_bounds,
-    volume_level,
 )
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from tests.storage.sample import BLOCK, BOUNDS, make, noise
@@ -43,7 +42,7 @@ def test_a_level_is_read_from_the_info_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, ": info: there is no precomputed volume here"),
+        (None, ": path: there is no volume here"),
         ([], "/info: file: is not a JSON object"),
         ({}, "/info: scales: is left out"),
         ({"scales": []}, r"/info: scales: \[\] holds no scale"),

@@ -15,7 +15,7 @@ from cloudvolume import CloudVolume
 from chunkflow_worker.errors import ConfigError, DataRefused
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.mesh import MeshSource, fragment_folder
-from chunkflow_worker.storage.precomputed.info import volume_level
+from chunkflow_worker.storage.open_volume import volume_level
 from chunkflow_worker.storage.precomputed.reading import normal_scale, parse_info
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from tests.storage.sample import BOUNDS, make, noise

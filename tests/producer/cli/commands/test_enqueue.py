@@ -83,7 +83,7 @@ def test_boxes_that_workers_would_refuse_are_sent_only_by_force(
     assert told.out.startswith("enqueued")
 
 
-NOTHING = "info: there is no precomputed volume here"
+NOTHING = "path: there is no volume here"
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ NOTHING = "info: there is no precomputed volume here"
     [
         ("load-precomputed, volume_path: {}/in", "the input {}/in: " + NOTHING, "check the path"),
         ("load-precomputed, volume_path: {}, mip: 2", "the input {}: mip: 2 does not exist",
-         "the volume has mips 0 to 0"),
+         "the volume has mip 0 alone"),
         ("save-precomputed, volume_path: {}/out", "the output {}/out: " + NOTHING, "create-info"),
         ("downsample-upload, volume_path: {}/out", "the output {}/out: " + NOTHING, "create-info"),
-        ("mask, volume_path: {}/mask", "the volume {}/mask: info: there is none", "check the path"),
-        ("inference, mask_volume_path: {}/mask", "the volume {}/mask: info: there is none",
+        ("mask, volume_path: {}/mask", "the volume {}/mask: there is none here", "check the path"),
+        ("inference, mask_volume_path: {}/mask", "the volume {}/mask: there is none here",
          "check the path"),
     ],
 )  # fmt: skip

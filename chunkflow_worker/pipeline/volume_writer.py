@@ -1,0 +1,140 @@
+"""`VolumeWriter`: the options and the step of the operators that write a volume of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.options import field
+from chunkflow_worker.pipeline.converter import Converter, scale_option
+from chunkflow_worker.pipeline.operator import Run, Step
+from chunkflow_worker.pipeline.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow_worker.image.bbox import BoundingBox
+    from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.storage.volume import CheckedVolume
+
+
+class VolumeWriter(Converter):
+    """Base of the operators that write the task's box to an existing volume."""
+
+    volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
+    input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
+    mip: int | None = field(None, flag="-m", help="Mip level to write; default: 0.")
+    scale: tuple[float, float] | None = scale_option()
+    upload_log: bool = field(
+        False,
+        help="Write the operators' seconds to log/ below the volume; workers always write a "
+        "record.",
+    )
+    create_thumbnail: bool = field(
+        False, help="Write a small picture of the last channel's middle section to thumbnail/."
+    )
+    intensity_threshold: float | None = field(
+        None, flag="-t", help="Write nothing if no voxel of the chunk is above this."
+    )
+    parallel: int = field(
+        1,
+        flag="-p",
+        ge=0,
+        help="Processes that compress and upload in a local run, 0 or 1 for one; workers run "
+        "several tasks at the same time instead.",
+    )
+    compress: bool = field(
+        True,
+        help="Compress blocks with gzip. On a local disk, only CloudVolume finds compressed "
+        "blocks.",
+    )
+    fill_missing: bool = field(
+        False,
+        off="--no-fill",
+        help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since whole blocks "
+        "are written.",
+    )
+
+    @contextmanager
+    def open(self, run: Run) -> Iterator[Step]:
+        from chunkflow_worker.image.conversion import above
+        from chunkflow_worker.pipeline.saving import (
+            check_kind,
+            check_voxel_size,
+            note_empty,
+            part_inside,
+            write_verified,
+        )
+        from chunkflow_worker.storage.open_volume import open_volume
+        from chunkflow_worker.storage.path import normal_path
+
+        if self.create_thumbnail:
+            needs("PIL.Image", extra="files")
+        # CloudVolume's processes set signal handlers, which a worker's threads must not.
+        parallel = 1 if run.recorded else max(self.parallel, 1)
+
+        @cache
+        def opened() -> CheckedVolume:
+            return open_volume(
+                self.volume_path,
+                self.mip or 0,
+                output=True,
+                parallel=parallel,
+                compress=self.compress,
+            )
+
+        made_here = normal_path(self.volume_path) in run.made
+        if not made_here:
+            opened()
+
+        def step(task: Task) -> None:
+            if made_here and run.dry_run:
+                return  # the volume does not exist in a dry run
+            volume = opened()
+            chunk = part_inside(task.chunk_to_save(self.input_chunk_name), volume, task)
+            check_voxel_size(chunk, volume)
+            check_kind(chunk, volume)
+            if run.dry_run:
+                return
+            threshold = self.intensity_threshold
+            if threshold is not None and not above(chunk.array, threshold).any():
+                note_empty(chunk.bbox, volume, task)
+                return
+            write_verified(chunk, volume, task, self)
+            if self.create_thumbnail:
+                self._write_thumbnail(chunk)
+            if self.upload_log and not run.recorded:
+                self._write_log(task, chunk.bbox)
+
+        yield step
+
+    def _write_log(self, task: Task, box: BoundingBox) -> None:
+        from chunkflow_worker.storage.files import Files
+        from chunkflow_worker.storage.written_file import noting
+
+        content: dict[str, Any] = {
+            "timer": task.seconds,
+            "compute_device": task.device,
+            "bbox": str(task.bbox or box),
+        }
+        with noting(None):  # the record of a run with a ledger may replace it
+            Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
+
+    def _write_thumbnail(self, chunk: Chunk) -> None:
+        import io
+
+        from chunkflow_worker.image.conversion import convert
+        from chunkflow_worker.storage.files import Files
+
+        image = needs("PIL.Image", extra="files")
+        section = chunk.czyx[-1, chunk.bbox.size.z // 2]
+        if section.dtype.kind in "ui" and section.dtype.itemsize > 1:
+            section = section / max(section.max(), 1)  # the brightest value becomes white
+        picture = image.fromarray(convert(section, "uint8"))
+        picture.thumbnail((256, 256))
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        Files(f"{self.volume_path}/thumbnail").put(
+            f"{chunk.bbox}.png", buffer.getvalue(), "image/png"
+        )
