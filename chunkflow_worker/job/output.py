@@ -12,7 +12,6 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.volumes import Configured
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.precomputed.info import Level
     from chunkflow_worker.storage.volume import Blocks
 
 _SAME = Vec3(1, 1, 1)
@@ -117,14 +116,14 @@ def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]
                     yield from _coarser_levels(operator, volume.path, mip)
 
 
-def _coarser_levels(operator: Configured, path: str, box_mip: int) -> Iterator[tuple[Vec3, Level]]:
+def _coarser_levels(operator: Configured, path: str, box_mip: int) -> Iterator[tuple[Vec3, Blocks]]:
     """The levels that an operator makes of its chunk; the volume may lack some, and gets them."""
-    from chunkflow_worker.storage.precomputed.info import level_of, read_info, with_mips
+    from chunkflow_worker.storage.levels import levels_of
 
     option = operator.pyramid
     factor, stop = Vec3.of(option["factor"]), option["stop_mip"]
     mip = box_mip if option["chunk_mip"] is None else option["chunk_mip"]
     start = mip + 1 if option["start_mip"] is None else option["start_mip"]
-    scales = with_mips(read_info(path), factor, stop - 1)["scales"]
+    levels = levels_of(path, factor, stop)
     for n in range(start, stop):
-        yield factor.power(n - mip), level_of(path, scales[n])
+        yield factor.power(n - mip), levels.level(n)

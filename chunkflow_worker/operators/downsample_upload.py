@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from math import isclose, lcm
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
@@ -21,16 +22,16 @@ from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+    from chunkflow_worker.storage.volume import CheckedVolume, Level
 
 
 class DownsampleUpload(Converter):
-    """Make the coarser levels of a chunk and write them to an existing precomputed volume.
+    """Make the coarser levels of a chunk and write them to an existing volume of any format.
 
     Writes the mip levels from start_mip to stop_mip - 1, in whole blocks; each level is made from
     the previous one, as in `downsample`. The chunk itself is also written if start_mip is its mip.
-    Levels that the volume lacks are added to its info, each coarser by the factor; those that it
-    has must differ by the factor. All levels are made and checked before the first is written, and
+    Levels that the volume lacks are added, each coarser by the factor; those that it has must
+    differ by the factor. All levels are made and checked before the first is written, and
     every block is verified to be stored.
 
     A block of a coarse level covers many blocks of the chunk's level. Boxes must therefore be
@@ -99,38 +100,39 @@ class DownsampleUpload(Converter):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
         from chunkflow_worker.pipeline.saving import check_kind, part_inside, write_verified
-        from chunkflow_worker.storage.precomputed.info import add_mips, read_info, with_mips
-        from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+        from chunkflow_worker.storage.levels import levels_of
 
-        info = read_info(self.volume_path, output=True)
-        info = with_mips(info, self.factor, self.stop_mip - 1)
-        volumes = {
-            mip: PrecomputedVolume(self.volume_path, mip, info=info)
-            for mip in range(self.chunk_mip or 0, self.stop_mip)
-        }
+        all_levels = levels_of(self.volume_path, self.factor, self.stop_mip, output=True)
+        known = {mip: all_levels.level(mip) for mip in range(self.chunk_mip or 0, self.stop_mip)}
+        finest, adding = all_levels.open(0), Lock()
 
         @cache
-        def add_levels() -> None:
-            """Only when a box has been checked: an empty level is in the way of viewers."""
-            add_mips(self.volume_path, info)
+        def opened() -> dict[int, CheckedVolume]:
+            """The levels, of which those that the volume lacks are added.
+
+            Only when a box has been checked: an empty level is in the way of viewers.
+            """
+            all_levels.add()
+            return {mip: all_levels.open(mip) for mip in known}
 
         def step(task: Task) -> None:
             chunk = task.chunk_to_save(self.input_chunk_name)
-            mip = self._mip_of(chunk, volumes)
-            levels = self._levels(mip, volumes)
-            chunk = replace(part_inside(chunk, volumes[mip], task), bounds=volumes[mip].bounds)
-            check_kind(chunk, volumes[mip])
-            self._refuse_other_factors(mip, volumes)
+            mip = self._mip_of(chunk, known)
+            levels = self._levels(mip, known)
+            chunk = replace(part_inside(chunk, known[mip], task), bounds=known[mip].bounds)
+            check_kind(chunk, finest)
+            self._refuse_other_factors(mip, known)
             self._refuse_shared_blocks(chunk.bbox, mip, levels)
             pyramid = {mip: chunk}
             for n in range(mip + 1, self.stop_mip):
                 pyramid[n] = downsample(pyramid[n - 1], self.factor)
-            parts = {n: part_inside(pyramid[n], volume, task) for n, volume in levels.items()}
+            parts = {n: part_inside(pyramid[n], level, task) for n, level in levels.items()}
             if run.dry_run:
                 return
-            add_levels()
+            with adding:
+                volumes = opened()
             for n, part in parts.items():
-                write_verified(part, levels[n], task, self)
+                write_verified(part, volumes[n], task, self)
 
         yield step
 
@@ -145,18 +147,16 @@ class DownsampleUpload(Converter):
             )
         return first
 
-    def _levels(
-        self, mip: int, volumes: dict[int, PrecomputedVolume]
-    ) -> dict[int, PrecomputedVolume]:
+    def _levels(self, mip: int, known: dict[int, Level]) -> dict[int, Level]:
         """The volume's levels to write, by mip, for a chunk of mip `mip`."""
         try:
-            return {n: volumes[n] for n in range(self._first_of(mip), self.stop_mip)}
+            return {n: known[n] for n in range(self._first_of(mip), self.stop_mip)}
         except ValueError as error:
             raise ConfigError.one(
                 self.label, "mips", str(error), "give other mips, or --chunk-mip"
             ) from None
 
-    def _mip_of(self, chunk: Chunk, volumes: dict[int, PrecomputedVolume]) -> int:
+    def _mip_of(self, chunk: Chunk, volumes: dict[int, Level]) -> int:
         if self.chunk_mip is not None:
             return self.chunk_mip
         from chunkflow_worker.image.chunk import UNKNOWN_SIZE
@@ -174,7 +174,7 @@ class DownsampleUpload(Converter):
             f"below stop_mip has: {known}; give --chunk-mip"
         )
 
-    def _refuse_other_factors(self, mip: int, volumes: dict[int, PrecomputedVolume]) -> None:
+    def _refuse_other_factors(self, mip: int, volumes: dict[int, Level]) -> None:
         for n in range(mip + 1, self.stop_mip):
             theirs = [
                 b / a for a, b in zip(volumes[n - 1].voxel_size, volumes[n].voxel_size, strict=True)
@@ -190,9 +190,7 @@ class DownsampleUpload(Converter):
                 )
                 raise ConfigError.one(self.label, "factor", problem, cure)
 
-    def _refuse_shared_blocks(
-        self, box: BoundingBox, mip: int, levels: dict[int, PrecomputedVolume]
-    ) -> None:
+    def _refuse_shared_blocks(self, box: BoundingBox, mip: int, levels: dict[int, Level]) -> None:
         from chunkflow_worker.storage.volume import check_aligned
 
         factors = {n: self.factor.power(n - mip) for n in levels}

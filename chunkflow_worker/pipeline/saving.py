@@ -14,7 +14,7 @@ from chunkflow_worker.image.conversion import count_nan
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.volume import CheckedVolume, Volume, blocks_of, checksum
+from chunkflow_worker.storage.volume import Blocks, CheckedVolume, Volume, blocks_of, checksum
 from chunkflow_worker.storage.voxel_metadata import is_same_size
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ID_TYPES = ("uint32", "uint64")
 
 
-def part_inside(chunk: Chunk, volume: Volume, task: Task) -> Chunk:
+def part_inside(chunk: Chunk, volume: Blocks, task: Task) -> Chunk:
     """The part of a chunk that is inside the volume.
 
     Raises BoxOutsideVolume if there is none, and ChunkMismatch if the chunk does not cover the

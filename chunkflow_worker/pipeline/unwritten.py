@@ -78,14 +78,12 @@ def _voxel_sizes(path: str, operator: Configured) -> list[VoxelSize]:
 
     None of a volume that is not there yet, or whose info is wrong.
     """
-    from chunkflow_worker.storage.precomputed.info import read_info, with_mips
+    from chunkflow_worker.storage.levels import levels_of
 
+    pyramid = operator.pyramid or {"factor": 1, "stop_mip": 0}
     try:
-        info = read_info(path, output=True)
-        if pyramid := operator.pyramid:
-            info = with_mips(info, Vec3.of(pyramid["factor"]), pyramid["stop_mip"] - 1)
-        sizes = [scale["resolution"] for scale in info["scales"]]
-        return [(float(z), float(y), float(x)) for x, y, z in sizes]
+        levels = levels_of(path, Vec3.of(pyramid["factor"]), pyramid["stop_mip"], output=True)
+        return [levels.level(mip).voxel_size for mip in range(levels.count)]
     except (ConfigError, LookupError, TypeError, ValueError):  # also of a level that is wrong
         return []
 

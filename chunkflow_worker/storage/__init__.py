@@ -19,6 +19,7 @@ largest.py           bounds on what files ask for, checked before memory is take
 unpacking.py         objects that cloudfiles unpacks, up to a bound
 open_volume.py       a stored image of any format, by its address
 create_volume.py     a new stored image of any format, by its address
+levels.py            the mip levels of a stored image, also those that a chain adds
 volume.py            the interface of a stored image: blocks, alignment, checksums
 voxel_metadata.py    what a file says of its voxels: size, place, kind, and what is not taken
 axes.py              the axes of a stored array, and its part as a chunk

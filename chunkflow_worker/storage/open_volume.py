@@ -41,7 +41,7 @@ def open_volume(
     """
     from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 
-    info = _info(address, use_https)
+    info = find_info_at(address, use_https)
     if info is None:
         return _open_array(address, mip, fill_missing, use_https, output)
     return PrecomputedVolume(
@@ -59,7 +59,7 @@ def volume_level(
     address: str, mip: int = 0, *, use_https: bool = False, output: bool = False
 ) -> Blocks:
     """The bounds and blocks of a level, from what describes it. Raises as `open_volume` does."""
-    info = _info(address, use_https)
+    info = find_info_at(address, use_https)
     if info is None:
         return _open_array(address, mip, False, use_https, output)
     return level_of(address, scale_of(info, address, mip)[1])
@@ -70,7 +70,7 @@ def volume_bounds(address: str, mip: int = 0, *, use_https: bool = False) -> Bou
     return volume_level(address, mip, use_https=use_https).bounds
 
 
-def _info(address: str, use_https: bool) -> dict[str, Any] | None:
+def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None:
     """The info of a precomputed volume; None if there is none, or another format is named."""
     if named_format(address) not in (None, PRECOMPUTED):
         return None
@@ -93,8 +93,14 @@ def _open_array(
         else:
             found = open_zarr(where, mip=mip, fill_missing=fill_missing)
     if found is None:
-        problem = f"there is no {name} volume here" if name else "there is no volume here"
-        create = f"create it first, with: chunkflow {operator_with('creates')} (--help shows how)"
-        cure = create if output else "check the path"
-        raise ConfigError.one(normal_path(address), "path", problem, cure)
+        raise no_volume(address, output)
     return found
+
+
+def no_volume(address: str, output: bool) -> ConfigError:
+    """The error for a volume that does not exist: the chain writes it, or only reads it."""
+    name = named_format(address)
+    problem = f"there is no {name} volume here" if name else "there is no volume here"
+    create = f"create it first, with: chunkflow {operator_with('creates')} (--help shows how)"
+    cure = create if output else "check the path"
+    return ConfigError.one(normal_path(address), "path", problem, cure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 from typing import Any, Protocol
@@ -25,6 +26,16 @@ class Blocks(Protocol):
     def bounds(self) -> BoundingBox: ...
     @property
     def block_size(self) -> Vec3: ...
+
+
+@dataclass(frozen=True)
+class Level:
+    """The blocks of a mip level; see `Blocks`. voxel_size: in nanometres, zyx."""
+
+    path: str
+    bounds: BoundingBox
+    block_size: Vec3
+    voxel_size: VoxelSize
 
 
 class Volume(Blocks, Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_with
@@ -17,21 +16,12 @@ from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.storage.precomputed.encoding import check_readable, check_type
 from chunkflow_worker.storage.precomputed.reading import normal_scale, parse_info
 from chunkflow_worker.storage.precomputed.shards import blocks_of_shard, sharding_of
-from chunkflow_worker.storage.volume import no_such_mip
+from chunkflow_worker.storage.volume import Level, no_such_mip
 
 log = logging.getLogger(__name__)
 
 _TOLD_FIRST = ("resolution", "size", "voxel_offset", "chunk_sizes", "encoding")
 """The keys of a level that its other keys follow from."""
-
-
-@dataclass(frozen=True)
-class Level:
-    """The blocks of a mip level; see `Blocks`."""
-
-    path: str
-    bounds: BoundingBox
-    block_size: Vec3
 
 
 def find_info(path: str) -> dict[str, Any] | None:
@@ -49,13 +39,13 @@ def read_info(path: str, output: bool = False) -> dict[str, Any]:
     output: the chain writes the volume; the error for an absent one then says how to create it.
     Raises ConfigError when there is no volume or its info is wrong, and StorageUnavailable.
     """
-    return _normal(_read(path, output), path)
+    return normal_info(_read(path, output), path)
 
 
 def _stored(path: str) -> dict[str, Any] | None:
     """The same; None when there is no info."""
     content = find_info(path)
-    return None if content is None else _normal(content, path)
+    return None if content is None else normal_info(content, path)
 
 
 def _read(path: str, output: bool) -> dict[str, Any]:
@@ -73,7 +63,7 @@ def _place(path: str) -> str:
     return f"{normal_path(path)}/info"
 
 
-def _normal(info: dict[str, Any], path: str) -> dict[str, Any]:
+def normal_info(info: dict[str, Any], path: str) -> dict[str, Any]:
     """An info with all its scales in their normal form, except those that are wrong."""
     scales = []
     for mip, scale in enumerate(info["scales"]):
@@ -94,7 +84,7 @@ def scale_of(info: dict[str, Any], path: str, mip: int) -> tuple[dict[str, Any],
     if not 0 <= mip < len(scales):
         raise no_such_mip(normal_path(path), mip, len(scales))
     scale = normal_scale(scales[mip], _place(path), mip)
-    info = _normal(info, path)
+    info = normal_info(info, path)
     info["scales"][mip] = scale
     return info, scale
 
@@ -114,7 +104,8 @@ def level_of(path: str, scale: dict[str, Any]) -> Level:
     if scale.get("sharding"):
         in_shard = blocks_of_shard(scale["sharding"], -(-bounds.size // block))
         block = block * (in_shard or 1)
-    return Level(normal_path(path), bounds, block)
+    z, y, x = map(float, scale["resolution"][::-1])
+    return Level(normal_path(path), bounds, block, (z, y, x))
 
 
 def create_volume(
@@ -226,7 +217,7 @@ def add_mips(path: str, info: dict[str, Any]) -> None:
     Raises ConfigError when the volume has other levels by now, and StorageUnavailable.
     """
     stored = _read(path, output=True)
-    have, wanted = _normal(stored, path)["scales"], info["scales"]
+    have, wanted = normal_info(stored, path)["scales"], info["scales"]
     if have[: len(wanted)] == wanted:
         return
     if have != wanted[: len(have)]:

@@ -33,7 +33,7 @@ from chunkflow_worker.storage.path import (
 )
 from chunkflow_worker.storage.precomputed.block_header import bound_blocks
 from chunkflow_worker.storage.precomputed.encoding import LOSSLESS, check_readable
-from chunkflow_worker.storage.precomputed.info import Level, read_scale
+from chunkflow_worker.storage.precomputed.info import read_scale
 from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
 from chunkflow_worker.storage.precomputed.shards import (
     block_number,
@@ -42,7 +42,7 @@ from chunkflow_worker.storage.precomputed.shards import (
     shard_name,
     stored_in_shards,
 )
-from chunkflow_worker.storage.volume import blocks_of, check_aligned, checksum
+from chunkflow_worker.storage.volume import Level, blocks_of, check_aligned, checksum
 from chunkflow_worker.storage.written_file import noting
 
 _BLOCKS_AT_A_TIME = 32  # that are uploaded before the next look whether they may be
@@ -237,7 +237,8 @@ class PrecomputedVolume:
 
     def _chunks(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
         """The blocks that the box touches, also of a volume in shards."""
-        return blocks_of(Level(self.path, self.bounds, self._chunk_size), bbox)
+        level = Level(self.path, self.bounds, self._chunk_size, self.voxel_size)
+        return blocks_of(level, bbox)
 
     def _parts(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
         """The box in parts, between which a worker that may not write any more stops.

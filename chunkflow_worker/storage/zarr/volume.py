@@ -38,15 +38,22 @@ from chunkflow_worker.storage.zarr.kind import kind_of
 from chunkflow_worker.storage.zarr.metadata import (
     Driver,
     StoredArray,
+    group_attributes,
     odd_metadata,
     stored_array,
 )
-from chunkflow_worker.storage.zarr.ome import from_multiscale, listed_as
+from chunkflow_worker.storage.zarr.ome import (
+    datasets_of,
+    from_multiscale,
+    listed_as,
+    multiscales,
+)
 from chunkflow_worker.storage.zarr.open import open_stored
 from chunkflow_worker.storage.zarr.store import store_errors
 
 log = logging.getLogger(__name__)
 _AXES = ("c", "z", "y", "x")
+_MOST_LEVELS = 32
 _OPTIONS: Mapping[About, str] = {
     "voxel size": "--voxel-size",
     "position": "--voxel-offset",
@@ -59,6 +66,8 @@ class ZarrVolume:
     """One array; see `Volume`. For `missing`, the names of its blocks are boxes.
 
     metadata_files: paths of the objects that say what is stored.
+    chunk_size: of the blocks in a shard; the block size without shards.
+    is_in_group: it is one of the arrays of a group.
     array: of tensorstore. Axes other than c, z, y and x have one voxel, and are dropped. An array
         without z is one section.
     time_point: which one to take if there is an axis t.
@@ -86,8 +95,10 @@ class ZarrVolume:
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
         self.voxel_size: VoxelSize = geometry.voxel_size
         self.bounds = BoundingBox.sized(geometry.start, self._array.shape[-3:])
-        block = self._array.chunk_layout.write_chunk.shape[-3:]
-        self.block_size = Vec3.of(int(n or 1) for n in block)
+        layout = self._array.chunk_layout
+        self.block_size = Vec3.of(int(n or 1) for n in layout.write_chunk.shape[-3:])
+        self.chunk_size = Vec3.of(int(n or 1) for n in layout.read_chunk.shape[-3:])
+        self.is_in_group = any(group.is_group for group in stored.groups[:1])
         self._keys = BlockKeys(array, geometry.axes, time_point)
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
@@ -295,6 +306,32 @@ def open_to_write(path: str, mip: int = 0, order: Order | None = None) -> ZarrVo
     with odd_metadata(place):
         found = find_array(place, drivers_of(path), mip)
         return None if found is None else _to_write(found, order)
+
+
+def open_levels(path: str) -> list[ZarrVolume]:
+    """All levels of the group at `path`, or the array there, opened for writing, the finest first.
+
+    Raises the errors of `open_to_write`.
+    """
+    first = open_to_write(path)
+    if first is None:
+        return []
+    levels, root = [first], first.path.rpartition("/")[0]
+    listed = multiscales(group_attributes(root, first.driver) or {}) if first.is_in_group else []
+    count = len(datasets_of(listed[0])) if listed else _MOST_LEVELS
+    if first.path == normal_path(path):
+        count = 1
+    for mip in range(1, count):
+        try:
+            found = open_to_write(path, mip)
+        except ConfigError:
+            if listed:
+                raise
+            found = None  # there are no more
+        if found is None:
+            break
+        levels.append(found)
+    return levels
 
 
 def _to_write(found: StoredArray, order: Order | None) -> ZarrVolume:

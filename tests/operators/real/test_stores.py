@@ -14,9 +14,12 @@ import zarr
 from cloudvolume import CloudVolume
 from yaozarrs import validate_zarr_store
 
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.pyramid import downsample
+from chunkflow_worker.storage.open_volume import open_volume
 
-OFFSET, SIZE = (-7, 11, -30), (33, 50, 70)  # no block divides them
+OFFSET, SIZE = Vec3(-7, 11, -30), (33, 50, 70)  # no block divides them
 BOUNDS = BoundingBox.sized(OFFSET, SIZE)
 BLOCK, SHARD, CHUNK = "8 16 16", "16 32 32", "16 32 32"
 
@@ -135,3 +138,28 @@ def test_it_masks_and_tells_which_tasks_are_done(
     kept = np.load("half.npy") != 0
     assert not kept[array[:16] == 0].any()
     assert kept[array[:16] != 0].mean() > 0.9
+
+
+@pytest.mark.shows("downsample-upload")
+def test_it_gets_a_pyramid_of_three_levels(
+    chunkflow: Any, raw: Any, tmp_path: Path, store: Store
+) -> None:
+    address = create(chunkflow, store, f"file://{tmp_path}/a", "uint8")
+    array = raw.array[tuple(slice(0, n) for n in SIZE)]
+    np.save(tmp_path / "raw.npy", array)
+    load = f"load-npy -f raw.npy --voxel-offset {' '.join(map(str, OFFSET))} -l image"
+    fine = f"{load} --voxel-size 10 10 10"
+    pyramid = f"downsample-upload -v {address} -f 1 2 2 -s 0 -p 3"
+    # Along y and x, the start is no multiple of 4, so that only whole sections are whole blocks.
+    chunkflow(f"generate-tasks -v {address} -c 16 50 70", fine, pyramid)
+    for mip in range(3):
+        stored = open_volume(address, mip)
+        assert stored.voxel_size == (10, 10 * 2**mip, 10 * 2**mip)
+        assert stored.bounds == BOUNDS.downsample(Vec3(1, 2**mip, 2**mip))
+        chunkflow(f"load-volume -v {address} -m {mip}", f"save-npy -f {mip}.npy")
+    whole = Chunk(array, OFFSET, (10, 10, 10), "image", BOUNDS)
+    for mip in range(3):
+        assert np.array_equal(np.load(f"{mip}.npy"), whole.array)
+        whole = downsample(whole, Vec3(1, 2, 2))
+    if "zarr" in store.prefix:
+        ome_zarr(f"file://{tmp_path}/a")

@@ -76,6 +76,15 @@ def to_pyramid(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
     return [job.load(), {"op": "downsample-upload", "volume_path": f"file://{out}", **options}]
 
 
+def pyramid_of(prefix: str) -> Chain:
+    def make(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
+        _, save = to_store(prefix)(job, out)
+        options = {"factor": [2, 2, 2], "start_mip": 0, "stop_mip": 2}
+        return [job.load(), {**save, "op": "downsample-upload", **options}]
+
+    return make
+
+
 def points(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
     np.save(job.folder / "points.npy", np.arange(12.0).reshape(4, 3))
     load = {"op": "load-npy", "file_name": f"{job.folder}/points.npy", "output_name": "points"}
@@ -141,7 +150,12 @@ CASES: dict[str, dict[str, Chain]] = {
         "zarr3-shards": to_store("zarr3://", shard_size=CHUNK),
         "n5": to_store("n5://"),
     },
-    "downsample-upload": {"pyramid": to_pyramid},
+    "downsample-upload": {
+        "pyramid": to_pyramid,
+        "zarr": pyramid_of("zarr2://"),
+        "zarr3": pyramid_of("zarr3://"),
+        "n5": pyramid_of("n5://"),
+    },
     "save-zarr": {name: to_zarr(name) for name in ("zarr", "zarr3", "n5")},
 }
 CHAINS = {f"{op}-{name}": chain for op, cases in CASES.items() for name, chain in cases.items()}
