@@ -38,7 +38,7 @@ class AggregateSkeletonFragments(Sharding, Operator):
     size of their fragments ask for; if the folder lies directly below a volume, the volume's info
     names it. To let many workers write them, run it once with --prepare, which says how many shards
     there are. Then send a job with all the other options. Its boxes are shards, counted along z:
-    --grid-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for several in a task.
+    --roi-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for several in a task.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"

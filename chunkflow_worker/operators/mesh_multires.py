@@ -33,7 +33,7 @@ class MeshMultires(Sharding, Operator):
     With --sharded, the objects go into few large files, as many as the number of objects and the
     size of their fragments ask for. To let many workers write them, run it once with --prepare,
     which says how many shards there are. Then send a job with all the other options. Its boxes are
-    shards, counted along z: --grid-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for
+    shards, counted along z: --roi-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for
     several in a task.
     """
 

@@ -219,7 +219,7 @@ class ShardWriter:
                 self.label,
                 f"box {box}",
                 "is no range of shards: they are counted along z, and y and x are 0-1",
-                f"for all {shards.count} shards, --grid-size {shards.count} 1 1 --chunk-size 1 1 1",
+                f"for all {shards.count} shards, --roi-size {shards.count} 1 1 --chunk-size 1 1 1",
             )
         numbers = range(max(z0, 0), min(z1, shards.count))
         if not numbers:

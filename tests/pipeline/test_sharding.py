@@ -134,7 +134,7 @@ def test_boxes_that_are_no_shards_are_refused(bones: Bones) -> None:
         bones.run("0-1_0-1_0-1")
     bones.run(prepare=True)
     with pytest.raises(
-        ConfigError, match=r"is no range of shards.*\n.*--grid-size 8 1 1 --chunk-size 1 1 1"
+        ConfigError, match=r"is no range of shards.*\n.*--roi-size 8 1 1 --chunk-size 1 1 1"
     ):
         bones.run("0-64_0-64_0-64")
     with pytest.raises(BoxOutsideVolume, match="has the shards 0 to 7, and none in 8-9_0-1_0-1"):
@@ -231,7 +231,7 @@ class Job:
         self.file.write_text(yaml.safe_dump({"operators": [operator]}))
 
     def work(self) -> list[Record]:
-        grid = Grid(grid_size=Vec3(8, 1, 1), chunk_size=Vec3(1, 1, 1))
+        grid = Grid(roi_size=Vec3(8, 1, 1), chunk_size=Vec3(1, 1, 1))
         plan = make_plan("q", "j", grid, PipelineFile.load(self.file))
         self.ledger.write_job(plan.record)
         pipeline = Pipeline.load(self.file)

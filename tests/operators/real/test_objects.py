@@ -175,7 +175,7 @@ def test_shards_written_by_tasks_hold_each_neuron_once(chunkflow, bodies) -> Non
     size = sum(p.stat().st_size for p in Path("seg/mesh_mip_0_err_40").glob("*:0:*")) // 4
     chunkflow(f"{shards} --shard-size {size} --spatial-index --prepare")
     count = len(list(Path("seg/shards").glob("*.fragments")))
-    chunkflow(f"generate-tasks -g {count} 1 1 -c 1 1 1", f"{shards} --shard-size {size}")
+    chunkflow(f"generate-tasks -z {count} 1 1 -c 3 1 1", f"{shards} --shard-size {size}")
 
     opened = CloudVolume(volume, progress=False, mesh_dir="shards")
     names = [p.name for p in Path("seg/shards").glob("*.shard")]
