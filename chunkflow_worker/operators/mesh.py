@@ -8,7 +8,7 @@ from functools import cache
 from math import isclose
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import PrivateAttr, field_validator
+from pydantic import PrivateAttr, ValidationInfo, field_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
@@ -94,6 +94,11 @@ class Mesh(Operator):
     manifest: bool = field(
         False, help="Write manifests as well; only for a chunk that is the whole image."
     )
+    spatial_index: bool = field(
+        False,
+        help="Also write where the objects of the box lie, for the spatial index of mesh-multires; "
+        "only with precomputed fragments.",
+    )
     shard: bool = field(False, help="Refused: one box cannot fill the shards of all boxes.")
 
     _sizes = field_validator("voxel_size")(above_zero)
@@ -113,8 +118,15 @@ class Mesh(Operator):
         if value:
             raise ValueError(
                 "a shard holds objects of all boxes, but a task has one box: write fragments, "
-                "and shard them with igneous"
+                "then run mesh-multires --sharded"
             )
+        return value
+
+    @field_validator("spatial_index")
+    @classmethod
+    def _is_of_fragments(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("output_format") != "precomputed":
+            raise ValueError("is of precomputed fragments: leave it out, or the output_format")
         return value
 
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
@@ -132,6 +144,7 @@ class Mesh(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.files import Files
+        from chunkflow_worker.storage.spatial_index import cell_content, cell_name
 
         zmesh = needs("zmesh", extra="segmentation")
         folder, mip_size = self._place(write=False)
@@ -167,6 +180,9 @@ class Mesh(Operator):
             found = {object_id: mesh for object_id, mesh in surfaces if object_id not in skipped}
             if not run.dry_run:
                 self._write(files, task, box, found)
+                if self.spatial_index:
+                    places = {object_id: mesh.vertices for object_id, mesh in found.items()}
+                    files.put(cell_name(box, size), cell_content(places), "application/json")
 
         yield step
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import PrivateAttr
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError, DataMissing
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.fragments import by_object
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.sharding import Sharding, ShardWriter
 from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.files import Files
 
 
-class MeshMultires(Operator):
+class MeshMultires(Sharding, Operator):
     """Join the fragments of each object's mesh, and write it in several resolutions.
 
     Neuroglancer then loads only what is visible. Run it once, when all boxes are meshed, instead of
@@ -24,6 +29,12 @@ class MeshMultires(Operator):
     objects have more levels; each level has fewer triangles than the one before, and is cut into
     pieces. For a volume, the new folder has the name of the fragments' folder with _multires added,
     and the volume's info is changed to name it.
+
+    With --sharded, the objects go into few large files, as many as the number of objects and the
+    size of their fragments ask for. To let many workers write them, run it once with --prepare,
+    which says how many shards there are. Then send a job with all the other options. Its boxes are
+    shards, counted along z: --roi-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for
+    several in a task.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -58,9 +69,14 @@ class MeshMultires(Operator):
         help="How many times fewer triangles each level has than the level before.",
     )
 
+    _writer: ShardWriter | None = PrivateAttr(None)
+    """What writes the shards, once it is open."""
+
+    def files_of(self, task: Task, box: BoundingBox) -> Iterable[str]:
+        return self._writer.files_of(box) if self._writer else []
+
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.fragments import by_object
         from chunkflow_worker.storage import multires
         from chunkflow_worker.storage.files import Files
         from chunkflow_worker.storage.mesh import MULTIRES_SUFFIX, mesh_folder, set_mesh_folder
@@ -68,6 +84,34 @@ class MeshMultires(Operator):
         zmesh = needs("zmesh", extra="segmentation")
         fragments = mesh_folder(self.volume_path).removesuffix(MULTIRES_SUFFIX)
         source, target = Files(fragments), Files(self.output_path or fragments + MULTIRES_SUFFIX)
+
+        def make(object_id: int, names: list[str], task: Task) -> tuple[bytes, bytes]:
+            whole = _joined(zmesh, source, names, task)
+            index, pieces = multires.encode(
+                multires.make_levels(whole, self.levels, self.reduction)
+            )
+            return pieces, index
+
+        def name_folder() -> None:
+            if self.output_path is None:
+                set_mesh_folder(self.volume_path, target.path)
+
+        if self.sharded:
+            self._check_target(target.path)
+            self._writer = ShardWriter(
+                options=self,
+                label=self.label,
+                source=source,
+                target=target,
+                separator=":0:",
+                info=multires.INFO,
+                encoding="raw",  # Draco has compressed the pieces, and readers unpack nothing
+                make=make,
+                named=name_folder,
+                dry_run=run.dry_run,
+            )
+            yield self._writer.step
+            return
         info = target.get_json("info")
         if info is not None and info != multires.INFO:
             raise ConfigError.one(
@@ -87,19 +131,27 @@ class MeshMultires(Operator):
                 )
             found = by_object(source.list(self.prefix), ":0:")
             for done, (object_id, names) in enumerate(found.items(), 1):
-                whole = _joined(zmesh, source, names, task)
-                index, pieces = multires.encode(
-                    multires.make_levels(whole, self.levels, self.reduction)
-                )
+                pieces, index = make(object_id, names, task)
                 if not run.dry_run:
                     target.put(str(object_id), pieces, "application/octet-stream")
                     target.put(f"{object_id}.index", index, "application/octet-stream")
                     task.bytes_written += len(index) + len(pieces)
                 task.progress(f"{done} of {len(found)} meshes")
-            if not run.dry_run and self.output_path is None:
-                set_mesh_folder(self.volume_path, target.path)
+            if not run.dry_run:
+                name_folder()
 
         yield step
+
+    def _check_target(self, path: str) -> None:
+        """Raise ConfigError for shards beside the folder that an option names.
+
+        Whoever reads the records of a job opens only what lies below such a folder.
+        """
+        from chunkflow_worker.storage.path import normal_path
+
+        if self.output_path is None and not path.startswith(f"{normal_path(self.volume_path)}/"):
+            problem = f"is needed with --sharded, since {self.volume_path} is no volume"
+            raise ConfigError.one(self.label, "output_path", problem, f"for example {path}")
 
 
 def _joined(zmesh: Any, source: Files, names: list[str], task: Task) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import above_zero, field
@@ -70,6 +70,11 @@ class Skeletonize(Operator):
     fragments_path: str | None = field(
         None, flag="-f", help="Also write the skeletons to this folder: file://, s3:// or gs://."
     )
+    spatial_index: bool = field(
+        False,
+        help="Also write where the objects of the box lie, for the spatial index of "
+        "aggregate-skeleton-fragments.",
+    )
 
     _sizes = field_validator("voxel_size")(above_zero)
 
@@ -78,6 +83,13 @@ class Skeletonize(Operator):
     def _are_ids(cls, value: str | None) -> str | None:
         if value:
             parse_ids(value)
+        return value
+
+    @field_validator("spatial_index")
+    @classmethod
+    def _is_of_fragments(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("fragments_path") is None:
+            raise ValueError("is written beside fragments: give fragments_path, or leave it out")
         return value
 
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
@@ -95,6 +107,7 @@ class Skeletonize(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.files import Files
+        from chunkflow_worker.storage.spatial_index import cell_content, cell_name
 
         kimimaro = needs("kimimaro", extra="segmentation")
         files = Files(self.fragments_path) if self.fragments_path else None
@@ -104,7 +117,8 @@ class Skeletonize(Operator):
             voxels, box = object_voxels(chunk, task.box_of(chunk), self.input_chunk_name)
             if files is not None:
                 warn_of_cut_objects(task, chunk)
-            skeletons = self._skeletons(kimimaro, voxels, self.voxel_size or chunk.voxel_size)
+            size = self.voxel_size or chunk.voxel_size
+            skeletons = self._skeletons(kimimaro, voxels, size)
             task.values[self.output_name] = skeletons
             if files is not None and not run.dry_run:
                 contents = {
@@ -112,6 +126,9 @@ class Skeletonize(Operator):
                     for object_id, s in skeletons.items()
                 }
                 files.put_all(contents, "application/octet-stream")
+                if self.spatial_index:
+                    places = {object_id: s.vertices for object_id, s in skeletons.items()}
+                    files.put(cell_name(box, size), cell_content(places), "application/json")
                 task.bytes_written += sum(map(len, contents.values()))
 
         yield step

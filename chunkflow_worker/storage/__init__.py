@@ -27,4 +27,6 @@ flags.py             files named by a box whose existence marks its task
 mask.py              the part of a mask volume that covers a box of smaller voxels
 mesh.py              meshes of volumes: their folder, and reading them
 multires.py          meshes of several resolutions: simplified, cut and encoded
+shards.py            many small objects in few files, in Neuroglancer's sharded format
+spatial_index.py     which meshes or skeletons lie in each cell of a volume
 """

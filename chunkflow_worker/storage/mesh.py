@@ -1,4 +1,7 @@
-"""Meshes of precomputed volumes: the folder that holds them, and reading them by CloudVolume."""
+"""Meshes of precomputed volumes: the folder that holds them, and reading them by CloudVolume.
+
+The folder of skeletons is named here, too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from chunkflow_worker.storage.precomputed.reading import check_sharding, folder_
 
 MULTIRES_SUFFIX = "_multires"
 """A folder of meshes in several resolutions has the name of its folder of fragments and this."""
+MULTIRES = "neuroglancer_multilod_draco"
+"""The format of such meshes, as the info of their folder names it."""
 
 
 def is_volume(path: str) -> bool:
@@ -66,14 +71,34 @@ def set_mesh_folder(path: str, folder: str) -> None:
 
     Raises StorageUnavailable.
     """
+    _name_folder(path, "mesh", folder)
+
+
+def set_skeleton_folder(folder: str) -> None:
+    """Make the info of the volume that `folder` lies directly in name it; nothing without a volume.
+
+    Raises StorageUnavailable.
+    """
+    _name_folder(normal_path(folder).rpartition("/")[0], "skeletons", normal_path(folder))
+
+
+def _name_folder(path: str, key: str, folder: str) -> None:
     info = Files(path).get_json("info")
     name = folder.removeprefix(f"{normal_path(path)}/")
-    if _is_volume(info) and info.get("mesh") != name:
-        Files(path).put_info(info | {"mesh": name})
+    if _is_volume(info) and info.get(key) != name:
+        Files(path).put_info(info | {key: name})
 
 
 def _is_volume(info: Any) -> bool:
     return isinstance(info, dict) and bool(info.get("scales"))
+
+
+def check_shards(info: dict[str, Any], folder: str) -> None:
+    """Raise ConfigError if the info of a folder describes shards that cannot be."""
+    try:
+        check_sharding(info["sharding"])
+    except Mistake as mistake:
+        raise mistake.at(f"{folder}/info", "sharding") from None
 
 
 class MeshSource:
@@ -91,33 +116,51 @@ class MeshSource:
             info = read_scale(path, 0)[0]
         else:
             # CloudVolume reads meshes of volumes only, so invent one around the folder.
-            volume, _, folder = volume.rpartition("/")
-            info = _info_of_any_volume(folder)
+            volume = volume.rpartition("/")[0]
+            info = _info_of_any_volume()
         own = Files(self.path).get_json("info")
-        if isinstance(own, dict) and own.get("sharding"):
-            try:
-                check_sharding(own["sharding"])
-            except Mistake as mistake:
-                raise mistake.at(f"{self.path}/info", "sharding") from None
+        own = own if isinstance(own, dict) else {}
+        if own.get("sharding"):
+            check_shards(own, self.path)
+        self._has_manifests = own.get("@type") != MULTIRES
         with storage_errors(self.path):
-            self._volume = cloud_volume(volume, info=info, cache=False)
-            # The meshes hold their volume by a weak reference.
-            self._source = self._volume.mesh
+            self._open(volume, info, own)
+
+    def _open(self, volume: str, info: dict[str, Any], own: dict[str, Any]) -> None:
+        """Open the meshes without their spatial index, which lies in the bounds of some mip."""
+        from cloudvolume.datasource.precomputed.mesh import PrecomputedMeshSource
+
+        info = {key: value for key, value in info.items() if key not in ("mesh", "skeletons")}
+        opened = cloud_volume(volume, info=info, cache=False)
+        opened.meta.info["mesh"] = self.path.removeprefix(f"{volume}/")
+        shown = {key: value for key, value in own.items() if key != "spatial_index"}
+        self._source = PrecomputedMeshSource(
+            opened.meta, opened.cache, opened.config, readonly=True, info=shown
+        )
 
     def read(self, object_id: int) -> Any:
         """The mesh of an object: vertices x, y, z in nanometres, faces, to_ply() and to_obj().
 
         Raises DataMissing when there is no whole mesh, and StorageUnavailable.
         """
-        self._check_fragments(object_id)
+        from cloudfiles.exceptions import DecompressionError
+        from cloudvolume.exceptions import EmptyFileException, SpecViolation
+        from DracoPy import FileTypeException
+
+        damage = (
+            ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error,
+            DecompressionError, EmptyFileException, FileTypeException, SpecViolation,
+        )  # fmt: skip
+        if self._has_manifests:
+            self._check_fragments(object_id)
         try:
             with storage_errors(self.path):
                 found = self._source.get(object_id)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error) as error:
+        except damage as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            cure = "; write the manifests of the fragments first" if self._has_manifests else ""
             raise DataMissing(
-                f"{self.path} has no whole mesh of object {object_id}: {reason}; "
-                "write the manifests of the fragments first"
+                f"{self.path} has no whole mesh of object {object_id}: {reason}{cure}"
             ) from error
         mesh = found[object_id] if isinstance(found, dict) else found
         if len(mesh.faces) == 0:
@@ -134,10 +177,8 @@ class MeshSource:
                 _below(f"/{name}", f"{self.path}/{manifest}", "fragments")
 
 
-def _info_of_any_volume(mesh_folder: str) -> Any:
+def _info_of_any_volume() -> Any:
     from cloudvolume import CloudVolume
 
     size = (1, 1, 1)
-    return CloudVolume.create_new_info(
-        1, "segmentation", "uint64", "raw", size, (0, 0, 0), size, mesh=mesh_folder
-    )
+    return CloudVolume.create_new_info(1, "segmentation", "uint64", "raw", size, (0, 0, 0), size)

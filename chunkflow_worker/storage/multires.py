@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow_worker.storage.mesh import MULTIRES
+
 INFO: dict[str, Any] = {
-    "@type": "neuroglancer_multilod_draco",
+    "@type": MULTIRES,
     "vertex_quantization_bits": 16,
     "lod_scale_multiplier": 1,
     "transform": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],

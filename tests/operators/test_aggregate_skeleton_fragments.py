@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import osteoid
 import pytest
+from cloudvolume import CloudVolume
+from cloudvolume.lib import Bbox
 
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -119,6 +121,44 @@ def test_fragments_that_skeletonize_writes_per_box_form_the_skeleton_of_the_whol
     skeleton = read(tmp_path, 9)
     assert len(skeleton.vertices) == 300
     assert skeleton.cable_length() == pytest.approx(299 * 7.16, rel=1e-5)
+
+
+def test_cloudvolume_reads_skeletons_in_shards_and_finds_them_by_place(
+    tmp_path: Path, volume: Any
+) -> None:
+    array = np.zeros((16, 64, 300), np.uint64)
+    ids = [5, 2**40, 2**64 - 1, *range(100, 106)]
+    for n, object_id in enumerate(ids):
+        array[5:10, 2 + 7 * n : 6 + 7 * n, 10:250] = object_id
+    stored = volume("seg", array, layer_type="segmentation")
+    whole = Chunk(array, Vec3(0, 0, 0), (40, 8, 8), "segmentation", stored.bounds)
+    fragments = f"{stored.path}/fragments"
+    operator = Skeletonize(fragments_path=fragments, dust_threshold=10, spatial_index=True)
+    for box in stored.bounds.split(Vec3(16, 64, 90)):
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, stored.bounds))}))
+    run(AggregateSkeletonFragments(fragments_path=fragments, output_path=f"{tmp_path}/single"))
+    run(
+        AggregateSkeletonFragments(
+            fragments_path=fragments,
+            output_path=f"{stored.path}/skeletons",
+            sharded=True,
+            shard_size=10_000,
+            spatial_index=True,
+        )
+    )
+    suffixes = [p.suffix for p in (tmp_path / "seg" / "skeletons").iterdir()]
+    assert 1 < suffixes.count(".shard") <= len(ids)
+    assert suffixes.count(".spatial") == 4
+    opened = CloudVolume(stored.path, progress=False)
+    assert opened.skeleton.list().tolist() == sorted(ids)
+    for object_id in ids:
+        found, expected = opened.skeleton.get(object_id), read(tmp_path / "single", object_id)
+        assert np.array_equal(found.vertices, expected.vertices)
+        assert np.array_equal(found.edges, expected.edges)
+        assert np.array_equal(found.radius, expected.radius)
+    place = Bbox((8 * 200, 8 * 3, 0), (8 * 220, 8 * 5, 640), dtype=int)
+    assert opened.skeleton.spatial_index.query(place) == {5}
+    assert {s.id for s in opened.skeleton.get_bbox(place)} == {5}
 
 
 def test_wrong_input_is_refused(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.download_mesh import DownloadMesh
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.operators.mesh_manifest import MeshManifest
+from chunkflow_worker.operators.mesh_multires import MeshMultires
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from tests.support.web_server import web_server
 
 
 def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
@@ -129,6 +131,58 @@ def test_missing_meshes_and_wrong_options_are_errors(tmp_path: Path, meshes: str
     with pytest.raises(ConfigError, match="not to a box"):
         run(DownloadMesh(volume_path=meshes, input="6"), Task(BoundingBox.parse("0-1_0-1_0-1")))
     assert not list(tmp_path.glob("*.ply"))
+
+
+def test_of_a_shard_only_the_index_and_the_mesh_are_read(tmp_path: Path, meshes: str) -> None:
+    run(MeshMultires(volume_path=meshes, sharded=True))
+    (shard,) = Path(meshes.removeprefix("file://")).glob("*/*.shard")
+    with shard.open("r+b") as file:
+        content = file.read()
+        start = content.index(b"DRACO")
+        file.seek(start)
+        file.write(bytes(50))  # the first mesh is spoilt, and the reader of another never sees it
+    read = []
+    for object_id in (5, 6, 77):
+        try:
+            run(DownloadMesh(volume_path=meshes, input=str(object_id), out_pre=f"{tmp_path}/"))
+            read.append(object_id)
+        except DataMissing:
+            continue
+    assert len(read) == 2
+    with web_server(Path(meshes.removeprefix("file://"))) as server:
+        run(DownloadMesh(volume_path=server.address, input=str(read[0]), out_pre=f"{tmp_path}/a_"))
+    assert server.sent[f"mesh_mip_0_err_40_multires/{shard.name}"] < len(content) / 2
+    mesh = zmesh.Mesh.from_ply((tmp_path / f"a_{read[0]}.ply").read_bytes())
+    assert len(mesh.faces) > 100
+
+
+def test_a_mesh_that_no_shard_holds_and_a_lost_shard_are_errors(
+    tmp_path: Path, meshes: str
+) -> None:
+    run(MeshMultires(volume_path=meshes, sharded=True))
+    with pytest.raises(DataMissing, match="no whole mesh of object 99") as raised:
+        run(DownloadMesh(volume_path=meshes, input="99", out_pre=str(tmp_path)))
+    assert "manifests of the fragments" not in str(raised.value)
+    (shard,) = Path(meshes.removeprefix("file://")).glob("*/*.shard")
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(DataMissing, match="no whole mesh of object 5"):
+        run(DownloadMesh(volume_path=meshes, input="5", out_pre=str(tmp_path)))
+    shard.unlink()
+    with pytest.raises(DataMissing, match="no whole mesh of object 5"):
+        run(DownloadMesh(volume_path=meshes, input="5", out_pre=str(tmp_path)))
+
+
+def test_meshes_with_a_spatial_index_are_read_from_their_folder_alone(
+    tmp_path: Path, meshes: str
+) -> None:
+    """The index lies in the bounds of a mip, which a folder of meshes does not know."""
+    run(MeshMultires(volume_path=meshes, sharded=True))
+    (shard,) = Path(meshes.removeprefix("file://")).glob("*/*.shard")
+    info = json.loads((shard.parent / "info").read_text())
+    index = {"mip": 3, "spatial_index": {"resolution": [64, 64, 40], "chunk_size": [640, 640, 400]}}
+    (shard.parent / "info").write_text(json.dumps(info | index))
+    run(DownloadMesh(volume_path=str(shard.parent), input="5", out_pre=f"{tmp_path}/"))
+    assert (tmp_path / "5.ply").exists()
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, meshes: str) -> None:

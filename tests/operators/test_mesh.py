@@ -172,10 +172,28 @@ def test_a_chunk_without_object_ids_is_refused(
 
 
 def test_sharded_output_and_wrong_ids_are_refused() -> None:
-    with pytest.raises(ValidationError, match="igneous"):
+    with pytest.raises(ValidationError, match="then run mesh-multires --sharded"):
         Mesh(shard=True)
     with pytest.raises(ValidationError, match="42,43"):
         Mesh(skip_ids="1,b")
+
+
+def test_the_places_of_objects_are_written_for_each_box(tmp_path: Path) -> None:
+    """A box without objects has its file, too, which says that there are none."""
+    chunk = Chunk(two_objects(), voxel_size=SIZE)
+    operator = Mesh(
+        output_path=str(tmp_path), spatial_index=True, skip_ids="3", simplification_factor=0
+    )
+    run(operator, chunk, chunk.bbox)
+    (path,) = tmp_path.glob("*.spatial")
+    z, y, x = SIZE
+    assert path.name == f"0-{12 * x:g}_0-{6 * y:g}_0-{6 * z:g}.spatial"
+    (box,) = json.loads(path.read_text()).values()
+    assert box == [round(n) for n in (x, y, z, 5 * x, 5 * y, 5 * z)]
+    run(operator, chunk.with_array(np.zeros_like(chunk.array)), chunk.bbox)
+    assert json.loads(path.read_text()) == {}
+    with pytest.raises(ValidationError, match="is of precomputed fragments"):
+        Mesh(output_path=str(tmp_path), output_format="ply", spatial_index=True)
 
 
 def two_objects() -> np.ndarray:

@@ -221,6 +221,104 @@ def test_wrong_input_is_refused_and_a_dry_run_writes_nothing(tmp_path: Path, mes
         run(MeshMultires(volume_path=meshed))
 
 
+def many_objects() -> np.ndarray:
+    """Boxes of 4 voxels a side, with ids of all sizes, and a ball that has several levels."""
+    ids = objects()
+    for n, (y, x) in enumerate((y, x) for y in range(0, 96, 8) for x in (0, 90)):
+        ids[18:22, y : y + 4, x : x + 4] = 2**63 + 977 * n if n % 2 else n + 100
+    return ids
+
+
+@pytest.fixture(params=[0, 1])
+def crowd(volume: Any, request: pytest.FixtureRequest) -> tuple[str, int, np.ndarray]:
+    """A volume, the mip of the fragments of its objects, and these objects."""
+    mip, ids = request.param, many_objects()
+    stored = volume("crowd", ids, (3, -5, 7), layer_type="segmentation")
+    size = VOXEL
+    if mip:  # the objects are of the second level, which has the same offset in its own voxels
+        path = Path(stored.path.removeprefix("file://")) / "info"
+        info = json.loads(path.read_text())
+        (scale,) = info["scales"]
+        size = (40.0, 16.0, 16.0)
+        info["scales"].append(scale | {"key": "16_16_40", "resolution": [16, 16, 40]})
+        path.write_text(json.dumps(info))
+    whole = Chunk(ids, Vec3(3, -5, 7), size, "segmentation", stored.bounds)
+    operator = Mesh(output_path=stored.path, mip=mip, simplification_factor=0, spatial_index=True)
+    for box in stored.bounds.split(Vec3(13, 50, 41)):
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, stored.bounds))}))
+    return str(stored.path), mip, ids
+
+
+def test_shards_hold_the_meshes_of_single_files_and_cloudvolume_finds_them(
+    crowd: tuple[str, int, np.ndarray],
+) -> None:
+    path, mip, ids = crowd
+    run(MeshMultires(volume_path=path, levels=3))
+    objects_there = [int(i) for i in np.unique(ids) if i]
+    single = {i: CloudVolume(path, progress=False).mesh.get(i)[i] for i in objects_there}
+    coarse = CloudVolume(path, progress=False).mesh.get(7, lod=2)[7]
+
+    out = f"{path}/shards"
+    options = {"levels": 3, "sharded": True, "shard_size": 100_000, "output_path": out}
+    run(MeshMultires(volume_path=path, spatial_index=True, **options))
+    files = [p.suffix for p in Path(out.removeprefix("file://")).iterdir()]
+    assert 1 < files.count(".shard") < len(objects_there) / 2
+    assert files.count(".spatial") == 2 * 2 * 3
+
+    volume = CloudVolume(path, mip=mip, progress=False, mesh_dir="shards")
+    for object_id, expected in single.items():
+        found = volume.mesh.get(object_id)[object_id]
+        assert np.array_equal(found.vertices, expected.vertices)
+        assert np.array_equal(found.faces, expected.faces)
+    assert np.array_equal(volume.mesh.get(7, lod=2)[7].vertices, coarse.vertices)
+
+    index = volume.mesh.spatial_index
+    assert index.query(volume.bounds * volume.resolution) == set(objects_there)
+    for object_id in (7, 2**40, objects_there[-1]):
+        box, vertices = index.get_bbox(object_id), single[object_id].vertices
+        assert np.abs(np.array(box.minpt) - vertices.min(axis=0)).max() <= 1
+        assert np.abs(np.array(box.maxpt) - vertices.max(axis=0)).max() <= 1
+        assert object_id in index.query(box)
+
+
+def test_the_volume_names_the_folder_of_shards(meshed: str) -> None:
+    run(MeshMultires(volume_path=meshed, sharded=True))
+    assert sorted(p.name for p in folder(meshed).iterdir()) == ["0.shard", "info"]
+    assert len(CloudVolume(meshed, progress=False).mesh.get(7)[7].faces) > 1000
+    with pytest.raises(ConfigError, match="meshes of another format are already here"):
+        run(MeshMultires(volume_path=meshed))
+    with pytest.raises(ConfigError, match="output_path: is needed with --sharded"):
+        run(MeshMultires(volume_path=f"{meshed}/mesh_mip_0_err_40", sharded=True))
+
+
+def test_the_tasks_of_a_job_write_the_shards_of_one_run(
+    crowd: tuple[str, int, np.ndarray], tmp_path: Path
+) -> None:
+    path, _, _ = crowd
+    for name in ("one", "job"):
+        out = f"{path}/{name}"
+        options = {"sharded": True, "shard_size": 40_000, "output_path": out}
+        operator = MeshMultires(volume_path=path, **options)
+        if name == "one":
+            run(operator)
+            continue
+        run(MeshMultires(volume_path=path, prepare=True, **options))
+        count = len(list(Path(out.removeprefix("file://")).glob("*.fragments")))
+        for n in reversed(range(count)):
+            run(operator, Task(BoundingBox(Vec3(n, 0, 0), Vec3(n + 1, 1, 1))))
+    one, job = (
+        {p.name: p.read_bytes() for p in Path(f"{path}/{name}".removeprefix("file://")).iterdir()}
+        for name in ("one", "job")
+    )
+    assert {name: content for name, content in job.items() if ".fragments" not in name} == one
+
+
+def test_fragments_without_places_have_no_spatial_index(meshed: str) -> None:
+    with pytest.raises(DataMissing, match=r"no cell of a spatial index .*with --spatial-index"):
+        run(MeshMultires(volume_path=meshed, sharded=True, spatial_index=True))
+    assert not folder(meshed).exists()
+
+
 class _Served(BaseHTTPRequestHandler):
     """Serves whole files of a folder or byte ranges of them, also to pages of another origin."""
 
@@ -252,13 +350,16 @@ class _Served(BaseHTTPRequestHandler):
         """Print no log."""
 
 
-def test_neuroglancer_draws_it(meshed: str, drawn: Callable[[Any, int, int], np.ndarray]) -> None:
+@pytest.mark.parametrize("sharded", [False, True])
+def test_neuroglancer_draws_it(
+    meshed: str, drawn: Callable[[Any, int, int], np.ndarray], sharded: bool
+) -> None:
     """A ball seen along z, 672 nm wide, at 2 nm per pixel, drawn from the finest and from the
     coarsest level.
     """
     import neuroglancer
 
-    run(MeshMultires(volume_path=meshed))
+    run(MeshMultires(volume_path=meshed, sharded=sharded))
     handler = type("Served", (_Served,), {"folder": Path(meshed.removeprefix("file://"))})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -111,6 +111,11 @@ def test_other_options_are_passed_to_kimimaro(monkeypatch: pytest.MonkeyPatch) -
     assert {name: given[name] for name in options} == options
 
 
+def test_places_are_written_only_beside_fragments() -> None:
+    with pytest.raises(ValidationError, match="give fragments_path"):
+        Skeletonize(spatial_index=True)
+
+
 def test_a_chunk_without_object_ids_is_refused() -> None:
     with pytest.raises(ChunkMismatch, match="float32"):
         run(Skeletonize(), Task(None, {"chunk": Chunk(np.ones((4, 4, 4), np.float32))}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,14 @@ from urllib.parse import unquote
 
 @dataclass
 class WebServer:
-    """address: of the folder. asked: the files that were asked for, in order."""
+    """address: of the folder. asked: the files that were asked for, in order.
+
+    sent: how many bytes of each file.
+    """
 
     address: str
     asked: list[str] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
 
 
 @contextmanager
@@ -39,6 +44,7 @@ def web_server(folder: Path, absent: int = 404) -> Iterator[WebServer]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+            served.sent[name] += len(content)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from cloudvolume import CloudVolume
+from cloudvolume.lib import Bbox
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -160,6 +161,44 @@ def test_meshes_at_several_levels_enclose_their_neurons(chunkflow, bodies) -> No
             assert volume_of(mesh.vertices, mesh.faces) == pytest.approx(1000 * voxels, rel=0.05)
 
 
+@pytest.mark.shows("mesh", "mesh-multires", "download-mesh")
+def test_shards_written_by_tasks_hold_each_neuron_once(chunkflow, bodies) -> None:
+    ids = bodies.array[CUT]
+    there = sorted(int(i) for i in np.unique(ids) if i)
+    mesh_two_boxes(chunkflow, bodies, "-f 0 --spatial-index")
+    chunkflow("mesh-multires -v file://seg --levels 2")
+    volume = f"file://{Path('seg').absolute()}"
+    meshes = CloudVolume(volume, progress=False).mesh
+    single = {i: meshes.get(i)[i] for i in there}
+
+    shards = "mesh-multires -v file://seg --levels 2 -o file://seg/shards --sharded"
+    size = sum(p.stat().st_size for p in Path("seg/mesh_mip_0_err_40").glob("*:0:*")) // 4
+    chunkflow(f"{shards} --shard-size {size} --spatial-index --prepare")
+    count = len(list(Path("seg/shards").glob("*.fragments")))
+    chunkflow(f"generate-tasks -z {count} 1 1 -c 3 1 1", f"{shards} --shard-size {size}")
+
+    opened = CloudVolume(volume, progress=False, mesh_dir="shards")
+    names = [p.name for p in Path("seg/shards").glob("*.shard")]
+    assert 1 < len(names) <= count < len(there)
+    reader = opened.mesh.reader
+    packed = [int(i) for name in names for i in reader.list_labels(name, path="shards")]
+    assert sorted(packed) == there, "each neuron is in one shard"
+    for object_id in there:
+        mesh = opened.mesh.get(object_id)[object_id]
+        assert np.array_equal(mesh.vertices, single[object_id].vertices)
+        assert np.array_equal(mesh.faces, single[object_id].faces)
+    index = opened.mesh.spatial_index
+    assert index.query(opened.bounds * opened.resolution) == set(there)
+    # The voxels of a part in z y x, which begins at 60 in each axis, and its nanometres in x y z.
+    part, box = ids[10:20, 20:30, 3:20], Bbox((630, 800, 700), (800, 900, 800), dtype=int)
+    assert {int(i) for i in np.unique(part)} <= index.query(box)
+
+    largest_id = largest(ids, 1)[0]
+    chunkflow(f"download-mesh -v file://seg/shards -i {largest_id} -o one_ -f obj")
+    text = Path(f"one_{largest_id}.obj").read_text()
+    assert text.count("\nf ") == len(single[largest_id].faces)
+
+
 def precomputed_skeleton(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Nodes in x y z, and edges, parsed by the format of Neuroglancer."""
     content = path.read_bytes()
@@ -201,6 +240,17 @@ def test_skeletons_of_two_boxes(chunkflow, bodies) -> None:
         kept = {tuple(node) for node in nodes.tolist()}
         assert kept <= made, "aggregation adds no nodes; it removes some where it cuts loops"
         assert len(kept) > 0.9 * len(made)
+    shards = "-o seg/bones --sharded --shard-size 20000 --dust-threshold 0 --tick-threshold 0"
+    chunkflow(f"aggregate-skeleton-fragments -f bones {shards}")
+    opened = CloudVolume(f"file://{Path('seg').absolute()}", progress=False).skeleton
+    files = [p for p in Path("whole").iterdir() if p.name != "info"]
+    assert opened.list().tolist() == sorted(int(p.name) for p in files)
+    assert 1 < len(list(Path("seg/bones").glob("*.shard"))) < len(files)
+    for file in files:
+        skeleton = opened.get(int(file.name))
+        nodes, edges = precomputed_skeleton(file)
+        assert np.array_equal(skeleton.vertices, nodes)
+        assert np.array_equal(skeleton.edges, edges)
     chunkflow("load-skeleton -p swc --offset 30 20 10", "save-swc -p moved/")
     for object_id in largest(ids, 4):
         np.testing.assert_allclose(

@@ -123,6 +123,7 @@ def downloaded(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
 
 
 SKELETONIZE = {"op": "skeletonize", "dust_threshold": 0}
+SKELETONS_AND_PLACES = {"dust_threshold": 0, "spatial_index": True}
 CASES: dict[str, dict[str, Chain]] = {
     "save-h5": {"h5": chunk_to("save-h5", "file_name")},
     "save-npy": {"npy": chunk_to("save-npy", "file_name")},
@@ -132,10 +133,14 @@ CASES: dict[str, dict[str, Chain]] = {
     "save-points": {"points": points},
     "save-synapses": {"synapses": synapses},
     "save-swc": {"swc": objects_to("save-swc", "output_prefix", SKELETONIZE)},
-    "skeletonize": {"skeletons": objects_to("skeletonize", "fragments_path", dust_threshold=0)},
+    "skeletonize": {
+        "skeletons": objects_to("skeletonize", "fragments_path", dust_threshold=0),
+        "places": objects_to("skeletonize", "fragments_path", **SKELETONS_AND_PLACES),
+    },
     "mesh": {
         "fragments": objects_to("mesh", "output_path"),
         "ply": objects_to("mesh", "output_path", output_format="ply"),
+        "places": objects_to("mesh", "output_path", spatial_index=True),
     },
     "download-mesh": {"meshes": downloaded},
     "mark-complete": {"done": flag},
