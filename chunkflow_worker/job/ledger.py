@@ -245,13 +245,14 @@ class Ledger:
         for suffix in ("", _FAILED, _AGAIN, _LATE):
             self.files.delete(f"{bbox}{suffix}.json")
 
-    def write_late(self, record: Record, *, is_recorded: bool = False) -> None:
+    def write_late(self, record: Record) -> None:
         """Note that a worker wrote to the box of `record` although its lease had ended.
 
-        Nothing is noted where the same chain and nets have done the box: they wrote the same.
-        is_recorded: `record` itself was written late, and who did the box cannot be known from it.
+        Nothing is noted where the same chain and nets have done the box: they wrote the same. But
+        where its own record stands, this may have come late, too, and have replaced another's.
         """
-        if is_recorded or not _same_output(record, self._read(record.bbox)):
+        done = self._read(record.bbox)
+        if _same_task(record, done) or not _same_output(record, done):
             content = record.model_dump(exclude_defaults=True)
             self.files.put_json(f"{record.bbox}{_LATE}.json", content)
 
@@ -354,6 +355,13 @@ class Ledger:
 def _job(name: str, content: Any) -> JobRecord | None:
     job = _valid(JobRecord, content)
     return job if job is not None and job.job == name else None
+
+
+def _same_task(record: Record, other: Record | None) -> bool:
+    """Whether one worker recorded both of one message."""
+    if other is None:
+        return False
+    return (record.task_id, record.worker) == (other.task_id, other.worker)
 
 
 def _same_output(record: Record, other: Record | None) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class VolumeWriter(Converter):
     """Base of the operators that write the task's box to an existing volume."""
 
-    volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
+    volume_path: str = field(flag="-v", help="Path of the volume, which must exist.")
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to write.")
     mip: int | None = field(None, flag="-m", help="Mip level to write; default: 0.")
     scale: tuple[float, float] | None = scale_option()

@@ -180,13 +180,13 @@ class Handler:
         try:
             fence.check()
         except LeaseLost:
-            self._write_late(record, is_recorded=True)
+            self._write_late(record)
         except RetryableError:
             pass  # the task has to stop, and is done
 
-    def _write_late(self, record: Record, *, is_recorded: bool = False) -> None:
+    def _write_late(self, record: Record) -> None:
         try:
-            self.ledger.write_late(record, is_recorded=is_recorded)
+            self.ledger.write_late(record)
         except Exception as failure:
             log.warning("late writes to %s are not recorded: %s", record.bbox, failure)
 
