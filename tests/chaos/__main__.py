@@ -24,6 +24,7 @@ from tests.chaos import (
     outages,
     pause,
     poison,
+    shards,
     slowdown,
     spoilt,
     sqs_long,
@@ -36,6 +37,7 @@ Scenario = Callable[[Path, dict[str, str], int], Report]
 # Each with its usual number of seeds. A new scenario is one line here, and its marks in the page.
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "kills": (kills.scenario, 10),
+    "shards": (shards.scenario, 5),
     "pause": (pause.scenario, 5),
     "update": (update.scenario, 5),
     "sqs-long": (sqs_long.scenario, 5),

@@ -6,6 +6,8 @@ import boto3
 
 from tests.support.service import BLOCK, Service
 
+_FINEST = ("8_8_40/", "0/c/")  # folders of blocks, of precomputed volumes and of Zarr 3
+
 
 def place_on_s3(service: Service, bucket: str) -> None:
     """Keep the volumes and the ledger in a new bucket of the local AWS."""
@@ -22,8 +24,9 @@ def calm_run(service: Service) -> None:
 
 
 def blocks(service: Service, name: str) -> dict[str, bytes]:
-    """The stored blocks of a volume's finest mip, decompressed, by their names."""
+    """The stored blocks or shards of a volume's finest mip, decompressed, by their names."""
     from cloudfiles import CloudFiles
 
-    folder = CloudFiles(f"{service.path(name)}/8_8_40", progress=False)
-    return {found["path"]: found["content"] for found in folder.get(list(folder.list()))}
+    folder = CloudFiles(service.path(name), progress=False)
+    names = [path for path in folder.list() if path.startswith(_FINEST)]
+    return {found["path"]: found["content"] for found in folder.get(names)}

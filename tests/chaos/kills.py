@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from chunkflow_worker.image.bbox import Vec3
 from tests.chaos.calm import blocks, calm_run, place_on_s3
@@ -123,18 +124,20 @@ def run(
     task_seconds: float = 1.5,
     every: tuple[float, float] = (3.0, 6.0),
     limit: float = 400,
+    **outputs: Any,
 ) -> Outcome:
     """Do a job of `tasks` boxes on workers of two tasks each, and kill some of them meanwhile.
 
+    outputs: how the output is stored, see `Service.volumes`.
     task_seconds: that a task takes at least. every: the least and the most seconds between kills.
     limit: seconds after which the run is stuck; the outcome tells what is done by then.
     """
-    calm = _calm_blocks(tasks, tuple(sorted(aws.items())))
+    calm = _calm_blocks(tasks, tuple(sorted(aws.items())), tuple(outputs.items()))
     chance = random.Random(seed)
     with fault_proxy(aws["AWS_ENDPOINT_URL"], seed) as (address, proxy):
         service = Service(folder, f"q-{uuid.uuid4().hex[:8]}", aws)
         try:
-            _prepare(service, tasks, task_seconds)
+            _prepare(service, tasks, task_seconds, **outputs)
             feed, killer = Feed(service, chance), Killer(chance)
             service.environment["AWS_ENDPOINT_URL"] = address  # of the workers only
             began = time.monotonic()
@@ -167,19 +170,21 @@ def run(
     )
 
 
-def _prepare(service: Service, tasks: int, task_seconds: float) -> None:
+def _prepare(service: Service, tasks: int, task_seconds: float, **outputs: Any) -> None:
     place_on_s3(service, f"bucket-{uuid.uuid4().hex[:8]}")
-    service.volumes(Vec3(BLOCK.z, BLOCK.y, BLOCK.x * tasks))
+    service.volumes(Vec3(BLOCK.z, BLOCK.y, BLOCK.x * tasks), **outputs)
     hold = {"op": "hold", "folder": str(service.root), "seconds": task_seconds}
     service.chain(hold, INFERENCE)
     service.create_queue(visibility=LEASE_SECONDS, max_receives=MAX_RECEIVES)
 
 
 @cache
-def _calm_blocks(tasks: int, aws: tuple[tuple[str, str], ...]) -> dict[str, bytes]:
+def _calm_blocks(
+    tasks: int, aws: tuple[tuple[str, str], ...], outputs: tuple[tuple[str, Any], ...]
+) -> dict[str, bytes]:
     with TemporaryDirectory() as folder:
         service = Service(Path(folder), "q-calm", dict(aws))
-        _prepare(service, tasks, 0)
+        _prepare(service, tasks, 0, **dict(outputs))
         calm_run(service)
         return blocks(service, "whole")
 

@@ -20,7 +20,7 @@ from chunkflow_worker.cli import chunkflow
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.storage.create_volume import create_volume
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from producer.cli import main as run_producer
 from tests.support.forked import AnyWorker, ForkedWorker
@@ -51,13 +51,24 @@ class Service:
         self.workers: list[AnyWorker] = []
         self._queues: dict[str, Queue] = {}
 
-    def volumes(self, size: Vec3, block: Vec3 = BLOCK, out_dtype: str = "uint8") -> BoundingBox:
-        """Make an input of noise, and empty outputs `out` and `whole`; returns their box."""
+    def volumes(
+        self,
+        size: Vec3,
+        block: Vec3 = BLOCK,
+        out_dtype: str = "uint8",
+        out_format: str = "precomputed",
+        shard_size: Vec3 | None = None,
+    ) -> BoundingBox:
+        """Make an input of noise, and empty outputs `out` and `whole`; returns their box.
+
+        shard_size: of the outputs.
+        """
         box = BoundingBox.sized((0, 0, 0), size)
-        for name, dtype in (("in", "uint8"), ("out", out_dtype), ("whole", out_dtype)):
-            create_volume(
-                self.path(name), bounds=box, voxel_size=(40, 8, 8), block_size=block, dtype=dtype
-            )
+        shape: dict[str, Any] = {"bounds": box, "voxel_size": (40, 8, 8), "block_size": block}
+        create_volume(self.path("in"), **shape, dtype="uint8")
+        for name in ("out", "whole"):
+            address = f"{out_format}://{self.path(name)}"
+            create_volume(address, **shape, dtype=out_dtype, shard_size=shard_size)
         noise = np.random.default_rng(1).integers(1, 255, size, np.uint8)
         PrecomputedVolume(self.path("in")).write(box, noise)
         return box
