@@ -9,7 +9,7 @@ from pathlib import Path
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.output import output_blocks, refusal
+from chunkflow_worker.job.output import output_blocks, output_objects, refusal
 from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
@@ -18,6 +18,7 @@ from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.report.say import say
 
 _ANY_SIZE = Vec3(1, 1, 1)
+_MANY_OBJECTS = 1_000_000  # which cost some $5 to write to S3
 
 
 def report(
@@ -115,11 +116,23 @@ def _open(chain: Pipeline) -> int:
     """
     with chain.open(dry_run=True) as opened:
         say("all volumes and models open")
+        _show_objects(chain)
         boxes = chain.tasks.known_boxes() if chain.tasks else None
         reason = refusal(boxes, chain.configured) if boxes else None
         if reason:
             say(f"note: workers will refuse these boxes: {reason}")
         return _rehearse(opened)
+
+
+def _show_objects(chain: Pipeline) -> None:
+    """Print how many objects the outputs take, each of which costs a request to write."""
+    for path, objects, blocks in output_objects(chain.configured):
+        if blocks > objects:
+            say(f"{path}: {objects:,} shards, and {blocks:,} objects without shards")
+        else:
+            say(f"{path}: {objects:,} objects, one PUT request each")
+            if objects > _MANY_OBJECTS:
+                say("      shards (--shard-size of a new volume) would be far fewer, and cheaper")
 
 
 def _task_size(chain: Pipeline) -> Vec3 | None:

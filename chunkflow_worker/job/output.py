@@ -95,6 +95,18 @@ def output_blocks(chain: Iterable[Configured]) -> Vec3:
     return Vec3(*(lcm(*axis) for axis in zip(*sizes, strict=True))) if sizes else Vec3(1, 1, 1)
 
 
+def output_objects(chain: Iterable[Configured]) -> Iterator[tuple[str, int, int]]:
+    """The volumes that tasks write to and that exist: the path of each level, and its objects.
+
+    Numbers of objects: as it is stored, and as it would be without shards.
+    """
+    from chunkflow_worker.storage.volume import count_objects
+
+    for _, level in _output_levels(chain):
+        objects = count_objects(level, level.block_size)
+        yield level.path, objects, count_objects(level, level.chunk_size)
+
+
 def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]:
     """The levels of existing volumes that the tasks' own boxes are written to.
 

@@ -84,8 +84,9 @@ class _Arrays:
         while len(self._levels) < stop:
             fine = self._levels[-1]
             z, y, x = (size * n for size, n in zip(fine.voxel_size, factor, strict=True))
-            bounds, block = fine.bounds.downsample(factor), stored[-1].chunk_size
-            self._levels.append(Level(fine.path, bounds, block.min(bounds.size), (z, y, x)))
+            bounds = fine.bounds.downsample(factor)
+            block = stored[-1].chunk_size.min(bounds.size)
+            self._levels.append(Level(fine.path, bounds, block, block, (z, y, x)))
         self.count = len(self._levels)
 
     def level(self, mip: int) -> Level:
@@ -118,4 +119,5 @@ class _Arrays:
 
 
 def _as_level(volume: ZarrVolume) -> Level:
-    return Level(volume.path, volume.bounds, volume.block_size, volume.voxel_size)
+    size = volume.block_size
+    return Level(volume.path, volume.bounds, size, volume.chunk_size, volume.voxel_size)

@@ -18,7 +18,10 @@ from chunkflow_worker.image.chunk import LayerType, VoxelSize
 
 
 class Blocks(Protocol):
-    """The grid of blocks of a stored image; it starts where the bounds start."""
+    """The grid of blocks of a stored image; it starts where the bounds start.
+
+    A block is an object in storage: a shard, where shards hold many smaller blocks of `chunk_size`.
+    """
 
     @property
     def path(self) -> str: ...
@@ -26,6 +29,8 @@ class Blocks(Protocol):
     def bounds(self) -> BoundingBox: ...
     @property
     def block_size(self) -> Vec3: ...
+    @property
+    def chunk_size(self) -> Vec3: ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Level:
     path: str
     bounds: BoundingBox
     block_size: Vec3
+    chunk_size: Vec3
     voxel_size: VoxelSize
 
 
@@ -99,6 +105,11 @@ class CheckedVolume(Volume, Protocol):
 
         Raises DataMissing, BlockDamaged and StorageUnavailable.
         """
+
+
+def count_objects(volume: Blocks, size: Vec3) -> int:
+    """How many boxes of a size, such as its blocks, the volume has."""
+    return (-(-volume.bounds.size // size)).product
 
 
 def blocks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:

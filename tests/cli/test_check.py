@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from chunkflow_worker.cli.worker import cli
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.storage.create_volume import create_volume as create_any_volume
 from chunkflow_worker.storage.precomputed.info import create_volume
 
 NET = {
@@ -141,6 +142,24 @@ def test_open_points_out_boxes_that_share_blocks(tmp_path: Path) -> None:
         8, 32, 30
     )
     assert "note" not in told(8, 32, 64)
+
+
+@pytest.mark.parametrize(
+    ("shard", "told"),
+    [
+        (None, "8 objects, one PUT request each"),
+        (Vec3(16, 64, 32), "2 shards, and 8 objects without shards"),
+    ],
+)
+def test_open_counts_the_objects_of_the_output(
+    tmp_path: Path, shard: Vec3 | None, told: str
+) -> None:
+    path = f"zarr3://file://{tmp_path}/out"
+    bounds, block = BoundingBox.parse("0-16_0-64_0-64"), Vec3(8, 32, 32)
+    shape: dict[str, Any] = {"bounds": bounds, "voxel_size": (40, 8, 8), "block_size": block}
+    create_any_volume(path, **shape, dtype="uint8", shard_size=shard)
+    chain = [{"op": "create-chunk"}, {"op": "save-volume", "volume_path": path}]
+    assert told in check(tmp_path, chain, "--open")
 
 
 def test_open_lists_better_sizes_of_whole_blocks(tmp_path: Path) -> None:

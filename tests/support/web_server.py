@@ -34,6 +34,8 @@ def web_server(folder: Path, absent: int = 404) -> Iterator[WebServer]:
             served.asked.append(name)
             content = (folder / name).read_bytes() if (folder / name).is_file() else b""
             span = self.headers.get("Range", "").removeprefix("bytes=").split("-")
+            if span[0] == "" and span[1:]:  # the last so many bytes
+                span = [str(max(0, len(content) - int(span[1]))), ""]
             if span[0]:
                 content = content[int(span[0]) : int(span[1] or len(content)) + 1]
             self.send_response((206 if span[0] else 200) if content else absent)

@@ -100,12 +100,12 @@ def level_of(path: str, scale: dict[str, Any]) -> Level:
     Its blocks are the shards, if a task can write them whole.
     """
     bounds = BoundingBox.sized(scale["voxel_offset"][::-1], scale["size"][::-1])
-    block = Vec3.of(scale["chunk_sizes"][0][::-1])
+    chunk = block = Vec3.of(scale["chunk_sizes"][0][::-1])
     if scale.get("sharding"):
-        in_shard = blocks_of_shard(scale["sharding"], -(-bounds.size // block))
-        block = block * (in_shard or 1)
+        in_shard = blocks_of_shard(scale["sharding"], -(-bounds.size // chunk))
+        block = chunk * (in_shard or 1)
     z, y, x = map(float, scale["resolution"][::-1])
-    return Level(normal_path(path), bounds, block, (z, y, x))
+    return Level(normal_path(path), bounds, block, chunk, (z, y, x))
 
 
 def create_volume(

@@ -90,15 +90,15 @@ class PrecomputedVolume:
         check_readable(self.path, self._volume.encoding)
         bound_blocks()
         self.bounds = _to_box(self._volume.bounds)
-        self._chunk_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
+        self.chunk_size = Vec3.of(int(n) for n in self._volume.underlying[::-1])
         in_shard = self._sharding and blocks_of_shard(self._sharding, self._grid)
-        self.block_size = self._chunk_size * (in_shard or 1)
+        self.block_size = self.chunk_size * (in_shard or 1)
         self._is_writable = not self._sharding or in_shard is not None
         self.lossless = self._volume.encoding in LOSSLESS
         self.dtype = np.dtype(self._volume.dtype)
         self.channels = int(self._volume.num_channels)
         voxel_bytes = self.dtype.itemsize * self.channels
-        check_block(self._chunk_size.product * voxel_bytes, f"{self.path}: a block of mip {mip}")
+        check_block(self.chunk_size.product * voxel_bytes, f"{self.path}: a block of mip {mip}")
         z, y, x = (float(n) for n in self._volume.resolution[::-1])
         self.voxel_size: VoxelSize = (z, y, x)
         is_segmentation = self._volume.layer_type == "segmentation"
@@ -233,11 +233,11 @@ class PrecomputedVolume:
 
     def _place(self, block: BoundingBox) -> Vec3:
         """The position of a block, or of the first one of a shard, in the grid of blocks."""
-        return (block.start - self.bounds.start) // self._chunk_size
+        return (block.start - self.bounds.start) // self.chunk_size
 
     def _chunks(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
         """The blocks that the box touches, also of a volume in shards."""
-        level = Level(self.path, self.bounds, self._chunk_size, self.voxel_size)
+        level = Level(self.path, self.bounds, self.chunk_size, self.chunk_size, self.voxel_size)
         return blocks_of(level, bbox)
 
     def _parts(self, bbox: BoundingBox) -> Iterator[BoundingBox]:
@@ -270,7 +270,7 @@ class PrecomputedVolume:
     @property
     def _grid(self) -> Vec3:
         """Number of blocks along each axis."""
-        return -(-self.bounds.size // self._chunk_size)
+        return -(-self.bounds.size // self.chunk_size)
 
     def _stored_in_shards(self, bbox: BoundingBox) -> dict[str, bool]:
         """Whether the blocks that the box touches are stored, by the names they would have."""
