@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from producer.repair.resend import Resend
 
 _EXAMPLES = 10  # shown per kind of problem
+_READ = ": nothing is wrong"
+_QUICK = ", and look as their records say; verify without --quick reads them"
 
 
 @click.command()
@@ -146,7 +148,7 @@ def verify(
     if as_json:
         say_json(asdict(report))
     else:
-        _show(report, allow_zeros, mixed)
+        _show(report, allow_zeros, "" if mixed else _QUICK if quick else _READ)
         if mixed:
             _show_nets(record, report.nets)
         elif report.wrong and not enqueue:
@@ -243,7 +245,8 @@ def _explain_withheld(resend: Resend, queue: str) -> None:
     say(f"unfinished boxes that were not sent: {len(resend.withheld)}; {reason}", err=True)
 
 
-def _show(report: _Report, allow_zeros: bool, mixed: bool) -> None:
+def _show(report: _Report, allow_zeros: bool, right: str) -> None:
+    """right: what is said if there is no problem."""
     from chunkflow_worker.report.progress import boxes_text
     from producer.look.problem import KINDS
 
@@ -254,7 +257,6 @@ def _show(report: _Report, allow_zeros: bool, mixed: bool) -> None:
             f"{report.unreadable} unreadable"
         )
     else:
-        right = "" if mixed else ": nothing is wrong"
         say(f"all {report.boxes} boxes of job {report.job} are done{right}")
     for what, count in report.seen.items():
         say(f"{what}: {count}")

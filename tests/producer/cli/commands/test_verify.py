@@ -42,14 +42,22 @@ def report_of(
 
 @pytest.mark.parametrize("finished_job", ["file", "s3"], indirect=True)
 @pytest.mark.parametrize(
-    ("options", "seen"),
-    [([], "blocks read and compared"), (["--quick"], "blocks as old as their task says")],
+    ("options", "seen", "said"),
+    [
+        ([], "blocks read and compared", ": nothing is wrong"),
+        (
+            ["--quick"],
+            "blocks as old as their task says",
+            ", and look as their records say; verify without --quick reads them",
+        ),
+    ],
     ids=["read", "quick"],
 )
 def test_what_is_right_passes(
     finished_job: FinishedJob,
     options: list[str],
     seen: str,
+    said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert report_of(finished_job, capsys, *options) == {
@@ -64,9 +72,7 @@ def test_what_is_right_passes(
         "seen": {seen: 16},
     }
     assert main(["verify", "--pipeline", str(finished_job.pipeline), *options]) == 0
-    assert capsys.readouterr().out == (
-        f"all 2 boxes of job j are done: nothing is wrong\n{seen}: 16\n"
-    )
+    assert capsys.readouterr().out == (f"all 2 boxes of job j are done{said}\n{seen}: 16\n")
 
 
 @pytest.mark.parametrize(
