@@ -10,6 +10,7 @@ problem.py         what can be wrong, or not known, about the output of a task
 faulty.py          what a record says that no task can have done
 nets.py            which nets and plugins the boxes of a job come from
 verify.py          compares the output in storage with the records of the tasks
+sample.py          some of the boxes that are done, chosen at random
 volume_check.py    the part of it that is about volumes and arrays
 file_check.py      the part of it that is about files and objects
 file_names.py      the files of a folder by the box that their names tell

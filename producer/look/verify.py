@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from chunkflow_worker.errors import StorageRefused, StorageUnavailable
-from chunkflow_worker.job.grid import Boxes
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.written_paths import WrittenPaths
@@ -103,7 +103,7 @@ class Verifier:
 
 
 def verify(
-    ledger: Ledger, boxes: Boxes, verifier: Verifier, threads: int = 4
+    ledger: Ledger, boxes: Sequence[BoundingBox], verifier: Verifier, threads: int = 4
 ) -> Iterator[list[Problem]]:
     """Yield the problems of every box, in the order of the boxes.
 
@@ -143,7 +143,7 @@ def verify(
 
 
 def _with_records(
-    ledger: Ledger, boxes: Boxes, done: set[str]
+    ledger: Ledger, boxes: Sequence[BoundingBox], done: set[str]
 ) -> Iterator[tuple[str, Record | Problem | None]]:
     """Every box, with its record of success, or why that cannot be read."""
     names = map(str, boxes)
