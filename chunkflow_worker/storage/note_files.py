@@ -19,7 +19,7 @@ def note_files(*paths: str | Path) -> None:
     Without paths it says that the step wrote no file. What `atomic_file` writes is noted already.
 
     paths: of files on this machine, or of objects, such as s3://lab/greys/0.json. `verify` opens
-        only those below a path that an option of the operator names: `--output-path` of `plugin`,
+        only those below a path that an option of the operator names: `--output-path` of a plugin,
         or one in the facts `writes_paths` and `writes_files` of an operator.
     Raises DataMissing for a file that does not exist, ConfigError for a path that is none, and
     StorageUnavailable.

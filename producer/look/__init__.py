@@ -17,6 +17,7 @@ file_names.py      the files of a folder by the box that their names tell
 left_last.py       which blocks still are what each write of a task left there
 voxels.py          reads blocks, and compares them with the checksums of the record
 times.py           compares the times of blocks with those of the record
+absent.py          blocks that are not stored, and stand for what the task wrote
 findings.py        what was found in blocks, and how those that can be read are read
 volumes.py         opens volumes once: those of the output, and the input of a job
 tally.py           how many blocks and files were compared

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Lock
 
 COMPARED = "blocks read and compared"
+FILLED = "blocks that are absent and read as their task wrote them: as the fill value"
 EMPTY = "blocks absent or zero, as they must be"
 FOUND = "blocks as old as their task says"
 FILES_COMPARED = "files read and compared"

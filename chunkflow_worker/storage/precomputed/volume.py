@@ -53,6 +53,8 @@ class PrecomputedVolume:
     Raises ConfigError when there is no such volume or mip level, StorageUnavailable.
     """
 
+    fill_value = None
+
     def __init__(
         self,
         path: str,
