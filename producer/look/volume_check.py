@@ -25,6 +25,7 @@ from producer.look.voxels import look_at_voxels, look_for_leftovers
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Record, Written
 
+_TWO_FILES = "stored twice, as a plain file and as *.gz, so readers may disagree: do the box again"
 _NO_CHECKSUM = "an earlier version recorded no checksum for them"
 
 
@@ -93,6 +94,8 @@ class VolumeCheck:
         else:
             right = look_at_age(findings, record, part.blocks, absent)
             self._tally.add(BY_WORKERS_CLOCK, len(right))
+        if not written.empty:
+            _look_for_second_files(findings, part)
         self._tally.add(FILLED, len(absent.found))
         yield from findings.problems()
         if written.nan and not self._quick:
@@ -115,3 +118,15 @@ class VolumeCheck:
             detail = f"zero, and the input that may explain it can't be read: {first_line(error)}"
             findings.add("unreadable", block, detail)
             return False
+
+
+def _look_for_second_files(findings: Findings, part: Part) -> None:
+    from chunkflow_worker.storage.path import local_folder
+    from chunkflow_worker.storage.precomputed.local import has_both_forms
+
+    folder = local_folder(findings.volume.path)
+    if folder is None or part.written.driver:
+        return
+    for block in part.blocks:
+        if has_both_forms(folder / findings.volume.block_name(block)):
+            findings.add("stale", block, _TWO_FILES)

@@ -11,7 +11,11 @@ import pytest
 
 from chunkflow_worker.errors import StorageFull
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.storage.precomputed.local import remove_other_form, staged_blocks
+from chunkflow_worker.storage.precomputed.local import (
+    has_both_forms,
+    remove_other_form,
+    staged_blocks,
+)
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.storage.volume import blocks_of
 from tests.storage.sample import BOUNDS, make, noise
@@ -60,6 +64,13 @@ def test_one_form_of_a_block_remains(
         (tmp_path / name).touch()
     remove_other_form(tmp_path / "b", compressed)
     assert {path.name for path in tmp_path.iterdir()} == after
+
+
+@pytest.mark.parametrize("names", [set(), {"b"}, {"b.gz"}, {"b", "b.gz"}])
+def test_both_forms_are_told(tmp_path: Path, names: set[str]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert has_both_forms(tmp_path / "b") is (len(names) == 2)
 
 
 def test_a_volume_may_be_written_again_with_and_without_gzip(tmp_path: Path) -> None:
