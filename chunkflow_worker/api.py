@@ -17,6 +17,7 @@ from chunkflow_worker.image.synapses import Synapses
 from chunkflow_worker.pipeline.operator import Operator, Run, Step, TaskSource
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.storage.local_file import atomic_file
+from chunkflow_worker.storage.note_files import note_files
 
 __all__ = [
     "BoundingBox",
@@ -39,4 +40,5 @@ __all__ = [
     "atomic_file",
     "convert",
     "field",
+    "note_files",
 ]

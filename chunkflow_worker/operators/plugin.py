@@ -42,6 +42,10 @@ class Plugin(Operator):
     the text as `args`. The file is loaded once, and execute is called from several threads. It may
     raise SkipTask, with empty=True if nothing may be stored for the box. Records hold a digest of
     the file. With --dry-run, a plugin without output names is not called, since it can only write.
+
+    Files that execute writes are checked by `chunkflow-producer verify` if it writes them by
+    atomic_file, or names them by note_files, and they are below --output-path, which it gets as
+    `output_path` if it takes that.
     """
 
     group: ClassVar[str] = "Image"
@@ -58,6 +62,7 @@ class Plugin(Operator):
     moves_box: ClassVar[bool] = True
     reads_files: ClassVar[tuple[str, ...]] = ("file",)
     models: ClassVar[tuple[str, ...]] = ("file",)
+    writes_paths: ClassVar[tuple[str, ...]] = ("output_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--input-chunk-name": "--input-names",
         "--output-chunk-name": "--output-names",
@@ -96,6 +101,11 @@ class Plugin(Operator):
     )
     args: str | None = field(
         None, flag="-a", help="For execute: keywords such as 'a=3;b=(1,2);c=text', or any text."
+    )
+    output_path: str | None = field(
+        None,
+        help="Folder of the files that execute writes, with a slash at the end, or how their paths "
+        "begin; without it, no one looks for them.",
     )
     margin_size: Vec3 = field(
         Vec3(0, 0, 0),
@@ -219,7 +229,7 @@ class Plugin(Operator):
         return found
 
     def _keywords(self, path: Path, execute: Callable[..., Any], count: int) -> dict[str, Any]:
-        """The keywords for `execute`: those of --args, or its text as `args`.
+        """The keywords for `execute`: those of --args, or its text as `args`; and its output path.
 
         Raises ConfigError if `execute` takes neither.
         """
@@ -230,6 +240,9 @@ class Plugin(Operator):
             known: Signature = signature(execute)
         except (TypeError, ValueError):  # a function in C
             return ways[0]
+        if self.output_path is not None and "output_path" in known.parameters:
+            path_given = self.output_path.removeprefix("file://")
+            ways = [{"output_path": path_given} | way for way in ways]
         for way in ways:
             try:
                 known.bind(*[None] * count, **way)

@@ -14,16 +14,24 @@ from chunkflow_worker.storage.written_file import WrittenFile, noting
 
 @contextmanager
 def noted(label: str, operator: Operator, task: Task) -> Iterator[None]:
-    """Note in the task what an operator writes in the block. A task without a box has no record."""
+    """Note in the task what an operator writes in the block. A task without a box has no record.
+
+    An operator that may write, and of which nothing is noted, is noted by its label.
+    """
     files: dict[str, WrittenFile] = {}
+    before = task.notes
     try:
-        with noting(files if task.bbox is not None else None):
+        with noting(files if task.bbox is not None else None) as notes:
             yield
     finally:
         task.files += files.values()
     if task.bbox is not None:
         task.no_files += own_names(operator, task, task.bbox)
-    if operator.may_write_unseen and not files:
+    if notes.is_told or task.notes != before:
+        return
+    if operator.results():
+        task.unchecked.append(label)
+    elif operator.may_write_unseen:
         task.unseen.append(label)
 
 

@@ -56,7 +56,6 @@ class OpenPipeline:
         task.models = dict(self.models)
         for i, (label, operator, run, step) in enumerate(self.steps):
             check()
-            notes = task.notes
             with (
                 error_context(label, task.bbox, partial(_inputs, operator, task)),
                 task.timed(label),
@@ -69,8 +68,6 @@ class OpenPipeline:
                     raise
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
-            if task.notes == notes and operator.results():
-                task.unchecked.append(label)
             publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
 
     def _note_unwritten(self, task: Task, start: int, empty: bool) -> None:

@@ -39,7 +39,7 @@ def note_unwritten(
             task.written += places or []
             if places is None and not names:
                 task.unchecked.append(label)
-        if operator.may_write_unseen:
+        elif operator.may_write_unseen:
             task.unseen.append(label)
         if operator.downsampling_factor != Vec3(1, 1, 1):
             known = replace(known, values={})  # those after it read other voxels

@@ -44,10 +44,11 @@ class VolumeWriter(Converter):
         help="Processes that compress and upload in a local run, 0 or 1 for one; workers run "
         "several tasks at the same time instead.",
     )
-    compress: bool = field(
-        True,
-        help="Compress blocks with gzip. On a local disk, only CloudVolume finds compressed "
-        "blocks.",
+    compress: bool | None = field(
+        None,
+        help="Compress blocks of a precomputed volume with gzip; by default, in object stores "
+        "only. On a local disk, a compressed block is a file *.gz, which CloudVolume reads, and "
+        "TensorStore, Neuroglancer and web servers do not find.",
     )
     fill_missing: bool = field(
         False,

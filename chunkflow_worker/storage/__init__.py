@@ -13,6 +13,7 @@ files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
 fence.py             what every write asks first: whether it may still be made
 written_file.py      the files and objects that are written while a task runs, noted for its record
+note_files.py        how code that is not ours says which files it wrote
 file_kind.py         what a file is by its first bytes
 json_text.py         JSON that others wrote
 largest.py           bounds on what files ask for, checked before memory is taken

@@ -26,7 +26,7 @@ def open_volume(
     use_https: bool = False,
     output: bool = False,
     parallel: int = 1,
-    compress: bool = True,
+    compress: bool | None = None,
 ) -> CheckedVolume:
     """One level of a stored image.
 

@@ -80,6 +80,7 @@ class CheckedVolume(Volume, Protocol):
 
     lossless: the encoding keeps the voxels as they are.
     driver, order: of an array of Zarr or N5, to open it again; empty for a precomputed volume.
+    fill_value: of the voxels of a block that is not stored; None if the format gives them no value.
     """
 
     @property
@@ -90,6 +91,8 @@ class CheckedVolume(Volume, Protocol):
     def mip(self) -> int: ...
     @property
     def lossless(self) -> bool: ...
+    @property
+    def fill_value(self) -> Any: ...
 
     def block_name(self, block: BoundingBox) -> str:
         """Name of a block's object below the volume's path."""

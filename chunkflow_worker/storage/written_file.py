@@ -38,27 +38,51 @@ class WrittenFile:
     stored: str = ""
 
 
-_noted: ContextVar[dict[str, WrittenFile] | None] = ContextVar("noted", default=None)
+@dataclass
+class Notes:
+    """What is noted in a block.
+
+    files: by path; None if nobody wants to know.
+    is_told: code that is not ours has said which files it wrote, if only that there are none.
+    """
+
+    files: dict[str, WrittenFile] | None = None
+    is_told: bool = False
+
+
+_noted: ContextVar[Notes | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
-def noting(files: dict[str, WrittenFile] | None) -> Iterator[None]:
+def noting(files: dict[str, WrittenFile] | None) -> Iterator[Notes]:
     """Note in `files` what this thread writes until the block ends, by path; nothing in None."""
-    token = _noted.set(files)
+    notes = Notes(files)
+    token = _noted.set(notes)
     try:
-        yield
+        yield notes
     finally:
         _noted.reset(token)
 
 
 def is_noting() -> bool:
     """Whether anybody wants to know what is written."""
-    return _noted.get() is not None
+    return _files() is not None
+
+
+def tell() -> None:
+    """Say that what this block wrote is noted, or will be before it ends."""
+    if notes := _noted.get():
+        notes.is_told = True
+
+
+def _files() -> dict[str, WrittenFile] | None:
+    notes = _noted.get()
+    return notes.files if notes else None
 
 
 def note(file: WrittenFile) -> None:
     """Note a file. The last one of a path counts."""
-    files = _noted.get()
+    files = _files()
     if files is not None:
         files[file.path] = file
 

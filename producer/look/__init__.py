@@ -10,12 +10,14 @@ problem.py         what can be wrong, or not known, about the output of a task
 faulty.py          what a record says that no task can have done
 nets.py            which nets and plugins the boxes of a job come from
 verify.py          compares the output in storage with the records of the tasks
+sample.py          some of the boxes that are done, chosen at random
 volume_check.py    the part of it that is about volumes and arrays
 file_check.py      the part of it that is about files and objects
 file_names.py      the files of a folder by the box that their names tell
 left_last.py       which blocks still are what each write of a task left there
 voxels.py          reads blocks, and compares them with the checksums of the record
 times.py           compares the times of blocks with those of the record
+absent.py          blocks that are not stored, and stand for what the task wrote
 findings.py        what was found in blocks, and how those that can be read are read
 volumes.py         opens volumes once: those of the output, and the input of a job
 tally.py           how many blocks and files were compared

@@ -12,7 +12,7 @@ from chunkflow_worker.storage.path import normal_path
 from chunkflow_worker.storage.written_file import ANY_ID, WrittenFile
 from producer.look.file_names import FileNames
 from producer.look.problem import Kind, Problem
-from producer.look.tally import FILES_COMPARED, FILES_FOUND, NO_FILES, Tally
+from producer.look.tally import FILES_COMPARED, FILES_FOUND, FILES_NOT_CHECKED, NO_FILES, Tally
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Record
@@ -46,12 +46,12 @@ class FileCheck:
 
     def problems(self, record: Record) -> Iterator[Problem]:
         """What is wrong, or not known. Raises StorageUnavailable when nothing can be read."""
-        refused: dict[str, str] = {}
+        refused: dict[str, list[str]] = {}
         folders: dict[str, tuple[dict[str, WrittenFile], list[str]]] = {}
         wanted: list[tuple[str, WrittenFile | None]] = [(f.path, f) for f in record.files]
         for path, file in [*wanted, *((path, None) for path in record.no_files)]:
             if why := self._paths.refusal(path):
-                refused.setdefault(why, path)
+                refused.setdefault(why, []).append(path)
                 continue
             folder, _, name = normal_path(path).rpartition("/")
             written, unwritten = folders.setdefault(folder, ({}, []))
@@ -59,8 +59,10 @@ class FileCheck:
                 unwritten.append(name)
             else:
                 written[name] = file
-        for why, path in refused.items():
-            yield Problem(record.bbox, "not-checked", path, detail=why)
+        for why, paths in refused.items():
+            self._tally.add(FILES_NOT_CHECKED, len(paths))
+            more = f", and {len(paths) - 1} more such paths" if len(paths) > 1 else ""
+            yield Problem(record.bbox, "not-checked", paths[0], detail=f"{why}{more}")
         for folder, (written, unwritten) in folders.items():
             for (kind, detail), names in self._look(folder, written, unwritten).items():
                 yield Problem(record.bbox, kind, folder, tuple(names), detail)

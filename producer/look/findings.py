@@ -13,7 +13,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.files import Files
-from producer.look.problem import Kind, Problem
+from producer.look.problem import KINDS, Kind, Problem
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.volume import CheckedVolume
@@ -37,7 +37,10 @@ class Findings:
         self._blocks.setdefault((kind, detail), []).append(self.volume.block_name(block))
 
     def problems(self) -> Iterator[Problem]:
-        for (kind, detail), blocks in self._blocks.items():
+        """What was found, in the order of `KINDS`."""
+        kinds = list(KINDS)
+        for kind, detail in sorted(self._blocks, key=lambda found: kinds.index(found[0])):
+            blocks = self._blocks[kind, detail]
             yield Problem(self._box, kind, self.volume.path, tuple(blocks), detail)
 
     def readable(

@@ -26,7 +26,7 @@ KINDS: dict[Kind, str] = {
     "zero": "blocks that are zero where the input is not",
     "stale": "not what the task left: from an earlier run, another pipeline or net, or changed",
     "unreadable": "storage refuses or fails to read it, so nothing is known of it",
-    "not-checked": "done, but there is nothing to compare it with",
+    "not-checked": "done, but there is nothing to compare it, or a part of it, with",
 }
 """What each kind means, in the order in which they are shown."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from threading import Lock
 
 COMPARED = "blocks read and compared"
+FILLED = "blocks that are absent and read as their task wrote them: as the fill value"
 EMPTY = "blocks absent or zero, as they must be"
 FOUND = "blocks as old as their task says"
 FILES_COMPARED = "files read and compared"
 FILES_FOUND = "files of the size and time that their task says"
+FILES_NOT_CHECKED = "files that are not checked"
 NO_FILES = "names of which there are no files but those of the task, as it must be"
 BY_WORKERS_CLOCK = "blocks no older than their task, by the worker's clock"
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.image.bbox import BoundingBox
+from producer.look.absent import Absent
 from producer.look.findings import Findings
 
 if TYPE_CHECKING:
@@ -34,11 +35,18 @@ def stored_between(written: Written) -> tuple[datetime, datetime] | None:
 
 
 def look_at_times(
-    findings: Findings, blocks: Iterable[BoundingBox], first: datetime, last: datetime
+    findings: Findings,
+    blocks: Iterable[BoundingBox],
+    absent: Absent,
+    first: datetime,
+    last: datetime,
 ) -> list[BoundingBox]:
-    """Find blocks that are missing, or not stored between two times. Returns the others."""
+    """Find blocks that are missing, or not stored between two times. Returns the others.
+
+    Those that are absent and right are in `absent`.
+    """
     right = []
-    for block, time in _times(findings, blocks):
+    for block, time in _times(findings, blocks, absent):
         if time is None:
             findings.add("not-checked", block, _NO_TIMES)
         elif time < first:
@@ -51,12 +59,12 @@ def look_at_times(
 
 
 def look_at_age(
-    findings: Findings, record: Record, blocks: Iterable[BoundingBox]
+    findings: Findings, record: Record, blocks: Iterable[BoundingBox], absent: Absent
 ) -> list[BoundingBox]:
-    """Find blocks that are missing, or older than their task. Returns the others."""
+    """Find blocks that are missing, or older than their task. Returns the others, as above."""
     started = _parsed(record.started)
     right = []
-    for block, time in _times(findings, blocks):
+    for block, time in _times(findings, blocks, absent):
         if started is not None and time is not None and time < started - CLOCKS_APART:
             findings.add("stale", block, _OLDER_BY_CLOCK)
         else:
@@ -73,7 +81,7 @@ def _parsed(text: str) -> datetime | None:
 
 
 def _times(
-    findings: Findings, blocks: Iterable[BoundingBox]
+    findings: Findings, blocks: Iterable[BoundingBox], absent: Absent
 ) -> Iterator[tuple[BoundingBox, datetime | None]]:
     """When the blocks that are stored were stored; None where storage keeps no times."""
     volume, blocks = findings.volume, list(blocks)
@@ -84,8 +92,11 @@ def _times(
         return [(block, (name in times, times.get(name))) for block, name in names]
 
     found = findings.readable(blocks, lambda: look(blocks), lambda block: look([block])[0][1])
+    not_stored = []
     for block, (is_stored, time) in found:
         if is_stored:
             yield block, time
         else:
-            findings.add("missing", block)
+            not_stored.append(block)
+    for _ in findings.readable(not_stored, None, absent.read):
+        pass  # what cannot be read as the task wrote it is a finding now

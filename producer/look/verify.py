@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from chunkflow_worker.errors import StorageRefused, StorageUnavailable
-from chunkflow_worker.job.grid import Boxes
+from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.written_paths import WrittenPaths
@@ -84,20 +84,26 @@ class Verifier:
             return [fault]
         checks = [check for check in self._checks if check.holds(record)]
         problems = [problem for check in checks for problem in check.problems(record)]
-        if record.unseen and checks:
-            names = ", ".join(record.unseen)
-            self.tally.add(f"boxes where {names} may have written more, which is not checked")
-        skipped = f"skipped: {record.skipped}" if record.state == "skipped" else ""
-        if record.unchecked or not checks:
-            unknown = [*record.unchecked, *record.unseen]
-            what = f"of {', '.join(unknown)}" if unknown else ""
-            detail = "; ".join(filter(None, (what, skipped)))
-            problems.append(Problem(record.bbox, "not-checked", detail=detail))
-        return problems
+        return [*problems, *self._unknown(record, is_checked=bool(checks))]
+
+    def _unknown(self, record: Record, *, is_checked: bool) -> Iterator[Problem]:
+        """What the record says nothing of. is_checked: it says something of the rest."""
+        for label in record.unchecked:
+            self.tally.add(f"boxes where the output of {label} is not checked")
+        for label in record.unseen:
+            self.tally.add(f"boxes where {label} may have written files, which are not checked")
+        if is_checked and not (record.unchecked or record.unseen):
+            return
+        parts = [
+            f"of {', '.join(record.unchecked)}" if record.unchecked else "",
+            f"of {', '.join(record.unseen)}, which may have written files" if record.unseen else "",
+            f"skipped: {record.skipped}" if record.state == "skipped" else "",
+        ]
+        yield Problem(record.bbox, "not-checked", detail="; ".join(filter(None, parts)))
 
 
 def verify(
-    ledger: Ledger, boxes: Boxes, verifier: Verifier, threads: int = 4
+    ledger: Ledger, boxes: Sequence[BoundingBox], verifier: Verifier, threads: int = 4
 ) -> Iterator[list[Problem]]:
     """Yield the problems of every box, in the order of the boxes.
 
@@ -137,7 +143,7 @@ def verify(
 
 
 def _with_records(
-    ledger: Ledger, boxes: Boxes, done: set[str]
+    ledger: Ledger, boxes: Sequence[BoundingBox], done: set[str]
 ) -> Iterator[tuple[str, Record | Problem | None]]:
     """Every box, with its record of success, or why that cannot be read."""
     names = map(str, boxes)

@@ -13,10 +13,11 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
+from producer.look.absent import Absent
 from producer.look.findings import Findings, first_line
 from producer.look.left_last import Part, RecordMismatch, left_last
 from producer.look.problem import Problem
-from producer.look.tally import BY_WORKERS_CLOCK, COMPARED, EMPTY, FOUND, Tally
+from producer.look.tally import BY_WORKERS_CLOCK, COMPARED, EMPTY, FILLED, FOUND, Tally
 from producer.look.times import look_at_age, look_at_times, stored_between
 from producer.look.volumes import Source, Volumes
 from producer.look.voxels import look_at_voxels, look_for_leftovers
@@ -24,6 +25,7 @@ from producer.look.voxels import look_at_voxels, look_for_leftovers
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Record, Written
 
+_TWO_FILES = "stored twice, as a plain file and as *.gz, so readers may disagree: do the box again"
 _NO_CHECKSUM = "an earlier version recorded no checksum for them"
 
 
@@ -79,25 +81,32 @@ class VolumeCheck:
             written.volume, written.mip, written.empty, written.driver, written.order
         )
         findings = Findings(record.bbox, volume)
+        filled = partial(
+            self._volumes.open, written.volume, written.mip, True, written.driver, written.order
+        )
+        absent = Absent(part, filled)
         if written.empty:
             self._tally.add(EMPTY, len(look_for_leftovers(findings, part)))
         elif not self._quick:
-            self._read(record, findings, part)
+            self._read(record, findings, part, absent)
         elif times := stored_between(written):
-            self._tally.add(FOUND, len(look_at_times(findings, part.blocks, *times)))
+            self._tally.add(FOUND, len(look_at_times(findings, part.blocks, absent, *times)))
         else:
-            right = look_at_age(findings, record, part.blocks)
+            right = look_at_age(findings, record, part.blocks, absent)
             self._tally.add(BY_WORKERS_CLOCK, len(right))
+        if not written.empty:
+            _look_for_second_files(findings, part)
+        self._tally.add(FILLED, len(absent.found))
         yield from findings.problems()
         if written.nan and not self._quick:
             detail = f"{written.nan} voxels were NaN before they became integers"
             yield Problem(record.bbox, "nan", volume.path, detail=detail)
 
-    def _read(self, record: Record, findings: Findings, part: Part) -> None:
+    def _read(self, record: Record, findings: Findings, part: Part, absent: Absent) -> None:
         has_input = partial(self._has_input, findings)
-        compared, unknown = look_at_voxels(findings, part, has_input, self._allow_zeros)
-        self._tally.add(COMPARED, len(compared))
-        for block in look_at_age(findings, record, unknown) if unknown else ():
+        compared, unknown = look_at_voxels(findings, part, absent, has_input, self._allow_zeros)
+        self._tally.add(COMPARED, len(compared) - len(absent.found))
+        for block in look_at_age(findings, record, unknown, absent) if unknown else ():
             findings.add("not-checked", block, _NO_CHECKSUM)
 
     def _has_input(self, findings: Findings, block: BoundingBox) -> bool:
@@ -109,3 +118,15 @@ class VolumeCheck:
             detail = f"zero, and the input that may explain it can't be read: {first_line(error)}"
             findings.add("unreadable", block, detail)
             return False
+
+
+def _look_for_second_files(findings: Findings, part: Part) -> None:
+    from chunkflow_worker.storage.path import local_folder
+    from chunkflow_worker.storage.precomputed.local import has_both_forms
+
+    folder = local_folder(findings.volume.path)
+    if folder is None or part.written.driver:
+        return
+    for block in part.blocks:
+        if has_both_forms(folder / findings.volume.block_name(block)):
+            findings.add("stale", block, _TWO_FILES)

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
+from producer.look.absent import Absent
 from producer.look.findings import Findings
 from producer.look.left_last import Part
 from producer.look.problem import Kind
@@ -27,7 +29,11 @@ _LEFTOVER = (
 
 
 def look_at_voxels(
-    findings: Findings, part: Part, has_input: Callable[[BoundingBox], bool], allow_zeros: bool
+    findings: Findings,
+    part: Part,
+    absent: Absent,
+    has_input: Callable[[BoundingBox], bool],
+    allow_zeros: bool,
 ) -> tuple[list[BoundingBox], list[BoundingBox]]:
     """Read the blocks of a part, and find those that are not right.
 
@@ -36,7 +42,14 @@ def look_at_voxels(
     has_input: whether the job's input has values in the place of a block.
     allow_zeros: zeros are right that the task itself wrote.
     """
-    arrays = _read(findings, part, part.blocks)
+
+    def read(block: BoundingBox) -> NDArray[Any]:
+        try:
+            return findings.volume.read(block)
+        except DataMissing:
+            return absent.read(block)
+
+    arrays = _read(findings, part, part.blocks, read)
     same = _compare(findings, part, arrays)
     may_be_zero = findings.volume.layer_type != "image"
     changed = []
@@ -63,14 +76,17 @@ def look_at_voxels(
 
 
 def look_for_leftovers(findings: Findings, part: Part) -> list[BoundingBox]:
-    """Read the blocks of a part where the task wrote nothing. Returns those that are empty.
+    """Read the blocks of a part where the task wrote nothing.
 
-    The volume of the findings gives zeros for absent blocks.
+    Returns those that are empty: of zeros, or of the fill value.
+
+    The volume of the findings gives zeros, or the fill value, for absent blocks.
     """
     boxes = {inside: block for block in part.blocks if (inside := block.clip(part.box))}
     empty = []
-    for box, array in _read(findings, part, boxes).items():
-        if array.any():
+    volume = findings.volume
+    for box, array in _read(findings, part, boxes, volume.read).items():
+        if array.any() and not _is_all(array, volume.fill_value):
             findings.add("stale", boxes[box], _LEFTOVER)
         else:
             empty.append(boxes[box])
@@ -78,9 +94,12 @@ def look_for_leftovers(findings: Findings, part: Part) -> list[BoundingBox]:
 
 
 def _read(
-    findings: Findings, part: Part, boxes: Iterable[BoundingBox]
+    findings: Findings,
+    part: Part,
+    boxes: Iterable[BoundingBox],
+    read_one: Callable[[BoundingBox], NDArray[Any]],
 ) -> dict[BoundingBox, NDArray[Any]]:
-    """The voxels of boxes inside the part, by box."""
+    """The voxels of boxes inside the part, by box. read_one: reads one of them alone."""
     volume, boxes = findings.volume, list(boxes)
 
     def read_all() -> list[tuple[BoundingBox, NDArray[Any]]]:
@@ -89,7 +108,7 @@ def _read(
 
     size = part.box.voxels * volume.channels * volume.dtype.itemsize
     together = read_all if part.is_whole and size <= _LARGEST_READ else None
-    return dict(findings.readable(boxes, together, volume.read))
+    return dict(findings.readable(boxes, together, read_one))
 
 
 def _compare(
@@ -126,6 +145,12 @@ def _compare_whole(part: Part, arrays: dict[BoundingBox, NDArray[Any]]) -> dict[
     for block, array in arrays.items():
         voxels[(..., *block.slices(part.box.start))] = array
     return dict.fromkeys(arrays, checksum(voxels) == part.written.crc32)
+
+
+def _is_all(array: NDArray[Any], value: Any) -> bool:
+    import numpy as np
+
+    return value is not None and np.array_equal(array, np.full_like(array, value), equal_nan=True)
 
 
 def _has_nan(array: NDArray[Any]) -> bool:

@@ -193,7 +193,7 @@ def _replace(service: Service, place: Place, boxes: Sequence[str]) -> set[str]:
         for name in names[1:]:
             files.put(name, voxels, "application/octet-stream")
         return set(boxes[1:])
-    first, *others = (service.root / "out" / f"{name}.gz" for name in names)
+    first, *others = (service.root / "out" / name for name in names)
     for file in others:
         began = file.stat().st_mtime
         shutil.copyfile(first, file)

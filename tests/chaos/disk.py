@@ -7,7 +7,6 @@ Credentials expire by the answers of the proxy (403 ExpiredToken); the volumes a
 
 from __future__ import annotations
 
-import gzip
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -193,13 +192,6 @@ def fault(
 def half_written(folder: Path) -> list[str]:
     """Files with less than a block, and parts of files."""
     parts = list(folder.rglob("*.part"))
-    blocks = (folder / "out").glob("*_*_*/*.gz")
-    torn = [block for block in blocks if not _is_whole(block)]
+    blocks = (folder / "out").glob("*_*_*/*_*_*")
+    torn = [block for block in blocks if block.stat().st_size != BLOCK_BYTES]
     return [str(file) for file in (*parts, *torn)]
-
-
-def _is_whole(block: Path) -> bool:
-    try:
-        return len(gzip.decompress(block.read_bytes())) == BLOCK_BYTES
-    except (EOFError, OSError):
-        return False

@@ -220,10 +220,7 @@ def batches(bodies: Sequence[str]) -> Iterator[list[str]]:
 
 def blocks(volume: Path) -> set[str]:
     """Boxes of the stored blocks, whose files are named x_y_z."""
-    return {
-        "_".join(reversed(file.name.removesuffix(".gz").split("_")))
-        for file in volume.glob("*_*_*/*_*_*")
-    }
+    return {"_".join(reversed(file.name.split("_"))) for file in volume.glob("*_*_*/*_*_*")}
 
 
 def other_files(folder: Path) -> set[tuple[str, int, int]]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gzip
 import random
 import shutil
 from collections.abc import Callable
@@ -103,9 +102,9 @@ def _ways(folder: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
 
     def fill(value: float, count: int | None = None) -> Callable[[Path], None]:
         def rewrite(block: Path) -> None:
-            voxels = np.frombuffer(gzip.decompress(block.read_bytes()), np.float32).copy()
+            voxels = np.frombuffer(block.read_bytes(), np.float32).copy()
             voxels[:count] = value
-            block.write_bytes(gzip.compress(voxels.tobytes()))
+            block.write_bytes(voxels.tobytes())
 
         return rewrite
 

@@ -167,7 +167,8 @@ def test_histogram(run_step, tmp_path: Path) -> None:
     for box in BoundingBox.sized((10, 20, 30), image.shape).split(Vec3(2, 6, 4)):
         whole = Chunk(image, Vec3(10, 20, 30))
         task = run_step(
-            example("histogram", f"folder={tmp_path}/greys", None), chunk=whole.cutout(box)
+            example("histogram", None, None, output_path=f"{tmp_path}/greys/"),
+            chunk=whole.cutout(box),
         )
         assert set(task.values) == {"chunk"}
         content = json.loads((tmp_path / "greys" / f"{box}.json").read_text())
@@ -183,7 +184,7 @@ def test_histogram(run_step, tmp_path: Path) -> None:
 
 def test_histogram_with_bins_of_its_own_and_without_a_folder(run_step, tmp_path: Path) -> None:
     chunk = Chunk(np.array([[[-0.5, 0, 0.2, 0.5, 0.9, 1, 1.1]]], np.float32))
-    operator = example("histogram", f"folder={tmp_path}; bins=2; high=1.0", None)
+    operator = example("histogram", "bins=2; high=1.0", None, output_path=f"file://{tmp_path}/")
     run_step(operator, chunk=chunk)
     (file,) = tmp_path.iterdir()
     assert json.loads(file.read_text())["counts"] == [2, 3]
@@ -191,7 +192,7 @@ def test_histogram_with_bins_of_its_own_and_without_a_folder(run_step, tmp_path:
     with operator.open(Run(needed_box=lambda box, bounds: box, dry_run=True)) as step:
         step(Task(values={"chunk": chunk}))
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match="missing a required argument: 'folder'"):
+    with pytest.raises(ConfigError, match="missing a required argument: 'output_path'"):
         run_step(example("histogram", None, None), chunk=chunk)
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +213,23 @@ def test_the_thumbnail_of_uint16_is_scaled_to_8_bits(
         assert np.array_equal(np.asarray(picture), np.rint(grey[10] * (255 / grey[10].max())))
 
 
+@contextmanager
+def plain_web_server(folder: Path) -> Iterator[str]:
+    """The address of what `python -m http.server` would serve."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 def open_with_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
     return tensorstore.open(
         {"driver": "neuroglancer_precomputed", "kvstore": store}, open=True
@@ -226,9 +247,12 @@ def open_with_tensorstore(store: dict[str, Any]) -> tensorstore.TensorStore:
         ("jpeg", "uint8", 1, 12),
     ],
 )
-def test_tensorstore_and_cloudvolume_read_it(
+def test_what_reads_local_folders_and_web_servers_reads_it(
     run_step: RunStep, tmp_path: Path, encoding, dtype, channels, tolerance
 ) -> None:
+    """By the default options: tensorstore, also through a web server that knows nothing of volumes,
+    from which Neuroglancer reads too; and CloudVolume.
+    """
     ramp = np.indices((11, 23, 37)).sum(axis=0) * 3
     array = np.stack([ramp + channel for channel in range(channels)]).astype(dtype)
     chunk = Chunk(
@@ -239,12 +263,15 @@ def test_tensorstore_and_cloudvolume_read_it(
     )
     path = f"file://{tmp_path}/v"
     run_step(CreateInfo(volume_path=path, block_size=(8, 16, 16), encoding=encoding), chunk=chunk)
-    run_step(SavePrecomputed(volume_path=path, compress=False), chunk=chunk)
+    run_step(SavePrecomputed(volume_path=path), chunk=chunk)
     opened = open_with_tensorstore({"driver": "file", "path": f"{tmp_path}/v/"})
     assert opened.domain.labels == ("x", "y", "z", "channel")
     assert (opened.domain.origin, opened.dtype.name) == ((100, 10, -3, 0), dtype)
     assert [unit and unit.multiplier for unit in opened.dimension_units] == [8.0, 7.16, 40.0, None]
-    for voxels in (opened.read().result(), CloudVolume(path, progress=False)[:]):
+    with plain_web_server(tmp_path) as address:
+        served = open_with_tensorstore({"driver": "http", "base_url": f"{address}/v/"})
+        from_the_web = served.read().result()
+    for voxels in (opened.read().result(), from_the_web, CloudVolume(path, progress=False)[:]):
         difference = np.asarray(voxels).transpose().astype(float) - array.astype(float)
         assert np.abs(difference).max() <= tolerance
 

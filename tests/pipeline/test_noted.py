@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.storage.zarr.volume import open_zarr
@@ -15,7 +16,7 @@ SKIP = {"op": "skip-all-zero"}
 WRITER = """
 from pathlib import Path
 {imports}
-def execute(bbox):
+def execute(bbox, output_path=None):
     {write}
 """
 
@@ -147,6 +148,57 @@ def test_what_a_plugin_writes_is_checked_if_it_writes_whole_files(
     detail = "its record names a path that the pipeline does not write"
     assert (status, report["problems"][0]["detail"]) == (3, detail)
     assert report["problems"][0]["volume"] == f"file://{out}/{FIRST}"
+    assert report["seen"] == {"files that are not checked": 2}
+
+    job.work(job.load(), plugin(job, write, imports, output_path=f"{out}/"))
+    assert job.verify(capsys)[0] == 0
+    assert job.left_out(capsys) == 2
+
+
+def test_a_plugin_notes_files_that_others_write_for_it(
+    job: TwoBoxes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = job.folder / "out"
+    write = (
+        "for n in range(2): Path(output_path, f'{bbox}.{n}').write_text(str(n))\n"
+        "    note_files(*(Path(output_path, f'{bbox}.{n}') for n in range(2)))"
+    )
+    imports = "from chunkflow_worker.api import note_files"
+    out.mkdir()
+    first, _ = job.work(job.load(), plugin(job, write, imports, output_path=f"{out}/"))
+    assert [file.path for file in first.files] == [f"file://{out}/{FIRST}.{n}" for n in range(2)]
+    assert first.unseen == first.unchecked == []
+    assert job.verify(capsys)[0] == job.verify(capsys, "--quick")[0] == 0
+    assert job.left_out(capsys) == 2
+    (out / f"{FIRST}.1").write_text("2")
+    status, report = job.verify(capsys)
+    assert (status, report["problems"][0]["blocks"]) == (1, [f"{FIRST}.1"])
+
+
+def test_a_plugin_may_say_that_it_wrote_nothing(
+    job: TwoBoxes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = {"op": "save-npy", "file_name": f"{job.folder}/out/c_"}
+    tell = plugin(job, "note_files()", "from chunkflow_worker.api import note_files")
+    for options in ({}, {"output_path": f"{job.folder}/own/"}):
+        first, _ = job.work(job.load(), tell | options, save)
+        assert first.unseen == first.unchecked == []
+        assert job.verify(capsys)[0] == 0
+
+
+def test_a_plugin_that_notes_nothing_below_its_output_path_is_not_checked(
+    job: TwoBoxes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = job.work(job.load(), plugin(job, "pass", output_path=f"{job.folder}/own/"))
+    assert (first.unseen, first.unchecked) == ([], ["plugin"])
+    assert job.verify(capsys)[0] == 3
+
+
+def test_a_file_that_a_plugin_notes_and_has_not_written_fails_the_task(job: TwoBoxes) -> None:
+    imports = "from chunkflow_worker.api import note_files"
+    own = plugin(job, f"note_files('{job.folder}/absent')", imports)
+    with pytest.raises(DataMissing, match="absent, which was noted as written"):
+        job.work(job.load(), own)
 
 
 def test_what_else_a_plugin_writes_is_not_known(
@@ -156,13 +208,17 @@ def test_what_else_a_plugin_writes_is_not_known(
     first, _ = job.work(job.load(), write)
     assert (first.files, first.unseen) == ([], ["plugin"])
     status, report = job.verify(capsys)
-    assert (status, report["problems"][0]["detail"]) == (3, "of plugin")
+    detail = "of plugin, which may have written files"
+    assert (status, report["problems"][0]["detail"]) == (3, detail)
     assert job.left_out(capsys) == 0
 
     job.work(job.load(), write, {"op": "save-npy", "file_name": f"{job.folder}/out/c_"})
-    status, report = job.verify(capsys)
-    assert (status, report["problems"]) == (0, [])
-    assert report["seen"]["boxes where plugin may have written more, which is not checked"] == 2
+    for options in ([], ["--quick"]):
+        status, report = job.verify(capsys, *options)
+        assert (status, {p["detail"] for p in report["problems"]}) == (3, {detail})
+    seen = report["seen"]
+    assert seen["boxes where plugin may have written files, which are not checked"] == 2
+    assert job.left_out(capsys) == 0
 
 
 def test_a_record_has_room_for_so_many_files(

@@ -1,8 +1,7 @@
-"""Ways to damage the file of a block: a gzip file of raw float32 voxels."""
+"""Ways to damage the file of a block of raw float32 voxels."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,24 +19,16 @@ def fill(value: float, count: int) -> Damage:
     return lambda block: _rewrite(block, change)
 
 
-def truncate(share: float, inside: bool = False) -> Damage:
-    """Keep only the first part of the file; or of the voxels inside it, in a valid gzip file."""
+def truncate(share: float) -> Damage:
+    """Keep only the first part of the file."""
 
     def cut(content: bytearray) -> None:
         del content[int(len(content) * share) :]
 
-    def damage(block: Path) -> None:
-        if inside:
-            _rewrite(block, cut)
-        else:
-            content = bytearray(block.read_bytes())
-            cut(content)
-            block.write_bytes(content)
-
-    return damage
+    return lambda block: _rewrite(block, cut)
 
 
 def _rewrite(block: Path, change: Callable[[bytearray], None]) -> None:
-    voxels = bytearray(gzip.decompress(block.read_bytes()))
-    change(voxels)
-    block.write_bytes(gzip.compress(voxels))
+    content = bytearray(block.read_bytes())
+    change(content)
+    block.write_bytes(content)

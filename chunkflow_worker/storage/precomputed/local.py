@@ -38,8 +38,20 @@ def remove_other_form(block: Path, compressed: bool) -> None:
     block: name of the file without gzip; CloudVolume appends .gz with it.
     compressed: whether the block was written with gzip now, if its encoding gains by it.
     """
-    gzipped = block.with_name(f"{block.name}.gz")
+    gzipped = _gzipped(block)
     if not compressed:
         gzipped.unlink(missing_ok=True)
     elif gzipped.exists():
         block.unlink(missing_ok=True)
+
+
+def has_both_forms(block: Path) -> bool:
+    """Whether a block is stored with gzip and without: readers may then disagree on its voxels.
+
+    CloudVolume makes that of a plain block, since it writes *.gz by default and removes nothing.
+    """
+    return _gzipped(block).exists() and block.exists()
+
+
+def _gzipped(block: Path) -> Path:
+    return block.with_name(f"{block.name}.gz")

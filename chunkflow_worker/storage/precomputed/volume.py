@@ -54,12 +54,14 @@ class PrecomputedVolume:
     fill_missing: read blocks that are not stored as zeros; otherwise they are an error.
     use_https: read an object store through its public https links, without credentials.
     parallel: number of processes that read and write.
-    compress: gzip blocks when the encoding gains by it. A local file is then named *.gz, which
-        only CloudVolume expects.
+    compress: gzip blocks when the encoding gains by it. None: not on a local disk, where such a
+        block is a file *.gz, which only CloudVolume expects.
     output: the chain writes the volume; the error for an absent one then says how to create it.
     info: what to take the volume for, instead of its stored info.
     Raises ConfigError when there is no such volume or mip level, StorageUnavailable.
     """
+
+    fill_value = None
 
     def __init__(
         self,
@@ -68,14 +70,15 @@ class PrecomputedVolume:
         fill_missing: bool = False,
         use_https: bool = False,
         parallel: int = 1,
-        compress: bool = True,
+        compress: bool | None = None,
         output: bool = False,
         info: dict[str, Any] | None = None,
     ):
         self.path, self.mip, self._output = normal_path(path), mip, output
         self.driver = self.order = ""
         self._local = local_folder(self.path)
-        self._fill_missing, self._compress, self._parallel = fill_missing, compress, parallel
+        self._fill_missing, self._parallel = fill_missing, parallel
+        self._compress = self._local is None if compress is None else compress
         self._open = partial(
             cloud_volume,
             mip=mip,
@@ -84,7 +87,7 @@ class PrecomputedVolume:
             parallel=parallel,
             bounded=True,
             cache=False,
-            compress=None if compress else False,
+            compress=None if self._compress else False,
         )
         self._volume = self._open_existing(use_https, info)
         check_readable(self.path, self._volume.encoding)

@@ -91,6 +91,7 @@ class ZarrVolume:
         self.order: Order = "xyz" if first == "x" else "zyx"
         self.metadata_files = stored.files
         self._array = _czyx(self.path, array, geometry.axes, time_point)
+        self.fill_value = 0 if self.driver == "n5" else array.fill_value
         self.channels = int(self._array.shape[0]) if self._array.ndim == 4 else 1
         self.dtype = np.dtype(array.dtype.numpy_dtype).newbyteorder("=")
         self.voxel_size: VoxelSize = geometry.voxel_size

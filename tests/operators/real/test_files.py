@@ -85,7 +85,7 @@ def test_the_libraries_of_the_formats_read_what_we_write(
 @pytest.mark.shows("create-info", "save-precomputed")
 def test_tensorstore_reads_what_we_write(chunkflow, pieces) -> None:
     chunkflow(f"{INFO} -e compressed_segmentation")
-    chunkflow(BOX, pieces.load, "save-precomputed -v file://a --no-compress")
+    chunkflow(BOX, pieces.load, "save-precomputed -v file://a")
     volume = open_with_tensorstore("neuroglancer_precomputed", "a")
     assert volume.domain.origin[:3] == (62, 61, 60)
     assert volume.dimension_units[0] == tensorstore.Unit("10 nm")

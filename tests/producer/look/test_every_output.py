@@ -70,6 +70,19 @@ def to_store(prefix: str, **options: Any) -> Chain:
     return make
 
 
+def to_jpeg(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
+    job.make_volume("out", encoding="jpeg")
+    return [job.load(), {"op": "save-precomputed", "volume_path": f"file://{out}"}]
+
+
+def to_two_volumes(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
+    chain = [job.load()]
+    for name in ("first", "second"):
+        job.make_volume(f"out/{name}")
+        chain += [{"op": "save-precomputed", "volume_path": f"file://{out}/{name}", "name": name}]
+    return chain
+
+
 def to_pyramid(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
     job.make_volume("out", block_size=(2, 4, 4))
     options = {"factor": [2, 2, 2], "chunk_mip": 0, "start_mip": 0, "stop_mip": 2}
@@ -122,6 +135,25 @@ def downloaded(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
     return [job.load("seg"), get]
 
 
+PLUGIN = """
+import numpy as np
+from pathlib import Path
+from chunkflow_worker.api import note_files
+
+def execute(chunk, output_path):
+    path = Path(output_path, f"{chunk.bbox}.npz")
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, chunk.array)
+    note_files(path)
+"""
+
+
+def own_file(job: TwoBoxes, out: Path) -> list[dict[str, Any]]:
+    (job.folder / "own.py").write_text(PLUGIN)
+    plugin = {"op": "plugin", "file": f"{job.folder}/own.py", "input_names": "chunk"}
+    return [job.load(), plugin | {"output_path": f"{out}/"}]
+
+
 SKELETONIZE = {"op": "skeletonize", "dust_threshold": 0}
 SKELETONS_AND_PLACES = {"dust_threshold": 0, "spatial_index": True}
 CASES: dict[str, dict[str, Chain]] = {
@@ -146,7 +178,8 @@ CASES: dict[str, dict[str, Chain]] = {
     "mark-complete": {"done": flag},
     "skip-all-zero": {"zeros": flag_of_zeros},
     "skip-none": {"none": flag_of_none},
-    "save-precomputed": {"volume": to_volume},
+    "save-precomputed": {"volume": to_volume, "jpeg": to_jpeg, "two": to_two_volumes},
+    "plugin": {"own": own_file},
     "save-volume": {
         "jpeg": to_store("", encoding="jpeg"),
         "shards": to_store("", shard_size=CHUNK),
@@ -164,6 +197,9 @@ CASES: dict[str, dict[str, Chain]] = {
     "save-zarr": {name: to_zarr(name) for name in ("zarr", "zarr3", "n5")},
 }
 CHAINS = {f"{op}-{name}": chain for op, cases in CASES.items() for name, chain in cases.items()}
+
+MOST_SPOILT = 12
+"""Files of one chain that are spoilt in turn; of more, some that are spread evenly."""
 
 OF_VOXELS = ("save-precomputed-", "save-volume-", "save-zarr-", "downsample-upload-")
 """How the names of the chains begin whose output is blocks of voxels."""
@@ -240,12 +276,18 @@ def test_what_was_written_is_checked(
         with damaged(path, damage):
             status, report = job.verify(capsys)
             assert (status, report["not_checked"]) == (1, 0)
-            assert path.name.removesuffix(".gz") in str(report["problems"])
+            assert path.name in str(report["problems"])
             # Of a block of another time, a quick check only says that it is not checked.
             may_be_unchecked = damage is not Path.unlink and name.startswith(OF_VOXELS)
             assert job.verify(capsys, "--quick")[0] in ({1, 3} if may_be_unchecked else {1})
             assert job.left_out(capsys) < 2
     assert [job.verify(capsys, *options)[0] for options in ([], ["--quick"])] == [0, 0]
+
+    for each in files[:: -(-len(files) // MOST_SPOILT)]:
+        with damaged(each, replace_by_other_bytes):
+            status, report = job.verify(capsys)
+            assert (status, report["not_checked"]) == (1, 0), each
+            assert each.name in str(report["problems"])
 
     for old in output_of(out):
         old.unlink()

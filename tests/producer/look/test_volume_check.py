@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cloudvolume import CloudVolume
 
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -252,6 +253,18 @@ def test_nan_that_became_an_integer_is_a_problem(output: Output) -> None:
     (problem,) = Verifier().check(output.record(nan=3))
     assert (problem.kind, problem.blocks) == ("nan", ())
     assert problem.detail == "3 voxels were NaN before they became integers"
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_block_that_cloudvolume_wrote_beside_ours_is_told(output: Output, quick: bool) -> None:
+    volume = CloudVolume(output.path, progress=False)
+    volume[8:16, 0:8, 0:4] = np.full((8, 8, 4, 1), 2, np.float32)
+    record = output.record()
+    (problem,) = output.check(record, quick=quick)
+    assert (problem.kind, problem.blocks) == ("stale", (RIGHT,))
+    assert problem.detail.startswith("stored twice, as a plain file and as *.gz")
+    output.write(1)
+    assert output.check(quick=quick) == [], "doing the box again leaves one of them"
 
 
 def test_a_volume_that_does_not_exist_is_an_error(output: Output, tmp_path: Path) -> None:

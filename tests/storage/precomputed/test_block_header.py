@@ -59,7 +59,7 @@ def test_a_block_that_unpacks_to_more_than_a_block_is_damaged(
         path, bounds=box, voxel_size=(40, 4, 4), block_size=Vec3(8, 16, 16), dtype="uint32",
         encoding=encoding,
     )  # fmt: skip
-    volume = PrecomputedVolume(path)
+    volume = PrecomputedVolume(path, compress=True)
     volume.write(box, np.ones(box.size, np.uint32))
     (file,) = (tmp_path / "seg" / "4_4_40").iterdir()
     file.write_bytes(gzip.compress(bytes(100 << 20)))

@@ -15,6 +15,8 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
 from producer.cli import main
+from tests.support.damage import fill
+from tests.support.finished_job import FIRST, SECOND, FinishedJob
 from tests.support.records import task_record
 
 
@@ -156,3 +158,94 @@ def test_a_watch_needs_a_job(
 ) -> None:
     assert main(["status", "--queue", queue.name, "--ledger", ledger.path, "--watch"]) == 2
     assert "give the ledger that the job was enqueued with" in capsys.readouterr().err
+
+
+class TestASampleIsVerifiedAtTheEnd:
+    def status(self, job: FinishedJob, *options: str) -> int:
+        place = ["--queue", job.queue.name, "--pipeline", str(job.pipeline)]
+        return main(["status", *place, "--watch", "--settle", "0", *options])
+
+    def test_it_says_that_it_is_a_sample_and_of_what(
+        self, finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        capsys.readouterr()
+        assert self.status(finished_job, "--verify", "1") == 0
+        lines = capsys.readouterr().out.splitlines()
+        (box,) = [box for box in (FIRST, SECOND) if lines[-2].endswith(box)]
+        assert lines == [
+            "all 2 tasks of job j are done",
+            "all 1 boxes of the sample of job j are done: nothing is wrong",
+            "blocks read and compared: 8",
+            f"this is a sample: 1 of 2 done boxes, chosen at random: {box}",
+            "nothing is known of the others; chunkflow-producer verify reads them all",
+        ]
+        assert self.status(finished_job, "--verify", "1") == 0
+        assert capsys.readouterr().out.splitlines() == lines
+
+    def test_what_verify_finds_is_found_in_it(
+        self, finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fill(0.5, 1)(finished_job.blocks / "16-24_8-16_4-8")
+        capsys.readouterr()
+        assert self.status(finished_job) == 0
+        assert "sample" not in capsys.readouterr().out
+        assert self.status(finished_job, "--verify") == 1
+        out = capsys.readouterr().out
+        assert "1 of 2 boxes of job j are wrong, 0 not checked, 0 unreadable\n" in out
+        assert "stale, in 1 box" in out
+        assert "sample" not in out, "all boxes were read"
+
+    def test_json_has_it_in_its_last_line(
+        self, finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (finished_job.blocks / "16-24_8-16_4-8").unlink()
+        capsys.readouterr()
+        assert self.status(finished_job, "--json", "--verify", "2") == 1
+        *_, status, verified = map(json.loads, capsys.readouterr().out.splitlines())
+        assert status["done"] == 2
+        found = verified["verified"]
+        assert (found["done"], found["sample"]) == (2, [FIRST, SECOND])
+        assert (found["boxes"], found["wrong"]) == (2, 1)
+        assert [problem["kind"] for problem in found["problems"]] == ["missing"]
+
+    @pytest.mark.parametrize(("all_are_done", "status"), [(True, 3), (False, 1)])
+    def test_the_exit_status_is_the_worse_one(
+        self,
+        finished_job: FinishedJob,
+        all_are_done: bool,
+        status: int,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        (record,) = finished_job.ledger.records([FIRST])
+        finished_job.ledger.write(record.model_copy(update={"unseen": ["plugin"]}))
+        if not all_are_done:
+            finished_job.ledger.remove(SECOND)
+        capsys.readouterr()
+        assert self.status(finished_job, "--verify") == status
+        out = capsys.readouterr().out
+        assert "boxes where plugin may have written files, which are not checked: 1" in out
+        assert ("this is a sample: 1 of 1 done boxes" in out) is not all_are_done
+
+    def test_nothing_is_verified_if_nothing_is_done(
+        self, finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for box in (FIRST, SECOND):
+            finished_job.ledger.remove(box)
+        assert self.status(finished_job, "--verify") == 1
+        assert "no box is done, so there is nothing to verify" in capsys.readouterr().out
+
+    def test_zeros_may_be_allowed(
+        self, finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        finished_job.write_pipeline({"op": "threshold", "threshold": 300.0})
+        assert finished_job.enqueue(job="k") == 0
+        finished_job.work()
+        assert self.status(finished_job, "--verify") == 1
+        assert self.status(finished_job, "--verify", "--allow-zeros") == 0
+
+    def test_it_needs_a_watch(
+        self, finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = ["status", "--queue", finished_job.queue.name, "--verify"]
+        assert main([*line, "--pipeline", str(finished_job.pipeline)]) == 2
+        assert "--verify needs --watch" in capsys.readouterr().err

@@ -42,14 +42,22 @@ def report_of(
 
 @pytest.mark.parametrize("finished_job", ["file", "s3"], indirect=True)
 @pytest.mark.parametrize(
-    ("options", "seen"),
-    [([], "blocks read and compared"), (["--quick"], "blocks as old as their task says")],
+    ("options", "seen", "said"),
+    [
+        ([], "blocks read and compared", ": nothing is wrong"),
+        (
+            ["--quick"],
+            "blocks as old as their task says",
+            ", and look as their records say; verify without --quick reads them",
+        ),
+    ],
     ids=["read", "quick"],
 )
 def test_what_is_right_passes(
     finished_job: FinishedJob,
     options: list[str],
     seen: str,
+    said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert report_of(finished_job, capsys, *options) == {
@@ -64,9 +72,7 @@ def test_what_is_right_passes(
         "seen": {seen: 16},
     }
     assert main(["verify", "--pipeline", str(finished_job.pipeline), *options]) == 0
-    assert capsys.readouterr().out == (
-        f"all 2 boxes of job j are done: nothing is wrong\n{seen}: 16\n"
-    )
+    assert capsys.readouterr().out == (f"all 2 boxes of job j are done{said}\n{seen}: 16\n")
 
 
 @pytest.mark.parametrize(
@@ -76,18 +82,17 @@ def test_what_is_right_passes(
         ("damaged", truncate(0)),
         ("damaged", truncate(0.01)),
         ("damaged", truncate(0.5)),
-        ("damaged", truncate(0.5, inside=True)),
         ("nan", fill(np.nan, 1)),
         ("zero", fill(0, 256)),
         ("stale", fill(0.5, 1)),
     ],
-    ids=["deleted", "empty", "two-bytes", "half", "fewer-voxels", "nan", "zeroed", "changed"],
+    ids=["deleted", "empty", "two-bytes", "half", "nan", "zeroed", "changed"],
 )
 def test_each_damage_is_found_and_only_its_box_is_done_again(
     finished_job: FinishedJob, kind: str, damage: Damage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = PrecomputedVolume(f"{finished_job.root}/out").read(BOUNDS)
-    damage(finished_job.blocks / "16-24_8-16_4-8.gz")
+    damage(finished_job.blocks / "16-24_8-16_4-8")
     (problem,) = report_of(finished_job, capsys)["problems"]
     assert (problem["box"], problem["kind"]) == (SECOND, kind)
     assert problem["blocks"] == ["8_8_40/16-24_8-16_4-8"]
@@ -102,7 +107,7 @@ def test_each_damage_is_found_and_only_its_box_is_done_again(
 def test_a_block_of_an_earlier_run_is_stale(
     finished_job: FinishedJob, with_times: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "0-8_0-8_0-4.gz"
+    name = "0-8_0-8_0-4"
     shutil.copy2(finished_job.blocks / name, tmp_path / name)
     finished_job.write_pipeline(THRESHOLD)
     assert finished_job.enqueue(job="second") == 0
@@ -111,7 +116,7 @@ def test_a_block_of_an_earlier_run_is_stale(
     problems = report_of(finished_job, capsys, "--allow-zeros")["problems"]
     (problem,) = [problem for problem in problems if problem["kind"] != "zero"]
     assert (problem["box"], problem["kind"]) == (FIRST, "stale")
-    assert problem["blocks"] == [f"8_8_40/{name[:-3]}"]
+    assert problem["blocks"] == [f"8_8_40/{name}"]
 
 
 def test_boxes_of_another_pipeline_are_stale(
@@ -267,8 +272,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
 def test_old_and_missing_blocks_are_found_without_reading(
     finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    os.utime(finished_job.blocks / "0-8_0-8_0-4.gz", (1e9, 1e9))
-    (finished_job.blocks / "16-24_8-16_4-8.gz").unlink()
+    os.utime(finished_job.blocks / "0-8_0-8_0-4", (1e9, 1e9))
+    (finished_job.blocks / "16-24_8-16_4-8").unlink()
     problems = report_of(finished_job, capsys, "--quick")["problems"]
     assert [(p["box"], p["kind"], p["blocks"]) for p in problems] == [
         (FIRST, "stale", ["8_8_40/0-8_0-8_0-4"]),
@@ -288,7 +293,7 @@ def test_zeros_that_a_task_wrote_may_be_allowed(
         ("zero", "as the task wrote them")
     }
     assert report_of(finished_job, capsys, "--allow-zeros")["problems"] == []
-    fill(0, 256)(finished_job.blocks / "0-8_0-8_0-4.gz")
+    fill(0, 256)(finished_job.blocks / "0-8_0-8_0-4")
     assert report_of(finished_job, capsys, "--allow-zeros")["problems"] == [], "it was zero before"
 
 
@@ -344,10 +349,10 @@ def test_boxes_that_are_not_sent_are_explained(
 def test_problems_are_shown_by_kind_with_examples(
     finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("16-24_8-16_4-8.gz", "24-32_8-16_4-8.gz"):
+    for name in ("16-24_8-16_4-8", "24-32_8-16_4-8"):
         (finished_job.blocks / name).unlink()
     finished_job.ledger.remove(FIRST)
-    fill(0, 256)(finished_job.blocks / "16-24_0-8_0-4.gz")
+    fill(0, 256)(finished_job.blocks / "16-24_0-8_0-4")
     capsys.readouterr()
     assert main(["verify", "--pipeline", str(finished_job.pipeline)]) == 1
     volume = f"{finished_job.root}/out"
