@@ -20,8 +20,8 @@ from benchmarks.options import options
 from benchmarks.table import markdown, record, rounds
 from chunkflow_worker.api import BoundingBox, Run, Task, Vec3
 from chunkflow_worker.operators.create_chunk import CreateChunk
-from chunkflow_worker.storage.zarr.create import create_zarr
-from chunkflow_worker.storage.zarr.volume import open_zarr
+from chunkflow_worker.volumes.zarr.create import create_zarr
+from chunkflow_worker.volumes.zarr.volume import open_zarr
 
 BOUNDS = BoundingBox.sized((0, 0, 0), (128, 1024, 1024))
 BLOCK = Vec3(64, 128, 128)

@@ -5,7 +5,8 @@ its files there:
 
 job/          What do producer and worker agree on?
 image/        What do operators work on?
-storage/      Where do voxels and small objects lie, and how are they read and written?
+volumes/      How are huge images, and the meshes and skeletons in them, kept in many files?
+storage/      Where do files and objects lie, and how are they read and written?
 pipeline/     How does a chain of operators run on a task?
 operators/    What can be done to a task?
 inference/    How does a ConvNet run on a chunk that is larger than its patch?

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
 import hypothesis
 import pytest
 
@@ -51,6 +52,18 @@ def aws() -> Iterator[dict[str, str]]:
         for name, value in variables.items():
             environment.setenv(name, value)
         yield variables
+
+
+@pytest.fixture(params=["file", "s3", "mem"])
+def path(
+    request: pytest.FixtureRequest, tmp_path: Path, aws: dict[str, str], unique_name: str
+) -> str:
+    """The path of a volume on a local disk, in S3 or in memory."""
+    if request.param == "file":
+        return f"file://{tmp_path}/volume"
+    if request.param == "s3":
+        boto3.client("s3").create_bucket(Bucket=unique_name)
+    return f"{request.param}://{unique_name}/volume"
 
 
 @pytest.fixture

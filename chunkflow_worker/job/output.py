@@ -12,7 +12,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.volumes import Configured
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.volume import Blocks
+    from chunkflow_worker.volumes.volume import Blocks
 
 _SAME = Vec3(1, 1, 1)
 
@@ -23,7 +23,7 @@ def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | 
     Boxes must not share blocks, nor lie outside the output. Checks three of the boxes, and only
     volumes that exist: workers report other mistakes of a chain.
     """
-    from chunkflow_worker.storage.volume import check_aligned
+    from chunkflow_worker.volumes.volume import check_aligned
 
     for factor, level in _output_levels(chain):
         for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
@@ -49,8 +49,8 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
     Those that the chain creates itself are left out, and so are those that can't be looked at from
     here.
     """
-    from chunkflow_worker.storage.open_volume import volume_level
     from chunkflow_worker.storage.path import normal_path
+    from chunkflow_worker.volumes.open_volume import volume_level
 
     made: set[str] = set()
     for operator in chain:
@@ -78,7 +78,7 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
 def _is_there(address: str) -> bool:
     """Whether there is a volume, or a folder of meshes, which has an info of its own, too."""
     from chunkflow_worker.storage.files import Files
-    from chunkflow_worker.storage.open_volume import volume_level
+    from chunkflow_worker.volumes.open_volume import volume_level
 
     if Files(address).get_json("info") is not None:
         return True
@@ -100,7 +100,7 @@ def output_objects(chain: Iterable[Configured]) -> Iterator[tuple[str, int, int]
 
     Numbers of objects: as it is stored, and as it would be without shards.
     """
-    from chunkflow_worker.storage.volume import count_objects
+    from chunkflow_worker.volumes.volume import count_objects
 
     for _, level in _output_levels(chain):
         objects = count_objects(level, level.block_size)
@@ -112,7 +112,7 @@ def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]
 
     Each with the number of times that its voxels are larger than those of the boxes.
     """
-    from chunkflow_worker.storage.open_volume import volume_level
+    from chunkflow_worker.volumes.open_volume import volume_level
 
     mip = 0  # of the boxes
     for operator in chain:
@@ -130,7 +130,7 @@ def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]
 
 def _coarser_levels(operator: Configured, path: str, box_mip: int) -> Iterator[tuple[Vec3, Blocks]]:
     """The levels that an operator makes of its chunk; the volume may lack some, and gets them."""
-    from chunkflow_worker.storage.levels import levels_of
+    from chunkflow_worker.volumes.levels import levels_of
 
     option = operator.pyramid
     factor, stop = Vec3.of(option["factor"]), option["stop_mip"]

@@ -81,7 +81,7 @@ class AggregateSkeletonFragments(Sharding, Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.files import Files
-        from chunkflow_worker.storage.mesh import set_skeleton_folder
+        from chunkflow_worker.volumes.mesh import set_skeleton_folder
 
         osteoid, kimimaro = (
             needs("osteoid", extra="segmentation"),

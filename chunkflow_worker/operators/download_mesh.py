@@ -60,7 +60,7 @@ class DownloadMesh(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.storage.mesh import MeshSource
+        from chunkflow_worker.volumes.mesh import MeshSource
 
         given = None if self._names_a_value else self._ranked(self._ids())
         source = MeshSource(self.volume_path)

@@ -22,7 +22,7 @@ from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.storage.volume import CheckedVolume, Level
+    from chunkflow_worker.volumes.volume import CheckedVolume, Level
 
 
 class DownsampleUpload(Converter):
@@ -100,7 +100,7 @@ class DownsampleUpload(Converter):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.pyramid import downsample
         from chunkflow_worker.pipeline.saving import check_kind, part_inside, write_verified
-        from chunkflow_worker.storage.levels import levels_of
+        from chunkflow_worker.volumes.levels import levels_of
 
         all_levels = levels_of(self.volume_path, self.factor, self.stop_mip, output=True)
         known = {mip: all_levels.level(mip) for mip in range(self.chunk_mip or 0, self.stop_mip)}
@@ -191,7 +191,7 @@ class DownsampleUpload(Converter):
                 raise ConfigError.one(self.label, "factor", problem, cure)
 
     def _refuse_shared_blocks(self, box: BoundingBox, mip: int, levels: dict[int, Level]) -> None:
-        from chunkflow_worker.storage.volume import check_aligned
+        from chunkflow_worker.volumes.volume import check_aligned
 
         factors = {n: self.factor.power(n - mip) for n in levels}
         blocks = [volume.block_size * factors[n] for n, volume in levels.items()]

@@ -66,7 +66,7 @@ class GenerateTasks(Grid, TaskSource):
         """The boxes of the grid. Reads the bounds of its volume, if it names one."""
         if self.volume_path is None:
             return self.boxes()
-        from chunkflow_worker.storage.open_volume import volume_bounds
+        from chunkflow_worker.volumes.open_volume import volume_bounds
 
         return self.boxes(volume_bounds(self.volume_path, self.mip or 0, use_https=self.use_https))
 

@@ -395,8 +395,8 @@ class Inference(Operator):
         """Makes, for the lattice of a task, a function that says whether a patch is wanted."""
         if self.mask_volume_path is None:
             return lambda lattice, chunk: lambda patch: True
-        from chunkflow_worker.storage.mask import CoarseMask
-        from chunkflow_worker.storage.open_volume import open_volume
+        from chunkflow_worker.volumes.mask import CoarseMask
+        from chunkflow_worker.volumes.open_volume import open_volume
 
         volume = open_volume(self.mask_volume_path, self.mask_mip)
         return lambda lattice, chunk: (

@@ -13,7 +13,7 @@ from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.zarr.address import with_driver
+from chunkflow_worker.volumes.zarr.address import with_driver
 
 
 class LoadZarr(Operator):
@@ -112,7 +112,7 @@ class LoadZarr(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.chunk import Chunk
-        from chunkflow_worker.storage.zarr.volume import open_zarr
+        from chunkflow_worker.volumes.zarr.volume import open_zarr
 
         self._check_folder()
         driver = None if self.driver == "local" else self.driver
@@ -151,7 +151,7 @@ class LoadZarr(Operator):
         """Raises ConfigError if the store is a file."""
         from chunkflow_worker.storage.file_kind import file_kind
         from chunkflow_worker.storage.path import local_folder, normal_path
-        from chunkflow_worker.storage.zarr.metadata import METADATA_FILES
+        from chunkflow_worker.volumes.zarr.metadata import METADATA_FILES
 
         store = normal_path(self.store)
         local = local_folder(store)
@@ -167,7 +167,7 @@ class LoadZarr(Operator):
     def _nothing(self, kind: str) -> ConfigError:
         """The error for a store without an array; a precomputed volume is told."""
         from chunkflow_worker.storage.path import normal_path
-        from chunkflow_worker.storage.zarr.store import read_json
+        from chunkflow_worker.volumes.zarr.store import read_json
 
         info, _ = read_json(normal_path(self.store), "info")
         if isinstance(info, dict) and "scales" in info:

@@ -60,8 +60,8 @@ class Mask(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         import numpy as np
 
-        from chunkflow_worker.storage.mask import CoarseMask
-        from chunkflow_worker.storage.open_volume import open_volume
+        from chunkflow_worker.volumes.mask import CoarseMask
+        from chunkflow_worker.volumes.open_volume import open_volume
 
         inputs, outputs = (
             split_names(self.input_names),

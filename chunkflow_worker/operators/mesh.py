@@ -144,7 +144,7 @@ class Mesh(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.files import Files
-        from chunkflow_worker.storage.spatial_index import cell_content, cell_name
+        from chunkflow_worker.volumes.spatial_index import cell_content, cell_name
 
         zmesh = needs("zmesh", extra="segmentation")
         folder, mip_size = self._place(write=False)
@@ -193,7 +193,7 @@ class Mesh(Operator):
         """
         if self.output_format != "precomputed":
             return self.output_path, None
-        from chunkflow_worker.storage.mesh import fragment_folder, is_volume
+        from chunkflow_worker.volumes.mesh import fragment_folder, is_volume
 
         if not is_volume(self.output_path):
             if self.mip is None:

@@ -56,7 +56,7 @@ class MeshManifest(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.fragments import by_object
         from chunkflow_worker.storage.files import Files
-        from chunkflow_worker.storage.mesh import mesh_folder
+        from chunkflow_worker.volumes.mesh import mesh_folder
 
         prefix = self._prefix()
         files = Files(mesh_folder(self.volume_path))

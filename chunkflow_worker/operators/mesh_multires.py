@@ -77,9 +77,9 @@ class MeshMultires(Sharding, Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.storage import multires
         from chunkflow_worker.storage.files import Files
-        from chunkflow_worker.storage.mesh import MULTIRES_SUFFIX, mesh_folder, set_mesh_folder
+        from chunkflow_worker.volumes import multires
+        from chunkflow_worker.volumes.mesh import MULTIRES_SUFFIX, mesh_folder, set_mesh_folder
 
         zmesh = needs("zmesh", extra="segmentation")
         fragments = mesh_folder(self.volume_path).removesuffix(MULTIRES_SUFFIX)

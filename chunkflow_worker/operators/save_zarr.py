@@ -17,11 +17,11 @@ from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.zarr.address import with_driver
+from chunkflow_worker.volumes.zarr.address import with_driver
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
-    from chunkflow_worker.storage.zarr.volume import ZarrVolume
+    from chunkflow_worker.volumes.zarr.volume import ZarrVolume
 
 _BLOCK = Vec3(64, 64, 64)
 
@@ -153,7 +153,7 @@ class SaveZarr(Converter):
 
     def _volume(self, chunk: Chunk, task: Task, run: Run) -> ZarrVolume | None:
         """The level to write; created if missing, or None in a dry run."""
-        from chunkflow_worker.storage.zarr.create import create_zarr
+        from chunkflow_worker.volumes.zarr.create import create_zarr
 
         order = cast(Literal["xyz", "zyx"] | None, self.order)
         existing = self._existing()
@@ -181,14 +181,14 @@ class SaveZarr(Converter):
     def _level(self) -> str:
         """Path of the array of a new level."""
         from chunkflow_worker.storage.path import normal_path
-        from chunkflow_worker.storage.zarr.new import level_name
+        from chunkflow_worker.volumes.zarr.new import level_name
 
         return f"{normal_path(self.store)}/{level_name(self.driver, self.mip or 0)}"
 
     def _existing(self) -> ZarrVolume | None:
         """The level to write, if it exists."""
-        from chunkflow_worker.storage.zarr.new import level_name
-        from chunkflow_worker.storage.zarr.volume import open_level
+        from chunkflow_worker.volumes.zarr.new import level_name
+        from chunkflow_worker.volumes.zarr.volume import open_level
 
         order = cast(Literal["xyz", "zyx"] | None, self.order)
         name = level_name(self.driver, self.mip or 0)

@@ -282,7 +282,7 @@ class SetupEnv(TaskSource):
         yield f"tasks: {len(boxes)}, {along_axes} along the axes, from {boxes[0]} to {boxes[-1]}"
 
     def _create_volume(self, block: Vec3) -> None:
-        from chunkflow_worker.storage.precomputed.info import create_volume
+        from chunkflow_worker.volumes.precomputed.info import create_volume
 
         create_volume(
             self.layer_path,

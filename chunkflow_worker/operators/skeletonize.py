@@ -107,7 +107,7 @@ class Skeletonize(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.storage.files import Files
-        from chunkflow_worker.storage.spatial_index import cell_content, cell_name
+        from chunkflow_worker.volumes.spatial_index import cell_content, cell_name
 
         kimimaro = needs("kimimaro", extra="segmentation")
         files = Files(self.fragments_path) if self.fragments_path else None

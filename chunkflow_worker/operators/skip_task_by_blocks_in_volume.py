@@ -42,7 +42,7 @@ class SkipTaskByBlocksInVolume(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.storage.open_volume import open_volume
+        from chunkflow_worker.volumes.open_volume import open_volume
 
         volume = open_volume(self.volume_path, self.mip, use_https=self.use_https, output=True)
 

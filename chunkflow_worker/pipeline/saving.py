@@ -14,8 +14,8 @@ from chunkflow_worker.image.conversion import count_nan
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.volume import Blocks, CheckedVolume, Volume, blocks_of, checksum
 from chunkflow_worker.storage.voxel_metadata import is_same_size
+from chunkflow_worker.volumes.volume import Blocks, CheckedVolume, Volume, blocks_of, checksum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from chunkflow_worker.storage.written_file import note_shared
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.files import Files
-    from chunkflow_worker.storage.shards import Shards
+    from chunkflow_worker.volumes.shards import Shards
 
 Fragments = dict[int, list[str]]
 """The names of the fragments of each object, by its id."""
@@ -147,7 +147,7 @@ class ShardWriter:
 
     def _prepared(self) -> tuple[Shards, dict[int, Fragments]]:
         """Lay out the shards, and write what says so. Returns the fragments of each shard."""
-        from chunkflow_worker.storage.shards import Shards
+        from chunkflow_worker.volumes.shards import Shards
 
         names = self.source.list()
         found = by_object(names, self.separator)
@@ -183,8 +183,8 @@ class ShardWriter:
         return round(len(names) * sum(known) / max(len(known), 1))
 
     def _cells(self, names: list[str], found: Fragments) -> Any:
-        from chunkflow_worker.storage.mesh import is_volume
-        from chunkflow_worker.storage.spatial_index import Cells
+        from chunkflow_worker.volumes.mesh import is_volume
+        from chunkflow_worker.volumes.spatial_index import Cells
 
         volume = self.target.path.rpartition("/")[0]
         if not is_volume(volume):
@@ -202,8 +202,8 @@ class ShardWriter:
 
     def _laid_out(self) -> Shards:
         """The shards as the target's info describes them."""
-        from chunkflow_worker.storage.mesh import check_shards
-        from chunkflow_worker.storage.shards import Shards
+        from chunkflow_worker.volumes.mesh import check_shards
+        from chunkflow_worker.volumes.shards import Shards
 
         stored = self.target.get_json("info")
         if not isinstance(stored, dict) or not stored.get("sharding"):

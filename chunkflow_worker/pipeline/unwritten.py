@@ -78,7 +78,7 @@ def _voxel_sizes(path: str, operator: Configured) -> list[VoxelSize]:
 
     None of a volume that is not there yet, or whose info is wrong.
     """
-    from chunkflow_worker.storage.levels import levels_of
+    from chunkflow_worker.volumes.levels import levels_of
 
     pyramid = operator.pyramid or {"factor": 1, "stop_mip": 0}
     try:

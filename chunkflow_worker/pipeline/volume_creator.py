@@ -79,7 +79,7 @@ class VolumeCreator(Operator):
             yield lambda task: self._create(run, task)
 
     def _create(self, run: Run, task: Task | None) -> None:
-        from chunkflow_worker.storage.create_volume import create_volume
+        from chunkflow_worker.volumes.create_volume import create_volume
 
         chunk = (
             task.chunk(self.input_chunk_name)

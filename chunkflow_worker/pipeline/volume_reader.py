@@ -16,7 +16,7 @@ from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.storage.volume import Volume
+    from chunkflow_worker.volumes.volume import Volume
 
 
 class VolumeReader(Operator):
@@ -72,7 +72,7 @@ class VolumeReader(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.chunk import Chunk
-        from chunkflow_worker.storage.open_volume import open_volume
+        from chunkflow_worker.volumes.open_volume import open_volume
 
         mip = self.mip or 0
         volume = open_volume(

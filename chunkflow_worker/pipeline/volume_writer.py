@@ -16,7 +16,7 @@ from chunkflow_worker.pipeline.task import Task
 if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.storage.volume import CheckedVolume
+    from chunkflow_worker.volumes.volume import CheckedVolume
 
 
 class VolumeWriter(Converter):
@@ -67,8 +67,8 @@ class VolumeWriter(Converter):
             part_inside,
             write_verified,
         )
-        from chunkflow_worker.storage.open_volume import open_volume
         from chunkflow_worker.storage.path import normal_path
+        from chunkflow_worker.volumes.open_volume import open_volume
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")

@@ -40,7 +40,7 @@ from chunkflow_worker.operators.load_h5 import LoadH5
 from chunkflow_worker.operators.load_tif import LoadTif
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.file_reader import ChunkReader
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 HERE = Path(__file__).parent
 CHUNK = Vec3(16, 256, 256)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.api import BoundingBox, Vec3
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 SHAPE, SEED, BLOCK = Vec3(48, 512, 512), 7, Vec3(16, 64, 64)
 BUCKET = "chunkflow-sample"

@@ -16,7 +16,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.storage.volume import CheckedVolume
+    from chunkflow_worker.volumes.volume import CheckedVolume
     from producer.look.left_last import Part
 
 
@@ -36,7 +36,7 @@ class Absent:
 
         Raises DataMissing unless the task wrote them, BlockDamaged and StorageUnavailable.
         """
-        from chunkflow_worker.storage.volume import checksum
+        from chunkflow_worker.volumes.volume import checksum
 
         written = self._part.written
         has_meaning = written.driver and self._volume().fill_value is not None

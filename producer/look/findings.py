@@ -16,7 +16,7 @@ from chunkflow_worker.storage.files import Files
 from producer.look.problem import KINDS, Kind, Problem
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.volume import CheckedVolume
+    from chunkflow_worker.volumes.volume import CheckedVolume
 
 _Found = TypeVar("_Found")
 _FAILURES = 3  # in a row, each after many attempts: then the rest of the part is not tried

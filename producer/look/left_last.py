@@ -11,7 +11,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Written
-    from chunkflow_worker.storage.volume import Blocks
+    from chunkflow_worker.volumes.volume import Blocks
 
 _MOST_BLOCKS = 1_000_000  # of one record in one volume
 
@@ -41,7 +41,7 @@ def left_last(volume: Blocks, writes: Sequence[Written]) -> list[Part]:
     The last write of a block counts. A step that wrote nothing replaced nothing.
     Raises RecordMismatch.
     """
-    from chunkflow_worker.storage.volume import blocks_of
+    from chunkflow_worker.volumes.volume import blocks_of
 
     boxes = [(written, _inside(volume, written)) for written in writes]
     counts = [_count(volume, box) if box else 0 for _, box in boxes]

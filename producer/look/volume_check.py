@@ -122,7 +122,7 @@ class VolumeCheck:
 
 def _look_for_second_files(findings: Findings, part: Part) -> None:
     from chunkflow_worker.storage.path import local_folder
-    from chunkflow_worker.storage.precomputed.local import has_both_forms
+    from chunkflow_worker.volumes.precomputed.local import has_both_forms
 
     folder = local_folder(findings.volume.path)
     if folder is None or part.written.driver:

@@ -11,7 +11,7 @@ from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 if TYPE_CHECKING:
-    from chunkflow_worker.storage.volume import CheckedVolume
+    from chunkflow_worker.volumes.volume import CheckedVolume
     from producer.plan.pipeline_file import PipelineFile
 
 
@@ -38,8 +38,8 @@ class Volumes:
 
 
 def _open(path: str, mip: int, fill_missing: bool, driver: Any, order: Any) -> CheckedVolume:
-    from chunkflow_worker.storage.open_volume import open_volume
-    from chunkflow_worker.storage.zarr.volume import open_zarr
+    from chunkflow_worker.volumes.open_volume import open_volume
+    from chunkflow_worker.volumes.zarr.volume import open_zarr
 
     if not driver:
         return open_volume(path, mip, fill_missing=fill_missing)

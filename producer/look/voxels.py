@@ -115,7 +115,7 @@ def _compare(
     findings: Findings, part: Part, arrays: dict[BoundingBox, NDArray[Any]]
 ) -> dict[BoundingBox, bool]:
     """Whether each block is what the task wrote, as far as the record tells."""
-    from chunkflow_worker.storage.volume import checksum
+    from chunkflow_worker.volumes.volume import checksum
 
     written, volume = part.written, findings.volume
     if not written.blocks:
@@ -136,7 +136,7 @@ def _compare_whole(part: Part, arrays: dict[BoundingBox, NDArray[Any]]) -> dict[
     """The same by one checksum of the whole box."""
     import numpy as np
 
-    from chunkflow_worker.storage.volume import checksum
+    from chunkflow_worker.volumes.volume import checksum
 
     if not part.is_whole or len(arrays) < len(part.blocks):
         return {}

@@ -112,6 +112,6 @@ def _refuse_one_box(grid: Grid, bounds: BoundingBox | None) -> None:
 def _bounds(grid: Grid) -> BoundingBox | None:
     if not grid.volume_path:
         return None
-    from chunkflow_worker.storage.open_volume import volume_bounds
+    from chunkflow_worker.volumes.open_volume import volume_bounds
 
     return volume_bounds(grid.volume_path, grid.mip or 0)

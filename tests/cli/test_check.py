@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from chunkflow_worker.cli.worker import cli
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.create_volume import create_volume as create_any_volume
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.volumes.create_volume import create_volume as create_any_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 
 NET = {
     "op": "inference",

@@ -20,8 +20,8 @@ from chunkflow_worker.errors import ConfigError, PermanentError, StorageUnavaila
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import find_operator
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.paths import ROOT
 
 INFER = ["inference", "-f", "identity", "-s", "4", "16", "16", "-v", "1", "4", "4", "-c", "1"]

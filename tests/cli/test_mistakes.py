@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 from tests.support.mistakes import told
 
 BOX = "create-bbox -s 0 0 0 -z 8 8 8"

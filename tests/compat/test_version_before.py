@@ -23,7 +23,7 @@ from chunkflow_worker.cli.chunkflow import cli as chunkflow
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.sqs import find_queue
 from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 from producer.plan.pipeline_file import PipelineFile
 from tests.compat.make_files import (

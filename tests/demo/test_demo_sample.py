@@ -11,8 +11,8 @@ import sample
 from em_volume import make_volume
 
 from chunkflow_worker.api import BoundingBox, Vec3
-from chunkflow_worker.storage.open_volume import volume_bounds
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.open_volume import volume_bounds
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 
 def test_the_sample_can_be_made_in_a_folder(

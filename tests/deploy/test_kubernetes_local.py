@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from chunkflow_worker.job.ledger import Ledger
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.deploy.manifests import containers, environment, find, pods, render
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 from tests.deploy.manifests import FOLDER, containers, environment, find, memory, render
 
 WATCHED = 0.95  # share of the limit at which a worker fails its newest task

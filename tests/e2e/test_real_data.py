@@ -12,8 +12,8 @@ import torch
 from cloudvolume import CloudVolume
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.paths import DATA
 from tests.support.service import Service
 

@@ -14,7 +14,7 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 RunStep = Callable[..., Task]
 

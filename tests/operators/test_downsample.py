@@ -16,7 +16,7 @@ from chunkflow_worker.operators.downsample import Downsample
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 BOUNDS = BoundingBox.parse("0-16_0-64_0-62")
 IMAGE = np.random.default_rng(0).integers(1, 250, BOUNDS.size, np.uint8)

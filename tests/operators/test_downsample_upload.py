@@ -18,9 +18,9 @@ from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed.info import read_info
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.volume import checksum
+from chunkflow_worker.volumes.precomputed.info import read_info
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.volume import checksum
 from producer.look.verify import Verifier
 
 RunStep = Callable[..., Task]

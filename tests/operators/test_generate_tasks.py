@@ -10,7 +10,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
 from chunkflow_worker.pipeline.operator import Run
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 RUN = Run(needed_box=lambda box, bounds: box)
 MakeVolume = Callable[..., PrecomputedVolume]
@@ -32,7 +32,7 @@ def test_bounds_are_read_through_a_public_link(monkeypatch: pytest.MonkeyPatch) 
         read_paths.append((path, use_https))
         return BoundingBox.parse("0-8_0-16_0-16")
 
-    monkeypatch.setattr("chunkflow_worker.storage.open_volume.volume_bounds", bounds)
+    monkeypatch.setattr("chunkflow_worker.volumes.open_volume.volume_bounds", bounds)
     for public in (True, False):
         operator = GenerateTasks(
             volume_path="gs://lab/em", chunk_size=(8, 16, 16), use_https=public

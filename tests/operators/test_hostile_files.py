@@ -20,8 +20,8 @@ import tifffile
 from PIL import Image
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.hostile import Mutate, mutated, mutated_text, mutations, read_all
 from tests.support.n5 import write_n5
 

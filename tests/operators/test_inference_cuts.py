@@ -18,7 +18,7 @@ from chunkflow_worker.inference.lattice import PatchShape, make_lattice
 from chunkflow_worker.operators.inference import Inference
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 MakeVolume = Callable[..., PrecomputedVolume]
 VOXEL = (40.0, 8.0, 8.0)

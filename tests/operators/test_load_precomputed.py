@@ -12,7 +12,7 @@ from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.load_precomputed import LoadPrecomputed
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 IMAGE = np.random.default_rng(0).integers(1, 255, (16, 32, 48), np.uint8)
 OFFSET = (-8, 16, 32)

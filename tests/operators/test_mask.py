@@ -13,8 +13,8 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mask import Mask
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.mask import CoarseMask
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.mask import CoarseMask
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 RunStep = Callable[..., Task]
 MakeVolume = Callable[..., PrecomputedVolume]

@@ -27,7 +27,7 @@ from chunkflow_worker.operators.plugin import Plugin
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 BOUNDS = BoundingBox.parse("-9-90_0-90_0-90")
 

@@ -30,8 +30,8 @@ from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.volume import blocks_of, checksum
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.volume import blocks_of, checksum
 
 BOUNDS = BoundingBox.parse("0-20_0-32_0-40")
 RunStep = Callable[..., Task]

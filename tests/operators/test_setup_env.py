@@ -24,9 +24,9 @@ from chunkflow_worker.inference.lattice import PatchShape, make_lattice
 from chunkflow_worker.operators.inference import Inference
 from chunkflow_worker.operators.setup_env import SetupEnv
 from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.storage.open_volume import volume_bounds
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.open_volume import volume_bounds
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 SMALL = {
     "volume_start": (-4, 10, 20),

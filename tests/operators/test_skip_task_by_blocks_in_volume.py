@@ -12,7 +12,7 @@ from chunkflow_worker.errors import BoxOutsideVolume
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.operators.skip_task_by_blocks_in_volume import SkipTaskByBlocksInVolume
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 BOUNDS = BoundingBox.sized((3, 0, 0), (20, 32, 32))  # the last blocks along z are clipped
 MakeVolume = Callable[..., PrecomputedVolume]

@@ -18,7 +18,7 @@ from chunkflow_worker.operators import neuroglancer as page
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import find_operator
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 
 BOX, BOUNDS = BoundingBox.parse("8-12_16-24_16-24"), BoundingBox.parse("0-32_0-32_0-32")
 

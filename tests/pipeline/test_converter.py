@@ -16,8 +16,8 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.operator import Run, find_operator
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 BOX = BoundingBox.parse("0-2_0-8_0-8")
 # How to let each operator make uint8 of a chunk or of a file that is at `{}`.

@@ -8,8 +8,8 @@ import pytest
 
 from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.zarr.volume import open_zarr
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.zarr.volume import open_zarr
 from tests.support.two_boxes import BOUNDS, FIRST, SECOND, TwoBoxes
 
 SKIP = {"op": "skip-all-zero"}

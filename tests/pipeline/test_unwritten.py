@@ -13,8 +13,8 @@ from chunkflow_worker.operators.save_npy import SaveNpy
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 BOUNDS = BoundingBox.parse("0-8_0-16_0-16")
 BOX = BoundingBox.parse("0-8_0-16_8-24")  # sticks out of the volumes

@@ -26,10 +26,10 @@ from chunkflow_worker.job.written_paths import WrittenPaths
 from chunkflow_worker.report.say import say, say_json
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed import volume as precomputed
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.volume import checksum
+from chunkflow_worker.volumes.precomputed import volume as precomputed
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.volume import checksum
 from producer.cli.status_table import show_table
 from producer.look.failures import without_letter
 from producer.look.job import find_job

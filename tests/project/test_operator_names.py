@@ -29,8 +29,8 @@ from tests.support.paths import ROOT
 
 CHAINS = ("docs/", "examples/", "deploy/", "benchmarks/", "tests/")
 WORDS = {
-    ("mesh", "chunkflow_worker/storage/mesh.py"): "a key of a volume's info file",
-    ("mesh", "chunkflow_worker/storage/precomputed/reading.py"): "a key of a volume's info file",
+    ("mesh", "chunkflow_worker/volumes/mesh.py"): "a key of a volume's info file",
+    ("mesh", "chunkflow_worker/volumes/precomputed/reading.py"): "a key of a volume's info file",
     ("napari", "chunkflow_worker/view/napari.py"): "the library",
     ("neuroglancer", "chunkflow_worker/view/neuroglancer.py"): "the library",
     ("inference", "pyproject.toml"): "a keyword of the package",
@@ -107,7 +107,7 @@ def test_a_name_is_found(text: str) -> None:
         "connected-components-3d>=3.20",
         "a mask of the volume",
         'mask = "mask_volume_path"',
-        "from chunkflow_worker.storage.mask import CoarseMask",
+        "from chunkflow_worker.volumes.mask import CoarseMask",
         "chunkflow masks",
     ],
 )

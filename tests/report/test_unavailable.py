@@ -21,7 +21,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from chunkflow_worker.errors import BlockDamaged, StorageFull, StorageUnavailable
 from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.zarr import store
+from chunkflow_worker.volumes.zarr import store
 from tests.support.s3_semantics import S3Semantics
 
 OVERLOADS = [

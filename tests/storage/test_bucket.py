@@ -12,9 +12,9 @@ from chunkflow_worker.errors import StorageRefused
 from chunkflow_worker.storage import bucket as buckets
 from chunkflow_worker.storage.bucket import bucket_region, has_own_keys, s3_keys
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.zarr import store
-from tests.storage.sample import BOUNDS, make, noise
+from chunkflow_worker.volumes.zarr import store
 from tests.support.s3_semantics import S3Semantics
+from tests.support.sample import BOUNDS, make, noise
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavaila
 from chunkflow_worker.storage import cloud
 from chunkflow_worker.storage.cloud import check_access, prepare_environment, storage_errors
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.open_volume import volume_bounds
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from tests.storage.sample import BOUNDS, make
+from chunkflow_worker.volumes.open_volume import volume_bounds
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.aws_keys import without_aws_keys
+from tests.support.sample import BOUNDS, make
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from chunkflow_worker.errors import LeaseLost
 from chunkflow_worker.storage.fence import Fence, before_write, fenced
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.local_file import atomic_file
-from chunkflow_worker.storage.precomputed import volume as precomputed
-from chunkflow_worker.storage.volume import Volume, blocks_of
-from chunkflow_worker.storage.zarr.create import create_zarr
-from tests.storage.sample import BLOCK, BOUNDS, VOXEL_SIZE, make, noise
+from chunkflow_worker.volumes.precomputed import volume as precomputed
+from chunkflow_worker.volumes.volume import Volume, blocks_of
+from chunkflow_worker.volumes.zarr.create import create_zarr
+from tests.support.sample import BLOCK, BOUNDS, VOXEL_SIZE, make, noise
 
 
 def lost() -> None:

@@ -23,10 +23,10 @@ from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.mended_cloudfiles import _start_process, mend_cloudfiles
-from chunkflow_worker.storage.open_volume import volume_bounds
-from chunkflow_worker.storage.volume import blocks_of
-from tests.storage.sample import BOUNDS, make, noise
+from chunkflow_worker.volumes.open_volume import volume_bounds
+from chunkflow_worker.volumes.volume import blocks_of
 from tests.support.s3_semantics import ENCRYPTED, S3Semantics
+from tests.support.sample import BOUNDS, make, noise
 
 CONTENT = b'{"a": 1}'
 

@@ -17,8 +17,8 @@ from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 
 BOUNDS = BoundingBox.parse("0-8_0-16_0-32")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.storage.volume import Volume
+from chunkflow_worker.volumes.volume import Volume
 
 
 class FlakyVolume:

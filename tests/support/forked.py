@@ -28,7 +28,7 @@ _FORKS.set_forkserver_preload(
         "chunkflow_worker.operators.inference",
         "chunkflow_worker.operators.load_precomputed",
         "chunkflow_worker.operators.save_precomputed",
-        "chunkflow_worker.storage.precomputed.volume",
+        "chunkflow_worker.volumes.precomputed.volume",
     ]
 )
 

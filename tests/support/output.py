@@ -15,9 +15,9 @@ from chunkflow_worker.job.ledger import Record, Written
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.saving import write_verified
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.volume import checksum
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.volume import checksum
 from producer.look.problem import Problem
 from producer.look.verify import Verifier
 from producer.look.volumes import Source

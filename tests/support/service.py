@@ -20,8 +20,8 @@ from chunkflow_worker.cli import chunkflow
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.storage.create_volume import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.create_volume import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main as run_producer
 from tests.support.forked import AnyWorker, ForkedWorker
 from tests.support.paths import PLUGIN_PACKAGE

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import chunkflow_worker.storage.precomputed.volume as precomputed
+import chunkflow_worker.volumes.precomputed.volume as precomputed
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.delivery import Delivery
@@ -19,8 +19,8 @@ from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.patience import Patience
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.flaky_volume import FlakyVolume
 
 BOX = BoundingBox.parse("0-16_0-32_0-32")

@@ -17,8 +17,8 @@ from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 from producer.plan.job import make_plan
 from producer.plan.pipeline_file import PipelineFile

@@ -17,7 +17,7 @@ from yaozarrs import validate_zarr_store
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.image.pyramid import downsample
-from chunkflow_worker.storage.open_volume import open_volume
+from chunkflow_worker.volumes.open_volume import open_volume
 
 OFFSET, SIZE = Vec3(-7, 11, -30), (33, 50, 70)  # no block divides them
 BOUNDS = BoundingBox.sized(OFFSET, SIZE)

@@ -10,7 +10,7 @@ import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 from tests.support.finished_job import FinishedJob
 
 

@@ -21,7 +21,7 @@ from chunkflow_worker.job.ledger import Record, Written
 from chunkflow_worker.operators.save_zarr import SaveZarr
 from chunkflow_worker.pipeline.saving import write_verified
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.zarr.volume import open_zarr
+from chunkflow_worker.volumes.zarr.volume import open_zarr
 from producer.look.tally import COMPARED, EMPTY, FILLED, FOUND
 from producer.look.verify import Verifier
 from tests.support.records import task_record

@@ -20,8 +20,8 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.pipeline.operator import Run, TaskSource, find_operator
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.storage.create_volume import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.create_volume import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.damage import truncate
 from tests.support.two_boxes import BOUNDS, CHUNK, TwoBoxes
 

@@ -11,9 +11,9 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.storage.volume import blocks_of
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.volume import blocks_of
 from producer.look.findings import Findings
 
 BOUNDS = BoundingBox.parse("0-1_0-1_0-9")

@@ -14,7 +14,7 @@ from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.written_paths import WrittenPaths
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.look.faulty import UNREADABLE
 from producer.look.problem import Problem
 from producer.look.verify import Verifier, verify

@@ -13,8 +13,8 @@ from cloudvolume import CloudVolume
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Written
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.look.problem import Problem
 from producer.look.tally import COMPARED, EMPTY, FOUND
 from producer.look.verify import Verifier

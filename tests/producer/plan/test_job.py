@@ -74,7 +74,7 @@ def test_the_volume_s_bounds_are_the_region(monkeypatch: pytest.MonkeyPatch) -> 
         asked.append((path, mip))
         return BoundingBox.parse("10-14_0-4_0-4")
 
-    monkeypatch.setattr("chunkflow_worker.storage.open_volume.volume_bounds", bounds)
+    monkeypatch.setattr("chunkflow_worker.volumes.open_volume.volume_bounds", bounds)
     plan = make_plan("q", "j", Grid(volume_path="s3://b/v", mip=2, chunk_size=(2, 4, 4)))
     assert asked == [("s3://b/v", 2)]
     assert [str(box) for box in plan.boxes] == ["10-12_0-4_0-4", "12-14_0-4_0-4"]

@@ -4,8 +4,8 @@ import boto3
 import numpy as np
 
 from chunkflow_worker.api import BoundingBox
-from chunkflow_worker.storage.precomputed.info import create_volume
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 BOX = BoundingBox.sized((0, 0, 0), (32, 256, 256))
 s3 = boto3.client("s3")

@@ -18,7 +18,7 @@ from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 from producer.cli import main
 from producer.look.failures import DONE, MALFORMED, UNREADABLE, UNRECORDED, without_letter
 from tests.support.records import task_record

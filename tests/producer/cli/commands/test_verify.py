@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.pipeline.model_files import file_digest
-from chunkflow_worker.storage.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 from tests.support.damage import Damage, fill, truncate
 from tests.support.finished_job import BOUNDS, FIRST, SECOND, FinishedJob
