@@ -42,6 +42,7 @@ class Facts:
     differs: how it differs from the same command of chunkflow 1.2.0, in whole sentences.
     loads: the volumes that it reads the task's box from.
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
+    creates_output: it creates the volumes that it saves, with the first chunk.
     creates: options that hold the addresses of volumes that it creates.
     other_volumes: options that hold the addresses of further volumes.
     models: options that hold the paths of files of code or weights: of a net, of a plugin. Records
@@ -76,6 +77,7 @@ class Facts:
     differs: ClassVar[str] = ""
     loads: ClassVar[VolumeOptions] = {}
     saves: ClassVar[VolumeOptions] = {}
+    creates_output: ClassVar[bool] = False
     creates: ClassVar[tuple[str, ...]] = ()
     other_volumes: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[tuple[str, ...]] = ()

@@ -54,7 +54,8 @@ def absent_volumes(chain: Iterable[Configured]) -> Iterator[Fault]:
 
     made: set[str] = set()
     for operator in chain:
-        for output, volumes in ((False, operator.loads()), (True, operator.saves())):
+        saved = () if operator.facts.creates_output else operator.saves()
+        for output, volumes in ((False, operator.loads()), (True, saved)):
             for volume in volumes:
                 path = normal_path(volume.path)
                 try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
+from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -46,7 +47,8 @@ class SaveZarr(Converter):
         "The default type is the chunk's, not float64. The axes of a new image are zyx, not xyz. A "
         "margin that is left around the task's box is cut off."
     )
-    writes_paths: ClassVar[tuple[str, ...]] = ("store",)
+    saves: ClassVar[VolumeOptions] = {"store": "mip"}
+    creates_output: ClassVar[bool] = True
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
     renamed: ClassVar[Mapping[str, str]] = {
         "-s Z Y X": "--shape Z Y X",

@@ -56,7 +56,7 @@ class SetupEnv(TaskSource):
         "commands to go on with. Boxes have other sizes, because the memory of input and patches "
         "counts too."
     )
-    writes_paths: ClassVar[tuple[str, ...]] = ("layer_path",)
+    creates: ClassVar[tuple[str, ...]] = ("layer_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "--patch-size": "--output-patch-size",
         "--patch-overlap": "--output-patch-overlap",
@@ -282,7 +282,7 @@ class SetupEnv(TaskSource):
         yield f"tasks: {len(boxes)}, {along_axes} along the axes, from {boxes[0]} to {boxes[-1]}"
 
     def _create_volume(self, block: Vec3) -> None:
-        from chunkflow_worker.volumes.precomputed.info import create_volume
+        from chunkflow_worker.volumes.create_volume import create_volume
 
         create_volume(
             self.layer_path,

@@ -114,21 +114,16 @@ class Pipeline:
         return default_ledger(self.configured)
 
     @property
-    def volume_paths(self) -> list[str]:
-        """Addresses of the volumes that the chain reads and writes."""
-        return [path for operator in self.configured for path in operator.volume_paths()]
-
-    @property
     def addresses(self) -> list[str]:
-        """Addresses in object stores that the chain reads and writes, besides `volume_paths`."""
-        volumes = set(self.volume_paths)
-        paths = (
+        """Addresses of volumes, and others in object stores, that the chain reads and writes."""
+        volumes = [path for operator in self.configured for path in operator.volume_paths()]
+        others = (
             path
             for operator in self.configured
             for written in (False, True)
             for _, path in operator.paths(written=written)
         )
-        return [p for p in paths if p.startswith(("s3://", "gs://")) and p not in volumes]
+        return [*volumes, *(path for path in others if path.startswith(("s3://", "gs://")))]
 
     def labels(self) -> list[str]:
         """Names of the operators in records. From the second of a name on, its number is added."""

@@ -49,14 +49,12 @@ class Patience:
     def __init__(
         self,
         ledger: str,
-        volumes: Iterable[str],
-        others: Iterable[str] = (),
+        addresses: Iterable[str],
         hold_seconds: float = _HOLD_SECONDS,
     ):
-        """volumes: of the chain. others: further addresses that it works on."""
+        """addresses: of the volumes and folders that the chain works on."""
         self._ledger, self._note = Files(ledger), f".{uuid.uuid4().hex}.probe"
-        self._volumes = [Files(path) for path in dict.fromkeys(volumes)]
-        self._others = [Files(path) for path in dict.fromkeys(others)]
+        self._places = [Files(path) for path in dict.fromkeys(addresses)]
         self._hold_seconds = hold_seconds
         self._outage = Outage("storage")
         self._probing = threading.Lock()
@@ -140,11 +138,9 @@ class Patience:
             try:
                 self._ledger.put_json(self._note, {})
                 self._ledger.delete(self._note)
-                for volume in self._volumes:
-                    volume.get("info")
-                for other in self._others:
+                for place in self._places:
                     with suppress(StorageRefused):  # S3 does not tell everybody what is absent
-                        other.get("info")
+                        place.get("info")
             except StorageUnavailable as error:
                 return error
         with self._state:

@@ -115,7 +115,7 @@ class Worker:
             self.queue.max_receives,
             self._subscribers,
             Jobs(self.ledger),
-            Patience(self.ledger.path, self.pipeline.volume_paths, self.pipeline.addresses),
+            Patience(self.ledger.path, self.pipeline.addresses),
             self._holds,
         )
         self._log_start()

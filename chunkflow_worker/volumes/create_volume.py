@@ -33,6 +33,7 @@ def create_volume(
     shard_size: Vec3 | None = None,
     factor: Vec3 = Vec3(1, 2, 2),
     max_mip: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write what describes a new volume; no voxels yet.
 
@@ -44,6 +45,7 @@ def create_volume(
         and Zarr 2 without.
     factor: how many times as large a voxel of each further mip is.
     max_mip: the last mip level.
+    overwrite: replace what describes another precomputed volume, whose voxels remain.
     Raises ConfigError when another volume exists, or when the format does not have what is asked
     for; StorageUnavailable.
     """
@@ -61,6 +63,7 @@ def create_volume(
             shard_size=shard_size,
             factor=factor,
             max_mip=max_mip,
+            overwrite=overwrite,
         )
         return
     if encoding != "raw":

@@ -46,6 +46,8 @@ CHAIN: list[dict[str, Any]] = [
             ],
             "/b/log",
         ),
+        ([{"op": "save-volume", "volume_path": "s3://lab/em.zarr|zarr3:"}], "s3://lab/em.zarr/log"),
+        ([{"op": "save-zarr", "store": "n5://s3://lab/em.n5/"}], "s3://lab/em.n5/log"),
     ],
 )
 def test_the_default_ledger_lies_below_the_last_volume_that_is_saved(

@@ -30,7 +30,6 @@ class Chain:
     work: Callable[[Task, Check], None] = nothing
     digest: str = "d1"
     ledger_path: str | None = None
-    volume_paths: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     operators: tuple[Any, ...] = ()
     models: dict[str, str] = field(default_factory=dict)

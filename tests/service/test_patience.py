@@ -243,7 +243,7 @@ def test_addresses_of_other_formats_are_asked_too(
 
     monkeypatch.setattr(Files, "get", get)
     storage.errors = [StorageUnavailable("x")]
-    patience = Patience(str(tmp_path), [], ["s3://lab/out.zarr"])
+    patience = Patience(str(tmp_path), ["s3://lab/out.zarr"])
     assert patience.outlast(storage.work, nothing) == "done"
     assert asked == ["s3://lab/out.zarr/info"] * 2
 
