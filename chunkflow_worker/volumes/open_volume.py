@@ -6,12 +6,13 @@ or after it (s3://lab/em|zarr3:); otherwise, what lies at the path tells it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.facts import PRECOMPUTED
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.path import named_format, normal_path, public_path
 from chunkflow_worker.volumes.precomputed.info import find_info, level_of, scale_of
@@ -71,10 +72,31 @@ def volume_bounds(address: str, mip: int = 0, *, use_https: bool = False) -> Bou
 
 
 def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None:
-    """The info of a precomputed volume; None if there is none, or another format is named."""
+    """The info of a precomputed volume; None if there is none, or another format is named.
+
+    Raises StorageRefused and StorageUnavailable, and ConfigError for an info that is wrong.
+    """
     if named_format(address) not in (None, PRECOMPUTED):
         return None
-    return find_info(public_path(address) if use_https else address)
+    place = public_path(address) if use_https else address
+    try:
+        return find_info(place)
+    except StorageRefused:
+        # To users who may not list a bucket, S3 refuses what is absent.
+        if named_format(address) or not _is_array(place):
+            raise
+        return None
+
+
+def _is_array(path: str) -> bool:
+    """Whether there is an image in Zarr or N5, as far as this user can see."""
+    with suppress(ConfigError, StorageUnavailable):
+        needs("tensorstore", extra="zarr")
+        from chunkflow_worker.volumes.zarr.address import ALL
+        from chunkflow_worker.volumes.zarr.group import find_array
+
+        return find_array(normal_path(path), ALL) is not None
+    return False
 
 
 def _open_array(
