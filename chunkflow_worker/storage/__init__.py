@@ -4,7 +4,7 @@ formats/             files that hold one chunk: HDF5, TIFF, NRRD, PNG
 path.py              paths in one form, local ones among them
 cloud.py             CloudVolume and cloudfiles: credentials, buckets, errors
 bucket.py            a bucket of S3: whether it exists, its region, its keys
-mended_cloudfiles.py cloudfiles, mended: which ETags are MD5s, what is tried again
+mended_cloudfiles.py cloudfiles, mended: which ETags are MD5s, what is tried again, its waits
 files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
 fence.py             what every write asks first: whether it may still be made

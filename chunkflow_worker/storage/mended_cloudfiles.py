@@ -1,15 +1,17 @@
-"""cloudfiles, mended: which ETags it takes for MD5s, and what it tries again."""
+"""cloudfiles, mended: which ETags it takes for MD5s, what it tries again, how long it waits."""
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from chunkflow_worker.report.access import is_refused
 from chunkflow_worker.report.aws_session import aws_session
 
+_ERROR_SECONDS = 0.1  # after which an error ends the rest of the work
 _MD5 = re.compile(r'"?[0-9a-f]{32}"?')
 
 
@@ -19,6 +21,7 @@ def mend_cloudfiles() -> None:
     _let_google_say_that_an_object_is_absent()
     _try_again_only_what_may_succeed()
     _check_what_can_be_checked()
+    _wait_no_longer_than_needed()
 
 
 @cache
@@ -98,6 +101,39 @@ class _CheckedBody:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
+
+
+def _wait_no_longer_than_needed() -> None:
+    """cloudfiles looks ten times a second whether its threads have done all, for each call.
+
+    Also, it looks for their errors when all is done, and a thread tells its error after that.
+    """
+    from cloudfiles.threaded_queue import ThreadedQueue
+
+    wait_and_show = ThreadedQueue.wait
+
+    def execute(self: Any, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._error_queue.put(error)
+        finally:
+            with self._processed_lock:
+                self.processed += 1
+            self._queue.task_done()
+
+    def wait(self: Any, progress: Any = None) -> Any:
+        if progress or not self._threads:
+            return wait_and_show(self, progress)
+        with self._queue.all_tasks_done:
+            while self._queue.unfinished_tasks and self._error_queue.empty():
+                self._queue.all_tasks_done.wait(_ERROR_SECONDS)
+        self._check_errors()
+        self._inserted = 0
+        return self
+
+    ThreadedQueue._consume_queue_execution = execute
+    ThreadedQueue.wait = wait
 
 
 def _let_google_say_that_an_object_is_absent() -> None:

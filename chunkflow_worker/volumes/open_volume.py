@@ -81,9 +81,10 @@ def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None
     place = public_path(address) if use_https else address
     try:
         return find_info(place)
-    except StorageRefused:
+    except StorageRefused as refusal:
         # To users who may not list a bucket, S3 refuses what is absent.
-        if named_format(address) or not _is_array(place):
+        is_answer = hasattr(refusal.__cause__, "response")  # and no lack of credentials
+        if named_format(address) or not is_answer or not _is_array(place):
             raise
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
@@ -195,3 +197,37 @@ def test_google_says_that_an_object_is_absent() -> None:
     storage._path = SimpleNamespace(path="")
     storage._bucket = SimpleNamespace(get_blob=lambda key: None)
     assert storage.head("absent") is None
+
+
+def test_an_error_of_the_last_of_many_threads_is_not_lost() -> None:
+    from cloudfiles.scheduler import schedule_jobs
+
+    mend_cloudfiles()
+
+    def fail() -> None:
+        raise OSError("the last one")
+
+    for _ in range(100):
+        with pytest.raises(OSError, match="the last one"):
+            schedule_jobs([lambda: None, fail], concurrency=2)
+    assert sorted(schedule_jobs([lambda n=n: n for n in range(50)], concurrency=4)) == [*range(50)]
+
+
+def test_an_error_ends_the_work_of_the_other_threads() -> None:
+    from cloudfiles.scheduler import schedule_jobs
+
+    mend_cloudfiles()
+    done, failed = [], threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise OSError("at once")
+
+    def work() -> None:
+        failed.wait(10)
+        time.sleep(0.01)  # so that there is something left when the error is seen
+        done.append(1)
+
+    with pytest.raises(OSError, match="at once"):
+        schedule_jobs([fail, *[work] * 500], concurrency=2)
+    assert len(done) < 500
