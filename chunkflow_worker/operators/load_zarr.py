@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ModelWrapValidatorHandler, field_validator, model_validator
 
 from chunkflow_worker.config.options import above_zero, field
-from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
+from chunkflow_worker.errors import BoxOutsideVolume, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.pipeline.volume_reader import read_chunk
 from chunkflow_worker.volumes.zarr.address import with_driver
 
 
@@ -111,7 +112,6 @@ class LoadZarr(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.volumes.zarr.volume import open_zarr
 
         self._check_folder()
@@ -132,17 +132,7 @@ class LoadZarr(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            try:
-                array = volume.read(box)
-            except DataMissing as error:
-                raise DataMissing(
-                    f"{error}; --fill-missing reads missing blocks as the fill value"
-                ) from None
-            task.voxel_size = task.voxel_size or volume.voxel_size
-            task.bytes_read += array.nbytes
-            layer_type = self.layer_type or volume.layer_type
-            is_image = self.layer_type == "image"
-            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds, is_image)
+            chunk = read_chunk(volume, box, task, self.layer_type, "the fill value")
             task.values[self.output_chunk_name] = chunk
 
         yield step

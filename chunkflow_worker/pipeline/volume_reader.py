@@ -15,7 +15,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk, LayerType
     from chunkflow_worker.volumes.volume import Volume
 
 
@@ -71,7 +71,6 @@ class VolumeReader(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.chunk import Chunk
         from chunkflow_worker.volumes.open_volume import open_volume
 
         mip = self.mip or 0
@@ -90,22 +89,12 @@ class VolumeReader(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            try:
-                array = volume.read(box)
-            except DataMissing as error:
-                raise DataMissing(
-                    f"{error}; --fill-missing reads missing blocks as zeros"
-                ) from None
-            task.voxel_size = task.voxel_size or volume.voxel_size
-            layer_type = self.layer_type or volume.layer_type
-            is_image = self.layer_type == "image"
-            chunk = Chunk(array, box.start, volume.voxel_size, layer_type, volume.bounds, is_image)
-            task.bytes_read += array.nbytes
+            chunk = read_chunk(volume, box, task, self.layer_type, "zeros")
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)
             for z in black:
                 if box.start.z <= z < box.stop.z:
-                    array[..., z - box.start.z, :, :] = 0
+                    chunk.array[..., z - box.start.z, :, :] = 0
             task.values[self.output_chunk_name] = chunk
 
         yield step
@@ -151,6 +140,28 @@ class VolumeReader(Operator):
                 'it holds {"section_ids": [z, ...]}',
             )
         return [int(z) for z in content["section_ids"]]
+
+
+def read_chunk(
+    volume: Volume, box: BoundingBox, task: Task, layer_type: LayerType | None, absent: str
+) -> Chunk:
+    """The chunk of a box of a volume; the task gets its voxel size, and counts its bytes.
+
+    layer_type: instead of the volume's; None for that.
+    absent: what --fill-missing reads missing blocks as.
+    Raises the errors of `Volume.read`.
+    """
+    from chunkflow_worker.image.chunk import Chunk
+
+    try:
+        array = volume.read(box)
+    except DataMissing as error:
+        cure = f"--fill-missing reads missing blocks as {absent}"
+        raise DataMissing(f"{error}; {cure}") from None
+    task.voxel_size = task.voxel_size or volume.voxel_size
+    task.bytes_read += array.nbytes
+    kind, is_image = layer_type or volume.layer_type, layer_type == "image"
+    return Chunk(array, box.start, volume.voxel_size, kind, volume.bounds, is_image)
 
 
 def _check_against_coarse(chunk: Chunk, coarse: Volume) -> None:

@@ -18,19 +18,14 @@ from pydantic import ValidationError
 
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger, Record
-from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.operators.aggregate_skeleton_fragments import AggregateSkeletonFragments
-from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
-from chunkflow_worker.service.handler import Handler
 from producer.cli import main
-from producer.plan.job import make_plan
-from producer.plan.pipeline_file import PipelineFile
 from tests.support.damage import truncate
+from tests.support.handled_job import do_job
 
 IDS = [1, 2, 7, 70, 700, 2**40, 2**63 - 1, 2**63, 2**64 - 1, *range(1000, 1015)]
 DUST = 4242
@@ -232,14 +227,7 @@ class Job:
 
     def work(self) -> list[Record]:
         grid = Grid(roi_size=Vec3(8, 1, 1), chunk_size=Vec3(1, 1, 1))
-        plan = make_plan("q", "j", grid, PipelineFile.load(self.file))
-        self.ledger.write_job(plan.record)
-        pipeline = Pipeline.load(self.file)
-        with pipeline.open(recorded=True) as chain:
-            handler = Handler(chain, pipeline.digest, self.ledger, "worker", 3)
-            for box in plan.boxes:
-                handler.handle(Delivery(TaskMessage(job="j", bbox=str(box)), f"task {box}"))
-        return list(self.ledger.records(map(str, plan.boxes)))
+        return do_job(self.file, self.ledger, grid)
 
     def verify(self, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, Any]:
         """The exit status of `verify`, and what it finds wrong."""

@@ -11,17 +11,12 @@ import pytest
 import yaml
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger, Record
-from chunkflow_worker.job.message import TaskMessage
-from chunkflow_worker.pipeline.chain import Pipeline
-from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main
-from producer.plan.job import make_plan
-from producer.plan.pipeline_file import PipelineFile
+from tests.support.handled_job import do_job
 
 BOUNDS = BoundingBox.parse("0-16_0-16_0-16")
 CHUNK = Vec3(8, 16, 16)
@@ -63,14 +58,7 @@ class TwoBoxes:
         """Do both boxes with this chain. Returns their records."""
         self.file.write_text(yaml.safe_dump({"operators": list(operators)}))
         grid = Grid(volume_path=f"file://{self.folder}/em", chunk_size=CHUNK)
-        plan = make_plan("q", "j", grid, PipelineFile.load(self.file))
-        self.ledger.write_job(plan.record)
-        pipeline = Pipeline.load(self.file)
-        with pipeline.open(recorded=True) as chain:
-            handler = Handler(chain, pipeline.digest, self.ledger, "worker", 3)
-            for box in plan.boxes:
-                handler.handle(Delivery(TaskMessage(job="j", bbox=str(box)), f"task {box}"))
-        return list(self.ledger.records(map(str, plan.boxes)))
+        return do_job(self.file, self.ledger, grid)
 
     def verify(
         self, capsys: pytest.CaptureFixture[str], *options: str

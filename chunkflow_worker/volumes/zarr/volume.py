@@ -1,7 +1,7 @@
 """`ZarrVolume` and `open_zarr`: Zarr 2, Zarr 3 and N5 arrays, read and written by tensorstore.
 
-tensorstore and not zarr-python: it writes 2.5 times as fast, reads 1.4 to 2 times as fast, and
-supports N5. benchmarks/volume_io.py measures it.
+tensorstore and not zarr-python: it writes more than twice as fast, reads about as fast or faster,
+and supports N5. benchmarks/volume_io.py measures it.
 """
 
 from __future__ import annotations
