@@ -89,6 +89,10 @@ class S3Semantics:
         with self._lock:
             self._faults.clear()
 
+    def count_refusal(self, code: str) -> None:
+        with self._lock:
+            self.refused[code] += 1
+
     def error_for(self, method: str, path: str, signed: re.Match[str] | None) -> Fault | None:
         """What this request is answered with instead of what was asked for."""
         with self._lock:
@@ -124,7 +128,7 @@ def s3_semantics(upstream: str) -> Iterator[S3Semantics]:
             if fault is None:
                 self._forward(body, _bucket(path) if is_s3 else "", path)
                 return
-            aws.refused[fault.code] += 1
+            aws.count_refusal(fault.code)
             if fault.code == "close":
                 self.close_connection = True
                 return

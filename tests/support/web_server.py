@@ -28,6 +28,8 @@ class WebServer:
 def web_server(folder: Path, absent: int = 404) -> Iterator[WebServer]:
     """Serve a folder. absent: the HTTP status of files that are not there."""
 
+    counting = threading.Lock()
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = unquote(self.path)[1:]
@@ -45,8 +47,9 @@ def web_server(folder: Path, absent: int = 404) -> Iterator[WebServer]:
                 self.send_header("Content-Range", f"bytes {span[0]}-{last}/{total}")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            with counting:  # before the client can have it all
+                served.sent[name] += len(content)
             self.wfile.write(content)
-            served.sent[name] += len(content)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
