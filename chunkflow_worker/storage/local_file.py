@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.written_file import note_local
 
 _LISTED = 10_000  # names of a folder that are looked at for one that is similar
+_NO_NUMBER = re.compile(r"(?:invalid literal for int.*|could not convert string to float): (.+)")
 _LONGEST = 500  # letters of a library's error
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _REFUSED = (
@@ -145,6 +147,8 @@ def _cause(error: Exception) -> str:
     # These speak of the library's code, and not of the file.
     if isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError | UnicodeError):
         return "it is damaged, or of a form that is not known; copy or make it again"
+    if found := _NO_NUMBER.search(str(error)):
+        return f"it has {found[1]} where a number belongs"
     text = str(error)  # it may quote the file
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

@@ -129,6 +129,16 @@ def test_a_parent_that_is_a_file_is_reported(tmp_path: Path) -> None:
         (OSError(errno.EIO, "x"), StorageUnavailable, "a.h5 cannot be read: Input/output error"),
         (OSError("bad signature"), DataMissing, "a.h5 cannot be read as HDF5: bad signature"),
         (KeyError("x"), DataMissing, "a.h5 cannot be read as HDF5"),
+        (
+            ValueError("invalid literal for int() with base 10: '1e'"),
+            DataMissing,
+            "it has '1e' where a number belongs",
+        ),
+        (
+            ValueError("could not convert string to float: '4,0'"),
+            DataMissing,
+            "it has '4,0' where a number belongs",
+        ),
         (ChunkMismatch("ours"), ChunkMismatch, "^ours$"),
         (MemoryError("full"), MemoryError, "^full$"),
     ],

@@ -70,7 +70,13 @@ def check_block_content(
     block_size: of compressed_segmentation.
     """
     sizes, itemsize = [int(n) for n in shape], np.dtype(dtype).itemsize
-    if encoding in ("jpeg", "png", "jxl"):
+    if encoding == "raw":
+        if len(content) != (size := prod(sizes) * itemsize):
+            voxels = "x".join(map(str, sizes))
+            raise ValueError(
+                f"it has {len(content)} bytes, and {voxels} voxels of {np.dtype(dtype)} take {size}"
+            )
+    elif encoding in ("jpeg", "png", "jxl"):
         found = picture_size(content)
         if found is None:
             raise ValueError(f"it is no {encoding} picture")
