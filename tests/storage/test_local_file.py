@@ -231,6 +231,8 @@ def test_a_file_that_is_missing_is_no_unfinished_prefix(tmp_path: Path, name: st
         (ZeroDivisionError("integer division or modulo by zero"), "it is damaged"),
         (UnicodeDecodeError("utf-8", b"x", 0, 1, "invalid start byte"), "it is damaged"),
         (TypeError("int() argument must be a string"), "it is damaged"),
+        (ValueError("not enough values to unpack (expected 7, got 3)"), "it is damaged"),
+        (ValueError("cannot reshape array of size 9 into shape (3,4)"), "it is damaged"),
         (ValueError("mmap length is greater than file size"), "its end is missing"),
         (ValueError("bad IDAT"), "bad IDAT$"),
     ],
