@@ -58,7 +58,10 @@ def _check_sizes(
 
 
 def _check_npz(content: bytes, most: int) -> None:
-    unpacked = zlib.decompressobj().decompress(content, most + 1)
+    try:
+        unpacked = zlib.decompressobj().decompress(content, most + 1)
+    except zlib.error:
+        raise ValueError("it is damaged, or not compressed as npz is") from None
     if len(unpacked) > most:
         raise ValueError(f"it unpacks to more than the {most} bytes of a block")
     version = np.lib.format.read_magic(BytesIO(unpacked))

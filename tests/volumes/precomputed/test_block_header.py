@@ -38,6 +38,12 @@ def test_a_raw_block_of_another_type_says_how_many_bytes_it_has(dtype: str) -> N
         check_block_content(content, "raw", SHAPE, dtype, None)
 
 
+@pytest.mark.parametrize("encoding", ["npz", "npz_uint8"])
+def test_a_block_that_is_not_compressed_says_so(encoding: str) -> None:
+    with pytest.raises(ValueError, match="not compressed as npz is"):
+        check_block_content(bytes(16 * 12 * 8), encoding, SHAPE, "u1", None)
+
+
 @pytest.mark.parametrize("encoding", DTYPES)
 def test_a_block_of_another_size_is_refused(encoding: str) -> None:
     check_block_content(block(encoding), encoding, SHAPE, DTYPES[encoding], (8, 8, 8))
