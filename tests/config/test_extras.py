@@ -135,7 +135,7 @@ def test_each_extra_installs_the_libraries_that_name_it() -> None:
 
 # Libraries that are installed with the package, without any extra.
 CORE = """
-boto3 botocore brotli celery click cloudfiles cloudvolume crc32c deflate DracoPy google kombu
+boto3 botocore brotli celery click cloudfiles cloudvolume crc32c deflate DracoPy google isal kombu
 microviewer numpy pydantic pydantic_core pydantic_settings requests rich vine yaml zstandard
 """
 # Files that import an optional library directly, after `needs` or with an error of their own.
