@@ -123,15 +123,17 @@ class Geometry:
 
         Many programs store the centre of the first voxel. That of a coarse voxel lies in the middle
         of the fine voxels that it covers: half its size minus half of theirs from their corner.
-        A whole voxel is no such shift; at a factor of three it may be as long.
+        A whole voxel is no such shift; at a factor of three it may be as long. The level may begin
+        before the finest one, where its voxels have whole places.
         """
         translation = dict(self.translation)
         for axis in SPATIAL:
             size, fine = (g.scale.get(axis, 1.0) for g in (self, finest))
             at, fine_at = (g.translation.get(axis, 0.0) for g in (self, finest))
-            is_shift = abs(at - fine_at - (size - fine) / 2) < _WHOLE * size
+            shift = (size - fine) / 2
+            is_shift = abs(at - fine_at - shift) < _WHOLE * size or _is_whole((at - shift) / size)
             if size > fine and is_shift and not _is_whole(at / size):
-                translation[axis] = fine_at
+                translation[axis] = at - shift
         return replace(self, translation=translation)
 
     def _starts(self) -> list[float]:

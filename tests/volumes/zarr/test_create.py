@@ -47,7 +47,9 @@ def test_levels_are_listed_in_the_group_the_finest_first(tmp_path: Path, driver:
     assert [dataset["path"] for dataset in listed] == ["0", "2", "10"]
     scale, translation = listed[1]["coordinateTransformations"]
     assert scale == {"type": "scale", "scale": [40, 32, 32]}
-    assert translation == {"type": "translation", "translation": [-160, 0, 0]}
+    # The centres of its first voxels: each is as wide as four of the finest level.
+    assert translation == {"type": "translation", "translation": [-160, 12, 12]}
+    assert listed[0]["coordinateTransformations"][1]["translation"] == [-160, 0, 0]
 
 
 def test_other_attributes_of_the_group_are_kept(tmp_path: Path) -> None:
