@@ -16,7 +16,13 @@ from chunkflow_worker.errors import BlockDamaged, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.path import writable_path
-from chunkflow_worker.volumes.zarr.geometry import SPATIAL, Geometry, Order, is_number
+from chunkflow_worker.volumes.zarr.geometry import (
+    SPATIAL,
+    Geometry,
+    Order,
+    is_number,
+    is_whole,
+)
 from chunkflow_worker.volumes.zarr.metadata import (
     ARRAY_FILE,
     GROUP_FILE,
@@ -225,6 +231,9 @@ def _add_dataset(
             cure = f"write to {root}/{existing['path']}, or choose another path"
             raise _another(root, name, "of the same voxel size, " + existing["path"], cure)
     # The finest comes first.
+    if listed and _spatial_scale(dataset) < _spatial_scale(listed[0]):
+        listed = [_moved(each, _scales(listed[0]), geometry.scales) for each in listed]
+        dataset = by_corners
     multiscale["datasets"] = sorted([*listed, dataset], key=_spatial_scale)
     return True
 
@@ -240,6 +249,23 @@ def _dataset(name: str, geometry: Geometry, finest: list[float]) -> dict[str, An
     scale = {"type": "scale", "scale": geometry.scales}
     steps = [scale, {"type": "translation", "translation": translation}]
     return {"path": name, "coordinateTransformations": steps}
+
+
+def _moved(dataset: dict[str, Any], before: list[float], finest: list[float]) -> dict[str, Any]:
+    """A dataset when a finer level is listed; one that another program placed stays as it is.
+
+    before, finest: size of a voxel of the finest level until now, and of the new one.
+    """
+    steps = dataset["coordinateTransformations"]
+    places = steps[1].get("translation") if len(steps) == 2 else None
+    sizes = _scales(dataset)
+    if not isinstance(places, list) or not len(places) == len(sizes) == len(before):
+        return dataset
+    axes = list(zip(places, sizes, before, finest, strict=True))
+    if not all(is_whole((at - (size - old) / 2) / size) for at, size, old, _ in axes):
+        return dataset
+    moved = [at + (old - new) / 2 for at, _, old, new in axes]
+    return dataset | {"coordinateTransformations": [steps[0], steps[1] | {"translation": moved}]}
 
 
 def _is_image(ome: dict[str, Any]) -> bool:

@@ -111,7 +111,7 @@ class Geometry:
             notes.append(Ignored(("voxel size",), f"its voxel size is {sizes}, and 1 is used"))
         checked = replace(self, scale=scale, translation=translation)
         starts = checked._starts()
-        if not all(map(_is_whole, starts)):
+        if not all(map(is_whole, starts)):
             place = " ".join(f"{start:.6g}" for start in starts)
             rounded = " ".join(map(str, checked.start))
             text = f"it starts between voxels, at z y x = {place}, and {rounded} is used"
@@ -131,8 +131,8 @@ class Geometry:
             size, fine = (g.scale.get(axis, 1.0) for g in (self, finest))
             at, fine_at = (g.translation.get(axis, 0.0) for g in (self, finest))
             shift = (size - fine) / 2
-            is_shift = abs(at - fine_at - shift) < _WHOLE * size or _is_whole((at - shift) / size)
-            if size > fine and is_shift and not _is_whole(at / size):
+            is_shift = abs(at - fine_at - shift) < _WHOLE * size or is_whole((at - shift) / size)
+            if size > fine and is_shift and not is_whole(at / size):
                 translation[axis] = at - shift
         return replace(self, translation=translation)
 
@@ -140,7 +140,8 @@ class Geometry:
         return [self.translation.get(n, 0.0) / self.scale.get(n, 1.0) for n in SPATIAL]
 
 
-def _is_whole(number: float) -> bool:
+def is_whole(number: float) -> bool:
+    """Whether a position in voxels is that of a voxel, but for rounding errors."""
     return abs(number - round(number)) <= _WHOLE
 
 
