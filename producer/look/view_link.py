@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from chunkflow_worker.config.facts import GRAPHENE
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.report.scrub import scrub
-from chunkflow_worker.storage.path import normal_path
+from chunkflow_worker.storage.path import named_format, normal_path
 
 if TYPE_CHECKING:
     from producer.plan.pipeline_file import PipelineFile
@@ -33,7 +34,11 @@ def view_link(pipeline: PipelineFile) -> str:
             with suppress(ChunkflowError):
                 volume = open_volume(use.path, use.mip or 0)
                 place = normal_path(use.path)
-                if source := source_of(place, volume.driver):
+                if named_format(use.path) == GRAPHENE:
+                    source = f"graphene://middleauth+{place}"
+                else:
+                    source = source_of(place, volume.driver)
+                if source:
                     name = place.rpartition("/")[2]
                     layers[source] = {"name": name, "type": volume.layer_type, "source": source}
     if not layers:
