@@ -7,11 +7,12 @@ object at a time. Both are read by CloudVolume, with the token of the server tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.errors import ConfigError
@@ -20,6 +21,7 @@ from chunkflow_worker.storage.cloud import cloud_volume, storage_errors
 from chunkflow_worker.volumes.precomputed.info import scale_of
 from chunkflow_worker.volumes.precomputed.reading import parse_info
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from chunkflow_worker.volumes.volume import Take
 
 _STORED_AT = ("gs://", "s3://", "https://", "http://")
 
@@ -33,7 +35,20 @@ class AgglomeratedVolume(PrecomputedVolume):
 
     def read(self, bbox: BoundingBox) -> NDArray[Any]:
         """The ids of objects; see `Volume`."""
-        supervoxels = super().read(bbox)
+        return self._objects(super().read(bbox))
+
+    def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
+        """The ids of objects; see `Volume`. The server is asked once for all blocks."""
+        parts: dict[BoundingBox, NDArray[Any]] = {}
+        super().read_blocks(blocks, parts.__setitem__)
+        if not parts:
+            return
+        objects = self._objects(np.concatenate([voxels.ravel() for voxels in parts.values()]))
+        ends = np.cumsum([voxels.size for voxels in parts.values()])
+        for (block, voxels), ids in zip(parts.items(), np.split(objects, ends[:-1]), strict=True):
+            take(block, ids.reshape(voxels.shape).copy())
+
+    def _objects(self, supervoxels: NDArray[Any]) -> NDArray[Any]:
         with _errors(self.path):
             objects: NDArray[Any] = self._graph.agglomerate_cutout(
                 supervoxels, timestamp=int(self._time.timestamp()), in_place=True
