@@ -19,6 +19,8 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import reading
 
+_COLUMNS = 7
+
 
 class LoadSkeleton(Operator):
     """Read skeletons from an SWC file, from all SWC files of a folder, or from a volume.
@@ -154,9 +156,20 @@ def _object_id(path: Path) -> int:
 
 
 def _plain(text: str) -> str:
-    """The rows without comments and with single spaces, since osteoid reads no others."""
-    rows = (line.partition("#")[0].split() for line in text.splitlines())
-    return "\n".join(" ".join(row) for row in rows if row)
+    """The rows without comments and with single spaces, since osteoid reads no others.
+
+    Raises ValueError for a row that is too short, or whose parent is missing.
+    """
+    rows = [row for line in text.splitlines() if (row := line.partition("#")[0].split())]
+    short = next((row for row in rows if len(row) < _COLUMNS), None)
+    if short is not None:
+        shown = " ".join(short)[:60]
+        raise ValueError(f"the row {shown!r} has {len(short)} numbers, and SWC has {_COLUMNS}")
+    ids = {int(row[0]) for row in rows}
+    for row in rows:
+        if (parent := int(row[6])) >= 0 and parent not in ids:
+            raise ValueError(f"the parent {parent} of its node {row[0]} is missing")
+    return "\n".join(map(" ".join, rows))
 
 
 def _merged(osteoid: Any, object_id: int, parts: list[Any]) -> Any:

@@ -45,6 +45,16 @@ STORE = Place("store", False, False, ("zarr", "zarr2", "zarr3", "n5"))
         ("file://localhost/x", "file:///x"),
         (" s3://lab/em", "s3://lab/em"),
         ("s3:// lab/em", "s3://lab/em"),
+        ("arn:aws:s3:::lab/em", "s3://lab/em"),
+        ("s3.amazonaws.com/lab/em", "s3://lab/em"),
+        ("lab.s3.eu-west-1.amazonaws.com/em", "s3://lab/em"),
+        ("storage.googleapis.com/lab/em", "gs://lab/em"),
+        (r"out\em", "out/em"),
+        (r"\\server\share", "/server/share"),
+        ("//server/share", "/server/share"),
+        ("file:////server/share", "/server/share"),
+        ("'s3://lab/em'", "s3://lab/em"),
+        ('"out/em"', "out/em"),
     ],
 )
 def test_a_mistyped_path_is_answered_with_the_likely_one(path: str, meant: str) -> None:
@@ -59,8 +69,10 @@ def test_a_mistyped_path_is_answered_with_the_likely_one(path: str, meant: str) 
     [
         ("azure://lab", "unknown protocol"),
         ("hdfs://lab", "unknown protocol"),
-        ("C:/data", "unknown protocol"),
-        (r"C:\data", "unknown protocol"),
+        ("C:/data", "a path of Windows"),
+        (r"d:\data", "a path of Windows"),
+        ("/", "the root of all folders"),
+        ("file:///", "the root of all folders"),
         ("precomputed:s3://lab", "unknown protocol"),
         ("file://s3://lab", "unknown protocol"),
         ("s3://", "names no bucket"),
@@ -77,7 +89,22 @@ def test_a_path_of_no_known_kind_is_refused(path: str, problem: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["./s3:/x", "file://s3:/x", "/data/s3:/x", "run:3/em", "a:b", "out//x", "s3/x", "~/em", "a b"],
+    [
+        "it's",
+        "'",
+        "run_'a'",
+        "./s3:/x",
+        "s3.amazonaws.com",
+        "/data/lab.s3.amazonaws.com/em",
+        "file://s3:/x",
+        "/data/s3:/x",
+        "run:3/em",
+        "a:b",
+        "out//x",
+        "s3/x",
+        "~/em",
+        "a b",
+    ],
 )
 def test_local_names_with_colons_can_be_written(path: str) -> None:
     check_stored(path)
@@ -200,6 +227,24 @@ def test_the_address_of_a_volume_keeps_its_format_before_the_path() -> None:
     assert volume_to_read("s3://lab/em.zarr|zarr2:labels/a/") == "zarr2://s3://lab/em.zarr/labels/a"
     assert volume_to_read("s3://lab/em") == "s3://lab/em"
     assert volume_to_read(None) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("s3://lab/em/info", "s3://lab/em"),
+        ("precomputed://em/info/", "em"),
+        ("s3://lab/em.zarr/0/.zarray", "s3://lab/em.zarr/0"),
+        ("/data/em.zarr/zarr.json", "/data/em.zarr"),
+        ("em.n5/attributes.json|n5:", "em.n5"),
+    ],
+)
+def test_a_file_that_describes_a_volume_is_answered_with_the_volume(path: str, meant: str) -> None:
+    with pytest.raises(Mistake, match="names a file of a volume") as refused:
+        volume_to_read(path)
+    assert refused.value.cure == f"did you mean {meant}?"
+    assert volume_to_read(meant) == meant
+    assert volume_to_read("info") == "info"
 
 
 def test_only_local_paths_can_be_relative() -> None:

@@ -40,6 +40,23 @@ def test_files_of_one_object_become_one_skeleton(run_step, tmp_path: Path) -> No
     assert len(made[42].vertices) == 4, "the two files share one node"
 
 
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("1 0 0 0", "the row '1 0 0 0' has 4 numbers, and SWC has 7"),
+        ("1 0 0 0 0 1 7", "the parent 7 of its node 1 is missing"),
+        ("1 0 x 0 0 1 -1", "it has 'x' where a number belongs"),
+        ("one 0 0 0 0 1 -1", "it has 'one' where a number belongs"),
+    ],
+)
+def test_rows_that_are_no_nodes_are_named(
+    run_step, tmp_path: Path, rows: str, problem: str
+) -> None:
+    (tmp_path / "42.swc").write_text(f"# by hand\n{rows}\n")
+    with pytest.raises(ChunkflowError, match=problem):
+        run_step(LoadSkeleton(path=str(tmp_path)))
+
+
 def test_wrong_files_and_options_are_refused(run_step, tmp_path: Path) -> None:
     with pytest.raises(ChunkflowError, match="no SWC files"):
         run_step(LoadSkeleton(path=str(tmp_path)))

@@ -109,6 +109,9 @@ class Geometry:
         if bad:
             sizes = ", ".join(f"{size:g} along {axis}" for axis, size in bad.items())
             notes.append(Ignored(("voxel size",), f"its voxel size is {sizes}, and 1 is used"))
+        if "z" not in self.axes and any(scale.get(axis, 1.0) != 1 for axis in "yx"):
+            text = "it has no axis z, and the size of a voxel along z is taken as 1"
+            notes.append(Ignored(("voxel size",), text))
         checked = replace(self, scale=scale, translation=translation)
         starts = checked._starts()
         if not all(map(is_whole, starts)):

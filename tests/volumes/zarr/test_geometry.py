@@ -62,6 +62,13 @@ def test_a_size_that_is_not_above_zero_is_told_and_not_used(size: float) -> None
     assert note.text == f"its voxel size is {size:g} along y, and 1 is used"
 
 
+def test_the_size_of_a_voxel_along_an_axis_that_is_missing_is_told() -> None:
+    [note] = Geometry(("y", "x"), {"y": 8.0, "x": 8.0}, {}).checked().ignored
+    assert (note.about, "no axis z" in note.text) == (("voxel size",), True)
+    assert Geometry(("y", "x"), {}, {}).checked().ignored == ()
+    assert Geometry(ZYX, {"y": 8.0, "x": 8.0}, {}).checked().ignored == ()
+
+
 @pytest.mark.parametrize(
     ("fine", "coarse", "factor", "expected"),
     [
