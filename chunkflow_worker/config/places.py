@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from chunkflow_worker.config.catalog import facts_of, operator_names
-from chunkflow_worker.config.facts import PRECOMPUTED, VOLUMES, Facts, Place
+from chunkflow_worker.config.catalog import facts_of, main_names
+from chunkflow_worker.config.facts import GRAPHENE, PRECOMPUTED, VOLUMES, Facts, Place
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import Mistake
 
@@ -39,10 +39,10 @@ _CHAIN = re.compile(r"[^|]*(\|[A-Za-z][\w+-]*:[^|]*)+")
 _FORMATS = {
     "precomputed": PRECOMPUTED,
     "neuroglancer-precomputed": PRECOMPUTED,
-    **{name: name for name in ("zarr", "zarr2", "zarr3", "n5")},
+    **{name: name for name in VOLUMES},
 }
 _UNREAD = (
-    "graphene", "nggraphene", "nggraph", "boss", "brainmaps", "catmaid", "deepzoom", "dvid",
+    "nggraphene", "nggraph", "boss", "brainmaps", "catmaid", "deepzoom", "dvid",
     "hdf5", "nifti", "obj", "ome-zarr", "python", "render", "swc", "trakem2", "vtk",
 )  # fmt: skip
 _METADATA_FILES = (
@@ -174,6 +174,8 @@ def split_format(text: str) -> tuple[str | None, str]:
     prefix = _PREFIX.fullmatch(text)
     if prefix and (name := prefix[1].lower()) in (*_FORMATS, *_UNREAD):
         name = _FORMATS.get(name, name)
+        if name == GRAPHENE:
+            return name, _server(prefix[2])
         inner_name, rest = split_format(prefix[2])
         if not (inner_name or name).startswith(name):
             raise Mistake(f"names two formats, {name} and {inner_name}", "leave one of them out")
@@ -190,15 +192,25 @@ def split_format(text: str) -> tuple[str | None, str]:
     return None, text
 
 
+def _server(address: str) -> str:
+    """The address of a graphene volume without the format, and without how users log in."""
+    plain = address.removeprefix("middleauth+")
+    if not plain.startswith(("https://", "http://")):
+        cure = "for example graphene://https://server/segmentation/table/name"
+        raise Mistake("is of the format graphene, and names no server", cure)
+    return plain
+
+
 def _operator_for(name: str, is_written: bool) -> str:
     """The operator whose main work is to read or write volumes of a format; empty if none is."""
+    if is_written and name == GRAPHENE:
+        return ""
     group = "Write" if is_written else "Read"
-    for operator in operator_names():
+    for operator in main_names():
         facts = facts_of(operator)
         volumes = facts.saves if is_written else facts.loads
-        formats = {PRECOMPUTED} if any(volumes.values()) else set()  # of one mip
-        formats.update(*facts.formats.values())
-        if facts.group == group and name in formats:
+        is_main = any(volumes.values()) and not facts.formats  # of one mip
+        if facts.group == group and is_main and name in VOLUMES:
             return operator
     return ""
 

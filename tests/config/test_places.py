@@ -176,6 +176,7 @@ def test_a_web_address_is_read_only(path: str, cure: str) -> None:
         ("zarr://s3://lab/em.zarr|zarr3:", "zarr3", "s3://lab/em.zarr"),
         ("file:///em.n5|n5:volumes/raw/", "n5", "/em.n5/volumes/raw"),
         ("graphene://https://x.org/seg", "graphene", "https://x.org/seg"),
+        ("graphene://middleauth+https://x.org/seg", "graphene", "https://x.org/seg"),
         ("nggraphene://https://x.org/seg", "nggraphene", "https://x.org/seg"),
         ("s3://lab/em", None, "s3://lab/em"),
         ("a|b", None, "a|b"),
@@ -195,14 +196,15 @@ def test_two_formats_around_a_path_are_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("place", "path", "cure"),
     [
-        (FOLDER, "zarr://s3://lab/em", "load-zarr reads it"),
-        (FOLDER, "n5://s3://lab/em", "load-zarr reads it"),
-        (FOLDER, "s3://lab/em|zarr3:", "load-zarr reads it"),
-        (OUTPUT, "zarr://s3://lab/em", "save-zarr writes it"),
-        (STORE, "precomputed://s3://lab/em", "load-precomputed reads it"),
-        (STORE._replace(is_written=True), "s3://a|neuroglancer-precomputed:", "save-precomputed"),
-        (FOLDER, "graphene://https://x.org/seg", "known: n5, precomputed"),
-        (STORE, "brainmaps://x", "known: n5, precomputed"),
+        (FOLDER, "zarr://s3://lab/em", "load-volume reads it"),
+        (FOLDER, "n5://s3://lab/em", "load-volume reads it"),
+        (FOLDER, "s3://lab/em|zarr3:", "load-volume reads it"),
+        (OUTPUT, "zarr://s3://lab/em", "save-volume writes it"),
+        (STORE, "precomputed://s3://lab/em", "load-volume reads it"),
+        (STORE._replace(is_written=True), "s3://a|neuroglancer-precomputed:", "save-volume"),
+        (FOLDER, "graphene://https://x.org/seg", "load-volume reads it"),
+        (FOLDER, "graphene://s3://lab/seg", "for example graphene://https://server/"),
+        (STORE, "brainmaps://x", "known: graphene, n5, precomputed"),
     ],
 )
 def test_another_format_is_answered_with_the_operator_for_it(

@@ -155,7 +155,7 @@ def test_black_blocks_are_written_too(volume: MakeVolume, run_step: RunStep) -> 
 
 
 def test_saving_does_not_create_a_volume(tmp_path: Path, run_step: RunStep) -> None:
-    with pytest.raises(ConfigError, match="create-info"):
+    with pytest.raises(ConfigError, match="create-volume"):
         run_step(SavePrecomputed(volume_path=f"file://{tmp_path}/v"), chunk=noise(BOUNDS))
     assert not (tmp_path / "v").exists()
 

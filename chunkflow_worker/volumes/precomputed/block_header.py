@@ -43,6 +43,8 @@ def check_block_content(
         _check_sizes(content, b"cpso", (6, 8, 10), 2, sizes)
     elif encoding == "crackle":
         _check_sizes(content, b"crkl", (7, 11, 15), 4, sizes)
+    elif encoding == "zfpc":
+        _check_sizes(content, b"zfpc", (6, 10, 14), 4, sizes)
     elif encoding == "compressed_segmentation":
         _check_segmentation(content, sizes, itemsize, [int(n) for n in block_size])
     elif encoding in ("npz", "npz_uint8"):

@@ -57,6 +57,14 @@ def test_a_block_of_another_size_is_refused(encoding: str) -> None:
             check_block_content(content[:length], encoding, SHAPE, DTYPES[encoding], (8, 8, 8))
 
 
+def test_a_block_of_zfpc_says_its_size() -> None:
+    """github.com/seung-lab/zfpc: a magic word, a version, a type, then the size."""
+    head = b"zfpc" + struct.pack("<BB4I", 0, 3, *SHAPE)
+    check_block_content(head, "zfpc", SHAPE, "f4", None)
+    with pytest.raises(ValueError, match="it says that its size is"):
+        check_block_content(head, "zfpc", (16, 12, 9, 1), "f4", None)
+
+
 @pytest.mark.parametrize("word", range(1, 5))
 @pytest.mark.parametrize("number", [0xFFFFFFFF, 0x00FFFFFF, 0x20FFFFF0])
 def test_a_segmentation_that_points_beyond_its_end_is_refused(word: int, number: int) -> None:
