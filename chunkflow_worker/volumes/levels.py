@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.volumes.open_volume import find_info_at, no_volume
@@ -48,7 +47,6 @@ def levels_of(address: str, factor: Vec3, stop: int, *, output: bool = False) ->
     info = find_info_at(address)
     if info is not None:
         return _Precomputed(address, with_mips(normal_info(info, address), factor, stop - 1))
-    needs("tensorstore", extra="zarr")
     from chunkflow_worker.volumes.zarr.volume import open_levels
 
     stored = open_levels(address)

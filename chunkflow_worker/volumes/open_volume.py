@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_with
-from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.facts import GRAPHENE, PRECOMPUTED
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
@@ -107,7 +106,6 @@ def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None
 def _is_array(path: str) -> bool:
     """Whether there is an image in Zarr or N5, as far as this user can see."""
     with suppress(ConfigError, StorageUnavailable):
-        needs("tensorstore", extra="zarr")
         from chunkflow_worker.volumes.zarr.address import ALL
         from chunkflow_worker.volumes.zarr.group import find_array
 
@@ -121,7 +119,6 @@ def _open_array(
     """A level of an image in Zarr or N5. Raises ConfigError if there is none."""
     name, found = named_format(address), None
     if name != PRECOMPUTED:
-        needs("tensorstore", extra="zarr")
         from chunkflow_worker.volumes.zarr.volume import open_to_write, open_zarr
 
         place = public_path(address) if use_https else normal_path(address)
