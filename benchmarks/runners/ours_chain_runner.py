@@ -15,7 +15,7 @@ from chunkflow_worker.volumes.block_cache import block_cache
 
 def start(job: Job) -> tuple[Load, dict[str, str]]:
     volume = f"file://{job.volumes}"
-    chain = Pipeline.model_validate(
+    chain = Pipeline.parse(
         {
             "tasks": {
                 "op": "generate-tasks",
