@@ -109,7 +109,7 @@ class TorchArrays:
         if not section.is_floating_point() or dtype == np.float32:
             out.copy_(section)
             return 0
-        least, most = takes(np.dtype(np.float32), dtype)
+        least, most = map(float, takes(np.dtype(np.float32), dtype))
         low, high = map(float, section.aminmax())  # NaN if there is one
         if least <= low and high <= most:
             out.copy_(section.mul(255).round_() if dtype == np.uint8 else section)
