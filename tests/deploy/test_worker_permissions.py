@@ -227,8 +227,9 @@ def test_a_worker_that_may_not_delete_objects_loses_no_task(
 def test_a_worker_that_may_not_renew_stops_at_once(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Its lease is longer than the queue's timeout, so that it is to be renewed at once."""
     guard.denied = {right("sqs:ChangeMessageVisibility", "queue", service)}
-    with closing(Process.start(service)) as process:
+    with closing(Process.start(service, lease_seconds=3600)) as process:
         process.run()
         assert process.ended.wait(SECONDS)
     assert process.statuses[0] == 2
