@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from chunkflow_worker.config.cache_size import cache_size
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
@@ -49,12 +50,15 @@ def report(
         _show_operator(chain, i, operator, label)
         if isinstance(operator, Plannable):
             task_bytes = max(task_bytes, _show_plan(chain, i, operator, size, unit))
+    kept = cache_size() if any(operator.loads() for operator in chain.configured) else 0
+    if kept:
+        say(f"blocks of inputs are kept for the boxes beside them: up to {gigabytes(kept)} GB")
     if open_it:
         process_bytes = _open(chain)
         say(
-            f"peak memory {gigabytes(process_bytes + task_bytes)} GB: "
+            f"peak memory {gigabytes(process_bytes + task_bytes + kept)} GB: "
             f"process and net {gigabytes(process_bytes)} (measured here on one patch), "
-            f"a task {gigabytes(task_bytes)}"
+            f"a task {gigabytes(task_bytes)}{f', blocks {gigabytes(kept)}' if kept else ''}"
         )
     elif task_bytes:
         say(

@@ -104,6 +104,7 @@ class Record(BaseModel):
         and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
+    blocks_reused, bytes_reused: blocks of inputs that were still in memory, and their voxels.
     written: what the task left in volumes, for `verify`.
     files: the files and objects that the task wrote.
     no_files: paths where no file may be unless it is in `files`; * stands for the id of an object.
@@ -131,6 +132,8 @@ class Record(BaseModel):
     seconds: float = 0.0
     voxels: int = 0
     bytes_read: int = 0
+    blocks_reused: int = 0
+    bytes_reused: int = 0
     bytes_written: int = 0
     written: list[Written] = Field(default_factory=list, max_length=_MOST_WRITTEN)
     files: list[WrittenFile] = Field(default_factory=list)

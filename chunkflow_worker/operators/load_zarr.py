@@ -132,7 +132,14 @@ class LoadZarr(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            chunk = read_chunk(volume, box, task, self.layer_type, "the fill value")
+            chunk = read_chunk(
+                volume,
+                box,
+                task,
+                self.layer_type,
+                "the fill value",
+                fill_missing=self.fill_missing,
+            )
             task.values[self.output_chunk_name] = chunk
 
         yield step

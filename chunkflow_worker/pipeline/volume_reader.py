@@ -89,7 +89,9 @@ class VolumeReader(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            chunk = read_chunk(volume, box, task, self.layer_type, "zeros")
+            chunk = read_chunk(
+                volume, box, task, self.layer_type, "zeros", fill_missing=self.fill_missing
+            )
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)
             for z in black:
@@ -143,18 +145,34 @@ class VolumeReader(Operator):
 
 
 def read_chunk(
-    volume: Volume, box: BoundingBox, task: Task, layer_type: LayerType | None, absent: str
+    volume: Volume,
+    box: BoundingBox,
+    task: Task,
+    layer_type: LayerType | None,
+    absent: str,
+    *,
+    fill_missing: bool,
 ) -> Chunk:
     """The chunk of a box of a volume; the task gets its voxel size, and counts its bytes.
+
+    Blocks that this process read before come from its memory, unless missing ones are filled: they
+    may be written any time.
 
     layer_type: instead of the volume's; None for that.
     absent: what --fill-missing reads missing blocks as.
     Raises the errors of `Volume.read`.
     """
+    from chunkflow_worker.config.cache_size import cache_size
     from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.volumes.block_cache import block_cache, read_cached
 
     try:
-        array = volume.read(box)
+        if fill_missing or not cache_size():
+            array = volume.read(box)
+        else:
+            array, reuse = read_cached(volume, box, block_cache())
+            task.blocks_reused += reuse.blocks
+            task.bytes_reused += reuse.bytes
     except DataMissing as error:
         cure = f"--fill-missing reads missing blocks as {absent}"
         raise DataMissing(f"{error}; {cure}") from None

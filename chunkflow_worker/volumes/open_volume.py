@@ -16,6 +16,7 @@ from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavaila
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.path import named_format, normal_path, public_path
 from chunkflow_worker.volumes.precomputed.info import find_info, level_of, scale_of
+from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.volume import Blocks, CheckedVolume
 
 
@@ -26,8 +27,7 @@ def open_volume(
     fill_missing: bool = False,
     use_https: bool = False,
     output: bool = False,
-    parallel: int = 1,
-    compress: bool | None = None,
+    compression: Compression = Compression(),
 ) -> CheckedVolume:
     """One level of a stored image.
 
@@ -36,7 +36,7 @@ def open_volume(
         otherwise they are an error.
     use_https: read an object store through its public https links, without credentials.
     output: the chain writes the volume; the error for an absent one then says how to create it.
-    parallel, compress: see `PrecomputedVolume`.
+    compression: see `PrecomputedVolume`.
     Raises ConfigError when there is no such volume or level, or when what describes it is wrong,
     ChunkMismatch when its voxels are no chunk, and StorageUnavailable.
     """
@@ -50,8 +50,7 @@ def open_volume(
         mip,
         fill_missing,
         use_https,
-        parallel,
-        compress,
+        compression,
         info=scale_of(info, address, mip)[0],
     )
 

@@ -30,6 +30,7 @@ from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.files import Packing
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import blocks_of, checksum
 
@@ -309,17 +310,17 @@ def test_tensorstore_reads_compressed_blocks_of_an_object_store(
     assert np.array_equal(opened[..., 0].read().result().transpose(), chunk.array)
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("packings", [("gzip", "none"), ("none", "gzip")])
 def test_rewriting_with_the_other_compression_replaces_the_old_block(
-    volume: MakeVolume, run_step: RunStep, first: bool
+    volume: MakeVolume, run_step: RunStep, packings: tuple[Packing, Packing]
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     old, new = noise(BOUNDS), noise(BOUNDS).with_array(np.full(BOUNDS.size, 7, np.uint8))
-    for chunk, compress in ((old, first), (new, not first)):
+    for chunk, compress in zip((old, new), packings, strict=True):
         run_step(SavePrecomputed(volume_path=made.path, compress=compress), chunk=chunk)
         names = [p.name for p in Path(made.path.removeprefix("file://")).glob("8_8_40/*")]
         assert len(names) == 3 * 2 * 3
-        assert {name.endswith(".gz") for name in names} == {compress}
+        assert {name.endswith(".gz") for name in names} == {compress == "gzip"}
         assert np.array_equal(PrecomputedVolume(made.path).read(BOUNDS), chunk.array)
         assert made.missing(BOUNDS) == []
 

@@ -30,6 +30,23 @@ _LIBRARIES = {
 }
 
 
+_MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "jxl": "image/jxl"}
+_OF_GENERAL_TYPE = ("raw", "npz", "npz_uint8")
+_GAIN = ("raw", "compressed_segmentation", "compresso", "crackle")
+
+
+def gains_by_gzip(encoding: str) -> bool:
+    """Whether blocks of the encoding become smaller by gzip."""
+    return encoding in _GAIN
+
+
+def content_type(encoding: str) -> str:
+    """The media type of a block, as CloudVolume names it."""
+    if encoding in _OF_GENERAL_TYPE:
+        return "application/octet-stream"
+    return _MEDIA_TYPES.get(encoding, f"image/x.{encoding}")
+
+
 def holds_ids(dtype: str, encoding: str) -> bool:
     """Whether only the ids of objects are stored like this."""
     only_for_ids = ("compressed_segmentation", "compresso", "crackle")

@@ -9,17 +9,15 @@ These lie in one box, whose edges are powers of two of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-from numpy.typing import NDArray
 
 from chunkflow_worker.errors import Mistake
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.volumes.precomputed.encoding import gains_by_gzip
 
 _TYPE = "neuroglancer_uint64_sharded_v1"
 _BLOCKS_OF_MINISHARD = 10  # bits: an index of 24 kB at most, which a reader fetches whole
-_COMPRESSED = ("jpeg", "png", "jxl", "fpzip", "kempressed", "zfpc", "npz", "npz_uint8")
 _SHOWN = 2  # sizes that an error names on each side
 
 
@@ -65,7 +63,7 @@ def sharding_of(shard_size: Vec3, block_size: Vec3, grid: Vec3, encoding: str) -
         "minishard_bits": minishard_bits,
         "shard_bits": len(bits) - in_shard,
         "minishard_index_encoding": "gzip",
-        "data_encoding": "raw" if encoding in _COMPRESSED else "gzip",
+        "data_encoding": "gzip" if gains_by_gzip(encoding) else "raw",
     }
 
 
@@ -88,30 +86,6 @@ def block_number(grid: Vec3, place: Vec3) -> int:
     return number
 
 
-def packed(volume: Any, mip: int, blocks: Mapping[int, NDArray[Any]]) -> bytes:
-    """The content of a shard.
-
-    CloudVolume's own `make_shard_chunks` stores the first block of zeros for all others in the
-    shard, also for those that are cut off at the end of the volume.
-
-    volume: a CloudVolume. blocks: voxels, xyzc, by `block_number`.
-    """
-    from cloudvolume import chunks
-
-    meta = volume.meta
-    encoded = {
-        number: chunks.encode(
-            array,
-            meta.encoding(mip),
-            block_size=meta.compressed_segmentation_block_size(mip),
-            compression_params=meta.compression_params(mip),
-        )
-        for number, array in blocks.items()
-    }
-    content: bytes = volume.image.shard_spec(mip).synthesize_shard(encoded)
-    return content
-
-
 def _axes_of_bits(grid: Vec3) -> Iterator[str]:
     """The axis that each bit of a compressed Morton code belongs to, from the lowest."""
     counts = {axis: (count - 1).bit_length() for axis, count in zip("zyx", grid, strict=True)}
@@ -122,15 +96,3 @@ def _axes_of_bits(grid: Vec3) -> Iterator[str]:
 def _box(bits: Sequence[str]) -> Vec3:
     """The box of blocks, zyx, that so many bits count."""
     return Vec3.of(2 ** bits.count(axis) for axis in "zyx")
-
-
-def stored_in_shards(volume: Any, mip: int, grid: Vec3, places: Iterable[Vec3]) -> list[bool]:
-    """Whether the indices of the shards hold the blocks at `places`, in their order.
-
-    volume: a CloudVolume.
-    grid: number of blocks along each axis, zyx.
-    places: position of each block in the grid, zyx.
-    """
-    codes = [block_number(grid, place) for place in places]
-    stored = volume.image.shard_reader(mip).exists(codes, volume.key)
-    return [bool(stored.get(code)) for code in codes]

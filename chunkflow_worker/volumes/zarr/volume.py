@@ -7,7 +7,7 @@ and supports N5. benchmarks/volume_io.py measures it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.largest import check_read
 from chunkflow_worker.storage.path import normal_path, writable_path
-from chunkflow_worker.volumes.volume import blocks_of, check_aligned
+from chunkflow_worker.volumes.volume import Take, blocks_of, check_aligned, checksum
 from chunkflow_worker.volumes.zarr.address import drivers_of
 from chunkflow_worker.volumes.zarr.attributes import from_attributes
 from chunkflow_worker.volumes.zarr.coordinates import with_coordinates
@@ -49,7 +49,7 @@ from chunkflow_worker.volumes.zarr.ome import (
     multiscales,
 )
 from chunkflow_worker.volumes.zarr.open import open_stored
-from chunkflow_worker.volumes.zarr.store import store_errors
+from chunkflow_worker.volumes.zarr.store import store_errors, tensorstore
 
 log = logging.getLogger(__name__)
 _AXES = ("c", "z", "y", "x")
@@ -60,6 +60,9 @@ _OPTIONS: Mapping[About, str] = {
     "order": "--order",
 }
 """The options of the operator for stores that set what a store does not say."""
+
+
+_AT_ONCE = 64  # blocks that are requested before the first is used
 
 
 class ZarrVolume:
@@ -110,15 +113,27 @@ class ZarrVolume:
             with store_errors(self.path, reading=True):
                 array = self._array[self._window(bbox)].read(order="C").result()
         except DataMissing:
-            missing = self.missing(bbox)
-            example = f", for example {missing[0]}" if missing else ""
-            raise DataMissing(
-                f"{self.path} lacks {len(missing) or 'some'} blocks of box {bbox}{example}"
-            ) from None
+            raise self._lacking(bbox) from None
         array = np.ascontiguousarray(array, self.dtype)
         return array[0] if array.ndim == 4 and self.channels == 1 else array
 
-    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
+    def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
+        """Give the voxels of blocks to `take`; see `Volume`."""
+        wanted = list(blocks)
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            try:
+                with store_errors(self.path, reading=True):
+                    with tensorstore().Batch() as batch:  # that shares what shards say of blocks
+                        parts = [self._array[self._window(block)] for block in some]
+                        reads = [part.read(order="C", batch=batch) for part in parts]
+                    for block, read in zip(some, reads, strict=True):
+                        voxels = np.ascontiguousarray(read.result(), self.dtype)
+                        take(block, voxels if voxels.ndim == 4 else voxels[np.newaxis])
+            except DataMissing:
+                raise self._lacking(_around(wanted)) from None
+
+    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> list[str]:
         """Write a box of whole blocks; see `Volume`. Raises BoxOutsideVolume."""
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
@@ -127,10 +142,20 @@ class ZarrVolume:
         self._check_inside(bbox)
         writable_path(self.path)
         check_aligned(self, bbox)
-        voxels = czyx if self._array.ndim == 4 else czyx[0]
+        voxels, blocks = czyx if self._array.ndim == 4 else czyx[0], blocks_of(self, bbox)
         with store_errors(self.path):
             before_write()
-            self._array[self._window(bbox)].write(voxels).result()
+            written = self._array[self._window(bbox)].write(voxels)
+            sums = [checksum(array[(..., *block.slices(bbox.start))]) for block in blocks]
+            written.result()
+        return sums
+
+    def _lacking(self, bbox: BoundingBox) -> DataMissing:
+        missing = self.missing(bbox)
+        example = f", for example {missing[0]}" if missing else ""
+        return DataMissing(
+            f"{self.path} lacks {len(missing) or 'some'} blocks of box {bbox}{example}"
+        )
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         """Names of the blocks inside the box that are not stored; see `Volume`."""
@@ -187,6 +212,13 @@ class ZarrVolume:
 
     def _window(self, bbox: BoundingBox) -> tuple[Any, ...]:
         return (..., *bbox.slices(self.bounds.start))
+
+
+def _around(boxes: Sequence[BoundingBox]) -> BoundingBox:
+    start, stop = boxes[0].start, boxes[0].stop
+    for box in boxes:
+        start, stop = start.min(box.start), stop.max(box.stop)
+    return BoundingBox(start, stop)
 
 
 def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) -> Any:

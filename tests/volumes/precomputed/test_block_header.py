@@ -14,6 +14,7 @@ from chunkflow_worker.errors import BlockDamaged
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.volumes.precomputed.block_header import check_block_content
 from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 SHAPE = (16, 12, 8, 1)
@@ -59,7 +60,7 @@ def test_a_block_that_unpacks_to_more_than_a_block_is_damaged(
         path, bounds=box, voxel_size=(40, 4, 4), block_size=Vec3(8, 16, 16), dtype="uint32",
         encoding=encoding,
     )  # fmt: skip
-    volume = PrecomputedVolume(path, compress=True)
+    volume = PrecomputedVolume(path, compression=Compression("gzip"))
     volume.write(box, np.ones(box.size, np.uint32))
     (file,) = (tmp_path / "seg" / "4_4_40").iterdir()
     file.write_bytes(gzip.compress(bytes(100 << 20)))
