@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator
@@ -62,6 +63,11 @@ class VolumeReader(Operator):
         help="What the values mean; default: as the volume says. But integers of 32 or 64 bits are "
         "ids unless image is given here.",
     )
+    agglomerate: datetime | None = field(
+        None,
+        help="Of a graphene volume, read the objects as they were at this time, such as "
+        "2026-01-31T12:00:00Z; default: its supervoxels.",
+    )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
@@ -75,7 +81,11 @@ class VolumeReader(Operator):
 
         mip = self.mip or 0
         volume = open_volume(
-            self.volume_path, mip, fill_missing=self.fill_missing, use_https=self.use_https
+            self.volume_path,
+            mip,
+            fill_missing=self.fill_missing,
+            use_https=self.use_https,
+            agglomerate=self.agglomerate,
         )
         coarse = None
         if self.validate_mip is not None:

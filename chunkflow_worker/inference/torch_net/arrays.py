@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.image.conversion import kept
+from chunkflow_worker.inference.reduction import Reduction
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -64,6 +65,13 @@ class TorchArrays:
         target = mean.new_zeros(1).expand_as(mean) if values is None else values
         mean.lerp_(target, weights / total)
 
+    def reduced(self, slab: Any, reduction: Reduction) -> Any:
+        if reduction.kind == "threshold":
+            return (slab > reduction.threshold).to(self._torch.uint8)
+        if reduction.kind == "argmax":
+            return slab.argmax(dim=0, keepdim=True).to(self._torch.uint8)
+        return slab.amax(dim=0, keepdim=True)
+
     def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], int]:
         torch = self._torch
         if self._outward is None or self._writer is None:
@@ -96,6 +104,8 @@ class TorchArrays:
     def _converted(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """A copy of the array, converted as `conversion.convert` does, on the device."""
         torch = self._torch
+        if array.dtype == torch.uint8:  # it is reduced
+            return array.clone()
         if dtype == np.uint8:
             return array.mul(255).round_().nan_to_num_(0, 255, 0).clamp_(0, 255).to(torch.uint8)
         if dtype == np.float16:
@@ -105,7 +115,7 @@ class TorchArrays:
     def _clipped(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """How many values `_converted` clips, on the device."""
         limits = kept(np.dtype(np.float32), dtype)
-        if limits is None:
+        if limits is None or not array.is_floating_point():
             return self._torch.zeros((), dtype=self._torch.int64, device=array.device)
         outside = (array < limits[0]) | (array > limits[1])
         if dtype.kind != "f":

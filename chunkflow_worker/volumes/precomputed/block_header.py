@@ -27,7 +27,13 @@ def check_block_content(
     block_size: of compressed_segmentation.
     """
     sizes, itemsize = [int(n) for n in shape], np.dtype(dtype).itemsize
-    if encoding in ("jpeg", "png", "jxl"):
+    if encoding == "raw":
+        if len(content) != (size := prod(sizes) * itemsize):
+            voxels = "x".join(map(str, sizes))
+            raise ValueError(
+                f"it has {len(content)} bytes, and {voxels} voxels of {np.dtype(dtype)} take {size}"
+            )
+    elif encoding in ("jpeg", "png", "jxl"):
         found = picture_size(content)
         if found is None:
             raise ValueError(f"it is no {encoding} picture")
@@ -37,6 +43,8 @@ def check_block_content(
         _check_sizes(content, b"cpso", (6, 8, 10), 2, sizes)
     elif encoding == "crackle":
         _check_sizes(content, b"crkl", (7, 11, 15), 4, sizes)
+    elif encoding == "zfpc":
+        _check_sizes(content, b"zfpc", (6, 10, 14), 4, sizes)
     elif encoding == "compressed_segmentation":
         _check_segmentation(content, sizes, itemsize, [int(n) for n in block_size])
     elif encoding in ("npz", "npz_uint8"):
@@ -52,7 +60,10 @@ def _check_sizes(
 
 
 def _check_npz(content: bytes, most: int) -> None:
-    unpacked = zlib.decompressobj().decompress(content, most + 1)
+    try:
+        unpacked = zlib.decompressobj().decompress(content, most + 1)
+    except zlib.error:
+        raise ValueError("it is damaged, or not compressed as npz is") from None
     if len(unpacked) > most:
         raise ValueError(f"it unpacks to more than the {most} bytes of a block")
     version = np.lib.format.read_magic(BytesIO(unpacked))

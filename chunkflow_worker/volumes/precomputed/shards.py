@@ -54,14 +54,40 @@ def sharding_of(shard_size: Vec3, block_size: Vec3, grid: Vec3, encoding: str) -
             f"in turn, from the block of {list(block_size)}",
             f"sizes near it: {legal}",
         )
-    in_shard = sizes.index(fitting)
+    return _sharding(sizes.index(fitting), len(bits), encoding)
+
+
+def coarser_sharding(
+    sharding: dict[str, Any], grid: Vec3, coarse_grid: Vec3, factor: Vec3, encoding: str
+) -> dict[str, Any] | None:
+    """What an info says of the shards of a level that is coarser by `factor` than one in shards.
+
+    They are the largest that boxes of whole shards of the finer level fill whole. None if these are
+    single blocks, or if a shard of the finer level is no box.
+    sharding, grid: of the finer level. coarse_grid: number of blocks of the other along each axis.
+    """
+    in_shard = blocks_of_shard(sharding, grid)
+    if in_shard is None:
+        return None
+    bits = list(_axes_of_bits(coarse_grid))
+
+    def is_filled(size: Vec3) -> bool:
+        axes = zip(in_shard, size, factor, strict=True)
+        return all(n == 1 or count % (n * step) == 0 for count, n, step in axes)
+
+    largest = max(n for n in range(len(bits) + 1) if is_filled(_box(bits[:n])))
+    return _sharding(largest, len(bits), encoding) if largest else None
+
+
+def _sharding(in_shard: int, bits: int, encoding: str) -> dict[str, Any]:
+    """in_shard, bits: that count the blocks of a shard, and those of the level."""
     minishard_bits = max(0, in_shard - _BLOCKS_OF_MINISHARD)
     return {
         "@type": _TYPE,
         "hash": "identity",
         "preshift_bits": in_shard - minishard_bits,
         "minishard_bits": minishard_bits,
-        "shard_bits": len(bits) - in_shard,
+        "shard_bits": bits - in_shard,
         "minishard_index_encoding": "gzip",
         "data_encoding": "gzip" if gains_by_gzip(encoding) else "raw",
     }

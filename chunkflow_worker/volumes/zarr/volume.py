@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import (
     BoxOutsideVolume,
     ChunkMismatch,
@@ -231,7 +232,7 @@ def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) 
     if sizes.get("t", 1) > 1 and time_point is None:
         raise ChunkMismatch(
             f"{path} has {sizes['t']} time points, and a chunk is one of them: "
-            f"choose it with --time-point 0 to {sizes['t'] - 1}"
+            f"choose it with {_reader()} --time-point 0 to {sizes['t'] - 1}"
         )
     if (time_point or 0) >= sizes.get("t", 1):
         raise ChunkMismatch(
@@ -309,7 +310,7 @@ def _open(
     if voxel_offset is not None:
         geometry = geometry.with_voxel_offset(voxel_offset)
         del options["position"]
-    _warn(found, geometry, options)
+    _warn(found, geometry, options, _reader())
     return _volume(found, geometry, fill_missing, time_point)
 
 
@@ -371,13 +372,14 @@ def _to_write(found: StoredArray, order: Order | None) -> ZarrVolume:
     geometry = geometry_of(found, order or "zyx")
     if not geometry.is_named and order is None:
         problem = "the array that exists does not say which of its axes is x"
-        raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")
+        cure = f"write it with {_writer()} --order zyx or --order xyz"
+        raise ConfigError.one(found.place, "order", problem, cure)
     times = dict(zip(geometry.axes, found.shape, strict=False)).get("t", 1)
     if times > 1:
         raise ChunkMismatch(
             f"{found.place} has {times} time points, and only an array of one can be written"
         )
-    _warn(found, geometry, {"order": "--order"})
+    _warn(found, geometry, {"order": "--order"}, _writer())
     return _volume(found, geometry)
 
 
@@ -400,8 +402,20 @@ def _volume(
     return ZarrVolume(array, opened, geometry, kind_of(array, is_integer=is_integer), time)
 
 
-def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) -> None:
-    """Warn once of what has no effect and could be set with one of the options.
+def _reader() -> str:
+    """The operator that has `_OPTIONS`, and the one for a time point."""
+    return operator_with("describes_arrays")
+
+
+def _writer() -> str:
+    """The operator that has --order for arrays that it writes."""
+    return operator_with("creates_output")
+
+
+def _warn(
+    array: StoredArray, geometry: Geometry, options: Mapping[About, str], operator: str
+) -> None:
+    """Warn once of what has no effect and could be set with one of the options of an operator.
 
     options: those that the user did not give.
     """
@@ -410,4 +424,4 @@ def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) 
         cures = [flag for about, flag in options.items() if any(about in n.about for n in notes)]
         texts = "; ".join(dict.fromkeys(note.text for note in notes))
         sets = "set it" if len(cures) > 1 else "sets it"
-        warn_once(log, f"{array.place}: {texts} ({' and '.join(cures)} {sets})")
+        warn_once(log, f"{array.place}: {texts} ({operator} {' and '.join(cures)} {sets})")

@@ -18,6 +18,7 @@ from chunkflow_worker.volumes.open_volume import volume_level
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.shards import (
     blocks_of_shard,
+    coarser_sharding,
     shard_name,
     sharding_of,
 )
@@ -91,6 +92,29 @@ def test_a_volume_in_shards_is_read_by_other_programs(size: Vec3, start: Vec3, b
         spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore}
         theirs = tensorstore.open(spec).result().read().result()
         assert np.array_equal(theirs[..., 0].T, array)
+
+
+@given(grid=small, in_shard=st.integers(0, 18), factor=st.builds(Vec3, *[st.integers(1, 4)] * 3))
+def test_whole_shards_fill_those_of_a_coarser_level(
+    grid: Vec3, in_shard: int, factor: Vec3
+) -> None:
+    bits = sum((n - 1).bit_length() for n in grid)
+    in_shard = min(in_shard, bits)
+    fine = {"preshift_bits": in_shard, "minishard_bits": 0, "shard_bits": bits - in_shard}
+    coarse_grid = -(-grid // factor)
+    coarse = coarser_sharding(fine, grid, coarse_grid, factor, "raw")
+    whole = blocks_of_shard(fine, grid)
+    filled = blocks_of_shard(coarse, coarse_grid) if coarse else Vec3(1, 1, 1)
+    assert whole is not None
+    assert filled is not None
+    for count, n, step in zip(whole, filled, factor, strict=True):
+        assert n == 1 or count % (n * step) == 0
+    assert (coarse is None) == (filled == Vec3(1, 1, 1))
+
+
+def test_shards_that_are_no_boxes_have_none_below_them() -> None:
+    fine = {"hash": "murmurhash3_x86_128", "preshift_bits": 3, "minishard_bits": 0, "shard_bits": 9}
+    assert coarser_sharding(fine, Vec3(16, 16, 16), Vec3(8, 8, 8), Vec3(2, 2, 2), "raw") is None
 
 
 def test_a_lossy_encoding_keeps_its_own_compression(tmp_path: Path) -> None:

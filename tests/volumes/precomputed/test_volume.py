@@ -91,9 +91,9 @@ def test_boxes_outside_and_arrays_of_other_shapes_are_refused(path: str) -> None
 
 
 def test_a_missing_volume_or_mip_is_reported_with_a_cure(path: str) -> None:
-    with pytest.raises(ConfigError, match="chunkflow create-info"):
+    with pytest.raises(ConfigError, match="chunkflow create-volume"):
         PrecomputedVolume(path, output=True)
-    with pytest.raises(ConfigError, match="chunkflow create-info"):
+    with pytest.raises(ConfigError, match="chunkflow create-volume"):
         volume_level(path, output=True)
     for opened in (PrecomputedVolume, volume_bounds):
         with pytest.raises(ConfigError, match=r"no (precomputed )?volume here\n +check the path$"):
