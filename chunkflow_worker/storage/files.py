@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -220,6 +221,16 @@ class Files:
                 content = _unpacked(found["content"], found["compress"], largest)
                 contents[found["path"]] = content
         return contents
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Which of these objects there are: one request, if their names begin alike."""
+        names = list(names)
+        with storage_errors(self.path):
+            if self._local is not None:
+                return {name for name in names if _stored_here(self._local / name)}
+            prefix = os.path.commonprefix(names)  # noqa: RUF071  # of keys, which are no paths
+            found = self._cloud.list(prefix=prefix, flat=True)
+            return {*found}.intersection(names)
 
     def list(self, prefix: str = "") -> list[str]:
         """Names of the objects directly below the path that begin with `prefix`."""

@@ -1,6 +1,7 @@
 """A proxy in front of the local AWS that delays, cuts, throttles or refuses chosen requests.
 
 It knows requests by the service in their signature (sqs, s3, monitoring) and by their operation.
+Those of S3 are GET, PUT, HEAD, DELETE, POST and LIST.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Proxy:
 
     requests: their number by operation. faults: the number of spoilt requests by service.
     writes: those that were forwarded, in the order of their arrival.
+    latency: seconds until a request is answered, at the least.
     """
 
     def __init__(self, upstream: str, seed: int = 0):
@@ -73,6 +75,7 @@ class Proxy:
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.writes: list[Write] = []
+        self.latency = 0.0
         self._plan: tuple[str, Fault, int] = ("", "500", 0)
         self._rules: dict[str, Rule] = {}
 
@@ -122,15 +125,16 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def answer(self) -> None:
             began = time.time()
+            self.due = time.monotonic() + proxy.latency
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             scope = _SCOPE.search(self.headers.get("authorization", ""))
             service = scope.group(1) if scope else ""
-            fault = proxy.fault_for(
-                self.headers.get("x-amz-target", "").rpartition(".")[2], service
-            )
+            target = self.headers.get("x-amz-target", "").rpartition(".")[2]
+            fault = proxy.fault_for(target or self._method(), service)
             if fault == "hang":
                 proxy.stopped.wait(60)
             if fault in ("hang", "close"):
@@ -145,6 +149,9 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
                 self._forward(body, fault)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+        def _method(self) -> str:
+            return "LIST" if "list-type=" in self.path else self.command
 
         def _refuse(self, service: str, fault: str) -> None:
             code = _ERRORS[fault]
@@ -175,6 +182,7 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
         def _answer(
             self, status: int, headers: dict[str, str], content: bytes, fault: Fault | None
         ) -> None:
+            proxy.stopped.wait(max(0.0, self.due - time.monotonic()))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
