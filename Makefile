@@ -74,6 +74,7 @@ bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.blending $(BENCH)
 	$(BIN)/python -m benchmarks.memory $(BENCH)
 	$(BIN)/python -m benchmarks.chain $(BENCH)
+	$(BIN)/python -m benchmarks.overlap $(BENCH)
 	$(BIN)/python -m benchmarks.volume_io $(BENCH)
 	$(BIN)/python -m benchmarks.small_tasks $(BENCH)
 

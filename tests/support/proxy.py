@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import random
 import re
 import threading
@@ -64,6 +65,7 @@ class Proxy:
     requests: their number by operation. faults: the number of spoilt requests by service.
     writes: those that were forwarded, in the order of their arrival.
     latency: seconds until a request is answered, at the least.
+    bandwidth: bytes a second in each direction, of all connections together.
     """
 
     def __init__(self, upstream: str, seed: int = 0):
@@ -76,6 +78,8 @@ class Proxy:
         self.faults: Counter[str] = Counter()
         self.writes: list[Write] = []
         self.latency = 0.0
+        self.bandwidth = math.inf
+        self._free = {"in": 0.0, "out": 0.0}  # when each direction is
         self._plan: tuple[str, Fault, int] = ("", "500", 0)
         self._rules: dict[str, Rule] = {}
 
@@ -95,6 +99,13 @@ class Proxy:
         with self._lock:
             for service in services or tuple(self._rules):
                 self._rules.pop(service, None)
+
+    def move(self, size: int, direction: Literal["in", "out"]) -> None:
+        """Wait as long as so many bytes take, after those that came before."""
+        with self._lock:
+            begin = max(time.monotonic(), self._free[direction])
+            self._free[direction] = end = begin + size / self.bandwidth
+        self.stopped.wait(max(0.0, end - time.monotonic()))
 
     def fault_for(self, operation: str, service: str = "") -> Fault | None:
         with self._lock:
@@ -131,6 +142,7 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
             began = time.time()
             self.due = time.monotonic() + proxy.latency
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            proxy.move(len(body), "in")
             scope = _SCOPE.search(self.headers.get("authorization", ""))
             service = scope.group(1) if scope else ""
             target = self.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -182,6 +194,7 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
         def _answer(
             self, status: int, headers: dict[str, str], content: bytes, fault: Fault | None
         ) -> None:
+            proxy.move(len(content), "out")
             proxy.stopped.wait(max(0.0, self.due - time.monotonic()))
             self.send_response(status)
             for name, value in headers.items():
