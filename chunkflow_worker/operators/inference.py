@@ -339,6 +339,12 @@ class Inference(Operator):
             reduction.channels(channels) if reduction else channels,
         )
 
+    def task_seconds(self, size: Vec3, rehearsed: float) -> float:
+        from chunkflow_worker.inference.plan import price
+
+        patching = self._patching
+        return rehearsed * price(patching.kind, size, patching.shape, patching.margin).patches
+
     def rehearsal(self) -> Task:
         import numpy as np
 
