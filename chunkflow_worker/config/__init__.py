@@ -11,6 +11,7 @@ old_words.py    what older versions called an option, and what to write today
 commands.py     commands of click that take old words, and tell wrong usage in a line or two
 settings.py     how a worker runs, from environment variables
 largest_block.py   how many bytes one piece of a stored image may unpack to
+cache_size.py   how many bytes of decoded blocks a process keeps
 yaml_file.py    YAML files, read with clear errors
 extras.py       libraries that come with an extra of this package
 """

@@ -4,6 +4,7 @@ lattice.py       where the patches of a box lie
 patching.py      the options of a lattice, and the image that the patches read
 weights.py       how much each voxel of a patch counts in the mean
 blending.py      the patches of a box run by an engine, and blended on its device
+reduction.py     what the blended channels become before they leave the device
 augment.py       the mean over orientations of a patch
 engine.py        what an engine is asked to run, and what it does
 host_engine.py   the base of engines that take and return numpy arrays

@@ -8,12 +8,14 @@ mended_cloudfiles.py cloudfiles, mended: which ETags are MD5s, what is tried aga
 files.py             small objects below a path
 local_file.py        files on this machine: names, reading, writing whole files
 fence.py             what every write asks first: whether it may still be made
+at_once.py           the same work on many things at the same time
 written_file.py      the files and objects that are written while a task runs, noted for its record
 note_files.py        how code that is not ours says which files it wrote
 file_kind.py         what a file is by its first bytes
 json_text.py         JSON that others wrote
 largest.py           bounds on what files ask for, checked before memory is taken
 unpacking.py         objects that cloudfiles unpacks, up to a bound
+gzipped.py           gzip and CRC-32 by the fastest libraries
 voxel_metadata.py    what a file says of its voxels: size, place, kind, and what is not taken
 axes.py              the axes of a stored array, and its part as a chunk
 flags.py             files named by a box whose existence marks its task

@@ -6,6 +6,7 @@ open_volume.py       a stored image of any format, by its address
 create_volume.py     a new stored image of any format, by its address
 levels.py            the mip levels of a stored image, also those that a chain adds
 volume.py            the interface of a stored image: blocks, alignment, checksums
+block_cache.py       boxes whose blocks were read for other boxes before
 precomputed/         Neuroglancer's precomputed volumes
 zarr/                Zarr, OME-Zarr and N5 arrays
 mask.py              the part of a mask volume that covers a box of smaller voxels
