@@ -74,7 +74,7 @@ class HostArrays:
         _on_all_processors(sections, len(weights))
 
     def reduced(self, slab: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
-        if reduction.kind == "threshold":
+        if reduction.threshold is not None:
             return (slab > reduction.threshold).view(np.uint8)
         if reduction.kind == "argmax":
             return np.asarray(slab.argmax(axis=0, keepdims=True), np.uint8)

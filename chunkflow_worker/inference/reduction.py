@@ -13,14 +13,14 @@ MOST_CLASSES = 256  # that a uint8 counts, from 0
 
 @dataclass(frozen=True)
 class Reduction:
-    """kind: what of. threshold: of the kind threshold; channels above it become 1, all others 0.
+    """threshold: channels above it become 1, all others 0; None for the other kinds.
 
     argmax: the number of the channel with the highest value, from 0; the first of several.
     max: the highest value of all channels.
     """
 
     kind: Literal["threshold", "argmax", "max"]
-    threshold: float = 0.5
+    threshold: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Reduction:
@@ -28,13 +28,15 @@ class Reduction:
         kind, _, value = text.partition(":")
         if kind not in ("threshold", "argmax", "max") or (value and kind != "threshold"):
             raise Mistake(f"{text!r} is no reduction", _LEGAL)
+        if kind != "threshold":
+            return cls(kind)  # type: ignore[arg-type]
         try:
             threshold = float(value) if value else 0.5
         except ValueError:
             raise Mistake(f"{value!r} is no number", _LEGAL) from None
         if threshold != threshold:
             raise Mistake("nothing is above nan", _LEGAL)
-        return cls(kind, threshold)  # type: ignore[arg-type]
+        return cls("threshold", threshold)
 
     def channels(self, count: int) -> int:
         """Number of channels that are left of `count`."""

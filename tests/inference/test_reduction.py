@@ -14,11 +14,11 @@ from chunkflow_worker.inference.reduction import Reduction
         ("threshold", "threshold", 0.5, 4),
         ("threshold:0.25", "threshold", 0.25, 4),
         ("threshold:-1e3", "threshold", -1000, 4),
-        ("argmax", "argmax", 0.5, 1),
-        ("max", "max", 0.5, 1),
+        ("argmax", "argmax", None, 1),
+        ("max", "max", None, 1),
     ],
 )
-def test_reductions(text: str, kind: str, threshold: float, channels: int) -> None:
+def test_reductions(text: str, kind: str, threshold: float | None, channels: int) -> None:
     reduction = Reduction.parse(text)
     assert (reduction.kind, reduction.threshold) == (kind, threshold)
     assert reduction.channels(4) == channels

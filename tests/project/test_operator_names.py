@@ -35,6 +35,7 @@ WORDS = {
     ("neuroglancer", "chunkflow_worker/view/neuroglancer.py"): "the library",
     ("inference", "pyproject.toml"): "a keyword of the package",
     ("neuroglancer", "pyproject.toml"): "a keyword of the package",
+    ("threshold", "chunkflow_worker/inference/reduction.py"): "what users call the reduction",
     ("view", "chunkflow_worker/view/neuroglancer.py"): "the extra that brings the library",
 }
 

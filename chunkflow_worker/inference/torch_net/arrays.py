@@ -66,7 +66,7 @@ class TorchArrays:
         mean.lerp_(target, weights / total)
 
     def reduced(self, slab: Any, reduction: Reduction) -> Any:
-        if reduction.kind == "threshold":
+        if reduction.threshold is not None:
             return (slab > reduction.threshold).to(self._torch.uint8)
         if reduction.kind == "argmax":
             return slab.argmax(dim=0, keepdim=True).to(self._torch.uint8)
