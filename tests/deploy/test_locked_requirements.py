@@ -18,7 +18,7 @@ IMAGES = {
     "local-aws": (["core", "local-aws"], ["local"]),
     "worker-cpu": (
         ["core", "worker", "torch-cpu"],
-        ["torch", "onnx", "codecs", "files", "zarr", "image", "segmentation"],
+        ["torch", "onnx", "openvino", "codecs", "files", "zarr", "image", "segmentation"],
     ),
     "worker-gpu": (
         ["core", "worker", "torch-gpu"],
