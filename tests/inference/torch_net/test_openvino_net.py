@@ -246,6 +246,36 @@ def test_pre_process_and_post_process_are_the_user_s() -> None:
     assert_same(made, net, (1, 2, *PATCH[2:]))
 
 
+@pytest.mark.parametrize(
+    ("gate", "width"),
+    [(nn.InstanceNorm3d(2), 192), (nn.AdaptiveAvgPool3d(1), 192), (nn.BatchNorm3d(2), 64)],
+)
+def test_a_net_with_sums_is_compared_on_a_whole_patch(
+    monkeypatch: pytest.MonkeyPatch, gate: nn.Module, width: int
+) -> None:
+    """Patches of 192 voxels are tried on 64. The error of a sum grows with the patch."""
+    compared, compare = [], module.compare
+
+    def noting(found: Any, expected: Any, precision: str) -> None:
+        compared.append(expected.shape[-1])
+        compare(found, expected, precision)
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate = nn.Conv3d(1, 2, 3, padding=1), gate
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x) * self.gate(self.conv(x))
+
+    monkeypatch.setattr(module, "compare", noting)
+    net = Scaled().eval()
+    made = prepared(net, (1, 1, 4, 16, 192))
+    assert compared == [width]
+    assert made.library == "OpenVINO"
+    assert_same(made, net, (1, 1, 4, 16, 192))
+
+
 # --- torch runs what OpenVINO does not ---
 
 
