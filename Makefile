@@ -73,7 +73,10 @@ bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.inference $(BENCH)
 	$(BIN)/python -m benchmarks.blending $(BENCH)
 	$(BIN)/python -m benchmarks.memory $(BENCH)
+	$(BIN)/python -m benchmarks.chain $(BENCH)
+	$(BIN)/python -m benchmarks.overlap $(BENCH)
 	$(BIN)/python -m benchmarks.volume_io $(BENCH)
+	$(BIN)/python -m benchmarks.small_tasks $(BENCH)
 
 # Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed

@@ -28,6 +28,7 @@ class Job:
         runs it by default.
     dtype: of our program's output.
     warm_up: what runs once before the timed runs.
+    box: of a task of a chain. volumes: folder of its volumes `in` and `out`.
     output: file for the result of the first run, to compare programs; empty for none.
     """
 
@@ -40,6 +41,8 @@ class Job:
     acceleration: str = "auto"
     dtype: str = "float32"
     warm_up: Literal["patch", "chunk", "none"] = "chunk"
+    box: Size = (0, 0, 0)
+    volumes: str = ""
     output: str = ""
 
     @property

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 
+from chunkflow_worker.config.cache_size import cache_size
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
@@ -49,12 +51,15 @@ def report(
         _show_operator(chain, i, operator, label)
         if isinstance(operator, Plannable):
             task_bytes = max(task_bytes, _show_plan(chain, i, operator, size, unit))
+    kept = cache_size() if any(any(operator.loads()) for operator in chain.configured) else 0
+    if kept:
+        say(f"blocks of inputs are kept for the boxes beside them: up to {gigabytes(kept)} GB")
     if open_it:
-        process_bytes = _open(chain)
+        process_bytes = _open(chain, size)
         say(
-            f"peak memory {gigabytes(process_bytes + task_bytes)} GB: "
+            f"peak memory {gigabytes(process_bytes + task_bytes + kept)} GB: "
             f"process and net {gigabytes(process_bytes)} (measured here on one patch), "
-            f"a task {gigabytes(task_bytes)}"
+            f"a task {gigabytes(task_bytes)}{f', blocks {gigabytes(kept)}' if kept else ''}"
         )
     elif task_bytes:
         say(
@@ -101,15 +106,20 @@ def _show_plan(
     if size is None:
         say("      patches, utilization and memory: give --chunk-size")
         return 0
-    before, after = chain.margins(index)
-    made = -(-size // chain.downsampling_factor(index)) + before + after
+    made = _read_size(chain, index, size)
     image_type = _image_type(chain.operators[:index], chain.operators[index])
     for line in plannable.plan(made, image_type, unit if made == size else _ANY_SIZE):
         say(f"      {line}")
     return plannable.task_bytes(made, image_type)
 
 
-def _open(chain: Pipeline) -> int:
+def _read_size(chain: Pipeline, index: int, size: Vec3) -> Vec3:
+    """Size of what an operator reads for a task's box of `size`."""
+    before, after = chain.margins(index)
+    return -(-size // chain.downsampling_factor(index)) + before + after
+
+
+def _open(chain: Pipeline, size: Vec3 | None) -> int:
     """Open the chain, and print why its boxes do not fit the output, if so.
 
     Returns the peak memory of this process in bytes, 0 if unknown.
@@ -121,7 +131,10 @@ def _open(chain: Pipeline) -> int:
         reason = refusal(boxes, chain.configured) if boxes else None
         if reason:
             say(f"note: workers will refuse these boxes: {reason}")
-        return _rehearse(opened)
+        peak = _rehearse(opened)
+        if size is not None:
+            _show_seconds(chain, opened, size)
+        return peak
 
 
 def _show_objects(chain: Pipeline) -> None:
@@ -168,3 +181,21 @@ def _rehearse(opened: OpenPipeline) -> int:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         return int(found.group(1)) * 1024 if found else 0
     return 0
+
+
+def _show_seconds(chain: Pipeline, opened: OpenPipeline, size: Vec3) -> None:
+    """Print how long the device takes for a task of `size`, by one more patch of each net."""
+    total = 0.0
+    for index, (label, operator, _, step) in enumerate(opened.steps):
+        if isinstance(operator, Plannable):
+            task, start = operator.rehearsal(), perf_counter()
+            step(task)
+            patch = perf_counter() - start
+            seconds = operator.task_seconds(_read_size(chain, index, size), patch)
+            total += seconds
+            say(f"{label}: {seconds:.3g} s a task on this device, {patch:.3g} s a patch")
+    if total:
+        say(
+            f"a worker makes at most {size.product / 1e6 / total:.3g} Mvoxel/s here, while reading "
+            "and saving take less time than that"
+        )

@@ -252,12 +252,8 @@ def _stopped_by_sigterm(wanted: bool) -> Iterator[None]:
 
 
 def _may_overlap(chain: Pipeline) -> bool:
-    """False where people look at one task after another, and where CloudVolume starts processes.
-
-    Threads may not start processes.
-    """
-    operators = chain.operators
-    return not _is_watched(chain) and all(getattr(o, "parallel", 1) == 1 for o in operators)
+    """False where people look at one task after another."""
+    return not _is_watched(chain)
 
 
 def _is_watched(chain: Pipeline) -> bool:

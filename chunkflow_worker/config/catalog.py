@@ -37,7 +37,12 @@ def package_operators() -> dict[str, EntryPoint]:
 
 def operator_with(fact: str) -> str:
     """Name of the first operator that states the fact, for messages that say what to use."""
-    return next(name for name in operator_names() if getattr(facts_of(name), fact))
+    return next(name for name in main_names() if getattr(facts_of(name), fact))
+
+
+def main_names() -> list[str]:
+    """The same as `operator_names`, without those that are other names of one of them."""
+    return [name for name in operator_names() if not facts_of(name).same_as]
 
 
 @cache

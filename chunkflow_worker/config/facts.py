@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 PRECOMPUTED = "precomputed"
-VOLUMES = (PRECOMPUTED, "zarr", "zarr2", "zarr3", "n5")
-"""The formats of stored images, as addresses name them."""
+GRAPHENE = "graphene"
+VOLUMES = (PRECOMPUTED, "zarr", "zarr2", "zarr3", "n5", GRAPHENE)
+"""The formats of stored images, as addresses name them. Those of graphene are only read."""
 
 VolumeOptions = Mapping[str, str]
 """The option that holds the address of a volume -> the option that holds its mip level.
@@ -44,6 +45,7 @@ class Facts:
     saves: the volumes that it writes the task's box to. The ledger lies beside the last of them.
     creates_output: it creates the volumes that it saves, with the first chunk.
     creates: options that hold the addresses of volumes that it creates.
+    describes_arrays: its options say of the array that it reads what the store does not say.
     other_volumes: options that hold the addresses of further volumes.
     models: options that hold the paths of files of code or weights: of a net, of a plugin. Records
         hold their digests.
@@ -63,6 +65,7 @@ class Facts:
         `Operator.box_after`.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
     local_options: options that only a local run needs; the producer ignores them in a grid.
+    same_as: the operator that it is, under a name of older versions; messages name that one.
     formerly: its names in older versions of chunkflow, which command lines may still use.
     renamed: its options in older versions -> what to write today. Commas separate options with one
         answer. Values may follow an option, and Z, Y, X and N stand for numbers; an option alone
@@ -79,6 +82,7 @@ class Facts:
     saves: ClassVar[VolumeOptions] = {}
     creates_output: ClassVar[bool] = False
     creates: ClassVar[tuple[str, ...]] = ()
+    describes_arrays: ClassVar[bool] = False
     other_volumes: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[tuple[str, ...]] = ()
     stretches: ClassVar[bool] = False
@@ -92,6 +96,7 @@ class Facts:
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
     local_options: ClassVar[tuple[str, ...]] = ("name",)
+    same_as: ClassVar[str] = ""
     formerly: ClassVar[tuple[str, ...]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
     removed: ClassVar[Mapping[str, str]] = {}

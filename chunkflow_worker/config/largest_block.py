@@ -16,13 +16,18 @@ def largest_block() -> int:
     A few megabytes of zeros, compressed, become many gigabytes. Raises ConfigError for a variable
     that is no size.
     """
-    text = os.environ.get(VARIABLE)
+    return bytes_in(VARIABLE, DEFAULT)
+
+
+def bytes_in(variable: str, default: int) -> int:
+    """The size that an environment variable sets. Raises ConfigError if it is none."""
+    text = os.environ.get(variable)
     if not text:
-        return DEFAULT
+        return default
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:
         return int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError:
         cure = "bytes, or for example 2GiB"
-        raise ConfigError.one("settings", VARIABLE, f"{text!r} is not a size", cure) from None
+        raise ConfigError.one("settings", variable, f"{text!r} is not a size", cure) from None

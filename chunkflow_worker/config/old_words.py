@@ -32,7 +32,7 @@ class OldWord:
         for old, word in zip(self.old, words, strict=False):
             if old in _NUMBERS and _is_number(word):
                 numbers[old] = word
-            elif old != word:
+            elif old != word and (old.startswith("-") or old != word.lower()):
                 return None
         after = words[len(self.old) : len(self.old) + 1]
         return None if numbers and after and _is_number(after[0]) else numbers

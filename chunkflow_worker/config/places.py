@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from chunkflow_worker.config.catalog import facts_of, operator_names
-from chunkflow_worker.config.facts import PRECOMPUTED, VOLUMES, Facts, Place
+from chunkflow_worker.config.catalog import facts_of, main_names
+from chunkflow_worker.config.facts import GRAPHENE, PRECOMPUTED, VOLUMES, Facts, Place
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import Mistake
 
@@ -22,6 +22,8 @@ _NAMES = {protocol.removesuffix("://") for protocol in PROTOCOLS}
 _OTHER_NAMES = {"gcs": "gs", "gc": "gs", "google": "gs", "s3a": "s3", "s3n": "s3", "aws": "s3"}
 # A word, and what stands where :// belongs. Two slashes alone also follow a folder's name.
 _BEGINNING = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(:[/\\]*|;[/\\]*|[/\\]{2,})(.*)", re.DOTALL)
+
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[/\\](?!/)")  # with one letter, as no protocol has
 
 # What other programs replace by a value: the shell, Windows, Python and Jinja.
 _VARIABLES = re.compile(
@@ -37,12 +39,16 @@ _CHAIN = re.compile(r"[^|]*(\|[A-Za-z][\w+-]*:[^|]*)+")
 _FORMATS = {
     "precomputed": PRECOMPUTED,
     "neuroglancer-precomputed": PRECOMPUTED,
-    **{name: name for name in ("zarr", "zarr2", "zarr3", "n5")},
+    **{name: name for name in VOLUMES},
 }
 _UNREAD = (
-    "graphene", "nggraphene", "nggraph", "boss", "brainmaps", "catmaid", "deepzoom", "dvid",
+    "nggraphene", "nggraph", "boss", "brainmaps", "catmaid", "deepzoom", "dvid",
     "hdf5", "nifti", "obj", "ome-zarr", "python", "render", "swc", "trakem2", "vtk",
 )  # fmt: skip
+_METADATA_FILES = (
+    "info", ".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json", "attributes.json",
+)  # fmt: skip
+_ARN = re.compile(r"arn:aws[\w-]*:s3:::(.+)")
 _PUBLIC_LINKS = (
     (re.compile(r"https?://storage\.(?:googleapis|cloud\.google)\.com/(.+)"), r"gs://\1"),
     (re.compile(r"https?://s3[\w.-]*\.amazonaws\.com(?:\.cn)?/(.+)"), r"s3://\1"),
@@ -60,6 +66,8 @@ def checked(place: Place, text: str) -> str:
         return check_local(text)
     path = without_format(text, place.formats, place.is_written)
     check_stored(path)
+    if place.is_volume:
+        _refuse_metadata_file(path)
     if place.is_written:
         check_writable(path)
     name, _ = split_format(text)
@@ -103,6 +111,7 @@ def check_stored(path: str) -> None:
     _refuse_mistyped(path)
     if "://" in path:
         raise Mistake("has an unknown protocol", LEGAL)
+    _check_folders(path)
 
 
 def check_local(name: str) -> str:
@@ -126,10 +135,15 @@ def check_writable(path: str) -> None:
     """Raise Mistake for a path that is read only."""
     if not path.startswith(("http://", "https://")):
         return
-    for link, store in _PUBLIC_LINKS:
-        if found := link.fullmatch(path):
-            raise Mistake("is read only", f"did you mean {found.expand(store)}?")
+    if bucket := _in_bucket(path):
+        raise Mistake("is read only", f"did you mean {bucket}?")
     raise Mistake("is read only", "write to a bucket (s3://, gs://) or a folder")
+
+
+def _in_bucket(link: str) -> str:
+    """The path of what a public link shows of a bucket; empty for another link."""
+    found = ((known.fullmatch(link), store) for known, store in _PUBLIC_LINKS)
+    return next((match.expand(store) for match, store in found if match), "")
 
 
 def is_relative(path: str) -> bool:
@@ -160,6 +174,8 @@ def split_format(text: str) -> tuple[str | None, str]:
     prefix = _PREFIX.fullmatch(text)
     if prefix and (name := prefix[1].lower()) in (*_FORMATS, *_UNREAD):
         name = _FORMATS.get(name, name)
+        if name == GRAPHENE:
+            return name, _server(prefix[2])
         inner_name, rest = split_format(prefix[2])
         if not (inner_name or name).startswith(name):
             raise Mistake(f"names two formats, {name} and {inner_name}", "leave one of them out")
@@ -176,15 +192,25 @@ def split_format(text: str) -> tuple[str | None, str]:
     return None, text
 
 
+def _server(address: str) -> str:
+    """The address of a graphene volume without the format, and without how users log in."""
+    plain = address.removeprefix("middleauth+")
+    if not plain.startswith(("https://", "http://")):
+        cure = "for example graphene://https://server/segmentation/table/name"
+        raise Mistake("is of the format graphene, and names no server", cure)
+    return plain
+
+
 def _operator_for(name: str, is_written: bool) -> str:
     """The operator whose main work is to read or write volumes of a format; empty if none is."""
+    if is_written and name == GRAPHENE:
+        return ""
     group = "Write" if is_written else "Read"
-    for operator in operator_names():
+    for operator in main_names():
         facts = facts_of(operator)
         volumes = facts.saves if is_written else facts.loads
-        formats = {PRECOMPUTED} if any(volumes.values()) else set()  # of one mip
-        formats.update(*facts.formats.values())
-        if facts.group == group and name in formats:
+        is_main = any(volumes.values()) and not facts.formats  # of one mip
+        if facts.group == group and is_main and name in VOLUMES:
             return operator
     return ""
 
@@ -196,6 +222,8 @@ def _check_text(text: str) -> None:
         raise Mistake(f"{text!r} has a line break or another control character in it")
     if text != text.strip():
         raise Mistake("begins or ends with a space", f"did you mean {text.strip()}?")
+    if text[0] == text[-1] and text[0] in "'\"" and len(text) > 2:
+        raise Mistake("has quotes in it", f"did you mean {text[1:-1]}?")
     is_link = text.startswith(("http://", "https://"))  # where %20 stands for a character
     for found in _VARIABLES.finditer(text):
         if found["percent"] and is_link:
@@ -217,6 +245,7 @@ def _check_rest(protocol: str, rest: str) -> None:
             raise Mistake("names a machine", cure)
         if "://" in rest:
             raise Mistake("has an unknown protocol", LEGAL)
+        _check_folders(rest)
     elif rest.startswith(("/", " ")) or not rest:
         what = "host" if protocol.startswith("http") else "bucket"
         found = rest.strip("/ ")
@@ -224,8 +253,36 @@ def _check_rest(protocol: str, rest: str) -> None:
         raise Mistake(f"names no {what}", cure)
 
 
+def _check_folders(path: str) -> None:
+    """Raise Mistake for a path of folders on this machine that cannot hold a volume or files."""
+    if "\\" in path:
+        meant = re.sub(r"[/\\]+", "/", path)
+        raise Mistake("has a backslash", f"did you mean {meant}?")
+    if not path.strip("/"):
+        raise Mistake("is the root of all folders", "name a folder below it")
+    if path.startswith("//"):
+        cure = f"did you mean /{path.lstrip('/')}?"
+        raise Mistake("begins with two slashes", f"{cure} A share of the network is mounted first")
+
+
+def _refuse_metadata_file(path: str) -> None:
+    """Raise Mistake for the path of a file that describes a volume."""
+    folder, _, name = path.rstrip("/").rpartition("/")
+    if folder and name in _METADATA_FILES:
+        raise Mistake("names a file of a volume, not the volume", f"did you mean {folder}?")
+
+
 def _refuse_mistyped(path: str) -> None:
-    """Raise Mistake for a path that begins with a protocol, but not as a protocol is written."""
+    """Raise Mistake for a path that begins with a protocol, but not as a protocol is written.
+
+    Also for the name of a bucket as AWS's console shows it, and for a path of Windows.
+    """
+    bucket = _ARN.sub(r"s3://\1", path) if _ARN.fullmatch(path) else _in_bucket(f"https://{path}")
+    if bucket:
+        problem = "is the place of a bucket without a protocol"
+        raise Mistake(problem, f"did you mean {bucket}?; {_here(path)}")
+    if _OF_WINDOWS.match(path):
+        raise Mistake("is a path of Windows", "a path here begins with /, for example /mnt/data/em")
     found = _BEGINNING.fullmatch(path)
     if found is None:
         return

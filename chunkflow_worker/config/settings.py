@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chunkflow_worker.config.cache_size import DEFAULT as BLOCK_CACHE
 from chunkflow_worker.config.facts import PRECOMPUTED, Place
 from chunkflow_worker.config.largest_block import DEFAULT as LARGEST_BLOCK
 from chunkflow_worker.config.options import fault_list
@@ -108,6 +109,12 @@ class Settings(BaseSettings):
         ByteSize(LARGEST_BLOCK),
         description="What a block, page or picture of a file may have at most when it is unpacked, "
         "in bytes or for example 2GiB. Larger ones are refused before they take memory.",
+    )
+    block_cache: ByteSize = Field(
+        ByteSize(BLOCK_CACHE),
+        description="Memory for blocks of input volumes that were read and decoded, which "
+        "neighbouring boxes share; in bytes or for example 1GiB, 0 for none. A block that changes "
+        "while it is kept is read as it was.",
     )
     spot_notice: bool = Field(
         True,

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from chunkflow_worker.inference.reduction import Reduction
+
 
 class Arrays(Protocol):
     """The memory of a device. Its arrays can be indexed and changed in place like numpy's."""
@@ -41,6 +43,9 @@ class Arrays(Protocol):
         mean += (values - mean) * weights / total. So the shares of all patches sum to one, and
         patches that agree on a voxel keep its value exactly.
         """
+
+    def reduced(self, slab: Any, reduction: Reduction) -> Any:
+        """What a slab, czyx, becomes: uint8, but float32 for the highest value."""
 
     def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], int]:
         """Start copying `slab` to `out` on the host, converted as `conversion.convert` does.

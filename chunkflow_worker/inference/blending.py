@@ -14,6 +14,7 @@ from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.engine import Engine
 from chunkflow_worker.inference.lattice import Lattice
+from chunkflow_worker.inference.reduction import Reduction
 
 
 @dataclass
@@ -52,6 +53,7 @@ def infer(
     dtype: DTypeLike = np.float32,
     wanted: Callable[[BoundingBox], bool] = lambda patch: True,
     progress: Callable[[int], None] = lambda patches: None,
+    reduction: Reduction | None = None,
 ) -> Blended:
     """The blended output of the net for `lattice.box`.
 
@@ -61,12 +63,13 @@ def infer(
     wanted: whether the output of a patch, in that box, is needed. If not, the patch gives zeros and
         is not run. The same holds for a patch whose input is all zero.
     progress: called after each patch with the number of patches done.
+    reduction: what the blended channels become before they leave the device; `dtype` is uint8 then.
 
     The device holds the image, and a slab that is as high as a patch. Finished sections of the slab
     are sent to the host while the next patches run. Raises OutOfMemory and ModelError.
     """
     data = engine.arrays.put(image)
-    canvas = _Canvas(lattice, weights, engine, dtype)
+    canvas = _Canvas(lattice, weights, engine, dtype, reduction)
     if batch.size is None:  # after image and slab, whose memory is not free for batches
         batch.size = engine.batch_size((image.shape[0], *lattice.shape.input))
     counts = {True: 0, False: 0}
@@ -105,10 +108,13 @@ class _Canvas:
         weights: Callable[[Vec3], Any],
         engine: Engine,
         dtype: DTypeLike,
+        reduction: Reduction | None,
     ):
         self._lattice, self._weights, self._arrays = lattice, weights, engine.arrays
         size, height = lattice.box.size, lattice.shape.output.z
-        self._result = np.zeros((engine.channels, *size), dtype)
+        self._reduction = reduction
+        channels = reduction.channels(engine.channels) if reduction else engine.channels
+        self._result = np.zeros((channels, *size), dtype)
         mean = self._arrays.share(self._result)
         self._shared = mean is not None
         if mean is None:
@@ -149,9 +155,10 @@ class _Canvas:
             self._wait()
             if first < last:
                 finished = self._result[:, first - box.start.z : last - box.start.z]
-                self._arrived = self._arrays.send(
-                    self._mean[:, first - bottom : last - bottom], finished
-                )
+                slab = self._mean[:, first - bottom : last - bottom]
+                if self._reduction:
+                    slab = self._arrays.reduced(slab, self._reduction)
+                self._arrived = self._arrays.send(slab, finished)
             _advance(self._mean, top - bottom)
         _advance(self._total, top - bottom)
         self._bottom = top

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.image.conversion import Tally, convert
+from chunkflow_worker.inference.reduction import Reduction
 from chunkflow_worker.machine.cpu import cpu_count
 
 _local = threading.local()
@@ -71,6 +72,13 @@ class HostArrays:
                         np.add(section, change, out=section)
 
         _on_all_processors(sections, len(weights))
+
+    def reduced(self, slab: NDArray[Any], reduction: Reduction) -> NDArray[Any]:
+        if reduction.kind == "threshold":
+            return (slab > reduction.threshold).view(np.uint8)
+        if reduction.kind == "argmax":
+            return np.asarray(slab.argmax(axis=0, keepdims=True), np.uint8)
+        return np.asarray(slab.max(axis=0, keepdims=True))
 
     def send(self, slab: NDArray[Any], out: NDArray[Any]) -> Callable[[], int]:
         tallies = [Tally() for _ in range(slab.shape[1])]  # a thread each

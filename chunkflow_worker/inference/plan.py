@@ -105,9 +105,16 @@ class Memory:
 
 
 def memory(
-    lattice: Lattice, input_channels: int, channels: int, image_type: DTypeLike, dtype: DTypeLike
+    lattice: Lattice,
+    input_channels: int,
+    channels: int,
+    image_type: DTypeLike,
+    dtype: DTypeLike,
+    kept: int,
 ) -> Memory:
     """The memory of one task on the host. A GPU also holds `image` and `slabs`.
+
+    channels: that the net returns. kept: of the output.
 
     On the host, a float32 output is blended in place, so only the sum of weights is a slab.
     """
@@ -119,7 +126,7 @@ def memory(
     patch_output = lattice.shape.output.product * (2 * channels + 2)
     return Memory(
         image=lattice.input_box.voxels * input_channels * np.dtype(image_type).itemsize,
-        output=lattice.box.voxels * channels * np.dtype(dtype).itemsize,
+        output=lattice.box.voxels * kept * np.dtype(dtype).itemsize,
         slabs=height * section * (1 if in_place else 1 + channels),
         patch=4 * (patch_input + patch_output),
     )

@@ -38,7 +38,7 @@ class Sizing:
 
     def bytes_needed(self, size: Vec3) -> int:
         """Memory for a task whose patches run, and for a second one that is read or written."""
-        task = memory(self.lattice(size), 1, self.channels, "uint8", self.dtype)
+        task = memory(self.lattice(size), 1, self.channels, "uint8", self.dtype, self.channels)
         converted = 0 if self.stored == self.dtype else size.product * self.channels * 4
         return task.total + max(task.image, task.output + converted)
 

@@ -8,6 +8,7 @@ sqs.py          the calls to SQS
 inbox.py        receives messages, and refuses those that are malformed
 delivery.py     one receive of a message, and the arithmetic of its attempts
 hold.py         holds a task while SQS is away, by an object beside its record
+deleter.py      deletes messages, as many in a request as wait
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
 ledger.py       one record for each task: what is done, what failed and why

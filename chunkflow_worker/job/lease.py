@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from chunkflow_worker.errors import LeaseLost
+from chunkflow_worker.job.deleter import Deleter
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.sqs import MAX_VISIBILITY_SECONDS, Queue, move, sqs_errors
 from chunkflow_worker.machine.clock import elapsed
@@ -48,6 +49,8 @@ class Lease:
     seconds: how long each renewal hides the message; it is renewed three times in that span. The
         message of a worker that dies stays hidden for at most this long.
     limit: seconds since the receive for which SQS hides a message at most.
+    delete: deletes a message by its receipt handle, and raises what boto3 raises; `client` does it
+        when not given.
     heartbeat: the client for renewals. It should not retry by itself, since a failed renewal is
         soon tried again; `client` when not given.
     hold: keeps the task from other workers for so many seconds, by other means than SQS; raises
@@ -68,6 +71,7 @@ class Lease:
         seconds: int,
         *,
         limit: float = MAX_VISIBILITY_SECONDS,
+        delete: Callable[[str], object] | None = None,
         heartbeat: Any = None,
         outage: Outage | None = None,
         hold: Callable[[int], None] | None = None,
@@ -80,6 +84,7 @@ class Lease:
         self.was_held = False
         self._why_lost = ""
         self._client, self._heartbeat = client, heartbeat or client
+        self._delete = delete or Deleter(client, queue.url).delete
         self._queue, self._seconds = queue, seconds
         self._outage = outage or Outage("SQS (lease renewal)")
         self._hold, self._denied = hold, denied
@@ -128,9 +133,8 @@ class Lease:
             if self.is_over:
                 return
             self._settled = True
-            receipt = self.delivery.receipt
             try:
-                self._client.delete_message(QueueUrl=self._queue.url, ReceiptHandle=receipt)
+                self._delete(self.delivery.receipt)
             except Exception as error:
                 log.warning(
                     "message not deleted; SQS will deliver it again, and its task will count as "
@@ -259,11 +263,16 @@ class Lease:
         )
 
     def _renew_until_halted(self) -> None:
-        while not self._halted.is_set():
+        pause: float | None = self._first_pause()
+        while pause is not None and not self._halted.wait(pause):
             pause = self.renew()
-            if pause is None:
-                return
-            self._halted.wait(pause)
+
+    def _first_pause(self) -> float:
+        """Seconds until the first renewal: none if the message was not received for this lease."""
+        left = self._hidden_until - self._clock()
+        if self.delivery.hidden_until is None or left > self._seconds:
+            return 0.0
+        return max(0.0, left - self._seconds * (_RENEWALS - 1) / _RENEWALS)
 
     def _lose(self, why: str) -> None:
         with self._losing:

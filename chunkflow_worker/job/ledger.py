@@ -104,6 +104,7 @@ class Record(BaseModel):
         and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
+    blocks_reused, bytes_reused: blocks of inputs that were still in memory, and their voxels.
     written: what the task left in volumes, for `verify`.
     files: the files and objects that the task wrote.
     no_files: paths where no file may be unless it is in `files`; * stands for the id of an object.
@@ -131,6 +132,8 @@ class Record(BaseModel):
     seconds: float = 0.0
     voxels: int = 0
     bytes_read: int = 0
+    blocks_reused: int = 0
+    bytes_reused: int = 0
     bytes_written: int = 0
     written: list[Written] = Field(default_factory=list, max_length=_MOST_WRITTEN)
     files: list[WrittenFile] = Field(default_factory=list)
@@ -220,22 +223,52 @@ class Ledger:
         if record.state == "failed":
             self._write_failure(record)
         else:
-            self._write_success(record)
+            self._write_success(record, self._beside(record.bbox))
+
+    def write_unless_late(self, record: Record) -> Record | None:
+        """Write the record of a success, unless another chain or net wrote late to its box.
+
+        Then the box must be done again; the note on that is removed and returned.
+        """
+        beside = self._beside(record.bbox)
+        late = self._take_late(record) if _LATE in beside else None
+        if late is None:
+            self._write_success(record, beside)
+        return late
+
+    def _beside(self, bbox: str) -> set[str]:
+        """The suffixes of the records of a box that there are."""
+        names = {f"{bbox}{suffix}.json": suffix for suffix in ("", _FAILED, _AGAIN, _LATE)}
+        return {names[name] for name in self.files.present(names)}
 
     def _write_failure(self, record: Record) -> None:
         if not self.is_done(record.bbox):
             content = record.model_dump(exclude_defaults=True)
             self.files.put_json(f"{record.bbox}{_FAILED}.json", content)
 
-    def _write_success(self, record: Record) -> None:
+    def _write_success(self, record: Record, beside: set[str]) -> None:
+        """beside: see `_beside`."""
         box = record.bbox
-        earlier = self._read(box)
+        earlier = self._read(box) if "" in beside else None
         if earlier is not None and earlier.job == record.job:
             self.files.put_json(f"{box}{_AGAIN}.json", earlier.model_dump(exclude=_OF_FAILURES))
-        elif earlier is not None:
+        elif earlier is not None and _AGAIN in beside:
             self.files.delete(f"{box}{_AGAIN}.json")
         self.files.put_json(f"{box}.json", record.model_dump(exclude=_OF_FAILURES))
-        self.files.delete(f"{box}{_FAILED}.json")
+        if _FAILED in beside:
+            self.files.delete(f"{box}{_FAILED}.json")
+
+    def _take_late(self, record: Record) -> Record | None:
+        """The note that another chain or net wrote late to the box of `record`; it is removed.
+
+        None if what it wrote is the same.
+        """
+        name = f"{record.bbox}{_LATE}.json"
+        late = _valid(Record, self.files.get_json(name, RECORD_BYTES))
+        if late is None:
+            return None
+        self.files.delete(name)
+        return None if _same_output(record, late) else late
 
     def remove(self, bbox: BoundingBox | str) -> None:
         """Remove the records of a task, so that it is not done any more.
@@ -259,18 +292,6 @@ class Ledger:
     def forget_late(self, bbox: str) -> None:
         """Remove the note on a box whose output was found to be right."""
         self.files.delete(f"{bbox}{_LATE}.json")
-
-    def take_late(self, record: Record) -> Record | None:
-        """The note that another chain or net wrote late to the box of `record`, which is removed.
-
-        None if there is no such note.
-        """
-        name = f"{record.bbox}{_LATE}.json"
-        late = _valid(Record, self.files.get_json(name, RECORD_BYTES))
-        if late is None:
-            return None
-        self.files.delete(name)
-        return None if _same_output(record, late) else late
 
     def read(self, bbox: BoundingBox | str) -> Record | None:
         """The record of a task: of its success if there is one, else of its last failure."""

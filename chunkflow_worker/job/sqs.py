@@ -14,6 +14,7 @@ from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.aws_session import aws_session
 
 MAX_VISIBILITY_SECONDS = 43_200  # SQS's limit, counted from the receive
+MOST_MESSAGES = 10  # SQS's limit for one request
 MAX_DELAY_SECONDS = 900  # SQS's limit for a message that is sent
 MIN_LEASE_SECONDS, MAX_DEFAULT_LEASE_SECONDS = 3, 120
 DAY_SECONDS = 86_400
@@ -245,7 +246,7 @@ def _without_dead_letters(client: Any, queue: QueueName, url: str, create: str) 
 def receive(
     client: Any, url: str, count: int, wait_seconds: int, visibility_seconds: int | None = None
 ) -> list[dict[str, Any]]:
-    """Wait for messages, at most `count` (10 are SQS's limit); raises what boto3 raises.
+    """Wait for messages, at most `count`, up to MOST_MESSAGES; raises what boto3 raises.
 
     visibility_seconds: how long they are hidden; None for the queue's own timeout.
     """

@@ -31,8 +31,10 @@ class DownsampleUpload(Converter):
     Writes the mip levels from start_mip to stop_mip - 1, in whole blocks; each level is made from
     the previous one, as in `downsample`. The chunk itself is also written if start_mip is its mip.
     Levels that the volume lacks are added, each coarser by the factor; those that it has must
-    differ by the factor. All levels are made and checked before the first is written, and
-    every block is verified to be stored.
+    differ by the factor. In a volume in shards, they get smaller shards, which boxes of whole
+    shards of the finer levels fill, down to single blocks; create-volume --max-mip makes larger
+    ones. All levels are made and checked before the first is written, and every block is verified
+    to be stored.
 
     A block of a coarse level covers many blocks of the chunk's level. Boxes must therefore be
     multiples of the coarsest level's blocks, because otherwise two tasks would write the same file.
@@ -60,7 +62,7 @@ class DownsampleUpload(Converter):
     }
     op: Literal["downsample-upload"] = "downsample-upload"
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
-    volume_path: str = field(flag="-v", help="Path of the volume, which create-info has created.")
+    volume_path: str = field(flag="-v", help="Path of the volume, which create-volume has created.")
     factor: Vec3 = field(
         Vec3(2, 2, 2),
         flag="-f",

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
@@ -105,12 +106,12 @@ def _read(path: Path) -> list[BoundingBox]:
 def _read_npy(path: Path) -> list[BoundingBox]:
     import numpy as np
 
+    legal = "whole numbers in rows of z0 y0 x0 z1 y1 x1"
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise ConfigError.one(
-            "fetch-task-from-file", "file_path", f"{path} is not a .npy file: {error}"
-        ) from None
+    except (ValueError, EOFError, MemoryError, TokenError):
+        problem = f"{path} is not a .npy file of numbers, or it is damaged"
+        raise ConfigError.one("fetch-task-from-file", "file_path", problem, legal) from None
     if (
         not isinstance(rows, np.ndarray)
         or rows.ndim != 2
@@ -122,7 +123,6 @@ def _read_npy(path: Path) -> list[BoundingBox]:
             if isinstance(rows, np.ndarray)
             else "holds several arrays"
         )
-        legal = "whole numbers in rows of z0 y0 x0 z1 y1 x1"
         raise ConfigError.one("fetch-task-from-file", "file_path", f"{path} {found}", legal)
     return [_box(row, f"{path}, row {i}") for i, row in enumerate(rows.tolist())]
 

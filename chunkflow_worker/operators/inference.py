@@ -8,10 +8,10 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from chunkflow_worker.config.options import field
-from chunkflow_worker.errors import ChunkMismatch
+from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.engine import (
     MOST_CHANNELS,
@@ -22,6 +22,7 @@ from chunkflow_worker.inference.engine import (
 from chunkflow_worker.inference.engines import device_name, frameworks, open_engine
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape
 from chunkflow_worker.inference.patching import Border, Patching
+from chunkflow_worker.inference.reduction import MOST_CLASSES, Reduction
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.pipeline.converter import note_clipped
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
@@ -161,6 +162,12 @@ class Inference(Operator):
         flag="-d",
         help="Type of the output; uint8 maps [0, 1] to [0, 255] and saturates, on the device.",
     )
+    reduce: str | None = field(
+        None,
+        help="What the blended channels become on the device, in uint8, before they leave it: "
+        "threshold or threshold:0.3 (1 above it; 0.5 by default), argmax (the number of the "
+        "channel with the highest value, from 0), or max (the highest value of all channels).",
+    )
     precision: Precision = field(
         "auto",
         help="Precision of the net's arithmetic, with pytorch; "
@@ -223,6 +230,13 @@ class Inference(Operator):
     input_chunk_name: str = field("chunk", flag="-i", help="Chunk to read.")
     output_chunk_name: str = field("chunk", flag="-o", help="Chunk to make.")
 
+    @field_validator("reduce")
+    @classmethod
+    def _is_reduction(cls, text: str | None) -> str | None:
+        if text is not None:
+            Reduction.parse(text)
+        return text
+
     @model_validator(mode="after")
     def _options_fit(self) -> Inference:
         shape = self._shape
@@ -235,6 +249,11 @@ class Inference(Operator):
             raise ValueError("augment transposes y and x: the patch must be as wide as it is high")
         if self.augment_z and not self.augment:
             raise ValueError("augment_z has an effect only with augment: give both")
+        if self.reduce is not None:
+            if self.mask_myelin_threshold is not None:
+                raise ValueError("mask_myelin_threshold needs the channels that reduce drops")
+            if "dtype" in self.model_fields_set and self.dtype != "uint8":
+                raise ValueError(f"reduce gives uint8, and dtype is {self.dtype}: leave one out")
         if self.affinity_offsets is not None:
             from chunkflow_worker.inference.augment import check_offsets
 
@@ -281,9 +300,17 @@ class Inference(Operator):
         return parse_offsets(self.affinity_offsets or "")
 
     @property
+    def _reduction(self) -> Reduction | None:
+        return None if self.reduce is None else Reduction.parse(self.reduce)
+
+    @property
+    def _output_dtype(self) -> Literal["float32", "float16", "uint8"]:
+        return self.dtype if self.reduce is None else "uint8"
+
+    @property
     def _computed_dtype(self) -> str:
         """Type of what is blended: thresholds on the myelin map are for the net's own values."""
-        return self.dtype if self.mask_myelin_threshold is None else "float32"
+        return self._output_dtype if self.mask_myelin_threshold is None else "float32"
 
     def input_box(self, box: BoundingBox, bounds: BoundingBox | None) -> BoundingBox:
         return self._patching.input_box(box, bounds)
@@ -304,8 +331,21 @@ class Inference(Operator):
         from chunkflow_worker.inference.plan import memory
 
         lattice = self._patching.lattice(BoundingBox.sized((0, 0, 0), size))
-        channels = self.num_input_channels, self._most_channels
-        return memory(lattice, *channels, image_type, self._computed_dtype)
+        channels, reduction = self._most_channels, self._reduction
+        return memory(
+            lattice,
+            self.num_input_channels,
+            channels,
+            image_type,
+            self._computed_dtype,
+            reduction.channels(channels) if reduction else channels,
+        )
+
+    def task_seconds(self, size: Vec3, rehearsed: float) -> float:
+        from chunkflow_worker.inference.plan import price
+
+        patching = self._patching
+        return rehearsed * price(patching.kind, size, patching.shape, patching.margin).patches
 
     def rehearsal(self) -> Task:
         import numpy as np
@@ -330,7 +370,11 @@ class Inference(Operator):
         patching, engine = self._patching, self._engine()
         weights = Weights(self._shape.output, self.bump, engine.arrays)
         batch, device = Batch(self.batch_size), Lock()
-        mask = self._mask()
+        mask, reduction = self._mask(), self._reduction
+        is_class = reduction is not None and reduction.kind == "argmax"
+        if is_class and engine.channels > MOST_CLASSES:
+            problem = f"uint8 counts {MOST_CLASSES} channels, and the net has {engine.channels}"
+            raise ConfigError.one(self.label, "reduce", problem, "give --num-output-channels")
 
         def step(task: Task) -> None:
             chunk = task.image(self.input_chunk_name)
@@ -345,7 +389,7 @@ class Inference(Operator):
 
             place = image, lattice.input_box.start, lattice, weights.on(lattice)
             dtype = self._computed_dtype
-            blend = partial(infer, *place, engine, batch, dtype, wanted, show_progress)
+            blend = partial(infer, *place, engine, batch, dtype, wanted, show_progress, reduction)
             # One task at a time uses the device and its memory. The others load and save meanwhile.
             with task.waiting_for(device):
                 blended = blend()
@@ -356,14 +400,14 @@ class Inference(Operator):
             task.patches_skipped += blended.skipped
             tally = Tally(values=blended.array.size, clipped=blended.clipped)
             array = self._without_myelin(blended.array, tally)
-            if self.dtype != "float32":
+            if self._output_dtype != "float32":
                 clipped = Clipped(self.label, tally.clipped, tally.values)
-                note_clipped(task, clipped, _CLIPPED[self.dtype])
+                note_clipped(task, clipped, _CLIPPED[self._output_dtype])
             bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
             task.values[self.output_chunk_name] = chunk.with_array(
                 array,
                 voxel_offset=box.start,
-                layer_type="image",
+                layer_type="segmentation" if is_class else "image",
                 bounds=bounds,
             )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
@@ -137,11 +138,13 @@ def _map(path: Path) -> NDArray[Any]:
             raise ChunkMismatch(f"{path} is empty: its writer may not have finished")
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, TokenError) as error:  # numpy reads headers as Python code
             if "pickled" in str(error):  # numpy says so of all that it does not know
                 raise ValueError("it does not begin like one") from error
-            if not re.search("Object arrays|Python objects", str(error)):
+            if "mmap length" in str(error):  # the voxels end too early
                 raise
+            if not re.search("Object arrays|Python objects", str(error)):
+                raise ValueError("its header is damaged; copy or make it again") from error
             raise ChunkMismatch(
                 f"{path} holds Python objects, which are not read since they can run code: save an "
                 "array of numbers"

@@ -26,6 +26,7 @@ class LoadPrecomputed(VolumeReader):
         "its border; chunkflow filled the rest with zeros."
     )
     loads: ClassVar[VolumeOptions] = {"volume_path": "mip"}
+    same_as: ClassVar[str] = "load-volume"
     formerly: ClassVar[tuple[str, ...]] = ("cutout", "read-precomputed")
     renamed: ClassVar[Mapping[str, str]] = {
         "--start": "--chunk-start",

@@ -35,6 +35,7 @@ class LoadZarr(Operator):
         "In chunkflow, the command needs a version of zarr that chunkflow does not work with. "
         "Missing blocks are an error, not zeros."
     )
+    describes_arrays: ClassVar[bool] = True
     reads_paths: ClassVar[tuple[str, ...]] = ("store",)
     formats: ClassVar[Mapping[str, tuple[str, ...]]] = {"store": ("zarr", "zarr2", "zarr3", "n5")}
     renamed: ClassVar[Mapping[str, str]] = {
@@ -132,7 +133,14 @@ class LoadZarr(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            chunk = read_chunk(volume, box, task, self.layer_type, "the fill value")
+            chunk = read_chunk(
+                volume,
+                box,
+                task,
+                self.layer_type,
+                "the fill value",
+                fill_missing=self.fill_missing,
+            )
             task.values[self.output_chunk_name] = chunk
 
         yield step
@@ -162,7 +170,7 @@ class LoadZarr(Operator):
         info, _ = read_json(normal_path(self.store), "info")
         if isinstance(info, dict) and "scales" in info:
             problem = f"{self.store} is a precomputed volume"
-            cure = f"read it with load-precomputed -v {self.store}"
+            cure = f"read it with load-volume -v {self.store}"
             return ConfigError.one(self.label, "store", problem, cure)
         where = f"{self.store}/{self.path}" if self.path else self.store
         cure = "check the path; --path names an array in a group"

@@ -27,6 +27,7 @@ class SavePrecomputed(VolumeWriter):
         "black blocks. A margin that is left around the task's box is cut off."
     )
     saves: ClassVar[VolumeOptions] = {"volume_path": "mip"}
+    same_as: ClassVar[str] = "save-volume"
     formerly: ClassVar[tuple[str, ...]] = ("save", "write-precomputed")
     renamed: ClassVar[Mapping[str, str]] = {
         "--nproc": "--parallel",

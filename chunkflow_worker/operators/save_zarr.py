@@ -121,7 +121,6 @@ class SaveZarr(Converter):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.config.extras import needs
         from chunkflow_worker.pipeline.saving import (
             check_voxel_size,
             part_inside,
@@ -129,7 +128,6 @@ class SaveZarr(Converter):
         )
         from chunkflow_worker.storage.written_file import note_shared
 
-        needs("tensorstore", extra="zarr")
         opened: list[ZarrVolume] = []
         opening = Lock()
 

@@ -28,5 +28,8 @@ class Plannable(Protocol):
     def task_bytes(self, size: Vec3, image_type: str) -> int:
         """Memory in bytes that such a task takes, in addition to what the open operator takes."""
 
+    def task_seconds(self, size: Vec3, rehearsed: float) -> float:
+        """Seconds that such a task takes the device, if the rehearsal took `rehearsed` seconds."""
+
     def rehearsal(self) -> Task:
         """A small task; while it runs, the memory that the open operator takes can be measured."""

@@ -15,7 +15,8 @@ from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.voxel_metadata import is_same_size
-from chunkflow_worker.volumes.volume import Blocks, CheckedVolume, Volume, blocks_of, checksum
+from chunkflow_worker.volumes.block_cache import block_cache
+from chunkflow_worker.volumes.volume import Blocks, CheckedVolume, Volume, blocks_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,14 +97,11 @@ def write_verified(chunk: Chunk, volume: CheckedVolume, task: Task, converter: C
     Raises BoxNotAligned, ChunkMismatch and StorageUnavailable.
     """
     array = as_stored(chunk, volume, task, converter)
-    volume.write(chunk.bbox, array)
+    sums = volume.write(chunk.bbox, array)
+    block_cache().forget(volume.path)
     blocks = list(blocks_of(volume, chunk.bbox))
     times = volume.stored_at(blocks)
     _refuse_missing(volume, sorted({*map(volume.block_name, blocks)} - {*times}))
-    if volume.lossless:
-        sums = [checksum(array[(..., *block.slices(chunk.bbox.start))]) for block in blocks]
-    else:
-        sums = volume.checksums(blocks)
     task.bytes_written += array.nbytes
     task.written.append(
         Written(

@@ -23,6 +23,7 @@ from chunkflow_worker.storage.written_file import note_shared
 if TYPE_CHECKING:
     from chunkflow_worker.storage.files import Files
     from chunkflow_worker.volumes.shards import Shards
+    from chunkflow_worker.volumes.spatial_index import Cells
 
 Fragments = dict[int, list[str]]
 """The names of the fragments of each object, by its id."""
@@ -48,7 +49,7 @@ class Sharding(Options):
     prepare: bool = field(
         False,
         help="Write no objects, but the info and a list of the fragments of each shard: the tasks "
-        "of a job then write the shards.",
+        "of a job then write the shards, and the spatial index.",
     )
     spatial_index: bool = field(
         False,
@@ -122,15 +123,22 @@ class ShardWriter:
         if self.options.prepare:
             cure = f"run it by itself, before the job: chunkflow {self.label}"
             raise ConfigError.one(self.label, "prepare", "is done once, for all boxes", cure)
-        shards = self._laid_out()
+        shards, cells = self._laid_out()
         numbers = self._numbers(task.bbox, shards)
         note_shared(f"{self.target.path}/info")
         self._write(task, shards, ((number, self._listed(shards, number)) for number in numbers))
+        if cells is not None and not self.dry_run:
+            for number in numbers:
+                cells.copy_to(self.target, cells.share(number, shards.count))
 
     def files_of(self, box: BoundingBox) -> list[str]:
-        """The shards that only a task with this box writes; see `Operator.files_of`."""
-        shards = self._laid_out()
-        return [f"{self.target.path}/{_file(shards, n)}" for n in self._numbers(box, shards)]
+        """The files that only a task with this box writes; see `Operator.files_of`."""
+        shards, cells = self._laid_out()
+        numbers = self._numbers(box, shards)
+        names = [_file(shards, number) for number in numbers]
+        if cells is not None:
+            names += [name for n in numbers for name in cells.share(n, shards.count)]
+        return [f"{self.target.path}/{name}" for name in names]
 
     def _write(self, task: Task, shards: Shards, work: Iterable[tuple[int, Fragments]]) -> None:
         for number, objects in work:
@@ -168,8 +176,8 @@ class ShardWriter:
         for object_id, fragments in found.items():
             work[shards.number_of(object_id)][object_id] = fragments
         if not self.dry_run:
-            if cells is not None:
-                cells.copy_to(self.target)
+            if cells is not None and not self.options.prepare:
+                cells.copy_to(self.target, cells.names)
             if self.options.prepare:
                 for number, objects in work.items():
                     self.target.put_json(_list(shards, number), objects)
@@ -182,7 +190,7 @@ class ShardWriter:
         known = [stored.size for stored in self.source.stored(sample).values() if stored]
         return round(len(names) * sum(known) / max(len(known), 1))
 
-    def _cells(self, names: list[str], found: Fragments) -> Any:
+    def _cells(self, names: list[str], found: Fragments) -> Cells:
         from chunkflow_worker.volumes.mesh import is_volume
         from chunkflow_worker.volumes.spatial_index import Cells
 
@@ -200,17 +208,19 @@ class ShardWriter:
                 parts.setdefault(name.partition(self.separator)[2], set()).add(object_id)
         return Cells.of_fragments(self.source, names, parts, volume)
 
-    def _laid_out(self) -> Shards:
-        """The shards as the target's info describes them."""
+    def _laid_out(self) -> tuple[Shards, Cells | None]:
+        """The shards, and the cells of a spatial index, as the target's info describes them."""
         from chunkflow_worker.volumes.mesh import check_shards
         from chunkflow_worker.volumes.shards import Shards
+        from chunkflow_worker.volumes.spatial_index import Cells
 
         stored = self.target.get_json("info")
         if not isinstance(stored, dict) or not stored.get("sharding"):
             cure = f"run it once with --prepare, before the job: chunkflow {self.label}"
             raise ConfigError.one(self.target.path, "info", "describes no shards", cure)
         check_shards(stored, self.target.path)
-        return Shards(stored["sharding"])
+        cells = Cells.of_info(self.source, stored, self.target.path.rpartition("/")[0])
+        return Shards(stored["sharding"]), cells
 
     def _numbers(self, box: BoundingBox, shards: Shards) -> range:
         (z0, *start), (z1, *stop) = box.start, box.stop

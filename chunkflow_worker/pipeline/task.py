@@ -62,6 +62,7 @@ class Task:
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
+    blocks_reused, bytes_reused: blocks of inputs that were still in memory, and their voxels.
     written: what was left in volumes.
     files: files and objects that were written; the last one of a path counts.
     no_files: paths of files that must not exist unless they are in `files`; see `files_of`.
@@ -86,6 +87,8 @@ class Task:
     waited: float = 0.0
     progress: Callable[[str], None] = field(default=lambda note: None, repr=False)
     bytes_read: int = 0
+    blocks_reused: int = 0
+    bytes_reused: int = 0
     bytes_written: int = 0
     written: list[Written] = field(default_factory=list)
     files: list[WrittenFile] = field(default_factory=list)

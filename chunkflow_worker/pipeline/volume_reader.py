@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator
@@ -62,6 +63,11 @@ class VolumeReader(Operator):
         help="What the values mean; default: as the volume says. But integers of 32 or 64 bits are "
         "ids unless image is given here.",
     )
+    agglomerate: datetime | None = field(
+        None,
+        help="Of a graphene volume, read the objects as they were at this time, such as "
+        "2026-01-31T12:00:00Z; default: its supervoxels.",
+    )
     use_https: bool = field(
         False, off="--use-credential", help="Read through public https links, without credentials."
     )
@@ -75,7 +81,11 @@ class VolumeReader(Operator):
 
         mip = self.mip or 0
         volume = open_volume(
-            self.volume_path, mip, fill_missing=self.fill_missing, use_https=self.use_https
+            self.volume_path,
+            mip,
+            fill_missing=self.fill_missing,
+            use_https=self.use_https,
+            agglomerate=self.agglomerate,
         )
         coarse = None
         if self.validate_mip is not None:
@@ -89,7 +99,9 @@ class VolumeReader(Operator):
 
         def step(task: Task) -> None:
             box = self._box(task, run, volume.bounds)
-            chunk = read_chunk(volume, box, task, self.layer_type, "zeros")
+            chunk = read_chunk(
+                volume, box, task, self.layer_type, "zeros", fill_missing=self.fill_missing
+            )
             if coarse is not None:
                 _check_against_coarse(chunk, coarse)
             for z in black:
@@ -143,18 +155,34 @@ class VolumeReader(Operator):
 
 
 def read_chunk(
-    volume: Volume, box: BoundingBox, task: Task, layer_type: LayerType | None, absent: str
+    volume: Volume,
+    box: BoundingBox,
+    task: Task,
+    layer_type: LayerType | None,
+    absent: str,
+    *,
+    fill_missing: bool,
 ) -> Chunk:
     """The chunk of a box of a volume; the task gets its voxel size, and counts its bytes.
+
+    Blocks that this process read before come from its memory, unless missing ones are filled: they
+    may be written any time.
 
     layer_type: instead of the volume's; None for that.
     absent: what --fill-missing reads missing blocks as.
     Raises the errors of `Volume.read`.
     """
+    from chunkflow_worker.config.cache_size import cache_size
     from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.volumes.block_cache import block_cache, read_cached
 
     try:
-        array = volume.read(box)
+        if fill_missing or not cache_size():
+            array = volume.read(box)
+        else:
+            array, reuse = read_cached(volume, box, block_cache())
+            task.blocks_reused += reuse.blocks
+            task.bytes_reused += reuse.bytes
     except DataMissing as error:
         cure = f"--fill-missing reads missing blocks as {absent}"
         raise DataMissing(f"{error}; {cure}") from None

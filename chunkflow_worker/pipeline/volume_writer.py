@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import model_validator
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
+from chunkflow_worker.errors import Mistake
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.image.chunk import Chunk
     from chunkflow_worker.volumes.volume import CheckedVolume
+
+
+_LEVELS = {"none": 0, "gzip": 9, "br": 11, "zstd": 22}  # the highest
 
 
 class VolumeWriter(Converter):
@@ -41,14 +47,22 @@ class VolumeWriter(Converter):
         1,
         flag="-p",
         ge=0,
-        help="Processes that compress and upload in a local run, 0 or 1 for one; workers run "
-        "several tasks at the same time instead.",
+        help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since blocks are "
+        "compressed and uploaded at the same time anyway.",
     )
-    compress: bool | None = field(
+    compress: Literal["gzip", "br", "zstd", "none"] | None = field(
         None,
-        help="Compress blocks of a precomputed volume with gzip; by default, in object stores "
-        "only. On a local disk, a compressed block is a file *.gz, which CloudVolume reads, and "
-        "TensorStore, Neuroglancer and web servers do not find.",
+        help="Compression of the blocks of a precomputed volume; default: gzip in object stores, "
+        "none on a local disk, where a compressed block is a file such as *.gz, which CloudVolume "
+        "reads, and TensorStore, Neuroglancer and web servers do not find. br and zstd (in object "
+        "stores) are read by CloudVolume and by Neuroglancer in browsers that know them.",
+    )
+    compression_level: int | None = field(
+        None,
+        ge=1,
+        le=22,
+        help="1 is the fastest; up to 9 with gzip, 11 with br, 22 with zstd. Default: 1 with gzip, "
+        "whose levels 1 to 3 are several times as fast as the others.",
     )
     fill_missing: bool = field(
         False,
@@ -56,6 +70,15 @@ class VolumeWriter(Converter):
         help="Accepted for compatibility with chunkflow 1.2.0; has no effect, since whole blocks "
         "are written.",
     )
+
+    @model_validator(mode="after")
+    def _level_is_of_the_compression(self) -> Self:
+        method, level = self.compress or "gzip", self.compression_level
+        most = _LEVELS[method]
+        if level is not None and level > most:
+            legal = f"legal: 1 to {most}" if most else "leave compression_level out"
+            raise Mistake(f"compression_level {level} is none of {method}", legal)
+        return self
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
@@ -69,11 +92,10 @@ class VolumeWriter(Converter):
         )
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.volumes.open_volume import open_volume
+        from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")
-        # CloudVolume's processes set signal handlers, which a worker's threads must not.
-        parallel = 1 if run.recorded else max(self.parallel, 1)
 
         @cache
         def opened() -> CheckedVolume:
@@ -81,8 +103,7 @@ class VolumeWriter(Converter):
                 self.volume_path,
                 self.mip or 0,
                 output=True,
-                parallel=parallel,
-                compress=self.compress,
+                compression=Compression(self.compress, self.compression_level),
             )
 
         made_here = normal_path(self.volume_path) in run.made

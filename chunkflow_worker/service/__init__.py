@@ -3,6 +3,7 @@
 app.py          settings, pipeline, queue and worker become one Celery application
 transport.py    kombu's SQS transport, which receives through the poller
 poller.py       receives messages in a thread of its own, and outlives every fault of SQS
+places.py       how many tasks are worked on at once, and how many are being recorded
 worker.py       runs the tasks of the process, settles their messages, and stops
 in_hand.py      the tasks in hand, with their leases
 guard.py        watches the poll loop, time and memory, and ends the process when it must

@@ -29,6 +29,7 @@ from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.report.say import say_text
 from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.service.outputs import refuse_lost_outputs
+from chunkflow_worker.service.places import Places
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
@@ -54,7 +55,8 @@ def make_app(settings: Settings | None = None) -> Celery:
         )
     pipeline = Pipeline.load(settings.pipeline)
     refuse_lost_outputs(settings, pipeline)
-    poller = Poller(_inbox(settings))
+    places = Places(settings.in_flight)
+    poller = Poller(_inbox(settings, places.most_tasks), places)
     worker = Worker(settings, pipeline, poller)
     app = Celery("chunkflow_worker", set_as_current=False)
     app.conf.update(_configuration(settings, poller))
@@ -67,13 +69,14 @@ def make_app(settings: Settings | None = None) -> Celery:
     return app
 
 
-def _inbox(settings: Settings) -> Inbox:
-    client = make_client(settings.region)
+def _inbox(settings: Settings, connections: int) -> Inbox:
+    client = make_client(settings.region, connections=connections)
     receiver = make_client(settings.region, read_seconds=settings.poll_seconds + _ANSWER_SECONDS)
     queue = _find_queue(client, settings.queue)
     if queue.expiry_warning:
         logging.getLogger(__name__).warning(queue.expiry_warning)
-    return Inbox(client, receiver, queue, settings.poll_seconds)
+    lease_seconds = settings.lease_seconds or queue.lease_seconds
+    return Inbox(client, receiver, queue, settings.poll_seconds, lease_seconds)
 
 
 def _find_queue(client: Any, name: str) -> Queue:
@@ -118,8 +121,8 @@ def _configuration(settings: Settings, poller: Poller) -> dict[str, Any]:
         "accept_content": ["json"],
         "result_backend": None,
         "worker_pool": "threads",
-        "worker_concurrency": settings.in_flight,
-        "worker_prefetch_multiplier": 1,
+        "worker_concurrency": poller.places.most_tasks,
+        "worker_prefetch_multiplier": 0,  # no limit but that of the places
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
@@ -147,7 +150,7 @@ def _connect_signals(worker: Worker) -> None:
 
     @signals.worker_init.connect(weak=False)
     def open_worker(sender: Any, **_: Any) -> None:
-        _check_pool(sender)
+        _check_pool(sender, worker.poller.places.most_tasks)
 
         def leave(*_: Any) -> None:
             """Until the worker is ready, there is nothing to give back.
@@ -189,10 +192,15 @@ def _connect_signals(worker: Worker) -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _check_pool(sender: Any) -> None:
+def _check_pool(sender: Any, threads: int) -> None:
     pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
     if "thread" not in pool:
         raise SystemExit(
             f"error: chunkflow-worker runs only in Celery's threads pool, not in {pool}; "
             "remove --pool"
+        )
+    if sender.concurrency != threads:
+        raise SystemExit(
+            "error: CHUNKFLOW_IN_FLIGHT says how many tasks are in progress at the same time; "
+            "remove --concurrency"
         )

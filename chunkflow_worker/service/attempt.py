@@ -115,6 +115,8 @@ class Attempt:
             seconds=perf_counter() - self._clock,
             voxels=box.voxels,
             bytes_read=task.bytes_read,
+            blocks_reused=task.blocks_reused,
+            bytes_reused=task.bytes_reused,
             bytes_written=task.bytes_written,
             written=list(task.written),
             **_files(task),

@@ -144,12 +144,15 @@ class Guard:
                 self._end(OUT_OF_MEMORY, {pressed.held: error})
         elif pressed is not None:
             self._pressed, self._pressed_until = None, now + _FREEING_SECONDS
-        elif now >= self._pressed_until and (in_hand := self._in_hand.all()):
-            newest = max(in_hand, key=lambda held: held.started)
+        elif now >= self._pressed_until and (working := self._working()):
+            newest = max(working, key=lambda held: held.started)
             newest.fault = OutOfMemory(f"out of memory: {_sizes(used, limit)}")
             self._pressed = _Pressed(newest, used)
             box = newest.delivery.message.bbox
             log.error("memory is almost used up, %s: task %s fails", _sizes(used, limit), box)
+
+    def _working(self) -> list[Held]:
+        return [held for held in self._in_hand.all() if held.is_working]
 
     def _write_health(self) -> None:
         now = self._clock()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _MOST_RUNS = 3  # of a chain in one attempt
 _Result = TypeVar("_Result")
 Check = Callable[[], None]
+Working = Callable[[], AbstractContextManager[object]]
 
 
 def _no_check() -> None:
@@ -67,12 +69,14 @@ class Handler:
         check: Check = _no_check,
         check_waiting: Check = _no_check,
         fence: Fence | None = None,
+        working: Working = nullcontext,
     ) -> None:
         """Do one task; when this returns, the message may be acknowledged.
 
         check: raises when the task must stop.
         check_waiting: the same, called every moment while the task waits for storage.
         fence: of its writes; asks `check` when not given.
+        working: a context for a run of the chain; entering it may wait for other tasks.
         Raises PermanentError when the message belongs in the dead-letter queue, RetryableError
         when it goes back to the queue.
         """
@@ -91,7 +95,9 @@ class Handler:
             try:
                 with fenced(fence):
                     record = self._outlast(
-                        lambda: self._run(attempt, delivery, check), check_waiting, does_box=True
+                        partial(self._run, attempt, delivery, check, working),
+                        check_waiting,
+                        does_box=True,
                     )
                 self._note_late_record(record, fence)
             except LeaseLost as error:
@@ -131,17 +137,16 @@ class Handler:
             return work()
         return self.patience.outlast(work, check_waiting, does_box=does_box)
 
-    def _run(self, attempt: Attempt, delivery: Delivery, check: Check) -> Record:
+    def _run(self, attempt: Attempt, delivery: Delivery, check: Check, working: Working) -> Record:
         """Run the chain and record the success."""
         attempt.restart()
         if self.jobs is not None:
             self.jobs.check(delivery.message.job, delivery.message.box)
         for _ in range(_MOST_RUNS):
-            record = self._run_chain(attempt, check)
-            late = self.ledger.take_late(record)
+            with working():
+                record = self._run_chain(attempt, check)
+            late = self.ledger.write_unless_late(record)
             if late is None:
-                check()
-                self.ledger.write(record)
                 return record
             log.warning(
                 "worker %s, which had lost its lease, wrote to %s with another chain or net: "
@@ -153,13 +158,17 @@ class Handler:
         raise RetryableError("workers that have lost their leases go on writing to this box")
 
     def _run_chain(self, attempt: Attempt, check: Check) -> Record:
+        """Run the chain; what it made is not kept."""
         try:
             self.chain.run(attempt.task, check)
         except SkipTask as reason:
             check()
-            return attempt.skipped(str(reason))
-        check()
-        return attempt.done()
+            record = attempt.skipped(str(reason))
+        else:
+            check()
+            record = attempt.done()
+        attempt.task.values.clear()
+        return record
 
     def _record_loss(self, attempt: Attempt, fence: Fence, error: LeaseLost) -> None:
         """Record that the lease was lost, and that what it wrote may stand in the finished box.

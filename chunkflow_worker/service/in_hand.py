@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from chunkflow_worker.errors import RetryableError
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
+from chunkflow_worker.service.places import Place
 from chunkflow_worker.storage.fence import Fence
 
 
@@ -20,16 +21,23 @@ class Held:
     started: when the work on it began, by the worker's clock; time spent waiting for storage does
         not count.
     fault: why its next check must fail.
+    place: where it works; None for one that always does.
     fence: that lets its writes through.
     """
 
     lease: Lease
     started: float
     fault: RetryableError | None = None
+    place: Place | None = None
     fence: Fence = field(init=False)
 
     def __post_init__(self) -> None:
         self.fence = Fence(self.lease.check)
+
+    @property
+    def is_working(self) -> bool:
+        """False while the task waits for its record, and holds no memory to speak of."""
+        return self.place is None or self.place.is_held
 
     @property
     def delivery(self) -> Delivery:

@@ -11,28 +11,31 @@ from typing import Any
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import encode
-from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.sqs import MOST_MESSAGES, Queue
 from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.report.access import is_denied
 from chunkflow_worker.report.outage import Outage
+from chunkflow_worker.service.places import Places
 
 log = logging.getLogger(__name__)
 
 Messages = list[dict[str, Any]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between polls that fail
+_TURN_SECONDS = 1.0  # between two turns of the poll loop while all places are taken
 
 
 class Poller:
-    """Receives messages, one long poll at a time.
+    """Receives messages, one long poll at a time, and as many as there are free places.
 
     A poll that fails is logged once and tried again after a growing pause.
+    places: for the tasks of the messages; each message that is delivered has one.
     last_turn: when the poll loop last came round, by `clock`; a watchdog looks at it.
     outage: on while SQS does not answer.
     denied: called with the error when the role may not receive messages.
     """
 
-    def __init__(self, inbox: Inbox, *, clock: Callable[[], float] = elapsed):
-        self._inbox = inbox
+    def __init__(self, inbox: Inbox, places: Places, *, clock: Callable[[], float] = elapsed):
+        self._inbox, self.places = inbox, places
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="sqs-poll")
         self._lock = threading.Lock()
         self._waiting: dict[str, Delivery] = {}  # by receipt: received, and taken by no task yet
@@ -56,8 +59,8 @@ class Poller:
         """Note that the poll loop came round."""
         self.last_turn = self._clock()
 
-    def start(self, count: int, deliver: Callable[[Messages], None]) -> None:
-        """Start one long poll for at most `count` messages.
+    def start(self, deliver: Callable[[Messages], None]) -> None:
+        """Start one long poll for as many messages as there are free places, once there are some.
 
         `deliver` is called once, from any thread, with what was received; that may be nothing.
         """
@@ -66,7 +69,15 @@ class Poller:
             deliver([] if future.cancelled() else future.result())
 
         if not self._closing.is_set():
-            self._threads.submit(self.poll, count).add_done_callback(done)
+            self._threads.submit(self._fill_places).add_done_callback(done)
+
+    def _fill_places(self) -> Messages:
+        count = self.places.reserve(MOST_MESSAGES, _TURN_SECONDS)
+        if count == 0:
+            return []
+        messages = [] if self._closing.is_set() else self.poll(count)
+        self.places.release(count - len(messages))
+        return messages
 
     def poll(self, count: int) -> Messages:
         """Wait for messages; returns them as kombu takes them from boto3. Never raises."""
@@ -91,9 +102,18 @@ class Poller:
         with self._lock:
             return self._waiting.pop(message["ReceiptHandle"], None) is not None
 
+    def refuse(self, message: dict[str, Any]) -> None:
+        """Release a message that Celery can't take, and its place."""
+        with self._lock:
+            delivery = self._waiting.pop(message["ReceiptHandle"], None)
+        if delivery is not None:
+            self._inbox.release(delivery)
+            self.places.release()
+
     def close(self) -> None:
         """Stop receiving: wait for the running poll, and release what no task has taken."""
         self._closing.set()
+        self.places.interrupt()
         self._threads.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             left, self._waiting = list(self._waiting.values()), {}

@@ -9,6 +9,8 @@ sees it.
 
 from __future__ import annotations
 
+import os
+from functools import cache, partial
 from typing import Any
 
 from kombu.transport import SQS, virtual
@@ -29,25 +31,32 @@ class Channel(SQS.Channel):
         poller: Poller = self.transport_options[POLLER]
         return poller
 
-    def _get_async(self, queue: str, count: int = 1, callback: Any = None) -> Any:
-        def deliver(messages: Messages) -> None:
-            hub = self.hub
-            assert hub is not None  # this channel is used by Celery's worker alone
-            hub.call_soon(promise(self._take, (queue, messages, callback)))
-
-        self.poller.start(count, deliver)
-        return callback
-
     def _schedule_queue(self, queue: str) -> None:
-        self.poller.touch()
-        super()._schedule_queue(queue)
+        """Receive, again and again, for as long as somebody consumes the queue.
 
-    def _take(self, queue: str, messages: Messages, callback: Any) -> None:
-        taken = [message for message in messages if self.poller.take(message)]
-        callback(self._on_messages_ready(self.poller.queue.url, queue, {"Messages": taken}))
+        kombu would wait for its polling interval, and count places by acknowledgements.
+        """
+        self.poller.touch()
+        if queue in self._active_queues:
+            self.poller.start(partial(self._deliver, queue))
+
+    def _deliver(self, queue: str, messages: Messages) -> None:
+        """Pass messages from any thread to that of the event loop."""
+        hub = self.hub
+        assert hub is not None  # this channel is used by Celery's worker alone
+        hub.call_soon(promise(self._take, (queue, messages)))
+
+    def _take(self, queue: str, messages: Messages) -> None:
+        consume = self.connection._callbacks.get(queue)
+        for message in messages:
+            if consume is None:
+                self.poller.refuse(message)
+            elif self.poller.take(message):
+                consume(self._message_to_python(message, queue, self.poller.queue.url))
+        self._schedule_queue(queue)
 
     def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
-        """Free Celery's place for another message; the worker has settled this one: see lease.py"""
+        """Let Celery forget the message; the worker has settled it: see lease.py"""
         virtual.Channel.basic_ack(self, delivery_tag, multiple)
 
     def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
@@ -59,4 +68,18 @@ class Channel(SQS.Channel):
 
 class Transport(SQS.Transport):
     Channel = Channel
-    polling_interval = 0.2  # type: ignore[assignment]  # kombu counts fractions of a second, too
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Let other threads wake the event loop.
+
+        They can while it waits for something to read; until it has that, it sleeps for a tenth of a
+        second at a time. Here it gets something of which nothing ever comes.
+        """
+        loop.add_reader(_silent_pipe(), lambda: None)
+
+
+@cache
+def _silent_pipe() -> int:
+    """The end to read of a pipe that nobody writes to while the process lives."""
+    reader, _ = os.pipe()
+    return reader

@@ -22,6 +22,7 @@ from chunkflow_worker.errors import (
     StorageOutage,
     TaskHeld,
 )
+from chunkflow_worker.job.deleter import Deleter
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.lease import Lease
@@ -78,12 +79,13 @@ class Worker:
         self.guard = Guard(
             settings, self.lease_seconds, self.in_hand, poller, self.end, clock=clock
         )
+        self._deleter = Deleter(poller.client, self.queue.url)
         self._holds = Holds(self.ledger.files, settings.worker_name)
         self._heartbeat = make_client(
             settings.region,
             # One that hangs must not outlast the lease.
             read_seconds=min(3, self.lease_seconds / 4),
-            connections=settings.in_flight + 4,
+            connections=poller.places.most_tasks + 4,
             attempts=1,
         )
         self._lease_outage = Outage(f"queue {self.queue.name} (lease renewal)")
@@ -136,6 +138,7 @@ class Worker:
             self.queue,
             delivery,
             self.lease_seconds,
+            delete=self._deleter.delete,
             heartbeat=self._heartbeat,
             outage=self._lease_outage,
             hold=partial(self._holds.write, delivery.message.bbox),
@@ -144,14 +147,17 @@ class Worker:
         )
         held = Held(lease, self._clock())
         held.fence = Fence(lambda: self._check(held))
-        with self.in_hand.holding(held):
+        check_waiting = partial(self._check_waiting, held)
+        with self.in_hand.holding(held), self.poller.places.taken(check_waiting) as place:
+            held.place = place
             try:
                 with lease:
                     self.handler.handle(
                         delivery,
                         held.fence.check,
-                        lambda: self._check_waiting(held),
+                        check_waiting,
                         held.fence,
+                        place.working,
                     )
                     lease.check()
                     lease.acknowledge()

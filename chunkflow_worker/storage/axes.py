@@ -43,11 +43,11 @@ def colours_last(shape: Sequence[int], letters: str) -> str:
     """What to tell of an array whose file names no axes, if it looks like pictures in colours.
 
     Their last axis is of 1 to 4 colours, behind two of pixels. Empty for others.
-    letters: of the axes that are taken, zyx or czyx.
+    letters: of the axes that are taken: zyx, czyx or tczyx.
     """
-    if len(shape) not in (3, 4) or shape[-1] > _COLOURS or min(shape[-3:-1]) < _PICTURE:
+    other = {3: "yxc", 4: "zyxc", 5: "tzyxc"}.get(len(shape))
+    if other is None or shape[-1] > _COLOURS or min(shape[-3:-1]) < _PICTURE:
         return ""
-    other = "yxc" if len(shape) == 3 else "zyxc"
     sizes = "x".join(map(str, shape))
     return f"has shape {sizes} and names no axes: {letters} is taken, though it looks like {other}"
 

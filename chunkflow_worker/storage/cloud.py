@@ -15,7 +15,7 @@ from chunkflow_worker.errors import StorageRefused
 from chunkflow_worker.report.access import Meaning, meaning
 from chunkflow_worker.storage.bucket import find_bucket
 from chunkflow_worker.storage.local_file import storage_error
-from chunkflow_worker.storage.mended_cloudfiles import mend_cloudfiles, mend_processes
+from chunkflow_worker.storage.mended_cloudfiles import mend_cloudfiles
 from chunkflow_worker.storage.path import public_path
 from chunkflow_worker.storage.unpacking import bound_unpacking
 
@@ -43,7 +43,6 @@ def cloud_volume(path: str, *, use_https: bool = False, **options: Any) -> Any:
     from cloudvolume import CloudVolume
 
     mend_cloudfiles()
-    mend_processes()
     bound_unpacking()
     # The provenance is of no use here, and CloudVolume would read it, and fail if it is damaged.
     return CloudVolume(path, progress=False, provenance={}, use_https=use_https, **options)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 
 @dataclass
@@ -19,10 +20,12 @@ class Fence:
 
     check: Callable[[], None]
     writes: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def ask(self) -> None:
         self.check()
-        self.writes += 1
+        with self._lock:  # the threads of a task write at the same time
+            self.writes += 1
 
 
 _current: ContextVar[Fence | None] = ContextVar("fence", default=None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files, storage_errors
@@ -37,6 +38,10 @@ class Stored(NamedTuple):
     size: int
     time: str
 
+
+Packing = Literal["none", "gzip", "br", "zstd"]
+ENDINGS: Mapping[Packing, str] = {"none": "", "gzip": ".gz", "br": ".br", "zstd": ".zstd"}
+"""Of local files."""
 
 _AT_ONCE = 32  # objects that are read, and held in memory, before they are parsed
 
@@ -69,17 +74,35 @@ class Files:
         """Write one object, completely or not at all."""
         self.put(name, json.dumps(content, indent=1).encode(), "application/json")
 
-    def put(self, name: str, content: bytes, content_type: str) -> None:
-        """Write one object, completely or not at all."""
+    def put(
+        self,
+        name: str,
+        content: bytes,
+        content_type: str,
+        *,
+        packing: Packing = "none",
+        cache_control: str | None = None,
+    ) -> None:
+        """Write one object, completely or not at all.
+
+        packing: how the content is compressed. A local file then has its ending, such as .gz.
+        """
         self.check_writable()
         with storage_errors(f"{self.path}/{name}"):
-            if self._local is None:
-                before_write()
-                self._cloud.put(name, content, content_type=content_type)
-                self._note({name: content})
+            if self._local is not None:
+                with atomic_file(self._local / f"{name}{ENDINGS[packing]}") as part:
+                    part.write_bytes(content)
                 return
-            with atomic_file(self._local / name) as part:
-                part.write_bytes(content)
+            before_write()
+            self._cloud.put(
+                name,
+                content,
+                content_type=content_type,
+                compress=None if packing == "none" else packing,
+                raw=True,
+                cache_control=cache_control,
+            )
+            self._note({name: content})
 
     def put_all(self, contents: Mapping[str, bytes], content_type: str) -> None:
         """Write many objects, each completely or not at all."""
@@ -109,6 +132,12 @@ class Files:
             if found is None or found.size != len(content):
                 raise StorageUnavailable(f"{path} is not stored after writing")
             note(WrittenFile(path, len(content), checksum_of(content), found.time))
+
+    def exist(self, names: Iterable[str]) -> dict[str, bool]:
+        """Whether objects are stored, compressed or not, by name."""
+        with storage_errors(self.path):
+            found: dict[str, bool] = self._cloud.exists(list(names))
+            return found
 
     def get_all(self, names: Iterable[str]) -> dict[str, bytes | None]:
         """Read many objects at once; an absent one is None."""
@@ -192,6 +221,16 @@ class Files:
                 content = _unpacked(found["content"], found["compress"], largest)
                 contents[found["path"]] = content
         return contents
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Which of these objects there are: one request, if their names begin alike."""
+        names = list(names)
+        with storage_errors(self.path):
+            if self._local is not None:
+                return {name for name in names if _stored_here(self._local / name)}
+            prefix = os.path.commonprefix(names)  # noqa: RUF071  # of keys, which are no paths
+            found = self._cloud.list(prefix=prefix, flat=True)
+            return {*found}.intersection(names)
 
     def list(self, prefix: str = "") -> list[str]:
         """Names of the objects directly below the path that begin with `prefix`."""

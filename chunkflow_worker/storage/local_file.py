@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from itertools import islice
+from json import JSONDecodeError
 from pathlib import Path
 
 from chunkflow_worker.config.catalog import operator_with
@@ -27,6 +29,8 @@ from chunkflow_worker.storage.file_kind import file_kind
 from chunkflow_worker.storage.written_file import note_local
 
 _LISTED = 10_000  # names of a folder that are looked at for one that is similar
+_NO_NUMBER = re.compile(r"(?:invalid literal for int.*|could not convert string to float): (.+)")
+_OF_CODE = re.compile(r"values to unpack|cannot reshape|buffer is smaller|operands could not")
 _LONGEST = 500  # letters of a library's error
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _REFUSED = (
@@ -143,8 +147,13 @@ def _cause(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it lacks {error}"
     # These speak of the library's code, and not of the file.
-    if isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError | UnicodeError):
+    kinds = (LookupError, ArithmeticError, TypeError, AttributeError, UnicodeError)
+    if isinstance(error, kinds) or _OF_CODE.search(str(error)):
         return "it is damaged, or of a form that is not known; copy or make it again"
+    if isinstance(error, JSONDecodeError):
+        return f"it is not JSON at line {error.lineno}, column {error.colno}"
+    if found := _NO_NUMBER.search(str(error)):
+        return f"it has {found[1]} where a number belongs"
     text = str(error)  # it may quote the file
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

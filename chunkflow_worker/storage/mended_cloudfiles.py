@@ -24,22 +24,6 @@ def mend_cloudfiles() -> None:
     _wait_no_longer_than_needed()
 
 
-@cache
-def mend_processes() -> None:
-    """Mend cloudfiles in the processes that CloudVolume starts, which are new interpreters."""
-    from cloudvolume.datasource.precomputed.image import common
-
-    common.initialize_synchronization = _start_process
-
-
-def _start_process(*queues: Any) -> None:
-    """What a process of CloudVolume does first."""
-    from cloudvolume.datasource.precomputed.image.common import initialize_synchronization
-
-    initialize_synchronization(*queues)
-    mend_cloudfiles()
-
-
 def _check_what_can_be_checked() -> None:
     """cloudfiles takes the ETag of each object for its MD5, and fails where it is not."""
     from cloudfiles.connectionpools import S3ConnectionPool

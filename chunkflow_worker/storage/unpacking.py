@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, BinaryIO
 
+from chunkflow_worker.config.largest_block import largest_block
+from chunkflow_worker.storage.gzipped import gunzipped
 from chunkflow_worker.storage.largest import bytes_text, check_block
 
 _PART = 1 << 20
@@ -40,9 +42,10 @@ def bound_unpacking() -> None:
         name = compression.normalize_encoding(encoding)
         if not content or name is None:
             return unpack(content, encoding, filename)
-        if name == "gzip":  # cloudfiles takes what the last four bytes say, and no more
-            _check(int.from_bytes(bytes(content[-4:]), "little"))
-        elif name in _READERS:
+        if name == "gzip":
+            most = _most.get()
+            return _checked(gunzipped(content, largest_block() if most is None else most), content)
+        if name in _READERS:
             return _read(_READERS[name](bytes(content)))
         return unpack(content, encoding, filename)
 
@@ -57,6 +60,14 @@ def _read(stream: BinaryIO) -> bytes:
         length += len(part)
         _check(length)
     return b"".join(parts)
+
+
+def _checked(unpacked: bytes, content: bytes) -> bytes:
+    """What `gunzipped` made of the content. Raises the errors of `_check`, by what that says."""
+    most = _most.get()
+    if len(unpacked) > (largest_block() if most is None else most):
+        _check(max(len(unpacked), int.from_bytes(bytes(content[-4:]), "little")))
+    return unpacked
 
 
 def _check(size: int) -> None:

@@ -7,13 +7,14 @@ it. Nothing is noted outside `noting`.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from chunkflow_worker.storage.gzipped import crc32
 
 ANY_ID = "*"
 """Stands for the digits of an object's id in the name of a file."""
@@ -114,7 +115,7 @@ def local_time(found: os.stat_result) -> str:
 
 def checksum_of(content: bytes) -> str:
     """CRC-32 of bytes, as eight hexadecimal digits."""
-    return f"{zlib.crc32(content):08x}"
+    return f"{crc32(content):08x}"
 
 
 def file_checksum(path: Path) -> str:
@@ -122,5 +123,5 @@ def file_checksum(path: Path) -> str:
     crc = 0
     with path.open("rb") as file:
         while part := file.read(_BUFFER):
-            crc = zlib.crc32(part, crc)
+            crc = crc32(part, crc)
     return f"{crc:08x}"

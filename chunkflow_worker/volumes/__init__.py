@@ -10,6 +10,7 @@ precomputed/         Neuroglancer's precomputed volumes
 zarr/                Zarr, OME-Zarr and N5 arrays
 mask.py              the part of a mask volume that covers a box of smaller voxels
 mesh.py              meshes of volumes: their folder, and reading them
+skeletons.py         finished skeletons of volumes
 multires.py          meshes of several resolutions: simplified, cut and encoded
 shards.py            many small objects in few files, in Neuroglancer's sharded format
 spatial_index.py     which meshes or skeletons lie in each cell of a volume

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.facts import PRECOMPUTED
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -69,7 +68,6 @@ def create_volume(
     if encoding != "raw":
         problem = f"{encoding} is an encoding of precomputed volumes, and this is one of {name}"
         raise ConfigError.one(normal_path(address), "encoding", problem, "leave it out")
-    needs("tensorstore", extra="zarr")
     from chunkflow_worker.volumes.zarr.address import FORMATS
     from chunkflow_worker.volumes.zarr.create import create_zarr
 

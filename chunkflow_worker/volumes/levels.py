@@ -1,14 +1,13 @@
 """`Levels`: the mip levels of a stored image, also those that it lacks and that a chain adds.
 
-Each level that is added is coarser than the one before by the same factor, and stored like it, but
-not in shards, since whole shards of a coarse level cover too large a part of the finer ones.
+Each level that is added is coarser than the one before by the same factor, and stored like it. Its
+shards are smaller, so that boxes of whole shards of the levels that exist fill them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.volumes.open_volume import find_info_at, no_volume
@@ -48,7 +47,6 @@ def levels_of(address: str, factor: Vec3, stop: int, *, output: bool = False) ->
     info = find_info_at(address)
     if info is not None:
         return _Precomputed(address, with_mips(normal_info(info, address), factor, stop - 1))
-    needs("tensorstore", extra="zarr")
     from chunkflow_worker.volumes.zarr.volume import open_levels
 
     stored = open_levels(address)
@@ -81,12 +79,15 @@ class _Arrays:
 
     def __init__(self, stored: list[ZarrVolume], factor: Vec3, stop: int):
         self._stored, self._levels = stored, [_as_level(volume) for volume in stored]
+        last = self._levels[-1]
         while len(self._levels) < stop:
-            fine = self._levels[-1]
+            fine, step = self._levels[-1], factor.power(len(self._levels) - len(stored) + 1)
             z, y, x = (size * n for size, n in zip(fine.voxel_size, factor, strict=True))
             bounds = fine.bounds.downsample(factor)
-            block = stored[-1].chunk_size.min(bounds.size)
-            self._levels.append(Level(fine.path, bounds, block, block, (z, y, x)))
+            chunk, block = last.chunk_size, _coarser_shard(last, step)
+            if chunk == block:
+                chunk = block = chunk.min(bounds.size)
+            self._levels.append(Level(fine.path, bounds, block, chunk, (z, y, x)))
         self.count = len(self._levels)
 
     def level(self, mip: int) -> Level:
@@ -107,7 +108,8 @@ class _Arrays:
                 driver=like.driver,
                 bounds=level.bounds,
                 voxel_size=level.voxel_size,
-                block_size=level.block_size,
+                block_size=level.chunk_size,
+                shard_size=None if level.block_size == level.chunk_size else level.block_size,
                 dtype=like.dtype.name,
                 channels=like.channels if like.channels > 1 else 0,
                 layer_type=like.layer_type,
@@ -116,6 +118,13 @@ class _Arrays:
 
     def open(self, mip: int) -> CheckedVolume:
         return self._stored[mip]
+
+
+def _coarser_shard(fine: Level, factor: Vec3) -> Vec3:
+    """The largest shard of a level coarser by `factor` that whole shards of the finer one fill."""
+    in_shard = fine.block_size // fine.chunk_size
+    axes = zip(in_shard, factor, strict=True)
+    return fine.chunk_size * Vec3.of(n // step if n % step == 0 else 1 for n, step in axes)
 
 
 def _as_level(volume: ZarrVolume) -> Level:

@@ -32,13 +32,22 @@ def mesh_folder(path: str) -> str:
 
     Raises ConfigError when the info names no folder, and StorageUnavailable.
     """
+    return _named_folder(path, "mesh", "meshes")
+
+
+def skeleton_folder(path: str) -> str:
+    """The same of skeletons."""
+    return _named_folder(path, "skeletons", "skeletons")
+
+
+def _named_folder(path: str, key: str, what: str) -> str:
     info = Files(path).get_json("info")
     if not _is_volume(info):
         return normal_path(path)
-    if not info.get("mesh"):
-        cure = "write the meshes of the volume first"
-        raise ConfigError.one(normal_path(path), "info", "names no folder of meshes", cure)
-    return f"{normal_path(path)}/{_below(info['mesh'], f'{normal_path(path)}/info', 'mesh')}"
+    if not info.get(key):
+        cure = f"write the {what} of the volume first, or give their folder"
+        raise ConfigError.one(normal_path(path), "info", f"names no folder of {what}", cure)
+    return f"{normal_path(path)}/{_below(info[key], f'{normal_path(path)}/info', key)}"
 
 
 def _below(name: Any, subject: str, place: str) -> str:
@@ -117,7 +126,7 @@ class MeshSource:
         else:
             # CloudVolume reads meshes of volumes only, so invent one around the folder.
             volume = volume.rpartition("/")[0]
-            info = _info_of_any_volume()
+            info = info_of_any_volume()
         own = Files(self.path).get_json("info")
         own = own if isinstance(own, dict) else {}
         if own.get("sharding"):
@@ -177,7 +186,8 @@ class MeshSource:
                 _below(f"/{name}", f"{self.path}/{manifest}", "fragments")
 
 
-def _info_of_any_volume() -> Any:
+def info_of_any_volume() -> Any:
+    """The info of a volume that CloudVolume opens around a folder of objects."""
     from cloudvolume import CloudVolume
 
     size = (1, 1, 1)

@@ -7,15 +7,16 @@ or after it (s3://lab/em|zarr3:); otherwise, what lies at the path tells it.
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_with
-from chunkflow_worker.config.extras import needs
-from chunkflow_worker.config.facts import PRECOMPUTED
+from chunkflow_worker.config.facts import GRAPHENE, PRECOMPUTED
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.path import named_format, normal_path, public_path
 from chunkflow_worker.volumes.precomputed.info import find_info, level_of, scale_of
+from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.volume import Blocks, CheckedVolume
 
 
@@ -26,8 +27,8 @@ def open_volume(
     fill_missing: bool = False,
     use_https: bool = False,
     output: bool = False,
-    parallel: int = 1,
-    compress: bool | None = None,
+    compression: Compression = Compression(),
+    agglomerate: datetime | None = None,
 ) -> CheckedVolume:
     """One level of a stored image.
 
@@ -36,12 +37,21 @@ def open_volume(
         otherwise they are an error.
     use_https: read an object store through its public https links, without credentials.
     output: the chain writes the volume; the error for an absent one then says how to create it.
-    parallel, compress: see `PrecomputedVolume`.
+    compression: see `PrecomputedVolume`.
+    agglomerate: read the ids of the objects of a graphene volume as they were at this time, in
+        place of those of its supervoxels.
     Raises ConfigError when there is no such volume or level, or when what describes it is wrong,
     ChunkMismatch when its voxels are no chunk, and StorageUnavailable.
     """
     from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
+    if named_format(address) == GRAPHENE:
+        from chunkflow_worker.volumes.precomputed.graphene import open_graphene
+
+        return open_graphene(normal_path(address), mip, fill_missing, use_https, agglomerate)
+    if agglomerate is not None:
+        problem = "only volumes of graphene have objects that change with time"
+        raise ConfigError.one(normal_path(address), "agglomerate", problem, "leave it out")
     info = find_info_at(address, use_https)
     if info is None:
         return _open_array(address, mip, fill_missing, use_https, output)
@@ -50,8 +60,7 @@ def open_volume(
         mip,
         fill_missing,
         use_https,
-        parallel,
-        compress,
+        compression,
         info=scale_of(info, address, mip)[0],
     )
 
@@ -76,7 +85,12 @@ def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None
 
     Raises StorageRefused and StorageUnavailable, and ConfigError for an info that is wrong.
     """
-    if named_format(address) not in (None, PRECOMPUTED):
+    name = named_format(address)
+    if name == GRAPHENE:
+        from chunkflow_worker.volumes.precomputed.graphene import graphene_info
+
+        return graphene_info(normal_path(address))
+    if name not in (None, PRECOMPUTED):
         return None
     place = public_path(address) if use_https else address
     try:
@@ -84,7 +98,7 @@ def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None
     except StorageRefused as refusal:
         # To users who may not list a bucket, S3 refuses what is absent.
         is_answer = hasattr(refusal.__cause__, "response")  # and no lack of credentials
-        if named_format(address) or not is_answer or not _is_array(place):
+        if name or not is_answer or not _is_array(place):
             raise
         return None
 
@@ -92,7 +106,6 @@ def find_info_at(address: str, use_https: bool = False) -> dict[str, Any] | None
 def _is_array(path: str) -> bool:
     """Whether there is an image in Zarr or N5, as far as this user can see."""
     with suppress(ConfigError, StorageUnavailable):
-        needs("tensorstore", extra="zarr")
         from chunkflow_worker.volumes.zarr.address import ALL
         from chunkflow_worker.volumes.zarr.group import find_array
 
@@ -106,7 +119,6 @@ def _open_array(
     """A level of an image in Zarr or N5. Raises ConfigError if there is none."""
     name, found = named_format(address), None
     if name != PRECOMPUTED:
-        needs("tensorstore", extra="zarr")
         from chunkflow_worker.volumes.zarr.volume import open_to_write, open_zarr
 
         place = public_path(address) if use_https else normal_path(address)

@@ -8,7 +8,7 @@ tasks: each writes its own cell beside its fragments, and `Cells` checks and cop
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
@@ -57,11 +57,12 @@ def cell_content(vertices: Mapping[int, Any]) -> bytes:
 class Cells:
     """The cells of a volume, and those of them that tasks have written beside their fragments.
 
-    written: their names. names: of all cells, for which CloudVolume asks; the other are empty.
+    written: their names; None if it is not known. names: of all cells, for which CloudVolume asks;
+        those that are not written are empty.
     """
 
     source: Files
-    written: frozenset[str]
+    written: frozenset[str] | None
     names: tuple[str, ...]
     mip: int
     voxel_size: VoxelSize
@@ -98,6 +99,26 @@ class Cells:
         cells._check({cell_name(box, voxel_size): ids for box, ids in boxes.items()})
         return cells
 
+    @classmethod
+    def of_info(cls, source: Files, info: Mapping[str, Any], volume: str) -> Cells | None:
+        """The cells that the info of a folder describes; None if it describes none.
+
+        Raises ConfigError if it does so in another way than `info` here, and StorageUnavailable.
+        """
+        if not info.get("spatial_index"):
+            return None
+        try:
+            mip, index = int(info["mip"]), info["spatial_index"]
+            x, y, z = map(float, index["resolution"])
+            lengths = zip(index["chunk_size"], (x, y, z), strict=True)
+            chunk_size = Vec3(*[round(n / size) for n, size in lengths][::-1])
+        except (KeyError, TypeError, ValueError, ArithmeticError):
+            problem = "describes no cells, or in a way that is not known"
+            cure = "run the operator with --prepare --spatial-index again"
+            raise ConfigError.one(volume, "spatial_index", problem, cure) from None
+        names = _names_of_volume(volume, mip, (z, y, x), chunk_size)
+        return cls(source, None, names, mip, (z, y, x), chunk_size)
+
     @property
     def info(self) -> dict[str, Any]:
         """What the info of the folder says of the cells. The mip gives the volume's bounds."""
@@ -118,12 +139,17 @@ class Cells:
             if lacking := {*map(str, fragments[name])} - {*content}:
                 raise DataMissing(f"{place} lacks the object {min(lacking)}: {cure}")
 
-    def copy_to(self, target: Files) -> None:
-        """Write all cells of the volume to another folder. Raises StorageUnavailable."""
-        for first in range(0, len(self.names), _AT_ONCE):
-            names = self.names[first : first + _AT_ONCE]
-            found = self.source.get_all([name for name in names if name in self.written])
-            contents = {name: found.get(name) or b"{}" for name in names}
+    def share(self, number: int, count: int) -> tuple[str, ...]:
+        """The names of one of `count` equal shares of the cells."""
+        return self.names[number::count]
+
+    def copy_to(self, target: Files, names: Sequence[str]) -> None:
+        """Write cells of the volume to another folder. Raises StorageUnavailable."""
+        known = {*names} if self.written is None else self.written
+        for first in range(0, len(names), _AT_ONCE):
+            part = names[first : first + _AT_ONCE]
+            found = self.source.get_all([name for name in part if name in known])
+            contents = {name: found.get(name) or b"{}" for name in part}
             target.put_all(contents, "application/json")
 
 

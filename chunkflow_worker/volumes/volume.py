@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -15,6 +14,10 @@ from numpy.typing import NDArray
 from chunkflow_worker.errors import BoxNotAligned, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
+from chunkflow_worker.storage.gzipped import crc32
+
+Take = Callable[[BoundingBox, NDArray[Any]], None]
+"""What becomes of the voxels, czyx, of a block. Threads call it."""
 
 
 class Blocks(Protocol):
@@ -65,9 +68,17 @@ class Volume(Blocks, Protocol):
         Raises BoxOutsideVolume, DataMissing, BlockDamaged or StorageUnavailable.
         """
 
-    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
+    def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
+        """Give the voxels of each of the `chunks_of` a box to `take`, in any order.
+
+        Raises the errors of `read`; also where `read` fills missing blocks.
+        """
+
+    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> list[str]:
         """Write a box of whole blocks.
 
+        Returns the `checksum` of each of `blocks_of` the box; of its stored bytes if the encoding
+        is lossy.
         Raises BoxNotAligned, ChunkMismatch or StorageUnavailable.
         """
 
@@ -117,7 +128,16 @@ def count_objects(volume: Blocks, size: Vec3) -> int:
 
 def blocks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:
     """The blocks that the box touches, z slowest; those at the end of the volume are cut off."""
-    first, size, end = volume.bounds.start, volume.block_size, volume.bounds.stop
+    return _cut(volume, volume.block_size, bbox)
+
+
+def chunks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:
+    """The same for the blocks of `chunk_size`, of which shards hold many."""
+    return _cut(volume, volume.chunk_size, bbox)
+
+
+def _cut(volume: Blocks, size: Vec3, bbox: BoundingBox) -> Iterator[BoundingBox]:
+    first, end = volume.bounds.start, volume.bounds.stop
     low, high = (bbox.start - first) // size, -(-(bbox.stop - first) // size)
     for place in product(*map(range, low, high)):
         start = first + Vec3.of(place) * size
@@ -126,7 +146,7 @@ def blocks_of(volume: Blocks, bbox: BoundingBox) -> Iterator[BoundingBox]:
 
 def checksum(array: NDArray[Any]) -> str:
     """CRC-32 of the array's bytes in C order, as eight hexadecimal digits."""
-    return f"{zlib.crc32(np.ascontiguousarray(array).data.cast('B')):08x}"
+    return f"{crc32(np.ascontiguousarray(array).data.cast('B')):08x}"
 
 
 def no_such_mip(path: str, mip: int, levels: int, cure: str = "") -> ConfigError:

@@ -21,6 +21,7 @@ absent.py          blocks that are not stored, and stand for what the task wrote
 findings.py        what was found in blocks, and how those that can be read are read
 volumes.py         opens volumes once: those of the output, and the input of a job
 tally.py           how many blocks and files were compared
+view_link.py       a page of Neuroglancer with the volumes of a chain as its layers
 
 Nothing here prints, and nothing here changes a job.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -201,3 +202,17 @@ def test_no_secret_of_a_path_is_printed(tmp_path: Path, path: str) -> None:
     text = check(tmp_path, [{"op": "load-precomputed", "volume_path": path}])
     assert "***" in text
     assert "hunter2" not in text
+
+
+def test_an_open_chain_is_told_what_bounds_its_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A patch takes a tenth of a second of this clock, and the box takes four of them."""
+    times = itertools.count(0.0, 0.1)
+    monkeypatch.setattr("chunkflow_worker.cli.check.perf_counter", lambda: next(times))
+    chain = [{"op": "create-chunk", "size": [20, 448, 448]}, NET | {"mask_output_chunk": True}]
+    text = check(tmp_path, chain, "--open")
+    assert "inference: 0.4 s a task on this device, 0.1 s a patch" in text
+    assert f"a worker makes at most {20 * 448 * 448 / 4e5:.3g} Mvoxel/s here" in text
+    other = check(tmp_path, [{"op": "create-chunk", "size": [4, 8, 8]}], "--open")
+    assert "Mvoxel/s" not in other

@@ -44,6 +44,20 @@ MISTAKES = [
     ("an HDF5 as TIFF", "chunkflow load-tif -f em.h5", "TIFF"),
     ("text as NumPy", "chunkflow load-npy -f text.npy", "NumPy"),
     ("Python objects in NumPy", "chunkflow load-npy -f objects.npy", "objects"),
+    ("a NumPy file whose header is damaged",
+     "chunkflow load-npy -f header.npy", "its header is damaged"),
+    ("words in an NRRD header", "chunkflow load-nrrd -f words.nrrd", "where a number belongs"),
+    ("half of a JSON file", "chunkflow load-json -f half.json", "line 1, column 2"),
+    ("a row of SWC that is too short", "chunkflow load-skeleton -p 7.swc", "SWC has 7"),
+    ("a node of SWC without its parent", "chunkflow load-skeleton -p 8.swc", "parent 5"),
+    ("text in SWC", "chunkflow load-skeleton -p 9.swc", "'a' where a number belongs"),
+    ("boxes in no NumPy file",
+     "chunkflow fetch-task-from-file -f text.npy create-chunk", "rows of z0 y0 x0"),
+    ("an info that is cut", "chunkflow load-precomputed -v cut", "restore it"),
+    ("the info of a volume", "chunkflow load-precomputed -v em/info", "did you mean em?"),
+    ("a bucket without its protocol",
+     "chunkflow create-chunk save-zarr -s lab.s3.amazonaws.com/em", "s3://lab/em"),
+    ("a path of Windows", r"chunkflow create-chunk save-zarr -s 'C:\em'", "begins with /"),
     ("a picture in colour", "chunkflow load-png -p colour/", "colour"),
     ("a section missing", "chunkflow load-png -p gap/", "missing"),
     ("a cutout beyond the file", "chunkflow load-h5 -f em.h5 -t 0 0 0 -s 99 32 32", "inside"),
@@ -61,7 +75,7 @@ MISTAKES = [
     ("a box outside the volume",
      "chunkflow create-bbox -s 99 0 0 -z 8 32 32 load-precomputed -v em", "outside"),
     ("an output that is not there",
-     f"chunkflow {TASK} create-chunk save-precomputed -v file://nope", "create-info"),
+     f"chunkflow {TASK} create-chunk save-precomputed -v file://nope", "create-volume"),
     ("boxes that share blocks",
      "chunkflow create-bbox -s 0 0 0 -z 8 24 32 create-chunk -s 8 24 32 save-precomputed -v em",
      "multiples"),
@@ -73,7 +87,7 @@ MISTAKES = [
     ("an output on the web",
      f"chunkflow {TASK} create-chunk save-precomputed -v http://127.0.0.1:9/em", "read"),
     ("no Zarr", f"chunkflow {TASK} load-volume -v zarr://em", "there is no zarr volume here"),
-    ("precomputed as Zarr", f"chunkflow {TASK} load-zarr -f precomputed://em", "load-precomputed"),
+    ("precomputed as Zarr", f"chunkflow {TASK} load-zarr -f precomputed://em", "load-volume"),
     ("a graph as a volume",
      f"chunkflow {TASK} load-precomputed -v graphene://https://127.0.0.1:9/table", "graphene"),
     ("another volume at this place",
@@ -142,6 +156,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "em.tif", image)
     (folder / "text.npy").write_text("z y x\n")
     np.save(folder / "objects.npy", np.array([{"a": 1}], object))
+    (folder / "header.npy").write_bytes(b"\x93NUMPY\1\0v\0{'descr': '<q9'}")
+    (folder / "words.nrrd").write_text("NRRD0005\ntype: uint8\ndimension: three\n\n")
+    (folder / "half.json").write_text("{")
+    for number, row in ((7, "1 2 3"), (8, "1 0 0 0 0 1 5"), (9, "1 0 a 0 0 1 -1")):
+        (folder / f"{number}.swc").write_text(f"{row}\n")
     for name, mode, numbers in (("colour", "RGB", (0, 1)), ("gap", "L", (0, 2))):
         (folder / name).mkdir()
         for z in numbers:
@@ -151,6 +170,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _pipelines(folder)
     create = f"create-info -v {folder}/em -z 8 32 32 -b 8 16 16 -d uint8 -t image"
     assert run_command(chunkflow, "chunkflow", create.split()) == 0
+    info = (folder / "em" / "info").read_text()
+    (folder / "cut").mkdir()
+    (folder / "cut" / "info").write_text(info[:-9])
     return folder
 
 

@@ -141,6 +141,8 @@ CASES = [
          {"array": CZYX}),
     Case("load-h5", "size", "SimpleITK, none", h5(spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0))),
     Case("load-h5", "axes", "pictures in colours", h5(RGB), {"array": RGB}, warns="axes"),
+    Case("load-h5", "axes", "pictures in colours, a time", h5(RGB[None]), {"array": RGB},
+         warns="axes"),
     Case("load-h5", "axes", "unknown", h5(axis_names=["depth", "row", "column"]), warns="axes"),
     Case("load-h5", "kind", "chunkflow", h5(root={"layer_type": "segmentation"}), SEGMENTATION),
     Case("load-h5", "kind", "CREMI", h5(name="volumes/labels/neuron_ids"), SEGMENTATION),

@@ -292,7 +292,9 @@ def test_a_store_is_read_right_or_told(
     assert chunk.layer_type == image.kind
     option = option_told(writer, image)
     assert len(caplog.records) == bool(option), [r.getMessage() for r in caplog.records]
-    assert all(record.getMessage().endswith(f"({option} sets it)") for record in caplog.records)
+    assert all(
+        record.getMessage().endswith(f"(load-zarr {option} sets it)") for record in caplog.records
+    )
 
 
 @pytest.mark.parametrize("program", WRITERS)

@@ -71,7 +71,7 @@ def test_a_name_that_is_not_installed_says_nothing() -> None:
 
 def test_messages_can_name_an_operator_by_what_it_does() -> None:
     assert operator_with("is_grid") == "generate-tasks"
-    assert operator_with("creates") == "create-info"
+    assert operator_with("creates") == "create-volume", "and not one of its older names"
 
 
 @pytest.mark.parametrize("module", ["lab_operators", "lab_package.operators"])

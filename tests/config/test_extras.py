@@ -47,7 +47,6 @@ PYPROJECT = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text())["proje
 
 # Operators that need the library only with some options, or through another file.
 ONLY_WITH: dict[str, tuple[dict[str, Any], str]] = {
-    "load-zarr": ({"store": "mem://x"}, "tensorstore"),
     "save-precomputed": ({"volume_path": "mem://x", "create_thumbnail": True}, "PIL"),
 }
 NET = {
@@ -128,15 +127,16 @@ def test_each_extra_installs_the_libraries_that_name_it() -> None:
     extras = {}
     for path in SOURCE.rglob("*.py"):
         extras |= asked_for(path)
-    assert {"h5py", "torch", "zmesh", "tensorstore", "scipy"} <= set(extras)
+    assert {"h5py", "torch", "zmesh", "scipy"} <= set(extras)
     wrong = {name: extra for name, extra in extras.items() if name not in providers(extra)}
     assert wrong == {}
 
 
 # Libraries that are installed with the package, without any extra.
 CORE = """
-boto3 botocore brotli celery click cloudfiles cloudvolume crc32c deflate DracoPy google kombu
-microviewer numpy pydantic pydantic_core pydantic_settings requests rich vine yaml zstandard
+boto3 botocore brotli celery click cloudfiles cloudvolume crc32c deflate DracoPy google isal kombu
+microviewer numpy pydantic pydantic_core pydantic_settings requests rich tensorstore vine
+yaml zstandard
 """
 # Files that import an optional library directly, after `needs` or with an error of their own.
 CHECKED_BEFORE = {

@@ -38,6 +38,8 @@ def translate(line: str) -> str:
         ("--zero --fast", "--kind zero --fast"),
         ("-k grey", "--kind image"),
         ("-kgrey", "--kind image"),
+        ("-k GREY", "--kind image"),
+        ("--kind=Grey", "--kind image"),
         ("--kind=grey --kind label", "--kind image --kind label"),
         ("-p 1 2 3", "--size 1 2 3"),
         ("-p 1 2", "-p 1 2"),
@@ -63,6 +65,7 @@ def test_old_words_become_todays(line: str, today: str) -> None:
         "--none --shape 1 2 3",
         "-s 1 2 3 next",
         "--kind grey-ish",
+        "-K grey",
     ],
 )
 def test_words_of_today_are_kept(line: str) -> None:

@@ -45,6 +45,16 @@ STORE = Place("store", False, False, ("zarr", "zarr2", "zarr3", "n5"))
         ("file://localhost/x", "file:///x"),
         (" s3://lab/em", "s3://lab/em"),
         ("s3:// lab/em", "s3://lab/em"),
+        ("arn:aws:s3:::lab/em", "s3://lab/em"),
+        ("s3.amazonaws.com/lab/em", "s3://lab/em"),
+        ("lab.s3.eu-west-1.amazonaws.com/em", "s3://lab/em"),
+        ("storage.googleapis.com/lab/em", "gs://lab/em"),
+        (r"out\em", "out/em"),
+        (r"\\server\share", "/server/share"),
+        ("//server/share", "/server/share"),
+        ("file:////server/share", "/server/share"),
+        ("'s3://lab/em'", "s3://lab/em"),
+        ('"out/em"', "out/em"),
     ],
 )
 def test_a_mistyped_path_is_answered_with_the_likely_one(path: str, meant: str) -> None:
@@ -59,8 +69,10 @@ def test_a_mistyped_path_is_answered_with_the_likely_one(path: str, meant: str) 
     [
         ("azure://lab", "unknown protocol"),
         ("hdfs://lab", "unknown protocol"),
-        ("C:/data", "unknown protocol"),
-        (r"C:\data", "unknown protocol"),
+        ("C:/data", "a path of Windows"),
+        (r"d:\data", "a path of Windows"),
+        ("/", "the root of all folders"),
+        ("file:///", "the root of all folders"),
         ("precomputed:s3://lab", "unknown protocol"),
         ("file://s3://lab", "unknown protocol"),
         ("s3://", "names no bucket"),
@@ -77,7 +89,22 @@ def test_a_path_of_no_known_kind_is_refused(path: str, problem: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["./s3:/x", "file://s3:/x", "/data/s3:/x", "run:3/em", "a:b", "out//x", "s3/x", "~/em", "a b"],
+    [
+        "it's",
+        "'",
+        "run_'a'",
+        "./s3:/x",
+        "s3.amazonaws.com",
+        "/data/lab.s3.amazonaws.com/em",
+        "file://s3:/x",
+        "/data/s3:/x",
+        "run:3/em",
+        "a:b",
+        "out//x",
+        "s3/x",
+        "~/em",
+        "a b",
+    ],
 )
 def test_local_names_with_colons_can_be_written(path: str) -> None:
     check_stored(path)
@@ -149,6 +176,7 @@ def test_a_web_address_is_read_only(path: str, cure: str) -> None:
         ("zarr://s3://lab/em.zarr|zarr3:", "zarr3", "s3://lab/em.zarr"),
         ("file:///em.n5|n5:volumes/raw/", "n5", "/em.n5/volumes/raw"),
         ("graphene://https://x.org/seg", "graphene", "https://x.org/seg"),
+        ("graphene://middleauth+https://x.org/seg", "graphene", "https://x.org/seg"),
         ("nggraphene://https://x.org/seg", "nggraphene", "https://x.org/seg"),
         ("s3://lab/em", None, "s3://lab/em"),
         ("a|b", None, "a|b"),
@@ -168,14 +196,15 @@ def test_two_formats_around_a_path_are_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("place", "path", "cure"),
     [
-        (FOLDER, "zarr://s3://lab/em", "load-zarr reads it"),
-        (FOLDER, "n5://s3://lab/em", "load-zarr reads it"),
-        (FOLDER, "s3://lab/em|zarr3:", "load-zarr reads it"),
-        (OUTPUT, "zarr://s3://lab/em", "save-zarr writes it"),
-        (STORE, "precomputed://s3://lab/em", "load-precomputed reads it"),
-        (STORE._replace(is_written=True), "s3://a|neuroglancer-precomputed:", "save-precomputed"),
-        (FOLDER, "graphene://https://x.org/seg", "known: n5, precomputed"),
-        (STORE, "brainmaps://x", "known: n5, precomputed"),
+        (FOLDER, "zarr://s3://lab/em", "load-volume reads it"),
+        (FOLDER, "n5://s3://lab/em", "load-volume reads it"),
+        (FOLDER, "s3://lab/em|zarr3:", "load-volume reads it"),
+        (OUTPUT, "zarr://s3://lab/em", "save-volume writes it"),
+        (STORE, "precomputed://s3://lab/em", "load-volume reads it"),
+        (STORE._replace(is_written=True), "s3://a|neuroglancer-precomputed:", "save-volume"),
+        (FOLDER, "graphene://https://x.org/seg", "load-volume reads it"),
+        (FOLDER, "graphene://s3://lab/seg", "for example graphene://https://server/"),
+        (STORE, "brainmaps://x", "known: graphene, n5, precomputed"),
     ],
 )
 def test_another_format_is_answered_with_the_operator_for_it(
@@ -198,6 +227,24 @@ def test_the_address_of_a_volume_keeps_its_format_before_the_path() -> None:
     assert volume_to_read("s3://lab/em.zarr|zarr2:labels/a/") == "zarr2://s3://lab/em.zarr/labels/a"
     assert volume_to_read("s3://lab/em") == "s3://lab/em"
     assert volume_to_read(None) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("s3://lab/em/info", "s3://lab/em"),
+        ("precomputed://em/info/", "em"),
+        ("s3://lab/em.zarr/0/.zarray", "s3://lab/em.zarr/0"),
+        ("/data/em.zarr/zarr.json", "/data/em.zarr"),
+        ("em.n5/attributes.json|n5:", "em.n5"),
+    ],
+)
+def test_a_file_that_describes_a_volume_is_answered_with_the_volume(path: str, meant: str) -> None:
+    with pytest.raises(Mistake, match="names a file of a volume") as refused:
+        volume_to_read(path)
+    assert refused.value.cure == f"did you mean {meant}?"
+    assert volume_to_read(meant) == meant
+    assert volume_to_read("info") == "info"
 
 
 def test_only_local_paths_can_be_relative() -> None:

@@ -17,6 +17,7 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.sqs import find_queue, make_client
 from chunkflow_worker.pipeline.chain import Pipeline
+from chunkflow_worker.service.places import Places
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.worker import Worker
 from tests.deploy.role_service import RoleService
@@ -46,7 +47,7 @@ class Process:
     ended: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def start(cls, service: RoleService) -> Process:
+    def start(cls, service: RoleService, lease_seconds: int | None = None) -> Process:
         """Do what a worker does before its first message. Raises ChunkflowError as it does."""
         settings = Settings(
             pipeline=service.pipeline,
@@ -56,9 +57,10 @@ class Process:
             spot_notice=False,
             in_flight=1,
             grace_seconds=0,
+            lease_seconds=lease_seconds,
         )
         client = make_client(settings.region)
-        poller = Poller(Inbox(client, client, find_queue(client, service.queue), 1))
+        poller = Poller(Inbox(client, client, find_queue(client, service.queue), 1), Places(1))
         made = cls(service, Worker(settings, Pipeline.load(service.pipeline), poller), poller)
         made.worker._exit_process = made._end
         made.worker.open()

@@ -23,6 +23,7 @@ from tests.deploy.one_worker import (
 )
 from tests.deploy.role_service import RoleService
 from tests.deploy.roles import Guard
+from tests.support.records import task_record
 
 pytestmark = pytest.mark.e2e
 
@@ -214,6 +215,7 @@ def test_a_worker_that_may_not_delete_objects_loses_no_task(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It cannot remove the record of an earlier failure, so its success is not complete."""
+    service.ledger.write(task_record(BOX, "failed"))
     guard.denied = {right("s3:DeleteObject", "out/*", service)}
     with closing(Process.start(service)) as process:
         process.run_until("the credentials in use may not s3:DeleteObject", caplog)
@@ -227,8 +229,9 @@ def test_a_worker_that_may_not_delete_objects_loses_no_task(
 def test_a_worker_that_may_not_renew_stops_at_once(
     service: RoleService, role: None, guard: Guard, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Its lease is longer than the queue's timeout, so that it is to be renewed at once."""
     guard.denied = {right("sqs:ChangeMessageVisibility", "queue", service)}
-    with closing(Process.start(service)) as process:
+    with closing(Process.start(service, lease_seconds=3600)) as process:
         process.run()
         assert process.ended.wait(SECONDS)
     assert process.statuses[0] == 2

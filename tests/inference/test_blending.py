@@ -19,6 +19,7 @@ from chunkflow_worker.inference.blending import Batch, Blended, infer
 from chunkflow_worker.inference.host_arrays import HostArrays
 from chunkflow_worker.inference.host_engine import HostEngine
 from chunkflow_worker.inference.lattice import LatticeKind, PatchShape, make_lattice
+from chunkflow_worker.inference.reduction import Reduction
 from chunkflow_worker.inference.torch_net.arrays import TorchArrays
 from chunkflow_worker.inference.weights import Weights, patch_weights
 
@@ -315,3 +316,50 @@ def test_with_the_global_lattice_the_result_does_not_depend_on_the_cut(
             assert np.abs(part.astype(float) - there.astype(float)).max() <= (
                 1 if dtype == "uint8" else 1e-6
             )
+
+
+# --- reductions ---
+
+
+@BOTH
+@pytest.mark.parametrize("text", ["threshold", "threshold:0.9", "argmax", "max"])
+@pytest.mark.parametrize("box", [None, BoundingBox.sized((2, 3, 5), (4, 7, 9))])
+def test_what_leaves_the_device_is_reduced(
+    arrays: Arrays, text: str, box: BoundingBox | None
+) -> None:
+    """The result is that of the same operation on the whole result."""
+
+    class Turned(Fake):
+        """Each channel is the highest somewhere."""
+
+        def _one(self, patch: np.ndarray) -> Any:
+            whole = super()._one(patch)
+            turned = np.roll(np.asarray(whole), 1, axis=3) * np.float32(0.3)
+            turned[1] = 1 - turned[0]
+            return turned if isinstance(self.arrays, HostArrays) else torch.from_numpy(turned)
+
+    reduction = Reduction.parse(text)
+    full = blended(Turned(arrays, channels=3, ramp=0.1), box=box).array
+    expected = {
+        "threshold": lambda: (full > reduction.threshold).astype(np.uint8),
+        "argmax": lambda: full.argmax(axis=0, keepdims=True).astype(np.uint8),
+        "max": lambda: convert(full.max(axis=0, keepdims=True), "uint8"),
+    }[reduction.kind]()
+    engine = Turned(arrays, channels=3, ramp=0.1)
+    found = blended(engine, box=box, dtype="uint8", reduction=reduction)
+    assert len(np.unique(expected)) > 1
+    assert found.array.dtype == np.uint8
+    assert np.array_equal(found.array, expected)
+
+
+@BOTH
+def test_only_the_highest_value_can_be_clipped(arrays: Arrays) -> None:
+    clipped = {}
+    for text in ("threshold:0.9", "argmax", "max"):
+        engine = Fake(arrays, channels=2, ramp=3.0)
+        reduction = Reduction.parse(text)
+        clipped[text] = blended(engine, dtype="uint8", reduction=reduction).clipped
+    full = blended(Fake(arrays, channels=2, ramp=3.0)).array
+    assert clipped == {
+        "threshold:0.9": 0, "argmax": 0, "max": np.count_nonzero(full.max(axis=0) > 1.0)
+    }  # fmt: skip

@@ -89,7 +89,7 @@ def test_memory_is_what_blending_uses(dtype: str, monkeypatch: pytest.MonkeyPatc
     engine = IdentityEngine(EngineSpec(shape.input, shape.output, channels=3))
     weights = patch_weights(shape.output).astype(np.float32)
     engine.arrays = HostArrays()  # tracemalloc does not count torch's memory
-    stated = memory(lattice, 1, 3, "uint8", dtype)
+    stated = memory(lattice, 1, 3, "uint8", dtype, 3)
     assert stated.image == image.nbytes
     tracemalloc.start()
     try:

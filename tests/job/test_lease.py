@@ -53,7 +53,7 @@ def test_it_is_renewed_three_times_in_its_span(
     assert not lease.lost.is_set()
 
 
-def test_the_block_renews_at_once_and_no_renewal_follows_it(
+def test_a_message_of_unknown_visibility_is_renewed_at_once_and_no_renewal_follows(
     sqs: StubSqs, queue: Queue, lease_on: MakeLease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renewed = threading.Semaphore(0)
@@ -68,6 +68,28 @@ def test_the_block_renews_at_once_and_no_renewal_follows_it(
         assert renewed.acquire(timeout=5)
     assert not lease._thread.is_alive()
     assert sqs.called("change_message_visibility") == 1
+
+
+def test_a_message_received_for_the_lease_is_not_renewed_at_once(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    """A task of seconds needs no renewal."""
+    delivery = replace(receive(sqs, queue, BOX), hidden_until=sqs.clock() + 30)
+    sqs.clock.advance(4)
+    assert Lease(sqs, queue, delivery, 30, clock=sqs.clock)._first_pause() == 6
+    sqs.clock.advance(20)
+    assert Lease(sqs, queue, delivery, 30, clock=sqs.clock)._first_pause() == 0
+    with Lease(sqs, queue, delivery, 7, clock=sqs.clock) as lease:
+        lease.acknowledge()
+    assert sqs.called("change_message_visibility") == 0
+
+
+def test_a_message_hidden_for_longer_than_the_lease_is_renewed_at_once(
+    sqs: StubSqs, queue: Queue
+) -> None:
+    """Otherwise the task of a worker that dies would wait for so long."""
+    delivery = replace(receive(sqs, queue, BOX), hidden_until=sqs.clock() + 3600)
+    assert Lease(sqs, queue, delivery, 30, clock=sqs.clock)._first_pause() == 0
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,29 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
+from cloudvolume import CloudVolume
 
 from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.image.pyramid import downsample
 from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.operators.downsample_upload import DownsampleUpload
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.volumes.create_volume import create_volume
+from chunkflow_worker.volumes.open_volume import open_volume
 from chunkflow_worker.volumes.precomputed.info import read_info
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
-from chunkflow_worker.volumes.volume import checksum
+from chunkflow_worker.volumes.volume import blocks_of, checksum
 from producer.look.verify import Verifier
 
 RunStep = Callable[..., Task]
@@ -254,6 +260,69 @@ def test_levels_that_the_volume_lacks_are_added(
     run_step(DownsampleUpload(volume_path=made.path, factor=TWICE, stop_mip=4), chunk=chunk)
     assert read_info(made.path) == read_info(whole.path)
     assert all(level(made.path, mip).any() for mip in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "shards"),
+    [
+        # Of blocks: 4 x 4 x 4, then 2 x 2 x 2 since x comes first there, then single ones.
+        ("precomputed", [Vec3(32, 32, 32), Vec3(16, 16, 16), Vec3(8, 8, 8)]),
+        ("zarr3", [Vec3(32, 32, 32), Vec3(32, 16, 16), Vec3(32, 8, 8)]),
+    ],
+)
+def test_levels_that_a_volume_in_shards_lacks_are_in_shards_that_its_boxes_fill(
+    name: str, shards: list[Vec3], tmp_path: Path, run_step: RunStep
+) -> None:
+    address, bounds = f"{name}://file://{tmp_path}/v", BoundingBox.sized((-32, 0, 64), (64, 90, 70))
+    image = np.random.default_rng(1).integers(1, 250, bounds.size, np.uint8)
+    shape: dict[str, Any] = {"bounds": bounds, "voxel_size": (40, 8, 8), "dtype": "uint8"}
+    create_volume(address, **shape, block_size=Vec3(8, 8, 8), shard_size=shards[0])
+    upload = DownsampleUpload(volume_path=address, factor=TWICE, start_mip=0, stop_mip=3)
+    for box in bounds.split(shards[0]):
+        chunk = Chunk(image[box.slices(bounds.start)], box.start, (40.0, 8.0, 8.0), bounds=bounds)
+        run_step(upload, chunk=chunk)
+    whole = Chunk(image, bounds.start, bounds=bounds)
+    for mip, shard in enumerate(shards):
+        opened = open_volume(address, mip)
+        assert (opened.block_size, opened.chunk_size) == (shard, Vec3(8, 8, 8))
+        folder = Path(opened.path.removeprefix("file://"))
+        boxes = {opened.block_name(box) for box in blocks_of(opened, opened.bounds)}
+        assert all((folder / block).is_file() for block in boxes)
+        assert np.array_equal(opened.read(opened.bounds), whole.array)
+        assert np.array_equal(by_tensorstore(address, name, mip), whole.array)
+        if name == "precomputed":
+            theirs = CloudVolume(opened.path, mip=mip, progress=False)[:]
+            assert np.array_equal(np.asarray(theirs)[..., 0].T, whole.array)
+        whole = downsample(whole, TWICE)
+
+
+def by_tensorstore(address: str, name: str, mip: int) -> np.ndarray:
+    folder = address.removeprefix(f"{name}://file://")
+    if name == "zarr3":
+        return np.asarray(
+            tensorstore.open(f"file://{folder}/|zarr3:{mip}/").result().read().result()
+        )
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": f"{folder}/"},
+    }
+    opened = tensorstore.open(spec | {"scale_index": mip}).result()
+    return np.asarray(opened.read().result())[..., 0].T
+
+
+@pytest.mark.parametrize("name", ["precomputed", "zarr3"])
+def test_a_box_that_is_no_whole_shard_of_each_level_is_refused(
+    name: str, tmp_path: Path, run_step: RunStep
+) -> None:
+    address, bounds = f"{name}://file://{tmp_path}/v", BoundingBox.sized((0, 0, 0), (16, 64, 64))
+    shape: dict[str, Any] = {"bounds": bounds, "voxel_size": (40, 8, 8), "dtype": "uint8"}
+    size: dict[str, Any] = {"block_size": Vec3(8, 8, 8), "shard_size": Vec3(16, 16, 16)}
+    create_volume(address, **shape, **size, max_mip=1, factor=TWICE)
+    upload = DownsampleUpload(volume_path=address, factor=TWICE, stop_mip=2)
+    with pytest.raises(
+        BoxNotAligned, match=r"blocks of \[16, 16, 16\].* multiples of \[16, 32, 32\]"
+    ):
+        run_step(upload, chunk=Chunk(np.ones((16, 16, 16), np.uint8), Vec3(0, 0, 0), (40, 8, 8)))
 
 
 def test_no_level_is_added_before_a_box_is_right(volume: MakeVolume, run_step: RunStep) -> None:

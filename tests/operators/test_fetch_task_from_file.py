@@ -150,6 +150,10 @@ def test_a_missing_file_or_one_of_another_format_is_an_error(tmp_path: Path) -> 
         np.save(npy, content)
         with pytest.raises(ConfigError, match=message):
             boxes(npy)
+    np.save(npy, np.zeros((2, 6), int))
+    npy.write_bytes(npy.read_bytes().replace(b"}", b"("))
+    with pytest.raises(ConfigError, match=r"is not a \.npy file"):
+        boxes(npy)
     npy.write_bytes(b"")
     with pytest.raises(ConfigError, match=r"is not a \.npy file"):
         boxes(npy)

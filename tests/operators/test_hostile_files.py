@@ -207,7 +207,7 @@ def test_damaged_blocks_are_read_or_refused(
     create_volume(
         path, bounds=box, voxel_size=(40, 4, 4), block_size=box.size, dtype=dtype, encoding=encoding
     )
-    PrecomputedVolume(path, compress=False).write(box, ZYX.astype(dtype))
+    PrecomputedVolume(path).write(box, ZYX.astype(dtype))
     (block,) = (tmp_path / "whole" / "4_4_40").iterdir()
     for i, damaged in enumerate(mutations(count, 0, block.read_bytes(), mutated)):
         (copy := folder / str(i) / "4_4_40").mkdir(parents=True)

@@ -642,3 +642,55 @@ def test_affinities_need_the_channels_of_their_offsets(run_step: RunStep, tmp_pa
     )
     with pytest.raises(ModelError, match="give --num-output-channels 1"):
         run_step(operator, chunk=noise((6, 12, 12)))
+
+
+@pytest.mark.parametrize(
+    ("reduce", "kind", "expected"),
+    [
+        ("threshold:0.4", "image", lambda full: full > 0.4),
+        ("argmax", "segmentation", lambda full: np.zeros(full.shape[1:])),
+        ("max", "image", lambda full: (full.max(axis=0) * 255).round()),
+    ],
+)
+@pytest.mark.parametrize("framework", ["pytorch", "identity"])
+def test_a_reduction_takes_the_place_of_an_operator(
+    run_step: RunStep, framework: str, reduce: str, kind: str, expected: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "net.py"
+    model.write_text("import torch\ndef load_model(path): return torch.nn.Identity()\n")
+    options: dict[str, Any] = {
+        "framework": framework, "input_patch_size": (4, 8, 8), "output_patch_overlap": (1, 2, 2),
+        "mask_output_chunk": True, "num_output_channels": 1 if framework == "pytorch" else 3,
+        "convnet_model": str(model) if framework == "pytorch" else None,
+    }  # fmt: skip
+    image = Chunk(np.random.default_rng(0).random((9, 20, 20), np.float32))
+    full = run_step(Inference(**options), chunk=image).chunk("chunk")
+    found = run_step(Inference(**options, reduce=reduce), chunk=image).chunk("chunk")
+    assert found.dtype == np.uint8
+    assert found.layer_type == kind
+    assert np.array_equal(found.array.squeeze(), expected(full.czyx).squeeze())
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"reduce": "mean"}, "'mean' is no reduction"),
+        ({"reduce": "max", "dtype": "float32"}, "reduce gives uint8, and dtype is float32"),
+        ({"reduce": "max", "mask_myelin_threshold": 0.3}, "needs the channels that reduce drops"),
+    ],
+)
+def test_reductions_that_can_not_be_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises((ValueError, ConfigError), match=text):
+        identity(**options)
+
+
+def test_more_classes_than_a_uint8_counts_are_refused(run_step: RunStep) -> None:
+    with pytest.raises(ConfigError, match="uint8 counts 256 channels, and the net has 257"):
+        run_step(identity(reduce="argmax", num_output_channels=257), chunk=noise((9, 20, 20)))
+
+
+def test_the_plan_counts_the_channels_that_are_left() -> None:
+    size, plain = Vec3(32, 64, 64), {"num_output_channels": 3, "dtype": "uint8"}
+    full = identity(**plain).task_bytes(size, "uint8")
+    reduced = identity(**plain, reduce="argmax").task_bytes(size, "uint8")
+    assert full - reduced == 2 * size.product

@@ -136,6 +136,18 @@ def test_missing_damaged_and_unsafe_files_are_errors(run_step, tmp_path) -> None
 
 
 @pytest.mark.parametrize(
+    ("old", "new"), [(b"'shape'", b"'shopa'"), (b"|u1", b"<q9"), (b"}", b"("), (b"False", b"Maybe")]
+)
+def test_a_damaged_header_is_told(run_step, tmp_path, old: bytes, new: bytes) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 3, 4), "u1"))
+    content = (tmp_path / "a.npy").read_bytes()
+    assert old in content
+    (tmp_path / "a.npy").write_bytes(content.replace(old, new))
+    with pytest.raises(DataMissing, match="its header is damaged"):
+        run_step(LoadNpy(file_name=f"{tmp_path}/a.npy"))
+
+
+@pytest.mark.parametrize(
     ("array", "problem"),
     [
         (np.zeros((2, 3, 4), [("em", "u1"), ("ids", "u8")]), "a table with the fields em, ids"),

@@ -281,9 +281,9 @@ def test_what_is_not_understood_is_told_once_with_the_option_that_sets_it(
     unknown = unit == "furlong" and not options
     assert chunk.voxel_size == ((1.0, 1.0, 1.0) if unknown else (40.0, 8.0, 8.0))
     assert tuple(chunk.voxel_offset) == (2, 2, -1)
-    assert [r.getMessage().endswith("(--voxel-size sets it)") for r in caplog.records] == [
-        True
-    ] * warnings
+    assert [
+        r.getMessage().endswith("(load-zarr --voxel-size sets it)") for r in caplog.records
+    ] == [True] * warnings
     assert all((unit or "no unit") in record.getMessage() for record in caplog.records)
 
 
@@ -309,7 +309,7 @@ def test_a_position_between_voxels_is_told_unless_given(run_step, tmp_path, capl
     assert run_step(LoadZarr(store=store)).chunk("chunk").voxel_offset == (2, 2, -1)
     [record] = caplog.records
     assert "between voxels, at z y x = 2.5 2 -1, and 2 2 -1 is used" in record.getMessage()
-    assert record.getMessage().endswith("(--voxel-offset sets it)")
+    assert record.getMessage().endswith("(load-zarr --voxel-offset sets it)")
 
 
 def test_a_time_point_is_chosen(run_step, make) -> None:
@@ -322,7 +322,7 @@ def test_a_time_point_is_chosen(run_step, make) -> None:
 
 def test_other_data_are_told_with_the_operator_that_reads_them(run_step, tmp_path, volume) -> None:
     volume("em", VOXELS)
-    with pytest.raises(ConfigError, match=r"is a precomputed volume\n.*load-precomputed -v .*/em"):
+    with pytest.raises(ConfigError, match=r"is a precomputed volume\n.*load-volume -v .*/em"):
         run_step(LoadZarr(store=f"file://{tmp_path}/em"))
     for name, cure in (("a.zarr.zip", "unpack it"), ("a.h5", "load-h5, load-tif and others")):
         (tmp_path / name).write_bytes(b"PK\x03\x04" if "zip" in name else b"\x89HDF\r\n\x1a\n")
@@ -337,7 +337,7 @@ def test_axes_in_other_words_are_taken_in_order_and_told(run_step, make, caplog)
     assert np.array_equal(run_step(LoadZarr(store=store)).chunk("chunk").array, VOXELS)
     [record] = caplog.records
     assert "its axes k j i are taken as z y x" in record.getMessage()
-    assert record.getMessage().endswith("(--order sets it)")
+    assert record.getMessage().endswith("(load-zarr --order sets it)")
     turned = run_step(LoadZarr(store=store, order="xyz")).chunk("chunk").array
     assert np.array_equal(turned, VOXELS.transpose())
     assert len(caplog.records) == 1

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import DracoPy
 import numpy as np
 import pytest
@@ -26,6 +27,10 @@ from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.operators.mesh_multires import MeshMultires
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import WrittenFile, noting
+from chunkflow_worker.volumes.create_volume import create_volume
+from chunkflow_worker.volumes.mesh import MeshSource
+from tests.support.s3_semantics import S3Semantics
 
 VOXEL = (40.0, 8.0, 8.0)
 
@@ -299,18 +304,52 @@ def test_the_tasks_of_a_job_write_the_shards_of_one_run(
         out = f"{path}/{name}"
         options = {"sharded": True, "shard_size": 40_000, "output_path": out}
         operator = MeshMultires(volume_path=path, **options)
+        index = {"spatial_index": True}
         if name == "one":
-            run(operator)
+            run(MeshMultires(volume_path=path, **options, **index))
             continue
-        run(MeshMultires(volume_path=path, prepare=True, **options))
-        count = len(list(Path(out.removeprefix("file://")).glob("*.fragments")))
+        run(MeshMultires(volume_path=path, prepare=True, **options, **index))
+        made = Path(out.removeprefix("file://"))
+        assert {p.suffix for p in made.iterdir()} == {".fragments", ""}
+        count, noted = len(list(made.glob("*.fragments"))), dict[str, WrittenFile]()
         for n in reversed(range(count)):
-            run(operator, Task(BoundingBox(Vec3(n, 0, 0), Vec3(n + 1, 1, 1))))
+            with noting(noted):
+                run(operator, Task(BoundingBox(Vec3(n, 0, 0), Vec3(n + 1, 1, 1))))
+        files = {p.name for p in made.iterdir() if p.suffix != ".fragments"}
+        assert {file.rpartition("/")[2] for file in noted} == files, "the records know all"
     one, job = (
         {p.name: p.read_bytes() for p in Path(f"{path}/{name}".removeprefix("file://")).iterdir()}
         for name in ("one", "job")
     )
     assert {name: content for name, content in job.items() if ".fragments" not in name} == one
+
+
+def test_shards_in_s3_are_written_by_one_request_each_and_read(
+    real_s3: S3Semantics, unique_name: str
+) -> None:
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    path, ids = f"s3://{unique_name}/seg", many_objects()
+    bounds = BoundingBox.sized((3, -5, 7), ids.shape)
+    shape: dict[str, Any] = {"bounds": bounds, "voxel_size": VOXEL, "block_size": Vec3(8, 16, 16)}
+    create_volume(path, **shape, dtype="uint64", layer_type="segmentation")
+    whole = Chunk(ids, bounds.start, VOXEL, "segmentation", bounds)
+    operator = Mesh(output_path=path, mip=0, simplification_factor=0, spatial_index=True)
+    for box in bounds.split(Vec3(13, 101, 97)):
+        run(operator, Task(box, {"chunk": whole.cutout(operator.input_box(box, bounds))}))
+    options: dict[str, Any] = {"sharded": True, "shard_size": 100_000, "levels": 2}
+    real_s3.requests.clear()
+    run(MeshMultires(volume_path=path, prepare=True, spatial_index=True, **options))
+    run(MeshMultires(volume_path=path, **options), Task(BoundingBox.parse("0-64_0-1_0-1")))
+    place = f"/{unique_name}/seg/mesh_mip_0_err_40_multires/"
+    puts = {line: n for line, n in real_s3.requests.items() if line.startswith(f"PUT {place}")}
+    assert sum(".shard" in line for line in puts) > 1
+    assert sum(".spatial" in line for line in puts) == 2
+    assert set(puts.values()) == {1}
+    source = MeshSource(path)
+    for object_id in (7, 2**40, 100):
+        inside = volume_inside(triangles_of(source.read(object_id)))
+        voxels = int((ids == object_id).sum())
+        assert inside == pytest.approx(voxels * 40 * 8 * 8, rel=0.3), object_id
 
 
 def test_fragments_without_places_have_no_spatial_index(meshed: str) -> None:

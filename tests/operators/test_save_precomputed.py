@@ -30,6 +30,7 @@ from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.files import Packing
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import blocks_of, checksum
 
@@ -154,7 +155,7 @@ def test_black_blocks_are_written_too(volume: MakeVolume, run_step: RunStep) -> 
 
 
 def test_saving_does_not_create_a_volume(tmp_path: Path, run_step: RunStep) -> None:
-    with pytest.raises(ConfigError, match="create-info"):
+    with pytest.raises(ConfigError, match="create-volume"):
         run_step(SavePrecomputed(volume_path=f"file://{tmp_path}/v"), chunk=noise(BOUNDS))
     assert not (tmp_path / "v").exists()
 
@@ -309,17 +310,17 @@ def test_tensorstore_reads_compressed_blocks_of_an_object_store(
     assert np.array_equal(opened[..., 0].read().result().transpose(), chunk.array)
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("packings", [("gzip", "none"), ("none", "gzip")])
 def test_rewriting_with_the_other_compression_replaces_the_old_block(
-    volume: MakeVolume, run_step: RunStep, first: bool
+    volume: MakeVolume, run_step: RunStep, packings: tuple[Packing, Packing]
 ) -> None:
     made = volume("v", BOUNDS, dtype="uint8")
     old, new = noise(BOUNDS), noise(BOUNDS).with_array(np.full(BOUNDS.size, 7, np.uint8))
-    for chunk, compress in ((old, first), (new, not first)):
+    for chunk, compress in zip((old, new), packings, strict=True):
         run_step(SavePrecomputed(volume_path=made.path, compress=compress), chunk=chunk)
         names = [p.name for p in Path(made.path.removeprefix("file://")).glob("8_8_40/*")]
         assert len(names) == 3 * 2 * 3
-        assert {name.endswith(".gz") for name in names} == {compress}
+        assert {name.endswith(".gz") for name in names} == {compress == "gzip"}
         assert np.array_equal(PrecomputedVolume(made.path).read(BOUNDS), chunk.array)
         assert made.missing(BOUNDS) == []
 
@@ -336,3 +337,40 @@ def test_shards_of_several_boxes_are_refused(run_step: RunStep, tmp_path: Path) 
     (tmp_path / "v" / "info").write_text(json.dumps(info))
     with pytest.raises(ConfigError, match="sharding: a shard holds blocks of many boxes"):
         run_step(SavePrecomputed(volume_path=path), chunk=chunk)
+
+
+@pytest.mark.parametrize(
+    ("options", "smaller"),
+    [
+        ({"compress": "gzip"}, {"compress": "gzip", "compression_level": 9}),
+        ({"compress": "br", "compression_level": 1}, {"compress": "br", "compression_level": 11}),
+        ({"compress": "zstd"}, {"compress": "zstd", "compression_level": 22}),
+    ],
+)
+def test_levels_make_blocks_smaller_and_keep_the_voxels(
+    volume: MakeVolume, run_step: RunStep, options: Any, smaller: Any
+) -> None:
+    made, sizes = volume("v", BOUNDS, dtype="uint16"), []
+    z, y, x = np.indices(BOUNDS.size)
+    ramp = ((z * 7 + y * 3 + x * x) % 900).astype(np.uint16)
+    chunk = Chunk(ramp, BOUNDS.start, made.voxel_size)
+    for given in (options, smaller):
+        run_step(SavePrecomputed(volume_path=made.path, **given), chunk=chunk)
+        files = Path(made.path.removeprefix("file://")).glob("8_8_40/*")
+        sizes.append(sum(file.stat().st_size for file in files))
+        assert np.array_equal(PrecomputedVolume(made.path).read(BOUNDS), ramp)
+    assert sizes[1] < sizes[0] < ramp.nbytes
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"compression_level": 10}, "compression_level 10 is none of gzip"),
+        ({"compress": "br", "compression_level": 12}, "compression_level 12 is none of br"),
+        ({"compress": "none", "compression_level": 1}, "leave compression_level out"),
+        ({"compress": "lzma"}, "compress"),
+    ],
+)
+def test_a_level_that_a_compression_does_not_have_is_refused(options: Any, text: str) -> None:
+    with pytest.raises((ConfigError, ValueError), match=text):
+        SavePrecomputed(volume_path="mem://v", **options)

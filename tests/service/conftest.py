@@ -13,6 +13,7 @@ from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.service import worker as worker_module
+from chunkflow_worker.service.places import Places
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.worker import Worker
 from tests.service.stand_ins import Chain, Process
@@ -20,7 +21,7 @@ from tests.service.stand_ins import Chain, Process
 
 @pytest.fixture
 def poller(sqs: StubSqs, queue: Queue) -> Iterator[Poller]:
-    made = Poller(Inbox(sqs, sqs, queue, wait_seconds=5), clock=sqs.clock)
+    made = Poller(Inbox(sqs, sqs, queue, wait_seconds=5), Places(2), clock=sqs.clock)
     yield made
     made.close()
 

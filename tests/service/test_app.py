@@ -40,11 +40,11 @@ SIGNALS = (
 class Sender:
     """Stands for Celery's worker, which sends the signals."""
 
-    def __init__(self, pool_cls: object):
-        self.pool_cls = pool_cls
+    def __init__(self, pool_cls: object, concurrency: int = 4):
+        self.pool_cls, self.concurrency = pool_cls, concurrency
 
 
-THREADS = Sender(TaskPool)
+THREADS = Sender(TaskPool)  # of two tasks in flight, the default
 
 
 @pytest.fixture(autouse=True)
@@ -111,12 +111,15 @@ def make(
     return make
 
 
-def test_the_application_holds_one_task_for_each_thread(
+def test_the_application_has_a_place_for_each_task_in_flight(
     make: Callable[..., Celery], queue: Queue
 ) -> None:
     app = make(in_flight=3)
     assert app.conf.worker_pool == "threads"
-    assert (app.conf.worker_concurrency, app.conf.worker_prefetch_multiplier) == (3, 1)
+    poller = app.conf.broker_transport_options["poller"]
+    assert poller.places.free == 3
+    threads, limit = app.conf.worker_concurrency, app.conf.worker_prefetch_multiplier
+    assert (threads, limit) == (6, 0), "3 tasks may be worked on while 3 are recorded"
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_acks_late
     assert not app.conf.worker_enable_remote_control
@@ -192,6 +195,13 @@ def test_only_the_threads_pool_is_accepted(make: Callable[..., Celery]) -> None:
     prefork = Sender("prefork")
     with pytest.raises(SystemExit, match="only in Celery's threads pool, not in prefork"):
         signals.worker_init.send(sender=prefork)
+
+
+def test_only_the_setting_says_how_many_tasks_are_in_flight(make: Callable[..., Celery]) -> None:
+    """With fewer threads of Celery's, received messages would wait without a renewal."""
+    make()
+    with pytest.raises(SystemExit, match="remove --concurrency"):
+        signals.worker_init.send(sender=Sender(TaskPool, concurrency=1))
 
 
 @pytest.mark.parametrize(

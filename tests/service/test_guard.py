@@ -157,6 +157,26 @@ def test_scarce_memory_fails_the_newest_task_at_its_next_check(
     assert watched.ends == []
 
 
+def test_scarce_memory_spares_a_task_that_is_recorded(watch: Callable[..., Watched]) -> None:
+    """It holds none, and its work would be lost."""
+    watched = watch()
+    watched.poller.places.reserve(1, 0)
+    held = watched.held()
+    watched.sqs.clock.advance(1)
+    recorded = watched.held()
+    with (
+        watched.in_hand.holding(held),
+        watched.in_hand.holding(recorded),
+        watched.poller.places.taken() as place,
+    ):
+        recorded.place = place
+        with place.working():
+            pass
+        watched.after(1, used=LIMIT - 1)
+    assert isinstance(held.fault, OutOfMemory)
+    assert recorded.fault is None
+
+
 @pytest.mark.parametrize("used", [951, 1000])
 def test_memory_that_still_grows_ends_the_process(watch: Callable[..., Watched], used: int) -> None:
     watched = watch()

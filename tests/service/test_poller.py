@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -21,6 +22,13 @@ def pauses(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     noted: list[float] = []
     monkeypatch.setattr(poller._closing, "wait", noted.append)
     return noted
+
+
+def received(poller: Poller) -> Messages:
+    """What one poll for the places that are free now delivers."""
+    delivered = Future[Messages]()
+    poller.start(delivered.set_result)
+    return delivered.result(10)
 
 
 def test_messages_are_received_as_kombu_takes_them(
@@ -85,17 +93,68 @@ def test_every_poll_is_a_turn_of_the_loop(
 
 def test_what_was_received_is_delivered(poller: Poller, sqs: StubSqs, queue: Queue) -> None:
     send(sqs, queue)
-    delivered: list[Messages] = []
-    done = threading.Event()
-
-    def deliver(messages: Messages) -> None:
-        delivered.append(messages)
-        done.set()
-
-    poller.start(1, deliver)
-    assert done.wait(10)
-    ((message,),) = delivered
+    (message,) = received(poller)
     assert message["Delivery"].task_id == "id"
+
+
+def test_as_many_are_received_at_once_as_there_are_free_places(
+    poller: Poller, sqs: StubSqs, queue: Queue
+) -> None:
+    for i in range(4):
+        send(sqs, queue, task_id=f"id-{i}")
+    assert len(received(poller)) == 2
+    assert poller.places.free == 0
+    assert sqs.called("receive_message") == 1
+
+
+def test_places_for_which_no_message_came_are_free_again(
+    poller: Poller, sqs: StubSqs, queue: Queue
+) -> None:
+    send(sqs, queue)
+    assert len(received(poller)) == 1
+    assert poller.places.free == 1
+    assert received(poller) == []
+    assert poller.places.free == 1
+
+
+def test_a_place_that_becomes_free_is_filled_at_once(
+    poller: Poller, sqs: StubSqs, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = noted_wait(poller, monkeypatch)
+    send(sqs, queue)
+    poller.places.reserve(2, 0)
+    delivered = Future[Messages]()
+    poller.start(delivered.set_result)
+    with poller.places.taken():
+        assert waiting.wait(10)
+        assert sqs.called("receive_message") == 0
+    assert len(delivered.result(10)) == 1
+
+
+def test_closing_does_not_wait_for_a_place(
+    poller: Poller, sqs: StubSqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = noted_wait(poller, monkeypatch)
+    poller.places.reserve(2, 0)
+    delivered = Future[Messages]()
+    poller.start(delivered.set_result)
+    assert waiting.wait(10)
+    poller.close()
+    assert delivered.result(10) == []
+    assert sqs.called("receive_message") == 0
+
+
+def noted_wait(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Make waits for a place last until one is free; the event that is set when one begins."""
+    waiting = threading.Event()
+    wait = poller.places._changed.wait
+
+    def wait_long(seconds: float) -> bool:
+        waiting.set()
+        return wait(60)
+
+    monkeypatch.setattr(poller.places._changed, "wait", wait_long)
+    return waiting
 
 
 def test_a_message_is_taken_once(poller: Poller, sqs: StubSqs, queue: Queue) -> None:
@@ -131,7 +190,7 @@ def test_what_a_poll_receives_while_the_worker_stops_is_released(
 def test_no_poll_starts_after_closing(poller: Poller) -> None:
     poller.close()
     delivered: list[Any] = []
-    poller.start(1, delivered.append)
+    poller.start(delivered.append)
     assert delivered == []
 
 
@@ -148,8 +207,8 @@ def test_a_poll_that_was_cancelled_delivers_nothing(
 
     monkeypatch.setattr(poller, "poll", poll)
     delivered: list[Messages] = []
-    poller.start(1, delivered.append)
-    poller.start(1, delivered.append)
+    poller.start(delivered.append)
+    poller.start(delivered.append)
     assert polling.wait(10)
     closing = threading.Thread(target=poller.close)
     closing.start()

@@ -19,6 +19,7 @@ from chunkflow_worker.errors import (
     StorageOutage,
 )
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
@@ -53,6 +54,40 @@ def test_a_task_that_is_done_is_recorded_and_then_acknowledged(
     assert (record.state, record.worker, record.pipeline) == ("done", "worker-1", "d1")
     assert chain.options == {"recorded": True}
     assert len(worker.in_hand) == 0
+
+
+def test_another_task_may_work_while_one_is_recorded(
+    make_worker: Callable[..., Worker],
+    chain: Chain,
+    sqs: StubSqs,
+    queue: Queue,
+    poller: Poller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = make_worker()
+    write = worker.ledger.write_unless_late
+    free: list[int] = []
+    values: list[dict[str, Any]] = []
+
+    def note(record: Record) -> Record | None:
+        free.append(poller.places.free)
+        values.append(made[0].values)
+        return write(record)
+
+    made: list[Task] = []
+
+    def work(task: Task, check: Check) -> None:
+        task.values["chunk"] = "many voxels"
+        made.append(task)
+        free.append(poller.places.free)
+
+    monkeypatch.setattr(worker.ledger, "write_unless_late", note)
+    chain.work = work
+    assert poller.places.reserve(1, 0) == 1
+    worker.run(receive(sqs, queue, BOX))
+    assert free == [1, 2]
+    assert values == [{}], "its memory is free, too"
+    assert poller.places.free == 2
 
 
 @pytest.mark.parametrize(

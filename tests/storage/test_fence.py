@@ -9,7 +9,6 @@ from chunkflow_worker.errors import LeaseLost
 from chunkflow_worker.storage.fence import Fence, before_write, fenced
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.local_file import atomic_file
-from chunkflow_worker.volumes.precomputed import volume as precomputed
 from chunkflow_worker.volumes.volume import Volume, blocks_of
 from chunkflow_worker.volumes.zarr.create import create_zarr
 from tests.support.sample import BLOCK, BOUNDS, VOXEL_SIZE, make, noise
@@ -78,36 +77,27 @@ def test_no_block_is_written_after_the_lease(
     assert len(volume.missing(BOUNDS)) == len(list(blocks_of(volume, BOUNDS)))
 
 
-def test_an_upload_stops_when_the_lease_ends(
-    unique_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", 3)
+def test_an_upload_stops_when_the_lease_ends(unique_name: str) -> None:
     volume = make(f"mem://{unique_name}")
-    asked = 0
+    leases = iter([None] * 6)
 
     def check() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 3:
+        if next(leases, lost) is lost:
             lost()
 
-    with fenced(Fence(check)), pytest.raises(LeaseLost):
+    fence = Fence(check)
+    with fenced(fence), pytest.raises(LeaseLost):
         volume.write(BOUNDS, noise(BOUNDS))
+    assert fence.writes == 6
     assert len(volume.missing(BOUNDS)) == 27 - 6
 
 
-@pytest.mark.parametrize("at_a_time", [1, 2, 3, 5, 9, 14, 32])
-def test_the_parts_of_an_upload_make_the_whole(
-    at_a_time: int, unique_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precomputed, "_BLOCKS_AT_A_TIME", at_a_time)
-    volume = make(f"mem://{unique_name}")
-    array = noise(BOUNDS)
-    fence = Fence(lambda: None)
+def test_each_block_is_let_through(unique_name: str) -> None:
+    volume, array, fence = make(f"mem://{unique_name}"), noise(BOUNDS), Fence(lambda: None)
     with fenced(fence):
         volume.write(BOUNDS, array)
     assert (volume.read(BOUNDS) == array).all()
-    assert -(-27 // at_a_time) <= fence.writes <= 27
+    assert fence.writes == 27
 
 
 def test_without_a_fence_writes_are_free() -> None:

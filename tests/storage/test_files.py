@@ -65,6 +65,16 @@ def test_many_objects_at_once_as_bytes_and_by_prefix(files: Files) -> None:
     assert sorted(files.list("2")) == sorted(n for n in contents if n.startswith("2"))
 
 
+def test_which_of_some_objects_there_are(files: Files) -> None:
+    names = ["0-4.json", "0-4.failed.json", "0-4.late.json"]
+    assert files.present(names) == set()
+    for name in ("0-4.json", "0-4.late.json", "0-4.other.json", "0-40.json"):
+        files.put_json(name, 1)
+    Files(f"{files.path}/0-4.failed.json").put_json("b.json", 1)
+    assert files.present(names) == {"0-4.json", "0-4.late.json"}
+    assert files.present(["0-40.json", "x"]) == {"0-40.json"}
+
+
 def test_threads_may_share_it(files: Files) -> None:
     def write(i: int) -> None:
         files.put_json("same.json", {"text": str(i) * 10_000})

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +22,7 @@ from google.auth.credentials import AnonymousCredentials
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage.cloud import cloud_files
 from chunkflow_worker.storage.files import Files
-from chunkflow_worker.storage.mended_cloudfiles import _start_process, mend_cloudfiles
+from chunkflow_worker.storage.mended_cloudfiles import mend_cloudfiles
 from chunkflow_worker.volumes.open_volume import volume_bounds
 from chunkflow_worker.volumes.volume import blocks_of
 from tests.support.s3_semantics import ENCRYPTED, S3Semantics
@@ -139,26 +137,6 @@ def test_a_volume_lies_in_an_encrypted_bucket(
     assert volume.missing(BOUNDS) == []
     assert all(volume.stored_at(blocks_of(volume, BOUNDS)).values())
     assert volume_bounds(f"{path}/em") == BOUNDS
-
-
-def _read_by_cloudfiles(path: str) -> bytes | None:
-    content: bytes | None = CloudFiles(path).get("a")
-    return content
-
-
-@pytest.mark.slow
-def test_processes_of_cloudvolume_are_mended_first(
-    real_s3: S3Semantics, path: str, unique_name: str
-) -> None:
-    """They are new interpreters, in which nothing is mended."""
-    from cloudvolume.datasource.precomputed.image import common
-
-    make(f"{path}/em")
-    real_s3.encryption[unique_name] = "kms"
-    start, new = common.initialize_synchronization, get_context("spawn")
-    assert start is _start_process
-    with ProcessPoolExecutor(1, new, start, (None, None)) as pool:
-        assert pool.submit(_read_by_cloudfiles, path).result(300) == CONTENT
 
 
 def test_etags_of_other_servers_are_not_taken_for_md5s(

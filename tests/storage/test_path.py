@@ -53,7 +53,7 @@ def test_unknown_protocols_are_refused() -> None:
     [
         ("s3:/lab", "did you mean s3://lab"),
         ("$OUT/x", "write ${env:OUT}"),
-        ("graphene://s3://lab/x", "known: n5, precomputed, zarr"),
+        ("brainmaps://x", "known: graphene, n5, precomputed, zarr"),
         ("~no-such-user/x", "no user of this machine is named no-such-user"),
     ],
 )

@@ -62,6 +62,7 @@ class SqsServer:
 
     stub: what is served; its clock is that of the machine. url: for AWS_ENDPOINT_URL_SQS.
     requests: their number by operation. faults: of those, the ones that a fault was applied to.
+    latency: seconds until a request is answered, at the least.
     """
 
     def __init__(self, url: str):
@@ -69,6 +70,7 @@ class SqsServer:
         self.stub = StubSqs(time.time, url)
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.latency = 0.0
         self.stopped = threading.Event()
         self._lock = threading.Lock()
         self._rules: dict[str, tuple[Fault, float]] = {}
@@ -150,6 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
     sqs: SqsServer
 
     def do_POST(self) -> None:
+        self.due = time.monotonic() + self.sqs.latency
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
         operation = self.headers.get("x-amz-target", "").rpartition(".")[2]
         fault = self.sqs.fault_for(operation)
@@ -178,6 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: object, headers: dict[str, str]) -> None:
         body = json.dumps(content).encode()
+        self.sqs.stopped.wait(max(0.0, self.due - time.monotonic()))
         self.send_response(status)
         lengths = {"Content-Type": "application/x-amz-json-1.0", "Content-Length": str(len(body))}
         for name, value in (lengths | headers).items():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.volumes.volume import Volume
+from chunkflow_worker.volumes.volume import Take, Volume
 
 
 class FlakyVolume:
@@ -40,10 +40,14 @@ class FlakyVolume:
             raise self._failure("read")
         return self._volume.read(bbox)
 
-    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
+    def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
+        if self._fails("read"):
+            raise self._failure("read")
+        self._volume.read_blocks(blocks, take)
+
+    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> list[str]:
         if not self._fails("write"):
-            self._volume.write(bbox, array)
-            return
+            return self._volume.write(bbox, array)
         half, depth = self._volume.block_size.z, bbox.size.z
         if self._halfway and half < depth:
             upper = BoundingBox.sized(bbox.start, (half, bbox.size.y, bbox.size.x))

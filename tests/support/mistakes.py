@@ -24,8 +24,13 @@ _EXCEPTIONS = "|".join(
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, BaseException)
 )
+_TEXTS = (
+    "invalid literal", "could not convert", "values to unpack", "cannot reshape", "allow_pickle",
+    "has no attribute", "not subscriptable", "positional argument", "out of range for", "<class",
+)  # fmt: skip
 _PYTHON = re.compile(
-    rf"\b({_EXCEPTIONS}|[A-Z]\w*(Error|Exception)|Traceback|NoneType|ndarray|pydantic)\b|<class"
+    rf"\b({_EXCEPTIONS}|[A-Z]\w*(Error|Exception)|Traceback|NoneType|ndarray|pydantic)\b|"
+    + "|".join(_TEXTS)
 )
 
 

@@ -1,12 +1,14 @@
 """A proxy in front of the local AWS that delays, cuts, throttles or refuses chosen requests.
 
 It knows requests by the service in their signature (sqs, s3, monitoring) and by their operation.
+Those of S3 are GET, PUT, HEAD, DELETE, POST and LIST.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import math
 import random
 import re
 import threading
@@ -62,6 +64,8 @@ class Proxy:
 
     requests: their number by operation. faults: the number of spoilt requests by service.
     writes: those that were forwarded, in the order of their arrival.
+    latency: seconds until a request is answered, at the least.
+    bandwidth: bytes a second in each direction, of all connections together.
     """
 
     def __init__(self, upstream: str, seed: int = 0):
@@ -73,6 +77,9 @@ class Proxy:
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.writes: list[Write] = []
+        self.latency = 0.0
+        self.bandwidth = math.inf
+        self._free = {"in": 0.0, "out": 0.0}  # when each direction is
         self._plan: tuple[str, Fault, int] = ("", "500", 0)
         self._rules: dict[str, Rule] = {}
 
@@ -92,6 +99,13 @@ class Proxy:
         with self._lock:
             for service in services or tuple(self._rules):
                 self._rules.pop(service, None)
+
+    def move(self, size: int, direction: Literal["in", "out"]) -> None:
+        """Wait as long as so many bytes take, after those that came before."""
+        with self._lock:
+            begin = max(time.monotonic(), self._free[direction])
+            self._free[direction] = end = begin + size / self.bandwidth
+        self.stopped.wait(max(0.0, end - time.monotonic()))
 
     def fault_for(self, operation: str, service: str = "") -> Fault | None:
         with self._lock:
@@ -122,15 +136,17 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def answer(self) -> None:
             began = time.time()
+            self.due = time.monotonic() + proxy.latency
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            proxy.move(len(body), "in")
             scope = _SCOPE.search(self.headers.get("authorization", ""))
             service = scope.group(1) if scope else ""
-            fault = proxy.fault_for(
-                self.headers.get("x-amz-target", "").rpartition(".")[2], service
-            )
+            target = self.headers.get("x-amz-target", "").rpartition(".")[2]
+            fault = proxy.fault_for(target or self._method(), service)
             if fault == "hang":
                 proxy.stopped.wait(60)
             if fault in ("hang", "close"):
@@ -145,6 +161,9 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
                 self._forward(body, fault)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+        def _method(self) -> str:
+            return "LIST" if "list-type=" in self.path else self.command
 
         def _refuse(self, service: str, fault: str) -> None:
             code = _ERRORS[fault]
@@ -175,6 +194,8 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
         def _answer(
             self, status: int, headers: dict[str, str], content: bytes, fault: Fault | None
         ) -> None:
+            proxy.move(len(content), "out")
+            proxy.stopped.wait(max(0.0, self.due - time.monotonic()))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

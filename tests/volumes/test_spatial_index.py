@@ -69,7 +69,7 @@ class Made:
     def read(self) -> Any:
         """CloudVolume's index of the copied cells."""
         cells = self.cells()
-        cells.copy_to(self.target)
+        cells.copy_to(self.target, cells.names)
         info = {"@type": "neuroglancer_legacy_mesh"} | cells.info
         self.target.put_json("info", info)
         own = Files(self.volume)

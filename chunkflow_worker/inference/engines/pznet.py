@@ -51,8 +51,8 @@ class PznetEngine(HostEngine):
 def _net(path: str, trusted: bool) -> Any:
     """The compiled net in a folder, loaded. Raises ConfigError and ModelError."""
     if not trusted:
-        problem = f"{path} is a net compiled by PZNet, and loading it runs its code"
-        cure = "give --trust-weights if you trust who made it"
+        problem = f"{path} is a folder, as PZNet compiles nets, and loading it runs its code"
+        cure = "give --trust-weights if you trust who made it; for another net, give its file"
         raise ConfigError.one("net", "convnet_model", problem, cure)
     try:
         from pznet.pznet import PZNet

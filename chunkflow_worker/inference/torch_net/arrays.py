@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import OutOfMemory
-from chunkflow_worker.image.conversion import kept
+from chunkflow_worker.image.conversion import kept, takes
+from chunkflow_worker.inference.reduction import Reduction
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -64,14 +65,20 @@ class TorchArrays:
         target = mean.new_zeros(1).expand_as(mean) if values is None else values
         mean.lerp_(target, weights / total)
 
+    def reduced(self, slab: Any, reduction: Reduction) -> Any:
+        if reduction.kind == "threshold":
+            return (slab > reduction.threshold).to(self._torch.uint8)
+        if reduction.kind == "argmax":
+            return slab.argmax(dim=0, keepdim=True).to(self._torch.uint8)
+        return slab.amax(dim=0, keepdim=True)
+
     def send(self, slab: Any, out: NDArray[Any]) -> Callable[[], int]:
         torch = self._torch
         if self._outward is None or self._writer is None:
             clipped = 0
             for z in range(slab.shape[1]):
                 for c in range(slab.shape[0]):
-                    out[c, z] = self._converted(slab[c, z], out.dtype).numpy()
-                    clipped += int(self._clipped(slab[c, z], out.dtype))
+                    clipped += self._send_section(slab[c, z], torch.from_numpy(out[c, z]))
             return lambda: clipped
         with self._guarded():
             converted = self._converted(slab, out.dtype).contiguous()
@@ -93,9 +100,28 @@ class TorchArrays:
 
         return self._writer.submit(write).result
 
+    def _send_section(self, section: Any, out: Any) -> int:
+        """Convert a section to `out`; returns the number of values that were clipped.
+
+        What lies within the limits, as nearly all does, needs fewer passes over the memory.
+        """
+        dtype = out.numpy().dtype
+        if not section.is_floating_point() or dtype == np.float32:
+            out.copy_(section)
+            return 0
+        least, most = map(float, takes(np.dtype(np.float32), dtype))
+        low, high = map(float, section.aminmax())  # NaN if there is one
+        if least <= low and high <= most:
+            out.copy_(section.mul(255).round_() if dtype == np.uint8 else section)
+            return 0
+        out.copy_(self._converted(section, dtype))
+        return int(self._clipped(section, dtype))
+
     def _converted(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """A copy of the array, converted as `conversion.convert` does, on the device."""
         torch = self._torch
+        if array.dtype == torch.uint8:  # it is reduced
+            return array.clone()
         if dtype == np.uint8:
             return array.mul(255).round_().nan_to_num_(0, 255, 0).clamp_(0, 255).to(torch.uint8)
         if dtype == np.float16:
@@ -105,7 +131,7 @@ class TorchArrays:
     def _clipped(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """How many values `_converted` clips, on the device."""
         limits = kept(np.dtype(np.float32), dtype)
-        if limits is None:
+        if limits is None or not array.is_floating_point():
             return self._torch.zeros((), dtype=self._torch.int64, device=array.device)
         outside = (array < limits[0]) | (array > limits[1])
         if dtype.kind != "f":

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError, ModelError
 
@@ -71,12 +73,15 @@ def _parts(saved: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, M
     torch = needs("torch", extra="torch")
     if isinstance(saved, torch.nn.Module):
         saved = saved.state_dict()
+    if isinstance(saved, list | tuple):
+        named = enumerate(saved)
+        saved = {str(n): item for n, item in named if not isinstance(item, torch.Tensor)}
     if not isinstance(saved, Mapping):
         return
     tensors = {
         _plain(name): value
-        for name, value in saved.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor)
+        for name, item in saved.items()
+        if isinstance(name, str) and isinstance(value := _as_tensor(item), torch.Tensor)
     }
     if tensors:
         yield place, tensors
@@ -84,6 +89,14 @@ def _parts(saved: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, M
         for name, value in saved.items():
             if isinstance(name, str):
                 yield from _parts(value, f"{place}.{name}" if place else name, depth + 1)
+
+
+def _as_tensor(value: Any) -> Any:
+    """An array of numpy as a tensor; what torch has no type for, and all else, as it is."""
+    if isinstance(value, np.ndarray):
+        with suppress(TypeError, ValueError):
+            return needs("torch", extra="torch").from_numpy(np.array(value))
+    return value
 
 
 def _fitting(net: Any, place: str, tensors: Mapping[str, Any]) -> Iterator[Weights]:

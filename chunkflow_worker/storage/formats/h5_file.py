@@ -189,7 +189,7 @@ def _check_link(file: Any, name: str, path: Path) -> None:
     """Raises DataMissing if the name is a link that leads nowhere."""
     where = leads_to(file, name) if "/" not in name and name else None
     if where is not None:
-        raise DataMissing(f"{path}: {name!r} leads to {where!r}, which is missing")
+        raise DataMissing(f"{path}: {name!r} leads to {where!r}, which is missing: copy it, too")
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:

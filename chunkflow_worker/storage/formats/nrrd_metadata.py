@@ -170,7 +170,9 @@ def _of_directions(header: Header, spatial: Sequence[int]) -> _Geometry:
 def _of_spacings(header: Header, spatial: Sequence[int]) -> _Geometry:
     spacings = header.get("spacings")
     if spacings is None:
-        return _Geometry()
+        thick = header.get("thicknesses")
+        text = "gives thicknesses of slices, which are no distances between them, and no spacings"
+        return _Geometry(problem="" if thick is None else text)
     lengths = [float(spacings[a]) for a in spatial]
     if all(n != n for n in lengths):
         return _Geometry()

@@ -8,4 +8,5 @@ block_header.py    what a block says of itself, before it is decoded
 decoder.py         blocks that are decoded in a process of their own
 local.py           block files on a local disk
 shards.py          blocks in shards
+graphene.py        segmentations of a server, which are only read
 """

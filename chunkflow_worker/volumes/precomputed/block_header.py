@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
 from math import prod
 from typing import Any
@@ -15,51 +14,9 @@ from typing import Any
 import numpy as np
 
 from chunkflow_worker.storage.formats.picture_size import picture_size
-from chunkflow_worker.storage.unpacking import at_most, bound_unpacking
-from chunkflow_worker.volumes.precomputed.decoder import FRAGILE, decode_apart
 
 _BESIDE = 1 << 16  # bytes that a block may have beside its voxels
 _BITS = (0, 1, 2, 4, 8, 16, 32)  # of the indices in compressed_segmentation
-
-
-@cache
-def bound_blocks() -> None:
-    """Make CloudVolume check blocks before it unpacks and decodes them.
-
-    It then raises ValueError for one that unpacks to more than a block, or says that it is of
-    another size.
-    """
-    bound_unpacking()
-    from cloudvolume import chunks
-    from cloudvolume.datasource.precomputed.image import rx
-
-    decode, download = chunks.decode, rx.download_chunk
-
-    def checked_decode(
-        filedata: Any, encoding: str, shape: Any = None, dtype: Any = None, *args: Any, **named: Any
-    ) -> Any:
-        if not isinstance(filedata, bytes | bytearray | memoryview) or not len(filedata):
-            return decode(filedata, encoding, shape, dtype, *args, **named)
-        size = args[0] if args else named.get("block_size")
-        try:
-            check_block_content(bytes(filedata), encoding, shape, dtype, size)
-            if encoding in FRAGILE:
-                return decode_apart(bytes(filedata), encoding, shape, dtype)
-            return decode(filedata, encoding, shape, dtype, *args, **named)
-        except (MemoryError, ValueError):
-            raise
-        except Exception as error:  # each library has its own
-            raise ValueError(str(error) or type(error).__name__) from error
-
-    def bounded_download(meta: Any, *args: Any, **named: Any) -> Any:
-        mip = args[4] if len(args) > 4 else named["mip"]
-        voxels = prod(map(int, meta.chunk_size(mip))) * int(meta.num_channels)
-        size = voxels * np.dtype(meta.dtype).itemsize
-        # What is encoded may be larger than the voxels, if these are noise.
-        with at_most(size if meta.encoding(mip) == "raw" else 2 * size + _BESIDE):
-            return download(meta, *args, **named)
-
-    chunks.decode, rx.download_chunk = checked_decode, bounded_download
 
 
 def check_block_content(
@@ -70,7 +27,13 @@ def check_block_content(
     block_size: of compressed_segmentation.
     """
     sizes, itemsize = [int(n) for n in shape], np.dtype(dtype).itemsize
-    if encoding in ("jpeg", "png", "jxl"):
+    if encoding == "raw":
+        if len(content) != (size := prod(sizes) * itemsize):
+            voxels = "x".join(map(str, sizes))
+            raise ValueError(
+                f"it has {len(content)} bytes, and {voxels} voxels of {np.dtype(dtype)} take {size}"
+            )
+    elif encoding in ("jpeg", "png", "jxl"):
         found = picture_size(content)
         if found is None:
             raise ValueError(f"it is no {encoding} picture")
@@ -80,6 +43,8 @@ def check_block_content(
         _check_sizes(content, b"cpso", (6, 8, 10), 2, sizes)
     elif encoding == "crackle":
         _check_sizes(content, b"crkl", (7, 11, 15), 4, sizes)
+    elif encoding == "zfpc":
+        _check_sizes(content, b"zfpc", (6, 10, 14), 4, sizes)
     elif encoding == "compressed_segmentation":
         _check_segmentation(content, sizes, itemsize, [int(n) for n in block_size])
     elif encoding in ("npz", "npz_uint8"):
@@ -95,7 +60,10 @@ def _check_sizes(
 
 
 def _check_npz(content: bytes, most: int) -> None:
-    unpacked = zlib.decompressobj().decompress(content, most + 1)
+    try:
+        unpacked = zlib.decompressobj().decompress(content, most + 1)
+    except zlib.error:
+        raise ValueError("it is damaged, or not compressed as npz is") from None
     if len(unpacked) > most:
         raise ValueError(f"it unpacks to more than the {most} bytes of a block")
     version = np.lib.format.read_magic(BytesIO(unpacked))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError
 
@@ -16,6 +18,7 @@ _ENCODING_DTYPES = {
     "jpeg": ("uint8",),
     "fpzip": ("float32",),
     "kempressed": ("float32",),
+    "zfpc": ("int32", "float32"),
     "compressed_segmentation": ("uint32", "uint64"),
 }
 _JPEG_CHANNELS = (1, 3)
@@ -28,6 +31,23 @@ _LIBRARIES = {
     "jxl": "imagecodecs",
     "png": "pyspng",
 }
+
+
+_MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "jxl": "image/jxl"}
+_OF_GENERAL_TYPE = ("raw", "npz", "npz_uint8")
+_GAIN = ("raw", "compressed_segmentation", "compresso", "crackle")
+
+
+def gains_by_gzip(encoding: str) -> bool:
+    """Whether blocks of the encoding become smaller by gzip."""
+    return encoding in _GAIN
+
+
+def content_type(encoding: str) -> str:
+    """The media type of a block, as CloudVolume names it."""
+    if encoding in _OF_GENERAL_TYPE:
+        return "application/octet-stream"
+    return _MEDIA_TYPES.get(encoding, f"image/x.{encoding}")
 
 
 def holds_ids(dtype: str, encoding: str) -> bool:
@@ -44,6 +64,10 @@ def check_readable(path: str, encoding: str) -> None:
     if encoding == "npz_uint8":
         problem = "CloudVolume can write npz_uint8, but nothing can read it"
         raise ConfigError.one(path, "encoding", problem, "for example npz")
+    if encoding == "zfpc" and find_spec("zfpc") is None:
+        # In no extra: zarr-python does not start beside zfpy 1.0.1.post0, which zfpc installs.
+        problem = "zfpc needs a library that is not installed"
+        raise ConfigError.one(path, "encoding", problem, "pip install zfpc")
     if encoding in _LIBRARIES:
         needs(_LIBRARIES[encoding], extra="codecs")
 

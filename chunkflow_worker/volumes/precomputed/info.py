@@ -15,7 +15,11 @@ from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import normal_path, writable_path
 from chunkflow_worker.volumes.precomputed.encoding import check_readable, check_type
 from chunkflow_worker.volumes.precomputed.reading import normal_scale, parse_info
-from chunkflow_worker.volumes.precomputed.shards import blocks_of_shard, sharding_of
+from chunkflow_worker.volumes.precomputed.shards import (
+    blocks_of_shard,
+    coarser_sharding,
+    sharding_of,
+)
 from chunkflow_worker.volumes.volume import Level, no_such_mip
 
 log = logging.getLogger(__name__)
@@ -179,34 +183,49 @@ def create_volume(
 def _sharding(path: str, scale: dict[str, Any], shard_size: Vec3) -> dict[str, Any]:
     """How a level is stored in shards. Raises ConfigError."""
     block = Vec3.of(scale["chunk_sizes"][0][::-1])
-    grid = -(-Vec3.of(scale["size"][::-1]) // block)
     try:
-        return sharding_of(shard_size, block, grid, scale["encoding"])
+        return sharding_of(shard_size, block, _grid(scale), scale["encoding"])
     except Mistake as mistake:
         raise mistake.at("shard_size", path) from None
+
+
+def _coarser_sharding(
+    fine: dict[str, Any], coarse: dict[str, Any], factor: Vec3
+) -> dict[str, Any] | None:
+    """How a level that is added is stored in shards; None if it is not."""
+    if not fine.get("sharding"):
+        return None
+    return coarser_sharding(fine["sharding"], _grid(fine), _grid(coarse), factor, fine["encoding"])
+
+
+def _grid(scale: dict[str, Any]) -> Vec3:
+    """Number of blocks of a level along each axis."""
+    return -(-Vec3.of(scale["size"][::-1]) // Vec3.of(scale["chunk_sizes"][0][::-1]))
 
 
 def with_mips(info: dict[str, Any], factor: Vec3, last: int) -> dict[str, Any]:
     """`info` with all mip levels up to `last`.
 
-    Each that it lacks is coarser by `factor` than the one before, and stored in the same way.
+    Each that it lacks is coarser by `factor` than the one before, and stored in the same way. In
+    shards, these are such that boxes of whole shards of the last level that exists fill them.
     """
-    scales = list(info["scales"])
+    scales, last_stored = list(info["scales"]), len(info["scales"]) - 1
     while len(scales) <= last:
         fine = scales[-1]
         offset, size = fine.get("voxel_offset", [0, 0, 0]), fine["size"]
         box = BoundingBox.sized(offset[::-1], size[::-1]).downsample(factor)
         resolution = [n * f for n, f in zip(fine["resolution"], factor[::-1], strict=True)]
         kept = {key: value for key, value in fine.items() if key not in ("sharding", "locked")}
-        scales.append(
-            kept
-            | {
-                "key": "_".join(map(str, resolution)),
-                "resolution": resolution,
-                "size": list(box.size[::-1]),
-                "voxel_offset": list(box.start[::-1]),
-            }
-        )
+        scale = kept | {
+            "key": "_".join(map(str, resolution)),
+            "resolution": resolution,
+            "size": list(box.size[::-1]),
+            "voxel_offset": list(box.start[::-1]),
+        }
+        step = factor.power(len(scales) - last_stored)
+        if sharding := _coarser_sharding(scales[last_stored], scale, step):
+            scale["sharding"] = sharding
+        scales.append(scale)
     return info | {"scales": scales}
 
 

@@ -1,57 +1,29 @@
-"""Block files of a precomputed volume on a local disk, where a crash can leave half a file."""
+"""The files of a block on a local disk, where its name may have the ending of a compression."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 
-from chunkflow_worker.storage.fence import before_write
+from chunkflow_worker.storage.files import ENDINGS, Packing
 
 
-@contextmanager
-def staged_blocks(volume: Path, key: str) -> Iterator[Path]:
-    """Yields a folder for a volume to write to; its blocks move to `volume` when the block ends.
+def remove_other_forms(block: Path, packing: Packing) -> None:
+    """Remove the files that a block had before it was written, in another compression.
 
-    A process that is killed, or a full disk, would otherwise leave half a file that counts as a
-    block.
-
-    key: name of the folder of a mip level below the volume.
+    block: name of the file without compression. packing: how the block was written now.
     """
-    staging = volume / f".{uuid.uuid4().hex}.part"
-    try:
-        yield staging
-        target = volume / key
-        target.mkdir(parents=True, exist_ok=True)
-        before_write()
-        for file in (staging / key).iterdir():
-            file.replace(target / file.name)
-    finally:
-        rmtree(staging, ignore_errors=True)
-
-
-def remove_other_form(block: Path, compressed: bool) -> None:
-    """Remove the file that a block had before it was written with gzip, or before without.
-
-    block: name of the file without gzip; CloudVolume appends .gz with it.
-    compressed: whether the block was written with gzip now, if its encoding gains by it.
-    """
-    gzipped = _gzipped(block)
-    if not compressed:
-        gzipped.unlink(missing_ok=True)
-    elif gzipped.exists():
-        block.unlink(missing_ok=True)
+    for other, ending in ENDINGS.items():
+        if other != packing:
+            _form(block, ending).unlink(missing_ok=True)
 
 
 def has_both_forms(block: Path) -> bool:
-    """Whether a block is stored with gzip and without: readers may then disagree on its voxels.
+    """Whether a block is stored several times: readers may then disagree on its voxels.
 
     CloudVolume makes that of a plain block, since it writes *.gz by default and removes nothing.
     """
-    return _gzipped(block).exists() and block.exists()
+    return sum(_form(block, ending).exists() for ending in ENDINGS.values()) > 1
 
 
-def _gzipped(block: Path) -> Path:
-    return block.with_name(f"{block.name}.gz")
+def _form(block: Path, ending: str) -> Path:
+    return block.with_name(f"{block.name}{ending}")

@@ -10,6 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping
+from json import JSONDecodeError
 from typing import Any
 
 from chunkflow_worker.errors import ConfigError, Fault, Mistake
@@ -24,6 +25,7 @@ _READABLE = {*DTYPES, "int64", "float16", "float64"}  # that CloudVolume writes 
 _VOLUME = "neuroglancer_multiscale_volume"
 _MOST_SCALES = 100
 _MOST_MINISHARD_BITS = 20  # an index of 16 MiB
+_SMALLEST = 0.1  # nanometres: about an atom
 _LARGEST = 2**31  # of numbers; CloudVolume computes positions with 32 bits
 _NOT_IN_NAMES = re.compile(r"[:$|\\?#\x00-\x1f]")  # of protocols, variables and links
 _OF_SHARDS = {
@@ -43,12 +45,15 @@ def parse_info(content: bytes, place: str) -> dict[str, Any]:
     check_text(len(content), place)
     try:
         info = parse_json(content)
-    except ValueError:
-        info = None
+    except ValueError as error:
+        info = error
     if not isinstance(info, dict):
         is_link = place.startswith("http")
-        cure = "a web server may send a page of its own for a missing file" if is_link else ""
-        raise ConfigError.one(place, "file", "is not a JSON object", cure)
+        page = "a web server may send a page of its own for a missing file"
+        cure = page if is_link else "restore it from a copy: it says what the volume is"
+        is_text = isinstance(info, JSONDecodeError)
+        at = f", see line {info.lineno}, column {info.colno}" if is_text else ""
+        raise ConfigError.one(place, "file", f"is not a JSON object{at}", cure)
     kind = info.get("@type", _VOLUME)
     if kind != _VOLUME:
         raise ConfigError.one(place, "@type", f"{kind!r} is not a volume", f"legal: {_VOLUME}")
@@ -72,7 +77,7 @@ def normal_scale(
 ) -> dict[str, Any]:
     """A scale of an info in its normal form. Raises ConfigError with all its faults.
 
-    quiet: do not warn of an offset that is not whole.
+    quiet: do not warn of an offset that is not whole, or of tiny voxels.
     """
     reader = _Reader(place, f"scales.{mip}.", scale)
     normal: dict[str, Any] = {
@@ -97,6 +102,12 @@ def normal_scale(
             "voxel_offset",
             f"{offset} are not whole numbers: read as {whole}; positions are off by less than a "
             "voxel",
+        )
+    if max(normal["resolution"] or (1,)) < _SMALLEST and not quiet:
+        reader.note(
+            "resolution",
+            f"{scale['resolution']} is in nanometres, by the format: no voxel is so small; if it "
+            "is in another unit, correct it",
         )
     reader.check()
     ends = [n + m for n, m in zip(whole, normal["size"], strict=True)]

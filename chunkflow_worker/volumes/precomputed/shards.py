@@ -9,17 +9,15 @@ These lie in one box, whose edges are powers of two of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-from numpy.typing import NDArray
 
 from chunkflow_worker.errors import Mistake
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.volumes.precomputed.encoding import gains_by_gzip
 
 _TYPE = "neuroglancer_uint64_sharded_v1"
 _BLOCKS_OF_MINISHARD = 10  # bits: an index of 24 kB at most, which a reader fetches whole
-_COMPRESSED = ("jpeg", "png", "jxl", "fpzip", "kempressed", "zfpc", "npz", "npz_uint8")
 _SHOWN = 2  # sizes that an error names on each side
 
 
@@ -56,16 +54,42 @@ def sharding_of(shard_size: Vec3, block_size: Vec3, grid: Vec3, encoding: str) -
             f"in turn, from the block of {list(block_size)}",
             f"sizes near it: {legal}",
         )
-    in_shard = sizes.index(fitting)
+    return _sharding(sizes.index(fitting), len(bits), encoding)
+
+
+def coarser_sharding(
+    sharding: dict[str, Any], grid: Vec3, coarse_grid: Vec3, factor: Vec3, encoding: str
+) -> dict[str, Any] | None:
+    """What an info says of the shards of a level that is coarser by `factor` than one in shards.
+
+    They are the largest that boxes of whole shards of the finer level fill whole. None if these are
+    single blocks, or if a shard of the finer level is no box.
+    sharding, grid: of the finer level. coarse_grid: number of blocks of the other along each axis.
+    """
+    in_shard = blocks_of_shard(sharding, grid)
+    if in_shard is None:
+        return None
+    bits = list(_axes_of_bits(coarse_grid))
+
+    def is_filled(size: Vec3) -> bool:
+        axes = zip(in_shard, size, factor, strict=True)
+        return all(n == 1 or count % (n * step) == 0 for count, n, step in axes)
+
+    largest = max(n for n in range(len(bits) + 1) if is_filled(_box(bits[:n])))
+    return _sharding(largest, len(bits), encoding) if largest else None
+
+
+def _sharding(in_shard: int, bits: int, encoding: str) -> dict[str, Any]:
+    """in_shard, bits: that count the blocks of a shard, and those of the level."""
     minishard_bits = max(0, in_shard - _BLOCKS_OF_MINISHARD)
     return {
         "@type": _TYPE,
         "hash": "identity",
         "preshift_bits": in_shard - minishard_bits,
         "minishard_bits": minishard_bits,
-        "shard_bits": len(bits) - in_shard,
+        "shard_bits": bits - in_shard,
         "minishard_index_encoding": "gzip",
-        "data_encoding": "raw" if encoding in _COMPRESSED else "gzip",
+        "data_encoding": "gzip" if gains_by_gzip(encoding) else "raw",
     }
 
 
@@ -88,30 +112,6 @@ def block_number(grid: Vec3, place: Vec3) -> int:
     return number
 
 
-def packed(volume: Any, mip: int, blocks: Mapping[int, NDArray[Any]]) -> bytes:
-    """The content of a shard.
-
-    CloudVolume's own `make_shard_chunks` stores the first block of zeros for all others in the
-    shard, also for those that are cut off at the end of the volume.
-
-    volume: a CloudVolume. blocks: voxels, xyzc, by `block_number`.
-    """
-    from cloudvolume import chunks
-
-    meta = volume.meta
-    encoded = {
-        number: chunks.encode(
-            array,
-            meta.encoding(mip),
-            block_size=meta.compressed_segmentation_block_size(mip),
-            compression_params=meta.compression_params(mip),
-        )
-        for number, array in blocks.items()
-    }
-    content: bytes = volume.image.shard_spec(mip).synthesize_shard(encoded)
-    return content
-
-
 def _axes_of_bits(grid: Vec3) -> Iterator[str]:
     """The axis that each bit of a compressed Morton code belongs to, from the lowest."""
     counts = {axis: (count - 1).bit_length() for axis, count in zip("zyx", grid, strict=True)}
@@ -122,15 +122,3 @@ def _axes_of_bits(grid: Vec3) -> Iterator[str]:
 def _box(bits: Sequence[str]) -> Vec3:
     """The box of blocks, zyx, that so many bits count."""
     return Vec3.of(2 ** bits.count(axis) for axis in "zyx")
-
-
-def stored_in_shards(volume: Any, mip: int, grid: Vec3, places: Iterable[Vec3]) -> list[bool]:
-    """Whether the indices of the shards hold the blocks at `places`, in their order.
-
-    volume: a CloudVolume.
-    grid: number of blocks along each axis, zyx.
-    places: position of each block in the grid, zyx.
-    """
-    codes = [block_number(grid, place) for place in places]
-    stored = volume.image.shard_reader(mip).exists(codes, volume.key)
-    return [bool(stored.get(code)) for code in codes]

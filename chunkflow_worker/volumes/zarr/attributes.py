@@ -170,7 +170,8 @@ def _sizes(
     unit = pixels.get("unit") if isinstance(pixels, dict) else None
     listed = pixels.get("dimensions") if isinstance(pixels, dict) else pixels
     scale = _factors(listed, array, axes)
-    return _Said(scale, offset, dict.fromkeys(axes, unit), unit_expected=True) if scale else None
+    units = dict.fromkeys(axes, unit) if unit else units
+    return _Said(scale, offset, units, unit_expected=True) if scale else None
 
 
 def _offset(
@@ -249,6 +250,15 @@ def _ignored(array: StoredArray, axes: tuple[str, ...]) -> list[Ignored]:
         if own.get(name) is not None and not numbers_by_axis(axes, own[name]):
             text = f"its attribute {name} is not a list of one number for each axis"
             notes.append(Ignored((cast(About, about),), text))
+    pixels = own.get("pixelResolution")
+    listed = pixels.get("dimensions") if isinstance(pixels, dict) else pixels
+    if pixels is not None and not _factors(listed, array, axes):
+        text = "its attribute pixelResolution is not a list of one number for x, y and z"
+        notes.append(Ignored(("voxel size",), text))
+    factors = own.get("downsamplingFactors")
+    if factors is not None and not _factors(factors, array, axes):
+        text = "its attribute downsamplingFactors is not a list of one number for x, y and z"
+        notes.append(Ignored(("voxel size",), text))
     transform = own.get("transform")
     if transform is not None and _said(transform) is None:
         notes.append(Ignored(("voxel size", "position"), "its attribute transform is not COSEM's"))

@@ -16,7 +16,13 @@ from chunkflow_worker.errors import BlockDamaged, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.path import writable_path
-from chunkflow_worker.volumes.zarr.geometry import SPATIAL, Geometry, Order, is_number
+from chunkflow_worker.volumes.zarr.geometry import (
+    SPATIAL,
+    Geometry,
+    Order,
+    is_number,
+    is_whole,
+)
 from chunkflow_worker.volumes.zarr.metadata import (
     ARRAY_FILE,
     GROUP_FILE,
@@ -200,10 +206,6 @@ def _add_dataset(
     image of OME-Zarr 0.4 or 0.5.
     """
     axes = [_ome_axis(axis) for axis in geometry.axes]
-    scale = {"type": "scale", "scale": geometry.scales}
-    translation = {"type": "translation", "translation": geometry.translations}
-    dataset = {"path": name, "coordinateTransformations": [scale, translation]}
-
     ome, version = attributes, {"version": "0.4"}
     if driver == "zarr3":  # OME-Zarr 0.5 keeps its version beside the multiscales
         ome, version = attributes.setdefault("ome", {"version": "0.5"}), {}
@@ -215,9 +217,12 @@ def _add_dataset(
     if multiscale["axes"] != axes:
         theirs, ours = _described(multiscale["axes"]), _described(axes)
         raise _another(root, name, f"its axes are {theirs}, and those of the new array {ours}")
-    for existing in multiscale["datasets"]:
+    by_corners = _dataset(name, geometry, geometry.scales)  # as earlier versions listed it
+    listed = sorted(multiscale["datasets"], key=_spatial_scale)
+    dataset = _dataset(name, geometry, _scales(listed[0])) if listed else by_corners
+    for existing in listed:
         if existing["path"] == name:
-            if existing != dataset:
+            if existing not in (dataset, by_corners):
                 steps = json.dumps(existing["coordinateTransformations"])
                 raise _another(root, name, f"its multiscales list it with {steps}")
             return False
@@ -226,8 +231,41 @@ def _add_dataset(
             cure = f"write to {root}/{existing['path']}, or choose another path"
             raise _another(root, name, "of the same voxel size, " + existing["path"], cure)
     # The finest comes first.
-    multiscale["datasets"] = sorted([*multiscale["datasets"], dataset], key=_spatial_scale)
+    if listed and _spatial_scale(dataset) < _spatial_scale(listed[0]):
+        listed = [_moved(each, _scales(listed[0]), geometry.scales) for each in listed]
+        dataset = by_corners
+    multiscale["datasets"] = sorted([*listed, dataset], key=_spatial_scale)
     return True
+
+
+def _dataset(name: str, geometry: Geometry, finest: list[float]) -> dict[str, Any]:
+    """What multiscales list of an array. finest: size of a voxel of the finest level, by axis.
+
+    A translation is the place of the centre of the first voxel, and the centre of the finest one
+    counts as its corner: so that of a coarse one lies between fine ones.
+    """
+    places = zip(geometry.translations, geometry.scales, finest, strict=True)
+    translation = [at + max(0.0, size - fine) / 2 for at, size, fine in places]
+    scale = {"type": "scale", "scale": geometry.scales}
+    steps = [scale, {"type": "translation", "translation": translation}]
+    return {"path": name, "coordinateTransformations": steps}
+
+
+def _moved(dataset: dict[str, Any], before: list[float], finest: list[float]) -> dict[str, Any]:
+    """A dataset when a finer level is listed; one that another program placed stays as it is.
+
+    before, finest: size of a voxel of the finest level until now, and of the new one.
+    """
+    steps = dataset["coordinateTransformations"]
+    places = steps[1].get("translation") if len(steps) == 2 else None
+    sizes = _scales(dataset)
+    if not isinstance(places, list) or not len(places) == len(sizes) == len(before):
+        return dataset
+    axes = list(zip(places, sizes, before, finest, strict=True))
+    if not all(is_whole((at - (size - old) / 2) / size) for at, size, old, _ in axes):
+        return dataset
+    moved = [at + (old - new) / 2 for at, _, old, new in axes]
+    return dataset | {"coordinateTransformations": [steps[0], steps[1] | {"translation": moved}]}
 
 
 def _is_image(ome: dict[str, Any]) -> bool:
@@ -260,12 +298,17 @@ def _ome_axis(axis: str) -> dict[str, str]:
     return {"name": axis, "type": "space", "unit": "nanometer"}
 
 
-def _spatial_scale(dataset: dict[str, Any]) -> list[float]:
-    """Sizes of a voxel of a listed array; empty if they are not listed with it."""
+def _scales(dataset: dict[str, Any]) -> list[float]:
+    """Size of a voxel of a listed array along each axis; empty if it is not listed with it."""
     steps = dataset.get("coordinateTransformations")
     first = steps[0] if isinstance(steps, list) and steps else None
     scale = first.get("scale") if isinstance(first, dict) else None
-    return scale[-3:] if isinstance(scale, list) and all(map(is_number, scale)) else []
+    return scale if isinstance(scale, list) and all(map(is_number, scale)) else []
+
+
+def _spatial_scale(dataset: dict[str, Any]) -> list[float]:
+    """The same along z, y and x."""
+    return _scales(dataset)[-3:]
 
 
 def _another(root: str, name: str, what: str, cure: str = "choose another path") -> ConfigError:

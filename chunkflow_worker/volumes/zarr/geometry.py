@@ -109,9 +109,12 @@ class Geometry:
         if bad:
             sizes = ", ".join(f"{size:g} along {axis}" for axis, size in bad.items())
             notes.append(Ignored(("voxel size",), f"its voxel size is {sizes}, and 1 is used"))
+        if "z" not in self.axes and any(scale.get(axis, 1.0) != 1 for axis in "yx"):
+            text = "it has no axis z, and the size of a voxel along z is taken as 1"
+            notes.append(Ignored(("voxel size",), text))
         checked = replace(self, scale=scale, translation=translation)
         starts = checked._starts()
-        if not all(map(_is_whole, starts)):
+        if not all(map(is_whole, starts)):
             place = " ".join(f"{start:.6g}" for start in starts)
             rounded = " ".join(map(str, checked.start))
             text = f"it starts between voxels, at z y x = {place}, and {rounded} is used"
@@ -123,22 +126,25 @@ class Geometry:
 
         Many programs store the centre of the first voxel. That of a coarse voxel lies in the middle
         of the fine voxels that it covers: half its size minus half of theirs from their corner.
-        A whole voxel is no such shift; at a factor of three it may be as long.
+        A whole voxel is no such shift; at a factor of three it may be as long. The level may begin
+        before the finest one, where its voxels have whole places.
         """
         translation = dict(self.translation)
         for axis in SPATIAL:
             size, fine = (g.scale.get(axis, 1.0) for g in (self, finest))
             at, fine_at = (g.translation.get(axis, 0.0) for g in (self, finest))
-            is_shift = abs(at - fine_at - (size - fine) / 2) < _WHOLE * size
-            if size > fine and is_shift and not _is_whole(at / size):
-                translation[axis] = fine_at
+            shift = (size - fine) / 2
+            is_shift = abs(at - fine_at - shift) < _WHOLE * size or is_whole((at - shift) / size)
+            if size > fine and is_shift and not is_whole(at / size):
+                translation[axis] = at - shift
         return replace(self, translation=translation)
 
     def _starts(self) -> list[float]:
         return [self.translation.get(n, 0.0) / self.scale.get(n, 1.0) for n in SPATIAL]
 
 
-def _is_whole(number: float) -> bool:
+def is_whole(number: float) -> bool:
+    """Whether a position in voxels is that of a voxel, but for rounding errors."""
     return abs(number - round(number)) <= _WHOLE
 
 

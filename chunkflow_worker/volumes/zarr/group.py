@@ -53,7 +53,7 @@ def find_array(place: str, drivers: Iterable[Driver], mip: int = 0) -> StoredArr
             return found
     if is_group and local_folder(place) is None:
         problem = "is a group, and its metadata do not list what is in it"
-        cure = f"give the path of an array, for example -f {quote(f'{place}/em/s0')}"
+        cure = f"give the path of an array, for example {quote(f'{place}/em/s0')}"
         raise ConfigError.one(place, "group", problem, cure)
     in_folder = (_array_of_group(place, driver, None, mip) for driver in drivers)
     return None if is_group else next(filter(None, in_folder), None)
@@ -85,7 +85,7 @@ def _level_of(place: str, scales: list[dict[str, Any]], mip: int) -> str | None:
     if len(scales) > 1:
         first, *others = (datasets_of(each)[0]["path"] for each in scales)
         text = f"{place}: of its multiscales the first is read, {first}, and not "
-        warn_once(log, f"{text}{', '.join(others)} (--path sets it)")
+        warn_once(log, f"{text}{', '.join(others)} (give its path to read it)")
     if not 0 <= mip < len(levels):
         raise no_such_mip(place, mip, len(levels))
     return name_below(levels[mip]["path"])
@@ -99,7 +99,7 @@ def _named_in(place: str, driver: Driver, attributes: Mapping[str, Any]) -> str 
     ome = ome_attributes(attributes)
     if "plate" in ome:
         problem = "is a plate of wells, and a chain reads one image"
-        cure = f"give the path of one, for example -f {quote(f'{place}/A/1/0')}"
+        cure = f"give the path of one, for example {quote(f'{place}/A/1/0')}"
         raise ConfigError.one(place, "group", problem, cure)
     well = ome.get("well")
     if isinstance(well, dict):
@@ -159,7 +159,7 @@ def _likeliest(place: str, images: list[str]) -> str:
         if name in images:
             others = ", ".join(other for other in images if other != name)
             text = f"{place}: of its arrays {name} is read, and not {others}"
-            warn_once(log, f"{text} (--path sets it)")
+            warn_once(log, f"{text} (give its path to read it)")
             return name
     raise _several(place, "arrays", images)
 
@@ -201,5 +201,5 @@ def _consolidated(place: str, driver: Driver) -> dict[str, bool]:
 def _several(place: str, what: str, names: list[str]) -> ConfigError:
     shown = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
     problem = f"holds {what}, and a chain reads one image: {shown}"
-    cure = f"give the path of one, for example -f {quote(f'{place}/{names[0]}')}"
+    cure = f"give the path of one, for example {quote(f'{place}/{names[0]}')}"
     return ConfigError.one(place, "group", problem, cure)

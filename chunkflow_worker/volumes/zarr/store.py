@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import (
     BlockDamaged,
     ConfigError,
@@ -204,8 +203,10 @@ def is_refused(error: StorageUnavailable) -> bool:
 
 
 def tensorstore() -> Any:
-    """The library. Raises ConfigError when it is not installed."""
-    return needs("tensorstore", extra="zarr")
+    """The library, imported when it is needed: that takes a third of a second."""
+    import tensorstore
+
+    return tensorstore
 
 
 def _read(place: str, name: str) -> Any:

@@ -7,13 +7,14 @@ and supports N5. benchmarks/volume_io.py measures it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import (
     BoxOutsideVolume,
     ChunkMismatch,
@@ -27,7 +28,7 @@ from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.largest import check_read
 from chunkflow_worker.storage.path import normal_path, writable_path
-from chunkflow_worker.volumes.volume import blocks_of, check_aligned
+from chunkflow_worker.volumes.volume import Take, blocks_of, check_aligned, checksum
 from chunkflow_worker.volumes.zarr.address import drivers_of
 from chunkflow_worker.volumes.zarr.attributes import from_attributes
 from chunkflow_worker.volumes.zarr.coordinates import with_coordinates
@@ -49,7 +50,7 @@ from chunkflow_worker.volumes.zarr.ome import (
     multiscales,
 )
 from chunkflow_worker.volumes.zarr.open import open_stored
-from chunkflow_worker.volumes.zarr.store import store_errors
+from chunkflow_worker.volumes.zarr.store import store_errors, tensorstore
 
 log = logging.getLogger(__name__)
 _AXES = ("c", "z", "y", "x")
@@ -60,6 +61,9 @@ _OPTIONS: Mapping[About, str] = {
     "order": "--order",
 }
 """The options of the operator for stores that set what a store does not say."""
+
+
+_AT_ONCE = 64  # blocks that are requested before the first is used
 
 
 class ZarrVolume:
@@ -110,15 +114,27 @@ class ZarrVolume:
             with store_errors(self.path, reading=True):
                 array = self._array[self._window(bbox)].read(order="C").result()
         except DataMissing:
-            missing = self.missing(bbox)
-            example = f", for example {missing[0]}" if missing else ""
-            raise DataMissing(
-                f"{self.path} lacks {len(missing) or 'some'} blocks of box {bbox}{example}"
-            ) from None
+            raise self._lacking(bbox) from None
         array = np.ascontiguousarray(array, self.dtype)
         return array[0] if array.ndim == 4 and self.channels == 1 else array
 
-    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> None:
+    def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
+        """Give the voxels of blocks to `take`; see `Volume`."""
+        wanted = list(blocks)
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            try:
+                with store_errors(self.path, reading=True):
+                    with tensorstore().Batch() as batch:  # that shares what shards say of blocks
+                        parts = [self._array[self._window(block)] for block in some]
+                        reads = [part.read(order="C", batch=batch) for part in parts]
+                    for block, read in zip(some, reads, strict=True):
+                        voxels = np.ascontiguousarray(read.result(), self.dtype)
+                        take(block, voxels if voxels.ndim == 4 else voxels[np.newaxis])
+            except DataMissing:
+                raise self._lacking(_around(wanted)) from None
+
+    def write(self, bbox: BoundingBox, array: NDArray[Any]) -> list[str]:
         """Write a box of whole blocks; see `Volume`. Raises BoxOutsideVolume."""
         czyx = array if array.ndim == 4 else array[np.newaxis]
         if czyx.shape != (self.channels, *bbox.size):
@@ -127,10 +143,20 @@ class ZarrVolume:
         self._check_inside(bbox)
         writable_path(self.path)
         check_aligned(self, bbox)
-        voxels = czyx if self._array.ndim == 4 else czyx[0]
+        voxels, blocks = czyx if self._array.ndim == 4 else czyx[0], blocks_of(self, bbox)
         with store_errors(self.path):
             before_write()
-            self._array[self._window(bbox)].write(voxels).result()
+            written = self._array[self._window(bbox)].write(voxels)
+            sums = [checksum(array[(..., *block.slices(bbox.start))]) for block in blocks]
+            written.result()
+        return sums
+
+    def _lacking(self, bbox: BoundingBox) -> DataMissing:
+        missing = self.missing(bbox)
+        example = f", for example {missing[0]}" if missing else ""
+        return DataMissing(
+            f"{self.path} lacks {len(missing) or 'some'} blocks of box {bbox}{example}"
+        )
 
     def missing(self, bbox: BoundingBox) -> list[str]:
         """Names of the blocks inside the box that are not stored; see `Volume`."""
@@ -189,6 +215,13 @@ class ZarrVolume:
         return (..., *bbox.slices(self.bounds.start))
 
 
+def _around(boxes: Sequence[BoundingBox]) -> BoundingBox:
+    start, stop = boxes[0].start, boxes[0].stop
+    for box in boxes:
+        start, stop = start.min(box.start), stop.max(box.stop)
+    return BoundingBox(start, stop)
+
+
 def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) -> Any:
     """A view of tensorstore's array with the axes czyx, or zyx without channels."""
     if array.dtype.numpy_dtype.kind not in "buif":
@@ -199,7 +232,7 @@ def _czyx(path: str, array: Any, axes: tuple[str, ...], time_point: int | None) 
     if sizes.get("t", 1) > 1 and time_point is None:
         raise ChunkMismatch(
             f"{path} has {sizes['t']} time points, and a chunk is one of them: "
-            f"choose it with --time-point 0 to {sizes['t'] - 1}"
+            f"choose it with {_reader()} --time-point 0 to {sizes['t'] - 1}"
         )
     if (time_point or 0) >= sizes.get("t", 1):
         raise ChunkMismatch(
@@ -277,7 +310,7 @@ def _open(
     if voxel_offset is not None:
         geometry = geometry.with_voxel_offset(voxel_offset)
         del options["position"]
-    _warn(found, geometry, options)
+    _warn(found, geometry, options, _reader())
     return _volume(found, geometry, fill_missing, time_point)
 
 
@@ -339,13 +372,14 @@ def _to_write(found: StoredArray, order: Order | None) -> ZarrVolume:
     geometry = geometry_of(found, order or "zyx")
     if not geometry.is_named and order is None:
         problem = "the array that exists does not say which of its axes is x"
-        raise ConfigError.one(found.place, "order", problem, "give --order zyx or --order xyz")
+        cure = f"write it with {_writer()} --order zyx or --order xyz"
+        raise ConfigError.one(found.place, "order", problem, cure)
     times = dict(zip(geometry.axes, found.shape, strict=False)).get("t", 1)
     if times > 1:
         raise ChunkMismatch(
             f"{found.place} has {times} time points, and only an array of one can be written"
         )
-    _warn(found, geometry, {"order": "--order"})
+    _warn(found, geometry, {"order": "--order"}, _writer())
     return _volume(found, geometry)
 
 
@@ -368,8 +402,20 @@ def _volume(
     return ZarrVolume(array, opened, geometry, kind_of(array, is_integer=is_integer), time)
 
 
-def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) -> None:
-    """Warn once of what has no effect and could be set with one of the options.
+def _reader() -> str:
+    """The operator that has `_OPTIONS`, and the one for a time point."""
+    return operator_with("describes_arrays")
+
+
+def _writer() -> str:
+    """The operator that has --order for arrays that it writes."""
+    return operator_with("creates_output")
+
+
+def _warn(
+    array: StoredArray, geometry: Geometry, options: Mapping[About, str], operator: str
+) -> None:
+    """Warn once of what has no effect and could be set with one of the options of an operator.
 
     options: those that the user did not give.
     """
@@ -378,4 +424,4 @@ def _warn(array: StoredArray, geometry: Geometry, options: Mapping[About, str]) 
         cures = [flag for about, flag in options.items() if any(about in n.about for n in notes)]
         texts = "; ".join(dict.fromkeys(note.text for note in notes))
         sets = "set it" if len(cures) > 1 else "sets it"
-        warn_once(log, f"{array.place}: {texts} ({' and '.join(cures)} {sets})")
+        warn_once(log, f"{array.place}: {texts} ({operator} {' and '.join(cures)} {sets})")

@@ -88,7 +88,8 @@ def status(
     ledger did it. The rate covers the time in which the later half of the done tasks finished; it
     is estimated from 100 records. With --watch, it covers the last ten minutes. These records also
     tell which share of the voxels did not fit the type of an operator's output and was clipped.
-    Lines tell when SQS will delete the first messages or dead letters of the job within a day.
+    Lines tell when SQS will delete the first messages or dead letters of the job within a day. With
+    --pipeline, a link shows the volumes of the chain that a browser can read, in Neuroglancer.
 
     With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
     before that: the remaining tasks are among the dead letters.
@@ -102,7 +103,9 @@ def status(
     from producer.cli.status_table import causes_line, show_clipped, show_table
     from producer.look.job import no_job
     from producer.look.status import SAMPLE, job_status
+    from producer.look.view_link import view_link
     from producer.look.watch import watch as watch_job
+    from producer.plan.pipeline_file import PipelineFile
 
     if sample is not None and not watch:
         raise click.UsageError("--verify needs --watch; chunkflow-producer verify checks all boxes")
@@ -141,6 +144,8 @@ def status(
             say(causes_line(now, pipeline, ledger))
         if records is None:
             say("give --pipeline or --ledger to see how far the job is", err=True)
+        if pipeline and (link := view_link(PipelineFile.load(pipeline))):
+            say(f"view: {link}")
 
 
 def _verify_sample(

@@ -89,6 +89,10 @@ LOSS = {"loss.weight": torch.ones(2), "metric.total": torch.zeros(())}
         },  # AveragedModel
         lambda state: {"model": state, "ema": {"decay": 0.9, "shadow": [torch.zeros(1)]}},
         lambda state: {"state_dict": state, "model": state},  # the same twice
+        lambda state: [state, {"lr": 0.1}],
+        lambda state: (3, prefixed("module.", state)),
+        lambda state: {"models": [state], "folds": 1},
+        lambda state: {name: value.numpy() for name, value in state.items()},
         lambda state: {"G": prefixed("model.", state), "D": {"first.weight": torch.zeros(3)}},
         OrderedDict,
     ],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorstore
+import yaozarrs
 import zarr
 from cloudvolume import CloudVolume
 from yaozarrs import validate_zarr_store
@@ -18,6 +18,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.image.pyramid import downsample
 from chunkflow_worker.volumes.open_volume import open_volume
+from tests.support.stores import STORES, Store
 
 OFFSET, SIZE = Vec3(-7, 11, -30), (33, 50, 70)  # no block divides them
 BOUNDS = BoundingBox.sized(OFFSET, SIZE)
@@ -56,37 +57,38 @@ def n5(path: str) -> np.ndarray:
     return by_tensorstore("n5", path, "s0").T
 
 
-@dataclass(frozen=True)
-class Store:
-    """A format of volumes. prefix: of its addresses. theirs: reads it by other programs."""
-
-    prefix: str
-    options: str
-    theirs: Callable[[str], np.ndarray]
-
-
-STORES = {
-    "precomputed": Store("", "", cloudvolume),
-    "precomputed in shards": Store("precomputed://", f"--shard-size {SHARD}", sharded_precomputed),
-    "compressed_segmentation": Store("", "-e compressed_segmentation", cloudvolume),
-    "OME-Zarr 0.4": Store("zarr2://", "", ome_zarr),
-    "OME-Zarr 0.5": Store("zarr3://", "", ome_zarr3),
-    "OME-Zarr 0.5 in shards": Store("zarr3://", f"--shard-size {SHARD}", ome_zarr3),
-    "N5": Store("n5://", "", n5),
+THEIRS: dict[str, Callable[[str], np.ndarray]] = {
+    "precomputed": cloudvolume,
+    "precomputed in shards": sharded_precomputed,
+    "compressed_segmentation": cloudvolume,
+    "OME-Zarr 0.4": ome_zarr,
+    "OME-Zarr 0.5": ome_zarr3,
+    "OME-Zarr 0.5 in shards": ome_zarr3,
+    "N5": n5,
 }
+"""Reads the finest level by other programs."""
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest) -> Store:
-    return STORES[request.param]
+def name(request: pytest.FixtureRequest) -> str:
+    """Of the format."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store(name: str) -> Store:
+    return STORES[name]
 
 
 def create(chunkflow: Any, store: Store, path: str, dtype: str = "uint32") -> str:
     """Create a volume of these bounds. Returns its address."""
-    address = f"{store.prefix}{path}"
-    options = f"{store.options} -t segmentation -d uint32"
+    address, options = store.address(path), "-t segmentation -d uint32"
     if dtype == "uint8":
-        options = f"{store.options.replace('-e compressed_segmentation', '')} -t image -d uint8"
+        options = "-t image -d uint8"
+    elif store.holds_ids_only:
+        options += f" -e {store.encoding}"
+    if store.is_sharded:
+        options += f" --shard-size {SHARD}"
     place = f"-z {' '.join(map(str, SIZE))} -o {' '.join(map(str, OFFSET))} -s 10 10 10"
     chunkflow(f"create-volume -v {address} {place} -b {BLOCK} {options}")
     return address
@@ -94,7 +96,7 @@ def create(chunkflow: Any, store: Store, path: str, dtype: str = "uint32") -> st
 
 @pytest.mark.shows("create-volume", "save-volume", "load-volume")
 def test_it_holds_what_the_tasks_write(
-    chunkflow: Any, pieces: Any, tmp_path: Path, store: Store
+    chunkflow: Any, pieces: Any, tmp_path: Path, name: str, store: Store
 ) -> None:
     address = create(chunkflow, store, f"file://{tmp_path}/a")
     array = pieces.array[tuple(slice(0, n) for n in SIZE)]
@@ -105,7 +107,7 @@ def test_it_holds_what_the_tasks_write(
         f"generate-tasks -v {address} -c {CHUNK}", f"{load} {size}", f"save-volume -v {address}"
     )
     assert "done 18 of 18" in said
-    assert np.array_equal(store.theirs(f"file://{tmp_path}/a"), array)
+    assert np.array_equal(THEIRS[name](f"file://{tmp_path}/a"), array)
     chunkflow(f"load-volume -v {address}", "save-npy -f read.npy")
     assert np.array_equal(np.load("read.npy"), array)
     # Without its format, the address is of the same volume.
@@ -161,5 +163,19 @@ def test_it_gets_a_pyramid_of_three_levels(
     for mip in range(3):
         assert np.array_equal(np.load(f"{mip}.npy"), whole.array)
         whole = downsample(whole, Vec3(1, 2, 2))
-    if "zarr" in store.prefix:
-        ome_zarr(f"file://{tmp_path}/a")
+    if "zarr" in store.name:
+        check_places(tmp_path / "a")
+
+
+def check_places(folder: Path) -> None:
+    """The multiscales put the centre of each coarse voxel among those of the fine ones."""
+    validate_zarr_store(str(folder))
+    datasets = yaozarrs.open_group(str(folder)).ome_metadata().multiscales[0].datasets
+    assert [dataset.path for dataset in datasets] == ["0", "1", "2"]
+    for mip, dataset in enumerate(datasets):
+        scale, translation = dataset.coordinateTransformations
+        factor = Vec3(1, 2, 2).power(mip)
+        assert scale.scale == list(factor * 10)
+        # Readers take it for the centre of the first voxel, also of the finest level.
+        corner = np.array(translation.translation) - np.array(scale.scale) / 2 + 5
+        assert corner.tolist() == list(BOUNDS.downsample(factor).start * factor * 10)

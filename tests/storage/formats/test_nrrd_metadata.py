@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def test_no_chunk(fields: dict[str, Any]) -> None:
     [
         {"spacings": [4, np.nan, 40], "units": ["nm"] * 3},
         {"spacings": [0, 7.5, 40], "units": ["nm"] * 3},
+        {"thicknesses": [4, 7.5, 40]},
         {"spacings": [4, 7.5, 40], "units": ["nm", "nm", "ell"]},
         {"space directions": np.zeros((3, 3)), "space units": ["nm"] * 3},
         {"space directions": np.eye(3)[:, :2], "space units": ["nm"] * 3},
@@ -90,6 +92,21 @@ def test_a_file_of_voxels_that_is_missing_is_named(run_step: Any, tmp_path: Path
     (tmp_path / "voxels.raw").write_bytes(bytes(range(24)))
     chunk = run_step(LoadNrrd(file_name=path)).chunk("chunk")
     assert chunk.array.ravel().tolist() == list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("dimension: three", "three"), ("sizes: 4 3 x", "x"), ("spacings: 4 wide 40", "wide")],
+)
+def test_a_word_where_a_number_belongs_is_named(
+    run_step: Any, tmp_path: Path, line: str, value: str
+) -> None:
+    path = write(tmp_path / "a.nrrd", "encoding: raw", data=bytes(24))
+    name = line.partition(":")[0]
+    text = re.sub(rf"(?m)^{name}: .*\n", "", (tmp_path / "a.nrrd").read_text())
+    Path(path).write_text(text.replace("type:", f"{line}\ntype:"))
+    with pytest.raises(DataMissing, match=rf"it has '{value}' where a number belongs"):
+        run_step(LoadNrrd(file_name=path))
 
 
 @pytest.mark.parametrize("encoding", ["hex", "zstd"])

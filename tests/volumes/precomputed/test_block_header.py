@@ -14,6 +14,7 @@ from chunkflow_worker.errors import BlockDamaged
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.volumes.precomputed.block_header import check_block_content
 from chunkflow_worker.volumes.precomputed.info import create_volume
+from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 SHAPE = (16, 12, 8, 1)
@@ -28,6 +29,21 @@ def block(encoding: str, shape: tuple[int, ...] = SHAPE) -> bytes:
     return bytes(chunks.encode(np.asfortranarray(voxels), encoding, block_size=(8, 8, 8)))
 
 
+@pytest.mark.parametrize("dtype", ["u2", "f4", "u8"])
+def test_a_raw_block_of_another_type_says_how_many_bytes_it_has(dtype: str) -> None:
+    content = bytes(16 * 12 * 8)
+    check_block_content(content, "raw", SHAPE, "u1", None)
+    size = len(content) * np.dtype(dtype).itemsize
+    with pytest.raises(ValueError, match=f"has 1536 bytes, and 16x12x8x1 voxels .* take {size}$"):
+        check_block_content(content, "raw", SHAPE, dtype, None)
+
+
+@pytest.mark.parametrize("encoding", ["npz", "npz_uint8"])
+def test_a_block_that_is_not_compressed_says_so(encoding: str) -> None:
+    with pytest.raises(ValueError, match="not compressed as npz is"):
+        check_block_content(bytes(16 * 12 * 8), encoding, SHAPE, "u1", None)
+
+
 @pytest.mark.parametrize("encoding", DTYPES)
 def test_a_block_of_another_size_is_refused(encoding: str) -> None:
     check_block_content(block(encoding), encoding, SHAPE, DTYPES[encoding], (8, 8, 8))
@@ -39,6 +55,14 @@ def test_a_block_of_another_size_is_refused(encoding: str) -> None:
     for length in (0, 7, 20):
         with pytest.raises((ValueError, struct.error)):
             check_block_content(content[:length], encoding, SHAPE, DTYPES[encoding], (8, 8, 8))
+
+
+def test_a_block_of_zfpc_says_its_size() -> None:
+    """github.com/seung-lab/zfpc: a magic word, a version, a type, then the size."""
+    head = b"zfpc" + struct.pack("<BB4I", 0, 3, *SHAPE)
+    check_block_content(head, "zfpc", SHAPE, "f4", None)
+    with pytest.raises(ValueError, match="it says that its size is"):
+        check_block_content(head, "zfpc", (16, 12, 9, 1), "f4", None)
 
 
 @pytest.mark.parametrize("word", range(1, 5))
@@ -59,7 +83,7 @@ def test_a_block_that_unpacks_to_more_than_a_block_is_damaged(
         path, bounds=box, voxel_size=(40, 4, 4), block_size=Vec3(8, 16, 16), dtype="uint32",
         encoding=encoding,
     )  # fmt: skip
-    volume = PrecomputedVolume(path, compress=True)
+    volume = PrecomputedVolume(path, compression=Compression("gzip"))
     volume.write(box, np.ones(box.size, np.uint32))
     (file,) = (tmp_path / "seg" / "4_4_40").iterdir()
     file.write_bytes(gzip.compress(bytes(100 << 20)))

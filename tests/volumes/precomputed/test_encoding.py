@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cloudvolume import CloudVolume
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.operators.load_volume import LoadVolume
+from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.volumes.precomputed.encoding import check_readable, check_type
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
@@ -55,6 +59,50 @@ def test_encodings_give_back_what_was_written(
     assert volume.lossless <= (error == 0)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "dtype"),
+    [
+        ("raw", "int16"),
+        ("raw", "float64"),
+        ("jpeg", "uint8"),
+        ("jxl", "uint8"),
+        ("png", "uint8"),
+        ("npz", "uint16"),
+        ("fpzip", "float32"),
+        ("kempressed", "float32"),
+        ("compressed_segmentation", "uint32"),
+        ("compressed_segmentation", "uint64"),
+        ("compresso", "uint8"),
+        ("compresso", "uint32"),
+        ("crackle", "uint64"),
+    ],
+)
+def test_what_cloudvolume_writes_is_read(
+    tmp_path: Path, encoding: str, dtype: str, run_step: Callable[..., Task]
+) -> None:
+    z, y, x = np.indices((16, 40, 60))
+    smooth = (z * 3 + y + x) % 250
+    array = (smooth / 250 if "float" in dtype else smooth).astype(dtype)
+    info = CloudVolume.create_new_info(
+        num_channels=1,
+        layer_type="image",
+        data_type=dtype,
+        encoding=encoding,
+        resolution=[8, 8, 40],
+        voxel_offset=[3, -5, 2],
+        volume_size=[60, 40, 16],
+        chunk_size=[32, 32, 8],
+    )
+    theirs = CloudVolume(f"file://{tmp_path}", info=info, progress=False)
+    theirs.commit_info()
+    theirs[:] = array.T
+    chunk = run_step(LoadVolume(volume_path=f"file://{tmp_path}")).chunk("chunk")
+    assert np.array_equal(chunk.array, np.asarray(theirs[:])[..., 0].T)
+    assert chunk.voxel_offset == (2, -5, 3)
+    error = 1e-3 if "float" in dtype else 3 if encoding in ("jpeg", "jxl") else 0
+    assert np.abs(chunk.array.astype(float) - array.astype(float)).max() <= error
+
+
 def test_an_encoding_that_cannot_be_read_here_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +126,11 @@ def test_an_encoding_that_cannot_be_read_here_is_refused_before_anything_is_writ
     ):
         create_volume(f"file://{tmp_path}/w", **options, encoding="npz_uint8")
     assert not (tmp_path / "w").exists()
+    monkeypatch.setattr(
+        "chunkflow_worker.volumes.precomputed.encoding.find_spec", lambda name: None
+    )
+    with pytest.raises(ConfigError, match=r"zfpc needs a library .*\n +pip install zfpc"):
+        create_volume(f"file://{tmp_path}/w", **options, encoding="zfpc")
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,16 @@ def test_a_wrong_key_of_a_scale_is_named_with_its_legal_values(
     assert f"{found.place}: {found.problem}: {found.cure}".startswith(f"scales.4.{fault}")
 
 
+@pytest.mark.parametrize("resolution", [[8e-9, 8e-9, 4e-8], [0.004, 0.004, 0.04]])
+def test_a_voxel_smaller_than_an_atom_is_told(
+    resolution: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_scale(resolution=resolution)["resolution"] == resolution
+    assert f"scales.4.resolution {resolution} is in nanometres" in caplog.text
+    read_scale(resolution=[0.2, 0.2, 0.2])
+    assert len(caplog.records) == 1
+
+
 def test_all_faults_of_a_scale_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         read_scale(size=3, resolution=[-1, 1, 1], encoding="jpg")
@@ -190,6 +200,11 @@ def test_all_faults_of_a_scale_are_named_at_once() -> None:
 def test_what_is_not_json_is_told(content: bytes) -> None:
     with pytest.raises(ConfigError, match="em/info: file: is not a JSON object"):
         parse_info(content, "em/info")
+
+
+def test_the_place_of_a_fault_in_json_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"object, see line 2, column 10\n.*restore it"):
+        parse_info(b'{"type": "image",\n"scales" []}', "em/info")
 
 
 def change(path: Path, scale: dict[str, Any], **changes: Any) -> None:

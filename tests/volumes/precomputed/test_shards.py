@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.errors import BoxNotAligned, DataMissing, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.volumes.open_volume import volume_level
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.shards import (
     blocks_of_shard,
+    coarser_sharding,
     shard_name,
     sharding_of,
-    stored_in_shards,
 )
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import blocks_of
@@ -93,6 +94,29 @@ def test_a_volume_in_shards_is_read_by_other_programs(size: Vec3, start: Vec3, b
         assert np.array_equal(theirs[..., 0].T, array)
 
 
+@given(grid=small, in_shard=st.integers(0, 18), factor=st.builds(Vec3, *[st.integers(1, 4)] * 3))
+def test_whole_shards_fill_those_of_a_coarser_level(
+    grid: Vec3, in_shard: int, factor: Vec3
+) -> None:
+    bits = sum((n - 1).bit_length() for n in grid)
+    in_shard = min(in_shard, bits)
+    fine = {"preshift_bits": in_shard, "minishard_bits": 0, "shard_bits": bits - in_shard}
+    coarse_grid = -(-grid // factor)
+    coarse = coarser_sharding(fine, grid, coarse_grid, factor, "raw")
+    whole = blocks_of_shard(fine, grid)
+    filled = blocks_of_shard(coarse, coarse_grid) if coarse else Vec3(1, 1, 1)
+    assert whole is not None
+    assert filled is not None
+    for count, n, step in zip(whole, filled, factor, strict=True):
+        assert n == 1 or count % (n * step) == 0
+    assert (coarse is None) == (filled == Vec3(1, 1, 1))
+
+
+def test_shards_that_are_no_boxes_have_none_below_them() -> None:
+    fine = {"hash": "murmurhash3_x86_128", "preshift_bits": 3, "minishard_bits": 0, "shard_bits": 9}
+    assert coarser_sharding(fine, Vec3(16, 16, 16), Vec3(8, 8, 8), Vec3(2, 2, 2), "raw") is None
+
+
 def test_a_lossy_encoding_keeps_its_own_compression(tmp_path: Path) -> None:
     path, bounds = f"file://{tmp_path}/v", BoundingBox.sized((0, 0, 0), (16, 64, 64))
     create(path, bounds, Vec3(8, 32, 32), Vec3(16, 64, 64), dtype="uint8", encoding="jpeg")
@@ -142,10 +166,9 @@ def test_minishards_hold_a_thousand_blocks() -> None:
 def test_the_indices_tell_which_blocks_are_stored(sharded_volume: Any) -> None:
     array = np.ones((20, 40, 70), np.uint8)  # 3 x 3 x 5 blocks of 8 x 16 x 16
     bounds = BoundingBox.sized((3, -5, 7), array.shape)
-    grid = Vec3(3, 3, 5)
-    blocks = dict(zip(np.ndindex(*grid), bounds.split(Vec3(8, 16, 16)), strict=True))
+    blocks = dict(zip(np.ndindex(3, 3, 5), bounds.split(Vec3(8, 16, 16)), strict=True))
     stored = {(0, 0, 0), (2, 1, 4), (1, 2, 3)}
     path = sharded_volume("v", array, bounds.start, [blocks[place] for place in stored])
-    places = [Vec3(*place) for place in blocks]
-    found = stored_in_shards(CloudVolume(path, progress=False), 0, grid, places)
-    assert {place for place, is_stored in zip(blocks, found, strict=True) if is_stored} == stored
+    missing = PrecomputedVolume(path).missing(bounds)
+    absent = [block for place, block in blocks.items() if place not in stored]
+    assert missing == sorted(f"8_8_40/{xyz_name(block)}" for block in absent)

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+from cloudfiles import CloudFiles
 from cloudvolume import CloudVolume
 
 from chunkflow_worker.errors import (
@@ -19,7 +20,9 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.storage.files import Packing
 from chunkflow_worker.volumes.open_volume import volume_bounds, volume_level
+from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import blocks_of
 from tests.support.sample import BLOCK, BOUNDS, make, noise
@@ -32,8 +35,9 @@ def test_what_is_written_is_read_back_by_cloudvolume_itself(
     volume = make(path, dtype, channels)
     array = noise(BOUNDS, channels, dtype)
     volume.write(BOUNDS, array)
-    theirs = np.asarray(CloudVolume(path, progress=False)[:])
-    assert np.array_equal(theirs.transpose().reshape(array.shape), array)
+    if not path.startswith("mem://"):  # where CloudVolume keeps arrays, and no bytes
+        theirs = np.asarray(CloudVolume(path, progress=False)[:])
+        assert np.array_equal(theirs.transpose().reshape(array.shape), array)
     assert np.array_equal(volume.read(BOUNDS), array)
     part = BoundingBox.parse("0-5_20-49_31-33")
     assert np.array_equal(volume.read(part), array[(..., *part.slices(BOUNDS.start))])
@@ -87,9 +91,9 @@ def test_boxes_outside_and_arrays_of_other_shapes_are_refused(path: str) -> None
 
 
 def test_a_missing_volume_or_mip_is_reported_with_a_cure(path: str) -> None:
-    with pytest.raises(ConfigError, match="chunkflow create-info"):
+    with pytest.raises(ConfigError, match="chunkflow create-volume"):
         PrecomputedVolume(path, output=True)
-    with pytest.raises(ConfigError, match="chunkflow create-info"):
+    with pytest.raises(ConfigError, match="chunkflow create-volume"):
         volume_level(path, output=True)
     for opened in (PrecomputedVolume, volume_bounds):
         with pytest.raises(ConfigError, match=r"no (precomputed )?volume here\n +check the path$"):
@@ -105,10 +109,10 @@ def test_storage_that_cannot_be_reached_is_retryable(
 ) -> None:
     volume = make(f"file://{tmp_path}/volume")
 
-    def fail(box: Any) -> None:
+    def fail(*_: Any) -> None:
         raise ConnectionResetError("reset")
 
-    monkeypatch.setattr(volume._volume, "download", fail)
+    monkeypatch.setattr(CloudFiles, "get", fail)
     with pytest.raises(StorageUnavailable, match="cannot be reached: reset"):
         volume.read(BOUNDS)
 
@@ -130,15 +134,17 @@ def test_blocks_have_the_time_when_they_were_written(
 
 
 def test_the_bytes_of_blocks_have_checksums_whatever_gzip_makes_of_them(tmp_path: Path) -> None:
-    sums = []
-    for name, compress in (("plain", False), ("gzip", True)):
-        volume = PrecomputedVolume(make(f"file://{tmp_path}/{name}").path, compress=compress)
+    sums: list[list[str]] = []
+    packings: tuple[Packing, ...] = ("none", "gzip", "br", "zstd")
+    for packing in packings:
+        made = make(f"file://{tmp_path}/{packing}").path
+        volume = PrecomputedVolume(made, compression=Compression(packing))
         volume.write(BOUNDS, noise(BOUNDS, 1))
         sums.append(volume.checksums(blocks_of(volume, BOUNDS)))
         assert volume.checksums(list(blocks_of(volume, BOUNDS))[3:4]) == sums[-1][3:4]
-    assert sums[0] == sums[1]
+    assert all(found == sums[0] for found in sums)
     assert len(set(sums[0])) == 27
-    next((tmp_path / "gzip").glob("*/*.gz")).unlink()
+    next((tmp_path / "zstd").glob("*/*.zstd")).unlink()
     with pytest.raises(DataMissing, match="lacks the block"):
         volume.checksums(blocks_of(volume, BOUNDS))
 

@@ -47,7 +47,27 @@ def test_levels_are_listed_in_the_group_the_finest_first(tmp_path: Path, driver:
     assert [dataset["path"] for dataset in listed] == ["0", "2", "10"]
     scale, translation = listed[1]["coordinateTransformations"]
     assert scale == {"type": "scale", "scale": [40, 32, 32]}
-    assert translation == {"type": "translation", "translation": [-160, 0, 0]}
+    # The centres of its first voxels: each is as wide as four of the finest level.
+    assert translation == {"type": "translation", "translation": [-160, 12, 12]}
+    assert listed[0]["coordinateTransformations"][1]["translation"] == [-160, 0, 0]
+    assert listed[2]["coordinateTransformations"][1]["translation"] == [-160, 4092, 4092]
+
+
+def test_what_another_program_placed_stays_where_it_is(tmp_path: Path) -> None:
+    create(tmp_path, 1)
+    group = json.loads((tmp_path / "zarr.json").read_text())
+    scales = group["attributes"]["ome"]["multiscales"][0]
+    scales["datasets"][0]["coordinateTransformations"].pop()
+    coarse = scales["datasets"][0] | {"path": "other"}
+    steps = [
+        {"type": "scale", "scale": [40, 64, 64]},
+        {"type": "translation", "translation": [0, 9, 9]},
+    ]
+    scales["datasets"].append(coarse | {"coordinateTransformations": steps})
+    (tmp_path / "zarr.json").write_text(json.dumps(group))
+    theirs = datasets(tmp_path, "zarr3")
+    create(tmp_path, 0)
+    assert datasets(tmp_path, "zarr3")[1:] == theirs
 
 
 def test_other_attributes_of_the_group_are_kept(tmp_path: Path) -> None:

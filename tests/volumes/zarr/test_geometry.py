@@ -62,6 +62,13 @@ def test_a_size_that_is_not_above_zero_is_told_and_not_used(size: float) -> None
     assert note.text == f"its voxel size is {size:g} along y, and 1 is used"
 
 
+def test_the_size_of_a_voxel_along_an_axis_that_is_missing_is_told() -> None:
+    [note] = Geometry(("y", "x"), {"y": 8.0, "x": 8.0}, {}).checked().ignored
+    assert (note.about, "no axis z" in note.text) == (("voxel size",), True)
+    assert Geometry(("y", "x"), {}, {}).checked().ignored == ()
+    assert Geometry(ZYX, {"y": 8.0, "x": 8.0}, {}).checked().ignored == ()
+
+
 @pytest.mark.parametrize(
     ("fine", "coarse", "factor", "expected"),
     [
@@ -73,6 +80,8 @@ def test_a_size_that_is_not_above_zero_is_told_and_not_used(size: float) -> None
         (0.0, 4.0, 3, 0.0),
         (8.0, 12.0, 3, 12.0),  # positions of corners: voxel 2 of s0, and voxel 1 of s1
         (12.0, 20.0, 5, 20.0),
+        (12.0, 10.0, 2, 8.0),  # voxel 3 of s0, and voxel 1 of s1, which begins with voxel 2
+        (-4.0, -10.0, 4, -16.0),
     ],
 )
 def test_the_centre_of_a_coarse_voxel_is_no_shift(

@@ -63,7 +63,10 @@ def test_of_several_multiscales_the_first_is_read_and_the_others_are_told(
     group(tmp_path, version, ome(multiscales("a", "b", "c"), version), "a", "b", "c")
     with caplog.at_level(logging.WARNING):
         assert found(tmp_path) == "a"
-    assert "of its multiscales the first is read, a, and not b, c (--path sets it)" in caplog.text
+    assert (
+        "of its multiscales the first is read, a, and not b, c (give its path to read it)"
+        in caplog.text
+    )
 
 
 @VERSIONS
@@ -94,12 +97,12 @@ def test_plates_are_refused_and_the_only_image_of_a_well_is_read(
     group(tmp_path, version, ome({"plate": {"wells": [{"path": "A/1"}]}}, version))
     well = group(tmp_path / "A/1", version, ome({"well": {"images": [{"path": "0"}]}}, version))
     group(tmp_path / "A/1/0", version, ome(multiscales("0"), version), "0")
-    with pytest.raises(ConfigError, match=r"is a plate of wells.*\n.*-f file://.*/A/1/0"):
+    with pytest.raises(ConfigError, match=r"is a plate of wells.*\n.*example file://.*/A/1/0"):
         found(tmp_path)
     assert found(tmp_path / "A/1") == "0/0"
     images = [{"path": "0"}, {"path": "1"}]
     well.attrs.update(ome({"well": {"images": images}}, version))
-    with pytest.raises(ConfigError, match=r"one image: 0, 1\n.*-f file://.*/A/1/0"):
+    with pytest.raises(ConfigError, match=r"one image: 0, 1\n.*example file://.*/A/1/0"):
         found(tmp_path / "A/1")
 
 
@@ -119,7 +122,9 @@ def test_arrays_that_no_metadata_lists(tmp_path: Path, version: int) -> None:
     root.create_array("z", data=np.arange(4))  # no image
     assert found(tmp_path / "a") == "em"
     root.create_array("labels", data=VOXELS)
-    with pytest.raises(ConfigError, match=r"holds arrays, .*: em, labels\n.*-f file://.*/a/em"):
+    with pytest.raises(
+        ConfigError, match=r"holds arrays, .*: em, labels\n.*example file://.*/a/em"
+    ):
         found(tmp_path / "a")
     root.create_array("0", data=VOXELS)
     assert found(tmp_path / "a") == "0", "the finest level by its name"
@@ -133,7 +138,9 @@ def test_of_several_arrays_main_or_raw_is_read_and_the_others_are_told(
     """As load-h5 does."""
     group(tmp_path, version, {}, "labels", name, "a")
     assert found(tmp_path) == name
-    assert f"of its arrays {name} is read, and not a, labels (--path sets it)" in caplog.text
+    assert (
+        f"of its arrays {name} is read, and not a, labels (give its path to read it)" in caplog.text
+    )
 
 
 @VERSIONS
@@ -254,6 +261,6 @@ def test_a_group_of_object_storage_that_lists_nothing(tmp_path: Path, driver: Dr
     assert found(tmp_path / "a") is None, "an empty folder"
     with (
         web_server(tmp_path) as server,
-        pytest.raises(ConfigError, match=r"do not list what is in it\n.*-f http://.*/a/em/s0"),
+        pytest.raises(ConfigError, match=r"do not list what is in it\n.*example http://.*/a/em/s0"),
     ):
         find_array(f"{server.address}/a", ALL)

@@ -106,7 +106,11 @@ def test_axes_of_one_voxel_are_dropped_and_the_others_turned(
 @pytest.mark.parametrize(
     ("axes", "dtype", "text"),
     [
-        (("t", "z", "y", "x"), "u1", "has 2 time points, .* choose it with --time-point 0 to 1"),
+        (
+            ("t", "z", "y", "x"),
+            "u1",
+            "has 2 time points, .* choose it with load-zarr --time-point 0 to 1",
+        ),
         (("a", "z", "y", "x"), "u1", r"has axes a z y x of \[2, 3, 4, 5\] voxels"),
         (("c", "z", "y", "w"), "u1", "a chunk has z, y, x and at most channels: store the part"),
         (("c", "z", "y", "x"), "c8", "holds complex64, and a chunk holds integers, floats or"),

@@ -249,3 +249,19 @@ class TestASampleIsVerifiedAtTheEnd:
         line = ["status", "--queue", finished_job.queue.name, "--verify"]
         assert main([*line, "--pipeline", str(finished_job.pipeline)]) == 2
         assert "--verify needs --watch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("finished_job", ["file", "s3"], indirect=True)
+def test_a_link_shows_the_volumes_that_a_browser_can_read(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    place = ["--queue", finished_job.queue.name, "--pipeline", str(finished_job.pipeline)]
+    assert main(["status", *place]) == 0
+    links = [line for line in capsys.readouterr().out.splitlines() if line.startswith("view: ")]
+    if finished_job.root.startswith("file:"):
+        assert links == []
+        return
+    [link] = links
+    folder = finished_job.root.removeprefix("s3:/")
+    assert all(f"{folder}/{n}%7Cneuroglancer-precomputed:" in link for n in ("in", "out"))
