@@ -38,7 +38,7 @@ class Job:
     channels: int = 3
     model: str = ""
     precision: str = "float32"
-    acceleration: str = "none"
+    acceleration: str = "auto"
     dtype: str = "float32"
     warm_up: Literal["patch", "chunk", "none"] = "chunk"
     box: Size = (0, 0, 0)

@@ -65,9 +65,12 @@ def rounds(repeats: int) -> str:
 
 
 def named(result: Result) -> str:
-    """Return the label of a result; for `auto`, with the precision that was chosen."""
+    """Return the label of a result; for `auto`, with the precision that was chosen. With OpenVINO,
+    if that ran the net."""
     label, chosen = result.program.label, result.facts.get("precision", "")
-    return f"{label}: {chosen}" if chosen and "auto" in label else label
+    _, found, library = result.facts.get("device", "").partition(" by ")
+    label = f"{label}: {chosen}" if chosen and "auto" in label else label
+    return f"{label} ({library})" if found else label
 
 
 def versions(results: Sequence[Result]) -> str:

@@ -76,4 +76,4 @@ def _wait() -> None:
 
 
 if __name__ == "__main__":
-    serve(start, ["chunkflow-worker"])
+    serve(start, ["chunkflow-worker", "openvino"])

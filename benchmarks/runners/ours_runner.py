@@ -39,8 +39,7 @@ def engine(job: Job) -> Any:
 
 
 def facts(computed_by: Any) -> dict[str, str]:
-    precision = getattr(computed_by, "precision", "")
-    return {"precision": precision} if isinstance(precision, str) and precision else {}
+    return {"precision": computed_by.precision, "device": computed_by.device}
 
 
 def start(job: Job) -> tuple[Load, dict[str, str]]:
@@ -61,4 +60,4 @@ def start(job: Job) -> tuple[Load, dict[str, str]]:
 
 if __name__ == "__main__":
     with _open:
-        serve(start, ["chunkflow-worker"])
+        serve(start, ["chunkflow-worker", "openvino"])

@@ -166,15 +166,17 @@ def _image_type(earlier: tuple[Operator, ...], operator: Operator) -> str:
 
 
 def _rehearse(opened: OpenPipeline) -> int:
-    """Run one patch through each net.
+    """Run one patch through each net, and print on what.
 
     Returns the peak memory of this process in bytes meanwhile, 0 if unknown.
     """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
-    for _, operator, _, step in opened.steps:
+    for label, operator, _, step in opened.steps:
         if isinstance(operator, Plannable):
-            step(operator.rehearsal())
+            task = operator.rehearsal()
+            step(task)
+            say(f"{label} runs on {task.device}, in {task.precision}")
     with suppress(OSError):
         found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         return int(found.group(1)) * 1024 if found else 0

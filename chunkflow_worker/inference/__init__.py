@@ -8,6 +8,7 @@ reduction.py     what the blended channels become before they leave the device
 augment.py       the mean over orientations of a patch
 engine.py        what an engine is asked to run, and what it does
 host_engine.py   the base of engines that take and return numpy arrays
+openvino.py      a net compiled by OpenVINO, which runs it on the CPU
 steady.py        a net gives one answer for one input
 net_shapes.py    what goes into a net and comes out of it, checked
 model_kind.py    which model files a framework reads

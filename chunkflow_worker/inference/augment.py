@@ -126,7 +126,7 @@ class Augmented:
 
     def overflowed(self) -> bool:
         overflowed = self._engine.overflowed()
-        self.precision = self._engine.precision
+        self.device, self.precision = self._engine.device, self._engine.precision
         return overflowed
 
     def batch_size(self, input_shape: tuple[int, ...]) -> int:

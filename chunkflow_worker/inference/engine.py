@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.inference.arrays import Arrays
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
-Acceleration = Literal["none", "compile", "graph"]
+Acceleration = Literal["auto", "none", "openvino", "compile", "graph"]
 
 MOST_CHANNELS = 3
 """How many channels of a net's output are kept if the user does not say, as in chunkflow."""
@@ -34,7 +34,7 @@ class EngineSpec:
     trust_weights: whether the files of the net may run code.
     weight_key: which weights of a checkpoint to take, if several fit the net.
     precision: of the net's arithmetic.
-    acceleration: how the net is started.
+    acceleration: what runs the net, and how it is started.
     allow_random: whether the net may give two answers for one input.
     """
 

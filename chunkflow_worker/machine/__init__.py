@@ -1,7 +1,8 @@
 """What is this machine, and when does it go away?
 
 clock.py      seconds that have passed, those included in which the machine stood still
-cpu.py        number, name and instruction sets of the processors
+cgroup.py     where the limits of this process's cgroup are written
+cpu.py        number, name and instruction sets of the processors, and their quota
 memory.py     memory in use, and the limit of the cgroup
 gpus.py       the GPUs of the machine, and the devices that a list such as 0,1 selects
 spot.py       the interruption notice of an EC2 spot instance

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
-_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+from chunkflow_worker.machine.cgroup import PROC, ROOT, cgroup_folders
+
 _LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of cgroup v2 and v1
 _UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2**63 for no limit
 
@@ -17,7 +17,7 @@ def resident_bytes() -> int:
     page = os.sysconf("SC_PAGE_SIZE")
     total, waiting = 0, [os.getpid()]
     while waiting:
-        process = _PROC / str(waiting.pop())
+        process = PROC / str(waiting.pop())
         try:
             resident_pages = (process / "statm").read_text().split()[1]
             total += int(resident_pages) * page
@@ -36,32 +36,14 @@ def usable_bytes() -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def cgroup_limit(proc: Path = _PROC, root: Path = _CGROUP) -> int | None:
+def cgroup_limit(proc: Path = PROC, root: Path = ROOT) -> int | None:
     """The smallest memory limit, in bytes, of this process's cgroups (v2 or v1); None for no limit.
 
     proc, root: where the proc and the cgroup file systems are mounted.
     """
-    folders = {root, root / "memory"}
-    try:
-        for line in (proc / "self" / "cgroup").read_text().splitlines():
-            folders.update(_cgroup_folders(line, root))
-    except (OSError, ValueError):
-        pass
+    folders = cgroup_folders("memory", proc, root)
     limits = (_read_limit(folder / name) for folder in folders for name in _LIMIT_FILES)
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _cgroup_folders(line: str, root: Path) -> Iterator[Path]:
-    """The folders of the cgroup that a line of /proc/self/cgroup names, and of its parents."""
-    _, controllers, path = line.split(":", 2)
-    if not controllers:  # cgroup v2
-        mount = root
-    elif "memory" in controllers.split(","):
-        mount = root / "memory"
-    else:
-        return
-    folder = mount / path.lstrip("/")
-    yield from (part for part in (folder, *folder.parents) if part.is_relative_to(root))
 
 
 def _read_limit(file: Path) -> int | None:

@@ -174,9 +174,11 @@ class Inference(Operator):
         "auto takes what the device computes fast, or float32 if the net needs it.",
     )
     acceleration: Acceleration = field(
-        "none",
-        help="With pytorch: compile uses torch.compile, which takes minutes at the start; "
-        "graph uses one CUDA graph on GPUs.",
+        "auto",
+        help="What runs the net, with pytorch and onnx. auto: OpenVINO on CPUs, if it is installed "
+        "and gives the same output; none: PyTorch or onnxruntime; openvino: refuse nets that it "
+        "can't run on CPUs. With pytorch, compile uses torch.compile, which takes minutes at the "
+        "start, and graph one CUDA graph on GPUs.",
     )
     batch_size: int | None = field(
         None,
@@ -392,7 +394,7 @@ class Inference(Operator):
             with task.waiting_for(device):
                 blended = blend()
                 if engine.overflowed():
-                    task.precision = engine.precision
+                    task.device, task.precision = engine.device, engine.precision
                     blended = blend()
             task.patches += blended.run
             task.patches_skipped += blended.skipped

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from chunkflow_worker.cli.worker import cli
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.machine.cpu import cpu_name
 from chunkflow_worker.volumes.create_volume import create_volume as create_any_volume
 from chunkflow_worker.volumes.precomputed.info import create_volume
 
@@ -117,6 +118,7 @@ def test_open_adds_what_the_process_takes(tmp_path: Path) -> None:
     chain = [{"op": "create-chunk", "size": [16, 64, 64]}, small]
     opened = check(tmp_path, chain, "--open")
     assert "all volumes and models open" in opened
+    assert f"inference runs on {cpu_name()}, in float32" in opened
     assert peak(opened) > 0.05 > peak(check(tmp_path, chain))
 
 

@@ -18,7 +18,7 @@ IMAGES = {
     "local-aws": (["core", "local-aws"], ["local"]),
     "worker-cpu": (
         ["core", "worker", "torch-cpu"],
-        ["torch", "onnx", "codecs", "files", "image", "segmentation"],
+        ["torch", "onnx", "openvino", "codecs", "files", "image", "segmentation"],
     ),
     "worker-gpu": (
         ["core", "worker", "torch-gpu"],

@@ -43,6 +43,12 @@ def test_without_the_file_the_name_is_the_platform_s_and_there_are_no_flags(cpu_
     assert cpu.cpu_flags() == frozenset()
 
 
+@pytest.fixture(autouse=True)
+def _no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run in a container that has one."""
+    monkeypatch.setattr(cpu, "_quota", lambda: None)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity")
 def test_only_processors_that_the_process_may_use_are_counted() -> None:
     allowed = os.sched_getaffinity(0)
@@ -60,3 +66,57 @@ def test_where_there_is_no_affinity_all_processors_count(monkeypatch: pytest.Mon
     assert cpu.cpu_count() == 5
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cpu.cpu_count() == 1
+
+
+@pytest.mark.parametrize(("quota", "count"), [(None, 8), (0.5, 1), (2.0, 2), (2.5, 3), (16.0, 8)])
+def test_a_container_may_use_the_processors_of_its_quota(
+    monkeypatch: pytest.MonkeyPatch, quota: float | None, count: int
+) -> None:
+    monkeypatch.setattr(cpu, "_affinity", lambda: 8)
+    monkeypatch.setattr(cpu, "_quota", lambda: quota)
+    assert cpu.cpu_count() == count
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "quota"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2.0),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "400000 100000"}, 2.0),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        (
+            "3:cpu,cpuacct:/c",
+            {"cpu/c/cpu.cfs_quota_us": "50000", "cpu/c/cpu.cfs_period_us": "100000"},
+            0.5,
+        ),
+        ("3:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("4:memory:/x", {"x/cpu.max": "100000 100000"}, None),
+    ],
+)
+def test_the_quota_is_read_from_the_cgroups(
+    tmp_path: Path, line: str, files: dict[str, str], quota: float | None
+) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text(line + "\n")
+    for name, text in files.items():
+        place = tmp_path / "cgroup" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text + "\n")
+    assert cpu.cpu_quota(tmp_path / "proc", tmp_path / "cgroup") == quota
+
+
+def test_without_a_cgroup_there_is_no_quota(tmp_path: Path) -> None:
+    assert cpu.cpu_quota(tmp_path, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "threads"), [(None, 5), ("", 5), ("2", 2), ("8,4", 8), ("0", 5), ("many", 5)]
+)
+def test_a_net_gets_all_processors_or_as_many_as_the_user_says(
+    monkeypatch: pytest.MonkeyPatch, told: str | None, threads: int
+) -> None:
+    monkeypatch.setattr(cpu, "cpu_count", lambda: 5)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if told is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert cpu.thread_count() == threads

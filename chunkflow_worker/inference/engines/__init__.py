@@ -2,7 +2,7 @@
 model file.
 
 identity.py     returns its input
-onnx.py         .onnx files, with onnxruntime
+onnx.py         .onnx files, with OpenVINO or onnxruntime
 pznet.py        nets compiled by PZNet
 torch.py        nets of PyTorch
 universal.py    a Python file with a class PatchInferencer

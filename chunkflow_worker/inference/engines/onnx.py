@@ -1,4 +1,4 @@
-"""The ONNX engine: a net in an .onnx file, run by onnxruntime."""
+"""The ONNX engine: a net in an .onnx file, run by OpenVINO or onnxruntime."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ from chunkflow_worker.inference.engine import Answers, EngineClass, EngineSpec
 from chunkflow_worker.inference.host_arrays import unit_range
 from chunkflow_worker.inference.host_engine import HostEngine, in_batches
 from chunkflow_worker.inference.net_shapes import check_input, checked_output, middle
+from chunkflow_worker.inference.openvino import (
+    Compiled,
+    Unsuited,
+    compare,
+    is_wanted,
+    read_model,
+    refuse,
+)
+from chunkflow_worker.machine.cpu import thread_count
 from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
 
-FRAMEWORKS = {"onnx": "an .onnx file, with onnxruntime"}
+FRAMEWORKS = {"onnx": "an .onnx file, with OpenVINO or onnxruntime"}
 READS = {"endings": (".onnx", ".ort")}
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -30,15 +39,18 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(do
 class OnnxEngine(HostEngine):
     """Runs on the first GPU if onnxruntime-gpu is installed, else on the CPU.
 
-    The net has one input, nczyx, or ncyx for patches of one section; its first output is returned.
-    Precision and a fixed batch size are those of the file.
+    On a CPU, OpenVINO runs the net if it is installed and gives what onnxruntime gives. The net has
+    one input, nczyx, or ncyx for patches of one section; its first output is returned. Precision
+    and a fixed batch size are those of the file; OpenVINO computes float16 as float32.
     """
 
     def __init__(self, spec: EngineSpec):
         super().__init__(spec.most_channels)
         self._spec, path = spec, spec.model_path
-        self._session = _session(path)
-        if self._session.get_providers()[0] == "CUDAExecutionProvider":
+        self._session: Any = _session(path)
+        self._compiled: Compiled | None = None
+        on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        if on_gpu:
             self.device = "CUDA by onnxruntime"
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES:
@@ -62,6 +74,30 @@ class OnnxEngine(HostEngine):
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         self._batch = shape[0] if isinstance(shape[0], int) else None
         self.precision = np.dtype(self._type).name
+        if not on_gpu and is_wanted(spec.acceleration):
+            self._use_openvino()
+
+    def _use_openvino(self) -> None:
+        """Let OpenVINO run the net, one batch of the file's size at a time, if its output is that
+        of onnxruntime."""
+        spec, first = self._spec, self._outputs[:1]
+        shape = (self._batch or 1, *_shape(spec))
+        noise = np.random.default_rng(0).random(shape, np.float32).astype(self._type)
+        try:
+            if self._type is np.float64:
+                raise Unsuited("it computes in float64")
+            compiled = Compiled(read_model(spec.model_path), self._taken(noise).shape, "float32")
+            (expected,) = self._computed(noise, first)
+            self._compiled = compiled
+            (found,) = self._computed(noise, first)
+            compare(found, expected, self.precision)
+        except Unsuited as problem:
+            self._compiled = None
+            refuse(spec.acceleration, problem, "onnxruntime")
+            return
+        self._session = None  # which frees the memory of onnxruntime
+        self._batch, self.precision = shape[0], compiled.precision
+        self.device += " by OpenVINO"
 
     def answers(self, spec: EngineSpec) -> Answers:
         answers = super().answers(spec)
@@ -110,9 +146,15 @@ class OnnxEngine(HostEngine):
 
     def _computed(self, batch: NDArray[Any], names: list[str]) -> list[NDArray[Any]]:
         """The outputs of these names, nczyx."""
-        given = batch.squeeze(2) if self._flat else batch
+        given = self._taken(batch)
         try:
-            outputs: list[NDArray[Any]] = self._session.run(names, {self._input: given})
+            if self._compiled:
+                found = dict(zip(self._outputs, self._compiled(given), strict=True))
+                outputs = [found[name] for name in names]
+            else:
+                outputs = self._session.run(names, {self._input: given})
+        except OutOfMemory:
+            raise
         except Exception as error:
             reason = str(error).partition("\n")[0]
             if "allocate memory" in reason:
@@ -121,6 +163,10 @@ class OnnxEngine(HostEngine):
                 f"the net fails on input {list(batch.shape)} (nczyx): {reason}"
             ) from error
         return [a[:, :, np.newaxis] if self._flat and a.ndim == 4 else a for a in outputs]
+
+    def _taken(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """The batch, nczyx, as the net takes it."""
+        return batch.squeeze(2) if self._flat else batch
 
 
 def _shape(spec: EngineSpec) -> tuple[int, ...]:
@@ -145,8 +191,10 @@ def _session(path: str) -> Any:
         )
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     usable = [name for name in wanted if name in runtime.get_available_providers()]
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = thread_count()
     try:
-        return runtime.InferenceSession(path, providers=usable)
+        return runtime.InferenceSession(path, options, providers=usable)
     except Exception as error:
         reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).partition("\n")[0])
         known = "NOT_IMPLEMENTED" in str(error)

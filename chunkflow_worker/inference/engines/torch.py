@@ -16,7 +16,7 @@ from chunkflow_worker.inference.torch_net.forward import forward
 from chunkflow_worker.inference.torch_net.load import load_net
 from chunkflow_worker.inference.torch_net.outputs import check_choice, declared_sizes
 from chunkflow_worker.inference.torch_net.prepare import prepare
-from chunkflow_worker.machine.cpu import cpu_name
+from chunkflow_worker.machine.cpu import cpu_name, thread_count
 
 FRAMEWORKS = {"pytorch": "a net in a Python, TorchScript or torch.export file"}
 READS = {"defines": ("load_model", "InstantiatedModel"), "starts": (b"PK\x03\x04", b"\x80")}
@@ -31,22 +31,26 @@ class TorchEngine:
     ``post_process``; see `check_choice`. The weighted mean over patches is always float32.
 
     precision: see `prepare`. With auto, the engine switches to float32 when outputs are not finite.
-    acceleration: see `accelerated`.
+    acceleration: see `prepare` and `accelerated`.
     """
 
     def __init__(self, spec: EngineSpec):
         self._torch = torch = needs("torch", extra="torch")
         self._spec = spec
         self._target = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self._target.type == "cpu":  # a container may have fewer processors than the machine
+            torch.set_num_threads(min(torch.get_num_threads(), thread_count()))
         self.device = self.device_name()
         self.channels = spec.most_channels
         self.arrays: Arrays = TorchArrays(self._target)
         loaded = load_net(spec.model_path, spec.weight_path, spec.trust_weights, spec.weight_key)
         shape = (1, spec.input_channels, *spec.input_size)
-        prepared = prepare(loaded, shape, spec.precision, self._target)
+        prepared = prepare(loaded, shape, spec.precision, self._target, spec.acceleration)
         self._net, self._float32, self._trial = prepared.net, prepared.float32, prepared.trial
         self._layout, self.precision = prepared.layout, prepared.precision
         self._run = accelerated(prepared.run, spec.acceleration, self._target)
+        if prepared.library:
+            self.device += f" by {prepared.library}"
         # Kept on the device: reading it after each batch would make the device wait.
         self._finite: Any = torch.ones((), dtype=torch.bool, device=self._target)
         self._may_overflow = spec.precision == "auto" and self.precision != "float32"
@@ -69,7 +73,7 @@ class TorchEngine:
             self.precision,
         )
         self._run = accelerated(self._float32, self._spec.acceleration, self._target)
-        self.precision = "float32"
+        self.device, self.precision = self.device_name(), "float32"
         self._may_overflow = False
         return True
 
@@ -122,12 +126,9 @@ class TorchEngine:
         """Outputs of the net for a batch nczyx, in parts of the net's own batch size."""
         limit = self._net.batch
         if limit is None or len(batch) == limit:
-            return forward(self._net, self._run, batch, self.precision)
+            return forward(self._net, self._run, batch)
         # Cloned, because a net may use the memory of its output again for the next part.
-        parts = (
-            forward(self._net, self._run, part, self.precision).clone()
-            for part in batch.split(limit)
-        )
+        parts = (forward(self._net, self._run, part).clone() for part in batch.split(limit))
         return self._torch.cat(list(parts))
 
 

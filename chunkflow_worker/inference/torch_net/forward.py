@@ -19,7 +19,6 @@ def forward(
     net: Net,
     run: Any,
     batch: Any,
-    precision: str,
     look: Callable[[Any], None] = lambda output: None,
 ) -> Any:
     """The output tensor, as the net or its `post_process` returns it.
@@ -28,25 +27,12 @@ def forward(
     batch: float32 nczyx, on the device of the net. If the net takes a larger batch only, zeros are
         added, and their outputs are dropped. A flat net gets it without its z axis, of one section,
         and its output gets one.
-    precision: in which floating point inputs are given to the net.
     look: called with the output of the net, before one of several is taken.
 
     Raises ModelError unless the result is a tensor of real numbers.
     """
-    torch, device = needs("torch", extra="torch"), batch.device
-    missing = 0 if net.batch is None else net.batch - len(batch)
-    if missing:
-        batch = torch.cat([batch, batch.new_zeros((missing, *batch.shape[1:]))])
-    inputs = net.pre_process(batch.cpu().numpy()) if net.pre_process else batch
-    if isinstance(inputs, np.ndarray):
-        inputs = torch.from_numpy(inputs)
-    if isinstance(inputs, torch.Tensor):
-        reduced = inputs.is_floating_point() and precision in ("bfloat16", "float16")
-        kind = torch.float32 if inputs.dtype == torch.float64 else inputs.dtype
-        inputs = inputs.to(device, getattr(torch, precision) if reduced else kind)
-        if net.flat and inputs.ndim == 5:
-            inputs = inputs.squeeze(2)
-    whole = run(inputs)
+    torch = needs("torch", extra="torch")
+    whole = run(given(net, batch))
     look(whole)
     output = net.post_process(_in_float32(whole)) if net.post_process else _first(whole)
     if isinstance(output, np.ndarray):
@@ -63,7 +49,29 @@ def forward(
         )
     if net.flat and output.ndim == 4:
         output = output.unsqueeze(2)
+    missing = _missing(net, batch)
     return output[: len(output) - missing] if missing else output
+
+
+def given(net: Net, batch: Any) -> Any:
+    """What the net gets for a batch: mostly a tensor of float32."""
+    torch, device = needs("torch", extra="torch"), batch.device
+    if missing := _missing(net, batch):
+        batch = torch.cat([batch, batch.new_zeros((missing, *batch.shape[1:]))])
+    inputs = net.pre_process(batch.cpu().numpy()) if net.pre_process else batch
+    if isinstance(inputs, np.ndarray):
+        inputs = torch.from_numpy(inputs)
+    if isinstance(inputs, torch.Tensor):
+        kind = torch.float32 if inputs.dtype == torch.float64 else inputs.dtype
+        inputs = inputs.to(device, kind)
+        if net.flat and inputs.ndim == 5:
+            inputs = inputs.squeeze(2)
+    return inputs
+
+
+def _missing(net: Net, batch: Any) -> int:
+    """How many patches the batch lacks for the batch size of the net."""
+    return 0 if net.batch is None else net.batch - len(batch)
 
 
 def named_outputs(output: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.machine.cpu import cpu_flags
 
+torch: Any = needs("torch", extra="torch")
+
 REDUCED = ("bfloat16", "float16")
 """Precisions that the net's weights and inputs are converted to."""
 
@@ -16,7 +18,6 @@ def fast_precision(device: Any) -> str:
 
     float16 is eight times finer than bfloat16, but its values end at 65504.
     """
-    torch = needs("torch", extra="torch")
     if device.type == "cuda":
         return "float16" if torch.cuda.get_device_capability(device) >= (7, 0) else "float32"
     return "bfloat16" if cpu_has("bfloat16") else "float32"
@@ -28,17 +29,23 @@ def cpu_has(precision: str) -> bool:
     return bool(cpu_flags() & wanted[precision])
 
 
-def in_precision(net: Any, precision: str) -> Any:
-    """The net with all its floating point numbers in that precision. Changes the net.
+class Reduced(torch.nn.Module):  # type: ignore[misc]
+    """A net with all its floating point numbers, and those given to it, in a reduced precision.
 
-    tf32 does not change the net: it is a mode in which GPUs multiply float32.
+    Changes the net that it is made of.
     """
-    torch = needs("torch", extra="torch")
-    return net.to(getattr(torch, precision)) if precision in REDUCED else net
+
+    def __init__(self, net: Any, precision: str):
+        super().__init__()
+        self._kind = getattr(torch, precision)
+        self.net = net.to(self._kind)
+
+    def forward(self, inputs: Any) -> Any:
+        is_float = isinstance(inputs, torch.Tensor) and inputs.is_floating_point()
+        return self.net(inputs.to(self._kind) if is_float else inputs)
 
 
 def allow_tf32(allowed: bool) -> None:
     """Whether GPUs may multiply float32 in tf32, in this process."""
-    torch = needs("torch", extra="torch")
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cuda.matmul.allow_tf32 = allowed

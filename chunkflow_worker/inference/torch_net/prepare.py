@@ -10,16 +10,18 @@ from typing import Any
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ModelError, OutOfMemory
-from chunkflow_worker.inference.engine import Precision
+from chunkflow_worker.inference.engine import Acceleration, Precision
+from chunkflow_worker.inference.openvino import Unsuited, is_wanted, refuse
 from chunkflow_worker.inference.torch_net.arrays import memory_guard
 from chunkflow_worker.inference.torch_net.layout import sums_over_space, with_layout
 from chunkflow_worker.inference.torch_net.load import Net
+from chunkflow_worker.inference.torch_net.openvino_net import by_openvino
 from chunkflow_worker.inference.torch_net.precision import (
     REDUCED,
+    Reduced,
     allow_tf32,
     cpu_has,
     fast_precision,
-    in_precision,
 )
 from chunkflow_worker.inference.torch_net.sections import in_sections
 from chunkflow_worker.inference.torch_net.streamline import streamlined
@@ -38,6 +40,7 @@ class Prepared:
     float32: computes the output in float32.
     layout: memory format of the input, for which the net was changed.
     trial: of the net as it was loaded.
+    library: that runs the net, for people; empty for torch.
     """
 
     net: Net
@@ -46,17 +49,26 @@ class Prepared:
     precision: str
     layout: Any
     trial: Trial
+    library: str = ""
 
 
-def prepare(net: Net, shape: tuple[int, ...], asked: Precision, device: Any) -> Prepared:
+def prepare(
+    net: Net,
+    shape: tuple[int, ...],
+    asked: Precision,
+    device: Any,
+    acceleration: Acceleration = "none",
+) -> Prepared:
     """Move a net to its device, change it for speed, and try it on noise.
 
     shape: of a patch, nczyx with n = 1.
     asked: the precision. "auto" takes what `fast_precision` says, but float32 if the net does not
         run in that or its outputs are not finite. CPUs compute tf32 as float32.
+    acceleration: "openvino" lets OpenVINO run the net on CPUs; "auto" does so if it is installed
+        and gives the same output.
 
-    Raises ModelError if the net fails, or does not run in the precision that was asked for; raises
-    OutOfMemory.
+    Raises ConfigError if OpenVINO was asked for and is missing. Raises ModelError if the net fails,
+    or does not run in the precision or by the library that was asked for; raises OutOfMemory.
     """
     torch = needs("torch", extra="torch")
     precision = fast_precision(device) if asked == "auto" else asked
@@ -67,6 +79,16 @@ def prepare(net: Net, shape: tuple[int, ...], asked: Precision, device: Any) -> 
     allow_tf32(False)  # the expected output is that of full float32
     with memory_guard(torch), torch.inference_mode():
         trial = Trial.of(replace(net, module=net.module.to(device)), shape, device)
+    if device.type == "cpu" and is_wanted(acceleration):
+        try:
+            run, used = by_openvino(trial, shape, precision, fallback=asked == "auto")
+        except Unsuited as problem:
+            refuse(acceleration, problem, "torch")
+        else:
+            alone = trial.alone()
+            first = torch.contiguous_format
+            return Prepared(alone.net, run, alone.net.module, used, first, trial, "OpenVINO")
+    with memory_guard(torch), torch.inference_mode():
         made = _rewritten(trial, precision, device)
         if precision not in REDUCED:
             allow_tf32(precision == "tf32")
@@ -135,8 +157,8 @@ def _reduced(run: Any, precision: str, trial: Trial, asked: Precision, device: A
         with warnings.catch_warnings():
             # torch warns about its own modules when an exported program is copied.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            reduced = in_precision(deepcopy(run), precision)
-        found = trial.output(reduced, precision).float()
+            reduced = Reduced(deepcopy(run), precision)
+        found = trial.output(reduced).float()
         if not found.isfinite().all():
             problem = "gives values that are not finite"
     except OutOfMemory:

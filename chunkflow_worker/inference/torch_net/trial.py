@@ -95,10 +95,10 @@ class Trial:
                 shapes.update(_shapes(output))
 
             try:
-                expected = _output(net, net.module, noise, "float32", look)
+                expected = _output(net, net.module, noise, look)
                 if count == 1:
                     return cls(replace(net, batch=net.batch or 1), noise, expected, shapes)
-                alone = _output(net, net.module, noise[:1], "float32")
+                alone = _output(net, net.module, noise[:1])
                 if _difference(alone, expected[:1]) <= _TOLERANCE:
                     return cls(net, noise, expected, shapes)
             except ModelError:
@@ -111,19 +111,29 @@ class Trial:
     def answers(self) -> Answers:
         """Two outputs of the unchanged net for the noise, one after the other."""
         torch, net = needs("torch", extra="torch"), self.net
-        module = _copied(net.module) if net.editable else net.module
+        module = copied(net.module) if net.editable else net.module
         with torch.inference_mode():
             before = {name: value.clone() for name, value in _state(module)}
             first, second = (
-                _output(replace(net, editable=False), module, self.noise, "float32").float().cpu()
+                _output(replace(net, editable=False), module, self.noise).float().cpu()
                 for _ in range(2)
             )
             changed = [name for name, value in _state(module) if _differs(value, before.get(name))]
         return Answers(first.numpy(), second.numpy(), ", ".join(changed[:2]))
 
-    def output(self, run: Any, precision: str) -> Any:
+    def output(self, run: Any) -> Any:
         """The output of a changed net for the noise."""
-        return _output(self.net, run, self.noise, precision)
+        return _output(self.net, run, self.noise)
+
+    def alone(self) -> Trial:
+        """The same with the first patch alone, as nets get it that run one patch at a time."""
+        net = replace(self.net, batch=self.net.batch or 1)
+        return replace(self, net=net, noise=self.noise[:1], expected=self.expected[:1])
+
+    def resized(self, shape: tuple[int, ...]) -> Trial:
+        """The same with patches of another size, nczyx. Raises OutOfMemory."""
+        noise = _noise(shape, self.noise.device)
+        return replace(self, noise=noise, expected=_output(self.net, self.net.module, noise))
 
     def changed(self, run: Any, change: Callable[[Any], Any], layout: Any) -> Any:
         """`change(run)` if its output, in float32, is the expected one; else `run` itself.
@@ -133,7 +143,7 @@ class Trial:
         noise = self.noise.contiguous(memory_format=layout)
         try:
             candidate = change(run)
-            found = _output(self.net, candidate, noise, "float32")
+            found = _output(self.net, candidate, noise)
         except OutOfMemory:
             raise
         except Exception as error:
@@ -232,7 +242,7 @@ def _kind(module: Any) -> str:
 def _runs(net: Net, shape: tuple[int, ...], device: Any) -> bool:
     size = (*shape[:3], _small(shape[3]), _small(shape[4]))
     try:
-        _output(net, net.module, _noise(size, device), "float32")
+        _output(net, net.module, _noise(size, device))
     except Exception:
         return False
     return True
@@ -260,7 +270,6 @@ def _output(
     net: Net,
     run: Any,
     noise: Any,
-    precision: str,
     look: Callable[[Any], None] = lambda output: None,
 ) -> Any:
     """The output for a copy of the noise, on the device of the noise.
@@ -269,11 +278,11 @@ def _output(
     first input, so a copy of the net runs if it can be copied.
     """
     with memory_guard(needs("torch", extra="torch")):
-        copied = _copied(run) if net.editable else run
-        return forward(net, copied, noise.clone(), precision, look).to(noise.device)
+        mine = copied(run) if net.editable else run
+        return forward(net, mine, noise.clone(), look).to(noise.device)
 
 
-def _copied(net: Any) -> Any:
+def copied(net: Any) -> Any:
     """A copy of the net; the net itself if torch can't copy it (some layers before a call)."""
     try:
         return deepcopy(net)

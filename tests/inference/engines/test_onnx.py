@@ -1,4 +1,4 @@
-"""Nets with known output in .onnx files, run by the real onnxruntime."""
+"""Nets with known output in .onnx files, run by the real onnxruntime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.inference.engine import EngineSpec
 from chunkflow_worker.inference.engines import open_engine
 from chunkflow_worker.inference.engines.onnx import OnnxEngine
+from chunkflow_worker.inference.openvino import Compiled
 from chunkflow_worker.operators.inference import Inference
 
 SIZE = Vec3(4, 8, 8)
@@ -96,10 +97,12 @@ def expected_output(patch: np.ndarray) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("acceleration", ["none", "openvino"])
 def test_any_number_of_patches_runs_with_any_batch_size_of_the_file(
-    net: Make, shape: Any, batch: int, channels: int
+    net: Make, shape: Any, batch: int, channels: int, acceleration: str
 ) -> None:
-    engine = engine_of(net(shape), channels)
+    engine = engine_of(net(shape), channels, acceleration=acceleration)
+    assert engine.device.endswith(" by OpenVINO") == (acceleration == "openvino")
     assert engine.batch_size((1, *SIZE)) == batch
     assert engine.precision == "float32"
     for count in (1, 2, 3, 4, 7):
@@ -115,21 +118,73 @@ def test_any_number_of_patches_runs_with_any_batch_size_of_the_file(
     [(TensorProto.FLOAT16, "float16", 2e-3), (TensorProto.FLOAT, "float32", 1e-6)],
 )
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float16", "float64", ">f4"])
+@pytest.mark.parametrize("acceleration", ["none", "openvino"])
 def test_nets_of_any_precision_take_images_of_any_type(
-    net: Make, kind: int, name: str, tolerance: float, dtype: str
+    net: Make, kind: int, name: str, tolerance: float, dtype: str, acceleration: str
 ) -> None:
-    engine = engine_of(net(kind=kind), 2)
-    assert engine.precision == name
+    engine = engine_of(net(kind=kind), 2, acceleration=acceleration)
+    assert engine.precision == (name if acceleration == "none" else "float32")
     patches = noise(2, dtype)
     for patch, output in zip(patches, engine.predict(patches), strict=True):
         assert output.dtype == np.float32
         assert np.allclose(output, expected_output(patch), atol=tolerance)
 
 
-def test_the_first_output_is_taken(net: Make) -> None:
+@pytest.mark.parametrize("acceleration", ["none", "openvino"])
+def test_the_first_output_is_taken(net: Make, acceleration: str) -> None:
     patch = noise(1)
-    output = engine_of(net(first="negative"), 2).predict(patch)[0]
+    output = engine_of(net(first="negative"), 2, acceleration=acceleration).predict(patch)[0]
     assert np.allclose(output, -expected_output(patch[0]), atol=1e-6)
+
+
+def test_openvino_leaves_to_onnxruntime_what_it_would_compute_otherwise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It converts float64 to float32."""
+    negative = [helper.make_node("Neg", ["in"], ["out"])]
+    path = written(tmp_path, negative, FREE, {"out": FREE}, kind=TensorProto.DOUBLE)
+    engine = engine_of(path, 1, acceleration="auto")
+    assert (engine.precision, "OpenVINO" in engine.device) == ("float64", False)
+    said = "onnxruntime runs the net, more slowly than OpenVINO would: it computes in float64"
+    assert said in caplog.text
+
+
+def test_operations_that_openvino_does_not_know_are_run_by_onnxruntime(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inverse = [helper.make_node("Inverse", ["in"], ["out"], domain="com.microsoft")]
+    path = written(tmp_path, inverse, FREE, {"out": FREE})
+    engine = engine_of(path, 1, acceleration="auto")
+    assert "OpenVINO" not in engine.device
+    assert "onnxruntime runs the net" in caplog.text
+    patch = noise(1)
+    assert np.allclose(engine.predict(patch)[0] @ patch[0], np.eye(8), atol=1e-2)
+
+
+def test_a_net_that_openvino_runs_wrongly_is_run_by_onnxruntime(
+    net: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = Compiled.__call__
+    monkeypatch.setattr(Compiled, "__call__", lambda self, a: [2 * b for b in call(self, a)])
+    engine = engine_of(net(), 2, acceleration="auto")
+    assert "its output for noise differs by 1 of its largest value" in caplog.text
+    patch = noise(1)
+    assert np.allclose(engine.predict(patch)[0], expected_output(patch[0]), atol=1e-6)
+    with pytest.raises(ModelError, match="OpenVINO can't run the net: its output"):
+        engine_of(net(), 2, acceleration="openvino")
+
+
+@pytest.mark.parametrize("acceleration", ["none", "compile"])
+def test_openvino_can_be_turned_off(net: Make, acceleration: str) -> None:
+    assert "OpenVINO" not in engine_of(net(), 2, acceleration=acceleration).device
+
+
+def test_onnxruntime_uses_the_processors_of_the_container(
+    net: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkflow_worker.inference.engines.onnx.thread_count", lambda: 3)
+    session = engine_of(net(), 2)._session
+    assert session.get_session_options().intra_op_num_threads == 3
 
 
 def test_several_input_channels(net: Make) -> None:
@@ -262,16 +317,19 @@ def test_out_of_memory_is_not_an_error_of_the_net(
 
 
 def written(
-    tmp_path: Path, nodes: list[Any], shape: Any, outputs: dict[str, Any], weights: Any = ()
+    tmp_path: Path,
+    nodes: list[Any],
+    shape: Any,
+    outputs: dict[str, Any],
+    weights: Any = (),
+    kind: int = TensorProto.FLOAT,
 ) -> str:
     """Write a net with the input `in`, and these outputs of these shapes."""
-    taken = [helper.make_tensor_value_info("in", TensorProto.FLOAT, shape)]
-    given = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in outputs.items()
-    ]
+    taken = [helper.make_tensor_value_info("in", kind, shape)]
+    given = [helper.make_tensor_value_info(name, kind, of) for name, of in outputs.items()]
     graph = helper.make_graph(nodes, "net", taken, given, list(weights))
     path = tmp_path / "net.onnx"
-    opset = [helper.make_opsetid("", 17)]
+    opset = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
     return str(path)
 
@@ -316,11 +374,15 @@ def test_a_random_net_is_refused_or_told(
 FLAT = Vec3(1, 8, 8)
 
 
+@pytest.mark.parametrize("acceleration", ["none", "openvino"])
 @pytest.mark.parametrize("shape", [("n", 1, "y", "x"), (1, 1, 8, 8), (2, 1, 8, 8)])
-def test_a_net_in_2d_gets_patches_of_one_section(tmp_path: Path, shape: Any) -> None:
+def test_a_net_in_2d_gets_patches_of_one_section(
+    tmp_path: Path, shape: Any, acceleration: Any
+) -> None:
     nodes = [helper.make_node("Neg", ["in"], ["out"])]
     path = written(tmp_path, nodes, shape, {"out": shape})
-    engine = open_engine(None, EngineSpec(FLAT, FLAT, 1, model_path=path))
+    spec = EngineSpec(FLAT, FLAT, 1, model_path=path, acceleration=acceleration)
+    engine = open_engine(None, spec)
     patches = [np.random.default_rng(i).random((1, *FLAT), np.float32) for i in range(3)]
     for patch, output in zip(patches, engine.predict(patches), strict=True):
         assert np.array_equal(output, -patch)
@@ -330,8 +392,9 @@ def test_a_net_in_2d_gets_patches_of_one_section(tmp_path: Path, shape: Any) -> 
         open_engine(None, EngineSpec(FLAT, FLAT, 1, 3, model_path=path))
 
 
+@pytest.mark.parametrize("acceleration", ["none", "openvino"])
 def test_of_several_outputs_the_one_that_fits_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, acceleration: Any
 ) -> None:
     pool = {"kernel_shape": [1, 2, 2], "strides": [1, 2, 2]}
     nodes = [
@@ -343,7 +406,8 @@ def test_of_several_outputs_the_one_that_fits_is_named(
 
     def opened(*names: str) -> Any:
         path = written(tmp_path, nodes, FREE, {name: shapes[name] for name in names})
-        return open_engine(None, EngineSpec(SIZE, SIZE, 1, model_path=path))
+        spec = EngineSpec(SIZE, SIZE, 1, model_path=path, acceleration=acceleration)
+        return open_engine(None, spec)
 
     with pytest.raises(ModelError) as error:
         opened("half", "full")

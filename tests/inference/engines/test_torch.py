@@ -171,16 +171,29 @@ def test_a_net_written_for_one_patch_gets_one_at_a_time(tmp_path: Path, source: 
     assert np.array_equal(predicted(engine, patches), alone)
 
 
+@pytest.mark.parametrize(("acceleration", "tolerance"), [("none", 3e-6), ("openvino", 3e-5)])
 @pytest.mark.parametrize(
-    "norm", ["nn.GroupNorm(2, 8)", "nn.BatchNorm3d(8, track_running_stats=False)"]
+    "norm",
+    [
+        "nn.GroupNorm(2, 8)",
+        "nn.BatchNorm3d(8, track_running_stats=False)",
+        "nn.InstanceNorm3d(8)",
+        "nn.InstanceNorm3d(8, affine=True)",
+    ],
 )
-def test_norms_over_a_large_patch_are_as_exact_as_the_nets_own(tmp_path: Path, norm: str) -> None:
-    """In the channels-last layout, torch computes these with an error of 1e-4 to 1e-2."""
+def test_norms_over_a_large_patch_are_as_exact_as_the_nets_own(
+    tmp_path: Path, norm: str, acceleration: str, tolerance: float
+) -> None:
+    """In the channels-last layout, torch computes these with an error of 1e-4 to 1e-2, and OpenVINO
+    with one of 2e-4 unless they are group norms."""
     size = Vec3(16, 192, 192)
     layers = f"nn.Conv3d(1, 8, 1), nn.Conv3d(8, 8, 3, padding=1), {norm}"
-    engine = engine_of(tmp_path, f"InstantiatedModel = nn.Sequential({layers})\n", 8, size)
+    source = f"InstantiatedModel = nn.Sequential({layers})\n"
+    engine = engine_of(tmp_path, source, 8, size, acceleration=acceleration)
     patches = noise(1, size=size)
-    assert np.abs(predicted(engine, patches) - unchanged_output(tmp_path, patches)).max() < 1e-5
+    expected = unchanged_output(tmp_path, patches)
+    error = np.abs(predicted(engine, patches) - expected).max()
+    assert error < tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("view", ["y.view(b * 4, 4, 8, 8)", "y.view(b, 1024)"])

@@ -36,7 +36,7 @@ def noise(count: int = 2) -> torch.Tensor:
 
 def test_a_net_of_any_batch_size_gets_the_batch() -> None:
     net = Recorded()
-    output = forward(Net(net), net, noise(3), "float32")
+    output = forward(Net(net), net, noise(3))
     assert torch.equal(output, 2 * noise(3))
     assert net.inputs[0].shape == (3, 1, 2, 3, 4)
 
@@ -44,31 +44,22 @@ def test_a_net_of_any_batch_size_gets_the_batch() -> None:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_batch_is_filled_up_to_the_fixed_batch_size_with_zeros(count: int) -> None:
     net = Recorded()
-    output = forward(Net(net, batch=4), net, noise(count), "float32")
+    output = forward(Net(net, batch=4), net, noise(count))
     assert torch.equal(output, 2 * noise(count))
     assert len(net.inputs[0]) == 4
     assert not net.inputs[0][count:].any()
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [
-        ("float32", torch.float32),
-        ("tf32", torch.float32),
-        ("bfloat16", torch.bfloat16),
-        ("float16", torch.float16),
-    ],
-)
-def test_floating_point_inputs_get_the_precision(precision: str, dtype: Any) -> None:
+def test_float64_of_pre_process_becomes_float32() -> None:
     net = Recorded()
-    forward(Net(net), net, noise(), precision)
-    assert net.inputs[0].dtype == dtype
+    forward(Net(net, pre_process=lambda batch: batch.astype(np.float64)), net, noise())
+    assert net.inputs[0].dtype == torch.float32
 
 
 def test_integers_of_pre_process_keep_their_type() -> None:
     net = Recorded()
     labels = Net(net, pre_process=lambda batch: (batch * 100).astype(np.int64))
-    forward(labels, net, noise(), "bfloat16")
+    forward(labels, net, noise())
     assert net.inputs[0].dtype == torch.int64
 
 
@@ -76,7 +67,7 @@ def test_integers_of_pre_process_keep_their_type() -> None:
 def test_pre_process_gets_an_array_and_returns_the_input(make: Any) -> None:
     seen = []
     net = Recorded()
-    forward(Net(net, pre_process=lambda a: seen.append(a) or make(a)), net, noise(), "float32")
+    forward(Net(net, pre_process=lambda a: seen.append(a) or make(a)), net, noise())
     assert isinstance(seen[0], np.ndarray)
     assert torch.equal(net.inputs[0], noise() + 1)
 
@@ -86,7 +77,6 @@ def test_pre_process_may_return_what_only_the_net_understands() -> None:
         Net(None, pre_process=lambda batch: {"image": torch.from_numpy(batch)}),
         lambda inputs: inputs["image"] * 3,
         noise(),
-        "float16",
     )
     assert torch.equal(output, 3 * noise())
 
@@ -96,7 +86,7 @@ def test_pre_process_may_return_what_only_the_net_understands() -> None:
     [lambda x: (x, x + 9), lambda x: [x, x + 9], lambda x: {"a": x, "b": x + 9}, lambda x: x],
 )
 def test_the_first_output_is_taken(wrap: Any) -> None:
-    assert torch.equal(forward(Net(None), wrap, noise(), "float32"), noise())
+    assert torch.equal(forward(Net(None), wrap, noise()), noise())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +100,7 @@ def test_the_first_output_is_taken(wrap: Any) -> None:
 def test_post_process_gets_the_same_structure_with_all_tensors_in_float32(wrap: Any) -> None:
     seen = []
     net = Net(None, post_process=lambda output: seen.append(output) or noise())
-    forward(net, wrap, noise(), "float32")
+    forward(net, wrap, noise())
     (given,) = seen
     assert type(given) is type(wrap(noise()))
 
@@ -126,7 +116,7 @@ def test_post_process_gets_the_same_structure_with_all_tensors_in_float32(wrap: 
 
 def test_post_process_keeps_integers_and_other_values() -> None:
     net = Net(None, post_process=lambda output: output["labels"])
-    output = forward(net, lambda x: {"labels": x.long(), "note": "text"}, noise(), "float32")
+    output = forward(net, lambda x: {"labels": x.long(), "note": "text"}, noise())
     assert output.dtype == torch.int64
 
 
@@ -145,7 +135,7 @@ def test_a_result_that_is_not_a_tensor_is_refused(returned: Any, kind: str) -> N
     with pytest.raises(
         ModelError, match=rf"the net returned {kind}, and a tensor \(n[^\n]*\n.*post_process"
     ):
-        forward(Net(None), lambda x: returned, noise(), "float32")
+        forward(Net(None), lambda x: returned, noise())
 
 
 @pytest.mark.parametrize(
@@ -161,18 +151,18 @@ def test_a_result_that_is_not_a_tensor_is_refused(returned: Any, kind: str) -> N
 )
 def test_a_tensor_among_several_outputs_is_named(returned: Any, choice: str) -> None:
     with pytest.raises(ModelError) as error:
-        forward(Net(None), returned, noise(), "float32")
+        forward(Net(None), returned, noise())
     assert str(error.value).endswith(f"def post_process(output): return {choice}")
 
 
 @pytest.mark.parametrize("post_process", [None, lambda output: output])
 def test_complex_numbers_are_refused_with_the_cure(post_process: Any) -> None:
     with pytest.raises(ModelError, match=r"complex numbers\n    .*output\.abs\(\)"):
-        forward(Net(None, post_process=post_process), torch.fft.fft, noise(), "float32")
+        forward(Net(None, post_process=post_process), torch.fft.fft, noise())
 
 
 def test_an_array_is_as_good_as_a_tensor() -> None:
-    output = forward(Net(None, post_process=lambda x: x.numpy() + 1), lambda x: x, noise(), "tf32")
+    output = forward(Net(None, post_process=lambda x: x.numpy() + 1), lambda x: x, noise())
     assert torch.equal(output, noise() + 1)
 
 
@@ -182,10 +172,10 @@ def test_a_flat_net_gets_sections_and_returns_them(post_process: Any, pre_proces
     net = Recorded()
     sections = noise()[:, :, :1]
     flat = Net(net, pre_process, post_process, flat=True)
-    assert torch.equal(forward(flat, net, sections, "float32"), 2 * sections)
+    assert torch.equal(forward(flat, net, sections), 2 * sections)
     assert net.inputs[0].shape == (2, 1, 3, 4)
 
 
 def test_a_flat_net_may_return_patches() -> None:
     flat = Net(None, post_process=lambda output: output[:, :, None], flat=True)
-    assert forward(flat, lambda x: x, noise()[:, :, :1], "float32").shape == (2, 1, 1, 3, 4)
+    assert forward(flat, lambda x: x, noise()[:, :, :1]).shape == (2, 1, 1, 3, 4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +10,10 @@ from torch import nn
 
 from chunkflow_worker.inference.torch_net import precision
 from chunkflow_worker.inference.torch_net.precision import (
+    Reduced,
     allow_tf32,
     cpu_has,
     fast_precision,
-    in_precision,
 )
 
 
@@ -45,12 +44,21 @@ def test_gpus_with_tensor_cores_compute_float16_fast(
     assert fast_precision(SimpleNamespace(type="cuda")) == fast
 
 
-def test_all_floating_point_numbers_get_the_precision() -> None:
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_reduced_net_and_what_it_is_given_get_the_precision(precision: str) -> None:
+    seen = []
     net = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
-    assert {p.dtype for p in in_precision(deepcopy(net), "bfloat16").parameters()} == {
-        torch.bfloat16
-    }
-    assert {p.dtype for p in in_precision(deepcopy(net), "tf32").parameters()} == {torch.float32}
+    net.register_forward_pre_hook(lambda module, given: seen.append(given[0].dtype))
+    reduced, kind = Reduced(net, precision), getattr(torch, precision)
+    assert {p.dtype for p in reduced.parameters()} == {kind}
+    assert reduced(torch.rand(2, 1, 2, 3, 4)).dtype == kind
+    assert seen == [kind]
+
+
+def test_a_reduced_net_keeps_integers_and_other_inputs() -> None:
+    reduced = Reduced(nn.Identity(), "bfloat16")
+    assert reduced(torch.arange(3)).dtype == torch.int64
+    assert reduced({"a": 1}) == {"a": 1}
 
 
 def test_tf32_is_a_mode_of_the_process() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,11 +155,25 @@ def test_a_change_gets_the_noise_in_its_memory_format() -> None:
     assert seen == [True, False]
 
 
-def test_the_output_in_a_reduced_precision() -> None:
+def test_the_output_of_a_changed_net() -> None:
     trial = trial_of(lambda x: 2 * x)
-    output = trial.output(trial.net.module, "bfloat16")
-    assert output.dtype == torch.bfloat16
-    assert torch.equal(output, 2 * trial.noise.bfloat16())
+    assert torch.equal(trial.output(lambda x: 3 * x), 3 * trial.noise)
+
+
+def test_the_first_patch_alone() -> None:
+    trial = trial_of(lambda x: 2 * x)
+    alone = trial.alone()
+    assert (trial.net.batch, alone.net.batch) == (None, 1)
+    assert torch.equal(alone.noise, trial.noise[:1])
+    assert torch.equal(alone.expected, 2 * alone.noise)
+    fixed = replace(trial, net=replace(trial.net, batch=4)).alone()
+    assert fixed.net.batch == 4
+
+
+def test_a_trial_of_another_size() -> None:
+    resized = trial_of(lambda x: 2 * x).resized((1, 1, 3, 5, 7))
+    assert resized.noise.shape == (1, 1, 3, 5, 7)
+    assert torch.equal(resized.expected, 2 * resized.noise)
 
 
 # --- nets that do not take patches as they are ---

@@ -1,0 +1,175 @@
+"""`by_openvino`: a net of PyTorch that OpenVINO runs on the CPU; its output stays the same."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from chunkflow_worker.config.extras import needs
+from chunkflow_worker.inference.openvino import Compiled, Unsuited, compare, openvino, reason
+from chunkflow_worker.inference.torch_net.forward import forward, given
+from chunkflow_worker.inference.torch_net.load import Net
+from chunkflow_worker.inference.torch_net.trial import Trial, copied
+
+log = logging.getLogger(__name__)
+
+torch: Any = needs("torch", extra="torch")
+pytree: Any = needs("torch.utils._pytree", extra="torch")
+
+_SUMS = {"GroupNormalization", "MVN", "ReduceMean", "ReduceSum"}
+
+
+class OpenvinoNet:
+    """A net that OpenVINO runs for inputs of one shape. Other inputs are run by torch, in float32.
+
+    structure: of what the net returns, which may be several tensors.
+
+    The next call overwrites the output.
+    """
+
+    def __init__(self, module: Any, compiled: Compiled, structure: Any):
+        self._module, self._compiled, self._structure = module, compiled, structure
+
+    def __call__(self, inputs: Any) -> Any:
+        if not _is_float32(inputs) or tuple(inputs.shape) != self._compiled.shape:
+            return self._module(inputs)
+        outputs = map(torch.from_numpy, self._compiled(inputs.contiguous().numpy()))
+        return pytree.tree_unflatten(list(outputs), self._structure)
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """A net as OpenVINO's model of it, for inputs of one shape."""
+
+    module: Any
+    model: Any
+    structure: Any
+    shape: tuple[int, ...]
+
+    @property
+    def sums(self) -> bool:
+        """Whether the net has sums over its voxels, as in norms."""
+        return any(op.get_type_name() in _SUMS for op in self.model.get_ops())
+
+    def compiled(self, precision: str) -> OpenvinoNet:
+        compiled = Compiled(self.model, self.shape, precision)
+        return OpenvinoNet(self.module, compiled, self.structure)
+
+
+def by_openvino(
+    trial: Trial, shape: tuple[int, ...], precision: str, fallback: bool
+) -> tuple[OpenvinoNet, str]:
+    """The net of a trial for patches, one at a time, and its precision.
+
+    shape: of a patch, nczyx with n = 1.
+    fallback: whether it may run in float32 if its output in `precision` is wrong.
+
+    The net is converted for the patches of the trial, compared, and then converted for those that
+    it will get. Code that depends on the size of a patch is right for both. A net that sums over
+    its voxels is compared on a whole patch, because the error of a sum grows with its length.
+
+    Raises Unsuited.
+    """
+    tried = trial.alone()
+    with torch.inference_mode(False), torch.no_grad():
+        made = whole = _converted(tried.net, tried.noise.clone())
+        if tuple(tried.noise.shape) != shape:
+            whole = _converted(tried.net, torch.zeros(shape))
+            if whole.sums:
+                tried, made = tried.resized(shape), whole
+        try:
+            _compare(tried, made.compiled(precision), precision)
+        except Unsuited as problem:
+            if not fallback or precision == "float32":
+                raise
+            log.warning("the net runs in float32: in %s, %s", precision, problem)
+            precision = "float32"
+            _compare(tried, made.compiled(precision), precision)
+        return whole.compiled(precision), precision
+
+
+def _compare(trial: Trial, run: OpenvinoNet, precision: str) -> None:
+    """Raises Unsuited unless the output is that of the net."""
+    found = forward(trial.net, run, trial.noise.clone())
+    compare(found.float().numpy(), trial.expected.float().numpy(), precision)
+
+
+def _converted(net: Net, patches: Any) -> _Converted:
+    """Raises Unsuited."""
+    example = given(net, patches)
+    if not _is_float32(example):
+        raise Unsuited("pre_process returns something else than floating point numbers")
+    is_script = isinstance(net.module, torch.jit.ScriptModule)
+    try:
+        with _silently():
+            model, structure = (_of_script if is_script else _of_module)(net.module, example)
+    except Exception as error:
+        raise Unsuited(_problem(error)) from error
+    if len(model.inputs) != 1 or len(model.outputs) != structure.num_leaves:
+        raise Unsuited("it returns something else than tensors")
+    return _Converted(net.module, model, structure, tuple(example.shape))
+
+
+def _of_script(module: Any, example: Any) -> tuple[Any, Any]:
+    model = openvino().convert_model(module, input=[tuple(example.shape)])
+    return model, pytree.tree_structure(module(example))
+
+
+def _of_module(module: Any, example: Any) -> tuple[Any, Any]:
+    # Of a copy, because a net may keep something of the sizes that torch tries it with.
+    program = torch.export.export(copied(module), (example,), strict=False)
+    _write_as_group_norms(program.graph_module)
+    return openvino().convert_model(program), program.call_spec.out_spec
+
+
+def _write_as_group_norms(graphed: Any) -> None:
+    """Change norms over the voxels of each channel to group norms, which are the same.
+
+    Where OpenVINO sums a million voxels, its group norms are off by 3e-5, and others by 3e-4.
+    """
+    aten = torch.ops.aten
+    for node in graphed.graph.nodes:
+        if node.target not in (aten.instance_norm.default, aten.batch_norm.default):
+            continue
+        x, weight, bias, _, _, of_input, _, epsilon, _ = node.args
+        count, channels = x.meta["val"].shape[:2]
+        if of_input and (node.target is aten.instance_norm.default or count == 1):
+            node.target = aten.group_norm.default
+            node.args = (x, channels, weight, bias, epsilon)
+    graphed.recompile()
+
+
+def _is_float32(inputs: Any) -> bool:
+    return isinstance(inputs, torch.Tensor) and inputs.dtype == torch.float32
+
+
+def _problem(error: Exception) -> str:
+    """Why a net can't be converted, as a clause about it."""
+    if "DataDependent" in type(error).__name__:
+        return "its Python code depends on the values of a patch"
+    _, found, operations = str(error).partition("No conversion rule found for operations: ")
+    if found:
+        return f"OpenVINO does not know {operations.partition(chr(10))[0]}"
+    return f"it can't be converted: {reason(error)}"
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Keep quiet about plans of the libraries, and about a net that they can't convert.
+
+    OpenVINO leaves the root logger at the level ERROR when it fails.
+    """
+    root, graphs = logging.getLogger(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    before = root.level, root.filters[:], root.handlers[:], graphs.disabled
+    graphs.disabled = True
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(StringIO()):
+            yield
+    finally:
+        root.level, root.filters, root.handlers, graphs.disabled = before
+        root.setLevel(root.level)  # which forgets what other loggers remember of the level
