@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,17 +149,25 @@ def run(folder: Path, in_flight: int) -> Ran:
     ledger = Ledger(f"file://{folder}/{uuid.uuid4().hex}")
     command = [str(BIN / "chunkflow"), "--pipeline", str(pipeline(folder))]
     command += ["--ledger", ledger.path, "--in-flight", str(in_flight)]
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {status}")
+    process, peak = subprocess.Popen(command), 0
+    while process.poll() is None:
+        peak = max(peak, _peak(process.pid))
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     records = list(ledger.records(ledger.boxes()[0]))
     times = [datetime.fromisoformat(t) for r in records for t in (r.started, r.finished)]
     return Ran(
         {stage: sum(record.timer[stage] for record in records) for stage in STAGES},
         (max(times) - min(times)).total_seconds(),
-        usage.ru_maxrss * 1024,
+        peak,
     )
+
+
+def _peak(process: int) -> int:
+    """Largest resident memory so far of a running process, in bytes. That of wait4 counts ours."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
 
 
 if __name__ == "__main__":

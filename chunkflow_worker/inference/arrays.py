@@ -51,5 +51,5 @@ class Arrays(Protocol):
         """Start copying `slab` to `out` on the host, converted as `conversion.convert` does.
 
         Returns a function that waits until `out` is complete, and returns the number of values that
-        were clipped. It is called once. `slab` may be changed at once.
+        were clipped. It is called once. `slab` may be changed at once, and loses its values.
         """

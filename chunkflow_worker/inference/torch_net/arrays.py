@@ -101,7 +101,7 @@ class TorchArrays:
         return self._writer.submit(write).result
 
     def _send_section(self, section: Any, out: Any) -> int:
-        """Convert a section to `out`; returns the number of values that were clipped.
+        """Convert a section to `out`, and use it up; returns how many values were clipped.
 
         What lies within the limits, as nearly all does, needs fewer passes over the memory.
         """
@@ -112,7 +112,7 @@ class TorchArrays:
         least, most = map(float, takes(np.dtype(np.float32), dtype))
         low, high = map(float, section.aminmax())  # NaN if there is one
         if least <= low and high <= most:
-            out.copy_(section.mul(255).round_() if dtype == np.uint8 else section)
+            out.copy_(section.mul_(255).round_() if dtype == np.uint8 else section)
             return 0
         out.copy_(self._converted(section, dtype))
         return int(self._clipped(section, dtype))
