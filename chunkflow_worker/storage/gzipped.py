@@ -2,7 +2,7 @@
 
 ISA-L compresses ten times as fast as zlib, with the same ratio, on levels 1 to 3; the others are
 zlib's, and all where there is no ISA-L. libdeflate unpacks twice as fast as zlib, one member, with
-as many bytes as its end says.
+as many bytes as its end says (none, without a look, where that is 0, as in padding).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def gunzipped(content: Content, most: int) -> bytes:
     and ValueError for what is no gzip or is damaged.
     """
     size = int.from_bytes(content[-4:], "little")
-    if size <= most and bytes(content).find(_MEMBER, 1) < 0:
+    if 0 < size <= most and bytes(content).find(_MEMBER, 1) < 0:
         with suppress(deflate.DeflateError, ValueError):  # what is wrong is told below
             return bytes(deflate.gzip_decompress(content))
     parts: list[bytes] = []

@@ -166,7 +166,7 @@ def run(
 def _subject(case: Case, service: Service) -> str:
     if case.endswith("SQS"):
         return service.queue
-    return service.path("out") if case.endswith("disk") else service.place
+    return service.path("out").removeprefix("file://") if case.endswith("disk") else service.place
 
 
 @contextmanager

@@ -64,6 +64,7 @@ ON_PURPOSE: dict[str, list[tuple[str, str, str, Any]]] = {
         ("save-tif", "compression", "lacks", {"delta"})
     ],
     "types that files can hold are told before any work": [("save-h5", "dtype", "type", "choice")],
+    "a volume may take its place": [("load-skeleton", "path", "required", False)],
     "two options bore one flag": [
         ("load-skeleton", "offset", "lacks", {"-o"}),
         ("setup-env", "crop_chunk_margin", "lacks", {"-c"}),

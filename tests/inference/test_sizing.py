@@ -20,19 +20,18 @@ SIZE = Vec3(10, 40, 40)
 
 def test_the_second_task_in_flight_holds_its_image_or_its_output() -> None:
     """16 x 64 x 64 voxels are read for the box, in uint8; its output has three channels."""
-    task = memory(SIZING.lattice(SIZE), 1, 3, "uint8", "uint8")
+    task = memory(SIZING.lattice(SIZE), 1, 3, "uint8", "uint8", 3)
     image, output = 16 * 64 * 64, 3 * 10 * 40 * 40
     assert (task.image, task.output) == (image, output)
     assert SIZING.bytes_needed(SIZE) == task.total + image
     many = replace(SIZING, channels=9)
-    assert many.bytes_needed(SIZE) == memory(many.lattice(SIZE), 1, 9, "uint8", "uint8").total + (
-        9 * SIZE.product
-    )
+    needed = memory(many.lattice(SIZE), 1, 9, "uint8", "uint8", 9)
+    assert many.bytes_needed(SIZE) == needed.total + 9 * SIZE.product
 
 
 def test_an_output_that_is_converted_to_be_stored_has_a_copy() -> None:
     half = replace(SIZING, dtype="float16", stored="float32")
-    task = memory(half.lattice(SIZE), 1, 3, "uint8", "float16")
+    task = memory(half.lattice(SIZE), 1, 3, "uint8", "float16", 3)
     assert half.bytes_needed(SIZE) == task.total + task.output + 4 * 3 * SIZE.product
 
 
