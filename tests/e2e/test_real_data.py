@@ -54,8 +54,8 @@ def whole_pass(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.skipif(not PINKY.exists(), reason="pinky100 is not in CHUNKFLOW_TEST_DATA")
-@pytest.mark.parametrize("sample", ["sample1", "sample2"])
-def test_clefts_of_pinky100(service: Service, sample: str) -> None:
+@pytest.mark.parametrize(("sample", "acceleration"), [("sample1", "auto"), ("sample2", "none")])
+def test_clefts_of_pinky100(service: Service, sample: str, acceleration: str) -> None:
     with h5py.File(PINKY / f"{sample}_input.h5") as h5:
         image = h5["main"][:]
     box = make_volumes(service, image, (40, 7.16, 7.16), Vec3(18, 32, 32), {"dtype": "float32"})
@@ -68,6 +68,7 @@ def test_clefts_of_pinky100(service: Service, sample: str) -> None:
             "input_patch_size": [18, 160, 160],
             "output_patch_overlap": [4, 32, 32],
             "num_output_channels": 1,
+            "acceleration": acceleration,
         }
     )
     service.create_queue(visibility=60)
