@@ -128,7 +128,8 @@ def test_a_prefix_is_completed_by_the_box(read: Callable[..., Task]) -> None:
 
 
 def test_a_file_of_another_kind_is_missing_data(read: Callable[..., Task]) -> None:
-    with pytest.raises(DataMissing, match=r"a\.size cannot be read as SIZE: invalid literal"):
+    text = r"a\.size cannot be read as SIZE: it has 'two' where a number belongs"
+    with pytest.raises(DataMissing, match=text):
         read("two")
 
 

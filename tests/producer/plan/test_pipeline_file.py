@@ -117,7 +117,7 @@ def test_a_variable_that_is_not_set_here_is_named(
         ("op: save-zarr, store: 'https://host/x'", "is read only"),
         ("op: mark-complete, prefix: 'https://host/x'", "is read only"),
         ("op: mesh, output_path: 'https://host/x'", "is read only"),
-        ("op: mesh, output_path: 'zarr://s3://lab/x'", "save-zarr writes it"),
+        ("op: mesh, output_path: 'zarr://s3://lab/x'", "save-volume writes it"),
         ("op: save-h5, file_name: 's3://lab/x'", "a path on this machine"),
     ],
 )
