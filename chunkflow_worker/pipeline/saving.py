@@ -97,8 +97,10 @@ def write_verified(chunk: Chunk, volume: CheckedVolume, task: Task, converter: C
     Raises BoxNotAligned, ChunkMismatch and StorageUnavailable.
     """
     array = as_stored(chunk, volume, task, converter)
-    sums = volume.write(chunk.bbox, array)
-    block_cache().forget(volume.path)
+    try:
+        sums = volume.write(chunk.bbox, array)
+    finally:  # some blocks may be new, also when it fails
+        block_cache().forget(volume.path)
     blocks = list(blocks_of(volume, chunk.bbox))
     times = volume.stored_at(blocks)
     _refuse_missing(volume, sorted({*map(volume.block_name, blocks)} - {*times}))

@@ -92,7 +92,7 @@ class VolumeWriter(Converter):
         )
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.volumes.open_volume import open_volume
-        from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
+        from chunkflow_worker.volumes.precomputed.compression import Compression
 
         if self.create_thumbnail:
             needs("PIL.Image", extra="files")

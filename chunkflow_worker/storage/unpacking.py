@@ -43,8 +43,10 @@ def bound_unpacking() -> None:
         if not content or name is None:
             return unpack(content, encoding, filename)
         if name == "gzip":
-            most = _most.get()
-            return _checked(gunzipped(content, largest_block() if most is None else most), content)
+            unpacked = gunzipped(content, _bound())
+            if len(unpacked) > _bound():  # its end says how much there is, if it is right
+                _check(max(len(unpacked), int.from_bytes(bytes(content[-4:]), "little")))
+            return unpacked
         if name in _READERS:
             return _read(_READERS[name](bytes(content)))
         return unpack(content, encoding, filename)
@@ -62,12 +64,10 @@ def _read(stream: BinaryIO) -> bytes:
     return b"".join(parts)
 
 
-def _checked(unpacked: bytes, content: bytes) -> bytes:
-    """What `gunzipped` made of the content. Raises the errors of `_check`, by what that says."""
+def _bound() -> int:
+    """How many bytes are taken."""
     most = _most.get()
-    if len(unpacked) > (largest_block() if most is None else most):
-        _check(max(len(unpacked), int.from_bytes(bytes(content[-4:]), "little")))
-    return unpacked
+    return largest_block() if most is None else most
 
 
 def _check(size: int) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chunkflow_worker.config.cache_size import cache_size
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.largest import check_read
-from chunkflow_worker.volumes.volume import Volume, chunks_of
+from chunkflow_worker.volumes.volume import Volume, chunks_of, placing
 
 
 class Reuse(NamedTuple):
@@ -71,10 +71,7 @@ def read_cached(volume: Volume, box: BoundingBox, cached: BlockCache) -> tuple[N
     """
     check_read(box.voxels * volume.dtype.itemsize * volume.channels, f"{volume.path}: box {box}")
     czyx = np.empty((volume.channels, *box.size), volume.dtype)
-
-    def place(block: BoundingBox, voxels: NDArray[Any]) -> None:
-        if inside := block.clip(box):
-            czyx[:, *inside.slices(box.start)] = voxels[:, *inside.slices(block.start)]
+    place = placing(czyx, box)
 
     def take(block: BoundingBox, voxels: NDArray[Any]) -> None:
         cached.put(volume, block, voxels)

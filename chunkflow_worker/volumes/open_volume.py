@@ -15,8 +15,8 @@ from chunkflow_worker.config.facts import GRAPHENE, PRECOMPUTED
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.path import named_format, normal_path, public_path
+from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.info import find_info, level_of, scale_of
-from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.volume import Blocks, CheckedVolume
 
 

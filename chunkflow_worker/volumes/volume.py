@@ -71,7 +71,7 @@ class Volume(Blocks, Protocol):
     def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
         """Give the voxels of each of the `chunks_of` a box to `take`, in any order.
 
-        Raises the errors of `read`; also where `read` fills missing blocks.
+        Raises the errors of `read`. Not for a volume that was opened to fill missing blocks.
         """
 
     def write(self, bbox: BoundingBox, array: NDArray[Any]) -> list[str]:
@@ -142,6 +142,16 @@ def _cut(volume: Blocks, size: Vec3, bbox: BoundingBox) -> Iterator[BoundingBox]
     for place in product(*map(range, low, high)):
         start = first + Vec3.of(place) * size
         yield BoundingBox(start, (start + size).min(end))
+
+
+def placing(czyx: NDArray[Any], box: BoundingBox) -> Take:
+    """Places the part of each block that lies in a box into the array of that box."""
+
+    def place(block: BoundingBox, voxels: NDArray[Any]) -> None:
+        if inside := block.clip(box):
+            czyx[:, *inside.slices(box.start)] = voxels[:, *inside.slices(block.start)]
+
+    return place
 
 
 def checksum(array: NDArray[Any]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+
+from tests.support.serving import serving
 
 TOKEN = "0123456789abcdef"
 _TABLE = "/segmentation/table/neurons"
@@ -76,11 +77,6 @@ def graph_server(
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = GraphServer(f"http://127.0.0.1:{server.server_port}{_TABLE}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Handler) as url:
+        served = GraphServer(f"{url}{_TABLE}")
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()

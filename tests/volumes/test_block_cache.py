@@ -12,15 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow_worker.api import Run, Task
-from chunkflow_worker.errors import DataMissing, DataRefused
+from chunkflow_worker.errors import DataMissing, DataRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.load_volume import LoadVolume
+from chunkflow_worker.operators.save_volume import SaveVolume
 from chunkflow_worker.volumes import block_cache
 from chunkflow_worker.volumes.block_cache import BlockCache, Reuse, read_cached
 from chunkflow_worker.volumes.create_volume import create_volume
 from chunkflow_worker.volumes.open_volume import open_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import Take, Volume, chunks_of
-from tests.support.sample import BLOCK, BOUNDS, VOXEL_SIZE, noise
+from tests.support.sample import BLOCK, BOUNDS, VOXEL_SIZE, make, noise
 
 FORMATS: dict[str, dict[str, Any]] = {
     "precomputed": {},
@@ -88,11 +91,11 @@ def counted(volume: Volume) -> list[BoundingBox]:
 @settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), most=st.integers(0, 100))
 def test_no_more_is_kept_than_is_allowed(sizes: list[int], most: int) -> None:
-    cached, volume = BlockCache(most), Any
+    cached, volume = BlockCache(most), make("mem://kept")
     blocks = [BoundingBox.sized((n, 0, 0), (1, 1, size)) for n, size in enumerate(sizes)]
     for block, size in zip(blocks, sizes, strict=True):
-        cached.put(volume, block, np.zeros(size, np.uint8))  # type: ignore[arg-type]
-    kept = [block for block in blocks if cached.get(volume, block) is not None]  # type: ignore[arg-type]
+        cached.put(volume, block, np.zeros(size, np.uint8))
+    kept = [block for block in blocks if cached.get(volume, block) is not None]
     assert sum(block.voxels for block in kept) <= most
     fitting = [block for block in blocks if block.voxels <= most]
     assert kept == fitting[len(fitting) - len(kept) :], "those that were put last"
@@ -120,9 +123,6 @@ def test_absent_blocks_are_an_error_and_not_remembered(tmp_path: Path) -> None:
 
 def test_what_a_task_writes_is_read_anew(run_step: Any, tmp_path: Path) -> None:
     """Also by the tasks after it, in the same process."""
-    from chunkflow_worker.image.chunk import Chunk
-    from chunkflow_worker.operators.save_volume import SaveVolume
-
     volume, array = made(tmp_path, "precomputed")
     load, save = LoadVolume(volume_path=volume.path), SaveVolume(volume_path=volume.path)
     with load.open(Run(needed_box=lambda box, _: box)) as step:
@@ -155,3 +155,23 @@ def test_the_size_is_an_option(
         step(task := Task(bbox=BOUNDS))
     assert (task.blocks_reused == 0) is is_read
     block_cache.block_cache.cache_clear()
+
+
+def test_a_write_that_fails_may_have_changed_blocks(
+    run_step: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, array = made(tmp_path, "precomputed")
+    load, save = LoadVolume(volume_path=volume.path), SaveVolume(volume_path=volume.path)
+    write = PrecomputedVolume.write
+
+    def write_and_fail(*given: Any) -> None:
+        write(*given)
+        raise StorageUnavailable("the connection broke")
+
+    with load.open(Run(needed_box=lambda box, _: box)) as step:
+        step(Task(bbox=BOUNDS))
+        monkeypatch.setattr(PrecomputedVolume, "write", write_and_fail)
+        with pytest.raises(StorageUnavailable):
+            run_step(save, chunk=Chunk(255 - array, BOUNDS.start, VOXEL_SIZE))
+        step(task := Task(bbox=BOUNDS))
+    assert np.array_equal(task.chunk("chunk").array, 255 - array)

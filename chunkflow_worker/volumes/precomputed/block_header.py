@@ -15,7 +15,7 @@ import numpy as np
 
 from chunkflow_worker.storage.formats.picture_size import picture_size
 
-_BESIDE = 1 << 16  # bytes that a block may have beside its voxels
+BESIDE = 1 << 16  # bytes that a block may have beside its voxels
 _BITS = (0, 1, 2, 4, 8, 16, 32)  # of the indices in compressed_segmentation
 
 
@@ -48,7 +48,7 @@ def check_block_content(
     elif encoding == "compressed_segmentation":
         _check_segmentation(content, sizes, itemsize, [int(n) for n in block_size])
     elif encoding in ("npz", "npz_uint8"):
-        _check_npz(content, prod(sizes) * itemsize + _BESIDE)
+        _check_npz(content, prod(sizes) * itemsize + BESIDE)
 
 
 def _check_sizes(

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.volumes.precomputed.block_header import check_block_content
+from chunkflow_worker.volumes.precomputed.block_header import BESIDE, check_block_content
 from chunkflow_worker.volumes.precomputed.decoder import FRAGILE, decode_apart
 from chunkflow_worker.volumes.precomputed.encoding import LOSSLESS, content_type
-
-_BESIDE = 1 << 16  # bytes that an encoded block may have beside twice its voxels, if they are noise
 
 
 class Codec:
@@ -63,6 +61,6 @@ class Codec:
         return np.asarray(xyzc).transpose()
 
     def most_bytes(self, size: Vec3) -> int:
-        """Bytes that a block of `size` may have, not compressed."""
+        """Bytes that a block of `size` may have, not compressed. Noise may grow when encoded."""
         voxels: int = size.product * self.channels * self.dtype.itemsize
-        return voxels if self.encoding == "raw" else 2 * voxels + _BESIDE
+        return voxels if self.encoding == "raw" else 2 * voxels + BESIDE

@@ -83,7 +83,8 @@ def _info(graph: Any, server: str) -> dict[str, Any]:
     path = info.get("data_dir")
     if not isinstance(path, str) or not path.startswith(_STORED_AT):
         problem = f"{path!r} is no place that a server may name"
-        raise ConfigError.one(f"{server}/info", "data_dir", problem, f"legal: {_STORED_AT}")
+        legal = f"legal: {', '.join(_STORED_AT)}"
+        raise ConfigError.one(f"{server}/info", "data_dir", problem, legal)
     return info
 
 

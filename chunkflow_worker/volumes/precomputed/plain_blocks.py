@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,50 +12,16 @@ from chunkflow_worker.errors import BlockDamaged, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.at_once import at_once
-from chunkflow_worker.storage.files import Files, Packing
-from chunkflow_worker.storage.gzipped import gzipped
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import local_folder
 from chunkflow_worker.storage.unpacking import at_most
 from chunkflow_worker.storage.written_file import noting
 from chunkflow_worker.volumes.precomputed.codec import Codec
-from chunkflow_worker.volumes.precomputed.encoding import gains_by_gzip
+from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.local import remove_other_forms
 from chunkflow_worker.volumes.volume import Take, checksum
 
 _CACHED = "max-age=3600"  # by browsers and by what is between them and the storage
-
-
-class Compression(NamedTuple):
-    """How the bytes of encoded blocks are compressed.
-
-    packing: None for gzip, but not on a local disk, where such a block is a file *.gz, which only
-        CloudVolume expects.
-    level: None for the fastest of gzip, and the usual one of the others.
-    """
-
-    packing: Packing | None = None
-    level: int | None = None
-
-    @property
-    def gzip_level(self) -> int:
-        return self.level or 1
-
-    def chosen(self, path: str, encoding: str) -> Packing:
-        """What blocks of an encoding become in the volume at `path`."""
-        if not gains_by_gzip(encoding):
-            return "none"
-        return self.packing or ("none" if local_folder(path) else "gzip")
-
-    def packed(self, content: bytes, packing: Packing) -> bytes:
-        """Compress the bytes of an encoded block."""
-        if packing == "none":
-            return content
-        if packing == "gzip":
-            return gzipped(content, self.gzip_level)
-        from cloudfiles import compression
-
-        packed: bytes = compression.compress(content, packing, self.level)
-        return packed
 
 
 class PlainBlocks:

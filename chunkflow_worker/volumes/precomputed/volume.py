@@ -23,11 +23,19 @@ from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_er
 from chunkflow_worker.storage.largest import check_block, check_read
 from chunkflow_worker.storage.path import normal_path, public_path, writable_path
 from chunkflow_worker.volumes.precomputed.codec import Codec
+from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.encoding import check_readable
 from chunkflow_worker.volumes.precomputed.info import level_of, read_scale
-from chunkflow_worker.volumes.precomputed.plain_blocks import Compression, PlainBlocks
+from chunkflow_worker.volumes.precomputed.plain_blocks import PlainBlocks
 from chunkflow_worker.volumes.precomputed.sharded_blocks import ShardedBlocks
-from chunkflow_worker.volumes.volume import Take, blocks_of, check_aligned, checksum, chunks_of
+from chunkflow_worker.volumes.volume import (
+    Take,
+    blocks_of,
+    check_aligned,
+    checksum,
+    chunks_of,
+    placing,
+)
 
 
 class PrecomputedVolume:
@@ -96,17 +104,8 @@ class PrecomputedVolume:
         check_read(bbox.voxels * self.dtype.itemsize * self.channels, f"{self.path}: box {bbox}")
         make = np.zeros if self._fill_missing else np.empty
         czyx = make((self.channels, *bbox.size), self.dtype)
-
-        def place(block: BoundingBox, voxels: NDArray[Any]) -> None:
-            inside = block.clip(bbox)
-            if inside is not None:
-                everywhere = slice(None)
-                czyx[(everywhere, *inside.slices(bbox.start))] = voxels[
-                    (everywhere, *inside.slices(block.start))
-                ]
-
         with self._errors():
-            self._blocks.read(chunks_of(self, bbox), place, self._fill_missing)
+            self._blocks.read(chunks_of(self, bbox), placing(czyx, bbox), self._fill_missing)
         return czyx[0] if self.channels == 1 else czyx
 
     def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:

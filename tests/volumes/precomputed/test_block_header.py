@@ -13,8 +13,8 @@ from cloudvolume import chunks
 from chunkflow_worker.errors import BlockDamaged
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.volumes.precomputed.block_header import check_block_content
+from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.info import create_volume
-from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 SHAPE = (16, 12, 8, 1)

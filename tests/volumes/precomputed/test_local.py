@@ -13,8 +13,8 @@ from cloudvolume import CloudVolume
 from chunkflow_worker.errors import StorageFull
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.files import ENDINGS, Packing
+from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.local import has_both_forms, remove_other_forms
-from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import blocks_of
 from tests.support.sample import BOUNDS, make, noise

@@ -22,7 +22,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.storage.files import Packing
 from chunkflow_worker.volumes.open_volume import volume_bounds, volume_level
-from chunkflow_worker.volumes.precomputed.plain_blocks import Compression
+from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import blocks_of
 from tests.support.sample import BLOCK, BOUNDS, make, noise
