@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -42,6 +43,15 @@ hypothesis.settings.load_profile("no deadline")
 def _new_warnings() -> None:
     """Each test sees the warnings that a process gives once."""
     forget_warnings()
+
+
+@pytest.fixture(autouse=True)
+def _same_level() -> Iterator[None]:
+    """Commands that a test runs in this process set the level of the log; the next starts anew."""
+    logger = logging.getLogger("chunkflow_worker")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
