@@ -54,7 +54,10 @@ def whole_pass(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.skipif(not PINKY.exists(), reason="pinky100 is not in CHUNKFLOW_TEST_DATA")
-@pytest.mark.parametrize(("sample", "acceleration"), [("sample1", "auto"), ("sample2", "none")])
+@pytest.mark.parametrize(
+    ("sample", "acceleration"),
+    [("sample1", "auto"), pytest.param("sample2", "none", marks=pytest.mark.long)],
+)
 def test_clefts_of_pinky100(service: Service, sample: str, acceleration: str) -> None:
     with h5py.File(PINKY / f"{sample}_input.h5") as h5:
         image = h5["main"][:]

@@ -56,8 +56,9 @@ class _Converted:
         """Whether the net has sums over its voxels, as in norms."""
         return any(op.get_type_name() in _SUMS for op in self.model.get_ops())
 
-    def compiled(self, precision: str) -> OpenvinoNet:
-        compiled = Compiled(self.model, self.shape, precision)
+    def compiled(self, shape: tuple[int, ...], precision: str) -> OpenvinoNet:
+        """For inputs of that shape. Raises Unsuited."""
+        compiled = Compiled(self.model.clone(), shape, precision)
         return OpenvinoNet(self.module, compiled, self.structure)
 
 
@@ -69,28 +70,39 @@ def by_openvino(
     shape: of a patch, nczyx with n = 1.
     fallback: whether it may run in float32 if its output in `precision` is wrong.
 
-    The net is converted for the patches of the trial, compared, and then converted for those that
-    it will get. Code that depends on the size of a patch is right for both. A net that sums over
-    its voxels is compared on a whole patch, because the error of a sum grows with its length.
-
     Raises Unsuited.
     """
-    tried = trial.alone()
+    alone = trial.alone()
     with torch.inference_mode(False), torch.no_grad():
-        made = whole = _converted(tried.net, tried.noise.clone())
-        if tuple(tried.noise.shape) != shape:
-            whole = _converted(tried.net, torch.zeros(shape))
-            if whole.sums:
-                tried, made = tried.resized(shape), whole
+        made = _converted(alone.net, torch.zeros(shape))
         try:
-            _compare(tried, made.compiled(precision), precision)
+            return _checked(made, alone, shape, precision), precision
         except Unsuited as problem:
             if not fallback or precision == "float32":
                 raise
             log.warning("the net runs in float32: in %s, %s", precision, problem)
-            precision = "float32"
-            _compare(tried, made.compiled(precision), precision)
-        return whole.compiled(precision), precision
+            return _checked(made, alone, shape, "float32"), "float32"
+
+
+def _checked(made: _Converted, trial: Trial, shape: tuple[int, ...], precision: str) -> OpenvinoNet:
+    """The net for patches of that shape; its output for noise is right.
+
+    The small patches of the trial are enough for most nets. A net whose code depends on the size
+    of a patch is compared on a whole one, and so is a net that sums over its voxels, because the
+    error of a sum grows with its length.
+
+    Raises Unsuited.
+    """
+    run = made.compiled(made.shape, precision)
+    if tuple(trial.noise.shape) != shape and not made.sums:
+        small = tuple(given(trial.net, trial.noise.clone()).shape)
+        try:
+            _compare(trial, made.compiled(small, precision), precision)
+            return run
+        except Unsuited as problem:
+            log.debug("the net is compared on a whole patch: on a smaller one, %s", problem)
+    _compare(trial.resized(shape), run, precision)
+    return run
 
 
 def _compare(trial: Trial, run: OpenvinoNet, precision: str) -> None:
