@@ -161,7 +161,8 @@ def main() -> None:
         f"An image of {_text(BOUNDS.size)} uint8 in blocks of {_text(BLOCK)}, or in shards of "
         f"{_text(SHARD)}, on a local disk, in boxes of {_text(BOX)}; {rounds(given.repeats)}. "
         "Precomputed blocks are raw, and compressed with gzip in shards; Zarr has blosc with zstd, "
-        f"and N5 gzip. {versions}.\n\n{table}"
+        "and N5 gzip. Ours moves precomputed blocks itself, in CloudVolume's encodings, and leaves "
+        f"Zarr and N5 to tensorstore. {versions}.\n\n{table}"
     )
     record("Volumes: reading and writing", text, [], given.write)
 

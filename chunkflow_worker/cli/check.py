@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from chunkflow_worker.config.cache_size import cache_size
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
@@ -18,6 +19,7 @@ from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.report.say import say
+from chunkflow_worker.volumes.open_volume import open_volume
 
 _ANY_SIZE = Vec3(1, 1, 1)
 _MANY_OBJECTS = 1_000_000  # which cost some $5 to write to S3
@@ -131,7 +133,7 @@ def _open(chain: Pipeline, size: Vec3 | None) -> int:
         reason = refusal(boxes, chain.configured) if boxes else None
         if reason:
             say(f"note: workers will refuse these boxes: {reason}")
-        peak = _rehearse(opened)
+        peak = _rehearse(chain, opened)
         if size is not None:
             _show_seconds(chain, opened, size)
         return peak
@@ -165,22 +167,40 @@ def _image_type(earlier: tuple[Operator, ...], operator: Operator) -> str:
     return "uint8"
 
 
-def _rehearse(opened: OpenPipeline) -> int:
-    """Run one patch through each net, and print on what.
+def _rehearse(chain: Pipeline, opened: OpenPipeline) -> int:
+    """Run one patch through each net, and print on what, and whether its outputs can be saved.
 
     Returns the peak memory of this process in bytes meanwhile, 0 if unknown.
     """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
-    for label, operator, _, step in opened.steps:
+    for index, (label, operator, _, step) in enumerate(opened.steps):
         if isinstance(operator, Plannable):
             task = operator.rehearsal()
             step(task)
             say(f"{label} runs on {task.device}, in {task.precision}")
+            for name in operator.writes():
+                _note_channels(chain, index, name, task.image(name).channels)
     with suppress(OSError):
         found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         return int(found.group(1)) * 1024 if found else 0
     return 0
+
+
+def _note_channels(chain: Pipeline, index: int, name: str, channels: int) -> None:
+    """Print that what an operator makes does not fit a volume, if no other operator changes it."""
+    later = zip(chain.operators[index + 1 :], chain.configured[index + 1 :], strict=True)
+    for operator, configured in later:
+        if name in operator.writes():
+            return
+        for use in configured.saves() if name in operator.reads() else ():
+            with suppress(ConfigError):  # the chain may create it
+                taken = open_volume(use.path, use.mip or 0).channels
+                if taken != channels:
+                    say(
+                        f"note: workers will refuse to save {name!r}: {chain.labels()[index]} "
+                        f"makes {channels} channels, and {use.path} takes {taken}"
+                    )
 
 
 def _show_seconds(chain: Pipeline, opened: OpenPipeline, size: Vec3) -> None:

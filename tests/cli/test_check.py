@@ -189,6 +189,29 @@ def test_open_lists_better_sizes_of_whole_blocks(tmp_path: Path) -> None:
     assert all(int(z) % 32 == int(y) % 128 == int(x) % 128 == 0 for z, y, x in listed)
 
 
+@pytest.mark.parametrize("driver", ["precomputed", "zarr3"])
+def test_open_points_out_channels_that_the_output_does_not_take(
+    tmp_path: Path, driver: str
+) -> None:
+    path = f"{driver}://file://{tmp_path}/out"
+    box = BoundingBox.parse("0-16_0-64_0-64")
+    create_any_volume(
+        path, bounds=box, voxel_size=(40, 8, 8), block_size=Vec3(16, 32, 32), dtype="uint8"
+    )
+    small = NET | {"input_patch_size": [4, 16, 16], "output_patch_overlap": [1, 4, 4]}
+    source, save = {"op": "create-chunk", "size": [16, 64, 64]}, {"op": "save-volume"}
+
+    def told(channels: int, *between: dict[str, Any]) -> str:
+        net = small | {"num_output_channels": channels}
+        return check(tmp_path, [source, net, *between, save | {"volume_path": path}], "--open")
+
+    assert f"note: workers will refuse to save 'chunk': inference makes 3 channels, and {path}" in (
+        told(3)
+    )
+    assert "note" not in told(1)
+    assert "note" not in told(3, {"op": "channel-voting"})
+
+
 @pytest.mark.parametrize(
     "path",
     [
