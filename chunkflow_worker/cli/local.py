@@ -118,8 +118,10 @@ def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) ->
             task.values.clear()  # a task is kept for the summary, and its chunks may be large
             return task
 
-        window = in_flight if total is None else min(in_flight, total)
-        for task in in_order(run, tasks, window, stop=stop, name="task"):
+        threads = in_flight if total is None else min(in_flight, total)
+        # A box that takes long must not hold up the others; taken from a queue, they would wait.
+        window = threads if total is None or threads == 1 else 2 * threads
+        for task in in_order(run, tasks, threads, window=window, stop=stop, name="task"):
             ended.append(task)
             show(len(ended), _time_left(perf_counter() - started, len(ended), total))
     return ended

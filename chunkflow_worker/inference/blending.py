@@ -144,7 +144,9 @@ class _Canvas:
                 self._arrays.blend(mean, total, kept, weights)
                 continue
             total[:] = weights
-            if kept is not None:
+            if kept is None:
+                mean[:] = 0
+            else:
                 self._arrays.place(kept, mean)
 
     def finish(self, top: int) -> None:
@@ -228,9 +230,6 @@ def _split(box: BoundingBox, reached: Vec3) -> tuple[list[BoundingBox], Bounding
 
 
 def _advance(slab: Any, done: int) -> None:
-    """Remove the first `done` sections of a slab, in place; zeros follow at its end."""
-    height = slab.shape[-3]
-    kept = max(0, height - done)
-    for z in range(kept):
+    """Remove the first `done` sections of a slab, in place; those at its end may hold anything."""
+    for z in range(slab.shape[-3] - done):
         slab[..., z, :, :] = slab[..., z + done, :, :]
-    slab[..., kept:, :, :] = 0
