@@ -70,7 +70,11 @@ class Boxes(Sequence[BoundingBox]):
     def _box(self, index: int) -> BoundingBox:
         zy, x = divmod(index, self.grid_size.x)
         z, y = divmod(zy, self.grid_size.y)
-        box = BoundingBox.sized(self.start + self.chunk_size * Vec3(z, y, x), self.chunk_size)
+        return self.at(Vec3(z, y, x))
+
+    def at(self, place: Vec3) -> BoundingBox:
+        """The box at a place of the grid, zyx, from 0."""
+        box = BoundingBox.sized(self.start + self.chunk_size * place, self.chunk_size)
         return box if self.stop is None else BoundingBox(box.start, box.stop.min(self.stop))
 
 

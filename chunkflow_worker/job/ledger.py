@@ -15,7 +15,7 @@ record of another box or job than its name says counts for none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import nlargest
@@ -36,6 +36,14 @@ from chunkflow_worker.storage.written_file import WrittenFile
 _FAILED = ".failed"
 _AGAIN = ".again"
 _LATE, _HELD = ".late", ".held"
+Kind = Literal["done", "failed", "again", "late"]
+"""What a record is; of a box, there may be several."""
+_KINDS: Mapping[str, Kind] = {
+    "json": "done",
+    "failed.json": "failed",
+    "again.json": "again",
+    "late.json": "late",
+}
 _OF_FAILURES = {"error", "final", "log"}  # fields that the record of a success lacks
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -316,6 +324,17 @@ class Ledger:
         """Boxes that are done (or skipped), and boxes whose last attempt failed, as text."""
         listing = self.listing()
         return listing.done, listing.failed
+
+    def records_named(self, prefix: str = "") -> Iterator[tuple[str, Kind]]:
+        """The boxes and kinds of all records whose names begin so, without reading the records.
+
+        A listing of them all takes a request for each thousand in an object store.
+        """
+        for name in self.files.names(prefix):
+            box, _, ending = name.partition(".")
+            kind = _KINDS.get(ending)
+            if kind:
+                yield box, kind
 
     def listing(self) -> Listing:
         """The boxes of all records, without reading the records."""

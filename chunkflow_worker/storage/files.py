@@ -240,6 +240,24 @@ class Files:
             names = self._cloud.list(prefix=prefix, flat=True)
             return [name for name in names if not name.startswith(".")]
 
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """The same as `list`, with no more than a page of it in memory, and hidden files too."""
+        with storage_errors(self.path):
+            if self._local is None:
+                found = self._cloud.list(prefix=prefix, flat=True)
+            elif self._local.exists():
+                found = (entry.name for entry in os.scandir(self._local))
+            else:
+                return
+            if prefix:  # which a local folder does not know
+                found = (name for name in found if name.startswith(prefix))
+            yield from found
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the path is a folder of this machine."""
+        return self._local is not None
+
     def delete(self, name: str) -> None:
         """Delete one object, if it exists."""
         self.check_writable()

@@ -1,6 +1,7 @@
 """What did the workers do with a job?
 
 job.py             finds a job in the ledger
+survey.py          how many boxes are done, by listings of the ledger
 status.py          how many tasks are waiting, in flight, done, failed and dead
 watch.py           the status again and again, until the job ends
 dead_letters.py    reads the dead-letter queue and leaves every message in it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.look.expiry import expiry
-from producer.look.job import boxes_of_job, find_job
+from producer.look.job import find_job
 from producer.look.nets import Net, Nets
+from producer.look.survey import Found, Survey
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
 
 SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
 
@@ -92,39 +92,64 @@ def job_status(
     *,
     sample: int = SAMPLE,
 ) -> JobStatus:
-    """Ask the queue and the ledger once.
+    """Ask the queue and the ledger once; see `StatusPoll`."""
+    return StatusPoll(client, queue, ledger, job).ask(sample)
 
-    job: the name of a job; the latest job in the ledger when not given.
-    sample: number of records to read for the rate, the clipped voxels and the nets; 0 for none.
-    Raises ConfigError when the ledger has no such job, QueueUnavailable and StorageUnavailable.
+
+class StatusPoll:
+    """Asks the queue and the ledger again and again, each time for what may have changed.
+
+    job: the name of a job; the latest job in the ledger, at the first poll, when not given.
     """
-    with sqs_errors(f"queue {queue.name}"):
-        waiting, in_flight, delayed = _message_counts(client, queue.url)
-        dead = sum(_message_counts(client, queue.dead_letter_url))
-    status = JobStatus(queue.name, waiting, in_flight, delayed, dead)
-    record = find_job(ledger, job) if ledger else None
-    if ledger is None or record is None:
-        return status
-    boxes = record.boxes()
-    done, failed, twice, late = (boxes_of_job(boxes, names) for names in ledger.listing())
-    first_sent = record.began or record.enqueued
-    records = list(ledger.records(random.sample(done, min(sample, len(done)))))
-    return replace(
-        status,
-        job=record.job,
-        done=len(done),
-        failed=len(failed),
-        missing=max(0, record.tasks - len(done) - len(failed)),
-        twice=len(twice),
-        late=tuple(sorted(late)),
-        total=record.tasks,
-        rate=_rate(records, len(done)) if len(done) < record.tasks else None,
-        sampled=len(records),
-        clipped=clipped_shares(one for found in records for one in found.clipped),
-        nets=tuple(Nets(records).found()),
-        messages_expire="" if status.idle else expiry(first_sent, queue.retention_seconds),
-        dead_letters_expire=expiry(first_sent, queue.dead_letter_retention_seconds) if dead else "",
-    )
+
+    def __init__(self, client: Any, queue: Queue, ledger: Ledger | None, job: str | None):
+        self._client, self._queue, self._ledger, self._job = client, queue, ledger, job
+        self._survey: Survey | None = None
+
+    def ask(self, sample: int = SAMPLE) -> JobStatus:
+        """The present status.
+
+        sample: number of records to read for the rate, the clipped voxels and the nets; 0 for none.
+        Raises ConfigError when the ledger has no such job, QueueUnavailable and StorageUnavailable.
+        """
+        status = self._of_queue()
+        record = find_job(self._ledger, self._job) if self._ledger else None
+        if self._ledger is None or record is None:
+            return status
+        self._job = record.job
+        boxes = record.boxes()  # a job may grow
+        if self._survey is None or self._survey.boxes != boxes:
+            self._survey = Survey(self._ledger, boxes)
+        found = self._survey.look()
+        return self._of_job(status, record, found, self._survey.sample(sample))
+
+    def _of_queue(self) -> JobStatus:
+        queue = self._queue
+        with sqs_errors(f"queue {queue.name}"):
+            waiting, in_flight, delayed = _message_counts(self._client, queue.url)
+            dead = sum(_message_counts(self._client, queue.dead_letter_url))
+        return JobStatus(queue.name, waiting, in_flight, delayed, dead)
+
+    def _of_job(
+        self, status: JobStatus, job: JobRecord, found: Found, sample: list[str]
+    ) -> JobStatus:
+        assert self._ledger is not None
+        queue, first_sent = self._queue, job.began or job.enqueued
+        kept, dead_kept = queue.retention_seconds, queue.dead_letter_retention_seconds
+        records = list(self._ledger.records(sample))
+        return replace(
+            status,
+            **found._asdict(),
+            job=job.job,
+            missing=max(0, job.tasks - found.done - found.failed),
+            total=job.tasks,
+            rate=_rate(records, found.done) if found.done < job.tasks else None,
+            sampled=len(records),
+            clipped=clipped_shares(one for record in records for one in record.clipped),
+            nets=tuple(Nets(records).found()),
+            messages_expire="" if status.idle else expiry(first_sent, kept),
+            dead_letters_expire=expiry(first_sent, dead_kept) if status.dead else "",
+        )
 
 
 def _message_counts(client: Any, url: str) -> list[int]:

@@ -102,7 +102,7 @@ def status(
     """
     from producer.cli.status_table import causes_line, show_clipped, show_table
     from producer.look.job import no_job
-    from producer.look.status import SAMPLE, job_status
+    from producer.look.status import SAMPLE, StatusPoll
     from producer.look.view_link import view_link
     from producer.look.watch import watch as watch_job
     from producer.plan.pipeline_file import PipelineFile
@@ -117,8 +117,10 @@ def status(
     client = sqs_client()
     target = open_queue(client, queue)
 
+    asked = StatusPoll(client, target, records, job)
+
     def poll(sample: int) -> JobStatus:
-        polled = job_status(client, target, records, job, sample=sample)
+        polled = asked.ask(sample)
         if watch and records and polled.total is None:
             raise no_job(records)
         return polled

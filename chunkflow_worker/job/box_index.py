@@ -1,0 +1,72 @@
+"""`BoxIndex`: the places of boxes in the list of a job by their names, fast for a million names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.grid import Boxes
+
+
+class Part(NamedTuple):
+    """Boxes that follow each other in the list of a job, and whose names begin alike.
+
+    start, stop: their indices, half-open.
+    """
+
+    prefix: str
+    start: int
+    stop: int
+
+
+class BoxIndex:
+    """Its memory grows with the number of boxes along an axis only."""
+
+    def __init__(self, boxes: Boxes):
+        self._boxes, self._count = boxes, len(boxes)
+        _, rows, columns = boxes.grid_size
+        # A name is one text for each axis, and each text adds its share to the index.
+        self._indices = [
+            {text: place * step - offset for place, text in enumerate(_texts(boxes, axis))}
+            for axis, (step, offset) in enumerate(
+                ((rows * columns, boxes.first), (columns, 0), (1, 0))
+            )
+        ]
+
+    def of(self, name: str) -> int | None:
+        """The index of the box with that name, from 0; None if the job has no such box."""
+        z, y, x = self._indices
+        try:
+            at_z, at_y, at_x = name.split("_")
+            index = z[at_z] + y[at_y] + x[at_x]
+        except (ValueError, KeyError):
+            return None
+        return index if 0 <= index < self._count else None
+
+    def parts(self, most: int) -> list[Part]:
+        """The boxes of the job in parts: layers along z, or rows along x if layers are too large.
+
+        most: boxes in a part; it may have more if rows along x are larger, or are tiny. All boxes
+            are one part, without a prefix, if layers have less than a tenth of it.
+        """
+        z, y, x = self._indices
+        in_rows = len(y) * len(x) > most and len(x) * 10 >= most
+        size = len(x) if in_rows else len(y) * len(x)
+        if size * 10 < most:
+            return [Part("", 0, len(self._boxes))]
+        prefixes = (f"{a}_{b}_" for a in z for b in y) if in_rows else (f"{a}_" for a in z)
+        first, last = self._boxes.first, self._boxes.last
+        ends = ((i * size, (i + 1) * size) for i in range(len(z) * (len(y) if in_rows else 1)))
+        return [
+            Part(prefix, max(start, first) - first, min(stop, last) - first)
+            for prefix, (start, stop) in zip(prefixes, ends, strict=True)
+            if start < last and stop > first
+        ]
+
+
+def _texts(boxes: Boxes, axis: int) -> Iterator[str]:
+    """What the names of boxes say of an axis, in the order of the places on it."""
+    along = Vec3(*(int(n == axis) for n in range(3)))
+    for place in range(boxes.grid_size[axis]):
+        yield str(boxes.at(along * place)).split("_")[axis]
