@@ -477,7 +477,7 @@ def test_a_net_without_layers_may_be_reduced(tmp_path: Path) -> None:
     assert np.abs(predicted(engine, noise()) - noise()).max() < 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning"
 )  # torch's, of its own modules
