@@ -99,7 +99,7 @@ def pack(bodies: Iterable[str]) -> Iterator[Batch]:
     """Group bodies into batches that SQS accepts: at most 10 entries and 240,000 bytes."""
     first, batch, size = 0, list[str](), 0
     for body in bodies:
-        length = len(body.encode())
+        length = len(body) if body.isascii() else len(body.encode())
         if batch and (len(batch) == BATCH_ENTRIES or size + length > BATCH_BYTES):
             yield Batch(first, batch)
             first, batch, size = first + len(batch), [], 0
