@@ -26,7 +26,15 @@ class SendingFailed(QueueUnavailable):
 
     def __init__(self, sent: int, first_unsent: int, problem: str):
         self.first_unsent = first_unsent
+        self._sent, self._problem = sent, problem
         super().__init__(f"{sent} messages were sent, then: {problem}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._sent, self.first_unsent, self._problem)
+
+    def after(self, count: int) -> SendingFailed:
+        """The same, of messages that followed `count` others."""
+        return type(self)(count + self._sent, count + self.first_unsent, self._problem)
 
 
 class SendingRefused(SendingFailed, QueueRefused):
@@ -45,7 +53,7 @@ def send(
     url: str,
     bodies: Iterable[str],
     *,
-    threads: int = 8,
+    threads: int = 32,
     pause: float = 0.5,
     sent: Callable[[int], None] = lambda count: None,
 ) -> int:

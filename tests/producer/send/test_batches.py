@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
-from producer.send.batches import ATTEMPTS, BATCH_BYTES, WINDOW, SendingFailed, pack, send
+from producer.send.batches import (
+    ATTEMPTS,
+    BATCH_BYTES,
+    WINDOW,
+    SendingFailed,
+    SendingRefused,
+    pack,
+    send,
+)
 
 
 class FakeSqs:
@@ -164,6 +173,12 @@ def test_bodies_are_taken_only_shortly_before_they_are_sent() -> None:
     assert most <= (2 * WINDOW + 1) * 10 + 1
 
 
+def test_a_failure_travels_between_processes() -> None:
+    failure = pickle.loads(pickle.dumps(SendingRefused(3, 2, "no"))).after(100)
+    assert isinstance(failure, SendingRefused)
+    assert (failure.first_unsent, str(failure)) == (102, "103 messages were sent, then: no")
+
+
 def test_an_interrupt_ends_the_sending() -> None:
     sqs = FakeSqs()
 
@@ -172,7 +187,7 @@ def test_an_interrupt_ends_the_sending() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        send(sqs, "url", [str(i) for i in range(100_000)], sent=sent)
+        send(sqs, "url", [str(i) for i in range(100_000)], threads=8, sent=sent)
     assert 100 <= len(sqs.arrived) < 1000
 
 

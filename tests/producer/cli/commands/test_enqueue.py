@@ -239,13 +239,16 @@ def test_the_job_is_recorded_before_it_is_sent_and_can_be_resumed(
 
     line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *GRID]
     with monkeypatch.context() as patched:
-        patched.setattr("producer.send.batches.send", send)
+        patched.setattr("producer.send.blocks.send", send)
         assert main([*line, "-i", "2"]) == 1
     error = capsys.readouterr().err
     assert "error: 6 messages were sent, then: SQS is tired" in error
-    assert "to send the rest, repeat the command with --job j --task-index-start 5" in error
-    assert main([*line, "-i", "5"]) == 0
+    assert "to send the rest, repeat the command with --job j\n" in error
+    assert main([*line, "-i", "2"]) == 0
+    assert "job j: 3 of 6 messages were sent before" in capsys.readouterr().err
     assert [job.tasks for job in ledger.jobs()] == [6]
+    assert main([*line, "-i", "2"]) == 0
+    assert "were sent before" not in capsys.readouterr().err, "it is sent a second time"
 
 
 def test_an_interrupt_ends_quietly_and_says_how_to_resume(
@@ -255,7 +258,7 @@ def test_an_interrupt_ends_quietly_and_says_how_to_resume(
         sent(4)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("producer.send.batches.send", send)
+    monkeypatch.setattr("producer.send.blocks.send", send)
     assert main(["enqueue", "--queue", queue.name, "--job", "j", *GRID]) == 130
     error = capsys.readouterr().err
     assert "--job j --task-index-start 4" in error
