@@ -1,6 +1,7 @@
 """What do producer and worker agree on?
 
 grid.py         the boxes of a job, cut from a region
+chosen_boxes.py  those of them that a mask leaves
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
 message.py      what travels on the queue: one JSON message for each box

@@ -67,6 +67,10 @@ class Boxes(Sequence[BoundingBox]):
             index = index * count + place
         return index - self.first if self.first <= index < self.last else None
 
+    def task_index(self, index: int) -> int:
+        """The index in the grid of a box of this list."""
+        return self.first + index
+
     def texts(self, first: int = 0, last: int | None = None) -> Iterator[str]:
         """The boxes from one index to before another as text, ten times as fast as `str` of each.
 

@@ -28,6 +28,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.message import JOB_NAME
@@ -157,6 +158,7 @@ class JobRecord(BaseModel):
     """What a producer enqueued.
 
     tasks: number of boxes. grid: the options that make them.
+    chosen: marks those of the grid that belong to the job, see `ChosenBoxes`; empty for all.
     began, enqueued: when its first and its last part were sent.
     """
 
@@ -167,6 +169,7 @@ class JobRecord(BaseModel):
     tasks: int
     pipeline: str = ""
     grid: dict[str, Any] = Field(default_factory=dict)
+    chosen: str = ""
     bounds: str | None = None
     enqueued: str = ""
     began: str = ""
@@ -179,6 +182,8 @@ class JobRecord(BaseModel):
         try:
             bounds = BoundingBox.parse(self.bounds) if self.bounds else None
             boxes = Grid.model_validate(self.grid).boxes(bounds)
+            if self.chosen:
+                boxes = ChosenBoxes.from_text(boxes, self.chosen)
             if len(boxes) != self.tasks:
                 raise ValueError(f"it names {self.tasks} tasks, and makes {len(boxes)} boxes")
             return boxes
