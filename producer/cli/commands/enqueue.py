@@ -52,6 +52,26 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
+@click.option(
+    "--mask-volume-path", help="Send only the boxes where this mask is non-zero somewhere."
+)
+@click.option(
+    "--mask-mip",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Mip level of the mask: one whose voxels are not finer than those of the boxes. A coarse "
+    "one is read faster.",
+)
+@click.option(
+    "--mask-inverse", is_flag=True, help="Send only the boxes where the mask is zero somewhere."
+)
+@click.option(
+    "--skip-empty",
+    is_flag=True,
+    help="Send only the boxes where the volume of --volume-path is non-zero somewhere at its "
+    "coarsest mip.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
@@ -78,6 +98,10 @@ def enqueue(
     ledger: str | None,
     skip_done: bool,
     trust_records: bool,
+    mask_volume_path: str | None,
+    mask_mip: int,
+    mask_inverse: bool,
+    skip_empty: bool,
     dry_run: bool,
     force: bool,
     threads: int,
@@ -96,10 +120,14 @@ def enqueue(
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
+    from producer.plan.masked import MaskOptions
     from producer.plan.pipeline_file import PipelineFile, written_paths
 
     file = PipelineFile.load(pipeline) if pipeline else None
-    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file)
+    if mask_volume_path is None and (mask_mip or mask_inverse):
+        raise click.UsageError("--mask-mip and --mask-inverse need --mask-volume-path")
+    mask = MaskOptions(mask_volume_path, mask_mip, mask_inverse, skip_empty)
+    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file, mask)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
@@ -220,7 +248,7 @@ def _send(
             noted.note_sent(job.job, plan.boxes, note)
 
     def how_to_resume(sent: int) -> str:
-        start = f" --task-index-start {plan.boxes.first + sent}"
+        start = f" --task-index-start {plan.boxes.task_index(sent)}"
         rest = "" if noted else start if undone is None else " --skip-done"
         return f"to send the rest, repeat the command with --job {job.job}{rest}"
 
@@ -274,7 +302,8 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
 
 def _show_plan(plan: Plan) -> None:
     first, last = plan.boxes[0], plan.boxes[-1]
-    say(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    empty = f"; {plan.empty} other boxes are empty and left out" if plan.empty else ""
+    say(f"{len(plan.boxes)} tasks, from {first} to {last}{empty}", err=True)
 
 
 def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
