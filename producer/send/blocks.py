@@ -127,9 +127,17 @@ class _Sender:
         def sent(count: int) -> None:
             self._show(block.first + count)
 
-        bodies = self._tasks.bodies(*block)
+        tasks, target = self._tasks, self._target
+        bodies = tasks.bodies(*block)
         try:
-            send(self._direct, self._target.url, bodies, threads=self._target.threads, sent=sent)
+            send(
+                self._direct,
+                target.url,
+                bodies,
+                group=tasks.job,
+                threads=target.threads,
+                sent=sent,
+            )
         except SendingFailed as error:
             raise error.after(block.first) from None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,6 +90,40 @@ def test_only_entries_that_failed_are_sent_again() -> None:
     assert {body: n for body, n in sqs.tried.items() if n > 1} == {
         str(i): 3 for i in range(0, 100, 7)
     }
+
+
+def test_messages_have_the_group_of_their_job() -> None:
+    sqs = WithGroups()
+    assert send(sqs, "url", [str(i) for i in range(25)], group="j") == 25
+    assert sqs.groups == {"j"}
+
+
+@pytest.mark.parametrize("as_entries", [False, True])
+def test_a_service_that_refuses_groups_gets_messages_without(as_entries: bool) -> None:
+    sqs = WithGroups("entries" if as_entries else "request")
+    bodies = [str(i) for i in range(250)]
+    assert send(sqs, "url", bodies, group="j", threads=2, pause=100) == 250
+    assert Counter(sqs.arrived) == Counter(bodies)
+    assert sqs.groups == {""}
+
+
+class WithGroups(FakeSqs):
+    """Notes the groups of what arrives. refuses: groups, of the request or of its entries."""
+
+    def __init__(self, refuses: str = ""):
+        super().__init__()
+        self.refuses, self.groups = refuses, set[str]()
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:
+        found = {entry.get("MessageGroupId", "") for entry in Entries}
+        why = "The request include parameter MessageGroupId that is not valid for this queue type."
+        if self.refuses == "request" and found != {""}:
+            answer = {"Error": {"Code": "InvalidParameterValue", "Message": why}}
+            raise ClientError(answer, "SendMessageBatch")
+        if self.refuses == "entries" and found != {""}:
+            return {"Failed": [{"Id": entry["Id"], "Message": why} for entry in Entries]}
+        self.groups |= found
+        return super().send_message_batch(QueueUrl, Entries)
 
 
 def test_requests_that_failed_are_sent_again() -> None:

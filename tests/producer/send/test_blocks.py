@@ -60,6 +60,8 @@ def test_each_task_is_sent_once(
 
     send_tasks(target, tasks(), 50, processes=processes, note=note, sent=places.append)
     assert ids(sqs, queue) == Counter(f"run-{place}" for place in range(50, 950))
+    sends = [given for name, given in sqs.stub.calls if name == "send_message_batch"]
+    assert {entry["MessageGroupId"] for given in sends for entry in given["Entries"]} == {"j"}
     assert notes == sorted(notes)
     assert (notes[0], notes[-1]) == ((50, 150), (950, 950))
     assert all(until - sent <= (processes + 1) * BLOCK for sent, until in notes)
