@@ -77,6 +77,7 @@ bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.overlap $(BENCH)
 	$(BIN)/python -m benchmarks.volume_io $(BENCH)
 	$(BIN)/python -m benchmarks.small_tasks $(BENCH)
+	$(BIN)/python -m benchmarks.sending $(BENCH)
 
 # Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed
