@@ -34,6 +34,27 @@ class _Learned(NamedTuple):
     headers: dict[str, str]
 
 
+class _InOnePiece:
+    """Sends the headers together with the body that follows: half as many calls of the system."""
+
+    _head = b""
+
+    def send(self, data: bytes) -> None:
+        if data.endswith(b"\r\n\r\n"):
+            self._head = data
+            return
+        whole, self._head = self._head + data, b""
+        super().send(whole)  # type: ignore[misc]
+
+
+class _Plain(_InOnePiece, HTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _Secure(_InOnePiece, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
 class Direct:
     """Sends batches to the place where boto3 sent one, over connections that stay open.
 
@@ -92,8 +113,8 @@ class Direct:
             return self._idle.pop()
         seconds = self._client.meta.config.read_timeout
         if learned.secure:
-            return HTTPSConnection(learned.host, timeout=seconds, context=self._tls)
-        return HTTPConnection(learned.host, timeout=seconds)
+            return _Secure(learned.host, timeout=seconds, context=self._tls)
+        return _Plain(learned.host, timeout=seconds)
 
     def _learn(self, request: Any, **_: Any) -> None:
         """Look at a request that boto3 is about to send."""

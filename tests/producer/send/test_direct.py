@@ -92,7 +92,7 @@ def test_a_request_is_signed_like_those_of_boto(
     monkeypatch.setenv("AWS_SESSION_TOKEN", token)
     with closing(Direct(make_client("us-east-1"))) as direct:
         post(direct, queue)
-        monkeypatch.setattr("producer.send.direct.HTTPConnection.request", note)
+        monkeypatch.setattr("http.client.HTTPConnection.request", note)
         post(direct, queue)
     ((method, path, body, headers),) = sent
     names = ("X-Amz-Target",)
