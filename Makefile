@@ -78,6 +78,7 @@ bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.volume_io $(BENCH)
 	$(BIN)/python -m benchmarks.small_tasks $(BENCH)
 	$(BIN)/python -m benchmarks.large_ledger $(BENCH)
+	$(BIN)/python -m benchmarks.sending $(BENCH)
 
 # Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed

@@ -2,7 +2,7 @@
 
 `make bench` runs them and prints the figures; `make bench BENCH=--write` also writes RESULTS.md.
 
-inference.py, blending.py, memory.py, volume_io.py, small_tasks.py   one question each
+inference.py, blending.py, memory.py, volume_io.py, small_tasks.py, sending.py   one question each
 job.py            what is computed: the chunk, the patches, the net; runners read it too
 race.py           starts the programs and runs them in turn
 runners/          one process per program

@@ -27,13 +27,14 @@ _FLAGS = (
 _BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
-def python_with(name: str, *requirements: str) -> Path:
+def python_with(name: str, *requirements: str, torch: bool = True) -> Path:
     """Return the Python of a virtual environment with exactly these requirements.
 
-    The environment is made if it does not exist or has other requirements. It gets the same torch
-    release as this environment, so that only the programs differ.
+    The environment is made if it does not exist or has other requirements.
+
+    torch: it gets the same torch release as this environment, so that only the programs differ.
     """
-    wanted = "\n".join([f"torch=={torch_release()}", *requirements])
+    wanted = "\n".join([*([f"torch=={torch_release()}"] if torch else []), *requirements])
     folder = _ENVIRONMENTS / name
     python, installed = folder / "bin" / "python", folder / "requirements.txt"
     if not installed.exists() or installed.read_text() != wanted:

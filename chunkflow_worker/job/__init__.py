@@ -2,6 +2,7 @@
 
 grid.py         the boxes of a job, cut from a region
 box_index.py    the places of boxes in a job by their names
+chosen_boxes.py  those of them that a mask leaves
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
 message.py      what travels on the queue: one JSON message for each box
@@ -13,6 +14,7 @@ deleter.py      deletes messages, as many in a request as wait
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
 ledger.py       one record for each task: what is done, what failed and why
+sent_note.py    how far the sending of a job got
 clipped.py      how many values of a task an operator's output type could not hold
 in_order.py     runs work in threads and yields the results in the order of the items
 web_gate.py     keeps web pages away from a server on this machine

@@ -21,10 +21,13 @@ class Part(NamedTuple):
 
 
 class BoxIndex:
-    """Its memory grows with the number of boxes along an axis only."""
+    """The boxes of a grid from its first to its last; also of a job that has only some of them.
+
+    Its memory grows with the number of boxes along an axis only.
+    """
 
     def __init__(self, boxes: Boxes):
-        self._boxes, self._count = boxes, len(boxes)
+        self._boxes, self._count = boxes, boxes.last - boxes.first
         _, rows, columns = boxes.grid_size
         # A name is one text for each axis, and each text adds its share to the index.
         self._indices = [
@@ -35,7 +38,7 @@ class BoxIndex:
         ]
 
     def of(self, name: str) -> int | None:
-        """The index of the box with that name, from 0; None if the job has no such box."""
+        """The place of the box with that name, from 0; None if there is no such box."""
         z, y, x = self._indices
         try:
             at_z, at_y, at_x = name.split("_")
@@ -43,6 +46,12 @@ class BoxIndex:
         except (ValueError, KeyError):
             return None
         return index if 0 <= index < self._count else None
+
+    def name(self, index: int) -> str:
+        """The name of the box at that place."""
+        _, rows, columns = self._boxes.grid_size
+        zy, x = divmod(self._boxes.first + index, columns)
+        return str(self._boxes.at(Vec3(*divmod(zy, rows), x)))
 
     def parts(self, most: int) -> list[Part]:
         """The boxes of the job in parts: layers along z, or rows along x if layers are too large.
@@ -54,7 +63,7 @@ class BoxIndex:
         in_rows = len(y) * len(x) > most and len(x) * 10 >= most
         size = len(x) if in_rows else len(y) * len(x)
         if size * 10 < most:
-            return [Part("", 0, len(self._boxes))]
+            return [Part("", 0, self._count)]
         prefixes = (f"{a}_{b}_" for a in z for b in y) if in_rows else (f"{a}_" for a in z)
         first, last = self._boxes.first, self._boxes.last
         ends = ((i * size, (i + 1) * size) for i in range(len(z) * (len(y) if in_rows else 1)))

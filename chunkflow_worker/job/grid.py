@@ -15,7 +15,7 @@ from chunkflow_worker.config.places import volume_to_read
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
-MOST_BOXES = 100_000_000  # of one job
+MOST_BOXES = 1_000_000_000  # of one job
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,40 @@ class Boxes(Sequence[BoundingBox]):
                 return None
             index = index * count + place
         return index - self.first if self.first <= index < self.last else None
+
+    def task_index(self, index: int) -> int:
+        """The index in the grid of a box of this list."""
+        return self.first + index
+
+    def texts(self, first: int = 0, last: int | None = None) -> Iterator[str]:
+        """The boxes from one index to before another as text, ten times as fast as `str` of each.
+
+        last: the length of the list when not given.
+        """
+        index, end = self.first + first, self.last if last is None else self.first + last
+        step, (_, height, width) = self.chunk_size.x, self.grid_size
+        while index < end:
+            zy, x = divmod(index, width)
+            z, y = divmod(zy, height)
+            row = f"{self._range(0, z)}_{self._range(1, y)}_"
+            row_end = min(width, x + end - index)
+            begin, final = (self.start.x + step * place for place in (x, row_end - 1))
+            for start in range(begin, final, step):
+                yield f"{row}{start}-{start + step}"
+            yield f"{row}{self._range(2, row_end - 1)}"
+            index += row_end - x
+
+    def marks(self, first: int, last: int) -> int:
+        """A bit for each box of the grid that belongs to the job; the lowest for `first`.
+
+        first, last: places in the grid, counted from the first box of the job; half-open.
+        """
+        return (1 << (last - first)) - 1
+
+    def _range(self, axis: int, place: int) -> str:
+        start = self.start[axis] + self.chunk_size[axis] * place
+        stop = start + self.chunk_size[axis]
+        return f"{start}-{stop if self.stop is None else min(stop, self.stop[axis])}"
 
     def _box(self, index: int) -> BoundingBox:
         zy, x = divmod(index, self.grid_size.x)

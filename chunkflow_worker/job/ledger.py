@@ -6,6 +6,7 @@
     <ledger>/<box>.late.json      a worker wrote to the box although its lease had ended
     <ledger>/<box>.held.json      a worker holds the task while SQS is away: see hold.py
     <ledger>/jobs/<job>.json      what was enqueued
+    <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 
@@ -27,9 +28,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.message import JOB_NAME
+from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile
 
@@ -163,6 +166,7 @@ class JobRecord(BaseModel):
     """What a producer enqueued.
 
     tasks: number of boxes. grid: the options that make them.
+    chosen: marks those of the grid that belong to the job, see `ChosenBoxes`; empty for all.
     began, enqueued: when its first and its last part were sent.
     """
 
@@ -173,6 +177,7 @@ class JobRecord(BaseModel):
     tasks: int
     pipeline: str = ""
     grid: dict[str, Any] = Field(default_factory=dict)
+    chosen: str = ""
     bounds: str | None = None
     enqueued: str = ""
     began: str = ""
@@ -185,6 +190,8 @@ class JobRecord(BaseModel):
         try:
             bounds = BoundingBox.parse(self.bounds) if self.bounds else None
             boxes = Grid.model_validate(self.grid).boxes(bounds)
+            if self.chosen:
+                boxes = ChosenBoxes.from_text(boxes, self.chosen)
             if len(boxes) != self.tasks:
                 raise ValueError(f"it names {self.tasks} tasks, and makes {len(boxes)} boxes")
             return boxes
@@ -367,6 +374,15 @@ class Ledger:
     def write_job(self, job: JobRecord) -> None:
         self._jobs.put_json(f"{job.job}.json", job.model_dump())
 
+    def note_sent(self, job: str, boxes: Boxes, note: SentNote) -> None:
+        """Note how far these boxes of a job were sent. Raises StorageUnavailable."""
+        self._jobs.put_json(_sent_file(job, boxes), note.model_dump())
+
+    def sent_note(self, job: str, boxes: Boxes) -> SentNote | None:
+        """How far these boxes of a job were sent; None when that is not known."""
+        note = _valid(SentNote, self._jobs.get_json(_sent_file(job, boxes), RECORD_BYTES))
+        return note if note is not None and note.total == len(boxes) else None
+
     def has_jobs(self) -> bool:
         """Whether anything was enqueued for this ledger, also what can't be read."""
         return any(name.endswith(".json") for name in self._jobs.list())
@@ -390,6 +406,10 @@ class Ledger:
         found = (_job(name, content) for name, content in zip(names, contents, strict=True))
         latest = nlargest(_MOST_JOBS, filter(None, found), key=lambda job: job.enqueued)
         return sorted(latest, key=lambda job: job.enqueued)
+
+
+def _sent_file(job: str, boxes: Boxes) -> str:
+    return f"{job}.{boxes.first}-{boxes.last}.sent"
 
 
 def _job(name: str, content: Any) -> JobRecord | None:

@@ -24,6 +24,7 @@ TASK_NAME = "chunkflow.task"
 MAX_ATTEMPTS = 1000
 JOB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_PLACE = "\0"  # where a template takes a text; JSON writes it as no other text
 
 
 class TaskMessage(BaseModel):
@@ -52,40 +53,56 @@ class TaskMessage(BaseModel):
         return BoundingBox.parse(self.bbox)
 
 
+class Template:
+    """The bodies of many messages that differ in box and task id alone.
+
+    message: the others are like it. queue: its name.
+    """
+
+    def __init__(self, message: TaskMessage, queue: str):
+        fields = message.model_dump(exclude_defaults=True) | {"bbox": _PLACE, "v": message.v}
+        self._inner = _with_places([[], fields, _NO_CALLBACKS])
+        self._envelope = _with_places(
+            {
+                "body": _PLACE,
+                "content-type": "application/json",
+                "content-encoding": "utf-8",
+                "headers": {
+                    "lang": "py",
+                    "task": TASK_NAME,
+                    "id": _PLACE,
+                    "root_id": _PLACE,
+                    "parent_id": None,
+                    "group": None,
+                    "retries": 0,
+                    "timelimit": [None, None],
+                    "eta": None,
+                    "expires": None,
+                    "argsrepr": "",
+                    "kwargsrepr": _PLACE,
+                    "ignore_result": True,
+                },
+                "properties": {
+                    "correlation_id": _PLACE,
+                    "delivery_mode": 2,
+                    "priority": 0,
+                    "body_encoding": "base64",
+                    "delivery_tag": _PLACE,
+                    "delivery_info": {"exchange": "", "routing_key": queue},
+                },
+            }
+        )
+
+    def body(self, bbox: str, task_id: str) -> str:
+        """The body for a box. Neither text may need escapes in JSON; nothing is checked."""
+        inner = binascii.b2a_base64((self._inner % bbox).encode(), newline=False).decode()
+        return self._envelope % (inner, task_id, task_id, bbox, task_id, task_id)
+
+
 def encode(message: TaskMessage, queue: str, task_id: str | None = None) -> str:
     """The body of the SQS message for `queue`."""
-    task_id = task_id or str(uuid.uuid4())
-    kwargs = message.model_dump(exclude_defaults=True) | {"v": message.v}
-    inner = json.dumps([[], kwargs, _NO_CALLBACKS], separators=(",", ":"))
-    envelope = {
-        "body": base64.b64encode(inner.encode()).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {
-            "lang": "py",
-            "task": TASK_NAME,
-            "id": task_id,
-            "root_id": task_id,
-            "parent_id": None,
-            "group": None,
-            "retries": 0,
-            "timelimit": [None, None],
-            "eta": None,
-            "expires": None,
-            "argsrepr": "",
-            "kwargsrepr": message.bbox,
-            "ignore_result": True,
-        },
-        "properties": {
-            "correlation_id": task_id,
-            "delivery_mode": 2,
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": task_id,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-        },
-    }
-    return json.dumps(envelope, separators=(",", ":"))
+    escaped = json.dumps(task_id or str(uuid.uuid4()))[1:-1]
+    return Template(message, queue).body(message.bbox, escaped)
 
 
 def decode(kwargs: Mapping[str, Any]) -> TaskMessage:
@@ -146,6 +163,12 @@ def pipeline_digest(operators: list[Any]) -> str:
     """
     canonical = json.dumps(operators, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _with_places(content: object) -> str:
+    """JSON as a format that takes the texts for its places by `%`."""
+    text = json.dumps(content, separators=(",", ":")).replace("%", "%%")
+    return text.replace(json.dumps(_PLACE)[1:-1], "%s")
 
 
 def _json(text: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,23 @@ class CoarseMask:
         """Whether the mask is set at any voxel of the box, which must lie in the one read."""
         window = _covering(box, self.ratios).slices(self.first)
         return bool(self.values[window].any())
+
+    def any_in_grid(
+        self, starts: Sequence[Sequence[int]], stops: Sequence[Sequence[int]]
+    ) -> NDArray[np.bool_]:
+        """Whether the mask is set at any voxel of each box of a grid, which lies in the one read.
+
+        starts, stops: where the boxes of a row start and stop, for each axis.
+        """
+        found = self.values
+        for axis in range(3):
+            first = _index(np.asarray(starts[axis]), self.ratios[axis]) - self.first[axis]
+            last = _index(np.asarray(stops[axis]) - 1, self.ratios[axis]) - self.first[axis]
+            values = np.moveaxis(found, axis, -1)
+            count = np.cumsum(values, -1, dtype=np.int32)
+            inside = count[..., last] - count[..., first] + values[..., first]
+            found = np.moveaxis(inside > 0, -1, axis)
+        return found
 
 
 def _covering(box: BoundingBox, ratios: tuple[float, float, float]) -> BoundingBox:

@@ -40,9 +40,10 @@ class Survey:
     def __init__(self, ledger: Ledger, boxes: Boxes):
         self.boxes = boxes
         self._ledger, self._index = ledger, BoxIndex(boxes)
-        whole = Part("", 0, len(boxes))
+        whole = Part("", 0, boxes.last - boxes.first)
         parts = [whole] if ledger.files.is_local else self._index.parts(_IN_PART)
-        self._states = [_State(part) for part in parts]  # in the order in which they are listed
+        # In the order in which they are listed.
+        self._states = [_State(part, boxes.marks(part.start, part.stop)) for part in parts]
 
     def look(self) -> Found:
         """Raises StorageUnavailable."""
@@ -66,7 +67,8 @@ class Survey:
         for state, number in zip(self._states, counts, strict=True):
             here = {place - before for place in chosen if before <= place < before + number}
             if here:
-                names += [str(self.boxes[i]) for n, i in enumerate(state.indices()) if n in here]
+                done = enumerate(state.indices())
+                names += [self._index.name(i) for n, i in done if n in here]
             before += number
         return names
 
@@ -102,9 +104,12 @@ class Survey:
                 late[name] = place
             else:
                 bits[kind][place >> 3] |= 1 << (place & 7)
-        done, failed, again = (int.from_bytes(part, "little") for part in bits.values())
+        done, failed, again = (
+            int.from_bytes(part, "little") & state.of_job for part in bits.values()
+        )
         return _State(
             state.part,
+            state.of_job,
             done,
             (failed & ~done).bit_count(),
             (again & done).bit_count(),
@@ -116,10 +121,13 @@ class Survey:
 class _State(NamedTuple):
     """What the last listing of a part says.
 
-    done: a bit for each box, the lowest for the first. requests: that it took; 0 for none yet.
+    of_job, done: a bit for each box of the grid, the lowest for the first; of those that belong to
+        the job, and of those that are done.
+    requests: that it took; 0 for none yet.
     """
 
     part: Part
+    of_job: int
     done: int = 0
     failed: int = 0
     twice: int = 0
@@ -133,7 +141,7 @@ class _State(NamedTuple):
     @property
     def left(self) -> int:
         """Boxes that are not done."""
-        return self.part.stop - self.part.start - self.done.bit_count()
+        return (self.of_job & ~self.done).bit_count()
 
     def indices(self) -> list[int]:
         """The boxes that are done."""

@@ -16,6 +16,7 @@ from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.report.scrub import scrub
+from producer.plan.masked import MaskOptions, marks_of, masked
 from producer.plan.pipeline_file import PipelineFile
 
 _STOPS = {"roi_stop", "roi_size", "bounding_box", "grid_size"}
@@ -33,14 +34,24 @@ class Plan:
     boxes: Boxes
     record: JobRecord
 
+    @property
+    def empty(self) -> int:
+        """The number of boxes that were left out, since a mask is zero there."""
+        return self.boxes.last - self.boxes.first - len(self.boxes)
+
 
 def make_plan(
-    queue: str, job: str | None, grid: Grid, pipeline: PipelineFile | None = None
+    queue: str,
+    job: str | None,
+    grid: Grid,
+    pipeline: PipelineFile | None = None,
+    mask: MaskOptions = MaskOptions(),
 ) -> Plan:
     """Cut a region into the boxes of a job.
 
     job: the name of the job; made from the pipeline file's name and the time when not given.
     grid: the options of the command line. Those that are set replace those in the pipeline file.
+    mask: which of the boxes to leave out.
     Raises ConfigError for a wrong option, job name or volume, and StorageUnavailable when the
     volume cannot be read.
     """
@@ -59,6 +70,7 @@ def make_plan(
     bounds = _bounds(grid)
     boxes = grid.boxes(bounds)
     _refuse_one_box(grid, bounds)
+    boxes = masked(boxes, grid, mask)
     part = {"task_index_start": boxes.first, "task_index_stop": boxes.last}
     sent_at = now.isoformat(timespec="milliseconds")
     record = JobRecord(
@@ -67,6 +79,7 @@ def make_plan(
         tasks=len(boxes),
         pipeline=pipeline.digest if pipeline else "",
         grid=_recorded(grid) | part,
+        chosen=marks_of(boxes),
         bounds=str(bounds) if bounds else None,
         enqueued=sent_at,
         began=sent_at,

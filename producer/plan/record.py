@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.ledger import JobRecord, Ledger
+from producer.plan.masked import marks_of
 
 
 def record_job(ledger: Ledger, record: JobRecord) -> bool:
@@ -35,7 +39,16 @@ def _joined(known: JobRecord, new: JobRecord) -> JobRecord:
     first, last = min(first, known_first), max(last, known_last)
     grid = new.grid | {"task_index_start": first, "task_index_stop": last}
     began = known.began or known.enqueued
-    return new.model_copy(update={"tasks": last - first, "grid": grid, "began": began})
+    joined = {"tasks": last - first, "grid": grid, "chosen": "", "began": began}
+    if not (known.chosen or new.chosen):
+        return new.model_copy(update=joined)
+    chosen = np.zeros(last - first, bool)
+    for boxes in (known.boxes(), new.boxes()):
+        part = boxes.chosen if isinstance(boxes, ChosenBoxes) else True
+        chosen[boxes.first - first : boxes.last - first] |= part
+    every = new.model_copy(update=joined)
+    boxes = ChosenBoxes.of(every.boxes(), chosen)
+    return every.model_copy(update={"tasks": len(boxes), "chosen": marks_of(boxes)})
 
 
 def _part(record: JobRecord) -> tuple[int, int]:

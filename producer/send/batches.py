@@ -15,6 +15,7 @@ from chunkflow_worker.job.sqs import QueueRefused, QueueUnavailable, sqs_errors
 BATCH_ENTRIES = 10
 BATCH_BYTES = 240_000  # SQS allowed 256 KiB for years, and some services like SQS still do
 ATTEMPTS = 5
+_GROUP = "MessageGroupId"
 WINDOW = 4  # batches in flight, per thread
 
 
@@ -26,7 +27,15 @@ class SendingFailed(QueueUnavailable):
 
     def __init__(self, sent: int, first_unsent: int, problem: str):
         self.first_unsent = first_unsent
+        self._sent, self._problem = sent, problem
         super().__init__(f"{sent} messages were sent, then: {problem}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._sent, self.first_unsent, self._problem)
+
+    def after(self, count: int) -> SendingFailed:
+        """The same, of messages that followed `count` others."""
+        return type(self)(count + self._sent, count + self.first_unsent, self._problem)
 
 
 class SendingRefused(SendingFailed, QueueRefused):
@@ -45,12 +54,15 @@ def send(
     url: str,
     bodies: Iterable[str],
     *,
-    threads: int = 8,
+    group: str = "",
+    threads: int = 32,
     pause: float = 0.5,
     sent: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Send all messages and return their number. Each body is taken only shortly before it is sent.
 
+    group: of all messages, by which fair queues share workers between jobs. Empty for none. They
+        are sent without it to a service that does not know groups on standard queues.
     pause: seconds before entries that failed are sent again; doubles with each attempt.
     sent: is called with a growing number n, when the first n messages have all been sent.
     Raises SendingFailed when entries still fail after 5 attempts.
@@ -58,9 +70,10 @@ def send(
     count = 0
     failure: _Outcome | None = None
     stop = threading.Event()
+    place = _Place(client, url, group)
 
     def send_batch(batch: Batch) -> _Outcome:
-        return _send_batch(client, url, batch, pause, stop)
+        return _send_batch(place, batch, pause, stop)
 
     batches = takewhile(lambda _: not stop.is_set(), pack(bodies))
     outcomes = in_order(
@@ -99,7 +112,7 @@ def pack(bodies: Iterable[str]) -> Iterator[Batch]:
     """Group bodies into batches that SQS accepts: at most 10 entries and 240,000 bytes."""
     first, batch, size = 0, list[str](), 0
     for body in bodies:
-        length = len(body.encode())
+        length = len(body) if body.isascii() else len(body.encode())
         if batch and (len(batch) == BATCH_ENTRIES or size + length > BATCH_BYTES):
             yield Batch(first, batch)
             first, batch, size = first + len(batch), [], 0
@@ -109,16 +122,14 @@ def pack(bodies: Iterable[str]) -> Iterator[Batch]:
         yield Batch(first, batch)
 
 
-def _send_batch(
-    client: Any, url: str, batch: Batch, pause: float, stop: threading.Event
-) -> _Outcome:
+def _send_batch(place: _Place, batch: Batch, pause: float, stop: threading.Event) -> _Outcome:
     unsent, problem, is_refused = dict(enumerate(batch.bodies)), "", False
     for attempt in range(ATTEMPTS):
         wait = pause * 2 ** (attempt - 1) if attempt else 0
         if stop.wait(wait):
             break
         try:
-            refused = _send_entries(client, url, unsent)
+            refused = place.send(unsent)
         except QueueUnavailable as error:
             problem, is_refused = str(error), isinstance(error, QueueRefused)
             if is_refused:
@@ -133,10 +144,31 @@ def _send_batch(
     return _Outcome(sent, batch.first + min(unsent), problem, is_refused)
 
 
-def _send_entries(client: Any, url: str, bodies: dict[int, str]) -> list[dict[str, Any]]:
-    """Send one request. Returns the entries that SQS refused. Raises QueueUnavailable."""
-    entries = [{"Id": str(i), "MessageBody": body} for i, body in bodies.items()]
-    with sqs_errors("sending"):
-        answer = client.send_message_batch(QueueUrl=url, Entries=entries)
+class _Place:
+    """Where messages go. group: theirs; empty when the service has refused it."""
+
+    def __init__(self, client: Any, url: str, group: str):
+        self._client, self._url, self._group = client, url, group
+
+    def send(self, bodies: dict[int, str]) -> list[dict[str, Any]]:
+        """Send one request. Returns the entries that SQS refused. Raises QueueUnavailable."""
+        group = self._group
+        try:
+            with sqs_errors("sending"):
+                refused = self._send(bodies, group)
+        except QueueUnavailable as error:
+            if not group or _GROUP not in str(error):
+                raise
+            self._group = ""
+            return self.send(bodies)
+        if group and any(_GROUP in entry.get("Message", "") for entry in refused):
+            self._group = ""
+            return self.send({int(entry["Id"]): bodies[int(entry["Id"])] for entry in refused})
+        return refused
+
+    def _send(self, bodies: dict[int, str], group: str) -> list[dict[str, Any]]:
+        same = {_GROUP: group} if group else {}
+        entries = [{"Id": str(i), "MessageBody": body, **same} for i, body in bodies.items()]
+        answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         refused: list[dict[str, Any]] = answer.get("Failed", [])
         return refused

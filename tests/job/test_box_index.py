@@ -27,6 +27,7 @@ def jobs(draw: Any) -> Boxes:
 def test_names_lead_to_the_places_of_their_boxes(boxes: Boxes) -> None:
     index = BoxIndex(boxes)
     assert [index.of(str(box)) for box in boxes] == list(range(len(boxes)))
+    assert [index.name(i) for i in range(len(boxes))] == [str(box) for box in boxes]
 
 
 @given(jobs(), anywhere, small)

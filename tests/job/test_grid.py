@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -199,3 +200,28 @@ def test_a_region_outside_the_volume_is_refused() -> None:
         Grid(volume_path="v", bounding_box="0-10_0-10_0-10").boxes(
             BoundingBox.parse("10-20_0-10_0-10")
         )
+
+
+@given(regions, chunks, st.booleans(), st.data())
+def test_boxes_as_text_are_those_of_the_list(
+    region: BoundingBox, chunk: Vec3, whole: bool, data: st.DataObject
+) -> None:
+    boxes = Grid(bounding_box=str(region), chunk_size=chunk, respect_chunk_size=whole).boxes()
+    part = boxes.__class__(**{**vars(boxes), "first": data.draw(st.integers(0, len(boxes) - 1))})
+    assert list(part.texts()) == [str(box) for box in part]
+    first = data.draw(st.integers(0, len(part)))
+    last = data.draw(st.integers(first, len(part)))
+    assert list(part.texts(first, last)) == [str(box) for box in part[first:last]]
+
+
+def test_a_thousand_million_boxes_take_no_memory() -> None:
+    size = Vec3(1000, 1000, 1000)
+    boxes = Grid(chunk_size=Vec3(64, 64, 64), grid_size=size).boxes()
+    assert len(boxes) == size.product
+    assert next(boxes.texts(len(boxes) - 1)) == str(boxes[-1])
+    tracemalloc.start()
+    texts = boxes.texts()
+    for _ in range(10_000):
+        next(texts)
+    assert tracemalloc.get_traced_memory()[1] < 100_000
+    tracemalloc.stop()

@@ -88,3 +88,23 @@ def test_a_mask_of_several_channels_is_refused(tmp_path: Path) -> None:
     volume = PrecomputedVolume(str(tmp_path), fill_missing=True)
     with pytest.raises(ChunkMismatch, match="has 2 channels, and a mask has one"):
         CoarseMask.read(volume, bounds, (1.0, 1.0, 1.0))
+
+
+axes = st.tuples(st.integers(-5, 20), st.integers(1, 7), st.integers(1, 4), st.integers(0, 6))
+
+
+@given(st.tuples(axes, axes, axes), st.booleans())
+def test_a_grid_of_boxes_is_answered_like_each_box(
+    grid: tuple[tuple[int, int, int, int], ...], inverse: bool
+) -> None:
+    starts = [[first + size * n for n in range(count)] for first, size, count, _ in grid]
+    stops = [
+        [min(at + size, max(row) + max(1, size - cut)) for at in row]
+        for row, (_, size, _, cut) in zip(starts, grid, strict=True)
+    ]
+    whole = BoundingBox(Vec3(*(row[0] for row in starts)), Vec3(*(row[-1] for row in stops)))
+    mask = read(whole, (40, 8, 10), inverse=inverse)
+    found = mask.any_in_grid(starts, stops)
+    for place in np.ndindex(found.shape):
+        start, stop = (Vec3(*(rows[i][n] for i, n in enumerate(place))) for rows in (starts, stops))
+        assert found[place] == mask.any(BoundingBox(start, stop))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from producer.cli.options import (
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.sent_note import SentNote
     from chunkflow_worker.job.written_paths import WrittenPaths
     from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
@@ -52,14 +52,41 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
+@click.option(
+    "--mask-volume-path", help="Send only the boxes where this mask is non-zero somewhere."
+)
+@click.option(
+    "--mask-mip",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Mip level of the mask: one whose voxels are not finer than those of the boxes. A coarse "
+    "one is read faster.",
+)
+@click.option(
+    "--mask-inverse", is_flag=True, help="Send only the boxes where the mask is zero somewhere."
+)
+@click.option(
+    "--skip-empty",
+    is_flag=True,
+    help="Send only the boxes where the volume of --volume-path is non-zero somewhere at its "
+    "coarsest mip.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
-    default=8,
+    default=32,
     show_default=True,
-    help="Number of requests at the same time.",
+    help="Number of requests at the same time, of each process.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Number of processes that send. One sends some ten thousand messages per second.",
 )
 @click.pass_context
 def enqueue(
@@ -71,26 +98,36 @@ def enqueue(
     ledger: str | None,
     skip_done: bool,
     trust_records: bool,
+    mask_volume_path: str | None,
+    mask_mip: int,
+    mask_inverse: bool,
+    skip_empty: bool,
     dry_run: bool,
     force: bool,
     threads: int,
+    processes: int,
     **grid: Any,
 ) -> None:
     """Cut a region into boxes and send one message per box.
 
     The region may also be in the pipeline file, under `tasks:`. The options given here replace
     those in the file. The queue must exist. The job is recorded in the ledger before the first
-    message is sent.
+    message is sent, and so is how far the sending gets: after a kill, the same command with the
+    same --job sends the rest.
 
     Boxes that workers would refuse are not sent: those that share blocks of the output with their
     neighbours or lie outside it, and all if a volume does not exist or the ledger has no place.
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
+    from producer.plan.masked import MaskOptions
     from producer.plan.pipeline_file import PipelineFile, written_paths
 
     file = PipelineFile.load(pipeline) if pipeline else None
-    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file)
+    if mask_volume_path is None and (mask_mip or mask_inverse):
+        raise click.UsageError("--mask-mip and --mask-inverse need --mask-volume-path")
+    mask = MaskOptions(mask_volume_path, mask_mip, mask_inverse, skip_empty)
+    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file, mask)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
@@ -111,7 +148,7 @@ def enqueue(
     if dry_run:
         _show_dry_run(plan, undone)
         return
-    _send(queue, plan, records, undone, threads)
+    _send(queue, plan, records, undone, threads, processes)
     _show_enqueued(plan, undone, ledger)
 
 
@@ -184,28 +221,64 @@ def _note_unknown(kind: Kind, found: list[Problem], trust_records: bool) -> None
 
 
 def _send(
-    queue: str, plan: Plan, ledger: Ledger | None, undone: _Undone | None, threads: int
+    queue: str,
+    plan: Plan,
+    ledger: Ledger | None,
+    undone: _Undone | None,
+    threads: int,
+    processes: int,
 ) -> None:
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
-    client, job = sqs_client(threads), plan.record
+    client, job = sqs_client(), plan.record
     target = open_queue(client, queue)
-    if ledger:
-        is_new = record_job(ledger, job)
-        if undone is None:
-            _note_doubled_work(plan, ledger, is_new)
-        else:
-            for box in undone.wrong:
-                ledger.remove(box)
-    boxes: Iterable[object] = plan.boxes if undone is None else undone.boxes
+    begun, is_new = None, record_job(ledger, job) if ledger else True
+    if ledger and undone:
+        for box in undone.wrong:
+            ledger.remove(box)
+    noted = ledger if undone is None else None
+    if noted:
+        begun = _begun(noted, plan, target.name)
+        if begun is None:
+            _note_doubled_work(plan, noted, is_new)
+
+    def keep(note: SentNote) -> None:
+        if noted:
+            noted.note_sent(job.job, plan.boxes, note)
 
     def how_to_resume(sent: int) -> str:
-        start = plan.boxes.first + sent
-        rest = f"--task-index-start {start}" if undone is None else "--skip-done"
-        return f"to send the rest, repeat the command with --job {job.job} {rest}"
+        start = f" --task-index-start {plan.boxes.task_index(sent)}"
+        rest = "" if noted else start if undone is None else " --skip-done"
+        return f"to send the rest, repeat the command with --job {job.job}{rest}"
 
-    send_boxes(client, target, job, boxes, _count(plan, undone), how_to_resume, threads)
+    send_boxes(
+        client.meta.region_name,
+        target,
+        job,
+        plan.boxes if undone is None else undone.boxes,
+        how_to_resume,
+        begun=begun,
+        keep=keep,
+        threads=threads,
+        processes=processes,
+    )
+
+
+def _begun(ledger: Ledger, plan: Plan, queue: str) -> SentNote | None:
+    """How far an earlier run with these boxes got, if it did not send them all; says so."""
+    job = plan.record.job
+    note = ledger.sent_note(job, plan.boxes)
+    if note is None or note.is_complete or note.queue != queue:
+        return None
+    doubtful = note.until - note.sent
+    say(
+        f"job {job}: {note.sent} of {note.total} messages were sent before; the rest follows. Up "
+        f"to {doubtful} of it may have been sent too: a worker that receives such a box again "
+        "looks in the ledger first, and leaves it when it is done",
+        err=True,
+    )
+    return note
 
 
 def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
@@ -229,7 +302,8 @@ def _note_doubled_work(plan: Plan, ledger: Ledger, is_new: bool) -> None:
 
 def _show_plan(plan: Plan) -> None:
     first, last = plan.boxes[0], plan.boxes[-1]
-    say(f"{len(plan.boxes)} tasks, from {first} to {last}", err=True)
+    empty = f"; {plan.empty} other boxes are empty and left out" if plan.empty else ""
+    say(f"{len(plan.boxes)} tasks, from {first} to {last}{empty}", err=True)
 
 
 def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:

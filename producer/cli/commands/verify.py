@@ -140,11 +140,10 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
     _explain_withheld(resend, queue)
     count = len(resend.boxes)
     send_boxes(
-        client,
+        client.meta.region_name,
         target,
         job,
         resend.boxes,
-        count,
         how_to_resume=lambda sent: "to send the rest, repeat the command",
     )
     say(f"enqueued {count} tasks of job {job.job} to queue {queue}", err=True)

@@ -26,7 +26,7 @@ def test_each_box_is_a_message_of_the_job(
     take_all: Callable[[str], list[str]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    send_boxes(client, queue, JOB, BOXES, 3, resume)
+    send_boxes(client.meta.region_name, queue, JOB, BOXES, resume)
     messages = [open_envelope(body, queue.name)[0] for body in take_all(queue.url)]
     assert sorted(messages, key=lambda message: message.bbox) == [
         TaskMessage(job="j", bbox=box, pipeline="abc") for box in BOXES
@@ -37,7 +37,7 @@ def test_each_box_is_a_message_of_the_job(
 
 
 def test_no_box_is_no_message(client: Any, queue: Queue, take_all: Callable[[str], Any]) -> None:
-    send_boxes(client, queue, JOB, [], 0, resume)
+    send_boxes(client.meta.region_name, queue, JOB, [], resume)
     assert take_all(queue.url) == []
 
 
@@ -47,9 +47,9 @@ def test_after_a_failure_it_prints_how_to_resume(
     def send(client: Any, url: str, bodies: Iterator[str], **_: Any) -> None:
         raise SendingFailed(2, 1, "SQS refused")
 
-    monkeypatch.setattr("producer.send.batches.send", send)
+    monkeypatch.setattr("producer.send.blocks.send", send)
     with pytest.raises(SendingFailed, match="SQS refused"):
-        send_boxes(None, QUEUE, JOB, BOXES, 3, resume)
+        send_boxes("us-east-1", QUEUE, JOB, BOXES, resume)
     assert "continue after 1" in capsys.readouterr().err
 
 
@@ -60,7 +60,7 @@ def test_after_an_interrupt_it_prints_how_to_resume(
         sent(2)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("producer.send.batches.send", send)
+    monkeypatch.setattr("producer.send.blocks.send", send)
     with pytest.raises(KeyboardInterrupt):
-        send_boxes(None, QUEUE, JOB, BOXES, 3, resume)
+        send_boxes("us-east-1", QUEUE, JOB, BOXES, resume)
     assert "continue after 2" in capsys.readouterr().err

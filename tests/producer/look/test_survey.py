@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.ledger import Ledger
 from producer.look import survey as module
@@ -65,6 +67,20 @@ def test_what_is_done_is_sampled(ledger: Ledger) -> None:
     assert sorted(survey.sample(100)) == sorted(done)
     assert len(set(survey.sample(4)) & set(done)) == 4
     assert survey.sample(0) == []
+
+
+def test_boxes_that_a_mask_left_out_do_not_count(ledger: Ledger, listed: list[str]) -> None:
+    chosen = np.arange(len(BOXES)) % 3 == 0
+    chosen[:LAYER] = False
+    survey = Survey(ledger, ChosenBoxes.of(BOXES, chosen))
+    assert survey.look().done == 0
+    do(ledger, NAMES[::2])
+    wanted = [name for name, is_chosen in zip(NAMES, chosen, strict=True) if is_chosen]
+    done = set(wanted) & set(NAMES[::2])
+    assert survey.look().done == len(done)
+    assert set(survey.sample(100)) == done
+    do(ledger, wanted)
+    assert survey.look().done == len(wanted)
 
 
 @pytest.mark.parametrize("path", ["s3", "mem"], indirect=True)

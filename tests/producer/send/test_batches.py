@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
-from producer.send.batches import ATTEMPTS, BATCH_BYTES, WINDOW, SendingFailed, pack, send
+from producer.send.batches import (
+    ATTEMPTS,
+    BATCH_BYTES,
+    WINDOW,
+    SendingFailed,
+    SendingRefused,
+    pack,
+    send,
+)
 
 
 class FakeSqs:
@@ -81,6 +90,40 @@ def test_only_entries_that_failed_are_sent_again() -> None:
     assert {body: n for body, n in sqs.tried.items() if n > 1} == {
         str(i): 3 for i in range(0, 100, 7)
     }
+
+
+def test_messages_have_the_group_of_their_job() -> None:
+    sqs = WithGroups()
+    assert send(sqs, "url", [str(i) for i in range(25)], group="j") == 25
+    assert sqs.groups == {"j"}
+
+
+@pytest.mark.parametrize("as_entries", [False, True])
+def test_a_service_that_refuses_groups_gets_messages_without(as_entries: bool) -> None:
+    sqs = WithGroups("entries" if as_entries else "request")
+    bodies = [str(i) for i in range(250)]
+    assert send(sqs, "url", bodies, group="j", threads=2, pause=100) == 250
+    assert Counter(sqs.arrived) == Counter(bodies)
+    assert sqs.groups == {""}
+
+
+class WithGroups(FakeSqs):
+    """Notes the groups of what arrives. refuses: groups, of the request or of its entries."""
+
+    def __init__(self, refuses: str = ""):
+        super().__init__()
+        self.refuses, self.groups = refuses, set[str]()
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:
+        found = {entry.get("MessageGroupId", "") for entry in Entries}
+        why = "The request include parameter MessageGroupId that is not valid for this queue type."
+        if self.refuses == "request" and found != {""}:
+            answer = {"Error": {"Code": "InvalidParameterValue", "Message": why}}
+            raise ClientError(answer, "SendMessageBatch")
+        if self.refuses == "entries" and found != {""}:
+            return {"Failed": [{"Id": entry["Id"], "Message": why} for entry in Entries]}
+        self.groups |= found
+        return super().send_message_batch(QueueUrl, Entries)
 
 
 def test_requests_that_failed_are_sent_again() -> None:
@@ -164,6 +207,12 @@ def test_bodies_are_taken_only_shortly_before_they_are_sent() -> None:
     assert most <= (2 * WINDOW + 1) * 10 + 1
 
 
+def test_a_failure_travels_between_processes() -> None:
+    failure = pickle.loads(pickle.dumps(SendingRefused(3, 2, "no"))).after(100)
+    assert isinstance(failure, SendingRefused)
+    assert (failure.first_unsent, str(failure)) == (102, "103 messages were sent, then: no")
+
+
 def test_an_interrupt_ends_the_sending() -> None:
     sqs = FakeSqs()
 
@@ -172,7 +221,7 @@ def test_an_interrupt_ends_the_sending() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        send(sqs, "url", [str(i) for i in range(100_000)], sent=sent)
+        send(sqs, "url", [str(i) for i in range(100_000)], threads=8, sent=sent)
     assert 100 <= len(sqs.arrived) < 1000
 
 

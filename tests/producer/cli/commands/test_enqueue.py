@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import open_envelope, pipeline_digest
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.volumes.open_volume import open_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 from producer.cli import main
 from producer.send.batches import SendingFailed
 from tests.support.finished_job import FIRST, SECOND, FinishedJob
@@ -239,13 +243,16 @@ def test_the_job_is_recorded_before_it_is_sent_and_can_be_resumed(
 
     line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *GRID]
     with monkeypatch.context() as patched:
-        patched.setattr("producer.send.batches.send", send)
+        patched.setattr("producer.send.blocks.send", send)
         assert main([*line, "-i", "2"]) == 1
     error = capsys.readouterr().err
     assert "error: 6 messages were sent, then: SQS is tired" in error
-    assert "to send the rest, repeat the command with --job j --task-index-start 5" in error
-    assert main([*line, "-i", "5"]) == 0
+    assert "to send the rest, repeat the command with --job j\n" in error
+    assert main([*line, "-i", "2"]) == 0
+    assert "job j: 3 of 6 messages were sent before" in capsys.readouterr().err
     assert [job.tasks for job in ledger.jobs()] == [6]
+    assert main([*line, "-i", "2"]) == 0
+    assert "were sent before" not in capsys.readouterr().err, "it is sent a second time"
 
 
 def test_an_interrupt_ends_quietly_and_says_how_to_resume(
@@ -255,7 +262,7 @@ def test_an_interrupt_ends_quietly_and_says_how_to_resume(
         sent(4)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("producer.send.batches.send", send)
+    monkeypatch.setattr("producer.send.blocks.send", send)
     assert main(["enqueue", "--queue", queue.name, "--job", "j", *GRID]) == 130
     error = capsys.readouterr().err
     assert "--job j --task-index-start 4" in error
@@ -304,3 +311,38 @@ def test_skip_done_tells_what_it_cannot_call_done(
     (job.blocks / "16-24_0-8_0-4").unlink()
     assert job.enqueue("--skip-done", "--trust-records", "--dry-run", job="again") == 0
     assert "1 of them already done" in capsys.readouterr().out, "a block is missing"
+
+
+def test_boxes_where_a_mask_is_zero_are_not_sent_and_not_missed(
+    queue: Queue,
+    pipeline: Path,
+    take_all: Callable[[str], list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mask = str(tmp_path / "mask")
+    size = BoundingBox.parse("0-4_0-4_0-4")
+    voxel_size, block = (1, 1, 1), Vec3(4, 4, 4)
+    create_volume(mask, bounds=size, voxel_size=voxel_size, block_size=block, dtype="uint8")
+    voxels = np.zeros(size.size, np.uint8)
+    voxels[0, 0, 0] = voxels[3, 3, 3] = 1
+    open_volume(mask).write(size, voxels)
+    place = ["--queue", queue.name, "--pipeline", str(pipeline), "--job", "j"]
+    grid = ["-v", str(tmp_path), "-s", "0", "0", "0"]
+    line = ["enqueue", *place, *grid, "--mask-volume-path", mask]
+    assert main(line) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("enqueued 2 tasks of job j")
+    assert "2 tasks, from 0-2_0-2_0-2 to 2-4_2-4_2-4; 6 other boxes are empty" in told.err
+    bodies = take_all(queue.url)
+    messages = [open_envelope(body, queue.name)[0] for body in bodies]
+    assert sorted(message.bbox for message in messages) == ["0-2_0-2_0-2", "2-4_2-4_2-4"]
+    Ledger(str(tmp_path / "log")).write(task_record("0-2_0-2_0-2"))
+    main(["status", "--queue", queue.name, "--ledger", str(tmp_path / "log"), "--json"])
+    status = json.loads(capsys.readouterr().out)
+    assert (status["total"], status["done"], status["missing"]) == (2, 1, 1)
+
+
+def test_options_of_a_mask_need_a_mask(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["enqueue", "--queue", "q", *GRID, "--mask-mip", "2"]) == 2
+    assert "need --mask-volume-path" in capsys.readouterr().err
