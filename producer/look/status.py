@@ -16,6 +16,7 @@ from producer.look.nets import Net, Nets
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.state import State
 
 SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
 
@@ -38,6 +39,8 @@ class JobStatus:
     sampled: number of records of done tasks that were read.
     clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
     nets: that the boxes of a sample of the records come from.
+    state: of the job: running, paused or cancelled. why, by, since: the reason, who decided, and
+        when, in ISO 8601; empty while nobody has decided anything.
     messages_expire, dead_letters_expire: when SQS deletes the first ones of the job, in UTC, if
         they were sent when the job was enqueued; empty when there are none, or when it is unknown.
     """
@@ -58,6 +61,10 @@ class JobStatus:
     sampled: int = 0
     clipped: dict[str, float] = field(default_factory=dict)
     nets: tuple[Net, ...] = ()
+    state: State = "running"
+    why: str = ""
+    by: str = ""
+    since: str = ""
     messages_expire: str = ""
     dead_letters_expire: str = ""
 
@@ -105,7 +112,7 @@ def job_status(
     record = find_job(ledger, job) if ledger else None
     if ledger is None or record is None:
         return status
-    boxes = record.boxes()
+    boxes, state = record.boxes(), ledger.states.read(record.job)
     done, failed, twice, late = (boxes_of_job(boxes, names) for names in ledger.listing())
     first_sent = record.began or record.enqueued
     records = list(ledger.records(random.sample(done, min(sample, len(done)))))
@@ -122,6 +129,10 @@ def job_status(
         sampled=len(records),
         clipped=clipped_shares(one for found in records for one in found.clipped),
         nets=tuple(Nets(records).found()),
+        state=state.state,
+        why=state.why,
+        by=state.by,
+        since=state.at.isoformat() if state.at else "",
         messages_expire="" if status.idle else expiry(first_sent, queue.retention_seconds),
         dead_letters_expire=expiry(first_sent, queue.dead_letter_retention_seconds) if dead else "",
     )

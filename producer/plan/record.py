@@ -14,8 +14,12 @@ def record_job(ledger: Ledger, record: JobRecord) -> bool:
     The parts of a job may be sent one after another: they have the same grid, but other task
     indices. The record then covers all parts that were sent.
     Raises ConfigError when the ledger has a job of this name with another grid or pipeline, or with
-    a part that does not adjoin this one. Raises StorageUnavailable.
+    a part that does not adjoin this one, or when the job is cancelled. Raises StorageUnavailable.
     """
+    if ledger.states.read(record.job).state == "cancelled":
+        problem = "is cancelled: workers would drop its messages"
+        cure = f"choose another --job, or run: chunkflow-producer resume --job {record.job}"
+        raise ConfigError.one("job", record.job, problem, cure)
     known = ledger.job(record.job)
     ledger.write_job(record if known is None else _joined(known, record))
     return known is None
