@@ -274,7 +274,7 @@ class Worker:
             elif is_last:
                 lease.set_delay(0)  # SQS moves it to the dead-letter queue at the next receive
             else:
-                lease.set_delay(self._backoff(delivery))
+                lease.retry_later(self._backoff(delivery))
         except Exception as failure:
             log.warning("the message becomes visible again when its lease expires: %s", failure)
 
