@@ -40,10 +40,10 @@ def drop(
     malformed: bool,
     yes: bool,
 ) -> None:
-    """Delete dead letters by job, cause or box: those that `redrive` would send back.
+    """Delete dead letters by job, cause or box.
 
-    The records of their failures stay in the ledger. All dead letters of a queue are deleted by
-    `queue purge --dead`.
+    It deletes those that `redrive` with the same options would send back. The records of their
+    failures stay in the ledger. All dead letters of a queue are deleted by `queue purge --dead`.
     """
     from producer.repair.drop import drop as delete
     from producer.repair.redrive import matcher

@@ -10,7 +10,7 @@ from producer.cli.options import confirm, open_queue, sqs_client
 
 @click.group()
 def queue() -> None:
-    """Create, empty or delete the queue of a job and its dead-letter queue."""
+    """Create, purge or delete a queue and its dead-letter queue."""
 
 
 @queue.command("create")
