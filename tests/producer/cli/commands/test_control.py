@@ -66,6 +66,8 @@ def test_a_job_is_cancelled_and_may_be_resumed(
     assert "was cancelled already, by " in capsys.readouterr().out
     assert main(["enqueue", "--queue", queue.name, "--job", "j", *place]) == 2
     assert "is cancelled: workers would drop its messages" in capsys.readouterr().err
+    assert main(["verify", "--enqueue", *place]) == 2
+    assert "chunkflow-producer resume --job j" in capsys.readouterr().err
     assert main(["status", "--queue", queue.name, *place]) == 0
     assert "; 8 boxes were not done" in capsys.readouterr().out
     assert main(["resume", *place]) == 0
