@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import sleep
 
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.job.state import RUNNING, JobState, JobStates
@@ -14,7 +15,8 @@ from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
-_MOST_JOBS = 1_000  # that are remembered: a stranger's messages may name any
+APART_SECONDS = 1.0  # between two jobs that are new: messages of a stranger may name any
+_MOST_JOBS = 1_000  # that are remembered
 
 
 @dataclass
@@ -31,30 +33,44 @@ class Control:
 
     A state is read when the first message of its job comes, and then at most once in `seconds`.
     While storage does not answer, the last one that is known counts.
+
+    clock, pause: seconds that pass, and a wait for some.
     """
 
     def __init__(
-        self, states: JobStates, seconds: float = 10.0, clock: Callable[[], float] = elapsed
+        self,
+        states: JobStates,
+        seconds: float = 10.0,
+        clock: Callable[[], float] = elapsed,
+        pause: Callable[[float], object] = sleep,
     ):
-        self._states, self._seconds, self._clock = states, seconds, clock
+        self._states, self._seconds = states, seconds
+        self._clock, self._pause = clock, pause
         self._outage = Outage("storage (states of jobs)")
-        self._reading = threading.Lock()
+        self._reading, self._meeting = threading.Lock(), threading.Lock()
+        self._next_new = -float("inf")
         self._known: dict[str, _Known] = {}
 
     def state(self, job: str) -> JobState:
         """The state of a job. A thread that knows one does not wait for another that reads."""
-        known = self._known.get(job)
-        if known is not None and self._clock() < known.until:
-            return known.state
-        if not self._reading.acquire(blocking=known is None):
-            return known.state if known is not None else RUNNING
-        try:
-            known = self._known.get(job)
-            if known is None or self._clock() >= known.until:
+        known = self._known.get(job) or self._meet(job)
+        if self._clock() >= known.until and self._reading.acquire(blocking=False):
+            try:
                 known = self._look(job)
-            return known.state
-        finally:
-            self._reading.release()
+            finally:
+                self._reading.release()
+        return known.state
+
+    def _meet(self, job: str) -> _Known:
+        """Read the state of a job that is new; one after the other, and not too many."""
+        with self._meeting:
+            known = self._known.get(job)
+            if known is None:
+                self._pause(max(0.0, self._next_new - self._clock()))
+                self._next_new = self._clock() + APART_SECONDS
+                with self._reading:
+                    known = self._look(job)
+            return known
 
     def pause(self, job: str, state: JobState) -> bool:
         """Pause a job, unless it is paused or cancelled by now. Returns whether this did it.

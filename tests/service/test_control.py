@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -8,7 +9,7 @@ from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.job.state import RUNNING, JobState, JobStates
 from chunkflow_worker.job.stub_sqs import ManualClock
 from chunkflow_worker.service import control as module
-from chunkflow_worker.service.control import Control
+from chunkflow_worker.service.control import APART_SECONDS, Control
 
 PAUSED = JobState.now("paused", "me", "a look")
 
@@ -43,7 +44,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def control(states: States, clock: ManualClock) -> Control:
-    return Control(states, 10, clock)  # type: ignore[arg-type]
+    return Control(states, 10, clock, clock.advance)  # type: ignore[arg-type]
 
 
 def test_a_state_is_read_once_in_ten_seconds_and_its_change_is_told(
@@ -74,12 +75,16 @@ def test_while_storage_is_away_the_last_known_state_counts(
 
 
 def test_names_of_strangers_take_bounded_memory(
-    control: Control, monkeypatch: pytest.MonkeyPatch
+    control: Control, states: States, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MOST_JOBS", 10)
+    times: list[float] = []
     for i in range(100):
         control.state(f"hostile-{i}")
+        times.append(clock())
     assert len(control._known) == 10
+    assert all(b - a >= APART_SECONDS for a, b in pairwise(times)), "and few reads"
+    assert len(states.reads) == 100
 
 
 def test_who_knows_a_state_does_not_wait_for_a_slow_read(
@@ -94,9 +99,9 @@ def test_who_knows_a_state_does_not_wait_for_a_slow_read(
                 go_on.wait(30)
             return super().read(job)
 
-    control = Control(Slow(), 10, clock)  # type: ignore[arg-type]
+    control = Control(Slow(), 10, clock, clock.advance)  # type: ignore[arg-type]
     control.state("j")
-    clock.advance(20)
+    clock.advance(20)  # its state is old, and is read again later
     slow = threading.Thread(target=control.state, args=("slow",))
     slow.start()
     assert reading.wait(30)
