@@ -12,6 +12,7 @@ ChunkflowError
 │   ├── TaskTooLong           the task exceeded the time limit of tasks
 │   ├── LeaseLost             another worker may hold the message now
 │   ├── TaskHeld              another worker has the task, and SQS could not know; costs no attempt
+│   ├── JobPaused             the job of the message is paused; costs the task no attempt
 │   ├── Preempted             this worker must stop; costs the task no attempt
 │   ├── JobUnreadable         the job's record is damaged, or of a later version than this worker
 │   └── PipelineMismatch      the message was made for another pipeline than this worker's
@@ -91,6 +92,17 @@ class TaskHeld(RetryableError):
 
     def __init__(self, text: str, seconds: int):
         super().__init__(text)
+        self.seconds = seconds
+
+
+class JobPaused(RetryableError):
+    """The job of the message is paused.
+
+    seconds: for which the message is put aside.
+    """
+
+    def __init__(self, job: str, seconds: int):
+        super().__init__(f"job {job} is paused")
         self.seconds = seconds
 
 

@@ -5,7 +5,7 @@ Read the rooms in this order:
 plan/          which boxes a job has
 send/          how its tasks reach the queue
 look/          what the workers did with them
-repair/        which tasks are done again
+repair/        which tasks are done again, and which are not
 cli/           the commands of ``chunkflow-producer``
 __main__.py    ``python -m producer``
 

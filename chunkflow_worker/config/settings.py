@@ -83,6 +83,25 @@ class Settings(BaseSettings):
         le=900,
         description="Seconds before the second attempt; doubles with each attempt, up to 900.",
     )
+    breaker_failures: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="A job is paused when so many of its boxes fail for one cause; 0 never does.",
+    )
+    breaker_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="It is paused only if this share of the worker's latest attempts of the job "
+        "failed for that cause.",
+    )
+    control_seconds: float = Field(
+        10,
+        ge=0.1,
+        le=300,
+        description="Seconds between two looks at the state of a job: running, paused, cancelled.",
+    )
     poll_seconds: int = Field(
         5,
         ge=1,

@@ -77,6 +77,10 @@ class Delivery:
         """The body of a copy that replaces this message, so that this receive costs no attempt."""
         return self.plain_body or self._copy(queue, min(self.attempt - 1, MAX_ATTEMPTS))
 
+    def next_attempt(self, queue: str) -> str:
+        """The body of a copy that counts this attempt as spent. A plain body has no such copy."""
+        return self._copy(queue, min(self.attempt, MAX_ATTEMPTS))
+
     def fresh(self, queue: str) -> str:
         """The body of a copy that has all its attempts before it."""
         return self.plain_body or self._copy(queue, 0)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
 _HALT_SECONDS = 30.0
+_LONG_WAIT_SECONDS = 60  # until the next attempt
 _RENEWALS = 3  # in the span of one lease
 _NOT_RENEWED = "it was not renewed in time: the process stood still, or SQS was away"
 
@@ -160,6 +161,22 @@ class Lease:
                     "backoff not set; the message becomes visible again when its lease expires: %s",
                     meaning(error),
                 )
+
+    def retry_later(self, seconds: int) -> None:
+        """Let the message become visible after `seconds`; this attempt is spent. Never raises.
+
+        A long wait is that of a copy, which SQS counts as delayed. A message that waits as it is
+        counts as in flight, which keeps machines running that have nothing to do.
+        """
+        if seconds >= _LONG_WAIT_SECONDS and not self.delivery.plain_body:
+            body = self.delivery.next_attempt(self._queue.name)
+            try:
+                self._move(body, self._queue.url, "sending a message for the next attempt", seconds)
+            except Exception as error:
+                log.warning("%s", meaning(error))
+            else:
+                return
+        self.set_delay(seconds)
 
     def give_back(self, delay_seconds: int = 0) -> None:
         """Replace the message by a copy that is visible after a delay; this costs it no attempt.

@@ -7,6 +7,7 @@
     <ledger>/<box>.held.json      a worker holds the task while SQS is away: see hold.py
     <ledger>/jobs/<job>.json      what was enqueued
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
+    <ledger>/states/              which jobs are paused or cancelled: see state.py
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 
@@ -33,6 +34,7 @@ from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.job.sent_note import SentNote
+from chunkflow_worker.job.state import JobStates
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile
 
@@ -223,7 +225,7 @@ class Ledger:
     """Records below one path.
 
     to_write: refuse a path that is read only at once. Raises ConfigError.
-    files: the objects below the path.
+    files: the objects below the path. states: of its jobs.
     """
 
     def __init__(self, path: str, *, to_write: bool = False):
@@ -232,6 +234,7 @@ class Ledger:
             self.files.check_writable()
         self._jobs = Files(f"{self.files.path}/jobs")
         self.path = self.files.path
+        self.states = JobStates(self.path)
 
     def write(self, record: Record) -> None:
         """Write the record of a task and remove what it supersedes. Raises StorageUnavailable."""

@@ -9,6 +9,8 @@ are job and compute_device, and operator for the times of operators.
     VoxelsPerSecond    Count/Second    a finished task
     TasksSucceeded, TasksSkipped, TasksFailed, TasksRetried    Count
         failed: the last attempt failed; retried: an attempt failed and another one follows
+    TasksDropped    Count    a message of a cancelled job
+    JobsPaused      Count    a job that a worker paused because its boxes failed
 
 The times of operators are sent when their task is finished, so that their sums equal those of the
 ledger.
@@ -25,7 +27,13 @@ from itertools import islice
 from typing import Any
 
 from chunkflow_worker.report.aws_session import aws_session
-from chunkflow_worker.report.events import Event, TaskFailed, TaskFinished
+from chunkflow_worker.report.events import (
+    Event,
+    JobPausedByBreaker,
+    TaskDropped,
+    TaskFailed,
+    TaskFinished,
+)
 from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -125,6 +133,9 @@ def _values(event: Event) -> Iterator[dict[str, Any]]:
     elif isinstance(event, TaskFailed):
         outcome = "TasksFailed" if event.final else "TasksRetried"
         yield _value(outcome, 1, "Count", _dimensions(event))
+    elif isinstance(event, TaskDropped | JobPausedByBreaker):
+        name = "TasksDropped" if isinstance(event, TaskDropped) else "JobsPaused"
+        yield _value(name, 1, "Count", {"job": event.job, "compute_device": "none"})
 
 
 def _dimensions(event: TaskFinished | TaskFailed) -> dict[str, str]:

@@ -61,7 +61,26 @@ class TaskFailed:
     device: str
 
 
-Event = TaskStarted | OperatorFinished | TaskFinished | TaskFailed
+@dataclass(frozen=True)
+class TaskDropped:
+    """The message of a box was dropped, since its job is cancelled."""
+
+    job: str
+    bbox: BoundingBox
+
+
+@dataclass(frozen=True)
+class JobPausedByBreaker:
+    """This worker has paused a job. boxes: how many failed for the cause."""
+
+    job: str
+    cause: str
+    boxes: int
+
+
+Event = (
+    TaskStarted | OperatorFinished | TaskFinished | TaskFailed | TaskDropped | JobPausedByBreaker
+)
 Subscriber = Callable[[Event], None]
 
 

@@ -8,6 +8,7 @@ import re
 from chunkflow_worker.report.events import (
     Event,
     OperatorFinished,
+    TaskDropped,
     TaskFailed,
     TaskFinished,
     TaskStarted,
@@ -69,3 +70,5 @@ def log_events(event: Event) -> None:
         case TaskFailed():
             fate = "no further attempt" if event.final else "it will be retried"
             log.error("failed %s, attempt %d, %s: %s", event.bbox, event.attempt, fate, event.error)
+        case TaskDropped():
+            log.debug("dropped %s of job %s, which is cancelled", event.bbox, event.job)

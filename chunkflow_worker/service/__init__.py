@@ -10,6 +10,8 @@ guard.py        watches the poll loop, time and memory, and ends the process whe
 handler.py      one delivery in, one box done
 attempt.py      one try of a task, and the record that follows from it
 jobs.py         which boxes belong to a job
+control.py      which jobs are paused or cancelled, as this worker knows it
+breaker.py      pauses a job whose boxes fail for one cause
 outputs.py      what a worker may not write to: relative paths, and its own memory
 patience.py     waits while storage is away
 health.py       the state of the worker in a small file, for probes

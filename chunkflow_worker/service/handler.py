@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from chunkflow_worker.errors import (
     BoxOutsideJob,
+    JobPaused,
     LeaseLost,
     PermanentError,
     Preempted,
@@ -25,8 +26,11 @@ from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.report.events import Subscriber, TaskStarted, publish
+from chunkflow_worker.report.events import Subscriber, TaskDropped, TaskStarted, publish
+from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.service.attempt import Attempt, failed_event, finished_event
+from chunkflow_worker.service.breaker import Breaker
+from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.storage.fence import Fence, fenced
@@ -51,6 +55,8 @@ class Handler:
     jobs: refuses boxes that their job does not have; None to accept any.
     patience: waits out outages of storage; None to fail at once.
     holds: by which other workers keep a task while SQS is away; None to look for none.
+    control: which jobs are paused or cancelled; None to do all.
+    breaker: pauses a job whose boxes fail; None for no such thing.
     """
 
     chain: OpenPipeline
@@ -62,6 +68,8 @@ class Handler:
     jobs: Jobs | None = None
     patience: Patience | None = None
     holds: Holds | None = None
+    control: Control | None = None
+    breaker: Breaker | None = None
 
     def handle(
         self,
@@ -77,11 +85,14 @@ class Handler:
         check_waiting: the same, called every moment while the task waits for storage.
         fence: of its writes; asks `check` when not given.
         working: a context for a run of the chain; entering it may wait for other tasks.
-        Raises PermanentError when the message belongs in the dead-letter queue, RetryableError
+        The message of a cancelled job is dropped. Raises JobPaused when the job is paused,
+        PermanentError when the message belongs in the dead-letter queue, RetryableError
         when it goes back to the queue.
         """
-        delivery.check_pipeline(self.digest)
         message = delivery.message
+        if self._is_dropped(delivery):
+            return
+        delivery.check_pipeline(self.digest)
         if delivery.attempt > 1:
             if self._outlast(lambda: self._is_done(delivery), check_waiting):
                 log.info("task %s was done by an earlier delivery", message.bbox)
@@ -109,7 +120,11 @@ class Handler:
                 is_final = isinstance(error, PermanentError) or delivery.is_last(self.max_attempts)
                 is_refused = isinstance(error, BoxOutsideJob)
                 self._record_failure(attempt.failed(error, final=is_final), new=is_refused)
+                if self.breaker is not None and not is_refused:
+                    self.breaker.failed(message.job, message.bbox, scrub(str(error)))
                 raise
+        if self.breaker is not None:
+            self.breaker.done(message.job)
         publish(finished_event(record), self.subscribers)
 
     def give_up(self, delivery: Delivery, seconds: float, error: Exception) -> None:
@@ -126,6 +141,20 @@ class Handler:
         """Note that a task whose thread does not come back wrote, and then lost its lease."""
         task = Task(bbox=delivery.message.box, delivery=delivery, models=dict(self.chain.models))
         self._write_late(Attempt(task, self.digest, self.worker).failed(error))
+
+    def _is_dropped(self, delivery: Delivery) -> bool:
+        """Whether the job is cancelled. Raises JobPaused."""
+        if self.control is None:
+            return False
+        message = delivery.message
+        state = self.control.state(message.job)
+        if state.state == "paused":
+            raise JobPaused(message.job, state.delay_seconds())
+        if state.state == "running":
+            return False
+        self.control.note_dropped(message.job)
+        publish(TaskDropped(message.job, message.box), self.subscribers)
+        return True
 
     def _is_done(self, delivery: Delivery) -> bool:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)

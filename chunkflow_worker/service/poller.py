@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
 from typing import Any
 
 from chunkflow_worker.job.delivery import Delivery
@@ -21,13 +22,17 @@ log = logging.getLogger(__name__)
 
 Messages = list[dict[str, Any]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between polls that fail
+_SIEVE_SECONDS = 600.0  # with messages of paused jobs alone, until polls become rare
+_REST_SECONDS = 10.0  # between two such polls
 _TURN_SECONDS = 1.0  # between two turns of the poll loop while all places are taken
 
 
 class Poller:
     """Receives messages, one long poll at a time, and as many as there are free places.
 
-    A poll that fails is logged once and tried again after a growing pause.
+    A poll that fails is logged once and tried again after a growing pause. While only messages of
+    paused jobs come, they are put aside at full speed for ten minutes, to reach those of other jobs
+    behind them. Then there is one poll in ten seconds.
     places: for the tasks of the messages; each message that is delivered has one.
     last_turn: when the poll loop last came round, by `clock`; a watchdog looks at it.
     outage: on while SQS does not answer.
@@ -44,7 +49,8 @@ class Poller:
         self._clock = clock
         self.outage = Outage(f"queue {inbox.queue.name}")
         self.denied: Callable[[Exception], None] = lambda error: None
-        self.last_turn = clock()
+        self.last_turn = self._worked_at = clock()
+        self._has_put_aside = False
 
     @property
     def queue(self) -> Queue:
@@ -71,7 +77,23 @@ class Poller:
         if not self._closing.is_set():
             self._threads.submit(self._fill_places).add_done_callback(done)
 
+    def note(self, *, put_aside: bool) -> None:
+        """Note what became of a message: its job is paused, or there was something to do."""
+        if put_aside:
+            self._has_put_aside = True
+        else:
+            self._worked_at = self._clock()
+
+    def _rest(self) -> None:
+        """Wait before the next poll, if for long there was nothing to do."""
+        is_idle = self._has_put_aside and self._clock() - self._worked_at > _SIEVE_SECONDS
+        self._has_put_aside = False
+        end = monotonic() + _REST_SECONDS
+        while is_idle and monotonic() < end and not self._closing.wait(_TURN_SECONDS):
+            self.touch()
+
     def _fill_places(self) -> Messages:
+        self._rest()
         count = self.places.reserve(MOST_MESSAGES, _TURN_SECONDS)
         if count == 0:
             return []

@@ -14,6 +14,7 @@ from time import monotonic
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import (
+    JobPaused,
     LeaseLost,
     PermanentError,
     PipelineMismatch,
@@ -38,6 +39,8 @@ from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
 from chunkflow_worker.report.outage import Outage
+from chunkflow_worker.service.breaker import Breaker
+from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.guard import Guard
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.in_hand import Held, InHand
@@ -108,6 +111,7 @@ class Worker:
         self.poller.denied = self._must_be_mended
         if self.settings.metrics == "cloudwatch":
             self._open_metrics()
+        control = Control(self.ledger.states, self.settings.control_seconds, self._clock)
         opened = self.pipeline.open(self._subscribers, recorded=True)
         self.handler = Handler(
             self._operators.enter_context(opened),
@@ -119,6 +123,8 @@ class Worker:
             Jobs(self.ledger),
             Patience(self.ledger.path, self.pipeline.addresses),
             self._holds,
+            control,
+            self._breaker(control),
         )
         self._log_start()
         self.guard.running()
@@ -163,6 +169,9 @@ class Worker:
                     lease.acknowledge()
             except BaseException as error:
                 self._settle(held, error)
+                self.poller.note(put_aside=isinstance(error, JobPaused))
+            else:
+                self.poller.note(put_aside=False)
             if lease.was_held:
                 self._remove_hold(delivery.message.bbox)
 
@@ -217,6 +226,11 @@ class Worker:
         self._reports.callback(metrics.close)
         self._subscribers += (metrics,)
 
+    def _breaker(self, control: Control) -> Breaker:
+        settings = self.settings
+        limits = settings.breaker_failures, settings.breaker_share
+        return Breaker(control, self.ledger, settings.worker_name, *limits, self._subscribers)
+
     def _close_operators(self) -> None:
         try:
             self._operators.close()
@@ -248,6 +262,8 @@ class Worker:
             elif isinstance(error, TaskHeld):
                 log.info("%s: looking again after %d s", error, error.seconds)
                 lease.give_back(error.seconds)
+            elif isinstance(error, JobPaused):
+                lease.give_back(error.seconds)
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
                 lease.set_delay(self._backoff(delivery))
@@ -258,7 +274,7 @@ class Worker:
             elif is_last:
                 lease.set_delay(0)  # SQS moves it to the dead-letter queue at the next receive
             else:
-                lease.set_delay(self._backoff(delivery))
+                lease.retry_later(self._backoff(delivery))
         except Exception as failure:
             log.warning("the message becomes visible again when its lease expires: %s", failure)
 

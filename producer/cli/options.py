@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,28 @@ ledger_option = click.option(
 )
 job_option = click.option(
     "--job", help="Name of the job; by default, the latest job in the ledger."
+)
+cause_option = click.option(
+    "--cause",
+    help="Only tasks whose error contains this text. It may have # for numbers and <box> for "
+    "boxes, as in the output of `failures`.",
+)
+of_queue_option = click.option(
+    "--queue", help="Name of the SQS queue of the job, to be sure that it is the right job."
+)
+
+
+def _box(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from chunkflow_worker.image.bbox import BoundingBox
+
+    try:
+        return None if value is None else str(BoundingBox.parse(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+box_option = click.option(
+    "--box", callback=_box, help="Only the task of this box, z0-z1_y0-y1_x0-x1."
 )
 
 
@@ -100,3 +123,15 @@ def open_queue(client: Any, given: str) -> Queue:
     if queue.expiry_warning:
         say(f"warning: {queue.expiry_warning}", err=True)
     return queue
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something that cannot be undone. yes: the user has said --yes.
+
+    Raises UsageError where nobody can answer, and Abort for a no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Add --yes to confirm.")
+    click.confirm(question, abort=True, err=True)

@@ -38,7 +38,7 @@ def show_table(status: JobStatus) -> None:
     job = f"job {status.job}" if status.job else "no job in a ledger"
     say(f"queue {status.queue}, {job}")
     Console(highlight=False).print(table)
-    for line in expiry_lines(status):
+    for line in (*state_lines(status), *expiry_lines(status)):
         say(line)
     if len(status.nets) > 1:
         count = len(status.nets)
@@ -56,6 +56,19 @@ def show_late(status: JobStatus) -> None:
             f"box {status.late[0]}{more} may hold blocks of another chain or net, written by a "
             "worker that had lost its lease: chunkflow-producer verify tells"
         )
+
+
+def state_lines(status: JobStatus) -> list[str]:
+    """A line for a job that is paused or cancelled, with what to do."""
+    if status.state == "running":
+        return []
+    why = f": {status.why}" if status.why else ""
+    by = f" by {status.by} at {status.since}" if status.by else ""
+    if status.state == "paused":
+        cure = f"mend it, then run: chunkflow-producer resume --job {status.job}"
+        return [f"paused{by}{why}; {cure}"]
+    left = (status.total or 0) - status.done
+    return [f"cancelled{by}{why}; {left} boxes were not done"]
 
 
 def expiry_lines(status: JobStatus) -> list[str]:
@@ -85,6 +98,7 @@ def progress_note(status: JobStatus) -> str:
         parts.append(f"{status.failed} failed")
     if status.dead:
         parts.append(f"{status.dead} dead (see chunkflow-producer failures)")
+    parts += [status.state] * (status.state != "running")
     if status.eta_seconds is not None and (status.complete or not status.idle):
         parts += [rate_text(status.rate), f"{duration_text(status.eta_seconds)} left"]
     return ", ".join(parts)

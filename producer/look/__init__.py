@@ -3,7 +3,9 @@
 job.py             finds a job in the ledger
 survey.py          how many boxes are done, by listings of the ledger
 status.py          how many tasks are waiting, in flight, done, failed and dead
+jobs.py            all jobs of a ledger, and how far each of them is
 watch.py           the status again and again, until the job ends
+wait.py            waits until nothing more happens to a job
 dead_letters.py    reads the dead-letter queue and leaves every message in it
 expiry.py          when SQS deletes messages that nobody has settled
 failures.py        groups dead letters by the cause of their failure

@@ -31,12 +31,14 @@ class DeadLetter:
     """A message in the dead-letter queue.
 
     delivery: None for a malformed message; `problem` then says what is wrong with it.
+    receipt: by which SQS knows this receive.
     sent: when it was first sent, in UTC and ISO 8601; empty when SQS does not say.
     """
 
     delivery: Delivery | None
     problem: str = ""
     sent: str = ""
+    receipt: str = ""
 
 
 @contextmanager
@@ -80,11 +82,11 @@ def _make_visible(client: Any, queue: Queue, receipts: Iterable[str]) -> None:
 
 
 def _dead_letter(message: dict[str, Any], queue: str) -> DeadLetter:
-    sent = _sent(message)
+    sent, receipt = _sent(message), message["ReceiptHandle"]
     try:
-        return DeadLetter(Delivery.open(message, queue), sent=sent)
+        return DeadLetter(Delivery.open(message, queue), sent=sent, receipt=receipt)
     except MessageMalformed as error:
-        return DeadLetter(None, f"{message['MessageId']}: {error}", sent)
+        return DeadLetter(None, f"{message['MessageId']}: {error}", sent, receipt)
 
 
 def _sent(message: dict[str, Any]) -> str:

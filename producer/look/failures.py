@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.config.catalog import operator_with
-from chunkflow_worker.report.plain import one_line
+from chunkflow_worker.job.cause import ERROR_LENGTH, cause_of
 from producer.look.dead_letters import DeadLetter
 from producer.look.job import boxes_of_job
 
@@ -31,9 +30,6 @@ UNREADABLE = "the record of the failure cannot be read"
 
 _BATCH = 100  # records that are read at once
 _LOGS = 5  # kept for a cause
-_ERROR_LENGTH = 2000  # characters that are kept of an error
-_BOX = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+")
-_NUMBER = re.compile(r"\b0x[0-9a-fA-F]+\b|\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -103,11 +99,6 @@ def _grouped(found: Iterable[tuple[str, Failure]]) -> list[Cause]:
     return sorted(grouped, key=lambda cause: (-len(cause.failures), cause.text))
 
 
-def cause_of(error: str) -> str:
-    """An error text on one line, without its boxes and numbers, which differ from task to task."""
-    return _NUMBER.sub("#", _BOX.sub("<box>", one_line(error[:_ERROR_LENGTH])))
-
-
 def reproduce_command(box: str, pipeline: Path | None) -> str:
     """A command that runs the chain on one box on this machine, and writes nothing."""
     file = shlex.quote(str(pipeline)) if pipeline else "PIPELINE.yaml"
@@ -141,7 +132,7 @@ def _recorded(box: str, job: str, record: Record) -> Failure:
     return Failure(
         box,
         job,
-        record.error[:_ERROR_LENGTH],
+        record.error[:ERROR_LENGTH],
         record.attempts,
         record.worker,
         record.finished,

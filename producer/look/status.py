@@ -16,6 +16,7 @@ from producer.look.survey import Found, Survey
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+    from chunkflow_worker.job.state import State
 
 SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
 
@@ -38,6 +39,8 @@ class JobStatus:
     sampled: number of records of done tasks that were read.
     clipped: the share of the voxels that each operator clipped in these, from 0 to 1.
     nets: that the boxes of a sample of the records come from.
+    state: of the job: running, paused or cancelled. why, by, since: the reason, who decided, and
+        when, in ISO 8601; empty while nobody has decided anything.
     messages_expire, dead_letters_expire: when SQS deletes the first ones of the job, in UTC, if
         they were sent when the job was enqueued; empty when there are none, or when it is unknown.
     """
@@ -58,6 +61,10 @@ class JobStatus:
     sampled: int = 0
     clipped: dict[str, float] = field(default_factory=dict)
     nets: tuple[Net, ...] = ()
+    state: State = "running"
+    why: str = ""
+    by: str = ""
+    since: str = ""
     messages_expire: str = ""
     dead_letters_expire: str = ""
 
@@ -136,11 +143,15 @@ class StatusPoll:
         assert self._ledger is not None
         queue, first_sent = self._queue, job.began or job.enqueued
         kept, dead_kept = queue.retention_seconds, queue.dead_letter_retention_seconds
-        records = list(self._ledger.records(sample))
+        records, state = list(self._ledger.records(sample)), self._ledger.states.read(job.job)
         return replace(
             status,
             **found._asdict(),
             job=job.job,
+            state=state.state,
+            why=state.why,
+            by=state.by,
+            since=state.at.isoformat() if state.at else "",
             missing=max(0, job.tasks - found.done - found.failed),
             total=job.tasks,
             rate=_rate(records, found.done) if found.done < job.tasks else None,

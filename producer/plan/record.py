@@ -18,11 +18,20 @@ def record_job(ledger: Ledger, record: JobRecord) -> bool:
     The parts of a job may be sent one after another: they have the same grid, but other task
     indices. The record then covers all parts that were sent.
     Raises ConfigError when the ledger has a job of this name with another grid or pipeline, or with
-    a part that does not adjoin this one. Raises StorageUnavailable.
+    a part that does not adjoin this one, or when the job is cancelled. Raises StorageUnavailable.
     """
+    refuse_cancelled(ledger, record.job)
     known = ledger.job(record.job)
     ledger.write_job(record if known is None else _joined(known, record))
     return known is None
+
+
+def refuse_cancelled(ledger: Ledger, job: str) -> None:
+    """Raise ConfigError for a job of which workers would drop what is sent."""
+    if ledger.states.read(job).state == "cancelled":
+        problem = "is cancelled: workers would drop its messages"
+        cure = f"choose another --job, or run: chunkflow-producer resume --job {job}"
+        raise ConfigError.one("job", job, problem, cure)
 
 
 def _joined(known: JobRecord, new: JobRecord) -> JobRecord:

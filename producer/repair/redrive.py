@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from chunkflow_worker.job.cause import cause_of
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.job.sqs import Queue, move, sqs_errors
 from producer.look.dead_letters import dead_letters
-from producer.look.failures import cause_of
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
@@ -20,11 +20,13 @@ class Redriven:
     """The result of `redrive`.
 
     sent: messages that were sent back. left: task messages that stay in the dead-letter queue.
+    jobs: those of the messages that were sent.
     malformed: what is wrong with each message that no worker can run; they stay there too.
     """
 
     sent: int = 0
     left: int = 0
+    jobs: set[str] = field(default_factory=set)
     malformed: list[str] = field(default_factory=list)
 
 
@@ -51,20 +53,21 @@ def redrive(client: Any, queue: Queue, chosen: Callable[[TaskMessage], bool]) ->
                 move(client, body, queue.dead_letter_url, delivery.receipt, queue.url)
             sent.add(delivery.task_id)
             result.sent += 1
+            result.jobs.add(delivery.message.job)
     return result
 
 
 def matcher(
-    ledger: Ledger | None, cause: str | None, box: str | None
+    ledger: Ledger | None, cause: str | None = None, box: str | None = None, job: str | None = None
 ) -> Callable[[TaskMessage], bool]:
-    """A function that chooses the messages of a cause, of a box, or both; all when both are None.
+    """A function that chooses the messages of a cause, a box and a job; None stands for any.
 
     cause: part of the error text in the ledger, or of the text without boxes and numbers.
     The function raises StorageUnavailable when it cannot read the ledger.
     """
 
     def matches(message: TaskMessage) -> bool:
-        if box is not None and message.bbox != box:
+        if (box or message.bbox, job or message.job) != (message.bbox, message.job):
             return False
         if cause is None:
             return True

@@ -1,4 +1,4 @@
-"""`create_queue` and `delete_queue`: a queue and its dead-letter queue, together."""
+"""`create_queue`, `delete_queue` and `purge_queue`: a queue and its dead-letter queue."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.sqs import DAY_SECONDS, queue_name, sqs_errors
+from chunkflow_worker.job.sqs import DAY_SECONDS, Queue, queue_name, sqs_errors
 
 DAY = DAY_SECONDS
 RETENTION_DAYS = 10
 DEAD_LETTER_DAYS = 14  # SQS's limit
 _RETENTION = "MessageRetentionPeriod"
+_COUNTS = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,30 @@ def delete_queue(client: Any, given: str) -> list[str]:
     return deleted
 
 
+def purge_queue(client: Any, queue: Queue, *, dead: bool = False) -> int:
+    """Delete all messages of a queue. Returns how many there were, approximately.
+
+    dead: those of its dead-letter queue instead.
+    Raises ConfigError when SQS refuses a second purge within a minute, and QueueUnavailable.
+    """
+    url = queue.dead_letter_url if dead else queue.url
+    name = url.rsplit("/", 1)[-1]
+    with sqs_errors(f"queue {name}"):
+        count = message_count(client, url)
+        try:
+            client.purge_queue(QueueUrl=url)
+        except client.exceptions.PurgeQueueInProgress:
+            problem = "was purged less than a minute ago, and SQS allows one purge in 60 seconds"
+            raise ConfigError.one("queue", name, problem, "run it again in a minute") from None
+    return count
+
+
+def message_count(client: Any, url: str) -> int:
+    """The messages of a queue: visible, hidden and delayed, approximately."""
+    answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
+    return sum(int(answer[name]) for name in _COUNTS)
+
+
 def _main_queue(client: Any, given: str) -> QueueName:
     """Raises ConfigError for a name that is wrong, or the one of a dead-letter queue."""
     queue = queue_name(client, given)
@@ -124,9 +149,7 @@ def _keep_retention(client: Any, url: str, changed: dict[str, tuple[str, str]]) 
     before, after = changed.get(_RETENTION, ("0", "0"))
     if int(after) >= int(before):
         return ""
-    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
-    answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    if not any(int(answer[name]) for name in names):
+    if message_count(client, url) == 0:
         return ""
     del changed[_RETENTION]
     wanted = f"{int(after) / DAY:g} days"

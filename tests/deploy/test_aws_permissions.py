@@ -47,6 +47,9 @@ def test_a_job_needs_exactly_the_permissions_of_its_roles(
     error = service.refused(*enqueue, "-v", f"{service.path('in')}/nowhere", *size)
     assert "Forbidden" not in error, "the error says that the volume does not exist"
     service.enqueue()
+    service.produce("pause", "--why", "a look")
+    assert "job, paused" in service.produce("jobs")
+    service.produce("resume")
 
     service.come_as("worker")  # is stopped during a task, and gives it back
     stopped = service.start_worker(metrics_namespace=service.queue)
@@ -72,6 +75,8 @@ def test_a_job_needs_exactly_the_permissions_of_its_roles(
     service.produce("verify", "--enqueue")
     service.work_until(done=4)
     service.produce("verify")
+    service.produce("wait", "--queue", service.queue)
+    service.produce("drop", "--queue", service.queue, "--job", "job", "--yes")
     service.produce(*enqueue, "-v", service.path("in"), *size, "--skip-done")
     assert np.array_equal(service.output(), service.input())
 

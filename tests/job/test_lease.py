@@ -394,3 +394,28 @@ def test_a_delay_that_cannot_be_set_is_no_error(
     sqs.fail["change_message_visibility"] = AWAY
     lease.set_delay(40)
     assert "when its lease expires" in caplog.text
+
+
+def test_a_long_wait_for_the_next_attempt_is_that_of_a_copy_which_is_not_in_flight(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease
+) -> None:
+    lease_on().retry_later(600)
+    (body,) = sqs.bodies(queue.url)
+    assert open_envelope(body, queue.name)[0].attempts == 1, "the attempt is spent"
+    assert sqs.seconds_hidden(queue.url) == [600]
+    names = ["ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+    counts = sqs.get_queue_attributes(queue.url, names)["Attributes"]
+    assert counts == {names[0]: "0", names[1]: "1"}
+
+
+@pytest.mark.parametrize(("seconds", "is_away"), [(59, False), (600, True)])
+def test_a_short_wait_and_one_without_a_copy_are_those_of_the_message(
+    sqs: StubSqs, queue: Queue, lease_on: MakeLease, seconds: int, is_away: bool
+) -> None:
+    lease = lease_on()
+    if is_away:
+        sqs.fail["send_message"] = AWAY
+    lease.retry_later(seconds)
+    (body,) = sqs.bodies(queue.url)
+    assert open_envelope(body, queue.name)[0].attempts == 0
+    assert sqs.seconds_hidden(queue.url) == [seconds]

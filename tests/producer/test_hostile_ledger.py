@@ -21,9 +21,12 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.state import JobState
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.job.written_paths import WrittenPaths
 from chunkflow_worker.report.say import say, say_json
+from chunkflow_worker.service.breaker import Breaker
+from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.volumes.precomputed import volume as precomputed
@@ -33,6 +36,7 @@ from chunkflow_worker.volumes.volume import checksum
 from producer.cli.status_table import show_table
 from producer.look.failures import without_letter
 from producer.look.job import find_job
+from producer.look.jobs import job_rows
 from producer.look.nets import net_lines
 from producer.look.status import job_status
 from producer.look.verify import Verifier, verify
@@ -52,6 +56,7 @@ JOB = JobRecord(
     grid={"roi_stop": list(WHOLE.stop), "chunk_size": list(SIZE), "volume_path": "mem://x/in"},
     enqueued="2026-01-01T00:00:00.000+00:00",
 )
+STATE = JobState.now("paused", "me", "a look")
 NOW = datetime.now(UTC).isoformat()
 RECORD = {
     "bbox": BOX, "job": "j", "task_id": "t", "state": "done", "attempts": 1, "worker": "w",
@@ -70,6 +75,7 @@ class Attacked:
         self.volume = f"file://{folder}/out"
         self.files = Files(f"{self.volume}/log")
         self.jobs = Files(f"{self.volume}/log/jobs")
+        self.states = Files(f"{self.volume}/log/states")
         self.ledger = Ledger(self.files.path)
         self.sqs = StubSqs()
         self.queue: Queue = make_queue(self.sqs)
@@ -84,7 +90,7 @@ class Attacked:
 
     def reset(self) -> None:
         """The ledger as workers and producer leave it."""
-        for files in (self.files, self.jobs):
+        for files in (self.files, self.jobs, self.states):
             for name in files.list():
                 if name.endswith(".json"):
                     files.delete(name)
@@ -92,11 +98,17 @@ class Attacked:
         self.ledger.write(Record.model_validate(self.record))
         failed = {"bbox": OTHER, "state": "failed", "written": []}
         self.ledger.write(Record.model_validate(self.record | failed))
+        self.ledger.states.write("j", STATE)
 
     def look(self) -> None:
         """All that reads the ledger. What can't be read is an error of ours, which names it."""
         _or_error(lambda: find_job(self.ledger, None))
         _or_error(lambda: Jobs(self.ledger, pause=lambda _: None).check("j", WHOLE))
+        _or_error(lambda: say_json([asdict(row) for row in job_rows(self.ledger)]))
+        control = Control(self.ledger.states)
+        assert 5 <= control.state("j").delay_seconds() <= 900
+        breaker = Breaker(control, self.ledger, "w", failures=1)
+        breaker.failed("j", BOX, "x")
         self.ledger.is_done(BOX, "t")
         for sample in (0, 100):
             _or_error(partial(self._show_status, sample))
@@ -148,11 +160,12 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
 @st.composite
 def attacks(draw: st.DrawFn) -> tuple[str, str]:
     """A name in the ledger, and the kind of document that stands there."""
-    kind = draw(st.sampled_from(["record", "failed", "job", "job"]))
+    kind = draw(st.sampled_from(["record", "failed", "job", "job", "state"]))
     names = {
         "record": [BOX, OTHER],
         "failed": [f"{BOX}.failed", f"{OTHER}.failed", f"{BOX}.again"],
         "job": ["j", "zz"],
+        "state": ["j"],
     }
     return draw(st.sampled_from(names[kind])), kind
 
@@ -175,9 +188,14 @@ def test_no_record_ends_or_misleads_a_command(
     def check(attack: tuple[str, str], data: st.DataObject) -> None:
         attacked.reset()
         name, kind = attack
-        document = JOB.model_dump() | {"job": name} if kind == "job" else attacked.record
+        document = attacked.record
+        if kind == "job":
+            document = JOB.model_dump() | {"job": name}
+        elif kind == "state":
+            document = STATE.model_dump(mode="json")
         content = data.draw(mutated(document))
-        files = attacked.jobs if kind == "job" else attacked.files
+        places = {"job": attacked.jobs, "state": attacked.states}
+        files = places.get(kind, attacked.files)
         files.put(f"{name}.json", content, "application/json")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         attacked.look()

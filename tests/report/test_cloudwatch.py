@@ -10,7 +10,13 @@ from botocore.exceptions import EndpointConnectionError
 
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.report.cloudwatch import CloudWatch
-from chunkflow_worker.report.events import OperatorFinished, TaskFailed, TaskFinished
+from chunkflow_worker.report.events import (
+    JobPausedByBreaker,
+    OperatorFinished,
+    TaskDropped,
+    TaskFailed,
+    TaskFinished,
+)
 from tests.support.paths import ROOT
 
 BOX = BoundingBox.parse("0-4_0-4_0-4")
@@ -75,6 +81,8 @@ def test_the_documentation_names_each_metric_with_its_unit() -> None:
     metrics(replace(DONE, state="skipped"))
     for final in (True, False):
         metrics(TaskFailed("job", BOX, 1, final, "why", ""))
+    metrics(TaskDropped("job", BOX))
+    metrics(JobPausedByBreaker("job", "why", 20))
     metrics.close()
     sent = {d["MetricName"]: d["Unit"] for r in client.requests for d in r["MetricData"]}
     page = (ROOT / "docs" / "service.md").read_text()

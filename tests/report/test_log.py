@@ -11,6 +11,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.report.events import (
     Event,
     OperatorFinished,
+    TaskDropped,
     TaskFailed,
     TaskFinished,
     TaskStarted,
@@ -46,6 +47,7 @@ BOX = BoundingBox.parse("-8-56_0-64_128-192")
             "ERROR",
             f"failed {BOX}, attempt 5, no further attempt: disk full",
         ),
+        (TaskDropped("em", BOX), "DEBUG", f"dropped {BOX} of job em, which is cancelled"),
     ],
 )
 def test_each_event_is_one_line(

@@ -12,6 +12,7 @@ import pytest
 
 from chunkflow_worker.errors import (
     BoxOutsideJob,
+    JobPaused,
     LeaseLost,
     PermanentError,
     PipelineMismatch,
@@ -27,8 +28,11 @@ from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
 from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.job.state import JobState
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.report.events import TaskFailed, TaskFinished, TaskStarted
+from chunkflow_worker.report.events import TaskDropped, TaskFailed, TaskFinished, TaskStarted
+from chunkflow_worker.service.breaker import Breaker
+from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
@@ -420,3 +424,50 @@ def test_a_task_that_another_worker_holds_is_not_begun(tmp_path: Path, chain: Ch
     assert ledger.boxes() == (set(), set()), "that is no failure"
     handler.handle(delivery(receives=1))
     assert chain.runs == 1, "what SQS delivers for the first time is nobody's"
+
+
+@pytest.fixture
+def controlled(handler: Handler) -> Handler:
+    """A handler that looks at the state of its job before each task, and pauses it at once."""
+    control = Control(handler.ledger.states, 0)
+    breaker = Breaker(control, handler.ledger, handler.worker, failures=1)
+    return replace(handler, control=control, breaker=breaker)
+
+
+def test_a_paused_job_is_put_aside_without_an_attempt(
+    controlled: Handler, chain: Chain, seen: list[Any]
+) -> None:
+    controlled.ledger.states.write("job", JobState.now("paused", "me"))
+    with pytest.raises(JobPaused) as paused:
+        controlled.handle(delivery(pipeline="abc"))
+    assert paused.value.seconds == 5
+    assert (chain.runs, seen, controlled.ledger.read(BOX)) == (0, [], None)
+
+
+def test_a_cancelled_job_is_dropped_whatever_its_pipeline(
+    controlled: Handler, chain: Chain, seen: list[Any]
+) -> None:
+    controlled.ledger.states.write("job", JobState.now("cancelled", "me"))
+    controlled.handle(delivery(pipeline="abc"))
+    assert seen == [TaskDropped("job", BoundingBox.parse(BOX))]
+    assert (chain.runs, controlled.ledger.read(BOX)) == (0, None)
+
+
+@pytest.mark.parametrize("error", [OSError("x"), PermanentError("x")])
+def test_failures_of_the_chain_count_for_the_breaker(
+    controlled: Handler, chain: Chain, error: Exception
+) -> None:
+    chain.error = error
+    with pytest.raises(type(error)):
+        controlled.handle(delivery())
+    assert controlled.ledger.states.read("job").state == "paused"
+
+
+@pytest.mark.parametrize("error", [Preempted("x"), LeaseLost("x"), BoxOutsideJob("x")])
+def test_what_says_nothing_of_the_job_does_not_count(
+    controlled: Handler, chain: Chain, error: Exception
+) -> None:
+    chain.error = error
+    with pytest.raises(type(error)):
+        controlled.handle(delivery())
+    assert controlled.ledger.states.read("job").state == "running"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.service import poller as module
 from chunkflow_worker.service.poller import Messages, Poller
 from tests.support.queues import BOX, send
 
@@ -216,3 +218,38 @@ def test_a_poll_that_was_cancelled_delivers_nothing(
     go_on.set()
     closing.join(10)
     assert sorted(map(len, delivered)) == [0, 1]
+
+
+def test_polls_become_rare_when_for_long_there_were_only_messages_of_paused_jobs(
+    poller: Poller, sqs: StubSqs, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(module, "monotonic", lambda: sum(waits))
+    monkeypatch.setattr(poller._closing, "wait", waits.append)
+
+    def rested() -> float:
+        """Seconds before the next poll."""
+        waits.clear()
+        assert poller._fill_places() == []
+        return sum(waits)
+
+    poller.note(put_aside=True)
+    assert rested() == 0, "at first they are put aside at full speed"
+    sqs.clock.advance(601)
+    poller.note(put_aside=True)
+    assert rested() == 10
+    assert waits == [1.0] * 10, "the watchdog sees that it goes round"
+    assert poller.last_turn == sqs.clock()
+    assert rested() == 0, "an empty queue is asked by long polls"
+    poller.note(put_aside=True)
+    poller.note(put_aside=False)
+    assert rested() == 0, "there was something to do"
+
+
+def test_a_rest_ends_when_the_worker_stops(poller: Poller, sqs: StubSqs) -> None:
+    sqs.clock.advance(601)
+    poller.note(put_aside=True)
+    poller._closing.set()
+    began = monotonic()
+    poller._rest()
+    assert monotonic() - began < 1

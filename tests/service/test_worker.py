@@ -22,6 +22,7 @@ from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.state import JobState
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report import cloudwatch
@@ -320,3 +321,47 @@ def test_metrics_are_sent_and_closed_with_the_worker(
     worker.run(receive(sqs, queue, BOX))
     worker.close()
     assert {"TaskSeconds", "TasksSucceeded"} <= {datum["MetricName"] for datum in sent}
+
+
+def test_a_message_of_a_paused_job_is_put_aside_and_later_done_as_a_first_attempt(
+    make_worker: Callable[..., Worker], sqs: StubSqs, queue: Queue
+) -> None:
+    worker = make_worker(control_seconds=10)
+    worker.ledger.states.write("job", JobState.now("paused", "me"))
+    worker.run(receive(sqs, queue, BOX))
+    assert sqs.seconds_hidden(queue.url) == [5]
+    worker.ledger.states.write("job", JobState.now("running", "me"))
+    sqs.clock.advance(10)
+    worker.run(receive(sqs, queue))
+    record = worker.ledger.read(BOX)
+    assert record is not None
+    assert (record.state, record.attempts) == ("done", 1)
+    assert sqs.bodies(queue.url) == []
+
+
+def test_a_message_of_a_cancelled_job_is_deleted(
+    make_worker: Callable[..., Worker], sqs: StubSqs, queue: Queue
+) -> None:
+    worker = make_worker()
+    worker.ledger.states.write("job", JobState.now("cancelled", "me"))
+    worker.run(receive(sqs, queue, BOX))
+    assert (sqs.bodies(queue.url), sqs.bodies(queue.dead_letter_url)) == ([], [])
+    assert worker.ledger.read(BOX) is None
+
+
+def test_only_messages_of_paused_jobs_count_as_put_aside(
+    make_worker: Callable[..., Worker],
+    chain: Chain,
+    sqs: StubSqs,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker, noted = make_worker(), list[bool]()
+    monkeypatch.setattr(worker.poller, "note", lambda put_aside: noted.append(put_aside))
+    worker.run(receive(sqs, queue, BOX))
+    chain.work = failing_with(RetryableError("x"))
+    worker.run(receive(sqs, queue, "0-4_0-4_8-16"))
+    worker.ledger.states.write("paused", JobState.now("paused", "me"))
+    send(sqs, queue, job="paused")
+    worker.run(receive(sqs, queue))
+    assert noted == [False, False, True]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from chunkflow_worker.report.say import say
-from producer.cli.options import sqs_client
+from producer.cli.options import confirm, open_queue, sqs_client
 
 
 @click.group()
 def queue() -> None:
-    """Create or delete the queue of a job and its dead-letter queue."""
+    """Create, purge or delete a queue and its dead-letter queue."""
 
 
 @queue.command("create")
@@ -73,3 +73,26 @@ def delete(name: str, yes: bool) -> None:
         )
     deleted = delete_queue(sqs_client(), name)
     say(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")
+
+
+@queue.command("purge")
+@click.argument("name")
+@click.option("--dead", is_flag=True, help="Empty its dead-letter queue instead.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(name: str, dead: bool, yes: bool) -> None:
+    """Delete all messages of the queue NAME, of all its jobs.
+
+    Tasks in progress go on, and messages that come within the next minute may be deleted, too. SQS
+    allows one purge in 60 seconds. The numbers of SQS are approximate. To delete the messages of
+    one job only, use `cancel`; to send boxes again that have no message, `verify --enqueue`.
+    """
+    from producer.send.queue import message_count, purge_queue
+
+    client = sqs_client()
+    target = open_queue(client, name)
+    url = target.dead_letter_url if dead else target.url
+    what = url.rsplit("/", 1)[-1]
+    count = message_count(client, url)
+    confirm(f"delete all {count} messages of queue {what}, of all jobs?", yes)
+    removed = purge_queue(client, target, dead=dead)
+    say(f"deleted the messages of queue {what}: {removed}, approximately")

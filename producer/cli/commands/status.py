@@ -91,6 +91,8 @@ def status(
     Lines tell when SQS will delete the first messages or dead letters of the job within a day. With
     --pipeline, a link shows the volumes of the chain that a browser can read, in Neuroglancer.
 
+    A job that is paused or cancelled is shown with the reason and with the command that resumes it.
+
     With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
     before that: the remaining tasks are among the dead letters.
 
@@ -187,15 +189,18 @@ def _verify_sample(
 def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
     """Show every status; returns the last one."""
     from chunkflow_worker.report.progress import progress
-    from producer.cli.status_table import expiry_lines, progress_note
+    from producer.cli.status_table import expiry_lines, progress_note, state_lines
 
-    last = next(statuses)
+    last, told = next(statuses), set[str]()
     for line in expiry_lines(last):
         say(line, err=True)
     with nullcontext() if as_json else progress(last.total, "done") as show:
         for status in chain([last], statuses):
             last = status
             if show:
+                new = [line for line in state_lines(status) if line not in told]
+                told.update(new)
+                say(*new, err=True)
                 show(status.done, progress_note(status))
             else:
                 say_json(_all_of(status))
@@ -206,6 +211,11 @@ def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
 
 def _explain_end(status: JobStatus) -> None:
     left = (status.total or 0) - status.done
+    if status.state == "cancelled":
+        say(
+            f"job {status.job} is cancelled: {left} of {status.total} boxes were not done", err=True
+        )
+        return
     say(
         f"the queue is empty, but {left} of {status.total} tasks of job {status.job} are not done; "
         f"dead letters: {status.dead}, boxes with a record of failure: {status.failed}",

@@ -96,9 +96,12 @@ def verify(
     it is 1.
     """
     from producer.look.job import require_job
+    from producer.plan.record import refuse_cancelled
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
+    if enqueue:
+        refuse_cancelled(records, record.job)
     report = read_back(
         records,
         record,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from producer.cli.status_table import progress_note, rate_text, show_table
+from producer.cli.status_table import progress_note, rate_text, show_table, state_lines
 from producer.look.status import JobStatus
 
 
@@ -73,3 +73,17 @@ def test_messages_that_expire_soon_have_a_line(capsys: pytest.CaptureFixture[str
     assert f"\nSQS deletes the first dead letters at {soon}, in 5 h\n" in capsys.readouterr().out
     show_table(replace(status, messages_expire=later, dead_letters_expire=later))
     assert "deletes" not in capsys.readouterr().out
+
+
+def test_a_job_that_does_not_run_has_a_line_with_what_to_do() -> None:
+    status = JobStatus("q", 3, 0, 9, 0, "j", 20, 0, 100, by="w1", since="2026-01-01")
+    assert state_lines(status) == []
+    paused = replace(status, state="paused", why="20 boxes failed")
+    assert state_lines(paused) == [
+        "paused by w1 at 2026-01-01: 20 boxes failed; "
+        "mend it, then run: chunkflow-producer resume --job j"
+    ]
+    assert "paused" in progress_note(paused)
+    assert state_lines(replace(status, state="cancelled", by="")) == [
+        "cancelled; 80 boxes were not done"
+    ]

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage
@@ -14,7 +12,6 @@ from producer.look.failures import (
     NO_LEDGER,
     UNRECORDED,
     Failure,
-    cause_of,
     causes,
     reproduce_command,
 )
@@ -66,18 +63,6 @@ def test_without_a_ledger_the_cause_is_unknown() -> None:
 
 def test_no_letters_have_no_cause(ledger: Ledger) -> None:
     assert causes([], ledger) == []
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        ("load on -8-0_0-1_0-1: 3 blocks, 1.5 s", "load on <box>: # blocks, # s"),
-        ("at 0x7f3a", "at #"),
-        ("out of memory", "out of memory"),
-    ],
-)
-def test_a_cause_is_the_error_without_boxes_and_numbers(error: str, cause: str) -> None:
-    assert cause_of(error) == cause
 
 
 def test_the_command_that_reproduces_a_failure_is_quoted() -> None:

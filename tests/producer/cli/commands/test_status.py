@@ -74,6 +74,10 @@ def test_status_as_json(
         "sampled": 1,
         "clipped": {},
         "nets": [],
+        "state": "running",
+        "why": "",
+        "by": "",
+        "since": "",
         "percent": 12.5,
         "eta_seconds": None,
     }

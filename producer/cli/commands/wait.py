@@ -1,0 +1,82 @@
+"""``chunkflow-producer wait``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING
+
+import click
+
+from chunkflow_worker.report.say import say
+from producer.cli.options import (
+    job_option,
+    ledger_option,
+    open_queue,
+    pipeline_option,
+    queue_option,
+    require_ledger,
+    sqs_client,
+)
+
+if TYPE_CHECKING:
+    from producer.look.status import JobStatus
+
+_STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
+
+
+@click.command()
+@queue_option
+@pipeline_option
+@ledger_option
+@job_option
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=5,
+    show_default=True,
+    help="Seconds between two polls.",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Seconds for which the queue must look empty before an unfinished job counts as ended.",
+)
+@click.pass_context
+def wait(
+    ctx: click.Context,
+    queue: str,
+    pipeline: Path | None,
+    ledger: str | None,
+    job: str | None,
+    timeout: float | None,
+    interval: float,
+    settle: float,
+) -> None:
+    """Wait until a job has ended, for scripts.
+
+    Exit status: 0 when all boxes are done; 1 when the others have failed for good; 3 when the job
+    is paused or cancelled; 4 when --timeout is over before that. Prints one line.
+    """
+    from producer.cli.status_table import state_lines
+    from producer.look.job import require_job
+    from producer.look.status import job_status
+    from producer.look.wait import wait_for
+    from producer.look.watch import watch
+
+    records = require_ledger(pipeline, ledger, needed_by="wait")
+    name = require_job(records, job).job
+    client = sqs_client()
+    target = open_queue(client, queue)
+
+    def poll(_: int) -> JobStatus:
+        return job_status(client, target, records, name, sample=0)
+
+    statuses = watch(poll, lambda: sleep(interval), settle)
+    outcome, last = wait_for(statuses, records, timeout)
+    say(f"job {name}: {last.done} of {last.total} boxes are done, {last.failed} failed: {outcome}")
+    say(*state_lines(last), err=True)
+    ctx.exit(_STATUSES[outcome])
