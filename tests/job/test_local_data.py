@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -135,3 +136,18 @@ def test_a_file_of_another_version_and_a_damaged_one_are_refused(tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="a folder that you can write"):
         open_database(tmp_path / "file", "a.sqlite", 1, "")
+
+
+def test_a_reset_forgets_all(tmp_path: Path) -> None:
+    with local_aws_process(tmp_path) as local:
+        queues(local)
+        local.client("s3").create_bucket(Bucket="gone")
+        local.client("s3").put_object(Bucket="gone", Key="a", Body=b"a")
+        url = f"{local.variables['AWS_ENDPOINT_URL']}/moto-api/reset"
+        with urlopen(Request(url, method="POST"), timeout=20) as answer:
+            assert answer.status == 200
+        local.stop(signal.SIGKILL)
+    with local_aws_process(tmp_path) as local:
+        assert "QueueUrls" not in local.client("sqs").list_queues()
+        assert local.client("s3").list_buckets()["Buckets"] == []
+    assert list((tmp_path / "objects").iterdir()) == []

@@ -41,7 +41,9 @@ class Store:
         select = "SELECT content, state FROM messages WHERE queue = ? ORDER BY number"
         for key, region, name, content in self._database.execute("SELECT * FROM queues").fetchall():
             queue = LocalQueue(region, name, self, clock, key)
-            vars(queue).update(json.loads(content))
+            kept = json.loads(content)
+            queue.attributes, queue.tags = kept["attributes"], kept["tags"]
+            queue.created_at, queue.modified_at = kept["created_at"], kept["modified_at"]
             for fixed, state in self._database.execute(select, (key,)):
                 queue.add(_message(json.loads(fixed) | json.loads(state)))
             yield queue
