@@ -19,6 +19,5 @@ local_aws.py    an AWS on this machine, for laptops, tests and the demo
 local_sqs/      how SQS works on this machine
 local_s3.py     keeps the objects of the local AWS in a folder
 local_data.py   opens the files in which the local AWS keeps what it holds
-stub_sqs.py     SQS in memory, for tests
-stub_queue.py   one queue of it, with the rules of SQS for messages
+stub_sqs.py     the same SQS in memory, with faults and a clock for tests
 """

@@ -5,6 +5,7 @@ sqs.py          the operations of SQS on its queues
 answers.py      what clients get of queues and messages
 batches.py      requests with several entries, each of which may fail alone
 moves.py        tasks that move dead letters back
+call.py         one request
 queue.py        one queue: its messages are visible, delayed or in flight
 message.py      one message, its digests and its receipt handles
 attributes.py   the attributes of a queue, with their defaults and limits

@@ -11,8 +11,9 @@ from typing import Any
 
 from botocore.validate import ParamValidator
 
+from chunkflow_worker.job.local_sqs.call import Call
 from chunkflow_worker.job.local_sqs.refused import Refused
-from chunkflow_worker.job.local_sqs.sqs import Call, LocalSqs
+from chunkflow_worker.job.local_sqs.sqs import LocalSqs
 
 VERSION = "2012-11-05"
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/([\w-]+)/([\w-]+)/aws4_request")

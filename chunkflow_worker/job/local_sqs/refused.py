@@ -18,3 +18,9 @@ def invalid_value(name: str, value: object, reason: str) -> Refused:
     """The error for a parameter, in the words of SQS."""
     text = f"Value {value} for parameter {name} is invalid. Reason: {reason}"
     return Refused("InvalidParameterValue", text)
+
+
+def check_range(name: str, value: int, lowest: int, highest: int) -> None:
+    """Raises Refused for a parameter outside of its limits."""
+    if not lowest <= value <= highest:
+        raise invalid_value(name, value, f"Must be between {lowest} and {highest}, if provided.")

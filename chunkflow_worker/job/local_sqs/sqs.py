@@ -26,7 +26,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from botocore import xform_name
@@ -39,6 +38,7 @@ from chunkflow_worker.job.local_sqs.attributes import (
     redrive_policy,
 )
 from chunkflow_worker.job.local_sqs.batches import Entry, check_entries, do_entries
+from chunkflow_worker.job.local_sqs.call import Call
 from chunkflow_worker.job.local_sqs.keeper import Keeper, KeptNowhere
 from chunkflow_worker.job.local_sqs.message import (
     MAX_BYTES,
@@ -49,7 +49,7 @@ from chunkflow_worker.job.local_sqs.message import (
 )
 from chunkflow_worker.job.local_sqs.moves import Moves, move_all
 from chunkflow_worker.job.local_sqs.queue import ACCOUNT, LocalQueue
-from chunkflow_worker.job.local_sqs.refused import Refused, invalid_value
+from chunkflow_worker.job.local_sqs.refused import Refused, check_range, invalid_value
 from chunkflow_worker.job.sqs import MAX_DELAY_SECONDS, MAX_VISIBILITY_SECONDS, MOST_MESSAGES
 
 OPERATIONS = """
@@ -62,19 +62,6 @@ OPERATIONS = """
 _NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
 _PURGE_SECONDS = 60
 _LONGEST_POLL = 20
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request. region: of its queues. address: that queue URLs begin with."""
-
-    operation: str
-    given: dict[str, Any]
-    region: str
-    address: str
-
-    def url(self, queue: LocalQueue) -> str:
-        return f"{self.address}/{ACCOUNT}/{queue.name}"
 
 
 class LocalSqs:
@@ -249,11 +236,11 @@ class LocalSqs:
     def _receive_message(self, call: Call) -> dict[str, Any]:
         queue, given = self._queue(call), call.given
         count = given.get("MaxNumberOfMessages", 1)
-        _check_range("MaxNumberOfMessages", count, 1, MOST_MESSAGES)
+        check_range("MaxNumberOfMessages", count, 1, MOST_MESSAGES)
         hidden = given.get("VisibilityTimeout", queue.seconds("VisibilityTimeout"))
-        _check_range("VisibilityTimeout", hidden, 0, MAX_VISIBILITY_SECONDS)
+        check_range("VisibilityTimeout", hidden, 0, MAX_VISIBILITY_SECONDS)
         wait = given.get("WaitTimeSeconds", queue.seconds("ReceiveMessageWaitTimeSeconds"))
-        _check_range("WaitTimeSeconds", wait, 0, _LONGEST_POLL)
+        check_range("WaitTimeSeconds", wait, 0, _LONGEST_POLL)
         end = time.monotonic() + wait
         while not (received := self._take(queue, count, hidden, is_long=wait > 0)):
             left = end - time.monotonic()
@@ -345,7 +332,7 @@ class LocalSqs:
             reason = "The request includes a parameter that is not valid for this queue type."
             raise invalid_value("MessageDeduplicationId", given["MessageDeduplicationId"], reason)
         delay = given.get("DelaySeconds", queue.seconds("DelaySeconds"))
-        _check_range("DelaySeconds", delay, 0, MAX_DELAY_SECONDS)
+        check_range("DelaySeconds", delay, 0, MAX_DELAY_SECONDS)
         extra = given.get("MessageSystemAttributes", {})
         system = {name: value["StringValue"] for name, value in extra.items()}
         if "MessageGroupId" in given:
@@ -387,8 +374,3 @@ class LocalSqs:
 
 def _name(arn: str) -> str:
     return arn.rpartition(":")[2]
-
-
-def _check_range(name: str, value: int, lowest: int, highest: int) -> None:
-    if not lowest <= value <= highest:
-        raise invalid_value(name, value, f"Must be between {lowest} and {highest}, if provided.")

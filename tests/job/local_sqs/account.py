@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from chunkflow_worker.job.local_sqs.call import Call
 from chunkflow_worker.job.local_sqs.queue import LocalQueue
-from chunkflow_worker.job.local_sqs.sqs import Call, LocalSqs
+from chunkflow_worker.job.local_sqs.sqs import LocalSqs
 
 ADDRESS = "http://127.0.0.1:5000"
 

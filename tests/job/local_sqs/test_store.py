@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.local_sqs.sqs import Call, LocalSqs
+from chunkflow_worker.job.local_sqs.call import Call
+from chunkflow_worker.job.local_sqs.sqs import LocalSqs
 from chunkflow_worker.job.local_sqs.store import Store, local_sqs
 
 
