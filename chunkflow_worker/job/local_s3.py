@@ -13,14 +13,14 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree
 
-from chunkflow_worker.job.local_data import open_database
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.local_data import SUBJECT, open_database
 from chunkflow_worker.job.local_sqs.queue import ACCOUNT
 from chunkflow_worker.job.web_gate import Wsgi
 
@@ -98,10 +98,13 @@ class KeptS3:
             self._database.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", where)
         else:
             file = uuid4().hex
-            with suppress(ValueError):  # replaced meanwhile, by a request that keeps its own
-                (self._files / file).write_bytes(held.value)
-                row = (*where, file, json.dumps(_content(held)))
-                self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
+            try:
+                content, rest = held.value, json.dumps(_content(held))
+            except ValueError:
+                return None  # replaced meanwhile, by a request that keeps its own
+            (self._files / file).write_bytes(content)
+            row = (*where, file, rest)
+            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
         return before[0] if before else None
 
     def _load(self) -> None:
@@ -112,7 +115,7 @@ class KeptS3:
             bucket = self._s3.create_bucket(name, content["region"])
             bucket.creation_date = datetime.fromisoformat(content["created"])
         for bucket, name, file, text in self._database.execute("SELECT * FROM objects").fetchall():
-            held = self._s3.put_object(bucket, name, (self._files / file).read_bytes())
+            held = self._s3.put_object(bucket, name, _read(self._files / file))
             _restore(held, json.loads(text))
 
     def _remove_unused(self) -> None:
@@ -120,6 +123,15 @@ class KeptS3:
         for path in self._files.iterdir():
             if path.name not in used:
                 path.unlink()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = f"the content of an object cannot be read: {error.strerror}"
+        cure = "put the file back, or give another folder as --data"
+        raise ConfigError.one(SUBJECT, str(path), problem, cure) from None
 
 
 def _listed(environ: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.local_data import open_database
 from producer.send.queue import create_queue
-from tests.support.local_process import LocalProcess, local_aws_process
+from tests.support.local_process import MAIN, LocalProcess, local_aws_process
 
 KEYS = ["info", "log/a b.json", "4_4_40/0-64_0-64", "ä+%2F/ß"]
 
@@ -112,12 +112,16 @@ def test_objects_are_there_after_a_restart(tmp_path: Path, number: signal.Signal
     assert len(list((tmp_path / "objects").iterdir())) == len(before)
 
 
+def start_in_vain(data: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", MAIN, "local-aws", f"--data={data}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    return done
+
+
 def test_a_folder_in_use_is_refused_with_the_cure(tmp_path: Path) -> None:
     with local_aws_process(tmp_path) as local:
-        main = "from chunkflow_worker.cli.worker import main; main()"
-        command = [sys.executable, "-c", main, "local-aws", f"--data={tmp_path}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 2
+        done = start_in_vain(tmp_path)
         assert "another local-aws uses this folder" in done.stderr
         assert "stop it, or give another --data" in done.stderr
         local.stop()
@@ -151,3 +155,15 @@ def test_a_reset_forgets_all(tmp_path: Path) -> None:
         assert "QueueUrls" not in local.client("sqs").list_queues()
         assert local.client("s3").list_buckets()["Buckets"] == []
     assert list((tmp_path / "objects").iterdir()) == []
+
+
+def test_an_object_without_its_file_is_told_at_the_start(tmp_path: Path) -> None:
+    with local_aws_process(tmp_path) as local:
+        local.client("s3").create_bucket(Bucket="kept")
+        local.client("s3").put_object(Bucket="kept", Key="a", Body=b"a")
+        local.stop()
+    (file,) = (tmp_path / "objects").iterdir()
+    file.unlink()
+    done = start_in_vain(tmp_path)
+    assert "the content of an object cannot be read: No such file" in done.stderr
+    assert "put the file back, or give another folder as --data" in done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-_MAIN = "from chunkflow_worker.cli.worker import main; main()"
+MAIN = "from chunkflow_worker.cli.worker import main; main()"
 _VARIABLES = 6
 
 
@@ -39,7 +39,7 @@ class LocalProcess:
 @contextmanager
 def local_aws_process(data: Path, *options: str) -> Iterator[LocalProcess]:
     """Serve a folder until the block ends, or until it is stopped."""
-    command = [sys.executable, "-c", _MAIN, "local-aws", f"--data={data}", *options]
+    command = [sys.executable, "-c", MAIN, "local-aws", f"--data={data}", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(_VARIABLES)]
