@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -167,10 +168,22 @@ def settings() -> None:
     show_default=True,
     help="Address to listen on. Anyone who can reach it has full access.",
 )
-def local_aws_command(port: int, host: str) -> None:
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps queues and S3 objects for the next start; none: all is lost at the end."
+    " Give --port too, so that the address stays.",
+)
+def local_aws_command(port: int, host: str, data: Path | None) -> None:
     """Serve a local AWS (SQS, S3, CloudWatch) until stopped.
 
     Prints the environment variables that point AWS clients to it.
+
+    With --data, each change is in the folder before its request is answered. So nothing is lost
+    when the process is stopped or killed. After a power cut, the changes of the last moments may be
+    missing. A message in flight comes back when its visibility timeout ends. Of a bucket, only its
+    objects are kept, each in its latest version, without access list and tags. Metrics and
+    incomplete uploads are not kept. All objects are read into memory at the start.
     """
     import signal
     import threading
@@ -180,7 +193,7 @@ def local_aws_command(port: int, host: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with local_aws(port, host) as variables:
+    with local_aws(port, host, data=data) as variables:
         for name, value in variables.items():
             click.echo(f"export {name}={value}")
         sys.stdout.flush()

@@ -22,6 +22,8 @@ clipped.py      how many values of a task an operator's output type could not ho
 in_order.py     runs work in threads and yields the results in the order of the items
 web_gate.py     keeps web pages away from a server on this machine
 local_aws.py    an AWS on this machine, for laptops, tests and the demo
-stub_sqs.py     SQS in memory, for tests
-stub_queue.py   one queue of it, with the rules of SQS for messages
+local_sqs/      how SQS works on this machine
+local_s3.py     keeps the objects of the local AWS in a folder
+local_data.py   opens the files in which the local AWS keeps what it holds
+stub_sqs.py     the same SQS in memory, with faults and a clock for tests
 """

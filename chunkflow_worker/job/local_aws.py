@@ -1,4 +1,4 @@
-"""A local AWS (SQS, S3, CloudWatch) by moto: for laptops, tests and the demo.
+"""A local AWS for laptops, tests and the demo: SQS by `local_sqs`, S3 and CloudWatch by moto.
 
 Only programs may use it: see `web_gate`. Of moto's services, those that send requests elsewhere,
 such as SNS, are not served.
@@ -9,41 +9,39 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
-from functools import cache, wraps
-from inspect import signature
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from chunkflow_worker.config.extras import install_line
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.local_s3 import KeptS3
+from chunkflow_worker.job.local_sqs.protocol import SqsProtocol, service_of
+from chunkflow_worker.job.local_sqs.store import local_sqs
 from chunkflow_worker.job.web_gate import WebGate, Wsgi
 
-SERVICES = frozenset({"sqs", "s3", "s3bucket_path", "cloudwatch", "sts", "moto_api"})
-"""Of moto, that are served."""
+SERVICES = frozenset({"s3", "s3bucket_path", "cloudwatch", "sts", "moto_api"})
+"""Of moto, that are served beside SQS."""
 
-_POLL_SECONDS = 0.1
-_LOCKED_CALLS = (
-    "send_message",
-    "delete_message",
-    "change_message_visibility",
-    "get_queue_attributes",
-    "purge_queue",
-)
+_RESET = "/moto-api/reset"
 
 
 @contextmanager
 def local_aws(
-    port: int = 0, host: str = "127.0.0.1", services: Container[str] = SERVICES
+    port: int = 0,
+    host: str = "127.0.0.1",
+    services: Container[str] = SERVICES,
+    data: Path | None = None,
 ) -> Iterator[dict[str, str]]:
     """Serve until the block ends; yields the environment variables that point AWS clients to it.
 
-    What was stored is gone when the block ends.
     port: 0 chooses a free port.
     host: the address to listen on; any program that reaches it may read and write everything.
-    services: of moto, that are served.
-    Raises ConfigError when the extra is not installed, and when the address is not free.
+    services: of moto, that are served beside SQS.
+    data: a folder that keeps queues and objects for the next start; None keeps nothing.
+    Raises ConfigError when the extra is not installed, when the address is not free, and when the
+    folder cannot be used, or another process uses it.
     """
     try:
         from moto.moto_server.werkzeug_app import MotoRequestHandler
@@ -56,26 +54,49 @@ def local_aws(
             install_line("local"),
         ) from None
     _try_to_listen(host, port)
-    _queue_calls_one_at_a_time()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
-    app = WebGate(_moto(services), host, "/moto-api")
-    server = make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler)
-    thread = threading.Thread(target=server.serve_forever, name="local-aws", daemon=True)
-    thread.start()
-    try:
-        here = "127.0.0.1" if host == "0.0.0.0" else host
-        yield {
-            "AWS_ENDPOINT_URL": f"http://{here}:{server.port}",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_SESSION_TOKEN": "local",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with _services(services, data) as app:
+        gate = WebGate(app, host, "/moto-api")
+        server = make_server(host, port, gate, threaded=True, request_handler=MotoRequestHandler)
+        thread = threading.Thread(target=server.serve_forever, name="local-aws", daemon=True)
+        thread.start()
+        try:
+            here = "127.0.0.1" if host == "0.0.0.0" else host
+            yield {
+                "AWS_ENDPOINT_URL": f"http://{here}:{server.port}",
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_SESSION_TOKEN": "local",
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+@contextmanager
+def _services(services: Container[str], data: Path | None) -> Iterator[Wsgi]:
+    """SQS and services of moto, as one application."""
+    moto = _moto(services)
+    with ExitStack() as stack:
+        s3 = stack.enter_context(closing(KeptS3(moto, data))) if data else None
+        sqs = stack.enter_context(local_sqs(data))
+        protocol = SqsProtocol(sqs)
+
+        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            if service_of(environ) == "sqs":
+                return protocol(environ, start_response)
+            if environ["PATH_INFO"] == _RESET and environ["REQUEST_METHOD"] == "POST":
+                sqs.reset()
+                if s3:
+                    s3.reset()
+            if s3 and service_of(environ) == "s3":
+                return s3(environ, start_response)
+            return moto(environ, start_response)
+
+        yield answer
 
 
 def _moto(services: Container[str]) -> Wsgi:
@@ -106,41 +127,3 @@ def _try_to_listen(host: str, port: int) -> None:
             cure = "give an address of this machine as --host, and a free --port, or none"
             problem = f"cannot listen on this address: {getattr(error, 'strerror', None) or error}"
             raise ConfigError.one("local AWS", f"{host}:{port}", problem, cure) from None
-
-
-@cache
-def _queue_calls_one_at_a_time() -> None:
-    """moto's queues are not made for threads.
-
-    Of two receives at the same time, both may take the same message, or one may fail.
-    """
-    from moto.sqs.models import SQSBackend
-
-    lock = threading.RLock()
-
-    def locked(call: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(call)
-        def one_at_a_time(*args: Any, **kwargs: Any) -> Any:
-            with lock:
-                return call(*args, **kwargs)
-
-        return one_at_a_time
-
-    def polling(receive: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(receive)
-        def poll(*args: Any, **kwargs: Any) -> Any:
-            given = signature(receive).bind(*args, **kwargs)
-            end = time.monotonic() + (given.arguments["wait_seconds_timeout"] or 0)
-            given.arguments["wait_seconds_timeout"] = 0
-            while True:
-                with lock:
-                    messages = receive(*given.args, **given.kwargs)
-                if messages or time.monotonic() >= end:
-                    return messages
-                time.sleep(_POLL_SECONDS)
-
-        return poll
-
-    for name in _LOCKED_CALLS:
-        setattr(SQSBackend, name, locked(getattr(SQSBackend, name)))
-    SQSBackend.receive_message = polling(SQSBackend.receive_message)  # type: ignore[method-assign]

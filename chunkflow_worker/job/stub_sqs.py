@@ -1,39 +1,35 @@
-"""`StubSqs`: SQS in memory, with the rules of the real one and a clock that tests turn by hand.
+"""`StubSqs`: the SQS of the local AWS in memory, with a clock that tests turn by hand.
 
 For tests of this package and of others that receive, renew and settle messages. It has the methods
-of boto3's SQS client that this package calls. Rules, from the SQS developer guide and API reference
-(standard queues):
-
-- a received message is hidden from the receive on, for the visibility timeout; each receive has a
-  receipt handle of its own;
-- a changed visibility counts from the change, and 12 hours from the receive are the limit;
-- the visibility of a message that is visible again can't be changed (MessageNotInflight), nor by
-  the handle of an earlier receive (InvalidParameterValue);
-- deleting by the handle of an earlier receive succeeds and deletes nothing;
-- a message that was received `maxReceiveCount` times moves to the dead-letter queue when it would
-  be received once more; it keeps the time of its sending, and its receives;
-- a message expires when the retention period of its queue has passed since its sending;
-- while 120,000 messages are in flight, none is received: OverLimit, or a long poll that is empty;
-- a message may come twice, and a deleted one again: tests say when;
-- a batch has 1 to 10 entries with distinct ids.
-
-Differences: messages are received in the order of sending, and a long poll returns at once.
+of boto3's SQS client that this package calls, and the rules of SQS, which `local_sqs/sqs.py` tells.
+A message may come twice, and a deleted one again: tests say when. A long poll returns at once.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chunkflow_worker.job.stub_queue import StubMessage, StubQueue, refusal
+from chunkflow_worker.job.local_sqs.batches import check_entries
+from chunkflow_worker.job.local_sqs.call import Call
+from chunkflow_worker.job.local_sqs.message import Message
+from chunkflow_worker.job.local_sqs.queue import LocalQueue
+from chunkflow_worker.job.local_sqs.refused import Refused
+from chunkflow_worker.job.local_sqs.sqs import LocalSqs
 
-_URL = "https://sqs.us-east-1.amazonaws.com"
-_ACCOUNT = "000000000000"
-_MAX_BATCH = 10
+_REGION = "us-east-1"
+_URL = f"https://sqs.{_REGION}.amazonaws.com"
+_LEGACY = "AWS.SimpleQueueService."
+_LEGACY_CODES = {  # where boto3 raises another code than that of the model
+    "QueueDoesNotExist": f"{_LEGACY}NonExistentQueue",
+    "MessageNotInflight": f"{_LEGACY}MessageNotInflight",
+    "TooManyEntriesInBatchRequest": f"{_LEGACY}TooManyEntriesInBatchRequest",
+    "BatchEntryIdsNotDistinct": f"{_LEGACY}BatchEntryIdsNotDistinct",
+}
 
 
 class ManualClock:
@@ -50,9 +46,7 @@ class ManualClock:
 
 
 class _QueueDoesNotExist(ClientError):  # type: ignore[misc]  # botocore has no types
-    def __init__(self, operation: str):
-        answer = {"Code": "AWS.SimpleQueueService.NonExistentQueue", "Message": "no such queue"}
-        super().__init__({"Error": answer}, operation)
+    pass
 
 
 class _Exceptions:
@@ -60,7 +54,7 @@ class _Exceptions:
 
 
 class _Meta:
-    region_name = "us-east-1"
+    region_name = _REGION
     endpoint_url = _URL
 
 
@@ -72,7 +66,6 @@ class StubSqs:
     fail: an error by operation (the method's name), raised by each call until it is removed.
     duplicates: so many of the next received messages are not hidden, so they are received again.
     lost_deletes: so many of the next deletes succeed and delete nothing, so the message returns.
-    most_in_flight: of one queue.
     """
 
     exceptions = _Exceptions
@@ -83,11 +76,18 @@ class StubSqs:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.fail: dict[str, Exception] = {}
         self.duplicates, self.lost_deletes = 0, 0
-        self.most_in_flight = 120_000
-        self._url = f"{url}/{_ACCOUNT}/"
-        self._queues: dict[str, StubQueue] = {}
-        self._numbers = itertools.count(1)
+        self._url = url
+        self._sqs = LocalSqs(clock=lambda: self.clock())
         self._lock = threading.RLock()
+
+    @property
+    def most_in_flight(self) -> int:
+        """Of one queue."""
+        return self._sqs.most_in_flight
+
+    @most_in_flight.setter
+    def most_in_flight(self, count: int) -> None:
+        self._sqs.most_in_flight = count
 
     # What tests look at
 
@@ -98,12 +98,15 @@ class StubSqs:
     def visible(self, url: str) -> list[str]:
         """The bodies of the messages that the next receive would return."""
         with self._lock:
-            return [message.body for message in self._queues[url].visible()]
+            return [message.body for message in self._queue(url).visible()]
 
     def answers_at_once(self, url: str) -> bool:
         """Whether a long poll would not wait."""
         with self._lock:
-            return url not in self._queues or bool(self._queues[url].visible())
+            try:
+                return self._queue(url).counts()[0] > 0
+            except Refused:
+                return True
 
     def seconds_hidden(self, url: str) -> list[float]:
         """For how long each message of a queue stays hidden, 0 for visible ones."""
@@ -117,115 +120,70 @@ class StubSqs:
 
     def create_queue(
         self, QueueName: str, Attributes: dict[str, str] | None = None
-    ) -> dict[str, str]:
-        with self._call("create_queue", QueueName=QueueName, Attributes=Attributes):
-            url = self._url + QueueName
-            if url not in self._queues:
-                attributes = Attributes or {}
-                self._queues[url] = StubQueue(QueueName, attributes, self.clock, self._numbers)
-            return {"QueueUrl": url}
+    ) -> dict[str, Any]:
+        return self._call("create_queue", QueueName=QueueName, Attributes=Attributes or {})
 
     def delete_queue(self, QueueUrl: str) -> None:
-        with self._call("delete_queue", QueueUrl=QueueUrl):
-            self._queue(QueueUrl, "DeleteQueue")
-            del self._queues[QueueUrl]
+        self._call("delete_queue", QueueUrl=QueueUrl)
 
-    def get_queue_url(self, QueueName: str) -> dict[str, str]:
-        with self._call("get_queue_url", QueueName=QueueName):
-            self._queue(self._url + QueueName, "GetQueueUrl")
-            return {"QueueUrl": self._url + QueueName}
+    def get_queue_url(self, QueueName: str) -> dict[str, Any]:
+        return self._call("get_queue_url", QueueName=QueueName)
 
-    def get_queue_attributes(
-        self, QueueUrl: str, AttributeNames: Sequence[str]
-    ) -> dict[str, dict[str, str]]:
-        with self._call("get_queue_attributes", QueueUrl=QueueUrl, AttributeNames=AttributeNames):
-            queue = self._queue(QueueUrl, "GetQueueAttributes")
-            visible, in_flight = len(queue.visible()), len(queue.in_flight())
-            counts = {
-                "ApproximateNumberOfMessages": visible,
-                "ApproximateNumberOfMessagesNotVisible": in_flight,
-                "ApproximateNumberOfMessagesDelayed": len(queue.messages) - visible - in_flight,
-            }
-            known = queue.attributes | {name: str(count) for name, count in counts.items()}
-            return {"Attributes": _asked(known, AttributeNames)}
+    def get_queue_attributes(self, QueueUrl: str, AttributeNames: Sequence[str]) -> dict[str, Any]:
+        answer = self._call(
+            "get_queue_attributes", QueueUrl=QueueUrl, AttributeNames=AttributeNames
+        )
+        return {"Attributes": {}} | answer
 
     def set_queue_attributes(self, QueueUrl: str, Attributes: dict[str, str]) -> None:
-        with self._call("set_queue_attributes", QueueUrl=QueueUrl, Attributes=Attributes):
-            self._queue(QueueUrl, "SetQueueAttributes").attributes.update(Attributes)
+        self._call("set_queue_attributes", QueueUrl=QueueUrl, Attributes=Attributes)
 
-    def list_dead_letter_source_queues(self, QueueUrl: str) -> dict[str, list[str]]:
-        with self._call("list_dead_letter_source_queues", QueueUrl=QueueUrl):
-            name = self._queue(QueueUrl, "ListDeadLetterSourceQueues").name
-            sources = [url for url, queue in self._queues.items() if queue.dead_letters == name]
-            return {"queueUrls": sources}
+    def list_dead_letter_source_queues(self, QueueUrl: str) -> dict[str, Any]:
+        return self._call("list_dead_letter_source_queues", QueueUrl=QueueUrl)
 
     def send_message(
         self, QueueUrl: str, MessageBody: str, DelaySeconds: int | None = None
-    ) -> dict[str, str]:
-        with self._call("send_message", QueueUrl=QueueUrl, MessageBody=MessageBody):
-            queue = self._queue(QueueUrl, "SendMessage")
-            return {"MessageId": queue.send(MessageBody, DelaySeconds).id}
+    ) -> dict[str, Any]:
+        delay = {} if DelaySeconds is None else {"DelaySeconds": DelaySeconds}
+        return self._call("send_message", QueueUrl=QueueUrl, MessageBody=MessageBody, **delay)
 
     def send_message_batch(
         self, QueueUrl: str, Entries: Sequence[dict[str, Any]]
-    ) -> dict[str, list[dict[str, str]]]:
-        with self._call("send_message_batch", QueueUrl=QueueUrl, Entries=Entries):
-            queue = self._queue(QueueUrl, "SendMessageBatch")
-            _check_batch(Entries, "SendMessageBatch")
-            sent = [queue.send(e["MessageBody"], e.get("DelaySeconds")) for e in Entries]
-            return {
-                "Successful": [
-                    {"Id": entry["Id"], "MessageId": message.id}
-                    for entry, message in zip(Entries, sent, strict=True)
-                ]
-            }
+    ) -> dict[str, Any]:
+        return self._call("send_message_batch", QueueUrl=QueueUrl, Entries=Entries)
 
     def receive_message(
         self,
         QueueUrl: str,
         MaxNumberOfMessages: int = 1,
         WaitTimeSeconds: int = 0,
-        VisibilityTimeout: int | None = None,
-        MessageSystemAttributeNames: Sequence[str] = (),
-        AttributeNames: Sequence[str] = (),
-        **_: Any,
-    ) -> dict[str, list[dict[str, Any]]]:
-        arguments = {"QueueUrl": QueueUrl, "MaxNumberOfMessages": MaxNumberOfMessages}
-        with self._call("receive_message", **arguments):
-            if not 1 <= MaxNumberOfMessages <= _MAX_BATCH:
-                raise refusal("InvalidParameterValue", "ReceiveMessage")
-            queue = self._queue(QueueUrl, "ReceiveMessage")
-            if len(queue.in_flight()) >= self.most_in_flight:
-                if WaitTimeSeconds == 0:
-                    raise refusal("OverLimit", "ReceiveMessage")
+        **more: Any,
+    ) -> dict[str, Any]:
+        given = {"QueueUrl": QueueUrl, "MaxNumberOfMessages": MaxNumberOfMessages, **more}
+        try:
+            answer = self._call("receive_message", **given)
+        except ClientError as error:
+            if WaitTimeSeconds and error.response["Error"]["Code"] == "OverLimit":
                 return {}
-            seconds = VisibilityTimeout
-            if seconds is None:
-                seconds = int(queue.attributes["VisibilityTimeout"])
-            asked = {*MessageSystemAttributeNames, *AttributeNames}
-            received = [
-                {
-                    "MessageId": message.id,
-                    "ReceiptHandle": message.receipt,
-                    "Body": message.body,
-                    "Attributes": _asked(message.attributes(), asked),
-                }
-                for message in self._hand_out(queue, MaxNumberOfMessages, seconds)
-            ]
-            return {"Messages": received} if received else {}
+            raise
+        with self._lock:
+            for message in answer.get("Messages", [])[: self.duplicates]:
+                self.duplicates -= 1
+                self._queue(QueueUrl).hide(message["ReceiptHandle"], 0)
+        return answer
 
     def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:
-        with self._call("delete_message", QueueUrl=QueueUrl, ReceiptHandle=ReceiptHandle):
-            queue = self._queue(QueueUrl, "DeleteMessage")
-            if self.lost_deletes > 0:
-                self.lost_deletes -= 1
-            else:
-                queue.delete(ReceiptHandle)
+        if self.lost_deletes > 0:
+            self._note("delete_message", QueueUrl=QueueUrl, ReceiptHandle=ReceiptHandle)
+            self.lost_deletes -= 1
+        else:
+            self._call("delete_message", QueueUrl=QueueUrl, ReceiptHandle=ReceiptHandle)
 
     def delete_message_batch(
         self, QueueUrl: str, Entries: Sequence[dict[str, str]]
-    ) -> dict[str, list[dict[str, str]]]:
-        _check_batch(Entries, "DeleteMessageBatch")
+    ) -> dict[str, Any]:
+        with _as_boto3("DeleteMessageBatch"):
+            check_entries(Entries)
         for entry in Entries:
             self.delete_message(QueueUrl, entry["ReceiptHandle"])
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
@@ -233,53 +191,40 @@ class StubSqs:
     def change_message_visibility(
         self, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int
     ) -> None:
-        arguments = {"QueueUrl": QueueUrl, "ReceiptHandle": ReceiptHandle}
-        with self._call(
-            "change_message_visibility", VisibilityTimeout=VisibilityTimeout, **arguments
-        ):
-            queue = self._queue(QueueUrl, "ChangeMessageVisibility")
-            queue.hide(ReceiptHandle, VisibilityTimeout)
+        self._call(
+            "change_message_visibility",
+            QueueUrl=QueueUrl,
+            ReceiptHandle=ReceiptHandle,
+            VisibilityTimeout=VisibilityTimeout,
+        )
 
-    def _call(self, operation: str, **arguments: Any) -> threading.RLock:
-        """Note a call; the lock that it is to hold."""
+    def _note(self, method: str, **arguments: Any) -> None:
         with self._lock:
-            self.calls.append((operation, arguments))
-            if operation in self.fail:
-                raise self.fail[operation]
-        return self._lock
+            self.calls.append((method, arguments))
+            if method in self.fail:
+                raise self.fail[method]
 
-    def _messages(self, url: str) -> list[StubMessage]:
+    def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        self._note(method, **arguments)
+        operation = "".join(word.capitalize() for word in method.split("_"))
+        with _as_boto3(operation):
+            return self._sqs.do(Call(operation, arguments, _REGION, self._url))
+
+    def _messages(self, url: str) -> list[Message]:
         with self._lock:
-            return list(self._queues[url].messages)
+            return list(self._queue(url).messages())
 
-    def _queue(self, url: str, operation: str) -> StubQueue:
-        if url not in self._queues:
-            raise _QueueDoesNotExist(operation)
-        return self._queues[url]
-
-    def _hand_out(self, queue: StubQueue, count: int, hidden_seconds: int) -> list[StubMessage]:
-        received: list[StubMessage] = []
-        for message in queue.visible():
-            if len(received) == count:
-                break
-            if queue.is_used_up(message):
-                url = self._url + queue.dead_letters
-                queue.give(message, self._queue(url, "ReceiveMessage"))
-                continue
-            is_twice = self.duplicates > 0
-            self.duplicates -= is_twice
-            queue.hand_out(message, 0 if is_twice else hidden_seconds)
-            received.append(message)
-        return received
+    def _queue(self, url: str) -> LocalQueue:
+        return self._sqs.find(_REGION, url.rpartition("/")[2])
 
 
-def _asked(known: dict[str, str], names: Sequence[str] | set[str]) -> dict[str, str]:
-    return {name: value for name, value in known.items() if name in names or "All" in names}
-
-
-def _check_batch(entries: Sequence[dict[str, Any]], operation: str) -> None:
-    ids = [entry["Id"] for entry in entries]
-    if not 1 <= len(ids) <= _MAX_BATCH:
-        raise refusal("TooManyEntriesInBatchRequest", operation)
-    if len(set(ids)) < len(ids):
-        raise refusal("BatchEntryIdsNotDistinct", operation)
+@contextmanager
+def _as_boto3(operation: str) -> Iterator[None]:
+    """Raise errors as boto3 does."""
+    try:
+        yield
+    except Refused as refused:
+        code = _LEGACY_CODES.get(refused.code, refused.code)
+        answer = {"Error": {"Code": code, "Message": refused.message}}
+        kind = _QueueDoesNotExist if refused.code == "QueueDoesNotExist" else ClientError
+        raise kind(answer, operation) from None

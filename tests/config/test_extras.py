@@ -149,6 +149,9 @@ CHECKED_BEFORE = {
     ("zmesh", "multires.py"),
     ("moto", "local_aws.py"),
     ("werkzeug", "local_aws.py"),  # moto brings it
+    ("moto", "local_s3.py"),
+    ("moto", "protocol.py"),
+    ("werkzeug", "protocol.py"),
     ("pznet", "pznet.py"),
 }
 

@@ -15,11 +15,13 @@ from typing import Any
 from unittest.mock import patch
 
 from moto.core.authorization import ActionAuthenticatorMixin
-from moto.core.exceptions import AccessDeniedError, JsonRESTError
+from moto.core.exceptions import AccessDeniedError
 from moto.iam.models import iam_backends
 from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
+
+from chunkflow_worker.job.local_sqs.protocol import SqsProtocol
 
 ACCOUNT = "123456789012"
 _SAME = {
@@ -110,11 +112,11 @@ def _refusal(service: str, role: str, right: Right) -> Exception:
     return error
 
 
-class _SqsDenial(JsonRESTError):
-    code = 403
-
-    def __init__(self, text: str):
-        super().__init__("com.amazon.coral.service#AccessDeniedException", text)
+class _SqsDenial(Exception):
+    def answer(self, start_response: Any) -> list[bytes]:
+        start_response("403 Forbidden", [("Content-Type", "application/x-amz-json-1.0")])
+        kind = "com.amazon.coral.service#AccessDeniedException"
+        return [json.dumps({"__type": kind, "message": str(self)}).encode()]
 
 
 class _Denial(AccessDeniedError):
@@ -130,8 +132,41 @@ def guarded() -> Iterator[Guard]:
     def ask(request: Any, kind: type, resource: str = "*") -> None:
         guard.check(request, resource)
 
-    with patch.object(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", ask):
+    call, answer = SqsProtocol.__call__, SqsProtocol.answer
+
+    def ask_sqs(protocol: SqsProtocol, request: Any, operation: str, given: Any) -> Any:
+        name = given.get("QueueUrl", "*").rsplit("/", 1)[-1]
+        resource = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"
+        guard.check(_SqsRequest(request.headers, operation, given), resource)
+        return answer(protocol, request, operation, given)
+
+    def answer_denials(protocol: SqsProtocol, environ: Any, start_response: Any) -> Any:
+        try:
+            return call(protocol, environ, start_response)
+        except _SqsDenial as denial:
+            return denial.answer(start_response)
+
+    with (
+        patch.object(ActionAuthenticatorMixin, "_authenticate_and_authorize_action", ask),
+        patch.object(SqsProtocol, "__call__", answer_denials),
+        patch.object(SqsProtocol, "answer", ask_sqs),
+    ):
         yield guard
+
+
+@dataclass(frozen=True)
+class _SqsRequest:
+    """A request to SQS, with what the guard asks those to moto."""
+
+    headers: Any
+    operation: str
+    given: dict[str, Any]
+
+    def _get_action(self) -> str:
+        return self.operation
+
+    def _get_param(self, name: str) -> Any:
+        return self.given.get(name)
 
 
 def _needed(request: Any, service: str, resource: str) -> Iterator[tuple[Right, dict[str, str]]]:

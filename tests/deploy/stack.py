@@ -150,6 +150,46 @@ class _CompositeAlarm(_Alarm):
         )
 
 
+class _Queue(CloudFormationModel):
+    """Creates the queue through the SQS API."""
+
+    __module__ = "tests.sqs"
+
+    def __init__(self, url: str):
+        self.physical_resource_id = url
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "QueueName"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::SQS::Queue"
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        return attr in ("Arn", "QueueName")
+
+    def get_cfn_attribute(self, attribute_name: str) -> str:
+        name = self.physical_resource_id.rsplit("/", 1)[1]
+        arn = f"arn:aws:sqs:us-east-1:123456789012:{name}"
+        return arn if attribute_name == "Arn" else name
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any
+    ) -> _Queue:
+        properties = dict(cloudformation_json["Properties"])
+        name = properties.pop("QueueName")
+        attributes = {key: _as_text(value) for key, value in properties.items()}
+        answer = boto3.client("sqs").create_queue(QueueName=name, Attributes=attributes)
+        return cls(answer["QueueUrl"])
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 class _QueuePolicy(CloudFormationModel):
     """Gives the queues their policy through the SQS API."""
 
@@ -179,6 +219,6 @@ class _QueuePolicy(CloudFormationModel):
 
 def _register_missing_types() -> None:
     """Add what it lacks to the local CloudFormation."""
-    for model in (_Alarm, _CompositeAlarm, _QueuePolicy):
+    for model in (_Alarm, _CompositeAlarm, _Queue, _QueuePolicy):
         parsing.get_model_map()[model.cloudformation_type()] = model
         parsing.get_name_type_map()[model.cloudformation_type()] = model.cloudformation_name_type()

@@ -1,4 +1,4 @@
-"""The stub follows the rules of SQS. Those that moto keeps as well are compared with moto."""
+"""The stub and the local AWS answer alike, and the stub does what only tests ask for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def counts(client: Any, url: str) -> list[int]:
     return [int(answer["Attributes"][name]) for name in COUNTS]
 
 
-@pytest.fixture(params=["stub", "moto"])
+@pytest.fixture(params=["stub", "local AWS"])
 def client(request: pytest.FixtureRequest) -> Any:
     if request.param == "stub":
         return StubSqs()
@@ -37,7 +37,7 @@ def client(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def either(client: Any, unique_name: str) -> Queue:
-    """A queue of two receives, of the stub and of moto in turn."""
+    """A queue of two receives, of the stub and of the local AWS in turn."""
     create_queue(client, unique_name, max_receives=2, visibility_seconds=30)
     return find_queue(client, unique_name)
 
@@ -90,7 +90,7 @@ def test_an_absent_queue_is_an_error_of_its_own(client: Any, either: Queue) -> N
     assert delete_queue(client, either.name) == []
 
 
-# moto deletes by old receipts, and hides messages by them.
+# With a clock that is turned by hand.
 
 
 def test_the_receipt_of_an_earlier_receive_is_of_no_use(sqs: StubSqs, queue: Queue) -> None:

@@ -1,7 +1,6 @@
 """Serves `StubSqs` over HTTP, in the JSON protocol of SQS, so that processes run against it.
 
-moto lets an old receipt handle delete and hide its message, so a lost lease does no harm there;
-here it does what AWS documents. Faults are programmed by operation.
+Faults are programmed by operation; apart from them, it answers as the local AWS does.
 """
 
 from __future__ import annotations
