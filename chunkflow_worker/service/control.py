@@ -78,11 +78,13 @@ class Control:
         Raises StorageUnavailable.
         """
         with self._reading:
-            if self._look(job).state.state != "running":
-                return False
-            self._states.write(job, state)
-            self._know(job, state)
-            return True
+            now = self._states.read(job)
+            if now.state == "running":
+                self._states.write(job, state)
+                self._know(job, state)
+                return True
+            self._know(job, now)
+            return False
 
     def note_dropped(self, job: str) -> None:
         """Count a message of a cancelled job that was dropped; tells 1, 10, 100 and so on."""

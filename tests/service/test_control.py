@@ -119,6 +119,14 @@ def test_a_job_is_paused_only_while_it_runs(control: Control, states: States) ->
     assert states.states["k"].state == "cancelled"
 
 
+def test_what_cannot_be_read_is_not_replaced(control: Control, states: States) -> None:
+    states.states["j"] = JobState.now("cancelled", "me")
+    states.error = StorageUnavailable("away")
+    with pytest.raises(StorageUnavailable):
+        control.pause("j", PAUSED)
+    assert states.states["j"].state == "cancelled"
+
+
 def test_dropped_messages_are_told_in_powers_of_ten(
     control: Control, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
