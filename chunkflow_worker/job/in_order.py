@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from math import inf
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -38,11 +39,23 @@ def in_order(
     if window == 1:
         yield from _one_by_one(work, items, stop)
         return
+    failed = inf  # place of an item
+
+    def begin(place: int, item: _Item) -> _Result:
+        nonlocal failed
+        if place > failed:  # nobody will ask for this result
+            raise CancelledError
+        try:
+            return work(item)
+        except BaseException:
+            failed = min(failed, place)
+            raise
+
     in_flight: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:
-        for item in items:
-            in_flight.append(pool.submit(work, item))
+        for place, item in enumerate(items):
+            in_flight.append(pool.submit(begin, place, item))
             if len(in_flight) == window:
                 yield in_flight.popleft().result()
         while in_flight:

@@ -53,10 +53,12 @@ def masked(boxes: Boxes, grid: Grid, options: MaskOptions) -> Boxes:
             chosen &= _touched(boxes, volume, voxel_size, inverse)
         except ChunkMismatch as error:
             cure = "give --mask-mip, or a mask with coarser voxels and one channel"
-            raise ConfigError.one("mask", volume.path, str(error), cure) from None
+            raise ConfigError.one("the mask", volume.path, str(error), cure) from None
     if not chosen.any():
         problem = f"all {len(boxes)} boxes are empty: {' and '.join(v.path for _, v, _ in volumes)}"
-        raise ConfigError.one("mask", "boxes", problem, "check the mask, its mip and the region")
+        raise ConfigError.one(
+            "the mask", "boxes", problem, "check the mask, its mip and the region"
+        )
     return ChosenBoxes.of(boxes, chosen)
 
 
@@ -71,7 +73,7 @@ def marks_of(boxes: Boxes) -> str:
     if len(text) > _MOST_TEXT:
         problem = f"has too many boxes for a mask: their marks take {len(text):,} bytes"
         cure = f"send it in parts of {(boxes.last - boxes.first) // 4:,} boxes as jobs of their own"
-        raise ConfigError.one("mask", "grid", problem, f"{cure}, or give a larger --chunk-size")
+        raise ConfigError.one("the mask", "grid", problem, f"{cure}, or give a larger --chunk-size")
     return text
 
 

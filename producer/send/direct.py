@@ -69,12 +69,14 @@ class Direct:
         self._client = client
         self._learned: _Learned | None = None
         self._idle: deque[HTTPConnection] = deque()
+        self._is_closed = False
         self._credentials = aws_session().get_credentials()
         self._tls: ssl.SSLContext | None = None
         client.meta.events.register_last(_EVENT, self._learn, unique_id=_NAME)
 
     def close(self) -> None:
         """Close the connections, and do not look at boto3's requests any more."""
+        self._is_closed = True
         self._client.meta.events.unregister(_EVENT, unique_id=_NAME)
         while self._idle:
             self._idle.pop().close()
@@ -100,8 +102,8 @@ class Direct:
             content = response.read()
             if response.status == 200:
                 answer = json.loads(content)
-                if isinstance(answer, dict) and not response.will_close:
-                    self._idle.append(connection)
+                if isinstance(answer, dict):
+                    self._keep(connection, response.will_close)
                     return answer
         except (OSError, HTTPException, ValueError):
             pass
@@ -115,6 +117,13 @@ class Direct:
         if learned.secure:
             return _Secure(learned.host, timeout=seconds, context=self._tls)
         return _Plain(learned.host, timeout=seconds)
+
+    def _keep(self, connection: HTTPConnection, is_ended: bool) -> None:
+        """Keep a connection for another request, unless its other end closes it."""
+        if is_ended or self._is_closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _learn(self, request: Any, **_: Any) -> None:
         """Look at a request that boto3 is about to send."""

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.disk import FULL, Case, scenario
 from tests.support.small_disk import NoMount
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 @pytest.mark.parametrize("case", FULL)

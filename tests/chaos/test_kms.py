@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.drivers import DRIVERS, Driver
 from tests.chaos.kms import scenario
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

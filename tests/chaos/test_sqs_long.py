@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.sqs_long import scenario
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_an_outage_longer_than_the_lease_costs_nothing(tmp_path: Path, aws: dict[str, str]) -> None:

@@ -126,5 +126,6 @@ def test_volumes_on_s3(service: Service) -> None:
     assert sorted(keys) == [
         "out/log/0-16_0-64_0-64.json",
         "out/log/0-16_0-64_64-128.json",
+        "out/log/jobs/job.0-2.sent",
         "out/log/jobs/job.json",
     ]

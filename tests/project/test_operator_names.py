@@ -55,7 +55,11 @@ PATTERNS = {name: pattern(name) for name in sorted(folder_names())}
 
 
 def named_operators(text: str) -> set[str]:
-    return {name for name, found in PATTERNS.items() if found.search(text)}
+    return {
+        name
+        for name, found in PATTERNS.items()
+        if (name in text or name.replace("-", "_") in text) and found.search(text)
+    }
 
 
 def product_files() -> list[str]:

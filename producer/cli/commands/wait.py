@@ -63,7 +63,7 @@ def wait(
     """
     from producer.cli.status_table import state_lines
     from producer.look.job import require_job
-    from producer.look.status import job_status
+    from producer.look.status import StatusPoll
     from producer.look.wait import wait_for
     from producer.look.watch import watch
 
@@ -71,9 +71,10 @@ def wait(
     name = require_job(records, job).job
     client = sqs_client()
     target = open_queue(client, queue)
+    asked = StatusPoll(client, target, records, name)
 
     def poll(_: int) -> JobStatus:
-        return job_status(client, target, records, name, sample=0)
+        return asked.ask(sample=0)
 
     statuses = watch(poll, lambda: sleep(interval), settle)
     outcome, last = wait_for(statuses, records, timeout)

@@ -75,6 +75,20 @@ def test_boto_sends_the_first_batch_alone(
     assert sqs.stub.bodies(queue.url) == [entry["MessageBody"] for entry in ENTRIES] * 4
 
 
+def test_what_got_through_is_not_sent_again_if_the_other_end_closes_the_connection(
+    direct: Direct,
+    queue: Queue,
+    sqs: SqsServer,
+    by_boto: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    post(direct, queue)
+    monkeypatch.setattr("http.client.HTTPResponse._check_close", lambda response: True)
+    assert len(post(direct, queue, times=2)["Successful"]) == len(ENTRIES)
+    assert len(by_boto) == 1
+    assert len(sqs.stub.bodies(queue.url)) == 3 * len(ENTRIES)
+
+
 @pytest.mark.parametrize("token", ["local", ""])
 def test_a_request_is_signed_like_those_of_boto(
     token: str,
