@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Boxes
 
 
@@ -28,12 +26,12 @@ class BoxIndex:
 
     def __init__(self, boxes: Boxes):
         self._boxes, self._count = boxes, boxes.last - boxes.first
-        _, rows, columns = boxes.grid_size
+        layers, rows, columns = boxes.grid_size
         # A name is one text for each axis, and each text adds its share to the index.
         self._indices = [
-            {text: place * step - offset for place, text in enumerate(_texts(boxes, axis))}
-            for axis, (step, offset) in enumerate(
-                ((rows * columns, boxes.first), (columns, 0), (1, 0))
+            {boxes.edges(axis, place): place * step - offset for place in range(count)}
+            for axis, (count, step, offset) in enumerate(
+                ((layers, rows * columns, boxes.first), (rows, columns, 0), (columns, 1, 0))
             )
         ]
 
@@ -51,7 +49,7 @@ class BoxIndex:
         """The name of the box at that place."""
         _, rows, columns = self._boxes.grid_size
         zy, x = divmod(self._boxes.first + index, columns)
-        return str(self._boxes.at(Vec3(*divmod(zy, rows), x)))
+        return "_".join(map(self._boxes.edges, range(3), (*divmod(zy, rows), x)))
 
     def parts(self, most: int) -> list[Part]:
         """The boxes of the job in parts: layers along z, or rows along x if layers are too large.
@@ -72,10 +70,3 @@ class BoxIndex:
             for prefix, (start, stop) in zip(prefixes, ends, strict=True)
             if start < last and stop > first
         ]
-
-
-def _texts(boxes: Boxes, axis: int) -> Iterator[str]:
-    """What the names of boxes say of an axis, in the order of the places on it."""
-    along = Vec3(*(int(n == axis) for n in range(3)))
-    for place in range(boxes.grid_size[axis]):
-        yield str(boxes.at(along * place)).split("_")[axis]

@@ -81,12 +81,12 @@ class Boxes(Sequence[BoundingBox]):
         while index < end:
             zy, x = divmod(index, width)
             z, y = divmod(zy, height)
-            row = f"{self._range(0, z)}_{self._range(1, y)}_"
+            row = f"{self.edges(0, z)}_{self.edges(1, y)}_"
             row_end = min(width, x + end - index)
             begin, final = (self.start.x + step * place for place in (x, row_end - 1))
             for start in range(begin, final, step):
                 yield f"{row}{start}-{start + step}"
-            yield f"{row}{self._range(2, row_end - 1)}"
+            yield f"{row}{self.edges(2, row_end - 1)}"
             index += row_end - x
 
     def marks(self, first: int, last: int) -> int:
@@ -96,7 +96,8 @@ class Boxes(Sequence[BoundingBox]):
         """
         return (1 << (last - first)) - 1
 
-    def _range(self, axis: int, place: int) -> str:
+    def edges(self, axis: int, place: int) -> str:
+        """What the name of a box says of an axis, at a place on this axis from 0."""
         start = self.start[axis] + self.chunk_size[axis] * place
         stop = start + self.chunk_size[axis]
         return f"{start}-{stop if self.stop is None else min(stop, self.stop[axis])}"
@@ -104,11 +105,7 @@ class Boxes(Sequence[BoundingBox]):
     def _box(self, index: int) -> BoundingBox:
         zy, x = divmod(index, self.grid_size.x)
         z, y = divmod(zy, self.grid_size.y)
-        return self.at(Vec3(z, y, x))
-
-    def at(self, place: Vec3) -> BoundingBox:
-        """The box at a place of the grid, zyx, from 0."""
-        box = BoundingBox.sized(self.start + self.chunk_size * place, self.chunk_size)
+        box = BoundingBox.sized(self.start + self.chunk_size * Vec3(z, y, x), self.chunk_size)
         return box if self.stop is None else BoundingBox(box.start, box.stop.min(self.stop))
 
 
