@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,20 @@ cause_option = click.option(
     help="Only tasks whose error contains this text. It may have # for numbers and <box> for "
     "boxes, as in the output of `failures`.",
 )
+interval_option = click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=5,
+    show_default=True,
+    help="Seconds between two polls.",
+)
+settle_option = click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Seconds for which the queue must look empty before an unfinished job counts as ended.",
+)
 of_queue_option = click.option(
     "--queue", help="Name of the SQS queue of the job, to be sure that it is the right job."
 )
@@ -62,6 +77,13 @@ def _box(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 box_option = click.option(
     "--box", callback=_box, help="Only the task of this box, z0-z1_y0-y1_x0-x1."
 )
+
+
+def options_of_a_decision(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the commands that pause, resume or cancel a job: which job it is."""
+    for option in (job_option, ledger_option, pipeline_option, of_queue_option):
+        command = option(command)
+    return command
 
 
 def queue_name(given: str) -> str:

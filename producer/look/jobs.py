@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import BoundingBox
+from producer.look.job import boxes_of_job
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.ledger import JobRecord, Ledger, Listing
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,9 @@ def job_rows(ledger: Ledger) -> list[JobRow]:
     jobs = ledger.jobs()
     states = dict(ledger.states.read_all(job.job for job in jobs))
     listing = ledger.listing()
-    done, failed = _parsed(listing.done), _parsed(listing.failed)
     rows = []
     for job in jobs:
-        state, counts = states[job.job], _counts(job, done, failed)
+        state, counts = states[job.job], _counts(job, listing)
         is_done = counts[0] is not None and counts[0] >= job.tasks
         text = "done" if is_done and state.state == "running" else state.state
         why = "" if state.state == "running" else state.why
@@ -51,21 +49,10 @@ def job_rows(ledger: Ledger) -> list[JobRow]:
     return rows
 
 
-def _counts(
-    job: JobRecord, done: list[BoundingBox], failed: list[BoundingBox]
-) -> tuple[int | None, int | None]:
+def _counts(job: JobRecord, listing: Listing) -> tuple[int | None, int | None]:
+    """How many of its boxes are done, and how many failed; None when they can't be read."""
     try:
         boxes = job.boxes()
     except ConfigError:
         return None, None
-    return sum(box in boxes for box in done), sum(box in boxes for box in failed)
-
-
-def _parsed(names: Iterable[str]) -> list[BoundingBox]:
-    boxes = []
-    for name in names:
-        try:
-            boxes.append(BoundingBox.parse(name))
-        except ValueError:
-            continue
-    return boxes
+    return len(boxes_of_job(boxes, listing.done)), len(boxes_of_job(boxes, listing.failed))

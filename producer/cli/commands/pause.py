@@ -7,20 +7,11 @@ from pathlib import Path
 import click
 
 from chunkflow_worker.report.say import say
-from producer.cli.options import (
-    job_option,
-    ledger_option,
-    of_queue_option,
-    pipeline_option,
-    require_ledger,
-)
+from producer.cli.options import options_of_a_decision, require_ledger
 
 
 @click.command()
-@of_queue_option
-@pipeline_option
-@ledger_option
-@job_option
+@options_of_a_decision
 @click.option("--why", default="", help="The reason, for those who look at the job.")
 def pause(
     queue: str | None, pipeline: Path | None, ledger: str | None, job: str | None, why: str

@@ -7,20 +7,11 @@ from pathlib import Path
 import click
 
 from chunkflow_worker.report.say import say
-from producer.cli.options import (
-    job_option,
-    ledger_option,
-    of_queue_option,
-    pipeline_option,
-    require_ledger,
-)
+from producer.cli.options import options_of_a_decision, require_ledger
 
 
 @click.command()
-@of_queue_option
-@pipeline_option
-@ledger_option
-@job_option
+@options_of_a_decision
 def resume(queue: str | None, pipeline: Path | None, ledger: str | None, job: str | None) -> None:
     """Let workers go on with a job that is paused or cancelled.
 

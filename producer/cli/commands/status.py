@@ -15,6 +15,7 @@ import click
 from chunkflow_worker.errors import RetryableError
 from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
+    interval_option,
     job_option,
     ledger_option,
     open_ledger,
@@ -22,6 +23,7 @@ from producer.cli.options import (
     pipeline_option,
     queue_option,
     require_ledger,
+    settle_option,
     sqs_client,
 )
 from producer.cli.verified import allow_zeros_option, read_back, show_verified
@@ -40,20 +42,8 @@ _SHOWN = 20  # boxes of a sample that are named
 @ledger_option
 @job_option
 @click.option("--watch", is_flag=True, help="Repeat until the job has ended.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1),
-    default=5,
-    show_default=True,
-    help="Seconds between two polls.",
-)
-@click.option(
-    "--settle",
-    type=click.FloatRange(min=0),
-    default=60,
-    show_default=True,
-    help="Seconds for which the queue must look empty before an unfinished job counts as ended.",
-)
+@interval_option
+@settle_option
 @click.option(
     "--verify",
     "sample",

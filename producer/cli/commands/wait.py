@@ -10,12 +10,14 @@ import click
 
 from chunkflow_worker.report.say import say
 from producer.cli.options import (
+    interval_option,
     job_option,
     ledger_option,
     open_queue,
     pipeline_option,
     queue_option,
     require_ledger,
+    settle_option,
     sqs_client,
 )
 
@@ -31,20 +33,8 @@ _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 @ledger_option
 @job_option
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1),
-    default=5,
-    show_default=True,
-    help="Seconds between two polls.",
-)
-@click.option(
-    "--settle",
-    type=click.FloatRange(min=0),
-    default=60,
-    show_default=True,
-    help="Seconds for which the queue must look empty before an unfinished job counts as ended.",
-)
+@interval_option
+@settle_option
 @click.pass_context
 def wait(
     ctx: click.Context,
