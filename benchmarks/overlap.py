@@ -33,9 +33,11 @@ from chunkflow_worker.volumes.open_volume import open_volume
 BIN = Path(sys.executable).parent
 LATENCY, BANDWIDTH = 0.02, 50e6  # seconds, and bytes a second in each direction
 TASKS, IN_FLIGHT = 40, 4
-BLOCK, BOX = Vec3(64, 256, 256), Vec3(128, 256, 256)
+BLOCK, BOX = Vec3(32, 256, 256), Vec3(128, 256, 256)
+PATCH = BLOCK
 BOUNDS = BoundingBox.sized((0, 0, 0), (128, 256, 256 * TASKS))
-NET_SECONDS = LATENCY + BOX.product / BANDWIDTH
+NET_SECONDS = LATENCY + BOX.product / BANDWIDTH  # of a box
+PATCHES = BOX.z // PATCH.z
 STAGES = ("load-volume", "inference", "save-volume")
 _NET = f"""
 import time
@@ -43,7 +45,7 @@ import time
 class PatchInferencer:
     def __init__(self, weights, mask): pass
     def __call__(self, patches):
-        time.sleep({NET_SECONDS})
+        time.sleep({NET_SECONDS / PATCHES})
         return patches
 """
 
@@ -69,20 +71,26 @@ def main() -> None:
         make_volumes()
         planned = planned_bytes(folder)
         s3.latency, s3.bandwidth = LATENCY, BANDWIDTH
+        whole = [run(folder, 1, whole=True) for _ in range(given.repeats)]
         one_by_one = [run(folder, 1) for _ in range(given.repeats)]
         together = [run(folder, IN_FLIGHT) for _ in range(given.repeats)]
         s3.latency, s3.bandwidth = 0.0, math.inf
-    stages = {stage: median(ran.seconds[stage] for ran in one_by_one) for stage in STAGES}
+    stages = {stage: median(ran.seconds[stage] for ran in whole) for stage in STAGES}
     longest = max(stages.values())
     rows = [[stage, f"{seconds:.1f}", ""] for stage, seconds in stages.items()]
-    for title, runs in (("one task in flight", one_by_one), (f"{IN_FLIGHT} in flight", together)):
+    for title, runs in (
+        ("one task in flight, saved as a whole", whole),
+        ("one task in flight", one_by_one),
+        (f"{IN_FLIGHT} in flight", together),
+    ):
         wall = median(ran.wall for ran in runs)
         rows.append([title, f"{wall:.1f}", f"{wall / longest:.2f}"])
     peak = max(ran.peak for ran in together)
     text = (
         f"{TASKS} boxes of {_text(BOX)} uint8, from S3 to S3, which answers after 20 ms and moves "
-        f"50 MB/s each way; a net that waits for {NET_SECONDS * 1e3:.0f} ms; "
-        f"{rounds(given.repeats)}. Stages are the sums of all tasks, one in flight. Peak memory "
+        f"50 MB/s each way; a net that waits for {NET_SECONDS * 1e3:.0f} ms in "
+        f"{PATCHES} patches; {rounds(given.repeats)}. Stages are the sums of all tasks, one in "
+        "flight and saved as a whole. Peak memory "
         f"with {IN_FLIGHT} in flight: {gigabytes(peak)} GB, planned {gigabytes(planned)}.\n\n"
         f"{markdown(['Stage or run', 's', 'times the longest stage'], rows)}"
     )
@@ -108,28 +116,31 @@ def make_volumes() -> None:
         volume.write(box, noise)
 
 
-def operators(folder: Path) -> list[dict[str, Any]]:
+def operators(folder: Path, whole: bool) -> list[dict[str, Any]]:
+    """whole: boxes are saved when they are complete, since another operator needs them first."""
+    copy = {"op": "copy-var", "from_name": "chunk", "to_name": "copy"}
     return [
         {"op": "load-volume", "volume_path": f"s3://{BUCKET}/in"},
         {
             "op": "inference",
             "framework": "universal",
             "convnet_model": str(folder / "net.py"),
-            "input_patch_size": list(BOX),
+            "input_patch_size": list(PATCH),
             "output_patch_overlap": [0, 0, 0],
             "num_output_channels": 1,
             "mask_output_chunk": True,
             "dtype": "uint8",
         },
+        *([copy] if whole else []),
         {"op": "save-volume", "volume_path": f"s3://{BUCKET}/out"},
     ]
 
 
-def pipeline(folder: Path) -> Path:
+def pipeline(folder: Path, whole: bool = False) -> Path:
     """The file of the chain."""
     tasks = {"op": "generate-tasks", "volume_path": f"s3://{BUCKET}/in", "chunk_size": list(BOX)}
     path = folder / "pipeline.json"
-    path.write_text(json.dumps({"tasks": tasks, "operators": operators(folder)}))
+    path.write_text(json.dumps({"tasks": tasks, "operators": operators(folder, whole)}))
     return path
 
 
@@ -144,10 +155,10 @@ def planned_bytes(folder: Path) -> float:
     return (float(peak[1]) + (IN_FLIGHT - 1) * float(further[1])) * 1e9
 
 
-def run(folder: Path, in_flight: int) -> Ran:
+def run(folder: Path, in_flight: int, whole: bool = False) -> Ran:
     """Run the tasks in a process of their own."""
     ledger = Ledger(f"file://{folder}/{uuid.uuid4().hex}")
-    command = [str(BIN / "chunkflow"), "--pipeline", str(pipeline(folder))]
+    command = [str(BIN / "chunkflow"), "--pipeline", str(pipeline(folder, whole))]
     command += ["--ledger", ledger.path, "--in-flight", str(in_flight)]
     process, peak = subprocess.Popen(command), 0
     while process.poll() is None:

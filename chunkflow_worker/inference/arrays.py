@@ -51,5 +51,6 @@ class Arrays(Protocol):
         """Start copying `slab` to `out` on the host, converted as `conversion.convert` does.
 
         Returns a function that waits until `out` is complete, and returns the number of values that
-        were clipped. It is called once. `slab` may be changed at once, and loses its values.
+        were clipped; several threads may call it. `slab` may be changed at once, and loses its
+        values.
         """

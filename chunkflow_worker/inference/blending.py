@@ -16,6 +16,10 @@ from chunkflow_worker.inference.engine import Engine
 from chunkflow_worker.inference.lattice import Lattice
 from chunkflow_worker.inference.reduction import Reduction
 
+Finished = Callable[[NDArray[Any], int, Callable[[], object]], None]
+"""Takes the result, czyx, of which the sections before one, in voxels of the image, will not change
+after a function was called that waits until they have left the device."""
+
 
 @dataclass
 class Batch:
@@ -54,6 +58,7 @@ def infer(
     wanted: Callable[[BoundingBox], bool] = lambda patch: True,
     progress: Callable[[int], None] = lambda patches: None,
     reduction: Reduction | None = None,
+    finished: Finished = lambda result, stop, arrive: None,
 ) -> Blended:
     """The blended output of the net for `lattice.box`.
 
@@ -64,6 +69,7 @@ def infer(
         is not run. The same holds for a patch whose input is all zero.
     progress: called after each patch with the number of patches done.
     reduction: what the blended channels become before they leave the device; `dtype` is uint8 then.
+    finished: called when all patches of some sections are done.
 
     The device holds the image, and a slab that is as high as a patch. Finished sections of the slab
     are sent to the host while the next patches run. Raises OutOfMemory and ModelError.
@@ -90,7 +96,8 @@ def infer(
         for position, values in patches:
             canvas.add(position, values)
             progress(next(done))
-        canvas.finish(top)
+        arrive = canvas.finish(top)
+        finished(canvas.array, min(top, lattice.box.stop.z), arrive)
     array = canvas.result()
     return Blended(array, counts[True], counts[False], canvas.clipped)
 
@@ -114,8 +121,8 @@ class _Canvas:
         size, height = lattice.box.size, lattice.shape.output.z
         self._reduction = reduction
         channels = reduction.channels(engine.channels) if reduction else engine.channels
-        self._result = np.zeros((channels, *size), dtype)
-        mean = self._arrays.share(self._result)
+        self.array = np.zeros((channels, *size), dtype)
+        mean = self._arrays.share(self.array)
         self._shared = mean is not None
         if mean is None:
             mean = self._arrays.zeros((engine.channels, height, size.y, size.x))
@@ -149,14 +156,17 @@ class _Canvas:
             else:
                 self._arrays.place(kept, mean)
 
-    def finish(self, top: int) -> None:
-        """Send the sections below `top`, which no later patch reaches, and move the slab up."""
+    def finish(self, top: int) -> Callable[[], int]:
+        """Send the sections below `top`, which no later patch reaches, and move the slab up.
+
+        Returns what waits until they have arrived.
+        """
         box, bottom = self._lattice.box, self._bottom
         first, last = max(box.start.z, bottom), min(top, box.stop.z)
         if not self._shared:
             self._wait()
             if first < last:
-                finished = self._result[:, first - box.start.z : last - box.start.z]
+                finished = self.array[:, first - box.start.z : last - box.start.z]
                 slab = self._mean[:, first - bottom : last - bottom]
                 if self._reduction:
                     slab = self._arrays.reduced(slab, self._reduction)
@@ -164,11 +174,12 @@ class _Canvas:
             _advance(self._mean, top - bottom)
         _advance(self._total, top - bottom)
         self._bottom = top
+        return self._arrived
 
     def result(self) -> NDArray[Any]:
         """The whole result, after waiting for all that was sent."""
         self._wait()
-        return self._result
+        return self.array
 
     def _wait(self) -> None:
         self.clipped += self._arrived()

@@ -31,7 +31,7 @@ from chunkflow_worker.pipeline.task import Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from chunkflow_worker.image.chunk import Chunk
+    from chunkflow_worker.image.chunk import Chunk, LayerType
     from chunkflow_worker.image.conversion import Tally
     from chunkflow_worker.inference.engine import Engine
     from chunkflow_worker.inference.lattice import Lattice
@@ -387,9 +387,21 @@ class Inference(Operator):
             def show_progress(done: int) -> None:
                 task.progress(f"patch {done} of {lattice.count}")
 
+            bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
+
+            def made(array: NDArray[Any]) -> Chunk:
+                layer_type: LayerType = "segmentation" if is_class else "image"
+                return chunk.with_array(
+                    array, voxel_offset=box.start, layer_type=layer_type, bounds=bounds
+                )
+
+            def finished(array: NDArray[Any], stop: int, arrive: Callable[[], object]) -> None:
+                if task.early and self.mask_myelin_threshold is None:
+                    task.early.finished(made(array), stop, arrive)
+
             place = image, lattice.input_box.start, lattice, weights.on(lattice)
-            dtype = self._computed_dtype
-            blend = partial(infer, *place, engine, batch, dtype, wanted, show_progress, reduction)
+            dtype, told = self._computed_dtype, show_progress
+            blend = partial(infer, *place, engine, batch, dtype, wanted, told, reduction, finished)
             # One task at a time uses the device and its memory. The others load and save meanwhile.
             with task.waiting_for(device):
                 blended = blend()
@@ -403,13 +415,7 @@ class Inference(Operator):
             if self._output_dtype != "float32":
                 clipped = Clipped(self.label, tally.clipped, tally.values)
                 note_clipped(task, clipped, _CLIPPED[self._output_dtype])
-            bounds = self.output_bounds(chunk.bounds) if chunk.bounds else None
-            task.values[self.output_chunk_name] = chunk.with_array(
-                array,
-                voxel_offset=box.start,
-                layer_type="segmentation" if is_class else "image",
-                bounds=bounds,
-            )
+            task.values[self.output_chunk_name] = made(array)
 
         yield step
 

@@ -6,6 +6,7 @@ chain.py       a configured chain: checked, and opened once per process
 needed_box.py  the box that an operator must produce, so that the later ones have what they need
 own_code.py    where in the user's own code an error arose
 run.py         runs a task through an open chain
+early.py       writes the finished sections of a chunk while the others are still computed
 noted.py       the files that an operator writes, noted for its record
 unwritten.py   what a task that is skipped leaves unwritten, noted for its record
 model_files.py digests of the files of nets and plugins

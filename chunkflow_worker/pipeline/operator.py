@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, model_validator
 
@@ -29,11 +29,22 @@ from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.volumes import Configured
+from chunkflow_worker.pipeline.early import EarlyWrites
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.local_file import local_name
 from chunkflow_worker.storage.path import normal_path
 
 Step = Callable[[Task], None]
+
+
+@runtime_checkable
+class EarlyStep(Protocol):
+    """A step that can begin while the operator before it still makes the chunk that it saves."""
+
+    def __call__(self, task: Task) -> None: ...
+
+    def early(self, task: Task) -> EarlyWrites | None:
+        """What writes sections of the chunk that are finished; None if it must be whole."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.pipeline.noted import noted
-from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.operator import EarlyStep, Operator, Run, Step
 from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
 from chunkflow_worker.pipeline.unwritten import note_unwritten
@@ -54,8 +54,18 @@ class OpenPipeline:
         Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
         """
         task.models = dict(self.models)
+        try:
+            self._run(task, check)
+        finally:
+            if task.early:
+                task.early.wait()
+                task.early = None  # which refers to the task, and so would keep its chunks
+
+    def _run(self, task: Task, check: Callable[[], None]) -> None:
         for i, (label, operator, run, step) in enumerate(self.steps):
             check()
+            if saver := self._saver_after(i):
+                task.early = saver.early(task)
             with (
                 error_context(label, task.bbox, partial(_inputs, operator, task)),
                 task.timed(label),
@@ -69,6 +79,14 @@ class OpenPipeline:
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
             publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
+
+    def _saver_after(self, i: int) -> EarlyStep | None:
+        """The step that saves just what the operator at `i` makes, if it can begin early."""
+        following = self.steps[i + 1 : i + 2]
+        for _, operator, _, step in following:
+            if isinstance(step, EarlyStep) and operator.reads() == self.steps[i].operator.writes():
+                return step
+        return None
 
     def _note_unwritten(self, task: Task, start: int, empty: bool) -> None:
         operators = [step.operator for step in self.steps]

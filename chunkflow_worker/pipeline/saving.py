@@ -13,6 +13,7 @@ from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk
 from chunkflow_worker.image.conversion import count_nan
 from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.pipeline.converter import Converter
+from chunkflow_worker.pipeline.early import EarlyWrites
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.voxel_metadata import is_same_size
 from chunkflow_worker.volumes.block_cache import block_cache
@@ -91,14 +92,21 @@ def as_stored(chunk: Chunk, volume: Volume, task: Task, converter: Converter) ->
         raise ChunkMismatch(f"{volume.path} is a segmentation: {error}") from None
 
 
-def write_verified(chunk: Chunk, volume: CheckedVolume, task: Task, converter: Converter) -> None:
+def write_verified(
+    chunk: Chunk,
+    volume: CheckedVolume,
+    task: Task,
+    converter: Converter,
+    early: EarlyWrites | None = None,
+) -> None:
     """Write whole blocks in the volume's type, check that they are stored, note them in the task.
 
+    early: has begun to write them.
     Raises BoxNotAligned, ChunkMismatch and StorageUnavailable.
     """
     array = as_stored(chunk, volume, task, converter)
     try:
-        sums = volume.write(chunk.bbox, array)
+        sums = (early or volume).write(chunk.bbox, array)
     finally:  # some blocks may be new, also when it fails
         block_cache().forget(volume.path)
     blocks = list(blocks_of(volume, chunk.bbox))

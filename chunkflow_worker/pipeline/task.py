@@ -18,6 +18,7 @@ from chunkflow_worker.storage.written_file import WrittenFile
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.chunk import Chunk, VoxelSize
+    from chunkflow_worker.pipeline.early import EarlyWrites
 
 
 class SkipTask(Exception):
@@ -60,6 +61,8 @@ class Task:
     models: digests of the files of code and weights of its chain.
     patches, patches_skipped: number that the net ran on; number known to be zero without the net.
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
+    early: writes the chunk that the running operator makes, while it is made; None if the next
+        operator needs it whole.
     progress: called with a few words about the progress of the operator that is running.
     bytes_read, bytes_written: sizes of the arrays that went through storage, before compression.
     blocks_reused, bytes_reused: blocks of inputs that were still in memory, and their voxels.
@@ -85,6 +88,7 @@ class Task:
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0
+    early: EarlyWrites | None = field(default=None, repr=False)
     progress: Callable[[str], None] = field(default=lambda note: None, repr=False)
     bytes_read: int = 0
     blocks_reused: int = 0
@@ -192,7 +196,10 @@ class Task:
 
     def chunk_to_save(self, name: str) -> Chunk:
         """The chunk of that name, without margins that it still has around the task's box."""
-        chunk = self.chunk(name)
+        return self.without_margins(self.chunk(name))
+
+    def without_margins(self, chunk: Chunk) -> Chunk:
+        """The part of a chunk that lies in the task's box."""
         box = self.box_of(chunk)
         if box is None:
             return chunk

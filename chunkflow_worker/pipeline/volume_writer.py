@@ -82,14 +82,7 @@ class VolumeWriter(Converter):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
-        from chunkflow_worker.image.conversion import above
-        from chunkflow_worker.pipeline.saving import (
-            check_kind,
-            check_voxel_size,
-            note_empty,
-            part_inside,
-            write_verified,
-        )
+        from chunkflow_worker.pipeline.volume_step import VolumeStep
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.volumes.open_volume import open_volume
         from chunkflow_worker.volumes.precomputed.compression import Compression
@@ -109,29 +102,11 @@ class VolumeWriter(Converter):
         made_here = normal_path(self.volume_path) in run.made
         if not made_here:
             opened()
+        # The volume does not exist in a dry run of a chain that makes it.
+        yield _nothing if made_here and run.dry_run else VolumeStep(self, run, opened)
 
-        def step(task: Task) -> None:
-            if made_here and run.dry_run:
-                return  # the volume does not exist in a dry run
-            volume = opened()
-            chunk = part_inside(task.chunk_to_save(self.input_chunk_name), volume, task)
-            check_voxel_size(chunk, volume)
-            check_kind(chunk, volume)
-            if run.dry_run:
-                return
-            threshold = self.intensity_threshold
-            if threshold is not None and not above(chunk.array, threshold).any():
-                note_empty(chunk.bbox, volume, task)
-                return
-            write_verified(chunk, volume, task, self)
-            if self.create_thumbnail:
-                self._write_thumbnail(chunk)
-            if self.upload_log and not run.recorded:
-                self._write_log(task, chunk.bbox)
-
-        yield step
-
-    def _write_log(self, task: Task, box: BoundingBox) -> None:
+    def write_log(self, task: Task, box: BoundingBox) -> None:
+        """Write the seconds of the operators to the volume's folder log."""
         from chunkflow_worker.storage.files import Files
         from chunkflow_worker.storage.written_file import noting
 
@@ -143,7 +118,8 @@ class VolumeWriter(Converter):
         with noting(None):  # the record of a run with a ledger may replace it
             Files(f"{self.volume_path}/log").put_json(f"{task.bbox or box}.json", content)
 
-    def _write_thumbnail(self, chunk: Chunk) -> None:
+    def write_thumbnail(self, chunk: Chunk) -> None:
+        """Write a picture of the chunk to the volume's folder thumbnail."""
         import io
 
         from chunkflow_worker.image.conversion import convert
@@ -160,3 +136,7 @@ class VolumeWriter(Converter):
         Files(f"{self.volume_path}/thumbnail").put(
             f"{chunk.bbox}.png", buffer.getvalue(), "image/png"
         )
+
+
+def _nothing(task: Task) -> None:
+    """The step of a dry run, where the volume is not made."""
