@@ -99,9 +99,6 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOp
             tasks = list(tasks)
     started = perf_counter()
     ledger = _ledger(chain, options)
-    boxes = source.job_boxes() if source and ledger else None
-    if ledger and boxes:
-        _record_job(ledger, boxes, chain.digest, options.job)
     ended, failed = _run_tasks(chain, tasks, ledger, options)
     if options.summary:
         from chunkflow_worker.cli.summary import show_summary
@@ -145,6 +142,9 @@ def _run_tasks(
         chain.open(subscribers, dry_run=options.dry_run) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):
+        boxes = chain.tasks.job_boxes() if chain.tasks and ledger else None
+        if ledger and boxes:
+            _record_job(ledger, boxes, chain.digest, options.job)
         started = perf_counter()
         stop = threading.Event()
         jobs = Jobs(ledger) if ledger else None
@@ -179,7 +179,8 @@ class LocalRun:
     stop: is set when another task failed; tasks that run end at their next check.
     jobs: refuses messages of jobs, and boxes, that the ledger does not have; None to take any.
     job: of tasks whose message names none.
-    keep_going: a task that fails does not end the run. failed: these tasks.
+    keep_going: a task that fails does not end the run.
+    failed: such tasks, but for those that will be tried again.
     """
 
     chain: OpenPipeline
@@ -204,10 +205,11 @@ class LocalRun:
             if not self.keep_going:
                 raise
             say_text(f"left {task.bbox} to another process: {error}", err=True)
-        except Exception:
+        except Exception as error:
             if not self.keep_going:
                 raise
-            self.failed.append(task)
+            if task.is_final(error) is not False:  # else another attempt decides
+                self.failed.append(task)
 
     def _run(self, task: Task) -> None:
         with task.hold() as check_hold:
@@ -278,7 +280,7 @@ def _is_final(task: Task, error: Exception) -> bool:
     """Whether nothing tries the task again by itself."""
     if isinstance(error, ENDS_A_RUN):
         return False
-    return task.delivery is None or task.is_final(error)
+    return task.delivery is None or bool(task.is_final(error))
 
 
 def _worker_name() -> str:

@@ -100,6 +100,8 @@ def verify(
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
+    if enqueue and not (queue or record.queue):
+        raise click.UsageError(f"--enqueue needs --queue: job {record.job} ran without one")
     if enqueue:
         refuse_cancelled(records, record.job)
     report = read_back(
@@ -122,8 +124,14 @@ def verify(
     else:
         show_verified(report, allow_zeros=allow_zeros, quick=quick, net=net)
         if report.wrong and not enqueue and not report.is_mixed(net):
-            say("", "to send the wrong boxes to the queue again, add --enqueue")
+            say("", _cure(record))
     ctx.exit(report.exit_status(net))
+
+
+def _cure(job: JobRecord) -> str:
+    if job.queue:
+        return "to send the wrong boxes to the queue again, add --enqueue"
+    return "to do the wrong boxes again, list them in a file for fetch-task-from-file"
 
 
 def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]) -> int:
