@@ -54,7 +54,6 @@ class FileLeases:
     def __init__(self, folder: Path, attempts: int, seconds: float):
         self.folder, self.attempts, self.seconds = folder, attempts, seconds
         self._probe = folder / f".clock-{uuid.uuid4().hex}"
-        self._taken: list[FileLease] = []  # of those that nobody has entered
 
     def take(self, boxes: Sequence[str], closed: threading.Event) -> Iterator[FileLease]:
         """Take boxes, one by one, until all are done or given up.
@@ -64,7 +63,7 @@ class FileLeases:
         left = list(dict.fromkeys(boxes))
         with self.errors():
             self.folder.mkdir(parents=True, exist_ok=True)
-        pause = _SHORTEST_PAUSE
+        pause, taken = _SHORTEST_PAUSE, list[FileLease]()
         try:
             while left and not closed.is_set():
                 known, before = self._look(), left
@@ -79,14 +78,16 @@ class FileLeases:
                     lease = self._lease(box, state)
                     if lease is not None:
                         pause = _SHORTEST_PAUSE
+                        taken = [other for other in taken if not other.is_entered] + [lease]
                         yield lease
                 if left:
                     closed.wait(pause)
                     pause = min(2 * pause, self.seconds / 4, _LONGEST_PAUSE)
         finally:
             self._probe.unlink(missing_ok=True)
-            for lease in [lease for lease in self._taken if not lease.is_entered]:
-                lease.give_back()
+            for lease in taken:
+                if not lease.is_entered:
+                    lease.give_back()
 
     @property
     def id(self) -> str:
@@ -138,8 +139,6 @@ class FileLeases:
         if number > 1 and self.is_over(box):  # since the folder was listed
             lease.give_back()
             return None
-        self._taken = [other for other in self._taken if not other.is_entered]
-        self._taken.append(lease)
         return lease
 
     def _is_expired(self, box: str, attempt: int) -> bool:
