@@ -1,15 +1,20 @@
-"""`read_boxes`: reads boxes that a person or a command has listed in a file."""
+"""Reads boxes that a person or a command has listed in a file."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
 
+import numpy as np
+
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.chosen_boxes import ChosenBoxes
+from chunkflow_worker.job.grid import Boxes
 
 _SIX = re.compile(r"-?\d+(?:[\s,]+-?\d+){5}", re.ASCII)
 _MOST_FAULTS = 20  # that are told of one file
@@ -24,36 +29,62 @@ def read_boxes(path: Path, subject: str, option: str) -> list[BoundingBox]:
     subject, option: who reads it, for messages.
     Raises ConfigError with the faults of the file.
     """
+    return [box for _, box in _read(path, subject, option)]
+
+
+def listed_boxes(boxes: Boxes, path: Path, subject: str, option: str) -> Boxes:
+    """Those of the boxes of a job that a file lists, each once, in the order of the job.
+
+    Raises ConfigError with the faults of the file, and the boxes that the job does not have.
+    """
+    chosen = np.zeros(boxes.last - boxes.first, bool)
+    faults = []
+    for place, box in _read(path, subject, option):
+        index = boxes.index_of(box)
+        if index is None:
+            faults.append(Fault(place, f"{box} is not a box of the job"))
+        else:
+            chosen[boxes.task_index(index) - boxes.first] = True
+    if faults:
+        *others, last = faults
+        size = "x".join(map(str, boxes.chunk_size))
+        cure = f"its boxes are {size}, from {boxes[0]} to {boxes[-1]}"
+        raise _error(subject, [*others, replace(last, cure=cure)])
+    return ChosenBoxes.of(boxes.whole_grid(), chosen)
+
+
+def _read(path: Path, subject: str, option: str) -> list[tuple[str, BoundingBox]]:
+    """The boxes, each with its place in the file."""
     try:
         is_array = path.suffix == ".npy"
         rows = _rows(path, subject, option) if is_array else _lines(path, subject, option)
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror or error}"
         raise ConfigError.one(subject, option, problem) from None
-    boxes, faults = list[BoundingBox](), list[Fault]()
+    boxes, faults = list[tuple[str, BoundingBox]](), list[Fault]()
     for place, found in rows:
         try:
-            boxes.append(_box(found) if isinstance(found, list) else _line(found))
+            box = _box(found) if isinstance(found, list) else _line(found)
+            boxes.append((f"{path}, {place}", box))
         except ValueError as error:
             faults.append(Fault(f"{path}, {place}", *map(str, error.args)))
     if faults:
-        raise box_faults(subject, faults)
+        raise _error(subject, faults)
     if not boxes:
         raise ConfigError.one(subject, option, f"{path} has no boxes")
     return boxes
 
 
-def box_faults(subject: str, faults: list[Fault]) -> ConfigError:
-    """The error for the faults of a list of boxes; of very many, it names the first ones."""
-    shown, more = faults[:_MOST_FAULTS], len(faults) - _MOST_FAULTS
+def _error(subject: str, faults: list[Fault]) -> ConfigError:
+    """The error for the faults of a file; of very many, it names the first ones."""
+    more = len(faults) - _MOST_FAULTS
     if more > 0:
-        shown = [*shown, Fault("further boxes", f"{more} more are wrong")]
-    return ConfigError(subject, shown)
+        rest = Fault("further lines", f"{more} more are wrong", faults[-1].cure)
+        faults = [*faults[:_MOST_FAULTS], rest]
+    return ConfigError(subject, faults)
 
 
 def _rows(path: Path, subject: str, option: str) -> Iterable[tuple[str, list[int]]]:
-    import numpy as np
-
     legal = "whole numbers in rows of z0 y0 x0 z1 y1 x1"
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -53,6 +53,14 @@ cause_option = click.option(
     help="Only tasks whose error contains this text. It may have # for numbers and <box> for "
     "boxes, as in the output of `failures`.",
 )
+boxes_option = click.option(
+    "--boxes",
+    "box_file",
+    type=LocalFile(Path),
+    metavar="FILE",
+    help="Only the boxes that this file lists, one per line as z0-z1_y0-y1_x0-x1; - for the "
+    "standard input. All must be boxes of the job.",
+)
 interval_option = click.option(
     "--interval",
     type=click.FloatRange(min=0.1),

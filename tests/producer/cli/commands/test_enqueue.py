@@ -345,4 +345,4 @@ def test_boxes_where_a_mask_is_zero_are_not_sent_and_not_missed(
 
 def test_options_of_a_mask_need_a_mask(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["enqueue", "--queue", "q", *GRID, "--mask-mip", "2"]) == 2
-    assert "need --mask-volume-path" in capsys.readouterr().err
+    assert "need mask_volume_path" in capsys.readouterr().err
