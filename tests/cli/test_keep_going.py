@@ -85,7 +85,8 @@ def execute(chunk):
         raise ValueError("a poison box")
     if box == "{KILLED}" and not os.path.exists("killed"):
         Path("killed").write_text(str(os.getpid()))
-        time.sleep(600)
+        while not os.path.exists("released"):
+            time.sleep(0.05)
     time.sleep(0.2)
     return chunk
 """
