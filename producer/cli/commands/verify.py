@@ -141,7 +141,7 @@ def verify(
 def _cure(job: JobRecord) -> str:
     if job.queue:
         return "to send the wrong boxes to the queue again, add --enqueue"
-    return "to do the wrong boxes again, list them in a file for fetch-task-from-file"
+    return "to do the wrong boxes again, list them in a file and run the chain on that"
 
 
 def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]) -> int:
