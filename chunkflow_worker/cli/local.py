@@ -105,7 +105,8 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOp
 
         show_summary(ended, perf_counter() - started)
     if failed:
-        raise RetryableError(_failed_text(failed, len(ended), ledger))
+        count = len({task.bbox for task in ended})  # a box may have come again
+        raise RetryableError(_failed_text(failed, count, ledger))
 
 
 def _tasks(source: TaskSource | None, options: LocalOptions) -> Iterable[Task]:

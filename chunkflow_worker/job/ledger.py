@@ -5,7 +5,7 @@
     <ledger>/<box>.again.json     the record of an earlier success, when one job did a task again
     <ledger>/<box>.late.json      a worker wrote to the box although its lease had ended
     <ledger>/<box>.held.json      a worker holds the task while SQS is away: see hold.py
-    <ledger>/jobs/<job>.json      what was enqueued
+    <ledger>/jobs/<job>.json      what was enqueued, or run without a queue
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
     <ledger>/states/              which jobs are paused or cancelled: see state.py
 
