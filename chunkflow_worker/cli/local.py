@@ -8,7 +8,7 @@ import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -260,8 +260,10 @@ class LocalRun:
             return
         record = attempt.failed(error, final=_is_final(attempt.task, error))
         if self.ledger is not None:
-            with suppress(StorageUnavailable):  # the error of the task is what matters
+            try:
                 self.ledger.write(record)
+            except StorageUnavailable as away:  # the error of the task is what matters
+                say_text(f"note: the failure of {attempt.box} is not recorded: {away}", err=True)
         if self.keep_going:  # else the run ends with the error
             publish(failed_event(record), self.chain.subscribers)
 
