@@ -52,7 +52,8 @@ PROGRAMS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-produ
         ("chunkflow-worker run --que q", "No such option '--que'. Did you mean"),
         ("chunkflow-producer enqeue", "No such command 'enqeue'"),
         ("chunkflow-producer enqueue --skip", "chunkflow-producer enqueue: No such option"),
-        ("chunkflow-producer status", "chunkflow-producer status: Missing"),
+        ("chunkflow-producer redrive", "chunkflow-producer redrive: Missing"),
+        ("chunkflow-producer status", "give --queue, or --pipeline or --ledger"),
         ("chunkflow-producer queue create", "queue create: Missing argument"),
     ],
 )
