@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_BACKOFF_SECONDS = 900
 _LONG_WAIT_SECONDS = 60  # until the next attempt: then it is a copy, which is not in flight
-_RENEWALS = 3  # in the length of a lease
+RENEWALS = 3  # in the length of a lease
 
 
 class Fleet:
@@ -126,7 +126,7 @@ class Fleet:
             self._messages.give_back(task)
         else:
             lease = self._assumed.lease_seconds
-            self._messages.hide(task, lease - worked % (lease / _RENEWALS))
+            self._messages.hide(task, lease - worked % (lease / RENEWALS))
 
     def _retry(self, task: int) -> None:
         """Let a task that failed be done again after a pause that doubles with each attempt."""

@@ -33,7 +33,7 @@ class Messages:
 
     def take(self) -> int | None:
         """Receive a message; None when none is visible, or too many are in flight."""
-        while task_is_there := (self._again or self._new < self._tasks or self._copies):
+        while self._again or self._new < self._tasks or self._copies:
             if self.in_flight >= self._limit:
                 self.was_full = True
                 return None
@@ -47,7 +47,6 @@ class Messages:
             self.in_flight += 1
             self.peak = max(self.peak, self.in_flight)
             return task
-        assert not task_is_there
         return None
 
     def wait(self) -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,11 @@ def simulate(
     return run(assumed, workers, seconds, lives(interruptions, chance), interruptions)
 
 
+def check_installed() -> Any:
+    """The library of the simulation. Raises ConfigError, which says how to install it."""
+    return needs("simpy", extra="simulate", by="simulate")
+
+
 def run(
     assumed: Assumptions,
     workers: int,
@@ -50,7 +56,7 @@ def run(
     seconds: of each task. lives: from the launch of each machine to the notice of its end, in the
     order of their launches; there must be enough of them.
     """
-    env = needs("simpy", extra="simulate").Environment()
+    env = check_installed().Environment()
     messages = Messages(env, len(seconds), assumed.max_receives, assumed.in_flight_limit)
     chance = np.random.default_rng((assumed.seed, 1))
     fleet = Fleet(env, messages, assumed, lives, seconds, chance)

@@ -1,0 +1,213 @@
+"""``chunkflow-producer simulate``"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import ValidationError
+
+from chunkflow_worker.config.commands import LocalFile
+from chunkflow_worker.config.options import click_options, faults_of, given_options
+from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.report.say import say, say_json
+from producer.cli.options import ledger_option, pipeline_option, require_ledger
+from producer.simulate.assumptions import Assumptions
+
+if TYPE_CHECKING:
+    from producer.simulate.cost import Cost
+    from producer.simulate.result import Result
+
+_RECORDS = 1000  # of an earlier job that are read
+_MOST_WORKERS = 100_000
+
+
+class _Numbers(click.ParamType):
+    """Numbers separated by commas. kind: int or float; least, below: their limits."""
+
+    name = "N,N,..."
+
+    def __init__(self, kind: type[int] | type[float], least: float, below: float):
+        self._kind, self._least, self._below = kind, least, below
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self._kind(part) for part in str(value).split(","))
+        except ValueError:
+            whole = "whole numbers" if self._kind is int else "numbers"
+            self.fail(f"{value!r} is not {whole} separated by commas", param, ctx)
+        for number in numbers:
+            if not self._least <= number < self._below:
+                legal = f"from {self._least:g} to below {self._below:g}"
+                self.fail(f"{number} is not {legal}", param, ctx)
+        return tuple(dict.fromkeys(numbers))
+
+
+@click.command()
+@click.option(
+    "--workers",
+    type=_Numbers(int, 1, _MOST_WORKERS + 1),
+    default="10,100,1000,10000",
+    show_default=True,
+    help="Numbers of workers, each on a machine of its own; a row for each.",
+)
+@click.option(
+    "--interruptions",
+    type=_Numbers(float, 0, 1),
+    default="0,0.05,0.2",
+    show_default=True,
+    help="Shares of the machines that are lost in an hour; a row for each.",
+)
+@click.option(
+    "--from-job",
+    metavar="JOB",
+    help="Draw the times of tasks from the records of this job of the ledger.",
+)
+@pipeline_option
+@ledger_option
+@click.option("--machine", help="Kind of machine in the price table; without it, no dollars.")
+@click.option("--on-demand", is_flag=True, help="Pay the price on demand, not that of spot.")
+@click.option("--prices", type=LocalFile(Path), help="Your price table (YAML).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    /,
+    workers: tuple[int, ...],
+    interruptions: tuple[float, ...],
+    from_job: str | None,
+    pipeline: Path | None,
+    ledger: str | None,
+    machine: str | None,
+    on_demand: bool,
+    prices: Path | None,
+    as_json: bool,
+    **assumptions: Any,
+) -> None:
+    """Run a job on paper: how long, for how much, and what interruptions waste.
+
+    Simulates machines that start, do tasks and are taken away, and the queue: leases, long polls,
+    retries, dead letters and the limit of messages in flight. Asks nothing of AWS. The time of
+    tasks is --task-seconds, or that of the records of an earlier job: --from-job with --ledger or
+    --pipeline.
+
+    In the table, `lost` is the work that interruptions cut off, as a share of the useful work.
+    `waste` is the share of the paid time of machines in which no task was done that is done in the
+    end: machines that start, places that wait, attempts that were cut off or failed. Dollars are
+    those of machines and of requests to the queue; storage is not simulated.
+    """
+    from producer.simulate.cost import cost_of
+    from producer.simulate.notes import notes
+    from producer.simulate.table import run_all
+
+    assumed = _assumptions(given_options(ctx, assumptions), from_job)
+    if machine is None and (on_demand or prices):
+        raise click.UsageError("--on-demand and --prices need --machine")
+    table, kind = _prices(prices, machine)
+    records = _times(pipeline, ledger, from_job) if from_job else []
+    rows = list(run_all(assumed, workers, interruptions, records))
+    costs: list[Cost | None] = [
+        cost_of(row, assumed, table, kind, on_demand=on_demand) if table and kind else None
+        for row in rows
+    ]
+    if as_json:
+        say_json(
+            {
+                "assumptions": assumed.model_dump() | {"records": len(records), "machine": machine},
+                "runs": [_all_of(row, cost) for row, cost in zip(rows, costs, strict=True)],
+                "notes": list(notes(assumed, rows)),
+            }
+        )
+        return
+    _show(assumed, rows, costs)
+    for line in notes(assumed, rows):
+        say(f"note: {line}", err=True)
+
+
+simulate.params.extend(click_options(Assumptions))
+
+
+def _assumptions(given: dict[str, Any], from_job: str | None) -> Assumptions:
+    if from_job is None and given.get("task_seconds") is None:
+        raise click.UsageError(
+            "how long a task takes is not known: give --task-seconds, or --from-job"
+        )
+    if from_job is not None and "task_spread" in given:
+        raise click.UsageError("--from-job takes the spread of the records, not --task-spread")
+    try:
+        return Assumptions.model_validate(given)
+    except ValidationError as error:
+        faults = faults_of(error, Assumptions, "simulate")
+        raise ConfigError("chunkflow-producer", faults) from None
+
+
+def _prices(path: Path | None, machine: str | None) -> tuple[Any, Any]:
+    """The price table and the machine in it; None for both without a machine."""
+    from producer.cost.prices import Prices
+
+    if machine is None:
+        return None, None
+    table = Prices.load(path)
+    return table, table.machine(machine)
+
+
+def _times(pipeline: Path | None, ledger: str | None, name: str) -> list[float]:
+    """Seconds of tasks of a job, of at most a thousand that are spread over it."""
+    from producer.look.job import require_job
+
+    records = require_ledger(pipeline, ledger, needed_by="--from-job")
+    boxes = require_job(records, name).boxes()
+    count = min(len(boxes), _RECORDS)
+    names = [str(boxes[len(boxes) * i // count]) for i in range(count)]
+    seconds = [r.seconds for r in records.records(names) if r.job == name and r.seconds > 0]
+    if not seconds:
+        problem = f"has no records of tasks in {records.path} that are done"
+        raise ConfigError.one("from-job", name, problem, "give --task-seconds instead")
+    say(f"times of {len(seconds)} tasks of job {name}", err=True)
+    return seconds
+
+
+def _show(assumed: Assumptions, rows: Sequence[Result], costs: Sequence[Cost | None]) -> None:
+    from chunkflow_worker.report.progress import duration_text
+    from producer.simulate.notes import mean
+
+    say(
+        f"{assumed.tasks} tasks of {mean(rows):.1f} s, {assumed.in_flight} places a worker, "
+        f"machines ready after {assumed.startup_seconds:g} s, replaced after "
+        f"{assumed.replacement_seconds:g} s"
+    )
+    head = ["workers", "lost/h", "time", "machine-h", "lost", "waste", "machines lost"]
+    head += ["dead", "in flight", "empty polls", *["dollars"] * (costs[0] is not None)]
+    lines = [head]
+    for row, cost in zip(rows, costs, strict=True):
+        lines.append(
+            [
+                str(row.workers),
+                f"{row.interruptions:.0%}",
+                duration_text(row.makespan_seconds),
+                f"{row.machine_hours:.0f}",
+                f"{row.lost:.2%}",
+                f"{row.waste:.1%}",
+                str(row.interrupted),
+                str(row.dead),
+                str(row.peak_in_flight),
+                str(row.empty_polls),
+                *([f"{cost.total:.0f}"] if cost else []),
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def _all_of(row: Result, cost: Cost | None) -> dict[str, Any]:
+    derived = {name: getattr(row, name) for name in ("idle_seconds", "lost", "waste")}
+    dollars = {"dollars": asdict(cost) | {"total": cost.total}} if cost else {}
+    return asdict(row) | derived | dollars
