@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from producer.simulate.assumptions import Assumptions
@@ -12,9 +12,9 @@ from producer.simulate.assumptions import Assumptions
 class Machine:
     """One machine with one worker. Times are seconds since the start of the job.
 
-    launched: it is paid from here on. ready: its worker receives tasks. closes: it receives no more.
-    stops: what is in progress then is lost. ends: it is paid until here.
-    gives_back: whether the worker gives lost tasks back itself.
+    launched: it is paid from here on. ready: its worker receives tasks.
+    closes: it receives no more. stops: what is in progress then is lost. ends: it is not paid
+    any more. gives_back: whether the worker gives lost tasks back itself.
     waiting: places without a task. since: when the first of them began to wait.
     """
 
@@ -25,7 +25,7 @@ class Machine:
     ends: float = inf
     gives_back: bool = False
     waiting: int = 0
-    since: float = field(default=0.0)
+    since: float = 0.0
 
     @classmethod
     def launch(cls, now: float, life: float, assumed: Assumptions) -> Machine:

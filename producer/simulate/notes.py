@@ -14,9 +14,9 @@ def notes(assumed: Assumptions, results: Sequence[Result]) -> Iterator[str]:
     slow = [r for r in results if r.makespan_seconds > RETENTION_DAYS * DAY]
     if slow:
         yield (
-            f"{_workers(slow)}: longer than {RETENTION_DAYS} days, after which SQS deletes messages "
-            f"of a queue that `queue create` made; {DEAD_LETTER_DAYS} days are the limit. Use more "
-            "workers, or send the boxes in parts"
+            f"{_workers(slow)}: longer than {RETENTION_DAYS} days, after which SQS deletes the "
+            f"messages of a queue that `queue create` made; {DEAD_LETTER_DAYS} days are its limit. "
+            "Use more workers, or send the boxes in parts"
         )
     full = [r for r in results if r.was_full]
     if full:

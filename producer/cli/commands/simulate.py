@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,44 +23,40 @@ if TYPE_CHECKING:
 
 _RECORDS = 1000  # of an earlier job that are read
 _MOST_WORKERS = 100_000
+_MOST_LOST = 0.99
 
 
-class _Numbers(click.ParamType):
-    """Numbers separated by commas. kind: int or float; least, below: their limits."""
+Callback = Callable[[click.Context, click.Parameter, str], tuple[float, ...]]
 
-    name = "N,N,..."
 
-    def __init__(self, kind: type[int] | type[float], least: float, below: float):
-        self._kind, self._least, self._below = kind, least, below
+def _numbers(kind: type[int] | type[float], least: int, most: float, what: str) -> Callback:
+    """Reads numbers that are separated by commas. what: legal numbers, in words."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
+    def read(ctx: click.Context, param: click.Parameter, text: str) -> tuple[float, ...]:
         try:
-            numbers = tuple(self._kind(part) for part in str(value).split(","))
+            numbers = [kind(part) for part in text.split(",")]
         except ValueError:
-            whole = "whole numbers" if self._kind is int else "numbers"
-            self.fail(f"{value!r} is not {whole} separated by commas", param, ctx)
-        for number in numbers:
-            if not self._least <= number < self._below:
-                legal = f"from {self._least:g} to below {self._below:g}"
-                self.fail(f"{number} is not {legal}", param, ctx)
-        return tuple(dict.fromkeys(numbers))
+            numbers = [most + 1]
+        if all(least <= number <= most for number in numbers):
+            return tuple(dict.fromkeys(numbers))
+        raise click.BadParameter(f"{text!r} is not {what}, separated by commas", ctx, param)
+
+    return read
 
 
 @click.command()
 @click.option(
     "--workers",
-    type=_Numbers(int, 1, _MOST_WORKERS + 1),
+    callback=_numbers(int, 1, _MOST_WORKERS, f"whole numbers from 1 to {_MOST_WORKERS}"),
+    metavar="N,N,...",
     default="10,100,1000,10000",
     show_default=True,
     help="Numbers of workers, each on a machine of its own; a row for each.",
 )
 @click.option(
     "--interruptions",
-    type=_Numbers(float, 0, 1),
+    callback=_numbers(float, 0, _MOST_LOST, f"shares from 0 to {_MOST_LOST}"),
+    metavar="SHARE,...",
     default="0,0.05,0.2",
     show_default=True,
     help="Shares of the machines that are lost in an hour; a row for each.",
@@ -98,7 +94,7 @@ def simulate(
     tasks is --task-seconds, or that of the records of an earlier job: --from-job with --ledger or
     --pipeline.
 
-    In the table, `lost` is the work that interruptions cut off, as a share of the useful work.
+    In the table, `work lost` is the work that interruptions cut off, as a share of the useful work.
     `waste` is the share of the paid time of machines in which no task was done that is done in the
     end: machines that start, places that wait, attempts that were cut off or failed. Dollars are
     those of machines and of requests to the queue; storage is not simulated.
@@ -183,28 +179,32 @@ def _show(assumed: Assumptions, rows: Sequence[Result], costs: Sequence[Cost | N
         f"machines ready after {assumed.startup_seconds:g} s, replaced after "
         f"{assumed.replacement_seconds:g} s"
     )
-    head = ["workers", "lost/h", "time", "machine-h", "lost", "waste", "machines lost"]
-    head += ["dead", "in flight", "empty polls", *["dollars"] * (costs[0] is not None)]
+    head = ["workers", "lost/hour", "time", "machine-hours", "work lost", "waste"]
+    head += ["machines lost", "dead", "in flight", "empty polls", *["dollars"] * any(costs)]
     lines = [head]
     for row, cost in zip(rows, costs, strict=True):
         lines.append(
             [
                 str(row.workers),
-                f"{row.interruptions:.0%}",
+                f"{row.interruptions:.4g}",
                 duration_text(row.makespan_seconds),
-                f"{row.machine_hours:.0f}",
+                _short(row.machine_hours),
                 f"{row.lost:.2%}",
                 f"{row.waste:.1%}",
                 str(row.interrupted),
                 str(row.dead),
                 str(row.peak_in_flight),
                 str(row.empty_polls),
-                *([f"{cost.total:.0f}"] if cost else []),
+                *([_short(cost.total)] if cost else []),
             ]
         )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def _short(number: float) -> str:
+    return f"{number:.2f}" if number < 100 else f"{number:.0f}"
 
 
 def _all_of(row: Result, cost: Cost | None) -> dict[str, Any]:
