@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from chunkflow_worker.config.extras import needs
+from chunkflow_worker.errors import ConfigError
 from producer.simulate.assumptions import Assumptions
 from producer.simulate.durations import Seconds, like, log_normal
 from producer.simulate.fleet import Fleet
-from producer.simulate.interruptions import lives
+from producer.simulate.interruptions import lives, rate_of
 from producer.simulate.messages import Messages
 from producer.simulate.result import Result
+
+_MOST_LIVES = 7  # mean lives of a machine for one task: one in a thousand machines lives so long
 
 
 def simulate(
@@ -27,7 +30,7 @@ def simulate(
     interruptions: share of the machines that are lost in an hour.
     records: seconds of tasks of an earlier job, which are drawn from; without them, the tasks have
         the mean and the spread that are assumed.
-    Raises ConfigError when SimPy is not installed.
+    Raises ConfigError when SimPy is not installed, or machines are lost too fast for the tasks.
     """
     chance = np.random.default_rng(assumed.seed)
     if records:
@@ -36,7 +39,21 @@ def simulate(
         assert assumed.task_seconds is not None
         mean, spread = assumed.task_seconds, assumed.task_spread
         seconds = log_normal(mean, spread, assumed.tasks, chance)
+    _refuse_without_end(assumed, interruptions, float(seconds.max()))
     return run(assumed, workers, seconds, lives(interruptions, chance), interruptions)
+
+
+def _refuse_without_end(assumed: Assumptions, interruptions: float, longest: float) -> None:
+    """Raises ConfigError where hardly any machine lives long enough for the longest task."""
+    needed = assumed.startup_seconds + longest
+    if rate_of(interruptions) * needed > _MOST_LIVES:
+        raise ConfigError.one(
+            "simulate",
+            "interruptions",
+            f"with {interruptions:g} of the machines lost in an hour, hardly one lives for the "
+            f"{needed:.0f} s of its start and the longest task: the job would not end",
+            "use shorter tasks",
+        )
 
 
 def check_installed() -> Any:

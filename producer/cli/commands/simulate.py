@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _RECORDS = 1000  # of an earlier job that are read
 _MOST_WORKERS = 100_000
 _MOST_LOST = 0.99
+_LONG = 2_000_000  # tasks of all rows together, from which on progress is shown
 
 
 Callback = Callable[[click.Context, click.Parameter, str], tuple[float, ...]]
@@ -99,6 +101,7 @@ def simulate(
     end: machines that start, places that wait, attempts that were cut off or failed. Dollars are
     those of machines and of requests to the queue; storage is not simulated.
     """
+    from chunkflow_worker.report.progress import progress
     from producer.simulate.cost import cost_of
     from producer.simulate.notes import notes
     from producer.simulate.table import run_all
@@ -108,7 +111,14 @@ def simulate(
         raise click.UsageError("--on-demand and --prices need --machine")
     table, kind = _prices(prices, machine)
     records = _times(pipeline, ledger, from_job) if from_job else []
-    rows = list(run_all(assumed, workers, interruptions, records))
+    rows = []
+    total = len(workers) * len(interruptions)
+    is_long = total * assumed.tasks > _LONG and not as_json
+    with progress(total, "simulated") if is_long else nullcontext() as show:
+        for row in run_all(assumed, workers, interruptions, records):
+            rows.append(row)
+            if show:
+                show(len(rows), "")
     costs: list[Cost | None] = [
         cost_of(row, assumed, table, kind, on_demand=on_demand) if table and kind else None
         for row in rows

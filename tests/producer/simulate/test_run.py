@@ -170,6 +170,13 @@ def test_times_are_drawn_from_records() -> None:
     assert result.useful_seconds % 10 == 0
 
 
+def test_a_job_that_would_not_end_is_refused() -> None:
+    assumed = Assumptions(tasks=10, task_seconds=20_000)
+    with pytest.raises(ConfigError, match="the job would not end"):
+        simulate(assumed, 1, 0.9)
+    assert simulate(assumed, 1, 0.2).done == 10
+
+
 def test_without_simpy_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "simpy", None)
     with pytest.raises(ConfigError, match=r"chunkflow-worker\[simulate\]"):
