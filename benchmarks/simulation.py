@@ -29,7 +29,9 @@ from tests.support.service import Service
 
 PLACES = 2
 LEASE_SECONDS, GRACE_SECONDS = 9, 2
-REPLACEMENT_SECONDS = 3.0
+LAUNCH_SECONDS, REPLACEMENT_SECONDS = 4.0, 3.0
+"""Workers of one machine that start at the same time would delay each other."""
+
 MAX_RECEIVES = 10
 MEAN_SECONDS, SPREAD = 3.0, 0.4
 _SETTINGS = {
@@ -71,7 +73,7 @@ class Case:
         return GRACE_SECONDS if self.drains else 0.0
 
 
-_EARLY, _MANY, _LATE = (16, 20, 24), (16, 20, 24, 28, 32, 36, 40, 44), (45, 46)
+_EARLY, _MANY, _LATE = (20, 24, 28), (20, 24, 28, 32, 36, 40, 44, 48), (46, 47)
 CASES = (
     Case("no interruptions", 4, 150),
     Case("3 killed", 4, 150, _EARLY),
@@ -95,16 +97,21 @@ class Launch:
 
 @dataclass(frozen=True)
 class Figures:
-    """makespan, lost, paid: in seconds, of the job, of places, and of machines. cut: attempts."""
+    """Seconds of the job (makespan), of places (useful, lost), and of machines (paid).
+
+    cut: attempts that were cut off.
+    """
 
     makespan: float
+    useful: float
     lost: float
     cut: int
     paid: float
 
-    def waste(self, useful: float) -> float:
+    @property
+    def waste(self) -> float:
         """Share of the paid time of places without a task that was done in the end."""
-        return 1 - useful / (PLACES * self.paid)
+        return 1 - self.useful / (PLACES * self.paid)
 
 
 @dataclass(frozen=True)
@@ -123,14 +130,15 @@ def main() -> None:
         print(f"a worker starts in {known.startup:.1f} s", flush=True)
         for case in CASES:
             for _ in range(given.repeats):
-                rows.append(row(case, real(case, aws), on_paper(case, known), known))
+                rows.append(row(case, real(case, aws), on_paper(case, known)))
                 print(rows[-1], flush=True)
     head = ["Job", "makespan, s", "simulated", "off by", "work cut off, s", "simulated"]
     head += ["waste", "simulated"]
     text = (
         f"4 workers of {PLACES} places, tasks of {MEAN_SECONDS:g} s (log-normal, spread "
-        f"{SPREAD:.0%}), leases of {LEASE_SECONDS} s, grace of {GRACE_SECONDS} s; a worker that "
-        f"was lost is replaced after {REPLACEMENT_SECONDS:g} s. The simulation draws from the "
+        f"{SPREAD:.0%}), leases of {LEASE_SECONDS} s, grace of {GRACE_SECONDS} s; workers "
+        f"are launched every {LAUNCH_SECONDS:g} s at first, and {REPLACEMENT_SECONDS:g} s after "
+        "the loss of another one. The simulation draws from the "
         "records of an earlier job of 48 tasks, whose workers took their first task after "
         f"{known.startup:.1f} s, on average. In brackets: attempts that were cut off."
         f"\n\n{markdown(head, rows)}"
@@ -138,8 +146,7 @@ def main() -> None:
     record("Simulation beside real workers", text, [], given.write)
 
 
-def row(case: Case, found: Figures, foretold: Figures, known: Earlier) -> list[str]:
-    useful = case.tasks * float(np.mean(known.seconds))
+def row(case: Case, found: Figures, foretold: Figures) -> list[str]:
     return [
         case.title,
         f"{found.makespan:.1f}",
@@ -147,8 +154,8 @@ def row(case: Case, found: Figures, foretold: Figures, known: Earlier) -> list[s
         f"{foretold.makespan / found.makespan - 1:+.0%}",
         f"{found.lost:.1f} ({found.cut})",
         f"{foretold.lost:.1f} ({foretold.cut})",
-        f"{found.waste(useful):.0%}",
-        f"{foretold.waste(useful):.0%}",
+        f"{found.waste:.0%}",
+        f"{foretold.waste:.0%}",
     ]
 
 
@@ -164,9 +171,12 @@ def earlier(aws: dict[str, str]) -> Earlier:
         finally:
             service.close()
         events = history(service.root, case.workers)
-        first = [min(e.at for e in events if e.worker == number) for number in range(case.workers)]
+        starts = [
+            min(event.at for event in events if event.worker == number) - began - launch.at
+            for number, launch in enumerate(launches(case))
+        ]
         seconds = tuple(record.seconds for record in service.records())
-        return Earlier(seconds, float(np.mean(first)) - began)
+        return Earlier(seconds, float(np.mean(starts)))
 
 
 def _warm_up(aws: dict[str, str]) -> None:
@@ -186,6 +196,7 @@ def on_paper(case: Case, known: Earlier, seeds: int = 5) -> Figures:
         tasks=case.tasks,
         in_flight=PLACES,
         startup_seconds=known.startup,
+        launches_a_minute=60 / LAUNCH_SECONDS,
         replacement_seconds=REPLACEMENT_SECONDS,
         notice_seconds=case.notice,
         drain=case.drains,
@@ -200,6 +211,7 @@ def on_paper(case: Case, known: Earlier, seeds: int = 5) -> Figures:
         runs.append(run(assumed, case.workers, drawn, lives))
     return Figures(
         makespan=float(np.mean([r.makespan_seconds for r in runs])),
+        useful=float(np.mean([r.useful_seconds for r in runs])),
         lost=float(np.mean([r.lost_seconds for r in runs])),
         cut=round(np.mean([r.cut for r in runs])),
         paid=float(np.mean([r.machine_seconds for r in runs])),
@@ -210,7 +222,7 @@ def launches(case: Case) -> list[Launch]:
     """All workers in the order of their launches. The kills go round; each ends one worker."""
     found: list[Launch] = []
     for slot in range(case.workers):
-        at = 0.0
+        at = slot * LAUNCH_SECONDS
         for kill in case.kills[slot :: case.workers]:
             found.append(Launch(at, kill - at))
             at = kill + case.notice + REPLACEMENT_SECONDS
@@ -229,6 +241,7 @@ def real(case: Case, aws: dict[str, str]) -> Figures:
         finally:
             service.close()
         events = history(service.root, len(service.workers))
+        useful = sum(record.seconds for record in service.records())
     makespan = max(event.at for event in events if event.kind == "done") - began
     cut = [
         began + launch.signalled + case.notice - at
@@ -238,7 +251,7 @@ def real(case: Case, aws: dict[str, str]) -> Figures:
     ]
     ends = [min(makespan, launch.signalled + case.notice) for launch in plan]
     paid = sum(max(0.0, end - launch.at) for end, launch in zip(ends, plan, strict=True))
-    return Figures(makespan, sum(cut), len(cut), paid)
+    return Figures(makespan, useful, sum(cut), len(cut), paid)
 
 
 def _play(service: Service, plan: list[Launch], case: Case, began: float) -> None:

@@ -9,7 +9,7 @@ fleet.py          starts and replaces machines, and lets their places do tasks
 run.py            runs a job on paper, from the first machine to the last task
 result.py         what a run took, and what of it was wasted
 cost.py           what a run would have cost
-table.py          runs for several fleets and interruptions
+all_runs.py       runs for several fleets and interruptions
 notes.py          limits that the runs reach, and settings that cost work
 
 Nothing here prints, and nothing here asks AWS.

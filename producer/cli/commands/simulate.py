@@ -101,39 +101,28 @@ def simulate(
     end: machines that start, places that wait, attempts that were cut off or failed. Dollars are
     those of machines and of requests to the queue; storage is not simulated.
     """
-    from chunkflow_worker.report.progress import progress
+    from producer.cli.runs_table import show_runs
     from producer.simulate.cost import cost_of
     from producer.simulate.notes import notes
-    from producer.simulate.table import run_all
 
     assumed = _assumptions(given_options(ctx, assumptions), from_job)
     if machine is None and (on_demand or prices):
         raise click.UsageError("--on-demand and --prices need --machine")
     table, kind = _prices(prices, machine)
     records = _times(pipeline, ledger, from_job) if from_job else []
-    rows = []
-    total = len(workers) * len(interruptions)
-    is_long = total * assumed.tasks > _LONG and not as_json
-    with progress(total, "simulated") if is_long else nullcontext() as show:
-        for row in run_all(assumed, workers, interruptions, records):
-            rows.append(row)
-            if show:
-                show(len(rows), "")
+    rows = _run(assumed, workers, interruptions, records, quiet=as_json)
     costs: list[Cost | None] = [
         cost_of(row, assumed, table, kind, on_demand=on_demand) if table and kind else None
         for row in rows
     ]
+    found = list(notes(assumed, rows))
     if as_json:
-        say_json(
-            {
-                "assumptions": assumed.model_dump() | {"records": len(records), "machine": machine},
-                "runs": [_all_of(row, cost) for row, cost in zip(rows, costs, strict=True)],
-                "notes": list(notes(assumed, rows)),
-            }
-        )
+        given = assumed.model_dump() | {"records": len(records), "machine": machine}
+        runs = [_all_of(row, cost) for row, cost in zip(rows, costs, strict=True)]
+        say_json({"assumptions": given, "runs": runs, "notes": found})
         return
-    _show(assumed, rows, costs)
-    for line in notes(assumed, rows):
+    show_runs(assumed, rows, costs)
+    for line in found:
         say(f"note: {line}", err=True)
 
 
@@ -180,41 +169,27 @@ def _times(pipeline: Path | None, ledger: str | None, name: str) -> list[float]:
     return seconds
 
 
-def _show(assumed: Assumptions, rows: Sequence[Result], costs: Sequence[Cost | None]) -> None:
-    from chunkflow_worker.report.progress import duration_text
-    from producer.simulate.notes import mean
+def _run(
+    assumed: Assumptions,
+    workers: Sequence[int],
+    interruptions: Sequence[float],
+    records: Sequence[float],
+    *,
+    quiet: bool,
+) -> list[Result]:
+    """All runs; shows how far they are if they take long."""
+    from chunkflow_worker.report.progress import progress
+    from producer.simulate.all_runs import run_all
 
-    say(
-        f"{assumed.tasks} tasks of {mean(rows):.1f} s, {assumed.in_flight} places a worker, "
-        f"machines ready after {assumed.startup_seconds:g} s, replaced after "
-        f"{assumed.replacement_seconds:g} s"
-    )
-    head = ["workers", "lost/hour", "time", "machine-hours", "work lost", "waste"]
-    head += ["machines lost", "dead", "in flight", "empty polls", *["dollars"] * any(costs)]
-    lines = [head]
-    for row, cost in zip(rows, costs, strict=True):
-        lines.append(
-            [
-                str(row.workers),
-                f"{row.interruptions:.4g}",
-                duration_text(row.makespan_seconds),
-                _short(row.machine_hours),
-                f"{row.lost:.2%}",
-                f"{row.waste:.1%}",
-                str(row.interrupted),
-                str(row.dead),
-                str(row.peak_in_flight),
-                str(row.empty_polls),
-                *([_short(cost.total)] if cost else []),
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
-
-
-def _short(number: float) -> str:
-    return f"{number:.2f}" if number < 100 else f"{number:.0f}"
+    rows: list[Result] = []
+    total = len(workers) * len(interruptions)
+    is_quiet = quiet or total * assumed.tasks <= _LONG
+    with nullcontext() if is_quiet else progress(total, "simulated") as show:
+        for row in run_all(assumed, workers, interruptions, records):
+            rows.append(row)
+            if show:
+                show(len(rows), "")
+    return rows
 
 
 def _all_of(row: Result, cost: Cost | None) -> dict[str, Any]:
