@@ -38,6 +38,7 @@ from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
+INTERVAL_SECONDS = 5.0  # between two batches
 _BATCH = 500  # values per request; CloudWatch takes 1,000 and 1 MB
 _BUFFER = 50_000  # values that wait to be sent
 
@@ -49,7 +50,7 @@ class CloudWatch:
     interval_seconds: pause between two batches.
     """
 
-    def __init__(self, client: Any, namespace: str, interval_seconds: float = 5.0):
+    def __init__(self, client: Any, namespace: str, interval_seconds: float = INTERVAL_SECONDS):
         self._client, self._namespace, self._interval = client, namespace, interval_seconds
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_BUFFER)
         self._closing = threading.Event()
