@@ -39,6 +39,7 @@ from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
+INTERVAL_SECONDS = 5.0  # between two batches
 _BATCH = 500  # values per request; CloudWatch takes 1,000 and 1 MB
 _BUFFER = 50_000  # values that wait to be sent
 ALL_JOBS = "all"
@@ -54,7 +55,12 @@ class CloudWatch:
     """
 
     def __init__(
-        self, client: Any, namespace: str, interval_seconds: float = 5.0, *, by_job: bool = True
+        self,
+        client: Any,
+        namespace: str,
+        interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        by_job: bool = True,
     ):
         self._client, self._namespace, self._interval = client, namespace, interval_seconds
         self._by_job = by_job

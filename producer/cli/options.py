@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chunkflow_worker.config.commands import LocalFile
-from chunkflow_worker.errors import Mistake
+from chunkflow_worker.errors import ConfigError, Mistake
 from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
+    from chunkflow_worker.job.grid import Grid
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.sqs import Queue
 
@@ -84,6 +86,68 @@ def options_of_a_decision(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (job_option, ledger_option, pipeline_option, of_queue_option):
         command = option(command)
     return command
+
+
+_OF_MASK = (
+    click.option(
+        "--mask-volume-path", help="Send only the boxes where this mask is non-zero somewhere."
+    ),
+    click.option(
+        "--mask-mip",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Mip level of the mask: one whose voxels are not finer than those of the boxes. A "
+        "coarse one is read faster.",
+    ),
+    click.option(
+        "--mask-inverse", is_flag=True, help="Send only the boxes where the mask is zero somewhere."
+    ),
+    click.option(
+        "--skip-empty",
+        is_flag=True,
+        help="Send only the boxes where the volume of --volume-path is non-zero somewhere at its "
+        "coarsest mip.",
+    ),
+)
+
+
+def mask_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that leave boxes out, which the command takes as one, `mask: MaskOptions`."""
+
+    @wraps(command)
+    def with_mask(
+        *values: Any,
+        mask_volume_path: str | None,
+        mask_mip: int,
+        mask_inverse: bool,
+        skip_empty: bool,
+        **others: Any,
+    ) -> Any:
+        from producer.plan.masked import MaskOptions
+
+        if mask_volume_path is None and (mask_mip or mask_inverse):
+            raise click.UsageError("--mask-mip and --mask-inverse need --mask-volume-path")
+        mask = MaskOptions(mask_volume_path, mask_mip, mask_inverse, skip_empty)
+        return command(*values, mask=mask, **others)
+
+    for option in reversed(_OF_MASK):
+        with_mask = option(with_mask)
+    return with_mask
+
+
+def grid_of(given: dict[str, Any]) -> Grid:
+    """The grid that options of the command line give. Raises ConfigError."""
+    from pydantic import ValidationError
+
+    from chunkflow_worker.config.options import faults_of
+    from chunkflow_worker.job.grid import Grid
+
+    try:
+        return Grid.model_validate(given)
+    except ValidationError as error:
+        faults = faults_of(error, Grid, click.get_current_context().info_name or "grid")
+        raise ConfigError("chunkflow-producer", faults) from None
 
 
 def queue_name(given: str) -> str:

@@ -28,6 +28,7 @@ class Machine(_Row):
 
     memory_gib, gpu_memory_gib: in GiB. gpu: its name, empty if there is none.
     interruptions_an_hour: share of the running spot machines that AWS takes back in an hour.
+    speed: tasks that it does while the machine of the measurement does one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Machine(_Row):
     on_demand: Dollars
     spot: Dollars
     interruptions_an_hour: float = Field(ge=0, lt=1)
+    speed: float = Field(1.0, gt=0)
 
 
 class BesideMachines(_Row):

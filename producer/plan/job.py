@@ -29,10 +29,15 @@ _REPLACES = dict.fromkeys(_STOPS, _STOPS) | {
 
 @dataclass(frozen=True)
 class Plan:
-    """A job before it is sent. record: what the ledger will say about the job."""
+    """A job before it is sent.
+
+    record: what the ledger will say about the job.
+    grid: the options that make the boxes; those of the command line and of the pipeline file.
+    """
 
     boxes: Boxes
     record: JobRecord
+    grid: Grid
 
     @property
     def empty(self) -> int:
@@ -84,7 +89,7 @@ def make_plan(
         enqueued=sent_at,
         began=sent_at,
     )
-    return Plan(boxes, record)
+    return Plan(boxes, record, grid)
 
 
 def _recorded(grid: Grid) -> dict[str, Any]:

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
-from chunkflow_worker.config.options import click_options, faults_of, given_options
+from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
+    grid_of,
     ledger_option,
+    mask_options,
     no_ledger,
     open_queue,
     pipeline_option,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.job.written_paths import WrittenPaths
     from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
+    from producer.plan.masked import MaskOptions
     from producer.plan.pipeline_file import PipelineFile
 
 
@@ -52,26 +54,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
-@click.option(
-    "--mask-volume-path", help="Send only the boxes where this mask is non-zero somewhere."
-)
-@click.option(
-    "--mask-mip",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Mip level of the mask: one whose voxels are not finer than those of the boxes. A coarse "
-    "one is read faster.",
-)
-@click.option(
-    "--mask-inverse", is_flag=True, help="Send only the boxes where the mask is zero somewhere."
-)
-@click.option(
-    "--skip-empty",
-    is_flag=True,
-    help="Send only the boxes where the volume of --volume-path is non-zero somewhere at its "
-    "coarsest mip.",
-)
+@mask_options
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
@@ -98,10 +81,7 @@ def enqueue(
     ledger: str | None,
     skip_done: bool,
     trust_records: bool,
-    mask_volume_path: str | None,
-    mask_mip: int,
-    mask_inverse: bool,
-    skip_empty: bool,
+    mask: MaskOptions,
     dry_run: bool,
     force: bool,
     threads: int,
@@ -120,14 +100,10 @@ def enqueue(
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
-    from producer.plan.masked import MaskOptions
     from producer.plan.pipeline_file import PipelineFile, written_paths
 
     file = PipelineFile.load(pipeline) if pipeline else None
-    if mask_volume_path is None and (mask_mip or mask_inverse):
-        raise click.UsageError("--mask-mip and --mask-inverse need --mask-volume-path")
-    mask = MaskOptions(mask_volume_path, mask_mip, mask_inverse, skip_empty)
-    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file, mask)
+    plan = make_plan(queue_name(queue), job, grid_of(given_options(ctx, grid)), file, mask)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
@@ -153,14 +129,6 @@ def enqueue(
 
 
 enqueue.params.extend(click_options(Grid))
-
-
-def _grid(given: dict[str, Any]) -> Grid:
-    try:
-        return Grid.model_validate(given)
-    except ValidationError as error:
-        faults = faults_of(error, Grid, "enqueue")
-        raise ConfigError("chunkflow-producer", faults) from None
 
 
 @dataclass(frozen=True)

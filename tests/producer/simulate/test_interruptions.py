@@ -6,6 +6,8 @@ from math import exp, inf, log
 import numpy as np
 import pytest
 
+from producer.cost.fleet import Work, fleet_of, interruption_factor
+from producer.cost.prices import Prices
 from producer.simulate.assumptions import Assumptions
 from producer.simulate.interruptions import lives, rate_of
 from producer.simulate.run import run
@@ -35,9 +37,8 @@ def machine_seconds(places: int, **changes: object) -> float:
 
 
 @pytest.mark.parametrize("places", [1, 2])
-def test_kills_without_notice_cost_what_the_formula_says(places: int) -> None:
-    rate = log(1 / (1 - SHARE)) / 3600
-    expected = (1 / rate + STARTUP) * (exp(rate * TASK) - 1) / TASK
+def test_kills_without_notice_cost_what_a_plan_says(places: int) -> None:
+    expected = interruption_factor(TASK, STARTUP, SHARE)
     assert expected > 1.2
     found = machine_seconds(places, drain=False, notice_seconds=0)
     assert found == pytest.approx(expected, rel=0.02)
@@ -57,3 +58,18 @@ def test_a_notice_saves_the_tasks_that_end_in_time(grace: float) -> None:
 def idle_less(grace: float, rate: float) -> float:
     """Seconds of the notice in which places work, on average."""
     return grace - grace**2 / (2 * TASK)
+
+
+@pytest.mark.parametrize(("machines", "share"), [(20, 0.0), (20, 0.2), (200, 0.2)])
+def test_a_plan_and_a_simulation_agree(machines: int, share: float) -> None:
+    """A plan has the seconds of a worker for a task: those in a place, divided by the places."""
+    kind = Prices.load().machine("g6.xlarge").model_copy(update={"interruptions_an_hour": share})
+    work = Work(tasks=20_000, seconds=120, in_flight=2, startup=STARTUP)
+    planned = fleet_of(work, kind, machines, spot=True, beside=0)
+    assumed = Assumptions(
+        overhead_seconds=0, startup_seconds=STARTUP, drain=False, notice_seconds=0
+    )
+    drawn = lives(share, np.random.default_rng(1))
+    found = run(assumed, machines, np.full(work.tasks, 240.0), drawn)
+    assert found.machine_hours == pytest.approx(planned.machine_hours, rel=0.02)
+    assert found.makespan_seconds == pytest.approx(planned.wall_seconds, rel=0.05)
