@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
@@ -47,11 +46,11 @@ def _rows(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:
         [f"a task {_gb(memory.task)}, a worker {_gb(memory.worker)} ({memory.source})"],
     )
     yield "volumes", [_volume(volume) for volume in forecast.volumes]
-    yield "transfer", [_transfer(forecast, option) for option in _different(forecast.options)]
+    yield "transfer", [_transfer(option) for option in _different(forecast.options)]
     yield "requests", [_requests(option) for option in _different(forecast.options)]
     yield "objects", [f"{forecast.objects:,} made: blocks or shards, and a record for each task"]
     yield "seconds", list(_seconds(forecast))
-    yield "services", [_services(option, forecast) for option in forecast.options]
+    yield "services", [_services(option) for option in _different(forecast.options)]
 
 
 def _line(label: str, text: str) -> None:
@@ -105,16 +104,15 @@ def _volume(volume: Volume) -> str:
 
 
 def _different(options: Sequence[Option]) -> list[Option]:
-    """Those of the fewest and of the most machines, if they differ in what they fetch."""
-    first, last = options[0], options[-1]
-    return [first] if round(first.bytes_in) == round(last.bytes_in) else [first, last]
+    """Those of the fewest and of the most machines."""
+    return [options[0], options[-1]] if len(options) > 1 else [options[0]]
 
 
 def _machines(count: int) -> str:
     return f"{count:,} machine{'s' * (count != 1)}"
 
 
-def _transfer(forecast: Forecast, option: Option) -> str:
+def _transfer(option: Option) -> str:
     return (
         f"{_bytes(option.bytes_in)} in, {_bytes(option.bytes_out)} out, "
         f"by {_machines(option.machines)}"
@@ -146,7 +144,7 @@ def _seconds(forecast: Forecast) -> Iterator[str]:
         yield ", ".join(f"{name} {seconds:.3g}" for name, seconds in times.operators.items())
 
 
-def _services(option: Option, forecast: Forecast) -> str:
+def _services(option: Option) -> str:
     bill = option.bill
     return (
         f"{_machines(option.machines)}: S3 requests {_dollars(bill.s3_requests)}, SQS "
@@ -168,8 +166,15 @@ def _show_fleets(options: Sequence[Option]) -> None:
 
 
 def _cells(on_demand: Fleet, spot: Fleet) -> str:
-    time = duration_text(spot.wall_seconds)
+    time = _time(spot.wall_seconds)
     return f"  {time:>8}{_dollars(on_demand.dollars):>10}{_dollars(spot.dollars):>8}"
+
+
+def _time(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.1f} min"
 
 
 def _dollars(amount: float) -> str:
