@@ -136,7 +136,7 @@ def _some_blocks(volume: Blocks, places: Places, edges: Edges) -> list[BoundingB
     for number in range(4 * SAMPLE if boxes else 0):
         box = boxes[number % len(boxes)]
         if box.voxels and len(found) < SAMPLE:
-            voxel = Vec3(*map(random.randrange, box.start, box.stop))
-            start = first + (voxel - first) // size * size
+            low, high = (box.start - first) // size, -(-(box.stop - first) // size)
+            start = first + Vec3(*map(random.randrange, low, high)) * size
             found[BoundingBox(start, (start + size).min(volume.bounds.stop))] = None
     return list(found)
