@@ -11,9 +11,9 @@ from chunkflow_worker.report.say import say
 if TYPE_CHECKING:
     from producer.cost.fleet import Fleet
     from producer.cost.forecast import Forecast, Option, Volume
+    from producer.cost.sizes import Candidate
 
 _WIDTH, _LABEL = 100, 11
-_GB = 1e9
 _REQUESTS = {"S3": ("GET", "HEAD", "PUT", "LIST"), "SQS": (), "CloudWatch": ()}
 
 
@@ -43,14 +43,14 @@ def _rows(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:
     memory = forecast.memory
     yield (
         "memory",
-        [f"a task {_gb(memory.task)}, a worker {_gb(memory.worker)} ({memory.source})"],
+        [f"a task {_bytes(memory.task)}, a worker {_bytes(memory.worker)} ({memory.source})"],
     )
     yield "volumes", [_volume(volume) for volume in forecast.volumes]
     yield "transfer", [_transfer(option) for option in _different(forecast.options)]
     yield "requests", [_requests(option) for option in _different(forecast.options)]
     yield "objects", [f"{forecast.objects:,} made: blocks or shards, and a record for each task"]
     yield "seconds", list(_seconds(forecast))
-    yield "services", [_services(option) for option in _different(forecast.options)]
+    yield "services", list(dict.fromkeys(map(_services, _different(forecast.options))))
 
 
 def _line(label: str, text: str) -> None:
@@ -147,7 +147,7 @@ def _seconds(forecast: Forecast) -> Iterator[str]:
 def _services(option: Option) -> str:
     bill = option.bill
     return (
-        f"{_machines(option.machines)}: S3 requests {_dollars(bill.s3_requests)}, SQS "
+        f"S3 requests {_dollars(bill.s3_requests)}, SQS "
         f"{_dollars(bill.sqs)}, CloudWatch {_dollars(bill.cloudwatch)}, transfer "
         f"{_dollars(bill.transfer)}; storage {_dollars(bill.storage_month)} a month"
     )
@@ -177,14 +177,25 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.1f} min"
 
 
+def show_sizes(sizes: Sequence[Candidate]) -> None:
+    """Print chunk sizes, the present one first; nothing if there are none."""
+    if not sizes:
+        return
+    say("", "chunk sizes of whole blocks, for the whole region without masks:")
+    heads = f"{'tasks':>12}{'memory':>10}{'computed':>10}{'hours':>11}{'cost':>10}"
+    say(f"{'':9}{'chunk size':20}{heads}")
+    for number, one in enumerate(sizes):
+        cost = "too large" if one.dollars is None else _dollars(one.dollars)
+        say(
+            f"{'' if number else 'present':9}{'x'.join(map(str, one.chunk_size)):20}{one.tasks:12,}"
+            f"{_bytes(one.memory):>10}{one.of_computed:>10.0%}{one.machine_hours:>11,.3g}{cost:>10}"
+        )
+
+
 def _dollars(amount: float) -> str:
     if amount >= 100:
         return f"${amount:,.0f}"
     return f"${amount:.2f}" if amount >= 0.005 or amount == 0 else "<$0.01"
-
-
-def _gb(size: float) -> str:
-    return f"{size / _GB:.2f} GB"
 
 
 def _bytes(size: float) -> str:

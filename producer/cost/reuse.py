@@ -29,6 +29,8 @@ def fetched(places: Places, read: VolumeTraffic, cache_bytes: int, workers: int)
 
     The first boxes of the job, with 300,000 blocks, stand for all.
     """
+    if not cache_bytes:
+        return Fetched(read.blocks, read.stored_bytes)
     room = cache_bytes // max(1, read.block_bytes)
     each = max(1, read.blocks // max(1, places.count))
     kept: list[OrderedDict[tuple[int, ...], None]] = [OrderedDict() for _ in range(workers)]

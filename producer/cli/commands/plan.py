@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,10 +139,11 @@ def plan(
     options. The seconds of a task come from one of --seconds-per-task, --measure and --from-job.
     """
     from chunkflow_worker.job.ledger import Ledger
-    from producer.cli.plan_table import show_forecast
-    from producer.cost.estimate import Wanted, make_forecast
+    from producer.cli.plan_table import show_forecast, show_sizes
+    from producer.cost.estimate import Wanted, make_forecast, traffic_of
     from producer.cost.job import Source, know
     from producer.cost.prices import Prices
+    from producer.cost.sizes import better_sizes
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
 
@@ -169,11 +171,16 @@ def plan(
         in_flight=in_flight,
     )
     wanted = Wanted(workers, machines, in_flight, startup=startup, nat=nat)
-    forecast = make_forecast(known, wanted)
+    traffic = traffic_of(known)
+    forecast, sizes = make_forecast(known, wanted, traffic), []
+    if optimize:
+        limit = None if memory_limit is None else int(memory_limit * 1e9)
+        sizes = better_sizes(known, wanted, traffic, pipeline, memory_limit=limit)
     if as_json:
-        say_json(forecast.as_json())
+        say_json(forecast.as_json() | {"sizes": [asdict(size) for size in sizes]})
         return
     show_forecast(forecast)
+    show_sizes(sizes)
 
 
 plan.params.extend(click_options(Grid))
