@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from producer.cost.fleet import Fleet
     from producer.cost.forecast import Forecast, Option, Volume
+    from producer.cost.sizes import Candidate
 
 _WIDTH, _LABEL = 100, 11
-_GB = 1e9
 _REQUESTS = {"S3": ("GET", "HEAD", "PUT", "LIST"), "SQS": (), "CloudWatch": ()}
 
 
@@ -44,14 +43,14 @@ def _rows(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:
     memory = forecast.memory
     yield (
         "memory",
-        [f"a task {_gb(memory.task)}, a worker {_gb(memory.worker)} ({memory.source})"],
+        [f"a task {_bytes(memory.task)}, a worker {_bytes(memory.worker)} ({memory.source})"],
     )
     yield "volumes", [_volume(volume) for volume in forecast.volumes]
-    yield "transfer", [_transfer(forecast, option) for option in _different(forecast.options)]
+    yield "transfer", [_transfer(option) for option in _different(forecast.options)]
     yield "requests", [_requests(option) for option in _different(forecast.options)]
     yield "objects", [f"{forecast.objects:,} made: blocks or shards, and a record for each task"]
     yield "seconds", list(_seconds(forecast))
-    yield "services", [_services(option, forecast) for option in forecast.options]
+    yield "services", list(dict.fromkeys(map(_services, _different(forecast.options))))
 
 
 def _line(label: str, text: str) -> None:
@@ -105,16 +104,15 @@ def _volume(volume: Volume) -> str:
 
 
 def _different(options: Sequence[Option]) -> list[Option]:
-    """Those of the fewest and of the most machines, if they differ in what they fetch."""
-    first, last = options[0], options[-1]
-    return [first] if round(first.bytes_in) == round(last.bytes_in) else [first, last]
+    """Those of the fewest and of the most machines."""
+    return [options[0], options[-1]] if len(options) > 1 else [options[0]]
 
 
 def _machines(count: int) -> str:
     return f"{count:,} machine{'s' * (count != 1)}"
 
 
-def _transfer(forecast: Forecast, option: Option) -> str:
+def _transfer(option: Option) -> str:
     return (
         f"{_bytes(option.bytes_in)} in, {_bytes(option.bytes_out)} out, "
         f"by {_machines(option.machines)}"
@@ -146,10 +144,10 @@ def _seconds(forecast: Forecast) -> Iterator[str]:
         yield ", ".join(f"{name} {seconds:.3g}" for name, seconds in times.operators.items())
 
 
-def _services(option: Option, forecast: Forecast) -> str:
+def _services(option: Option) -> str:
     bill = option.bill
     return (
-        f"{_machines(option.machines)}: S3 requests {_dollars(bill.s3_requests)}, SQS "
+        f"S3 requests {_dollars(bill.s3_requests)}, SQS "
         f"{_dollars(bill.sqs)}, CloudWatch {_dollars(bill.cloudwatch)}, transfer "
         f"{_dollars(bill.transfer)}; storage {_dollars(bill.storage_month)} a month"
     )
@@ -168,18 +166,36 @@ def _show_fleets(options: Sequence[Option]) -> None:
 
 
 def _cells(on_demand: Fleet, spot: Fleet) -> str:
-    time = duration_text(spot.wall_seconds)
+    time = _time(spot.wall_seconds)
     return f"  {time:>8}{_dollars(on_demand.dollars):>10}{_dollars(spot.dollars):>8}"
+
+
+def _time(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.1f} min"
+
+
+def show_sizes(sizes: Sequence[Candidate]) -> None:
+    """Print chunk sizes, the present one first; nothing if there are none."""
+    if not sizes:
+        return
+    say("", "chunk sizes of whole blocks, for the whole region without masks:")
+    heads = f"{'tasks':>12}{'memory':>10}{'computed':>10}{'hours':>11}{'cost':>10}"
+    say(f"{'':9}{'chunk size':20}{heads}")
+    for number, one in enumerate(sizes):
+        cost = "too large" if one.dollars is None else _dollars(one.dollars)
+        say(
+            f"{'' if number else 'present':9}{'x'.join(map(str, one.chunk_size)):20}{one.tasks:12,}"
+            f"{_bytes(one.memory):>10}{one.of_computed:>10.0%}{one.machine_hours:>11,.3g}{cost:>10}"
+        )
 
 
 def _dollars(amount: float) -> str:
     if amount >= 100:
         return f"${amount:,.0f}"
     return f"${amount:.2f}" if amount >= 0.005 or amount == 0 else "<$0.01"
-
-
-def _gb(size: float) -> str:
-    return f"{size / _GB:.2f} GB"
 
 
 def _bytes(size: float) -> str:

@@ -64,14 +64,27 @@ class Known:
     measured: Measured | None = None
 
 
-def make_forecast(known: Known, wanted: Wanted) -> Forecast:
-    """Raises ConfigError for a machine that the price table lacks, and StorageUnavailable."""
+@dataclass(frozen=True)
+class Traffic:
+    """What a job reads and writes."""
+
+    reads: list[VolumeTraffic]
+    writes: list[VolumeTraffic]
+
+
+def traffic_of(known: Known) -> Traffic:
+    """Looks at blocks of the volumes. Raises ConfigError and StorageUnavailable."""
     ratios = known.measured.ratios if known.measured else {}
-    reads = [read_traffic(known.places, found) for found in known.needs.reads]
-    writes = list(
-        written_traffic(known.places, known.chain, lambda path, mip: ratios.get((path, mip)))
+    return Traffic(
+        [read_traffic(known.places, found) for found in known.needs.reads],
+        list(written_traffic(known.places, known.chain, lambda path, mip: ratios.get((path, mip)))),
     )
-    memory = _memory(known, reads, wanted.in_flight)
+
+
+def make_forecast(known: Known, wanted: Wanted, traffic: Traffic) -> Forecast:
+    """Raises ConfigError for a machine that the price table lacks."""
+    reads, writes = traffic.reads, traffic.writes
+    memory = memory_of(known, reads, wanted.in_flight)
     machines = _machines(known.prices, wanted.machines, memory.worker)
     volumes = [*_volumes(reads, "input"), *_volumes(writes, "output")]
     files = known.measured.files if known.measured else 0.0
@@ -86,7 +99,7 @@ def make_forecast(known: Known, wanted: Wanted) -> Forecast:
         tuple(volumes),
         sum(write.blocks for write in writes) + ceil(known.places.count * (1 + files)) + 1,
         known.times,
-        tuple(_option(known, wanted, reads, writes, machines, n) for n in wanted.workers),
+        tuple(_option(known, wanted, traffic, machines, n) for n in wanted.workers),
         f"{known.prices.region}, {known.prices.date}",
         tuple(_assumptions(known, wanted, volumes, memory)),
     )
@@ -95,32 +108,30 @@ def make_forecast(known: Known, wanted: Wanted) -> Forecast:
 def _option(
     known: Known,
     wanted: Wanted,
-    reads: Sequence[VolumeTraffic],
-    writes: Sequence[VolumeTraffic],
+    traffic: Traffic,
     machines: Sequence[Machine],
     workers: int,
 ) -> Option:
     """What a number of machines takes."""
-    requests = _requests(known, wanted, reads, writes, workers)
+    requests = _requests(known, wanted, traffic, workers)
     fleets = tuple(_fleets(known, wanted, machines, workers))
     hours = max((fleet.wall_seconds for fleet in fleets), default=0.0) / 3600
     bill = bill_of(
-        requests, writes, known.prices, operators=len(known.chain), hours=hours, nat=wanted.nat
+        requests,
+        traffic.writes,
+        known.prices,
+        operators=len(known.chain),
+        hours=hours,
+        nat=wanted.nat,
     )
     return Option(workers, requests.counts, requests.bytes_in, requests.bytes_out, bill, fleets)
 
 
-def _requests(
-    known: Known,
-    wanted: Wanted,
-    reads: Sequence[VolumeTraffic],
-    writes: Sequence[VolumeTraffic],
-    workers: int,
-) -> Requests:
+def _requests(known: Known, wanted: Wanted, traffic: Traffic, workers: int) -> Requests:
     return requests_of(
         known.places,
-        reads,
-        writes,
+        traffic.reads,
+        traffic.writes,
         workers=workers,
         cache_bytes=known.needs.cache_bytes,
         seconds=known.times.seconds if known.times else None,
@@ -148,7 +159,8 @@ def _machines(prices: Prices, names: Sequence[str], needed: int) -> list[Machine
     return [machine for machine in prices.machines if machine.memory_gib * _GIB >= needed]
 
 
-def _memory(known: Known, reads: Sequence[VolumeTraffic], in_flight: int) -> Memory:
+def memory_of(known: Known, reads: Sequence[VolumeTraffic], in_flight: int) -> Memory:
+    """Memory of a task and of a worker, measured if something was."""
     needs, times = known.needs, known.times
     whole = sum(read.block_voxels * read.voxel_bytes for read in reads)
     kept = min(needs.cache_bytes, whole)
@@ -190,7 +202,7 @@ def _voxels(known: Known, volumes: Sequence[VolumeTraffic]) -> Voxels:
     places, needs = known.places, known.needs
     bounds = volumes[0].bounds if volumes else None
     computed = sum(
-        places.total(_numbers(found.patches)) * found.patch_voxels for found in needs.computes
+        places.total(numbers(found.patches)) * found.patch_voxels for found in needs.computes
     )
     read = volumes[0] if needs.reads else None
     return Voxels(
@@ -202,7 +214,8 @@ def _voxels(known: Known, volumes: Sequence[VolumeTraffic]) -> Voxels:
     )
 
 
-def _numbers(lists: Sequence[Sequence[int]]) -> Numbers:
+def numbers(lists: Sequence[Sequence[int]]) -> Numbers:
+    """Numbers by the place of a box, as `Places` takes them."""
     z, y, x = (np.array(numbers, np.int64) for numbers in lists)
     return z, y, x
 

@@ -26,11 +26,14 @@ _RECORDS = 2000  # of an earlier job that are read
 class Source:
     """Where the seconds of a task come from: one of them, or none.
 
-    seconds: of a worker for a task. measure: number of boxes to run here. job: an earlier one.
+    seconds: of a worker for a task. measure: number of boxes to run here, of those that one of so
+    many workers takes; scratch: where they write, see `measure`. job: an earlier one.
     """
 
     seconds: float | None = None
     measure: int = 0
+    workers: int = 1
+    scratch: str = ""
     job: str | None = None
 
 
@@ -90,10 +93,12 @@ def _counts(plan: Plan, mask: MaskOptions, done: int, to_do: int) -> Counts:
 def _measured(
     file: PipelineFile, places: Places, source: Source, in_flight: int
 ) -> Measured | None:
+    """Run the boxes that one of the workers would take, and some before, which are not counted."""
     if not source.measure:
         return None
-    boxes = [places.box(place) for place in places.some(source.measure)]
-    return measure(file, boxes, in_flight)
+    count = source.measure + in_flight
+    boxes = [places.box(place) for place in places.run(count, source.workers)]
+    return measure(file, boxes, in_flight, source.scratch)
 
 
 def _times(source: Source, ledger: Ledger | None) -> TaskTimes | None:

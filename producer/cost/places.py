@@ -101,6 +101,12 @@ class Places:
         wanted = sorted({(2 * i + 1) * total // (2 * count) for i in range(min(count, total))})
         return self._nth(wanted if total > count else range(total))
 
+    def run(self, count: int, step: int) -> list[tuple[int, int, int]]:
+        """The places of at most `count` boxes, each some steps after the other, from the middle."""
+        step = max(1, min(step, self.count // max(1, count)))
+        first = max(0, (self.count - count * step) // 2)
+        return self._nth(range(self.count)[first::step][:count])
+
     def begin(self, count: int) -> list[tuple[int, int, int]]:
         """The places of the first boxes that are left, at most `count`."""
         return self._nth(range(min(count, self.count)))

@@ -14,7 +14,7 @@ from chunkflow_worker.storage.gzipped import gzipped
 from chunkflow_worker.storage.path import local_folder
 from chunkflow_worker.volumes.volume import CheckedVolume
 
-SAMPLE = 128  # blocks of a volume that are looked at
+SAMPLE = 256  # blocks of a volume that are looked at
 _ASSUMED = 0.6  # gzip of images and probability maps
 
 
@@ -29,7 +29,7 @@ class Ratio:
 def sampled(volume: CheckedVolume, blocks: Iterable[BoundingBox]) -> Ratio | None:
     """The ratio of blocks of a volume, of which absent ones take no bytes; None if all are absent.
 
-    Asks for the sizes of 128 blocks at most. Raises StorageUnavailable.
+    Raises StorageUnavailable.
     """
     voxels = {volume.block_name(block): block.voxels for block in islice(blocks, SAMPLE)}
     endings = ENDINGS.values() if local_folder(volume.path) else [""]

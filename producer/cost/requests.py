@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from chunkflow_worker.job.requests import BLOCK_READ, BLOCK_WRITTEN, INTERVAL, REQUESTS, TASK
 from chunkflow_worker.report.cloudwatch import INTERVAL_SECONDS
 from producer.cost.places import Places
-from producer.cost.reuse import fetched_share
+from producer.cost.reuse import fetched
 from producer.cost.traffic import VolumeTraffic
 
 _SENT_AT_ONCE = 10  # messages in a request of the producer
@@ -47,16 +47,13 @@ def requests_of(
     seconds: that a worker takes for a task; None if unknown.
     cache_bytes: of a worker, for blocks that boxes share; an equal part is for each input.
     """
-    tasks, fetched, bytes_in = places.count, 0.0, 0.0
-    for read in reads:
-        room = cache_bytes // len(reads)
-        share = fetched_share(places, read.touched, read.block_bytes, room, workers)
-        fetched, bytes_in = fetched + read.blocks * share, bytes_in + read.stored_bytes * share
+    tasks = places.count
+    found = [fetched(places, read, cache_bytes // len(reads), workers) for read in reads]
     written = sum(write.blocks for write in writes)
     busy = tasks * (seconds or 0.0)
     number = {
         TASK: tasks,
-        BLOCK_READ: fetched,
+        BLOCK_READ: sum(volume.blocks for volume in found),
         BLOCK_WRITTEN: written,
         INTERVAL: min(tasks, busy / INTERVAL_SECONDS),
     }
@@ -70,4 +67,5 @@ def requests_of(
         counts["SQS"]["ChangeMessageVisibility"] = tasks * renewals
     records = tasks * _RECORD + written * _IN_RECORD
     bytes_out = sum(write.stored_bytes for write in writes) + records
+    bytes_in = sum(volume.bytes for volume in found)
     return Requests({name: dict(c) for name, c in counts.items()}, bytes_in, bytes_out)

@@ -1,6 +1,6 @@
-"""`Scratch`: a chain that reads what the job reads, and writes to a folder of its own.
+"""`Scratch`: a chain that reads what the job reads, and writes to a place of its own.
 
-Every path that the chain writes to becomes one below the folder, also where it is read. Outputs
+Every path that the chain writes to becomes one below that place, also where it is read. Outputs
 that exist are copied without their voxels.
 """
 
@@ -25,9 +25,13 @@ from chunkflow_worker.volumes.zarr.metadata import METADATA_FILES
 
 @dataclass
 class Scratch:
-    """folder: exists, and is empty. moved: the paths of the job -> those below the folder."""
+    """folder: exists, and is empty. place: for what the chain writes; empty for the folder.
+
+    moved: the paths of the job -> those below the place.
+    """
 
     folder: Path
+    place: str = ""
     moved: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -50,20 +54,21 @@ class Scratch:
         return file
 
     def original(self, path: str) -> str:
-        """The path of the job that one below the folder stands for."""
+        """The path of the job that one below the place stands for."""
         return next((old for old, new in self.moved.items() if new == path), path)
 
     def _move(self, path: str) -> None:
-        """Find a path below the folder for one of the job."""
-        place = normal_path(path)
-        if place not in self.moved:
-            folder = self.folder / str(len(self.moved))
-            folder.mkdir()
-            name = Path(place).name if path else ""
-            self.moved[place] = f"file://{folder}/{name}".rstrip("/")
+        """Find a path below the place for one of the job; files of this machine stay here."""
+        old = normal_path(path)
+        if old not in self.moved:
+            number = str(len(self.moved))
+            (self.folder / number).mkdir()
+            place = self.place if "://" in old and not old.startswith("file://") else ""
+            name = Path(old).name if path else ""
+            self.moved[old] = f"{place or f'file://{self.folder}'}/{number}/{name}".rstrip("/")
 
     def _moved(self, operator: Configured, given: dict[str, Any]) -> dict[str, Any]:
-        """The options of an operator, with the paths of the folder."""
+        """The options of an operator, with the paths below the place."""
         changed = dict(given)
         for place in operator.facts.places(operator.options):
             path = operator.options.get(place.option)

@@ -51,6 +51,17 @@ def times_of(records: Sequence[Record], source: str) -> TaskTimes | None:
     )
 
 
+def steady_seconds(records: Sequence[Record], warm: int) -> float:
+    """Seconds of one worker for a task, without the first tasks, while it has fetched little.
+
+    warm: number of these; of fewer records than that, the mean of all.
+    """
+    ends = sorted(datetime.fromisoformat(record.finished) for record in records)
+    if len(ends) <= warm:
+        return busy_seconds(records) / len(records)
+    return (ends[-1] - ends[warm - 1]).total_seconds() / (len(ends) - warm)
+
+
 def busy_seconds(records: Iterable[Record]) -> float:
     """The time for which workers had a task or several, summed over the workers."""
     spans: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -31,6 +31,7 @@ class VolumeTraffic:
     block: what one request is for. object_size: a shard, where shards hold many blocks.
     voxels: of the boxes. blocks: that these touch. block_voxels: of these whole blocks.
     voxel_bytes: of all channels.
+    factor: voxels are so many times as large as those of the boxes.
     touched: blocks by the place of a box, see `blocks`.
     """
 
@@ -44,6 +45,7 @@ class VolumeTraffic:
     block_voxels: int
     voxel_bytes: int
     ratio: Ratio
+    factor: Vec3
     touched: Edges
 
     @property
@@ -51,19 +53,37 @@ class VolumeTraffic:
         """Of the whole blocks, as they are stored."""
         return self.block_voxels * self.voxel_bytes * self.ratio.stored
 
+    def by(self, places: Places, edges: Edges) -> VolumeTraffic:
+        """The same for other boxes. edges: of what they read, or write."""
+        touched = blocks(edges, self.bounds, self.block)
+        whole = covered(touched, self.bounds, self.block)
+        return replace(
+            self,
+            voxels=places.total(sizes(edges)),
+            blocks=places.total(sizes(touched)),
+            block_voxels=places.total(sizes(whole)),
+            touched=touched,
+        )
+
     @property
     def block_bytes(self) -> int:
         """Memory of one block."""
         return self.block_voxels * self.voxel_bytes // max(1, self.blocks)
 
 
+def read_edges(reads: Reads) -> Edges:
+    """What the boxes at each place read."""
+    z, y, x = (np.array(axis, np.int64).reshape(-1, 2) for axis in reads.places)
+    return z, y, x
+
+
 def read_traffic(places: Places, reads: Reads) -> VolumeTraffic:
     """What the boxes read of an input. Raises ConfigError and StorageUnavailable."""
     volume = open_volume(reads.path, reads.mip, fill_missing=True)
-    z, y, x = (np.array(axis, np.int64).reshape(-1, 2) for axis in reads.places)
-    ratio = sampled(volume, _some_blocks(volume, places, (z, y, x)))
+    edges = read_edges(reads)
+    ratio = sampled(volume, _some_blocks(volume, places, edges))
     ratio = ratio or Ratio(1.0, f"assumed: none of the blocks of {volume.path} was found")
-    return _traffic(volume, volume, reads.mip, volume.chunk_size, places, (z, y, x), ratio)
+    return _traffic(volume, volume, reads.mip, volume.chunk_size, ratio).by(places, edges)
 
 
 def written_traffic(
@@ -84,7 +104,7 @@ def written_traffic(
             sampled(volume, _some_blocks(volume, places, edges)) if factor == _ORIGINAL else None
         )
         ratio = ratio or assumed(level.path)
-        yield _traffic(level, volume, mip, level.block_size, places, edges, ratio)
+        yield _traffic(level, volume, mip, level.block_size, ratio, factor).by(places, edges)
 
 
 def _opened(level: Blocks) -> tuple[int, CheckedVolume] | None:
@@ -107,24 +127,24 @@ def _traffic(
     volume: CheckedVolume,
     mip: int,
     block: Vec3,
-    places: Places,
-    edges: Edges,
     ratio: Ratio,
+    factor: Vec3 = _ORIGINAL,
 ) -> VolumeTraffic:
-    touched = blocks(edges, level.bounds, block)
-    whole = covered(touched, level.bounds, block)
+    """The traffic of no boxes."""
+    none = np.zeros((0, 2), np.int64)
     return VolumeTraffic(
-        level.path,
-        mip,
-        level.bounds,
-        block,
-        level.block_size,
-        places.total(sizes(edges)),
-        places.total(sizes(touched)),
-        places.total(sizes(whole)),
-        volume.dtype.itemsize * volume.channels,
-        ratio,
-        touched,
+        path=level.path,
+        mip=mip,
+        bounds=level.bounds,
+        block=block,
+        object_size=level.block_size,
+        voxels=0,
+        blocks=0,
+        block_voxels=0,
+        voxel_bytes=volume.dtype.itemsize * volume.channels,
+        ratio=ratio,
+        factor=factor,
+        touched=(none, none, none),
     )
 
 
@@ -136,7 +156,7 @@ def _some_blocks(volume: Blocks, places: Places, edges: Edges) -> list[BoundingB
     for number in range(4 * SAMPLE if boxes else 0):
         box = boxes[number % len(boxes)]
         if box.voxels and len(found) < SAMPLE:
-            voxel = Vec3(*map(random.randrange, box.start, box.stop))
-            start = first + (voxel - first) // size * size
+            low, high = (box.start - first) // size, -(-(box.stop - first) // size)
+            start = first + Vec3(*map(random.randrange, low, high)) * size
             found[BoundingBox(start, (start + size).min(volume.bounds.stop))] = None
     return list(found)

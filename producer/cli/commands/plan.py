@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,15 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     "--measure",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Run N sample boxes on this machine. They read the job's volumes, and write only to a "
-    "folder of temporary files, except for what plugins write by themselves.",
+    help="Run N sample boxes on this machine, as one of the workers would, and some before to warm "
+    "up. They read the job's volumes, and write only to a folder of temporary files, except for "
+    "what plugins write by themselves.",
+)
+@click.option(
+    "--scratch",
+    metavar="PATH",
+    help="With --measure: write the output to a new folder below this path, which is deleted at "
+    "the end. In the job's bucket, for example, the seconds then include the upload.",
 )
 @click.option("--from-job", metavar="JOB", help="Take the seconds of a job of the same ledger.")
 @click.option(
@@ -112,6 +120,7 @@ def plan(
     mask: MaskOptions,
     seconds_per_task: float | None,
     measure: int | None,
+    scratch: str | None,
     from_job: str | None,
     workers: tuple[int, ...],
     machines: tuple[str, ...],
@@ -130,10 +139,11 @@ def plan(
     options. The seconds of a task come from one of --seconds-per-task, --measure and --from-job.
     """
     from chunkflow_worker.job.ledger import Ledger
-    from producer.cli.plan_table import show_forecast
-    from producer.cost.estimate import Wanted, make_forecast
+    from producer.cli.plan_table import show_forecast, show_sizes
+    from producer.cost.estimate import Wanted, make_forecast, traffic_of
     from producer.cost.job import Source, know
     from producer.cost.prices import Prices
+    from producer.cost.sizes import better_sizes
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
 
@@ -141,6 +151,8 @@ def plan(
         raise click.UsageError("plan needs --pipeline")
     if sum(given is not None for given in (seconds_per_task, measure, from_job)) > 1:
         raise click.UsageError("give one of --seconds-per-task, --measure and --from-job")
+    if scratch and not measure:
+        raise click.UsageError("--scratch needs --measure")
     if memory_limit is not None and not optimize:
         raise click.UsageError("--memory-limit needs --optimize")
     file, table = PipelineFile.load(pipeline), Prices.load(prices)
@@ -153,17 +165,22 @@ def plan(
         file,
         mask,
         table,
-        Source(seconds_per_task, measure or 0, from_job),
+        Source(seconds_per_task, measure or 0, workers[0], scratch or "", from_job),
         Ledger(path) if path else None,
         skip_done=skip_done,
         in_flight=in_flight,
     )
     wanted = Wanted(workers, machines, in_flight, startup=startup, nat=nat)
-    forecast = make_forecast(known, wanted)
+    traffic = traffic_of(known)
+    forecast, sizes = make_forecast(known, wanted, traffic), []
+    if optimize:
+        limit = None if memory_limit is None else int(memory_limit * 1e9)
+        sizes = better_sizes(known, wanted, traffic, pipeline, memory_limit=limit)
     if as_json:
-        say_json(forecast.as_json())
+        say_json(forecast.as_json() | {"sizes": [asdict(size) for size in sizes]})
         return
     show_forecast(forecast)
+    show_sizes(sizes)
 
 
 plan.params.extend(click_options(Grid))
