@@ -31,7 +31,7 @@ def notes(assumed: Assumptions, results: Sequence[Result]) -> Iterator[str]:
             "`queue create --max-receives` allows more"
         )
     cut = [r for r in results if r.cut]
-    if cut and assumed.drain and assumed.grace_seconds < min(mean(cut), assumed.notice_seconds):
+    if cut and assumed.drain and assumed.grace_seconds < min(mean(cut), assumed.notice_seconds / 2):
         yield (
             f"after a notice, tasks have {assumed.grace_seconds:g} s to finish, and take "
             f"{mean(cut):.0f} s: a longer CHUNKFLOW_GRACE_SECONDS, up to "
