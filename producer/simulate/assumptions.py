@@ -5,9 +5,7 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from chunkflow_worker.config.options import Options, field
-from chunkflow_worker.config.settings import Settings
 
-_OF_WORKERS = {name: info.default for name, info in Settings.model_fields.items()}
 IN_FLIGHT_LIMIT = 120_000  # of a standard queue
 
 
@@ -44,7 +42,7 @@ class Assumptions(Options):
         help="Share of the attempts that fail at their end, and are repeated after a pause.",
     )
     in_flight: int = field(
-        _OF_WORKERS["in_flight"],
+        2,
         ge=1,
         le=64,
         help="Places of a worker: tasks in progress at the same time.",
@@ -78,7 +76,7 @@ class Assumptions(Options):
         "until the machine ends, so that messages come back when their leases expire.",
     )
     grace_seconds: float = field(
-        _OF_WORKERS["grace_seconds"],
+        1,
         ge=0,
         help="After the notice, tasks have this long to finish: CHUNKFLOW_GRACE_SECONDS.",
     )
@@ -90,13 +88,13 @@ class Assumptions(Options):
         "else the visibility timeout of the queue.",
     )
     backoff_seconds: float = field(
-        _OF_WORKERS["backoff_seconds"],
+        10,
         ge=0,
         le=900,
         help="Pause before the second attempt; doubles with each, up to 900.",
     )
     poll_seconds: float = field(
-        _OF_WORKERS["poll_seconds"],
+        5,
         ge=1,
         le=20,
         help="Length of a long poll that receives nothing.",

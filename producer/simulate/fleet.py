@@ -48,7 +48,7 @@ class Fleet:
         self._seconds: list[float] = (seconds + assumed.overhead_seconds).tolist()
         self.machines: list[Machine] = []
         self.useful = self.failed = self.lost = self.empty_polls = 0.0
-        self.interrupted = self.cut = 0
+        self.cut = 0
 
     def start(self, workers: int) -> None:
         """Launch the machines, at once or as fast as the cloud gives them."""
@@ -76,7 +76,6 @@ class Fleet:
             if machine.ends == inf:
                 return
             yield env.timeout(machine.ends - env.now)
-            self.interrupted += 1
             after = assumed.replacement_seconds
 
     def _place(self, machine: Machine) -> Generator[Event, None, None]:

@@ -12,7 +12,7 @@ from producer.simulate.assumptions import Assumptions
 class Machine:
     """One machine with one worker. Times are seconds since the start of the job.
 
-    launched: it is paid from here on. ready: its worker receives tasks.
+    launched: it is paid from here on. ready: its worker receives tasks. notice: of its end.
     closes: it receives no more. stops: what is in progress then is lost. ends: it is not paid
     any more. gives_back: whether the worker gives lost tasks back itself.
     waiting: places without a task. since: when the first of them began to wait.
@@ -20,6 +20,7 @@ class Machine:
 
     launched: float
     ready: float
+    notice: float = inf
     closes: float = inf
     stops: float = inf
     ends: float = inf
@@ -33,8 +34,9 @@ class Machine:
         ready, notice = now + assumed.startup_seconds, now + life
         ends = notice + assumed.notice_seconds
         if not assumed.drain:
-            return cls(now, ready, ends, ends, ends)
-        return cls(now, ready, notice, notice + assumed.grace_seconds, ends, gives_back=True)
+            return cls(now, ready, notice, ends, ends, ends)
+        stops = notice + assumed.grace_seconds
+        return cls(now, ready, notice, notice, stops, ends, gives_back=True)
 
     def paid(self, now: float) -> float:
         """Seconds that are paid, if the job ends now."""

@@ -10,7 +10,7 @@ class Result:
     """One run of a job on paper.
 
     workers, places: workers of the fleet, and places of each.
-    interruptions: share of the machines lost in an hour. interrupted: machines that were lost.
+    interruptions: share of the machines lost in an hour. interrupted: machines that had a notice.
     done, dead: tasks. received: messages. cut: attempts that interruptions cut off.
     makespan_seconds: from the launch of the first machine until the last task was done or dead.
     machine_seconds: that are paid. starting_seconds: of machines, before they are ready.

@@ -88,7 +88,7 @@ def run(
         done=messages.done,
         dead=messages.dead,
         received=messages.received,
-        interrupted=fleet.interrupted,
+        interrupted=sum(machine.notice <= env.now for machine in fleet.machines),
         cut=fleet.cut,
         makespan_seconds=env.now,
         machine_seconds=sum(machine.paid(env.now) for machine in fleet.machines),

@@ -89,7 +89,7 @@ def simulate(
     as_json: bool,
     **assumptions: Any,
 ) -> None:
-    """Run a job on paper: how long, for how much, and what interruptions waste.
+    """Run a job on paper: its time, its dollars, and what is wasted.
 
     Simulates machines that start, do tasks and are taken away, and the queue: leases, long polls,
     retries, dead letters and the limit of messages in flight. Asks nothing of AWS. The time of
