@@ -79,6 +79,7 @@ bench: .venv/dev.installed
 	$(BIN)/python -m benchmarks.small_tasks $(BENCH)
 	$(BIN)/python -m benchmarks.large_ledger $(BENCH)
 	$(BIN)/python -m benchmarks.sending $(BENCH)
+	$(BIN)/python -m benchmarks.simulation $(BENCH)
 
 # Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed

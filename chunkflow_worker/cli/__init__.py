@@ -7,4 +7,5 @@ own_code.py     the traceback of an error in a plugin or a net
 summary.py      what a local run took
 worker.py       `chunkflow-worker`: runs a worker, and shows settings, schema and health
 check.py        `chunkflow-worker check`: what a chain will do, before it runs
+needs.py        what its tasks read, compute and hold in memory, as data
 """

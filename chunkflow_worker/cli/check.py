@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
-from chunkflow_worker.config.cache_size import cache_size
+from chunkflow_worker.cli.needs import kept_bytes, memory_of, needs_of, read_size
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, output_objects, refusal
 from chunkflow_worker.job.volumes import no_ledger
+from chunkflow_worker.machine.memory import peak_bytes
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
 from chunkflow_worker.pipeline.operator import Operator
 from chunkflow_worker.pipeline.run import OpenPipeline
-from chunkflow_worker.report.say import say
+from chunkflow_worker.report.say import say, say_json
 from chunkflow_worker.volumes.open_volume import open_volume
 
 _ANY_SIZE = Vec3(1, 1, 1)
@@ -48,12 +49,12 @@ def report(
     )
     unit = output_blocks(chain.configured) if open_it else _ANY_SIZE
     _note_relative_outputs(chain)
-    task_bytes = 0
     for i, (operator, label) in enumerate(zip(chain.operators, chain.labels(), strict=True)):
         _show_operator(chain, i, operator, label)
         if isinstance(operator, Plannable):
-            task_bytes = max(task_bytes, _show_plan(chain, i, operator, size, unit))
-    kept = cache_size() if any(any(operator.loads()) for operator in chain.configured) else 0
+            _show_plan(chain, i, operator, size, unit)
+    task_bytes = memory_of(chain, size)[0] if size else 0
+    kept = kept_bytes(chain)
     if kept:
         say(f"blocks of inputs are kept for the boxes beside them: up to {gigabytes(kept)} GB")
     if open_it:
@@ -97,28 +98,38 @@ def _show_operator(chain: Pipeline, index: int, operator: Operator, label: str) 
         )
 
 
+def report_json(
+    chain: Pipeline, chunk_sizes: tuple[tuple[int, int, int], ...], region: BoundingBox | None
+) -> None:
+    """Print what tasks of each of these sizes take, as JSON.
+
+    chunk_sizes: zyx; if there are none, the one that the chain's `tasks` give.
+    region: that the boxes cut; one box when not given.
+    Raises ConfigError where no size is known, and ChunkMismatch as `needs_of` does.
+    """
+    found = _task_size(chain)
+    sizes = [Vec3(*size) for size in chunk_sizes] or ([found] if found else [])
+    if not sizes:
+        raise ConfigError.one("check", "chunk_size", "is not known", "give --chunk-size")
+    needs = [asdict(needs_of(chain, size, region)) for size in sizes]
+    say_json({"pipeline": chain.digest, "needs": needs})
+
+
 def _show_plan(
     chain: Pipeline, index: int, plannable: Plannable, size: Vec3 | None, unit: Vec3
-) -> int:
-    """Print what an operator takes for a task's box of `size`; returns bytes of memory.
+) -> None:
+    """Print what an operator takes for a task's box of `size`.
 
-    size: zyx, in the task's voxels; None if unknown, and then 0 is returned.
+    size: zyx, in the task's voxels; None if unknown.
     unit: better sizes must be multiples of it.
     """
     if size is None:
         say("      patches, utilization and memory: give --chunk-size")
-        return 0
-    made = _read_size(chain, index, size)
+        return
+    made = read_size(chain, index, size)
     image_type = _image_type(chain.operators[:index], chain.operators[index])
     for line in plannable.plan(made, image_type, unit if made == size else _ANY_SIZE):
         say(f"      {line}")
-    return plannable.task_bytes(made, image_type)
-
-
-def _read_size(chain: Pipeline, index: int, size: Vec3) -> Vec3:
-    """Size of what an operator reads for a task's box of `size`."""
-    before, after = chain.margins(index)
-    return -(-size // chain.downsampling_factor(index)) + before + after
 
 
 def _open(chain: Pipeline, size: Vec3 | None) -> int:
@@ -181,10 +192,7 @@ def _rehearse(chain: Pipeline, opened: OpenPipeline) -> int:
             say(f"{label} runs on {task.device}, in {task.precision}")
             for name in operator.writes():
                 _note_channels(chain, index, name, task.image(name).channels)
-    with suppress(OSError):
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        return int(found.group(1)) * 1024 if found else 0
-    return 0
+    return peak_bytes()
 
 
 def _note_channels(chain: Pipeline, index: int, name: str, channels: int) -> None:
@@ -211,7 +219,7 @@ def _show_seconds(chain: Pipeline, opened: OpenPipeline, size: Vec3) -> None:
             task, start = operator.rehearsal(), perf_counter()
             step(task)
             patch = perf_counter() - start
-            seconds = operator.task_seconds(_read_size(chain, index, size), patch)
+            seconds = operator.task_seconds(read_size(chain, index, size), patch)
             total += seconds
             say(f"{label}: {seconds:.3g} s a task on this device, {patch:.3g} s a patch")
     if total:

@@ -87,7 +87,19 @@ def run(**options: Any) -> None:
     "-c",
     type=click.IntRange(1),
     nargs=3,
-    help="Size of a task's box to estimate for (default: that of the pipeline's tasks).",
+    multiple=True,
+    help="Size of a task's box to estimate for (default: that of the pipeline's tasks); with "
+    "--json, it may be given several times.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print what tasks read, compute and hold in memory as JSON, and nothing else.",
+)
+@click.option(
+    "--region",
+    help="With --json: the region that the boxes cut, z0-z1_y0-y1_x0-x1 (default: one box).",
 )
 @click.option(
     "--ledger",
@@ -102,16 +114,34 @@ def run(**options: Any) -> None:
     help="Also open the volumes, load the models and measure their memory.",
 )
 def check(
-    pipeline: str, chunk_size: tuple[int, int, int] | None, ledger: str | None, open_it: bool
+    pipeline: str,
+    chunk_size: tuple[tuple[int, int, int], ...],
+    as_json: bool,
+    region: str | None,
+    ledger: str | None,
+    open_it: bool,
 ) -> None:
     """Validate a pipeline file and print what it will do.
 
     Reports all errors at once, with exit status 2.
     """
-    from chunkflow_worker.cli.check import report
+    from chunkflow_worker.cli.check import report, report_json
+    from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.pipeline.chain import Pipeline
 
-    report(Pipeline.load(pipeline), pipeline, chunk_size, ledger, open_it)
+    if as_json and open_it:
+        raise click.UsageError("give --json or --open")
+    if not as_json and (region is not None or len(chunk_size) > 1):
+        raise click.UsageError("--region, and several of --chunk-size, need --json")
+    chain = Pipeline.load(pipeline)
+    if not as_json:
+        report(chain, pipeline, chunk_size[0] if chunk_size else None, ledger, open_it)
+        return
+    try:
+        box = BoundingBox.parse(region) if region else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--region") from None
+    report_json(chain, chunk_size, box)
 
 
 @cli.command()

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     metrics_namespace: str = Field(
         "chunkflow", min_length=1, max_length=255, description="CloudWatch namespace."
     )
+    metrics_by_job: bool = Field(
+        True,
+        description="Name the job in the dimension `job` of metrics. CloudWatch charges for some "
+        "ten metrics of each job in each hour in which it runs. If false, the dimension is `all`, "
+        "and all jobs share these metrics.",
+    )
     worker_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         description="Name of the worker in records, and in log lines when it is set; "

@@ -117,6 +117,7 @@ class Record(BaseModel):
         and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
+    memory_peak: the most memory that the worker's process had had until then, with other tasks.
     blocks_reused, bytes_reused: blocks of inputs that were still in memory, and their voxels.
     written: what the task left in volumes, for `verify`.
     files: the files and objects that the task wrote.
@@ -143,6 +144,7 @@ class Record(BaseModel):
     waited: float = 0.0
     timer: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
+    memory_peak: int = 0
     voxels: int = 0
     bytes_read: int = 0
     blocks_reused: int = 0

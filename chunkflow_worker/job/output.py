@@ -25,7 +25,7 @@ def refusal(boxes: Sequence[BoundingBox], chain: Iterable[Configured]) -> str | 
     """
     from chunkflow_worker.volumes.volume import check_aligned
 
-    for factor, level in _output_levels(chain):
+    for factor, level in output_levels(chain):
         for box in (boxes[0], boxes[len(boxes) // 2], boxes[-1]):
             inside = box.downsample(factor).clip(level.bounds)
             if inside is None:
@@ -92,7 +92,7 @@ def _is_there(address: str) -> bool:
 
 def output_blocks(chain: Iterable[Configured]) -> Vec3:
     """The size, zyx, whose multiples are sizes of whole blocks in all output volumes that exist."""
-    sizes = [level.block_size * factor for factor, level in _output_levels(chain)]
+    sizes = [level.block_size * factor for factor, level in output_levels(chain)]
     return Vec3(*(lcm(*axis) for axis in zip(*sizes, strict=True))) if sizes else Vec3(1, 1, 1)
 
 
@@ -103,12 +103,12 @@ def output_objects(chain: Iterable[Configured]) -> Iterator[tuple[str, int, int]
     """
     from chunkflow_worker.volumes.volume import count_objects
 
-    for _, level in _output_levels(chain):
+    for _, level in output_levels(chain):
         objects = count_objects(level, level.block_size)
         yield level.path, objects, count_objects(level, level.chunk_size)
 
 
-def _output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]:
+def output_levels(chain: Iterable[Configured]) -> Iterator[tuple[Vec3, Blocks]]:
     """The levels of existing volumes that the tasks' own boxes are written to.
 
     Each with the number of times that its voxels are larger than those of the boxes.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from pathlib import Path
 
 from chunkflow_worker.machine.cgroup import PROC, ROOT, cgroup_folders
 
 _LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of cgroup v2 and v1
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2**63 for no limit
 
 
@@ -26,6 +28,15 @@ def resident_bytes() -> int:
         except (OSError, IndexError, ValueError):
             continue  # the process has ended
     return total
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had so far; 0 on systems without /proc."""
+    try:
+        found = _PEAK.search((PROC / "self" / "status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 def usable_bytes() -> int:

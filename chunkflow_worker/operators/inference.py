@@ -347,6 +347,12 @@ class Inference(Operator):
         patching = self._patching
         return rehearsed * price(patching.kind, size, patching.shape, patching.margin).patches
 
+    def patches(self, box: BoundingBox, bounds: BoundingBox | None) -> Vec3:
+        return Vec3(*map(len, self._patching.lattice(box, bounds).starts))
+
+    def patch_voxels(self) -> int:
+        return self._shape.output.product
+
     def rehearsal(self) -> Task:
         import numpy as np
 

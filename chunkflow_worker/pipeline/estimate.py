@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.task import Task
 
 
@@ -30,6 +30,12 @@ class Plannable(Protocol):
 
     def task_seconds(self, size: Vec3, rehearsed: float) -> float:
         """Seconds that such a task takes the device, if the rehearsal took `rehearsed` seconds."""
+
+    def patches(self, box: BoundingBox, bounds: BoundingBox | None) -> Vec3:
+        """Numbers of patches along z, y and x that produce a box of an image that has bounds."""
+
+    def patch_voxels(self) -> int:
+        """Number of voxels that one patch results in, with those that overlap others."""
 
     def rehearsal(self) -> Task:
         """A small task; while it runs, the memory that the open operator takes can be measured."""

@@ -1,7 +1,8 @@
 """CloudWatch metrics, sent in batches by a thread of their own.
 
 An outage of CloudWatch never fails or delays a task. The namespace is configured; the dimensions
-are job and compute_device, and operator for the times of operators.
+are job and compute_device, and operator for the times of operators. CloudWatch charges for each
+combination of name and dimensions, so the jobs may share the dimension `all`.
 
     OperatorSeconds    Seconds         each operator of a finished task
     TaskSeconds        Seconds         a finished task
@@ -38,8 +39,11 @@ from chunkflow_worker.report.outage import Outage
 
 log = logging.getLogger(__name__)
 
+INTERVAL_SECONDS = 5.0  # between two batches
 _BATCH = 500  # values per request; CloudWatch takes 1,000 and 1 MB
 _BUFFER = 50_000  # values that wait to be sent
+ALL_JOBS = "all"
+"""The dimension `job` of the metrics of all jobs that share them."""
 
 
 class CloudWatch:
@@ -47,10 +51,19 @@ class CloudWatch:
 
     client: of boto3 for CloudWatch; see `make_client`.
     interval_seconds: pause between two batches.
+    by_job: whether each job has metrics of its own.
     """
 
-    def __init__(self, client: Any, namespace: str, interval_seconds: float = 5.0):
+    def __init__(
+        self,
+        client: Any,
+        namespace: str,
+        interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        by_job: bool = True,
+    ):
         self._client, self._namespace, self._interval = client, namespace, interval_seconds
+        self._by_job = by_job
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_BUFFER)
         self._closing = threading.Event()
         self._outage = Outage("CloudWatch")
@@ -60,7 +73,8 @@ class CloudWatch:
         self._thread.start()
 
     def __call__(self, event: Event) -> None:
-        for value in _values(event):
+        job = getattr(event, "job", "") if self._by_job else ALL_JOBS
+        for value in _values(event, job):
             self._put(value)
 
     def close(self, seconds: float = 3.0) -> None:
@@ -119,9 +133,10 @@ def make_client(region: str) -> Any:
     return aws_session().client("cloudwatch", region_name=region, config=config)
 
 
-def _values(event: Event) -> Iterator[dict[str, Any]]:
+def _values(event: Event, job: str) -> Iterator[dict[str, Any]]:
+    """job: the dimension of that name."""
     if isinstance(event, TaskFinished):
-        dimensions = _dimensions(event)
+        dimensions = _dimensions(event, job)
         for name, seconds in event.operators.items():
             yield _value("OperatorSeconds", seconds, "Seconds", dimensions | {"operator": name})
         yield _value("TaskSeconds", event.seconds, "Seconds", dimensions)
@@ -132,14 +147,14 @@ def _values(event: Event) -> Iterator[dict[str, Any]]:
         yield _value(outcome, 1, "Count", dimensions)
     elif isinstance(event, TaskFailed):
         outcome = "TasksFailed" if event.final else "TasksRetried"
-        yield _value(outcome, 1, "Count", _dimensions(event))
+        yield _value(outcome, 1, "Count", _dimensions(event, job))
     elif isinstance(event, TaskDropped | JobPausedByBreaker):
         name = "TasksDropped" if isinstance(event, TaskDropped) else "JobsPaused"
-        yield _value(name, 1, "Count", {"job": event.job, "compute_device": "none"})
+        yield _value(name, 1, "Count", {"job": job, "compute_device": "none"})
 
 
-def _dimensions(event: TaskFinished | TaskFailed) -> dict[str, str]:
-    return {"job": event.job, "compute_device": event.device or "none"}
+def _dimensions(event: TaskFinished | TaskFailed, job: str) -> dict[str, str]:
+    return {"job": job, "compute_device": event.device or "none"}
 
 
 def _value(name: str, value: float, unit: str, dimensions: dict[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import LOCAL_JOB
 from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.machine.memory import peak_bytes
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.events import TaskFailed, TaskFinished
 from chunkflow_worker.report.excerpt import log_excerpt, traceback_lines
@@ -123,6 +124,7 @@ class Attempt:
             waited=task.waited,
             timer=dict(task.seconds),
             seconds=perf_counter() - self._clock,
+            memory_peak=peak_bytes(),
             voxels=box.voxels,
             bytes_read=task.bytes_read,
             blocks_reused=task.blocks_reused,

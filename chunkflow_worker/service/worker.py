@@ -224,7 +224,9 @@ class Worker:
     def _open_metrics(self) -> None:
         from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
 
-        metrics = CloudWatch(make_client(self.settings.region), self.settings.metrics_namespace)
+        settings = self.settings
+        client, by_job = make_client(settings.region), settings.metrics_by_job
+        metrics = CloudWatch(client, settings.metrics_namespace, by_job=by_job)
         self._reports.callback(metrics.close)
         self._subscribers += (metrics,)
 

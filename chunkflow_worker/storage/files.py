@@ -253,6 +253,13 @@ class Files:
                 found = (name for name in found if name.startswith(prefix))
             yield from found
 
+    def clear(self) -> None:
+        """Delete all objects below the path, however deep, of a place that only the caller uses."""
+        self.check_writable()
+        before_write()
+        with storage_errors(self.path):
+            self._cloud.delete(self._cloud.list())
+
     @property
     def is_local(self) -> bool:
         """Whether the path is a folder of this machine."""

@@ -4,6 +4,7 @@ commands/          one file for each command
 options.py         the options that several commands have
 send_boxes.py      sends messages and shows a progress bar, for ``enqueue`` and ``verify``
 status_table.py    a status as text, for ``status``
+runs_table.py      runs of a job on paper as a table, for ``simulate``
 verified.py        reads boxes back and tells what was found, for ``verify`` and ``status``
 """
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from chunkflow_worker.config.commands import LocalFile
-from chunkflow_worker.errors import Mistake
+from chunkflow_worker.errors import ConfigError, Mistake
 from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
+    from chunkflow_worker.config.options import Options
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.sqs import Queue
+
+_Options = TypeVar("_Options", bound="Options")
 
 queue_option = click.option(
     "--queue",
@@ -99,6 +102,20 @@ def options_of_a_decision(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (job_option, ledger_option, pipeline_option, of_queue_option):
         command = option(command)
     return command
+
+
+def options_of(kind: type[_Options], given: dict[str, Any]) -> _Options:
+    """Those options of the command line that belong to `kind`. Raises ConfigError."""
+    from pydantic import ValidationError
+
+    from chunkflow_worker.config.options import faults_of
+
+    mine = {name: value for name, value in given.items() if name in kind.model_fields}
+    try:
+        return kind.model_validate(mine)
+    except ValidationError as error:
+        command = click.get_current_context().info_name or ""
+        raise ConfigError("chunkflow-producer", faults_of(error, kind, command)) from None
 
 
 def queue_name(given: str) -> str:

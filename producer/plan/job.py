@@ -37,11 +37,14 @@ class Plan:
 
     record: what the ledger will say about the job.
     empty: the number of boxes that were left out, since a mask is zero there.
+    grid, mask: the options that make the boxes; those of the command line and of the pipeline file.
     """
 
     boxes: Boxes
     record: JobRecord
-    empty: int = 0
+    empty: int
+    grid: Grid
+    mask: Masks
 
 
 def make_plan(
@@ -86,7 +89,7 @@ def make_plan(
         enqueued=sent_at,
         began=sent_at,
     )
-    return Plan(boxes, record, empty)
+    return Plan(boxes, record, empty, grid, mask)
 
 
 def _recorded(grid: Grid) -> dict[str, Any]:

@@ -239,3 +239,57 @@ def test_an_open_chain_is_told_what_bounds_its_rate(
     assert f"a worker makes at most {20 * 448 * 448 / 4e5:.3g} Mvoxel/s here" in text
     other = check(tmp_path, [{"op": "create-chunk", "size": [4, 8, 8]}], "--open")
     assert "Mvoxel/s" not in other
+
+
+def needs(tmp_path: Path, operators: list[dict[str, Any]], *options: Any) -> list[dict[str, Any]]:
+    """What `check --json` prints for each size."""
+    found: list[dict[str, Any]] = json.loads(check(tmp_path, operators, "--json", *options))[
+        "needs"
+    ]
+    return found
+
+
+def test_what_boxes_read_and_compute_is_what_the_chain_needs(tmp_path: Path) -> None:
+    """At the border of the volume, patches move inward; elsewhere they reach over the box."""
+    path, bounds = f"file://{tmp_path}/in", BoundingBox.parse("0-80_0-80_0-40")
+    create_volume(
+        path, bounds=bounds, voxel_size=(8, 8, 8), block_size=Vec3(8, 8, 8), dtype="uint8"
+    )
+    patch = {"input_patch_size": [16, 16, 16], "output_patch_overlap": [4, 4, 4]}
+    chain = [{"op": "load-precomputed", "volume_path": path}, NET | patch]
+    (found,) = needs(tmp_path, chain, "-c", 40, 40, 40, "--region", "0-80_0-80_0-80")
+    (reads,), (computes,) = found["reads"], found["computes"]
+    assert reads["path"] == path
+    # 40 voxels and 4 beyond: 4 patches of 16 that overlap by 4 cover 52, so the last one moves.
+    assert reads["places"][0] == [[0, 44], [36, 80]]
+    assert computes["patches"][0] == [4, 4]
+    # The volume ends at 40 along x, and a box behind its end reads and computes nothing.
+    assert reads["places"][2] == [[0, 40], [40, 40]]
+    assert computes["patches"][2][1] == 0
+    assert computes["patch_voxels"] == 16**3
+    (one,) = needs(tmp_path, chain, "-c", 40, 40, 40)
+    assert one["task_bytes"] == found["task_bytes"] > 40**3 * (1 + 3)
+
+
+def test_the_memory_of_a_chain_without_a_net_is_known(tmp_path: Path) -> None:
+    path, bounds = f"file://{tmp_path}/in", BoundingBox.parse("0-8_0-8_0-8")
+    create_volume(
+        path, bounds=bounds, voxel_size=(8, 8, 8), block_size=Vec3(8, 8, 8), dtype="uint64"
+    )
+    chain = [
+        {"op": "load-precomputed", "volume_path": path},
+        {"op": "threshold", "threshold": 3},
+    ]
+    small, large = needs(tmp_path, chain, "-c", 8, 8, 8, "-c", 80, 80, 80)
+    assert small["task_bytes"] == 8**3 * (8 + 1)  # ids, and the mask
+    assert large["task_bytes"] == 80**3 * (8 + 1)  # ids, and the mask
+    assert small["further_bytes"] == 8**4
+
+
+@pytest.mark.parametrize("options", [["--json", "--open"], ["--region", "0-8_0-8_0-8"]])
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path, options: list[str]) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(yaml.safe_dump({"operators": [{"op": "create-chunk", "size": [4, 8, 8]}]}))
+    done = CliRunner().invoke(cli, ["check", str(file), *options])
+    assert done.exit_code == 2
+    assert "--json" in done.output

@@ -28,6 +28,7 @@ OTHERS = {
     """,
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",
+    "docs/scale.md": "machine-hours price-capacity-optimized",
     "docs/service.md": "nvidia-smi application-default",
     "deploy/README.md": """
         base-image chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu

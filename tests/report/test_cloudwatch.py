@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from chunkflow_worker.image.bbox import BoundingBox
@@ -60,6 +61,20 @@ def test_a_finished_task_sends_all_its_metrics_with_their_dimensions() -> None:
         ("TasksSucceeded", 1, place),
     ]
     assert all(r["Namespace"] == "name" for r in client.requests)
+
+
+@pytest.mark.parametrize(("by_job", "expected"), [(True, {"one", "two"}), (False, {"all"})])
+def test_jobs_share_their_metrics_if_they_should(by_job: bool, expected: set[str]) -> None:
+    client = Client()
+    metrics = CloudWatch(client, "name", interval_seconds=0.01, by_job=by_job)
+    for job in ("one", "two"):
+        metrics(replace(DONE, job=job))
+        metrics(TaskDropped(job, BOX))
+        metrics(JobPausedByBreaker(job, "why", 20))
+    metrics.close()
+    assert {dimensions["job"] for _, _, dimensions in client.sent()} == expected
+    names = {name for name, _, _ in client.sent()}
+    assert {"OperatorSeconds", "TaskSeconds", "TasksDropped", "JobsPaused"} <= names
 
 
 def test_skipped_failed_and_retried_tasks_are_counted_separately() -> None:

@@ -18,6 +18,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.requests import REQUESTS
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.chain import Pipeline
@@ -144,5 +145,6 @@ def test_the_table_of_requests_is_right(
     assert len(worker.ledger.listing().done) == TASKS + 1
     numbers["CloudWatch", "PutMetricData", "5 seconds"] = metrics.requests
     page = (ROOT / "docs" / "service.md").read_text()
+    assert numbers == {(row.service, row.name, row.of): row.number for row in REQUESTS}
     rows = re.findall(r"^\| (SQS|S3|CloudWatch) \| `(\w+)` \| (\d+) \| ([\w ]+) \|", page, re.M)
     assert {(service, request, unit): int(n) for service, request, n, unit in rows} == numbers

@@ -55,7 +55,8 @@ class S3Semantics:
     encryption: of buckets, a key of ENCRYPTED. regions: of buckets. damaged: prefixes of paths
     whose bodies arrive with their last byte changed. refuses: returns the code of S3's error for
     the access key of a request, or None.
-    requests: their number by method and path. refused: the number of answers by code of the error.
+    requests: their number by method and path. moved: bytes of their bodies and answers, likewise.
+    refused: the number of answers by code of the error.
     """
 
     url: str
@@ -64,6 +65,7 @@ class S3Semantics:
     damaged: set[str] = field(default_factory=set)
     refuses: Callable[[str], str | None] = lambda key: None
     requests: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     _faults: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -88,6 +90,10 @@ class S3Semantics:
         """End all faults."""
         with self._lock:
             self._faults.clear()
+
+    def count_bytes(self, method: str, path: str, size: int) -> None:
+        with self._lock:
+            self.moved[f"{method} {path}"] += size
 
     def count_refusal(self, code: str) -> None:
         with self._lock:
@@ -160,6 +166,7 @@ def s3_semantics(upstream: str) -> Iterator[S3Semantics]:
             answer = connection.getresponse()
             content = answer.read()
             connection.close()
+            aws.count_bytes(self.command, path, len(body) + len(content))
             kept = {k: v for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP}
             if self.command == "HEAD":
                 kept["Content-Length"] = answer.getheader("content-length", "0")

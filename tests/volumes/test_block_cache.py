@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -175,3 +177,50 @@ def test_a_write_that_fails_may_have_changed_blocks(
             run_step(save, chunk=Chunk(255 - array, BOUNDS.start, VOXEL_SIZE))
         step(task := Task(bbox=BOUNDS))
     assert np.array_equal(task.chunk("chunk").array, 255 - array)
+
+
+class Slow:
+    """A volume whose first fetch begins, and goes on when the other reader has begun its own."""
+
+    def __init__(self, volume: Volume, fails: bool):
+        self._volume, self._fails = volume, fails
+        self.fetched: list[BoundingBox] = []
+        self.begun, self.go_on = Event(), Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._volume, name)
+
+    def read_blocks(self, blocks: Iterable[BoundingBox], take: Take) -> None:
+        wanted = list(blocks)
+        self.fetched += wanted
+        if not self.begun.is_set():
+            self.begun.set()
+            assert self.go_on.wait(60)
+            if self._fails:
+                raise StorageUnavailable("away")
+        else:
+            self.go_on.set()
+        self._volume.read_blocks(wanted, take)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_another_task_fetches_now_is_fetched_once(fails: bool, tmp_path: Path) -> None:
+    """Unless the other one fails: then the task that waited for it fetches the blocks itself."""
+    volume, array = made(tmp_path, "precomputed")
+    slow, cached = Slow(volume, fails), BlockCache(10**9)
+    first, second = BoundingBox.parse("-3-17_10-50_0-64"), BoundingBox.parse("-3-17_10-50_32-70")
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(read_cached, slow, first, cached)  # type: ignore[arg-type]
+        assert slow.begun.wait(60)
+        other = pool.submit(read_cached, slow, second, cached)  # type: ignore[arg-type]
+        found, reuse = other.result(60)
+    assert np.array_equal(found, array[second.slices(BOUNDS.start)])
+    shared, all_of_first = 9, 18
+    if fails:
+        assert isinstance(one.exception(), StorageUnavailable)
+        assert reuse.blocks == 0
+        assert len(slow.fetched) == all_of_first + 9 + shared
+    else:
+        assert np.array_equal(one.result()[0], array[first.slices(BOUNDS.start)])
+        assert reuse.blocks == shared
+        assert len(slow.fetched) == len(set(slow.fetched)) == 27

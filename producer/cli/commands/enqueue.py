@@ -5,15 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
-from chunkflow_worker.config.options import click_options, faults_of, given_options
+from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.masked import Masks
@@ -23,6 +22,7 @@ from producer.cli.options import (
     ledger_option,
     no_ledger,
     open_queue,
+    options_of,
     pipeline_option,
     queue_name,
     queue_option,
@@ -104,7 +104,7 @@ def enqueue(
 
     file = PipelineFile.load(pipeline) if pipeline else None
     given = given_options(ctx, options)
-    grid, mask = _parsed(Grid, given), _parsed(Masks, given)
+    grid, mask = options_of(Grid, given), options_of(Masks, given)
     plan = make_plan(queue_name(queue), job, grid, file, mask, box_file)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
@@ -133,16 +133,6 @@ def enqueue(
 
 
 enqueue.params.extend([*click_options(Grid), *click_options(Masks)])
-_Options = TypeVar("_Options", Grid, Masks)
-
-
-def _parsed(kind: type[_Options], given: dict[str, Any]) -> _Options:
-    mine = {name: value for name, value in given.items() if name in kind.model_fields}
-    try:
-        return kind.model_validate(mine)
-    except ValidationError as error:
-        faults = faults_of(error, kind, "enqueue")
-        raise ConfigError("chunkflow-producer", faults) from None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""``chunkflow-producer plan``"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chunkflow_worker.config.catalog import facts_of, operator_with
+from chunkflow_worker.config.commands import Command, LocalFile
+from chunkflow_worker.config.old_words import OldWords
+from chunkflow_worker.config.options import click_options, given_options
+from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.masked import Masks
+from chunkflow_worker.report.say import say_json
+from producer.cli.options import (
+    ledger_option,
+    no_ledger,
+    options_of,
+    pipeline_option,
+)
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(sorted({int(part) for part in value.split(",")}))
+    except ValueError:
+        numbers = ()
+    if not numbers or numbers[0] < 1:
+        problem = f"{value!r} is not a list of numbers from 1 on, such as 10,100,1000"
+        raise click.BadParameter(problem, ctx, param)
+    return numbers
+
+
+@click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
+@click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
+@pipeline_option
+@ledger_option
+@click.option("--skip-done", is_flag=True, help="Plan only the boxes that are not done yet.")
+@click.option(
+    "--seconds-per-task",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that a worker takes for a task.",
+)
+@click.option(
+    "--measure",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Run N sample boxes on this machine, as one of the workers would, and some before to warm "
+    "up. They read the job's volumes, and write only to a folder of temporary files, except for "
+    "what plugins write by themselves.",
+)
+@click.option(
+    "--scratch",
+    metavar="PATH",
+    help="With --measure: write the output to a new folder below this path, which is deleted at "
+    "the end. In the job's bucket, for example, the seconds then include the upload.",
+)
+@click.option("--from-job", metavar="JOB", help="Take the seconds of a job of the same ledger.")
+@click.option(
+    "--workers",
+    default="10,100,1000",
+    show_default=True,
+    callback=_numbers,
+    help="Numbers of machines, with one worker each.",
+)
+@click.option(
+    "--machine",
+    "machines",
+    multiple=True,
+    help="Kind of machine of the price table; may be given several times. By default, all that "
+    "have the memory for a worker.",
+)
+@click.option(
+    "--prices",
+    type=LocalFile(Path),
+    help="Price table (YAML); by default, the one that comes with the package.",
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Tasks in flight of a worker.",
+)
+@click.option(
+    "--startup",
+    type=click.FloatRange(min=0),
+    default=180,
+    show_default=True,
+    help="Seconds from the start of a machine to its first task.",
+)
+@click.option("--nat", is_flag=True, help="All data passes a NAT gateway, which costs money.")
+@click.option(
+    "--optimize",
+    is_flag=True,
+    help="Also search chunk sizes of whole blocks for the lowest cost.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="With --optimize: memory that a worker may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    job: str | None,
+    pipeline: Path | None,
+    ledger: str | None,
+    skip_done: bool,
+    seconds_per_task: float | None,
+    measure: int | None,
+    scratch: str | None,
+    from_job: str | None,
+    workers: tuple[int, ...],
+    machines: tuple[str, ...],
+    prices: Path | None,
+    in_flight: int,
+    startup: float,
+    nat: bool,
+    optimize: bool,
+    memory_limit: float | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show what a job will take before it is sent: boxes, memory, requests, hours and dollars.
+
+    Sends nothing and writes nothing. The boxes are those that `enqueue` sends with the same
+    options. The seconds of a task come from one of --seconds-per-task, --measure and --from-job.
+    """
+    from chunkflow_worker.job.ledger import Ledger
+    from producer.cli.plan_table import show_forecast, show_sizes
+    from producer.cost.estimate import Wanted, make_forecast, traffic_of
+    from producer.cost.job import Source, know
+    from producer.cost.prices import Prices
+    from producer.cost.sizes import better_sizes
+    from producer.plan.job import make_plan
+    from producer.plan.pipeline_file import PipelineFile
+
+    if pipeline is None:
+        raise click.UsageError("plan needs --pipeline")
+    if sum(given is not None for given in (seconds_per_task, measure, from_job)) > 1:
+        raise click.UsageError("give one of --seconds-per-task, --measure and --from-job")
+    if scratch and not measure:
+        raise click.UsageError("--scratch needs --measure")
+    if memory_limit is not None and not optimize:
+        raise click.UsageError("--memory-limit needs --optimize")
+    file, table = PipelineFile.load(pipeline), Prices.load(prices)
+    given = given_options(ctx, options)
+    made = make_plan("plan", job, options_of(Grid, given), file, options_of(Masks, given))
+    path = ledger or file.ledger_path
+    if path is None and (skip_done or from_job):
+        raise no_ledger("--skip-done" if skip_done else "--from-job")
+    known = know(
+        made,
+        file,
+        table,
+        Source(seconds_per_task, measure or 0, workers[0], scratch or "", from_job),
+        Ledger(path) if path else None,
+        skip_done=skip_done,
+        in_flight=in_flight,
+    )
+    wanted = Wanted(workers, machines, in_flight, startup=startup, nat=nat)
+    traffic = traffic_of(known)
+    forecast, sizes = make_forecast(known, wanted, traffic), []
+    if optimize:
+        limit = None if memory_limit is None else int(memory_limit * 1e9)
+        sizes = better_sizes(known, wanted, traffic, pipeline, memory_limit=limit)
+    if as_json:
+        say_json(forecast.as_json() | {"sizes": [asdict(size) for size in sizes]})
+        return
+    show_forecast(forecast)
+    show_sizes(sizes)
+
+
+plan.params.extend([*click_options(Grid), *click_options(Masks)])
