@@ -3,6 +3,7 @@
 Read the rooms in this order:
 
 plan/          which boxes a job has
+cost/          what it will take: memory, requests, hours and dollars
 send/          how its tasks reach the queue
 look/          what the workers did with them
 repair/        which tasks are done again, and which are not

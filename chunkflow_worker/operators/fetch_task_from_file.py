@@ -39,6 +39,7 @@ class FetchTaskFromFile(TaskSource):
     """
     differs: ClassVar[str] = "An index after the last task is an error."
     reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
+    box_file: ClassVar[str] = "file_path"
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(

@@ -4,6 +4,7 @@ commands/          one file for each command
 options.py         the options that several commands have
 send_boxes.py      sends messages and shows a progress bar, for ``enqueue`` and ``verify``
 status_table.py    a status as text, for ``status``
+plan_table.py      a forecast as text, for ``plan``
 verified.py        reads boxes back and tells what was found, for ``verify`` and ``status``
 """
 

@@ -57,7 +57,7 @@ def measured(volume: CheckedVolume, blocks: Iterable[BoundingBox], *, gzip: bool
     if not voxels:
         return None
     plain = voxels * volume.dtype.itemsize * volume.channels
-    return Ratio(size / plain, f"{count} blocks that sample tasks wrote")
+    return Ratio(size / plain, f"{count} blocks of {volume.path} were looked at")
 
 
 def gains_gzip(path: str, mip: int) -> bool:
