@@ -3,6 +3,7 @@
 Read the rooms in this order:
 
 plan/          which boxes a job has
+cost/          what it will take: memory, requests, hours and dollars
 simulate/      how it would go, with machines that start and are lost
 send/          how its tasks reach the queue
 look/          what the workers did with them

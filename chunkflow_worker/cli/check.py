@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
-from chunkflow_worker.cli.needs import kept_bytes, memory_of, needs_of, read_size
+from chunkflow_worker.cli.needs import all_needs, kept_bytes, memory_of, read_size
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.plan import gigabytes
@@ -105,14 +105,14 @@ def report_json(
 
     chunk_sizes: zyx; if there are none, the one that the chain's `tasks` give.
     region: that the boxes cut; one box when not given.
-    Raises ConfigError where no size is known, and ChunkMismatch as `needs_of` does.
+    Raises ConfigError where no size is known, and ChunkMismatch as `all_needs` does.
     """
     found = _task_size(chain)
     sizes = [Vec3(*size) for size in chunk_sizes] or ([found] if found else [])
     if not sizes:
         raise ConfigError.one("check", "chunk_size", "is not known", "give --chunk-size")
-    needs = [asdict(needs_of(chain, size, region)) for size in sizes]
-    say_json({"pipeline": chain.digest, "needs": needs})
+    needs = all_needs(chain, sizes, region)
+    say_json({"pipeline": chain.digest, "needs": [asdict(of_size) for of_size in needs]})
 
 
 def _show_plan(

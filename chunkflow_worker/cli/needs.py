@@ -1,8 +1,8 @@
-"""`needs_of`: what tasks of a size read, compute and hold in memory, as data for other programs."""
+"""`all_needs`: what tasks read, compute and hold in memory, as data for other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -68,14 +68,25 @@ class Needs:
     computes: tuple[Computes, ...]
 
 
-def needs_of(chain: Pipeline, size: Vec3, region: BoundingBox | None = None) -> Needs:
-    """What a task on a box of `size` takes, when the boxes cut `region` from its start.
+def all_needs(
+    chain: Pipeline, sizes: Iterable[Vec3], region: BoundingBox | None = None
+) -> list[Needs]:
+    """What tasks on boxes of each size take, when the boxes cut `region` from its start.
 
     region: one box at the origin when not given.
     Raises ChunkMismatch where the chain cannot produce a box of the region.
     """
-    axes = _axes(region or BoundingBox.sized((0, 0, 0), size), size)
     volumes = list(_volumes(chain))
+    return [_needs(chain, size, region, volumes) for size in sizes]
+
+
+def _needs(
+    chain: Pipeline,
+    size: Vec3,
+    region: BoundingBox | None,
+    volumes: Sequence[tuple[int, int, Volume]],
+) -> Needs:
+    axes = _axes(region or BoundingBox.sized((0, 0, 0), size), size)
     bounds = volumes[0][2].bounds if volumes else None
     reads = tuple(_reads(chain, axes, *found) for found in volumes)
     types = {name: v.dtype for i, _, v in volumes for name in chain.operators[i].writes()}

@@ -64,6 +64,7 @@ class Facts:
     moves_box: the operators after it may work on another box than the task's; see also
         `Operator.box_after`.
     is_grid: its options are those of `Grid`, from which the producer makes the same boxes.
+    box_file: the option that holds the file from which it takes the boxes of its tasks.
     local_options: options that only a local run needs; the producer ignores them in a grid.
     same_as: the operator that it is, under a name of older versions; messages name that one.
     formerly: its names in older versions of chunkflow, which command lines may still use.
@@ -95,6 +96,7 @@ class Facts:
     pyramid: ClassVar[Mapping[str, Any]] = {}
     moves_box: ClassVar[bool] = False
     is_grid: ClassVar[bool] = False
+    box_file: ClassVar[str] = ""
     local_options: ClassVar[tuple[str, ...]] = ("name",)
     same_as: ClassVar[str] = ""
     formerly: ClassVar[tuple[str, ...]] = ()

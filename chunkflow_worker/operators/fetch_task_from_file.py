@@ -52,6 +52,7 @@ class FetchTaskFromFile(TaskSource):
     reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
     writes_files: ClassVar[tuple[str, ...]] = ("leases",)
     flags: ClassVar[tuple[str, ...]] = ("leases",)
+    box_file: ClassVar[str] = "file_path"
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(

@@ -5,6 +5,7 @@ options.py         the options that several commands have
 send_boxes.py      sends messages and shows a progress bar, for ``enqueue`` and ``verify``
 status_table.py    a status as text, for ``status``
 runs_table.py      runs of a job on paper as a table, for ``simulate``
+plan_table.py      a forecast as text, for ``plan``
 verified.py        reads boxes back and tells what was found, for ``verify`` and ``status``
 """
 

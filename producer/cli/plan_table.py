@@ -188,8 +188,12 @@ def show_sizes(sizes: Sequence[Candidate]) -> None:
         cost = "too large" if one.dollars is None else _dollars(one.dollars)
         say(
             f"{'' if number else 'present':9}{'x'.join(map(str, one.chunk_size)):20}{one.tasks:12,}"
-            f"{_bytes(one.memory):>10}{one.of_computed:>10.0%}{one.machine_hours:>11,.3g}{cost:>10}"
+            f"{_bytes(one.memory):>10}{one.of_computed:>10.0%}{_hours(one.machine_hours):>11}{cost:>10}"
         )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
 
 
 def _dollars(amount: float) -> str:

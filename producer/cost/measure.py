@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from uuid import uuid4
 
+from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.ledger import Record
@@ -63,7 +64,7 @@ def measure(
         tasks = scratch.folder / "boxes.txt"
         tasks.write_text("".join(f"{box}\n" for box in boxes), encoding="utf-8")
         options = ["--pipeline", str(pipeline), "--ledger", scratch.ledger.path]
-        options += ["--in-flight", str(in_flight), "fetch-task-from-file", "-f", str(tasks)]
+        options += ["--in-flight", str(in_flight), *_from_file(tasks)]
         began = monotonic()
         done = subprocess.run(
             [sys.executable, "-c", _COMMAND, *options], capture_output=True, text=True, check=False
@@ -86,6 +87,12 @@ def measure(
             sum(found.size for record in records for found in record.files) / len(records),
             sum(record.bytes_read for record in records),
         )
+
+
+def _from_file(boxes: Path) -> list[str]:
+    """The words of a command line that take the tasks from a file."""
+    operator = operator_with("box_file")
+    return [operator, f"--{facts_of(operator).box_file.replace('_', '-')}", str(boxes)]
 
 
 @contextmanager
@@ -125,4 +132,4 @@ def _ratios(scratch: Scratch, records: list[Record]) -> Iterator[tuple[tuple[str
         else:
             ratio = measured(volume, spread, gzip=gains_gzip(original, mip))
         if ratio is not None:
-            yield (original, mip), ratio
+            yield (original, mip), replace(ratio, source="blocks that sample tasks wrote")

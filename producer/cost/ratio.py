@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.storage.files import ENDINGS, Files
 from chunkflow_worker.storage.gzipped import gzipped
@@ -57,7 +56,7 @@ def measured(volume: CheckedVolume, blocks: Iterable[BoundingBox], *, gzip: bool
     if not voxels:
         return None
     plain = voxels * volume.dtype.itemsize * volume.channels
-    return Ratio(size / plain, f"{count} blocks that sample tasks wrote")
+    return Ratio(size / plain, f"{count} blocks of {volume.path} were looked at")
 
 
 def gains_gzip(path: str, mip: int) -> bool:
@@ -72,12 +71,8 @@ def gains_gzip(path: str, mip: int) -> bool:
     return Compression().chosen(path, scale["encoding"]) == "gzip" and "sharding" not in scale
 
 
-def assumed(path: str) -> Ratio:
+def assumed(volume: CheckedVolume) -> Ratio:
     """What is taken where nothing is known of a volume."""
-    try:
-        is_raw = local_folder(path) is not None
-    except ConfigError:
-        is_raw = False
-    if is_raw:
+    if not volume.driver and local_folder(volume.path) is not None:
         return Ratio(1.0, "assumed: not compressed on a local disk")
     return Ratio(_ASSUMED, f"assumed: {_ASSUMED} bytes are stored for each byte of voxels")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from producer.cost.places import Places
 from producer.cost.traffic import VolumeTraffic
 
-_MOST = 300_000  # blocks that are followed
+_MOST = 50_000  # blocks that are followed
 
 
 class Fetched(NamedTuple):
@@ -27,7 +27,7 @@ class Fetched(NamedTuple):
 def fetched(places: Places, read: VolumeTraffic, cache_bytes: int, workers: int) -> Fetched:
     """What workers fetch that take the boxes of a job in turn.
 
-    The first boxes of the job, with 300,000 blocks, stand for all.
+    The first boxes of the job, with 50,000 blocks, stand for all.
     """
     if not cache_bytes:
         return Fetched(read.blocks, read.stored_bytes)

@@ -41,11 +41,14 @@ class Scratch:
     def write_chain(self, operators: list[dict[str, Any]]) -> Path:
         """Write the pipeline file of the chain. Raises ConfigError and StorageUnavailable."""
         chain = [Configured.read(operator) for operator in operators]
+        made: set[str] = set()
         for operator in chain:
             for _, path in operator.paths(written=True):
                 self._move(path)
             for use in () if operator.facts.creates_output else operator.saves():
-                _copy_description(use.path, self.moved[normal_path(use.path)])
+                if normal_path(use.path) not in made:
+                    _copy_description(use.path, self.moved[normal_path(use.path)])
+            made.update(map(normal_path, operator.creates()))
         moved = [
             self._moved(operator, given) for operator, given in zip(chain, operators, strict=True)
         ]
@@ -55,11 +58,14 @@ class Scratch:
 
     def original(self, path: str) -> str:
         """The path of the job that one below the place stands for."""
-        return next((old for old, new in self.moved.items() if new == path), path)
+        for old, new in self.moved.items():
+            if path == new or path.startswith(f"{new}/"):
+                return f"{old}{path.removeprefix(new)}"
+        return path
 
     def _move(self, path: str) -> None:
         """Find a path below the place for one of the job; files of this machine stay here."""
-        old = normal_path(path)
+        old = _place(path)
         if old not in self.moved:
             number = str(len(self.moved))
             (self.folder / number).mkdir()
@@ -74,15 +80,20 @@ class Scratch:
             path = operator.options.get(place.option)
             if path is None and place.is_local and place.is_written:
                 path = ""  # the current folder
-            if not isinstance(path, str) or normal_path(path) not in self.moved:
+            if not isinstance(path, str) or _place(path) not in self.moved:
                 continue
-            target = self.moved[normal_path(path)]
+            target = self.moved[_place(path)]
             if place.is_local:
                 target = target.removeprefix("file://")
             end = "/" if path.endswith("/") or not path else ""
             named = split_format(path)[0]
             changed[place.option] = f"{named}://{target}{end}" if named else f"{target}{end}"
         return changed
+
+
+def _place(path: str) -> str:
+    """A path in its normal form; nothing stands for the current folder."""
+    return normal_path(path or str(Path.cwd()))
 
 
 def _copy_description(address: str, target: str) -> None:

@@ -103,7 +103,7 @@ def written_traffic(
         ratio = find_ratio(level.path, mip) or (
             sampled(volume, _some_blocks(volume, places, edges)) if factor == _ORIGINAL else None
         )
-        ratio = ratio or assumed(level.path)
+        ratio = ratio or assumed(volume)
         yield _traffic(level, volume, mip, level.block_size, ratio, factor).by(places, edges)
 
 

@@ -57,11 +57,16 @@ def ask_worker(pipeline: Path, sizes: Iterable[Vec3], region: BoundingBox) -> li
 
     Raises ConfigError with what the command says when it refuses the chain or the region.
     """
-    words = [sys.executable, "-c", _COMMAND, "check", str(pipeline), "--json"]
-    words.append(f"--region={region}")
+    words = ["check", str(pipeline), "--json", f"--region={region}"]
     for size in sizes:
         words += ["--chunk-size", *map(str, size)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = _run(words)
     if done.returncode:
         raise ConfigError.one("chunkflow-worker check", str(pipeline), done.stderr.strip())
     return [Needs.model_validate(found) for found in json.loads(done.stdout)["needs"]]
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run `chunkflow-worker`."""
+    command = [sys.executable, "-c", _COMMAND, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -217,3 +217,14 @@ def test_what_is_not_stored_after_writing_is_an_error(
 def test_a_web_address_is_read_only(write: Callable[[Files], None]) -> None:
     with pytest.raises(ConfigError, match="https://host/log: is read only"):
         write(Files("https://host/log"))
+
+
+def test_all_objects_below_a_path_are_deleted_and_no_others(path: str) -> None:
+    below, beside = Files(f"{path}/a"), Files(f"{path}/ab")
+    for name in ("x", "b/y", "b/c/z"):
+        below.put(name, b"1", "text/plain")
+    beside.put("x", b"1", "text/plain")
+    below.clear()
+    assert [below.get(name) for name in ("x", "b/y", "b/c/z")] == [None] * 3
+    assert beside.get("x") == b"1"
+    below.clear()
