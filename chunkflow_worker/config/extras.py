@@ -11,8 +11,8 @@ CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 """The option with which pip installs PyTorch without gigabytes of CUDA."""
 
 
-def needs(module: str, *, extra: str) -> Any:
-    """Import and return a module of an optional library.
+def needs(module: str, *, extra: str, by: str = "an operator") -> Any:
+    """Import and return a module of an optional library. by: what needs it, for the error.
 
     Raises ConfigError, which names the extra to install, when the library is missing.
     """
@@ -26,7 +26,7 @@ def needs(module: str, *, extra: str) -> Any:
         raise ConfigError.one(
             "this installation",
             library,
-            "is needed by an operator and not installed",
+            f"is needed by {by} and not installed",
             install_line(extra),
         ) from None
 

@@ -8,6 +8,7 @@
     <ledger>/jobs/<job>.json      what was enqueued
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
     <ledger>/states/              which jobs are paused or cancelled: see state.py
+    <ledger>/archive/             records of finished jobs, packed: see archive/
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import nlargest
 from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,6 +38,10 @@ from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.job.state import JobStates
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FAILED = ".failed"
 _AGAIN = ".again"
@@ -362,7 +367,25 @@ class Ledger:
         """
         return self._records(boxes, _FAILED if failed else "")
 
+    def own_records(self, boxes: Iterable[str]) -> Iterator[tuple[Record, Any]]:
+        """The records of success that are objects of their own, and all that these hold."""
+        return self._contents(boxes, "")
+
+    def archived(self, boxes: Boxes) -> NDArray[np.uint8] | None:
+        """A bit for each box of the grid of a job, the lowest for the first: what is archived.
+
+        None without an archive. Only `ArchivedLedger` looks for one.
+        """
+        return None
+
+    def archived_records(self, boxes: Iterable[str]) -> Iterator[tuple[Record, str]]:
+        """The archived records of boxes, and all that they hold, as JSON."""
+        return iter(())
+
     def _records(self, boxes: Iterable[str], suffix: str) -> Iterator[Record]:
+        return (record for record, _ in self._contents(boxes, suffix))
+
+    def _contents(self, boxes: Iterable[str], suffix: str) -> Iterator[tuple[Record, Any]]:
         remaining = iter(boxes)
         while batch := list(islice(remaining, _AT_ONCE)):
             names = [f"{box}{suffix}.json" for box in batch]
@@ -372,7 +395,7 @@ class Ledger:
                 if record is None or record.bbox != box:
                     continue
                 if (record.state == "failed") == (suffix == _FAILED):
-                    yield record
+                    yield record, content
 
     def write_job(self, job: JobRecord) -> None:
         self._jobs.put_json(f"{job.job}.json", job.model_dump())
