@@ -20,6 +20,7 @@ from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.job.archive.columns import Row, row_of
 from chunkflow_worker.job.archive.file import Content, write_archive
 from chunkflow_worker.job.box_index import BoxIndex
+from chunkflow_worker.job.failing import FailingBoxes
 from chunkflow_worker.job.in_order import in_order
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Packer:
             self._ledger.files.delete_all(f"{name}.json" for name in names)
             deleted, kept = deleted + len(names), kept + len(batch) - len(names)
             show(deleted)
+        FailingBoxes(self._ledger.path).forget(self._job)
         return deleted, kept
 
     def read(self, names: list[str]) -> tuple[list[Row], int]:
