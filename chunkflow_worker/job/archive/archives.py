@@ -105,6 +105,17 @@ class Archives:
                 yield box, text
             wanted = [box for box in wanted if box not in found]
 
+    def all_texts(self) -> Iterator[tuple[str, str]]:
+        """All archived records that count, each once."""
+        seen = set[str](self.void)
+        archives = self.all()
+        for archive in archives:
+            for box, text in archive.all_texts():
+                if box not in seen:
+                    yield box, text
+                if len(archives) > 1:
+                    seen.add(box)
+
     def write(self, job: str, path: Path) -> str:
         """Store a file as the archive of a job; returns its name."""
         names = self.names(job)

@@ -43,8 +43,7 @@ class ArchivedLedger(Ledger):
 
     def listing(self) -> Listing:
         own = super().listing()
-        archived = {box for archive in self.archives.all() for box, _ in archive.all_texts()}
-        done = own.done | (archived - self.archives.void)
+        done = own.done | {box for box, _ in self.archives.all_texts()}
         beside = self.files.list()
         again = {name.removesuffix(".again.json") for name in beside} & done
         late = {name.removesuffix(".late.json") for name in beside} & done
