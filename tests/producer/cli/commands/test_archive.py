@@ -57,7 +57,7 @@ def test_all_commands_read_it(archived: FinishedJob, capsys: pytest.CaptureFixtu
 def test_a_wrong_box_is_done_again_and_its_new_record_counts(
     archived: FinishedJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    truncate(next(archived.blocks.iterdir()))
+    truncate(0.5)(next(archived.blocks.iterdir()))
     assert run(archived, "verify", "--enqueue") == 0
     capsys.readouterr()
     assert run(archived, "jobs") == 0
