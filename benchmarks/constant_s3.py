@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
-from benchmarks.made_up_job import STORED, MadeUpJob
+from benchmarks.made_up_job import BLOCK_BYTES, RECORD_BYTES, STORED, MadeUpJob
 
 BUCKET = "ledger"
 _PAGE = 1000
@@ -65,8 +65,9 @@ class Objects:
         return self._job.content(key.removeprefix("out/")) if key in self._made else None
 
     def size(self, key: str) -> int:
-        """In bytes; that of a made-up record is a guess, since none is made for it."""
-        return len(self._written[key]) if key in self._written else 1234
+        """In bytes, without making the content."""
+        made = RECORD_BYTES if key.endswith(".json") else BLOCK_BYTES
+        return len(self._written[key]) if key in self._written else made
 
     def put(self, key: str, content: bytes) -> None:
         if key not in self._made and key not in self._written:

@@ -12,6 +12,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord, Record, Written
 
+RECORD_BYTES, BLOCK_BYTES = 1300, 1
 STORED = "2026-01-01T00:00:00.000Z"
 LEDGER, _KEY, _CHUNK = "log", "8_8_40", Vec3(64, 512, 512)
 
@@ -59,7 +60,7 @@ class MadeUpJob:
         yield f"{LEDGER}/jobs/job.json", self.record.model_dump_json().encode()
 
     def task(self, box: str) -> bytes:
-        """The record of a box."""
+        """The record of a box, all of one size, so that a listing can tell it."""
         number = hash(BoundingBox.parse(box))
         time = "2026-01-01T00:00:00+00:00"
         written = Written(self.path, 0, box, blocks=f"{number % 2**32:08x}", stored=(time, time))
@@ -85,7 +86,8 @@ class MadeUpJob:
             started=time,
             finished=time,
         )
-        return json.dumps(record.model_dump(exclude={"error", "final", "log"}), indent=1).encode()
+        content = json.dumps(record.model_dump(exclude={"error", "final", "log"}), indent=1)
+        return content.ljust(RECORD_BYTES).encode()
 
     def write(self, folder: Path) -> None:
         """Write the objects to a folder."""

@@ -33,6 +33,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.job.many_objects import get_jsons
 from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.job.state import JobStates
@@ -62,7 +63,7 @@ RECORD_BYTES = 4 * 2**20
 
 _MOST_JOBS = 10_000  # of one ledger that are held in memory: the latest
 _MOST_WRITTEN = 10_000  # entries of one record
-_AT_ONCE = 100  # records that are asked for
+_AT_ONCE = 500  # records that are asked for
 _QUEUE_NAME = r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$"
 
 
@@ -388,8 +389,7 @@ class Ledger:
     def _contents(self, boxes: Iterable[str], suffix: str) -> Iterator[tuple[Record, Any]]:
         remaining = iter(boxes)
         while batch := list(islice(remaining, _AT_ONCE)):
-            names = [f"{box}{suffix}.json" for box in batch]
-            found = self.files.get_jsons(names, RECORD_BYTES)
+            found = get_jsons(self.files, [f"{box}{suffix}.json" for box in batch], RECORD_BYTES)
             for box, content in zip(batch, found, strict=True):
                 record = _valid(Record, content)
                 if record is None or record.bbox != box:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from producer.look.places import Place, Places, PlacesOfSome
     from producer.look.volumes import Source
 
-_BATCH = 100  # records that are read at once
-_BATCHES = 8  # of records, at the same time
+_BATCH = 500  # records that are read at once
+_BATCHES = 4  # of records, at the same time
 _MANY = 1000  # boxes, of which it is worth while to list their blocks
 _FAILED_RECORDS = 3  # in a row, each after many attempts, that are taken for an outage
 _UNREADABLE_BOXES = 50  # in a row, that are taken for an outage

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord
     from chunkflow_worker.storage.s3_listing import Listed
 
-_BATCH, _AT_ONCE = 100, 8  # records that are read; batches of them
+_BATCH, _AT_ONCE = 500, 4  # records that are read; batches of them
 
 Show = Callable[[int], object]
 """Called with the number of boxes that were looked at."""
@@ -119,7 +119,7 @@ class Packer:
         self._archives.end_void(void - elsewhere)
         deleted = kept = 0
         listed = self._listed()
-        while batch := list(islice(listed, _BATCH * 10)):
+        while batch := list(islice(listed, _BATCH * 2)):
             names = {name for name in self._unchanged(batch) if name not in elsewhere}
             self._ledger.files.delete_all(f"{name}.json" for name in names)
             deleted, kept = deleted + len(names), kept + len(batch) - len(names)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.job.grid import Boxes
 
-_AT_ONCE = 100  # records that are asked for
+_AT_ONCE = 500  # records that are asked for
 
 
 class ArchivedLedger(Ledger):
