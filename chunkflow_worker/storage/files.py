@@ -241,9 +241,12 @@ class Files:
 
     def _beginnings(self, names: Iterable[str], largest: int) -> dict[str, bytes | None]:
         """The same as `get_all`, but None for an object of more than `largest` bytes."""
-        requests = [{"path": n, "start": 0, "end": largest + 1} for n in dict.fromkeys(names)]
         contents: dict[str, bytes | None] = {}
         with storage_errors(self.path):
+            if self._local is not None:  # without the many steps of cloudfiles for each
+                contents = dict(_beginnings_here(self._local, dict.fromkeys(names), largest))
+            left = [name for name in dict.fromkeys(names) if name not in contents]
+            requests = [{"path": name, "start": 0, "end": largest + 1} for name in left]
             for found in self._cloud.get(requests, raw=True, raise_errors=False):
                 error = found["error"]
                 if error is not None and not is_past_the_end(error):  # that of an empty object
@@ -328,6 +331,17 @@ class Files:
                 return
             for name in names:
                 (self._local / name).unlink(missing_ok=True)
+
+
+def _beginnings_here(
+    folder: Path, names: Iterable[str], largest: int
+) -> Iterator[tuple[str, bytes | None]]:
+    """The files that are there and not compressed; None for one of more than `largest` bytes."""
+    for name in names:
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            with (folder / name).open("rb") as file:
+                content = file.read(largest + 1)
+            yield name, content if len(content) <= largest else None
 
 
 def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> bytes | None:

@@ -455,7 +455,7 @@ def test_quick_lists_many_blocks_and_asks_for_none(
     seen = "blocks as old as their task says"
     assert report_of(finished_job, capsys, "--quick")["seen"] == {seen: 16}
     client, bucket = boto3.client("s3"), finished_job.root.partition("://")[2].partition("/")[0]
-    blocks = client.list_objects_v2(Bucket=bucket)["Contents"]
+    blocks = client.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]
     block = next(one["Key"] for one in blocks if one["Key"].endswith("8-16_8-16_4-8"))
     client.delete_object(Bucket=bucket, Key=block)
     report = report_of(finished_job, capsys, "--quick")
