@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.job.archive.columns import Row, row_of
-from chunkflow_worker.job.archive.file import Content, write_archive
+from chunkflow_worker.job.archive.file import Archive, Content, write_archive
 from chunkflow_worker.job.box_index import BoxIndex
 from chunkflow_worker.job.failing import FailingBoxes
 from chunkflow_worker.job.in_order import in_order
@@ -82,6 +82,9 @@ class Packer:
             old.check()
         for listed, place in self._listed():
             self._tags[place] = self._tag(listed)
+        if old is not None and not self._tags.any() and not self._void():
+            self._remove_all_but(old.name)
+            return self._packed(old, 0)
         rows = _Rows(self, show)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "archive.parquet"
@@ -94,25 +97,30 @@ class Packer:
             else:
                 name = self._archives.write(self._job, path)
                 self._check(name, content.crc32)
+        self._remove_all_but(name)
+        return self._packed(self._archives.open(name), rows.added)
+
+    def _remove_all_but(self, name: str) -> None:
+        """Remove the job's earlier archives: the last one has all that is in them."""
         for other in self._archives.names(self._job):
             if other != name:
                 self._archives.remove(other)
-        return Packed(
-            self._job,
-            f"{self._archives.files.path}/{name}",
-            self._archives.size(name),
-            len(self._boxes),
-            content.rows,
-            rows.added,
-            len(self._boxes) - content.rows,
-        )
+
+    def _packed(self, archive: Archive, added: int) -> Packed:
+        boxes, rows = len(self._boxes), archive.content.rows
+        size = self._archives.size(archive.name)
+        return Packed(self._job, archive.place, size, boxes, rows, added, boxes - rows)
+
+    def _void(self) -> set[str]:
+        """Boxes of the job whose archived records do not count."""
+        return {box for box in self._archives.void if self._index.of(box) is not None}
 
     def delete_records(self, show: Show = lambda count: None) -> tuple[int, int]:
         """Delete the records that `pack` has archived, unless they were written anew meanwhile.
 
         Returns how many were deleted, and how many records of success the job's boxes keep.
         """
-        void = {box for box in self._archives.void if self._index.of(box) is not None}
+        void = self._void()
         others = [one for one in self._archives.all() if one.content.job != self._job]
         # Another job's archive has an old record of the box, so its own record must stay.
         elsewhere = {box for archive in others for box, _ in archive.texts(void)}
@@ -136,9 +144,10 @@ class Packer:
             self._is_packed[places[name]] = True
             if not self._ledger.files.lists_times:
                 self._tags[places[name]] = _number(row.text)
-        archived = {r.bbox: Row(r, text) for r, text in self._ledger.archived_records(names)}
-        new = sum(row.text != archived[n].text if n in archived else 1 for n, row in rows.items())
-        rows = archived | rows
+        archived = dict(self._archives.texts(names))
+        new = sum(archived.get(name) != row.text for name, row in rows.items())
+        others = [name for name in archived if name not in rows]
+        rows |= {r.bbox: Row(r, text) for r, text in self._ledger.archived_records(others)}
         return [rows[name] for name in names if name in rows], new
 
     def texts(self) -> Iterator[str]:
