@@ -1,155 +1,120 @@
-"""What does a poll of `status` cost for a job of a million boxes?
+"""What does it cost to look at a job of a million boxes, before and after its records are archived?
 
-The records are only listed, so they are empty here. The S3 is one of this file, which can only list
-and answers in constant time.
+The job is made up: each box has a record and a block. The S3 is one of the benchmarks, which
+answers in constant time and shares the processors. Commands are run as users run them.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.options import options
+from benchmarks.constant_s3 import BUCKET, constant_s3
+from benchmarks.made_up_job import LEDGER, MadeUpJob
 from benchmarks.table import markdown, record
-from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.job.grid import Boxes
-from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.archive.ledger import ArchivedLedger
 from producer.look.survey import Survey
 
-BUCKET = "ledger"
-DONE = 0.9
-"""Share of the boxes that are done, in an order of their own."""
-
-_PAGE = 1000
-_SIZE = Vec3(100, 100, 100)
+COMMANDS: Sequence[tuple[str, Sequence[str]]] = (
+    ("verify --quick", ("verify", "--quick")),
+    ("enqueue --skip-done", ("enqueue", "--skip-done")),
+    ("archive", ("archive",)),
+    ("archive --delete-records", ("archive", "--delete-records")),
+    ("verify --quick, archived", ("verify", "--quick")),
+    ("enqueue --skip-done, archived", ("enqueue", "--skip-done")),
+)
+_HEAD = ["Look", "s", "CPU s", "more memory or peak, MB", "requests: list", "get", "other"]
 
 
 def main() -> None:
-    given = options(__doc__, repeats=1, meaning="has no effect")
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for text in names():
-            (folder / text).touch()
-        rows += figures("local disk", f"file://{folder}", "")
-    with listing_s3() as log:
-        rows += figures("S3", f"s3://{BUCKET}", log)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, help="has no effect")
+    parser.add_argument("--side", type=int, default=100, help="boxes along each axis")
+    parser.add_argument("--storage", choices=["disk", "s3"], help="only this one")
+    parser.add_argument("--write", action="store_true", help="also write to RESULTS.md")
+    given = parser.parse_args()
+    side, count = given.side, given.side**3
     text = (
-        f"A ledger of {_SIZE.product:,} boxes, of which {DONE:.0%} are done, spread over the job; "
-        "no record is read.\n\n"
-        + markdown(["Storage", "look", "s", "CPU s", "requests", "more memory, MB"], rows)
+        f"A job of {count:,} boxes, all done, each with a record of 1.2 kB and a block. The memory "
+        "is what a look of `status` adds, and the peak of the other commands.\n"
     )
-    record("Status of a million boxes", text, [], given.write)
+    if given.storage != "s3":
+        with tempfile.TemporaryDirectory() as name:
+            job = MadeUpJob(side, f"file://{name}/out")
+            job.write(Path(name, "out"))
+            text += f"\nLocal disk:\n\n{markdown(_HEAD, [*figures(job, None)])}\n"
+    if given.storage != "disk":
+        with constant_s3(side) as log:
+            job = MadeUpJob(side, f"s3://{BUCKET}/out")
+            text += f"\nS3:\n\n{markdown(_HEAD, [*figures(job, log)])}\n"
+    record(f"Looking at a job of {count:,} boxes", text.rstrip(), [], given.write)
 
 
-def job() -> Boxes:
-    chunk = Vec3(64, 512, 512)
-    return Boxes(Vec3(0, 0, 0), chunk, _SIZE, None, 0, _SIZE.product)
+def figures(job: MadeUpJob, log: Path | None) -> Iterator[list[str]]:
+    yield from status(job, log, "")
+    for title, command in COMMANDS:
+        yield run(job, log, title, command)
+    yield from status(job, log, ", archived")
 
 
-def names() -> Iterator[str]:
-    """The records of most boxes; the place of a box decides, so that all layers miss some."""
-    for i, box in enumerate(job()):
-        if i * 7919 % 1000 < 1000 * DONE:
-            yield f"{box}.json"
-
-
-def figures(storage: str, path: str, log: str) -> Iterator[list[str]]:
-    survey = Survey(Ledger(path), job())
-    for look in ("first", "second", "third"):
-        memory, requests = _peak(), _count(log)
-        started, busy = time.perf_counter(), time.process_time()
+def status(job: MadeUpJob, log: Path | None, when: str) -> Iterator[list[str]]:
+    """The looks of `status --watch` at the ledger, in this process."""
+    survey = Survey(ArchivedLedger(f"{job.path}/{LEDGER}"), job.boxes)
+    for look in ("first", "second"):
+        peak, before, began = _peak(), _requests(log), (time.perf_counter(), time.process_time())
         found = survey.look()
-        seconds, cpu = time.perf_counter() - started, time.process_time() - busy
-        assert found.done == _SIZE.product * DONE, found
-        count = str(_count(log) - requests) if log else "none"
-        more = f"{(_peak() - memory) / 1e6:.0f}"
-        yield [storage, look, f"{seconds:.2f}", f"{cpu:.2f}", count, more]
+        took = (time.perf_counter() - began[0], time.process_time() - began[1])
+        assert found.done == len(job.boxes), found
+        yield _row(f"status, {look} look{when}", *took, _peak() - peak, log, before)
+
+
+def run(job: MadeUpJob, log: Path | None, title: str, command: Sequence[str]) -> list[str]:
+    """Run a command of the producer."""
+    line = [*command, "--ledger", f"{job.path}/{LEDGER}"]
+    if "enqueue" in command:
+        sizes = [str(n) for n in (*job.boxes.chunk_size, "--grid-size", *job.boxes.grid_size)]
+        line += ["--dry-run", "--queue", "q", "--chunk-size", *sizes]
+    before, began = _requests(log), time.perf_counter()
+    with tempfile.TemporaryFile() as output:
+        child = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "producer", *line],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, output.fileno(), n) for n in (1, 2)],
+        )
+        _, status, usage = os.wait4(child, 0)
+        output.seek(0)
+        said = output.read().decode()
+    if status:
+        raise RuntimeError(f"{title} ended with {status}: {said[-2000:]}")
+    cpu = usage.ru_utime + usage.ru_stime
+    return _row(title, time.perf_counter() - began, cpu, usage.ru_maxrss * 1024, log, before)
+
+
+def _row(
+    title: str, seconds: float, cpu: float, memory: int, log: Path | None, before: Counter[str]
+) -> list[str]:
+    requests = _requests(log) - before
+    other = requests.total() - requests["LIST"] - requests["GET"]
+    counts = [str(n) for n in (requests["LIST"], requests["GET"], other)] if log else [""] * 3
+    print(title, f"{seconds:.2f} s", dict(requests), flush=True)
+    return [title, f"{seconds:.2f}", f"{cpu:.2f}", f"{memory / 1e6:.0f}", *counts]
 
 
 def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _count(log: str) -> int:
-    return Path(log).read_bytes().count(b"\n") if log else 0
-
-
-@contextmanager
-def listing_s3() -> Iterator[str]:
-    """Serve the ledger, in a process of its own; yields a file with a line for each request."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = f"{folder}/requests"
-        Path(log).touch()
-        command = [sys.executable, "-m", "benchmarks.large_ledger", "--serve", log]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            port = server.stdout.readline().strip()
-            os.environ |= {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-                "AWS_ACCESS_KEY_ID": "local",
-                "AWS_SECRET_ACCESS_KEY": "local",
-                "AWS_DEFAULT_REGION": "us-east-1",
-            }
-            yield log
-        finally:
-            server.kill()
-            server.wait()
-
-
-def serve(log: str) -> None:
-    keys = sorted(names())
-
-    class Lists(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self._answer(b"")
-
-        def do_GET(self) -> None:
-            query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
-            prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
-            first = bisect_right(keys, max(prefix, after))
-            page = [key for key in keys[first : first + _PAGE] if key.startswith(prefix)]
-            is_cut = len(page) == _PAGE
-            with Path(log).open("a") as lines:
-                lines.write("list\n")
-            contents = "".join(
-                f"<Contents><Key>{key}</Key><Size>0</Size></Contents>" for key in page
-            )
-            token = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if is_cut else ""
-            self._answer(
-                f"<ListBucketResult><IsTruncated>{str(is_cut).lower()}</IsTruncated>{token}"
-                f"<KeyCount>{len(page)}</KeyCount>{contents}</ListBucketResult>".encode()
-            )
-
-        def _answer(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Type", "application/xml")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Lists)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+def _requests(log: Path | None) -> Counter[str]:
+    return Counter(log.read_text().split()) if log else Counter()
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2])
-    else:
-        main()
+    main()

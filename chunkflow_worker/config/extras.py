@@ -12,7 +12,7 @@ CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 
 def needs(module: str, *, extra: str, by: str = "an operator") -> Any:
-    """Import and return a module of an optional library. by: what needs it.
+    """Import and return a module of an optional library. by: what needs it, for the error.
 
     Raises ConfigError, which names the extra to install, when the library is missing.
     """

@@ -3,7 +3,8 @@
     <ledger>/states/<job>/<since>/<cause>-<box>.json
 
 One listing tells all workers how many boxes fail for a cause, without reading a record. Workers
-note a box only while most of their own tasks fail for this cause, so these objects are few.
+note a box only while most of their own tasks fail for this cause, so these objects are few. The
+producer deletes them when the job is resumed or cancelled, or its records are archived.
 """
 
 from __future__ import annotations
@@ -35,9 +36,21 @@ class FailingBoxes:
         names = self._files(job, state).list(prefix)
         return set(_boxes(name.removeprefix(prefix).removesuffix(".json") for name in names))
 
+    def forget(self, job: str, state: JobState | None = None) -> None:
+        """Delete the notes of a job, but for those since the start that `state` tells of."""
+        files = Files(f"{self._ledger}/states/{job}")
+        kept = f"{_since(state)}/" if state else None
+        names = (found.name for found in files.listed(deep=True))
+        old = [name for name in names if not (kept and name.startswith(kept))]
+        if old:
+            files.delete_all(old)
+
     def _files(self, job: str, state: JobState) -> Files:
-        since = f"{state.at:%Y%m%dT%H%M%S}" if state.at else "begin"
-        return Files(f"{self._ledger}/states/{job}/{since}")
+        return Files(f"{self._ledger}/states/{job}/{_since(state)}")
+
+
+def _since(state: JobState) -> str:
+    return f"{state.at:%Y%m%dT%H%M%S}" if state.at else "begin"
 
 
 def _boxes(names: Iterable[str]) -> Iterable[str]:

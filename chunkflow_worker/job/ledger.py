@@ -8,6 +8,7 @@
     <ledger>/jobs/<job>.json      what was enqueued, or run without a queue
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
     <ledger>/states/              which jobs are paused or cancelled: see state.py
+    <ledger>/archive/             records of finished jobs, packed: see archive/
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import nlargest
 from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,11 +33,16 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.job.many_objects import get_jsons
 from chunkflow_worker.job.message import JOB_NAME
 from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.job.state import JobStates
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FAILED = ".failed"
 _AGAIN = ".again"
@@ -57,7 +63,7 @@ RECORD_BYTES = 4 * 2**20
 
 _MOST_JOBS = 10_000  # of one ledger that are held in memory: the latest
 _MOST_WRITTEN = 10_000  # entries of one record
-_AT_ONCE = 100  # records that are asked for
+_AT_ONCE = 500  # records that are asked for
 _QUEUE_NAME = r"^([A-Za-z0-9_-]{1,80}(\.fifo)?)?$"
 
 
@@ -365,17 +371,34 @@ class Ledger:
         """
         return self._records(boxes, _FAILED if failed else "")
 
+    def own_records(self, boxes: Iterable[str]) -> Iterator[tuple[Record, Any]]:
+        """The records of success that are objects of their own, and all that these hold."""
+        return self._contents(boxes, "")
+
+    def archived(self, boxes: Boxes) -> NDArray[np.uint8] | None:
+        """A bit for each box of the grid of a job, the lowest for the first: what is archived.
+
+        None without an archive. Only `ArchivedLedger` looks for one.
+        """
+        return None
+
+    def archived_records(self, boxes: Iterable[str]) -> Iterator[tuple[Record, str]]:
+        """The archived records of boxes, and all that they hold, as JSON."""
+        return iter(())
+
     def _records(self, boxes: Iterable[str], suffix: str) -> Iterator[Record]:
+        return (record for record, _ in self._contents(boxes, suffix))
+
+    def _contents(self, boxes: Iterable[str], suffix: str) -> Iterator[tuple[Record, Any]]:
         remaining = iter(boxes)
         while batch := list(islice(remaining, _AT_ONCE)):
-            names = [f"{box}{suffix}.json" for box in batch]
-            found = self.files.get_jsons(names, RECORD_BYTES)
+            found = get_jsons(self.files, [f"{box}{suffix}.json" for box in batch], RECORD_BYTES)
             for box, content in zip(batch, found, strict=True):
                 record = _valid(Record, content)
                 if record is None or record.bbox != box:
                     continue
                 if (record.state == "failed") == (suffix == _FAILED):
-                    yield record
+                    yield record, content
 
     def write_job(self, job: JobRecord) -> None:
         self._jobs.put_json(f"{job.job}.json", job.model_dump())

@@ -198,6 +198,11 @@ class StubSqs:
             VisibilityTimeout=VisibilityTimeout,
         )
 
+    def change_message_visibility_batch(
+        self, QueueUrl: str, Entries: Sequence[dict[str, Any]]
+    ) -> dict[str, Any]:
+        return self._call("change_message_visibility_batch", QueueUrl=QueueUrl, Entries=Entries)
+
     def _note(self, method: str, **arguments: Any) -> None:
         with self._lock:
             self.calls.append((method, arguments))

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ValidationError, field_validator
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.archive.archives import Archives
 from chunkflow_worker.job.ledger import RECORD_BYTES
 from chunkflow_worker.pipeline.operator import TaskSource
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.say import say
+from chunkflow_worker.storage.json_text import parse_json
 
 _NOT_DONE = (".failed.json", ".again.json")
 
@@ -24,11 +26,11 @@ _NOT_DONE = (".failed.json", ".again.json")
 class LogSummary(TaskSource):
     """Print the time of each operator and the speed in voxels per second, over many tasks.
 
-    Reads a folder with the records of workers or local runs, or with chunkflow's own task logs. For
-    each device, prints the number of tasks, and the seconds and Mvoxel/s of each operator while it
-    ran. At the end, prints the voxels of all tasks, and the speed from the start of the first task
-    to the end of the last task, if the records contain these times. The tasks may come from
-    different chains. Failed and skipped tasks are left out.
+    Reads a folder with the records of workers or local runs, also archived ones, or with
+    chunkflow's own task logs. For each device, prints the number of tasks, and the seconds and
+    Mvoxel/s of each operator while it ran. At the end, prints the voxels of all tasks, and the
+    speed from the start of the first task to the end of the last task, if the records contain
+    these times. The tasks may come from different chains. Failed and skipped tasks are left out.
     """
 
     group: ClassVar[str] = "Service"
@@ -106,7 +108,8 @@ class LogSummary(TaskSource):
         names = [
             name for name in files.list() if name.endswith(".json") and not name.endswith(_NOT_DONE)
         ]
-        if not names:
+        archives = Archives(files.path)
+        if not names and not archives.all():
             cure = (
                 "give the folder of the records: log below the output volume, or the --ledger "
                 "that you chose"
@@ -115,10 +118,18 @@ class LogSummary(TaskSource):
                 self.label, "log_dir", f"{files.path} holds no records of tasks", cure
             )
         for content in files.get_jsons(names, RECORD_BYTES):
-            try:
-                yield _Log.model_validate(content)
-            except ValidationError:
-                yield None
+            yield _log(content)
+        own = {name.removesuffix(".json") for name in names} if archives.all() else set()
+        for box, text in archives.all_texts():
+            if box not in own:
+                yield _log(parse_json(text.encode()))
+
+
+def _log(content: Any) -> _Log | None:
+    try:
+        return _Log.model_validate(content)
+    except ValidationError:
+        return None
 
 
 class _Log(BaseModel):

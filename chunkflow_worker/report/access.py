@@ -30,7 +30,9 @@ _OTHER_REGION = {
 _ACTIONS = {
     "ListObjectsV2": "s3:ListBucket", "ListObjects": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject", "UploadPart": "s3:PutObject", "DeleteObjects": "s3:DeleteObject",
-    "SendMessageBatch": "sqs:SendMessage", "PutMetricData": "cloudwatch:PutMetricData",
+    "SendMessageBatch": "sqs:SendMessage", "DeleteMessageBatch": "sqs:DeleteMessage",
+    "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "PutMetricData": "cloudwatch:PutMetricData",
 }  # fmt: skip
 _CHECK_ENDPOINT = "check that it runs there, and AWS_ENDPOINT_URL"
 _LOCAL = (

@@ -83,7 +83,7 @@ def s3_keys(bucket: str) -> Any:
     from botocore.credentials import ReadOnlyCredentials
 
     if has_own_keys(bucket):
-        return ReadOnlyCredentials(*(_client_options(bucket)[f"aws_{name}"] for name in _KEYS))
+        return ReadOnlyCredentials(*(client_options(bucket)[f"aws_{name}"] for name in _KEYS))
     found = aws_session().get_credentials()
     return found and found.get_frozen_credentials()
 
@@ -104,10 +104,11 @@ def _client(bucket: str) -> Any:
     from botocore.config import Config
 
     config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
-    return aws_session().client("s3", config=config, **_client_options(bucket))
+    return aws_session().client("s3", config=config, **client_options(bucket))
 
 
-def _client_options(bucket: str) -> dict[str, str | None]:
+def client_options(bucket: str) -> dict[str, str | None]:
+    """Keys and region of a client of S3 for a bucket, as cloudfiles finds them."""
     from cloudfiles.secrets import aws_credentials
 
     found = aws_credentials(bucket, "s3")

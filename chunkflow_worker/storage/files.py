@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Literal, NamedTuple
 
-from chunkflow_worker.errors import StorageUnavailable
-from chunkflow_worker.storage.cloud import cloud_files, storage_errors
+from chunkflow_worker.errors import DataMissing, StorageUnavailable
+from chunkflow_worker.storage.cloud import check_access, cloud_files, storage_errors
 from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.json_text import parse_json
 from chunkflow_worker.storage.local_file import atomic_file
 from chunkflow_worker.storage.mended_cloudfiles import is_past_the_end
 from chunkflow_worker.storage.path import local_folder, normal_path, writable_path
+from chunkflow_worker.storage.s3_listing import Listed, list_s3
 from chunkflow_worker.storage.written_file import (
     WrittenFile,
     checksum_of,
@@ -194,6 +197,33 @@ class Files:
             content: bytes | None = self._cloud.get(name)
             return content
 
+    def part(self, name: str, start: int, stop: int) -> bytes:
+        """Bytes of one object from one place to before another; fewer where it ends before.
+
+        Raises DataMissing when it is absent.
+        """
+        with storage_errors(f"{self.path}/{name}"):
+            if self._local is None:
+                content: bytes | None = self._cloud.get({"path": name, "start": start, "end": stop})
+                if content is None:
+                    raise DataMissing(f"there is no object {self.path}/{name}")
+                return content
+            with (self._local / name).open("rb") as file:
+                file.seek(start)
+                return file.read(stop - start)
+
+    def put_file(self, name: str, content: Path) -> None:
+        """Write one object, completely or not at all, with the content of a file of any size."""
+        self.check_writable()
+        with storage_errors(f"{self.path}/{name}"):
+            if self._local is not None:
+                with atomic_file(self._local / name) as part:
+                    shutil.copyfile(content, part)
+                return
+            before_write()
+            with content.open("rb") as file:
+                self._cloud.put(name, file, content_type="application/octet-stream", raw=True)
+
     def get_json(self, name: str, largest: int | None = None) -> Any:
         """Read one object; None when it is absent, not JSON, or has more than `largest` bytes."""
         return next(self.get_jsons([name], largest)) if largest else _parse(self.get(name))
@@ -211,9 +241,12 @@ class Files:
 
     def _beginnings(self, names: Iterable[str], largest: int) -> dict[str, bytes | None]:
         """The same as `get_all`, but None for an object of more than `largest` bytes."""
-        requests = [{"path": n, "start": 0, "end": largest + 1} for n in dict.fromkeys(names)]
         contents: dict[str, bytes | None] = {}
         with storage_errors(self.path):
+            if self._local is not None:  # without the many steps of cloudfiles for each
+                contents = dict(_beginnings_here(self._local, dict.fromkeys(names), largest))
+            left = [name for name in dict.fromkeys(names) if name not in contents]
+            requests = [{"path": name, "start": 0, "end": largest + 1} for name in left]
             for found in self._cloud.get(requests, raw=True, raise_errors=False):
                 error = found["error"]
                 if error is not None and not is_past_the_end(error):  # that of an empty object
@@ -243,7 +276,9 @@ class Files:
     def names(self, prefix: str = "") -> Iterator[str]:
         """The same as `list`, with no more than a page of it in memory, and hidden files too."""
         with storage_errors(self.path):
-            if self._local is None:
+            if self.lists_times and self._local is None:
+                found: Iterator[str] = (one.name for one in self.listed(prefix))
+            elif self._local is None:
                 found = self._cloud.list(prefix=prefix, flat=True)
             elif self._local.exists():
                 found = (entry.name for entry in os.scandir(self._local))
@@ -260,6 +295,27 @@ class Files:
         with storage_errors(self.path):
             self._cloud.delete(self._cloud.list())
 
+    def listed(self, prefix: str = "", *, deep: bool = False) -> Iterator[Listed]:
+        """The same as `names`, with sizes, and with times and tags where storage lists them.
+
+        deep: also of the objects in folders below the path.
+        """
+        with storage_errors(self.path):
+            if self._local is not None:
+                yield from _listed_here(self._local, prefix, deep)
+            elif self.lists_times:
+                check_access(self.path)
+                yield from list_s3(self.path, prefix, deep=deep)
+            else:
+                found = self._cloud.list(prefix=prefix, flat=not deep, size=True)
+                yield from (Listed(name, size, "", "") for name, size in found)
+
+    @property
+    def lists_times(self) -> bool:
+        """Whether `listed` tells when objects were stored."""
+        is_s3 = self.path.startswith("s3://") and "://" not in self.path.removeprefix("s3://")
+        return is_s3 or self._local is not None
+
     @property
     def is_local(self) -> bool:
         """Whether the path is a folder of this machine."""
@@ -271,6 +327,28 @@ class Files:
         before_write()
         with storage_errors(f"{self.path}/{name}"):
             self._cloud.delete(name)
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete many objects, those of them that exist: a thousand by one request of S3."""
+        self.check_writable()
+        before_write()
+        with storage_errors(self.path):
+            if self._local is None:
+                self._cloud.delete(list(names))
+                return
+            for name in names:
+                (self._local / name).unlink(missing_ok=True)
+
+
+def _beginnings_here(
+    folder: Path, names: Iterable[str], largest: int
+) -> Iterator[tuple[str, bytes | None]]:
+    """The files that are there and not compressed; None for one of more than `largest` bytes."""
+    for name in names:
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            with (folder / name).open("rb") as file:
+                content = file.read(largest + 1)
+            yield name, content if len(content) <= largest else None
 
 
 def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> bytes | None:
@@ -296,6 +374,22 @@ def _stored_here(path: Path) -> Stored | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return Stored(found.st_size, local_time(found)) if S_ISREG(found.st_mode) else None
+
+
+def _listed_here(folder: Path, prefix: str, deep: bool, above: str = "") -> Iterator[Listed]:
+    if not folder.exists():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{above}{entry.name}"
+            if entry.is_dir():
+                if deep and (name.startswith(prefix) or prefix.startswith(f"{name}/")):
+                    yield from _listed_here(folder / entry.name, prefix, deep, f"{name}/")
+            elif name.startswith(prefix):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found = entry.stat()
+                    tag = f"{found.st_mtime_ns}-{found.st_ino}"
+                    yield Listed(name, found.st_size, local_time(found), tag)
 
 
 def _parse(content: bytes | None) -> Any:

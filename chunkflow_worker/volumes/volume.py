@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from chunkflow_worker.errors import BoxNotAligned, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import LayerType, VoxelSize
 from chunkflow_worker.storage.gzipped import crc32
+
+if TYPE_CHECKING:
+    from chunkflow_worker.storage.listed_objects import ListedObjects
 
 Take = Callable[[BoundingBox, NDArray[Any]], None]
 """What becomes of the voxels, czyx, of a block. Threads call it."""
@@ -108,11 +111,17 @@ class CheckedVolume(Volume, Protocol):
     def block_name(self, block: BoundingBox) -> str:
         """Name of a block's object below the volume's path."""
 
-    def stored_at(self, blocks: Iterable[BoundingBox]) -> dict[str, datetime | None]:
+    def stored_at(
+        self, blocks: Iterable[BoundingBox], listed: ListedObjects | None = None
+    ) -> dict[str, datetime | None]:
         """When blocks were stored, by the clock of the storage: by name, without absent blocks.
 
+        listed: a listing of the objects below the path, which tells it without a request for each.
         None where the storage keeps no times. Raises StorageUnavailable.
         """
+
+    def prefixes(self) -> list[str]:
+        """What the names of all blocks below the path begin with, to list them in parts."""
 
     def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
         """The `checksum` of the bytes of each block as it is stored.

@@ -15,7 +15,7 @@ from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from chunkflow_worker.config.options import Options
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.archive.ledger import ArchivedLedger
     from chunkflow_worker.job.sqs import Queue
 
 _Options = TypeVar("_Options", bound="Options")
@@ -128,19 +128,19 @@ def queue_name(given: str) -> str:
         raise mistake.at("queue", given) from None
 
 
-def open_ledger(pipeline: Path | None, path: str | None) -> Ledger | None:
+def open_ledger(pipeline: Path | None, path: str | None) -> ArchivedLedger | None:
     """The ledger at `path`, or else that of the pipeline file; None when neither is given.
 
     Raises ConfigError when the pipeline file cannot be read.
     """
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.archive.ledger import ArchivedLedger
     from producer.plan.pipeline_file import PipelineFile
 
     path = path or (PipelineFile.load(pipeline).ledger_path if pipeline else None)
-    return Ledger(path) if path else None
+    return ArchivedLedger(path) if path else None
 
 
-def require_ledger(pipeline: Path | None, path: str | None, needed_by: str) -> Ledger:
+def require_ledger(pipeline: Path | None, path: str | None, needed_by: str) -> ArchivedLedger:
     """Like `open_ledger`, but raises UsageError when there is no ledger.
 
     needed_by: the command or the options that need a ledger, for the message.
@@ -156,7 +156,7 @@ def no_ledger(needed_by: str) -> click.UsageError:
 
 
 def queue_of_job(
-    given: str | None, ledger: Ledger | None, job: str | None
+    given: str | None, ledger: ArchivedLedger | None, job: str | None
 ) -> tuple[Any, Queue | None]:
     """A client and the queue that is given, or else that of the job; None and None without one.
 

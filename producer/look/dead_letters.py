@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.many_messages import AT_ONCE, show_messages
 from chunkflow_worker.job.sqs import (
     Queue,
     QueueRefused,
@@ -50,16 +52,21 @@ def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:
     """
     receipts: dict[str, str] = {}
 
+    def read_some(_: int) -> list[dict[str, Any]]:
+        with sqs_errors(f"dead letters of queue {queue.name}"):
+            return receive(client, queue.dead_letter_url, 10, WAIT_SECONDS, HIDE_SECONDS)
+
     def read() -> Iterator[DeadLetter]:
-        empty = 0
-        while empty < EMPTY_ANSWERS:
-            with sqs_errors(f"dead letters of queue {queue.name}"):
-                messages = receive(client, queue.dead_letter_url, 10, WAIT_SECONDS, HIDE_SECONDS)
-            new = [message for message in messages if message["MessageId"] not in receipts]
-            for message in messages:
-                receipts[message["MessageId"]] = message["ReceiptHandle"]
-            empty = 0 if new else empty + 1
-            yield from (_dead_letter(message, queue.name) for message in new)
+        empty, at_once = 0, 1
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while empty < EMPTY_ANSWERS:
+                answers = list(pool.map(read_some, range(at_once)))
+                messages = [message for answer in answers for message in answer]
+                new = {m["MessageId"]: m for m in messages if m["MessageId"] not in receipts}
+                receipts.update((m["MessageId"], m["ReceiptHandle"]) for m in messages)
+                empty = 0 if new else empty + 1
+                at_once = min(2 * at_once, AT_ONCE) if len(new) >= 10 * at_once else 1
+                yield from (_dead_letter(message, queue.name) for message in new.values())
 
     try:
         yield read()
@@ -67,18 +74,19 @@ def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:
         _make_visible(client, queue, receipts.values())
 
 
-def _make_visible(client: Any, queue: Queue, receipts: Iterable[str]) -> None:
-    for receipt in receipts:
-        try:
-            with sqs_errors(f"the dead letters stay hidden for {HIDE_SECONDS // 60} minutes"):
-                client.change_message_visibility(
-                    QueueUrl=queue.dead_letter_url, ReceiptHandle=receipt, VisibilityTimeout=0
-                )
-        except QueueRefused as error:
-            log.warning("%s", error)
-            return
-        except QueueUnavailable:
-            pass  # it was deleted meanwhile, or it becomes visible by itself after HIDE_SECONDS
+def _make_visible(client: Any, queue: Queue, receipts: Collection[str]) -> None:
+    """Those that were deleted meanwhile stay so; others become visible by themselves at last."""
+    if not receipts:
+        return
+    subject = f"the dead letters stay hidden for {HIDE_SECONDS // 60} minutes"
+    try:
+        with sqs_errors(subject):
+            for _ in show_messages(client, queue.dead_letter_url, receipts):
+                pass
+    except QueueRefused as error:
+        log.warning("%s", error)
+    except QueueUnavailable:
+        pass
 
 
 def _dead_letter(message: dict[str, Any], queue: str) -> DeadLetter:

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.job.cause import ERROR_LENGTH, cause_of
+from chunkflow_worker.job.in_order import in_order
 from producer.look.dead_letters import DeadLetter
-from producer.look.job import boxes_of_job
+from producer.look.survey import Survey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +29,9 @@ UNRECORDED = (
 NO_LEDGER = "unknown without a ledger"
 UNREADABLE = "the record of the failure cannot be read"
 
-_BATCH = 100  # records that are read at once
+_BATCH, _BATCHES = 100, 8  # records that are read at once; batches of them
 _LOGS = 5  # kept for a cause
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,30 @@ def without_letter(ledger: Ledger, boxes: Boxes | None, known: Container[str]) -
     boxes: of a job; None for any. known: boxes that have a dead letter.
     Raises StorageUnavailable.
     """
-    names = ledger.listing().failed
-    failed = sorted(names if boxes is None else boxes_of_job(boxes, names))
+    if boxes is None:
+        failed = sorted(ledger.listing().failed)
+    else:
+        survey = Survey(ledger, boxes)
+        survey.look()
+        failed = list(survey.failed())
     return _grouped(_only_recorded(ledger, [box for box in failed if box not in known]))
 
 
 def _only_recorded(ledger: Ledger, boxes: list[str]) -> Iterator[tuple[str, Failure]]:
-    unread = set(boxes)
-    for record in ledger.records(boxes, failed=True):
-        unread.discard(record.bbox)
-        yield cause_of(record.error), _recorded(record.bbox, record.job, record)
-    for box in unread:
-        yield UNREADABLE, Failure(box, "", "")
+    def read(names: list[str]) -> tuple[list[str], dict[str, Record]]:
+        return names, {record.bbox: record for record in ledger.records(names, failed=True)}
+
+    for names, records in in_order(read, _batches(boxes), _BATCHES, name="records"):
+        for box in names:
+            if record := records.get(box):
+                yield cause_of(record.error), _recorded(box, record.job, record)
+            else:
+                yield UNREADABLE, Failure(box, "", "")
+
+
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    remaining = iter(items)
+    return iter(lambda: list(islice(remaining, _BATCH)), [])
 
 
 def _grouped(found: Iterable[tuple[str, Failure]]) -> list[Cause]:
@@ -112,22 +126,29 @@ def _failures(
     letters: Iterable[DeadLetter], ledger: Ledger | None
 ) -> Iterator[tuple[str, Failure]]:
     """Every dead letter, with the text of its cause."""
-    remaining = iter(letters)
-    while batch := list(islice(remaining, _BATCH)):
+
+    def look(batch: list[DeadLetter]) -> list[tuple[str, Failure]]:
         messages = [letter.delivery.message for letter in batch if letter.delivery]
         boxes = {message.bbox for message in messages}
         failed = {r.bbox: r for r in ledger.records(boxes, failed=True)} if ledger else {}
         done = {r.bbox for r in ledger.records(boxes - failed.keys())} if ledger else set()
+        found = []
         for letter in batch:
             if letter.delivery is None:
-                yield MALFORMED, Failure("", "", letter.problem)
-        for message in messages:
+                found.append((MALFORMED, Failure("", "", letter.problem)))
+                continue
+            message = letter.delivery.message
             if record := failed.get(message.bbox):
-                yield cause_of(record.error), _recorded(message.bbox, message.job, record)
-            elif message.bbox in done:
-                yield DONE, Failure(message.bbox, message.job, "")
-            else:
-                yield UNRECORDED if ledger else NO_LEDGER, Failure(message.bbox, message.job, "")
+                failure = _recorded(message.bbox, message.job, record)
+                found.append((cause_of(record.error), failure))
+                continue
+            unrecorded = UNRECORDED if ledger else NO_LEDGER
+            cause = DONE if message.bbox in done else unrecorded
+            found.append((cause, Failure(message.bbox, message.job, "")))
+        return found
+
+    for found in in_order(look, _batches(letters), _BATCHES, name="records"):
+        yield from found
 
 
 def _recorded(box: str, job: str, record: Record) -> Failure:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from chunkflow_worker.errors import StorageRefused, StorageUnavailable
+from chunkflow_worker.storage.listed_objects import ListedObjects, listing_of
 from chunkflow_worker.storage.path import normal_path
 from chunkflow_worker.storage.written_file import ANY_ID, WrittenFile
 from producer.look.file_names import FileNames
@@ -39,6 +40,12 @@ class FileCheck:
         self._paths, self._tally, self._quick = paths, tally, quick
         self._names = cache(FileNames)
         self._listing = threading.Lock()
+        self._listed: Callable[[str], ListedObjects | None] = lambda folder: None
+
+    def list_files(self) -> None:
+        """List the folders of files, where storage lists their times, and ask for no file."""
+        if self._quick:
+            self._listed = cache(listing_of)
 
     def holds(self, record: Record) -> bool:
         """Whether the record says anything of files."""
@@ -72,7 +79,7 @@ class FileCheck:
 
         files, found = Files(folder), _Found()
         unclear = []
-        for name, stored in _ask(files, files.stored, [*written], found):
+        for name, stored in _ask(files, self._stored(files), [*written], found):
             wrong = _wrong_by_size(written[name], stored)
             if wrong is not None:
                 found.setdefault(wrong, []).append(name)
@@ -91,10 +98,16 @@ class FileCheck:
             found["stale", "of another run: the task wrote no such file"] = left
         return found
 
+    def _stored(self, files: Files) -> Callable[[list[str]], dict[str, Stored | None]]:
+        with self._listing:
+            listed = self._listed(files.path)
+        return files.stored if listed is None else listed.stored
+
     def _existing(self, files: Files, names: list[str], found: _Found) -> Iterator[str]:
         """The files that have one of these names."""
         plain = [name for name in names if ANY_ID not in name]
-        yield from (name for name, stored in _ask(files, files.stored, plain, found) if stored)
+        asked = _ask(files, self._stored(files), plain, found)
+        yield from (name for name, stored in asked if stored)
         for name in names:
             before, star, after = name.partition(ANY_ID)
             if star:

@@ -16,6 +16,7 @@ from chunkflow_worker.storage.files import Files
 from producer.look.problem import KINDS, Kind, Problem
 
 if TYPE_CHECKING:
+    from chunkflow_worker.storage.listed_objects import ListedObjects
     from chunkflow_worker.volumes.volume import CheckedVolume
 
 _Found = TypeVar("_Found")
@@ -26,11 +27,11 @@ _NOT_TRIED = "not tried, since storage failed for those before"
 class Findings:
     """The blocks of a volume in which something was found, by kind and detail.
 
-    box: of the task.
+    box: of the task. listed: the objects of the volume, if they were listed.
     """
 
-    def __init__(self, box: str, volume: CheckedVolume):
-        self._box, self.volume = box, volume
+    def __init__(self, box: str, volume: CheckedVolume, listed: ListedObjects | None = None):
+        self._box, self.volume, self.listed = box, volume, listed
         self._blocks: dict[tuple[Kind, str], list[str]] = {}
 
     def add(self, kind: Kind, block: BoundingBox, detail: str = "") -> None:

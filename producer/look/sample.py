@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.image.bbox import BoundingBox
-from producer.look.job import boxes_of_job
+from producer.look.survey import Survey
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger
@@ -19,6 +19,6 @@ def sample_of(ledger: Ledger, job: JobRecord, count: int) -> tuple[list[Bounding
     further boxes are done. They come in the order of their places, z first.
     Raises ConfigError and StorageUnavailable.
     """
-    done = sorted(boxes_of_job(job.boxes(), ledger.listing().done))
-    chosen = random.Random(job.job).sample(done, min(count, len(done)))
-    return sorted(map(BoundingBox.parse, chosen)), len(done)
+    survey = Survey(ledger, job.boxes())
+    done = survey.look().done
+    return sorted(map(BoundingBox.parse, survey.sample(count, random.Random(job.job)))), done

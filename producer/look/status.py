@@ -142,7 +142,8 @@ class StatusPoll:
         if self._survey is None or self._survey.boxes != boxes:
             self._survey = Survey(self._ledger, boxes)
         found = self._survey.look()
-        return self._of_job(status, record, found, self._survey.sample(sample))
+        records = list(self._survey.records(self._survey.sample(sample)))
+        return self._of_job(status, record, found, records)
 
     def _of_queue(self) -> JobStatus:
         queue = self._queue
@@ -154,10 +155,10 @@ class StatusPoll:
         return JobStatus(queue.name, waiting, in_flight, delayed, dead)
 
     def _of_job(
-        self, status: JobStatus, job: JobRecord, found: Found, sample: list[str]
+        self, status: JobStatus, job: JobRecord, found: Found, records: list[Record]
     ) -> JobStatus:
         assert self._ledger is not None
-        records, state = list(self._ledger.records(sample)), self._ledger.states.read(job.job)
+        state = self._ledger.states.read(job.job)
         messages_expire, letters_expire = self._expiries(status, job.began or job.enqueued)
         dead = status.dead
         if self._queue is None and found.failed:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from chunkflow_worker.job.box_index import BoxIndex, Part
+from chunkflow_worker.job.grid import Boxes
+from producer.look.places import Places, PlacesOfSome
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.image.bbox import BoundingBox
+    from chunkflow_worker.job.ledger import Ledger, Record
 
 REQUESTS = 50  # of one look, but the first and the last; a second of work for the processor
 _NAMES = 1000  # that a request lists
 _IN_PART = 10 * _NAMES
 _AT_ONCE = 16  # requests
+_ARCHIVED = 10  # records that are read of an archive for a sample
 
 
 class Found(NamedTuple):
@@ -33,8 +37,9 @@ class Survey:
     The first look lists the ledger, in parts of some thousand boxes. Later ones list the parts in
     which boxes are left, those first that were listed longest ago, by at most 50 requests. When
     no box is left, it lists all parts once more, since records may have been removed meanwhile.
+    Archives are looked at each time.
 
-    The memory is a bit for each box. On a local disk each look lists the folder.
+    The memory is some bits for each box. On a local disk each look lists the folder.
     """
 
     def __init__(self, ledger: Ledger, boxes: Boxes):
@@ -46,7 +51,8 @@ class Survey:
         self._states = [_State(part, boxes.marks(part.start, part.stop)) for part in parts]
 
     def look(self) -> Found:
-        """Raises StorageUnavailable."""
+        """Raises StorageUnavailable, and ConfigError for an archive that is damaged."""
+        self._add_archived()
         due = self._due()
         self._list(due)
         if not any(state.left for state in self._states):
@@ -54,23 +60,64 @@ class Survey:
             self._list([state for state in self._states if state.part not in listed])
         return Found(
             sum(state.done.bit_count() for state in self._states),
-            sum(state.failed for state in self._states),
+            sum((state.failed & ~state.done).bit_count() for state in self._states),
             sum(state.twice for state in self._states),
             tuple(sorted(name for state in self._states for name in state.late)),
         )
 
-    def sample(self, count: int) -> list[str]:
+    def places(self) -> Places:
+        """Which boxes have which records, as the last look found them."""
+        states = sorted(self._states, key=lambda state: state.part.start)
+        return Places(
+            self._index.of,
+            [state.part.start for state in states],
+            [(state.own, state.archived, state.failed) for state in states],
+            frozenset(name for state in states for name in state.late),
+        )
+
+    def failed(self) -> Iterator[str]:
+        """The names of the boxes that failed and are not done."""
+        for state in sorted(self._states, key=lambda state: state.part.start):
+            for place in _set_bits(state.failed & ~state.done):
+                yield self._index.name(state.part.start + place)
+
+    def sample(self, count: int, chance: random.Random = random.Random()) -> list[str]:
         """The names of `count` boxes that are done, or of all of them, at random."""
-        counts = [state.done.bit_count() for state in self._states]
-        chosen = random.sample(range(sum(counts)), min(count, sum(counts)))
+        states = sorted(self._states, key=lambda state: state.part.start)
+        counts = [state.done.bit_count() for state in states]
+        chosen = chance.sample(range(sum(counts)), min(count, sum(counts)))
         names, before = [], 0
-        for state, number in zip(self._states, counts, strict=True):
+        for state, number in zip(states, counts, strict=True):
             here = {place - before for place in chosen if before <= place < before + number}
             if here:
-                done = enumerate(state.indices())
-                names += [self._index.name(i) for n, i in done if n in here]
+                done = enumerate(_set_bits(state.done))
+                names += [self._index.name(state.part.start + i) for n, i in done if n in here]
             before += number
         return names
+
+    def records(self, names: Sequence[str]) -> Iterator[Record]:
+        """The records of boxes that are done; of archived ones, those of ten at most.
+
+        Each of these takes a part of the archive with the records of some thousand boxes.
+        """
+        places = self.places()
+        own = [name for name in names if places.of(name).own]
+        archived = [name for name in names if not places.of(name).own]
+        yield from self._ledger.records(own)
+        few = random.sample(archived, min(_ARCHIVED, len(archived)))
+        yield from (record for record, _ in self._ledger.archived_records(few))
+
+    def _add_archived(self) -> None:
+        bits = self._ledger.archived(self.boxes)
+        states = []
+        for state in self._states:
+            start, stop = state.part.start, state.part.stop
+            archived = 0
+            if bits is not None:
+                part = bits[start >> 3 : -(-stop // 8)].tobytes()
+                archived = int.from_bytes(part, "little") >> (start & 7) & state.of_job
+            states.append(state._replace(archived=archived))
+        self._states = states
 
     def _due(self) -> list[_State]:
         if not any(state.is_listed for state in self._states):
@@ -104,35 +151,40 @@ class Survey:
                 late[name] = place
             else:
                 bits[kind][place >> 3] |= 1 << (place & 7)
-        done, failed, again = (
+        own, failed, again = (
             int.from_bytes(part, "little") & state.of_job for part in bits.values()
         )
-        return _State(
-            state.part,
-            state.of_job,
-            done,
-            (failed & ~done).bit_count(),
-            (again & done).bit_count(),
-            tuple(name for name, place in late.items() if done >> place & 1),
-            names // _NAMES + 1,
+        done = own | state.archived
+        return state._replace(
+            own=own,
+            failed=failed,
+            twice=(again & done).bit_count(),
+            late=tuple(name for name, place in late.items() if done >> place & 1),
+            requests=names // _NAMES + 1,
         )
 
 
 class _State(NamedTuple):
     """What the last listing of a part says.
 
-    of_job, done: a bit for each box of the grid, the lowest for the first; of those that belong to
-        the job, and of those that are done.
+    of_job, own, archived, failed: a bit for each box of the grid, the lowest for the first; of
+        those that belong to the job, that have a record of success of their own, that have one in
+        an archive, and that have one of failure.
     requests: that it took; 0 for none yet.
     """
 
     part: Part
     of_job: int
-    done: int = 0
+    own: int = 0
+    archived: int = 0
     failed: int = 0
     twice: int = 0
     late: tuple[str, ...] = ()
     requests: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.own | self.archived
 
     @property
     def is_listed(self) -> bool:
@@ -143,7 +195,19 @@ class _State(NamedTuple):
         """Boxes that are not done."""
         return (self.of_job & ~self.done).bit_count()
 
-    def indices(self) -> list[int]:
-        """The boxes that are done."""
-        bits = f"{self.done:b}"
-        return [self.part.start + i for i, bit in enumerate(reversed(bits)) if bit == "1"]
+
+def places_of(ledger: Ledger, boxes: Sequence[BoundingBox]) -> Places | PlacesOfSome:
+    """Which of these boxes have which records.
+
+    The memory is some bits for each box of a grid. Raises StorageUnavailable, and ConfigError for
+    an archive that is damaged.
+    """
+    if not isinstance(boxes, Boxes):
+        return PlacesOfSome(ledger, [str(box) for box in boxes])
+    survey = Survey(ledger, boxes)
+    survey.look()
+    return survey.places()
+
+
+def _set_bits(bits: int) -> list[int]:
+    return [i for i, bit in enumerate(reversed(f"{bits:b}")) if bit == "1"]

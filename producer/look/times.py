@@ -87,7 +87,7 @@ def _times(
     volume, blocks = findings.volume, list(blocks)
 
     def look(some: list[BoundingBox]) -> list[tuple[BoundingBox, tuple[bool, datetime | None]]]:
-        times = volume.stored_at(some)
+        times = volume.stored_at(some, findings.listed)
         names = ((block, volume.block_name(block)) for block in some)
         return [(block, (name in times, times.get(name))) for block, name in names]
 

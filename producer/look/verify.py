@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chunkflow_worker.errors import StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
 from chunkflow_worker.job.written_paths import WrittenPaths
@@ -16,13 +17,17 @@ from producer.look.file_check import FileCheck
 from producer.look.findings import first_line
 from producer.look.nets import Nets, has_file
 from producer.look.problem import Problem
+from producer.look.survey import places_of
 from producer.look.tally import Tally
 from producer.look.volume_check import VolumeCheck
 
 if TYPE_CHECKING:
+    from producer.look.places import Place, Places, PlacesOfSome
     from producer.look.volumes import Source
 
-_BATCH = 100  # records that are read at once
+_BATCH = 500  # records that are read at once
+_BATCHES = 4  # of records, at the same time
+_MANY = 1000  # boxes, of which it is worth while to list their blocks
 _FAILED_RECORDS = 3  # in a row, each after many attempts, that are taken for an outage
 _UNREADABLE_BOXES = 50  # in a row, that are taken for an outage
 
@@ -45,7 +50,7 @@ class Verifier:
 
     pipeline: the digest that the records must have; any digest when empty.
     net: the digest of a file that the boxes must come from; any file when empty.
-    source, quick, allow_zeros: see `VolumeCheck`.
+    source, allow_zeros, quick: see `VolumeCheck`.
     paths: that records may name; without them, any volume and no file.
     nets: of the boxes that were checked. tally: of what was compared.
     right_though_late: boxes that are right although a worker wrote to them after its lease.
@@ -64,9 +69,15 @@ class Verifier:
         self._pipeline, self._net, self._paths = pipeline, net, paths
         self.nets, self.tally = Nets(), Tally()
         self.right_though_late: list[str] = []
-        volumes = VolumeCheck(source, self.tally, quick=quick, allow_zeros=allow_zeros)
-        files = FileCheck(paths or WrittenPaths(()), self.tally, quick=quick)
-        self._checks: tuple[Check, ...] = (volumes, files)
+        self.quick = quick
+        self._volumes = VolumeCheck(source, self.tally, quick=quick, allow_zeros=allow_zeros)
+        self._files = FileCheck(paths or WrittenPaths(()), self.tally, quick=quick)
+        self._checks: tuple[Check, ...] = (self._volumes, self._files)
+
+    def expect_many(self) -> None:
+        """List what is in storage once, where that tells enough, and ask for no single object."""
+        self._volumes.list_blocks()
+        self._files.list_files()
 
     def check(self, record: Record) -> list[Problem]:
         """What is wrong, or not known, with the output of a task that is recorded as done.
@@ -110,26 +121,29 @@ def verify(
     Holds the voxels of at most `threads` boxes in memory. Raises ConfigError when a volume does not
     exist, and StorageUnavailable when nothing can be read, or nothing of many boxes in a row.
     """
-    done, failed, _, late = ledger.listing()
+    places = places_of(ledger, boxes)
+    if len(boxes) >= _MANY:
+        verifier.expect_many()
 
-    def check(task: tuple[str, Record | Problem | None]) -> list[Problem]:
-        box, found = task
-        if isinstance(found, Record):
-            try:
-                return verifier.check(found)
-            except MemoryError:
-                return [Problem(box, "not-checked", detail="too large for the memory here")]
-        if found is not None:
+    def check(found: Record | Problem) -> list[Problem]:
+        if isinstance(found, Problem):
             return [found]
-        if box in failed:
-            return [Problem(box, "failed")]
-        return [Problem(box, "no-record", detail=UNREADABLE if box in done else "")]
+        try:
+            return verifier.check(found)
+        except MemoryError:
+            return [Problem(found.bbox, "not-checked", detail="too large for the memory here")]
 
-    tasks = _with_records(ledger, boxes, done)
+    def check_all(found: Sequence[Record | Problem]) -> list[list[Problem]]:
+        return [check(one) for one in found]
+
+    batches = _with_records(ledger, boxes, places)
+    if not verifier.quick:  # which takes long for a box
+        batches = ([found] for batch in batches for found in batch)
+    parts = in_order(check_all, batches, threads, window=2 * threads, name="verify")
     in_a_row = 0
-    results = in_order(check, tasks, threads, window=2 * threads, name="verify")
+    results = (problems for part in parts for problems in part)
     for box, problems in zip(boxes, results, strict=True):
-        if not problems and str(box) in late:
+        if not problems and places.late and str(box) in places.late:
             verifier.right_though_late.append(str(box))
         unreadable = [problem for problem in problems if problem.kind == "unreadable"]
         if unreadable:
@@ -143,14 +157,26 @@ def verify(
 
 
 def _with_records(
-    ledger: Ledger, boxes: Sequence[BoundingBox], done: set[str]
-) -> Iterator[tuple[str, Record | Problem | None]]:
-    """Every box, with its record of success, or why that cannot be read."""
-    names = map(str, boxes)
-    while batch := list(islice(names, _BATCH)):
-        records = _records(ledger, [name for name in batch if name in done])
-        for name in batch:
-            yield name, records.get(name)
+    ledger: Ledger, boxes: Sequence[BoundingBox], places: Places | PlacesOfSome
+) -> Iterator[list[Record | Problem]]:
+    """The records of success of all boxes, or why there are none, in parts."""
+    texts = boxes.texts() if isinstance(boxes, Boxes) else map(str, boxes)
+
+    def read(names: list[str]) -> list[Record | Problem]:
+        found = [(name, places.of(name)) for name in names]
+        records = _records(ledger, [name for name, place in found if place.own])
+        archived = (name for name, place in found if place.archived and not place.own)
+        records |= {record.bbox: record for record, _ in ledger.archived_records(archived)}
+        return [records.get(name) or _without(name, place) for name, place in found]
+
+    batches = iter(lambda: list(islice(texts, _BATCH)), [])
+    return in_order(read, batches, _BATCHES, name="records")
+
+
+def _without(name: str, place: Place) -> Problem:
+    if place.failed and not place.done:
+        return Problem(name, "failed")
+    return Problem(name, "no-record", detail=UNREADABLE if place.done else "")
 
 
 def _records(ledger: Ledger, names: list[str]) -> dict[str, Record | Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.errors import (
@@ -13,6 +14,7 @@ from chunkflow_worker.errors import (
     StorageUnavailable,
 )
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.storage.listed_objects import ListedObjects, listing_of
 from producer.look.absent import Absent
 from producer.look.findings import Findings, first_line
 from producer.look.left_last import Part, RecordMismatch, left_last
@@ -24,6 +26,7 @@ from producer.look.voxels import look_at_voxels, look_for_leftovers
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Record, Written
+    from chunkflow_worker.volumes.volume import CheckedVolume
 
 _TWO_FILES = "stored twice, as a plain file and as *.gz, so readers may disagree: do the box again"
 _NO_CHECKSUM = "an earlier version recorded no checksum for them"
@@ -42,7 +45,13 @@ class VolumeCheck:
     def __init__(self, source: Source | None, tally: Tally, *, quick: bool, allow_zeros: bool):
         self._source, self._tally = source, tally
         self._quick, self._allow_zeros = quick, allow_zeros
-        self._volumes = Volumes()
+        self._volumes, self._lists = Volumes(), False
+        self._lock = Lock()
+        self._listed: dict[tuple[str, int], ListedObjects | None] = {}
+
+    def list_blocks(self) -> None:
+        """List the blocks of volumes, where storage lists their times, and ask for none of them."""
+        self._lists = self._quick
 
     def holds(self, record: Record) -> bool:
         """Whether the record says anything of volumes."""
@@ -80,7 +89,7 @@ class VolumeCheck:
         volume = self._volumes.open(
             written.volume, written.mip, written.empty, written.driver, written.order
         )
-        findings = Findings(record.bbox, volume)
+        findings = Findings(record.bbox, volume, self._listing(volume))
         filled = partial(
             self._volumes.open, written.volume, written.mip, True, written.driver, written.order
         )
@@ -101,6 +110,15 @@ class VolumeCheck:
         if written.nan and not self._quick:
             detail = f"{written.nan} voxels were NaN before they became integers"
             yield Problem(record.bbox, "nan", volume.path, detail=detail)
+
+    def _listing(self, volume: CheckedVolume) -> ListedObjects | None:
+        if not self._lists:
+            return None
+        key = (volume.path, volume.mip)
+        if key not in self._listed:
+            with self._lock:
+                self._listed.setdefault(key, listing_of(volume.path, volume.prefixes()))
+        return self._listed[key]
 
     def _read(self, record: Record, findings: Findings, part: Part, absent: Absent) -> None:
         has_input = partial(self._has_input, findings)

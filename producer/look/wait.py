@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
-from producer.look.job import boxes_of_job, require_job
+from producer.look.job import require_job
 from producer.look.status import JobStatus
+from producer.look.survey import Survey
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
@@ -47,7 +48,9 @@ def _all_are_final(ledger: Ledger, status: JobStatus) -> bool:
     So a job ends although the queue holds messages of others.
     """
     boxes = require_job(ledger, status.job).boxes()
-    failed = boxes_of_job(boxes, ledger.listing().failed)
+    survey = Survey(ledger, boxes)
+    survey.look()
+    failed = list(survey.failed())
     found = list(_until_not_final(ledger, failed))
     return len(found) == len(failed) and all(found)
 

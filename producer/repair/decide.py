@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
+from chunkflow_worker.job.failing import FailingBoxes
 from chunkflow_worker.job.state import JobState, State
 from producer.look.job import require_job
 
@@ -48,6 +50,9 @@ def decide(
         raise ConfigError.one("job", job.job, "is cancelled, so there is nothing to pause", cure)
     after = JobState.now(state, _user(), why)
     ledger.states.write(job.job, after)
+    if state != "paused":
+        with suppress(StorageUnavailable):  # no worker counts these any more
+            FailingBoxes(ledger.path).forget(job.job, after)
     return Decided(job, before, after)
 
 

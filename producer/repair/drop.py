@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chunkflow_worker.job.many_messages import delete_messages
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.look.dead_letters import DeadLetter, dead_letters
@@ -35,6 +36,5 @@ def drop(
         if receipts:
             confirm(len(receipts))
         with sqs_errors(f"dead letters of queue {queue.name}"):
-            for receipt in receipts:
-                client.delete_message(QueueUrl=queue.dead_letter_url, ReceiptHandle=receipt)
-    return len(receipts), len(found) - len(receipts)
+            kept = len(list(delete_messages(client, queue.dead_letter_url, receipts)))
+    return len(receipts) - kept, len(found) - len(receipts) + kept

@@ -29,3 +29,17 @@ def test_other_files_count_for_nothing_and_the_ledger_has_no_such_records(tmp_pa
     assert failing.boxes("j", RUNNING, "c") == {BOXES[0]}
     assert ledger.listing().failed == set()
     assert not ledger.has_jobs()
+
+
+def test_notes_of_earlier_starts_are_deleted(path: str) -> None:
+    failing, resumed = FailingBoxes(path), JobState.now("running", "me")
+    for state in (RUNNING, resumed):
+        failing.note("j", state, "c", BOXES[0])
+        failing.note("jj", state, "c", BOXES[0])
+    failing.forget("j", resumed)
+    assert failing.boxes("j", RUNNING, "c") == set()
+    assert failing.boxes("j", resumed, "c") == {BOXES[0]}
+    failing.forget("j")
+    assert failing.boxes("j", resumed, "c") == set()
+    assert failing.boxes("jj", RUNNING, "c") == failing.boxes("jj", resumed, "c") == {BOXES[0]}
+    failing.forget("j")

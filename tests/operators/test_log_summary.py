@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.archive.ledger import ArchivedLedger
+from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
 from chunkflow_worker.operators.log_summary import LogSummary
+from producer.repair.archive import Packer
 
 
 def summary(path: Path | str, *options: str) -> list[list[str]]:
@@ -123,6 +125,20 @@ def test_the_speed_of_a_job_is_computed_from_the_records_of_a_ledger(tmp_path: P
     assert " ".join(lines[-1]) == (
         "2 tasks, 4.0 Mvoxel, within 8 s, 0.5 Mvoxel/s, 1 skipped, not task logs: 2"
     )
+
+
+def test_archived_records_count_once(tmp_path: Path) -> None:
+    ledger = ArchivedLedger(str(tmp_path))
+    boxes = ["0-1_0-1_0-1", "0-1_0-1_1-2"]
+    for box in boxes:
+        ledger.write(record(box, timer={"load": 1.0}))
+    grid = {"chunk_size": [1, 1, 1], "grid_size": [1, 1, 2]}
+    packer = Packer(ledger, JobRecord(job="j", queue="q", tasks=2, grid=grid))
+    packer.pack()
+    assert summary(tmp_path)[-1][:4] == ["2", "tasks,", "4.0", "Mvoxel"]
+    packer.delete_records()
+    Ledger(str(tmp_path)).write(record(boxes[0], timer={"load": 1.0}, voxels=10_000_000))
+    assert summary(tmp_path)[-1][:4] == ["2", "tasks,", "12.0", "Mvoxel"]
 
 
 def test_tasks_without_a_box_do_not_count_for_the_speed(tmp_path: Path) -> None:

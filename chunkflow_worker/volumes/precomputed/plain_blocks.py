@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.errors import BlockDamaged, DataMissing
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.fragments import xyz_name
 from chunkflow_worker.storage.at_once import at_once
 from chunkflow_worker.storage.files import Files
@@ -21,6 +21,7 @@ from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.local import remove_other_forms
 from chunkflow_worker.volumes.volume import Take, checksum
 
+_LISTED = 500  # blocks, for which a request is worth while that lists up to a thousand
 _CACHED = "max-age=3600"  # by browsers and by what is between them and the storage
 
 
@@ -35,6 +36,20 @@ class PlainBlocks:
     def name(self, block: BoundingBox) -> str:
         """Name of a block's object below the volume's path."""
         return f"{self._key}/{xyz_name(block)}"
+
+    def prefixes(self, bounds: BoundingBox, size: Vec3) -> list[str]:
+        """What the names of the blocks of a volume begin with: one for each place along x.
+
+        Just the folder, if each would have too few blocks for a listing of its own.
+        """
+        grid = -(-bounds.size // size)
+        if grid.z * grid.y < _LISTED:
+            return [f"{self._key}/"]
+        edges = (
+            (x, min(x + size.x, bounds.stop.x))
+            for x in range(bounds.start.x, bounds.stop.x, size.x)
+        )
+        return [f"{self._key}/{start}-{stop}_" for start, stop in edges]
 
     def read(self, blocks: Iterable[BoundingBox], take: Take, fill_missing: bool) -> None:
         """Give the voxels of each block to `take`.

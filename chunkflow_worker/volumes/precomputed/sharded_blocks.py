@@ -52,6 +52,10 @@ class ShardedBlocks:
             return self._block_name(shard)
         return f"{self._key}/{shard_name(self._sharding, self._grid, self._place(shard))}"
 
+    def prefixes(self, bounds: BoundingBox, size: Vec3) -> list[str]:
+        """The folder of the shards, which are few."""
+        return [f"{self._key}/"]
+
     def read(self, blocks: Iterable[BoundingBox], take: Take, fill_missing: bool) -> None:
         """Give the voxels of each block to `take`; see `PlainBlocks.read`."""
         numbers = {block: self._number(block) for block in blocks}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ from chunkflow_worker.volumes.volume import (
     chunks_of,
     placing,
 )
+
+if TYPE_CHECKING:
+    from chunkflow_worker.storage.listed_objects import ListedObjects
 
 
 class PrecomputedVolume:
@@ -143,18 +146,24 @@ class PrecomputedVolume:
         with self._errors():
             return sorted(self._blocks.absent(chunks_of(self, bbox)))
 
-    def stored_at(self, blocks: Iterable[BoundingBox]) -> dict[str, datetime | None]:
-        """When blocks were stored, by the clock of the storage: by name, without absent blocks.
-
-        None where the storage keeps no times. Raises StorageUnavailable.
-        """
+    def stored_at(
+        self, blocks: Iterable[BoundingBox], listed: ListedObjects | None = None
+    ) -> dict[str, datetime | None]:
+        """When blocks were stored; see `CheckedVolume`."""
         names = [self.block_name(block) for block in blocks]
+        if listed is not None:
+            stored = listed.stored(names)
+            return {n: datetime.fromisoformat(one.time) for n, one in stored.items() if one}
         with storage_errors(self.path):
             files = cloud_files(self.path)
             if self.path.startswith("mem://"):  # where cloudfiles fails for absent ones
                 names = [name for name, is_stored in files.exists(names).items() if is_stored]
             heads = files.head(names)
         return {name: _written_at(heads[name]) for name in names if heads[name] is not None}
+
+    def prefixes(self) -> list[str]:
+        """The beginnings of the names of all blocks; see `CheckedVolume`."""
+        return self._blocks.prefixes(self.bounds, self.block_size)
 
     def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
         """The `checksum` of the bytes of each block as it is stored, but for gzip.

@@ -86,7 +86,7 @@ def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
     """
     text = json.dumps(content, indent=1).encode()
     with store_errors(place):
-        stamp = _open(place).write(name, text, if_equal=generation).result()
+        stamp = open_store(place).write(name, text, if_equal=generation).result()
     if not stamp.generation and place.startswith(("s3://", "gs://")):
         # tensorstore takes "there is no such bucket" for an object that others have deleted.
         now = _read(place, name).stamp
@@ -98,7 +98,7 @@ def write_json(place: str, name: str, content: Any, generation: bytes) -> bool:
 def delete(place: str, name: str) -> None:
     """Delete an object, if there is one. Raises StorageUnavailable."""
     with store_errors(place):
-        _open(place).write(name, None).result()
+        open_store(place).write(name, None).result()
 
 
 def write_if_absent(place: str, name: str, content: Any) -> None:
@@ -212,10 +212,10 @@ def tensorstore() -> Any:
 def _read(place: str, name: str) -> Any:
     """tensorstore's answer, which is in a state: there is a value, or there is none."""
     with store_errors(place):
-        return _open(place).read(name).result()
+        return open_store(place).read(name).result()
 
 
-def _open(place: str) -> Any:
+def open_store(place: str) -> Any:
     """The key-value store of a folder."""
     return tensorstore().KvStore.open(kvstore(place), context=_context()).result()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,9 @@ from chunkflow_worker.volumes.zarr.ome import (
 )
 from chunkflow_worker.volumes.zarr.open import open_stored
 from chunkflow_worker.volumes.zarr.store import store_errors, tensorstore
+
+if TYPE_CHECKING:
+    from chunkflow_worker.storage.listed_objects import ListedObjects
 
 log = logging.getLogger(__name__)
 _AXES = ("c", "z", "y", "x")
@@ -169,16 +172,16 @@ class ZarrVolume:
                     queries.append((block, part.storage_statistics(query_fully_stored=True)))
             return [str(block) for block, query in queries if not query.result().fully_stored]
 
-    def stored_at(self, blocks: Iterable[BoundingBox]) -> dict[str, datetime | None]:
-        """When blocks were stored, by the clock of the storage: by name, without absent blocks.
-
-        None where the storage keeps no times. Raises StorageUnavailable.
-        """
+    def stored_at(
+        self, blocks: Iterable[BoundingBox], listed: ListedObjects | None = None
+    ) -> dict[str, datetime | None]:
+        """When blocks were stored; see `CheckedVolume`."""
         if self.path.startswith("mem://"):  # tensorstore's memory, of which nobody else knows
             stored = [block for block in blocks if not self.missing(block)]
             return dict.fromkeys(map(self.block_name, stored))
         keys = {self.block_name(block): self._keys_of(block) for block in blocks}
-        found = Files(self.path).stored(key for of_block in keys.values() for key in of_block)
+        files = listed or Files(self.path)
+        found = files.stored(key for of_block in keys.values() for key in of_block)
         times: dict[str, datetime | None] = {}
         for name, of_block in keys.items():
             objects = [found[key] for key in of_block]
@@ -187,6 +190,10 @@ class ZarrVolume:
                 last = max(known)  # of the same form, so that the last in order is the latest
                 times[name] = datetime.fromisoformat(last) if last else None
         return times
+
+    def prefixes(self) -> list[str]:
+        """All objects of the array."""
+        return [""]
 
     def checksums(self, blocks: Iterable[BoundingBox]) -> list[str]:
         """CRC-32 of the bytes of each block as it is stored; of several objects, with + between.

@@ -98,7 +98,7 @@ def enqueue(
     Boxes that workers would refuse are not sent: those that share blocks of the output with their
     neighbours or lie outside it, and all if a volume does not exist or the ledger has no place.
     """
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.archive.ledger import ArchivedLedger
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile, written_paths
 
@@ -109,7 +109,7 @@ def enqueue(
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
-    records = Ledger(ledger, to_write=True) if ledger else None
+    records = ArchivedLedger(ledger, to_write=True) if ledger else None
     _show_plan(plan)
     if file:
         _refuse_what_fails(plan, file, ledger, force)

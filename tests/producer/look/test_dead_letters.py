@@ -85,7 +85,8 @@ def test_letters_that_may_not_be_shown_again_are_told_once(
     dead: None, client: StubSqs, queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
     denied = {"Error": {"Code": "AccessDenied", "Message": ""}}
-    client.fail["change_message_visibility"] = ClientError(denied, "ChangeMessageVisibility")
+    operation = "ChangeMessageVisibilityBatch"
+    client.fail["change_message_visibility_batch"] = ClientError(denied, operation)
     with dead_letters(client, queue) as letters:
         assert len(list(letters)) == 13
     (record,) = caplog.records

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.state import JobState
 from producer.look.jobs import JobRow, job_rows
@@ -37,3 +41,21 @@ def test_each_job_has_its_boxes_and_its_state(ledger: Ledger) -> None:
 
 def test_a_ledger_without_jobs_has_no_rows(ledger: Ledger) -> None:
     assert job_rows(ledger) == []
+
+
+def test_the_ledger_is_listed_once_for_all_jobs(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        write_job(ledger, f"j{number}", number // 2 * 4, f"2026-01-0{number + 1}T00:00:00+00:00")
+    for box in ("0-2_0-2_0-2", "4-6_0-2_0-2", "6-8_0-2_0-2", "90-92_0-2_0-2", "no_box_here"):
+        ledger.files.put_json(f"{box}.json", {})
+    listed, names = list[str](), ledger.records_named
+
+    def listing(prefix: str = "") -> Any:
+        listed.append(prefix)
+        return names(prefix)
+
+    monkeypatch.setattr(ledger, "records_named", listing)
+    assert [row.done for row in job_rows(ledger)] == [1, 1, 2, 2, 0, 0]
+    assert listed == [""]

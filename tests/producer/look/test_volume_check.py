@@ -360,11 +360,11 @@ def refuse(monkeypatch: pytest.MonkeyPatch, error: Exception, *blocks: str) -> N
             raise error
         return read(volume, box)
 
-    def flaky_stored_at(volume: PrecomputedVolume, boxes: Any) -> Any:
-        listed = list(boxes)
-        if any(block in listed for block in refused):
+    def flaky_stored_at(volume: PrecomputedVolume, boxes: Any, *_: Any) -> Any:
+        wanted = list(boxes)
+        if any(block in wanted for block in refused):
             raise error
-        return stored_at(volume, listed)
+        return stored_at(volume, wanted)
 
     monkeypatch.setattr(PrecomputedVolume, "read", flaky_read)
     monkeypatch.setattr(PrecomputedVolume, "stored_at", flaky_stored_at)

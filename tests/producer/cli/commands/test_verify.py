@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
+from cloudfiles.interfaces import S3Interface
 
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.pipeline.model_files import file_digest
+from chunkflow_worker.storage.files import Files
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main
 from tests.support.damage import Damage, fill, truncate
@@ -454,3 +456,24 @@ def test_only_the_boxes_of_a_file_are_checked(
     file.write_text("0-1_0-1_0-1")
     assert main(["verify", "--pipeline", str(finished_job.pipeline), "--boxes", str(file)]) == 2
     assert "is not a box of the job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("finished_job", ["s3"], indirect=True)
+def test_quick_lists_many_blocks_and_asks_for_none(
+    finished_job: FinishedJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.look.verify._MANY", 1)
+    asked: list[str] = []
+    monkeypatch.setattr(Files, "stored", lambda files, names: asked.extend(names))
+    monkeypatch.setattr(S3Interface, "head", lambda interface, name: asked.append(name))
+    seen = "blocks as old as their task says"
+    assert report_of(finished_job, capsys, "--quick")["seen"] == {seen: 16}
+    client, bucket = boto3.client("s3"), finished_job.root.partition("://")[2].partition("/")[0]
+    blocks = client.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]
+    block = next(one["Key"] for one in blocks if one["Key"].endswith("8-16_8-16_4-8"))
+    client.delete_object(Bucket=bucket, Key=block)
+    report = report_of(finished_job, capsys, "--quick")
+    [problem] = report["problems"]
+    assert (problem["kind"], problem["blocks"]) == ("missing", ["8_8_40/8-16_8-16_4-8"])
+    assert report["seen"] == {seen: 15}
+    assert asked == []
