@@ -118,6 +118,10 @@ class JobUnreadable(RetryableError):
     """The record of the message's job is damaged, or of a later version than this worker's."""
 
 
+ENDS_A_RUN = (Preempted, PipelineMismatch, AccessRefused, StorageFull)
+"""Errors that say nothing of the box, and would meet all others too."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One mistake in a configuration.

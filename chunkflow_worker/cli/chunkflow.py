@@ -153,7 +153,18 @@ def _a_whole_chain() -> type[Facts]:
     type=LocalFile(),
     help="Run the chain of a pipeline file on this machine.",
 )
-@click.option("--ledger", help="Write a record of each task below this path.")
+@click.option(
+    "--ledger",
+    help="Write a record of each task below this path; with --keep-going, by default `log` below "
+    "the last volume that the chain saves.",
+)
+@click.option("--job", default="local", show_default=True, help="Name of the job in the ledger.")
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Record a task that fails in the ledger, and go on with the next; the exit status is then "
+    "1 at the end.",
+)
 @click.option(
     "--metrics",
     type=click.Choice(["cloudwatch"]),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,24 +17,28 @@ from typing import Any
 import click
 
 from chunkflow_worker.errors import (
+    ENDS_A_RUN,
     ConfigError,
     LeaseLost,
     Preempted,
+    RetryableError,
     StorageUnavailable,
 )
-from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.delivery import LOCAL_JOB, Delivery
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.local_job import check_job_name, record_local_job
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run, TaskSource
 from chunkflow_worker.pipeline.run import OpenPipeline, error_context
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, publish
 from chunkflow_worker.report.log import log_events, set_up_log
-from chunkflow_worker.report.progress import duration_text, progress
-from chunkflow_worker.report.say import say
+from chunkflow_worker.report.progress import boxes_text, duration_text, progress
+from chunkflow_worker.report.say import say, say_text
 from chunkflow_worker.report.scrub import scrub
-from chunkflow_worker.service.attempt import Attempt, finished_event
+from chunkflow_worker.service.attempt import Attempt, failed_event, finished_event
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.storage.fence import Fence, fenced
 from chunkflow_worker.storage.local_file import atomic_file
@@ -46,6 +51,8 @@ class LocalOptions:
     dry_run: bool = False
     verbose: bool = False
     ledger: str | None = None
+    job: str = LOCAL_JOB
+    keep_going: bool = False
     metrics: str | None = None
     in_flight: int = 2
     summary: bool = False
@@ -69,10 +76,13 @@ def freeze(chain: Pipeline | None, path: Path) -> None:
 
 
 def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOptions) -> None:
-    """Run all tasks of a chain; while one computes, the next ones load. The first error ends it.
+    """Run all tasks of a chain; while one computes, the next ones load.
 
+    The first error ends the run, unless it is to keep going: then it raises RetryableError at the
+    end.
     source: makes the tasks where there is no chain to take it from.
     """
+    check_job_name(options.job)
     level = "DEBUG" if options.verbose else "WARNING"
     set_up_log(level, "WARNING", "%(asctime)s %(levelname)s %(message)s")
     source = chain.tasks if chain else source
@@ -81,25 +91,50 @@ def run_here(chain: Pipeline | None, source: TaskSource | None, options: LocalOp
     alone = Run(needed_box=lambda box, bounds: box, dry_run=options.dry_run)
     name = source.label if source else "chunkflow"
     with error_context(name, None), source.open(alone) if source else nullcontext():
-        tasks: Iterable[Task] = source.tasks() if source else [Task()]
+        tasks = _tasks(source, options)
         if chain is None:
             next(iter(tasks), None)  # reports what is wrong with the options of the source
             return
         if source is None or not source.consumes:
             tasks = list(tasks)
     started = perf_counter()
-    ended = _run_tasks(chain, tasks, options)
+    ledger = _ledger(chain, options)
+    ended, failed = _run_tasks(chain, tasks, ledger, options)
     if options.summary:
         from chunkflow_worker.cli.summary import show_summary
 
         show_summary(ended, perf_counter() - started)
+    if failed:
+        raise RetryableError(_failed_text(failed, len(ended), ledger))
 
 
-def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) -> list[Task]:
-    """Run tasks through a chain; returns them, without their values."""
+def _tasks(source: TaskSource | None, options: LocalOptions) -> Iterable[Task]:
+    if source is None:
+        return [Task()]
+    return source.tasks_to_the_end() if options.keep_going else source.tasks()
+
+
+def _failed_text(failed: int, count: int, ledger: Ledger | None) -> str:
+    causes = f"chunkflow-producer failures --ledger {shlex.quote(ledger.path)}" if ledger else ""
+    text = f"{failed} of {boxes_text(count)} failed here"
+    return f"{text}\n    causes: {causes}" if causes else text
+
+
+def _record_job(ledger: Ledger, boxes: Sequence[BoundingBox], digest: str, job: str) -> None:
+    if not record_local_job(ledger, job, boxes, digest):
+        say(
+            "note: the boxes do not lie in one grid, so they are not recorded as a job, and "
+            "chunkflow-producer cannot show its status or verify it",
+            err=True,
+        )
+
+
+def _run_tasks(
+    chain: Pipeline, tasks: Iterable[Task], ledger: Ledger | None, options: LocalOptions
+) -> tuple[list[Task], int]:
+    """Run tasks through a chain; returns them, without their values, and how many failed."""
     total = len(tasks) if isinstance(tasks, list) else None
     in_flight = options.in_flight if _may_overlap(chain) else 1
-    ledger = _ledger(options)
     ended: list[Task] = []
     with (
         _stopped_by_sigterm(bool(chain.tasks and chain.tasks.consumes)),
@@ -107,10 +142,15 @@ def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) ->
         chain.open(subscribers, dry_run=options.dry_run) as opened,
         progress(total, "done", plain=_is_watched(chain)) as show,
     ):
+        boxes = chain.tasks.job_boxes() if chain.tasks and ledger else None
+        if ledger and boxes:
+            _record_job(ledger, boxes, chain.digest, options.job)
         started = perf_counter()
         stop = threading.Event()
         jobs = Jobs(ledger) if ledger else None
-        local_run = LocalRun(opened, chain.digest, ledger, stop, jobs)
+        local_run = LocalRun(
+            opened, chain.digest, ledger, stop, jobs, options.job, options.keep_going
+        )
 
         def run(task: Task) -> Task:
             task.progress = lambda note: show(len(ended), note)
@@ -124,7 +164,7 @@ def _run_tasks(chain: Pipeline, tasks: Iterable[Task], options: LocalOptions) ->
         for task in in_order(run, tasks, threads, window=window, stop=stop, name="task"):
             ended.append(task)
             show(len(ended), _time_left(perf_counter() - started, len(ended), total))
-    return ended
+    return ended, len(local_run.failed)
 
 
 def _time_left(seconds: float, done: int, total: int | None) -> str:
@@ -138,6 +178,9 @@ class LocalRun:
     ledger: where records go; None to write none.
     stop: is set when another task failed; tasks that run end at their next check.
     jobs: refuses messages of jobs, and boxes, that the ledger does not have; None to take any.
+    job: of tasks whose message names none.
+    keep_going: a task that fails does not end the run.
+    failed: such tasks, but for those that will be tried again.
     """
 
     chain: OpenPipeline
@@ -145,9 +188,30 @@ class LocalRun:
     ledger: Ledger | None
     stop: threading.Event
     jobs: Jobs | None = None
+    job: str = LOCAL_JOB
+    keep_going: bool = False
+    failed: list[Task] = field(default_factory=list)
 
     def run(self, task: Task) -> None:
-        """Run one task and record it. Raises what the chain raises."""
+        """Run one task and record it. Raises what the chain raises.
+
+        To keep going, it raises only what all other tasks would meet too.
+        """
+        try:
+            self._run(task)
+        except ENDS_A_RUN:
+            raise
+        except LeaseLost as error:
+            if not self.keep_going:
+                raise
+            say_text(f"left {task.bbox} to another process: {error}", err=True)
+        except Exception as error:
+            if not self.keep_going:
+                raise
+            if task.is_final(error) is not False:  # else another attempt decides
+                self.failed.append(task)
+
+    def _run(self, task: Task) -> None:
         with task.hold() as check_hold:
             if task.delivery is not None:
                 task.delivery.check_pipeline(self.digest)
@@ -161,7 +225,7 @@ class LocalRun:
                     raise Preempted("another task failed")
                 check_hold()
 
-            with Attempt(task, self.digest, f"local-{os.getpid()}") as attempt:
+            with Attempt(task, self.digest, _worker_name(), job=self.job) as attempt:
                 record = self._record(attempt, check)
             if record is not None:
                 publish(finished_event(record), self.chain.subscribers)
@@ -178,9 +242,7 @@ class LocalRun:
         except (Preempted, LeaseLost):
             raise
         except Exception as error:
-            if self.ledger is not None and attempt.box is not None:
-                with suppress(StorageUnavailable):  # the error of the task is what matters
-                    self.ledger.write(attempt.failed(error))
+            self._record_failure(attempt, error)
             raise
         if attempt.box is None:
             return None
@@ -189,6 +251,18 @@ class LocalRun:
             check()
             self.ledger.write(record)
         return record
+
+    def _record_failure(self, attempt: Attempt, error: Exception) -> None:
+        if attempt.box is None:
+            if self.keep_going:
+                say_text(f"failed: {error}", err=True)
+            return
+        record = attempt.failed(error, final=_is_final(attempt.task, error))
+        if self.ledger is not None:
+            with suppress(StorageUnavailable):  # the error of the task is what matters
+                self.ledger.write(record)
+        if self.keep_going:  # else the run ends with the error
+            publish(failed_event(record), self.chain.subscribers)
 
     def _check_job(self, delivery: Delivery) -> None:
         """A message that is only a box names no job."""
@@ -202,10 +276,28 @@ class LocalRun:
         return self.ledger.is_done(delivery.message.bbox, delivery.task_id)
 
 
-def _ledger(options: LocalOptions) -> Ledger | None:
-    if not options.ledger or options.dry_run:
+def _is_final(task: Task, error: Exception) -> bool:
+    """Whether nothing tries the task again by itself."""
+    if isinstance(error, ENDS_A_RUN):
+        return False
+    return task.delivery is None or bool(task.is_final(error))
+
+
+def _worker_name() -> str:
+    return f"local-{platform.node() or 'machine'}-{os.getpid()}"
+
+
+def _ledger(chain: Pipeline, options: LocalOptions) -> Ledger | None:
+    """Where records go. A run that keeps going has the ledger that workers would have."""
+    if options.dry_run:
         return None
-    return Ledger(options.ledger, to_write=True)
+    path = options.ledger or (chain.ledger_path if options.keep_going else None)
+    if path:
+        return Ledger(path, to_write=True)
+    if options.keep_going:
+        problem = "is not given, and the chain saves no volume, so failures have no place"
+        raise ConfigError.one("--keep-going", "ledger", problem, "give --ledger")
+    return None
 
 
 @contextmanager

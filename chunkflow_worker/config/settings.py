@@ -137,7 +137,8 @@ class Settings(BaseSettings):
     )
     spot_notice: bool = Field(
         True,
-        description="On EC2, watch for a spot interruption notice, and drain when it arrives.",
+        description="On EC2 and Google Compute Engine, watch for the notice that the machine "
+        "will be interrupted, and drain when it arrives.",
     )
     health_folder: str | None = Field(
         None,

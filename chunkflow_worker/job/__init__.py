@@ -2,7 +2,10 @@
 
 grid.py         the boxes of a job, cut from a region
 box_index.py    the places of boxes in a job by their names
-chosen_boxes.py  those of them that a mask leaves
+chosen_boxes.py  some of them: those that a mask leaves, or that a file lists
+masked.py       leaves out boxes where a mask is zero
+box_file.py     reads boxes that a person has listed in a file
+local_job.py    records a job that was not enqueued
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
 message.py      what travels on the queue: one JSON message for each box
@@ -11,6 +14,7 @@ inbox.py        receives messages, and refuses those that are malformed
 delivery.py     one receive of a message, and the arithmetic of its attempts
 hold.py         holds a task while SQS is away, by an object beside its record
 deleter.py      deletes messages, as many in a request as wait
+file_leases.py  lets processes that share a disk take the boxes of one list
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
 ledger.py       one record for each task: what is done, what failed and why

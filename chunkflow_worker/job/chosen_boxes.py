@@ -28,6 +28,9 @@ class ChosenBoxes(Boxes):
 
     bits: bytes
 
+    def whole_grid(self) -> Boxes:
+        return Boxes(self.start, self.chunk_size, self.grid_size, self.stop, self.first, self.last)
+
     @classmethod
     def of(cls, boxes: Boxes, chosen: NDArray[np.bool_]) -> ChosenBoxes:
         """chosen: whether each of the boxes is."""

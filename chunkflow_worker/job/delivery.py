@@ -10,7 +10,8 @@ from chunkflow_worker.errors import PipelineMismatch
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.message import MAX_ATTEMPTS, TaskMessage, encode, open_envelope
 
-_PLAIN_JOB = "local"  # of messages that are only a box
+LOCAL_JOB = "local"
+"""The job of messages that are only a box, and of boxes that came with no message."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Delivery:
         receives = int(received.get("Attributes", {}).get("ApproximateReceiveCount", 1))
         message_id = received["MessageId"]
         if plain_boxes and (box := _plain_box(body)) is not None:
-            message = TaskMessage(job=_PLAIN_JOB, bbox=str(box))
+            message = TaskMessage(job=LOCAL_JOB, bbox=str(box))
             return cls(message, message_id, receives, receipt, message_id, plain_body=body)
         message, task_id = open_envelope(body, queue)
         return cls(message, task_id, receives, receipt, message_id)

@@ -67,6 +67,10 @@ class Boxes(Sequence[BoundingBox]):
             index = index * count + place
         return index - self.first if self.first <= index < self.last else None
 
+    def whole_grid(self) -> Boxes:
+        """All boxes of the grid from the first to the last, also those that the job leaves out."""
+        return self
+
     def task_index(self, index: int) -> int:
         """The index in the grid of a box of this list."""
         return self.first + index

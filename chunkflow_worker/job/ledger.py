@@ -58,7 +58,7 @@ RECORD_BYTES = 4 * 2**20
 _MOST_JOBS = 10_000  # of one ledger that are held in memory: the latest
 _MOST_WRITTEN = 10_000  # entries of one record
 _AT_ONCE = 100  # records that are asked for
-_QUEUE_NAME = r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$"
+_QUEUE_NAME = r"^([A-Za-z0-9_-]{1,80}(\.fifo)?)?$"
 
 
 def _box(text: str) -> str:
@@ -165,9 +165,10 @@ class Record(BaseModel):
 
 
 class JobRecord(BaseModel):
-    """What a producer enqueued.
+    """What a producer enqueued, or a local run began.
 
-    tasks: number of boxes. grid: the options that make them.
+    queue: its name; empty for a job without one. tasks: number of boxes.
+    grid: the options that make them.
     chosen: marks those of the grid that belong to the job, see `ChosenBoxes`; empty for all.
     began, enqueued: when its first and its last part were sent.
     """
@@ -175,7 +176,7 @@ class JobRecord(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     job: str = Field(pattern=JOB_NAME)
-    queue: str = Field(pattern=_QUEUE_NAME)
+    queue: str = Field("", pattern=_QUEUE_NAME)
     tasks: int
     pipeline: str = ""
     grid: dict[str, Any] = Field(default_factory=dict)

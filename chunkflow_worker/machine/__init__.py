@@ -6,5 +6,6 @@ cpu.py        number, name and instruction sets of the processors, and their quo
 memory.py     memory in use, and the limit of the cgroup
 gpus.py       the GPUs of the machine, and the devices that a list such as 0,1 selects
 spot.py       the interruption notice of an EC2 spot instance
+gce.py        the preemption notice of a machine of Google Compute Engine
 signals.py    the signals that stop a process
 """

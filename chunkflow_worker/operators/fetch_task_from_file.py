@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tokenize import TokenError
+from threading import Event
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
 from chunkflow_worker.config.options import field
-from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.errors import ENDS_A_RUN, ConfigError, LeaseLost, PermanentError
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.box_file import read_boxes
+from chunkflow_worker.job.delivery import LOCAL_JOB, Delivery
+from chunkflow_worker.job.file_leases import FileLease, FileLeases
+from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.operator import TaskSource
 from chunkflow_worker.pipeline.task import Task
-
-_SIX = re.compile(r"-?\d+(?:[\s,]+-?\d+){5}", re.ASCII)
 
 
 class FetchTaskFromFile(TaskSource):
@@ -29,6 +34,12 @@ class FetchTaskFromFile(TaskSource):
     tasks is taken. The index is --job-index, or with --slurm-job-array the index in a Slurm job
     array, or with disBatch the variable DISBATCH_REPEAT_INDEX if it is set. Without an index, all
     tasks are taken.
+
+    With --leases, many processes share the file, as workers share a queue, and need no index. Each
+    box is taken by one process at a time. The box of a process that was killed is taken again when
+    its lease expires, and a box that failed is taken again at once. After --attempts it is given
+    up. A process ends when every box is done or given up. Repeat the command to go on after an
+    interruption. To do a list anew, give another folder.
     """
 
     group: ClassVar[str] = "Tasks"
@@ -39,6 +50,8 @@ class FetchTaskFromFile(TaskSource):
     """
     differs: ClassVar[str] = "An index after the last task is an error."
     reads_files: ClassVar[tuple[str, ...]] = ("file_path",)
+    writes_files: ClassVar[tuple[str, ...]] = ("leases",)
+    flags: ClassVar[tuple[str, ...]] = ("leases",)
     op: Literal["fetch-task-from-file"] = "fetch-task-from-file"
     file_path: str = field(flag="-f", help="File with the boxes.")
     job_index: int | None = field(
@@ -48,6 +61,19 @@ class FetchTaskFromFile(TaskSource):
         False, help="Take the index from the variable SLURM_ARRAY_TASK_ID."
     )
     granularity: int = field(1, flag="-g", ge=1, help="Number of tasks for each index.")
+    leases: str | None = field(
+        None,
+        flag="-l",
+        help="Folder on a shared disk for small files that say who has which box; it is created.",
+    )
+    lease_seconds: int = field(
+        120,
+        ge=5,
+        help="With --leases: seconds after which the box of a process that died is taken again.",
+    )
+    attempts: int = field(
+        3, flag="-r", ge=1, help="With --leases: how many times a box is taken at most."
+    )
 
     @model_validator(mode="after")
     def _has_one_index(self) -> FetchTaskFromFile:
@@ -55,10 +81,34 @@ class FetchTaskFromFile(TaskSource):
             raise ValueError(
                 "job_index and slurm_job_array both say which tasks to take: give one of them"
             )
+        if self.leases and (self.job_index is not None or self.slurm_job_array):
+            raise ValueError(
+                "leases share all boxes of the file: leave out job_index and slurm_job_array"
+            )
         return self
 
+    @property
+    def consumes(self) -> bool:
+        return self.leases is not None
+
     def tasks(self) -> Iterator[Task]:
-        boxes = _read(Path(self.file_path))
+        return self._leased(ends_at_failure=True) if self.leases else self._part()
+
+    def tasks_to_the_end(self) -> Iterator[Task]:
+        return self._leased(ends_at_failure=False) if self.leases else self._part()
+
+    def job_boxes(self) -> Sequence[BoundingBox]:
+        return read_boxes(Path(self.file_path), self.op, "file_path")
+
+    def _leased(self, ends_at_failure: bool) -> Iterator[Task]:
+        boxes = [str(box) for box in self.job_boxes()]
+        leases = FileLeases(Path(self.leases or ""), self.attempts, self.lease_seconds)
+        taking = _Taking(leases.id, ends_at_failure, Event())
+        for lease in leases.take(boxes, taking.closed):
+            yield taking.task(lease)
+
+    def _part(self) -> Iterator[Task]:
+        boxes = self.job_boxes()
         index, origin = self._index()
         if index is not None:
             parts = -(-len(boxes) // self.granularity)
@@ -92,72 +142,43 @@ class FetchTaskFromFile(TaskSource):
         return int(text), variable
 
 
-def _read(path: Path) -> list[BoundingBox]:
-    try:
-        boxes = _read_npy(path) if path.suffix == ".npy" else _read_text(path)
-    except OSError as error:
-        problem = f"{path} cannot be read: {error.strerror or error}"
-        raise ConfigError.one("fetch-task-from-file", "file_path", problem) from None
-    if not boxes:
-        raise ConfigError.one("fetch-task-from-file", "file_path", f"{path} has no boxes")
-    return boxes
+def _is_final(lease: FileLease, error: BaseException) -> bool:
+    return lease.is_last or isinstance(error, PermanentError)
 
 
-def _read_npy(path: Path) -> list[BoundingBox]:
-    import numpy as np
+@dataclass(frozen=True)
+class _Taking:
+    """Makes tasks of leased boxes.
 
-    legal = "whole numbers in rows of z0 y0 x0 z1 y1 x1"
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, TokenError):
-        problem = f"{path} is not a .npy file of numbers, or it is damaged"
-        raise ConfigError.one("fetch-task-from-file", "file_path", problem, legal) from None
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.ndim != 2
-        or rows.shape[1] != 6
-        or rows.dtype.kind not in "iu"
-    ):
-        found = (
-            f"holds {rows.dtype} of shape {rows.shape}"
-            if isinstance(rows, np.ndarray)
-            else "holds several arrays"
+    id: of the tasks of this folder. closed: set when no more boxes are to be taken.
+    """
+
+    id: str
+    ends_at_failure: bool
+    closed: Event
+
+    def task(self, lease: FileLease) -> Task:
+        message = TaskMessage(job=LOCAL_JOB, bbox=lease.box)
+        return Task(
+            bbox=message.box,
+            delivery=Delivery(message, self.id, lease.attempt, plain_body=lease.box),
+            is_final=partial(_is_final, lease),
+            hold=partial(self._hold, lease),
         )
-        raise ConfigError.one("fetch-task-from-file", "file_path", f"{path} {found}", legal)
-    return [_box(row, f"{path}, row {i}") for i, row in enumerate(rows.tolist())]
 
-
-def _read_text(path: Path) -> list[BoundingBox]:
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except UnicodeDecodeError:
-        raise ConfigError.one(
-            "fetch-task-from-file", "file_path", f"{path} is neither text nor named .npy"
-        ) from None
-    return [
-        _line(line, f"{path}, line {i}")
-        for i, line in enumerate(lines, 1)
-        if line and not line.startswith("#")
-    ]
-
-
-def _line(line: str, place: str) -> BoundingBox:
-    if _SIX.fullmatch(line):
-        return _box([int(n) for n in re.split(r"[\s,]+", line)], place)
-    try:
-        return BoundingBox.parse(line)
-    except ValueError as error:
-        raise ConfigError.one("fetch-task-from-file", place, str(error)) from None
-
-
-def _box(row: list[int], place: str) -> BoundingBox:
-    start, stop = Vec3(*row[:3]), Vec3(*row[3:])
-    if not (start + 1).fits_in(stop):
-        problem = f"the box starts at {tuple(start)} and stops at {tuple(stop)}"
-        raise ConfigError.one(
-            "fetch-task-from-file",
-            place,
-            problem,
-            "write z0 y0 x0 z1 y1 x1, with z0 < z1 and so on",
-        )
-    return BoundingBox(start, stop)
+    @contextmanager
+    def _hold(self, lease: FileLease) -> Iterator[Callable[[], None]]:
+        """Keep the box from others in the block, and then say what became of it."""
+        try:
+            with lease:
+                yield lease.check
+                lease.done()
+        except BaseException as error:
+            ends_run = isinstance(error, ENDS_A_RUN) or not isinstance(error, Exception)
+            if ends_run or self.ends_at_failure:
+                self.closed.set()
+            if ends_run:
+                lease.give_back()
+            elif not isinstance(error, LeaseLost):
+                lease.failed(final=_is_final(lease, error))
+            raise

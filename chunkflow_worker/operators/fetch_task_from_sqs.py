@@ -58,7 +58,6 @@ class FetchTaskFromSqs(TaskSource):
             save-precomputed -v s3://lab/em
     """
     differs: ClassVar[str] = "The queue must exist and have a dead-letter queue."
-    consumes: ClassVar[bool] = True
     formerly: ClassVar[tuple[str, ...]] = ("fetch-task",)
     op: Literal["fetch-task-from-sqs"] = "fetch-task-from-sqs"
     queue_name: str = field(flag="-q", help="Name of the queue; its URL or ARN will do.")
@@ -81,13 +80,25 @@ class FetchTaskFromSqs(TaskSource):
 
     _is_queue = field_validator("queue_name")(check_queue_name)
 
+    @property
+    def consumes(self) -> bool:
+        return True
+
     def tasks(self) -> Iterator[Task]:
+        return self._tasks(ends_at_failure=True)
+
+    def tasks_to_the_end(self) -> Iterator[Task]:
+        return self._tasks(ends_at_failure=False)
+
+    def _tasks(self, ends_at_failure: bool) -> Iterator[Task]:
         region = Settings.load().region
         receiver = make_client(region, read_seconds=_POLL_SECONDS + 10)
         queue = find_queue(receiver, self.queue_name)
         seconds = self.visibility_timeout or queue.lease_seconds
         inbox = Inbox(receiver, receiver, queue, _POLL_SECONDS, seconds, plain_boxes=True)
-        intake = _Intake(inbox, make_client(region, read_seconds=3, attempts=1), seconds)
+        intake = _Intake(
+            inbox, make_client(region, read_seconds=3, attempts=1), seconds, ends_at_failure
+        )
         taken = empty = 0
         while taken != self.num and not intake.closed.is_set():
             try:
@@ -112,13 +123,15 @@ class _Intake:
     """Takes tasks from a queue.
 
     heartbeat: the SQS client for renewals. seconds: of a lease.
-    closed: set when a task failed.
+    ends_at_failure: take no message after a task has failed.
+    closed: set when a task has failed so, or was stopped.
     asking: held while SQS is asked for messages.
     """
 
     inbox: Inbox
     heartbeat: Any
     seconds: int
+    ends_at_failure: bool = True
     closed: Event = attribute(default_factory=Event)
     asking: Lock = attribute(default_factory=Lock)
     outage: Outage = attribute(default_factory=lambda: Outage("SQS (lease renewal)"))
@@ -158,7 +171,8 @@ class _Intake:
                 lease.check()
                 lease.acknowledge()
         except BaseException as error:
-            self.closed.set()
+            if self.ends_at_failure or not isinstance(error, Exception):
+                self.closed.set()
             self._settle(lease, error)
             raise
 

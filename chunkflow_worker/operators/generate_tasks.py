@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Boxes, Grid
+from chunkflow_worker.job.masked import Masks, masked
 from chunkflow_worker.pipeline.operator import Run, Step, TaskSource
 from chunkflow_worker.pipeline.task import Task
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import BoundingBox
 
 
-class GenerateTasks(Grid, TaskSource):
+class GenerateTasks(Masks, Grid, TaskSource):
     """Cut a region of interest into boxes; each is a task for the operators that follow.
 
     With --file-path the boxes are also written to a .npy file (rows of z0 y0 x0 z1 y1 x1) or a .txt
@@ -35,7 +36,7 @@ class GenerateTasks(Grid, TaskSource):
     )
     is_grid: ClassVar[bool] = True
     local_options: ClassVar[tuple[str, ...]] = ("name", "use_https")
-    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path",)
+    other_volumes: ClassVar[tuple[str, ...]] = ("volume_path", "mask_volume_path")
     writes_files: ClassVar[tuple[str, ...]] = ("file_path",)
     renamed: ClassVar[Mapping[str, str]] = {
         "-l, --layer-path": "--volume-path",
@@ -63,7 +64,10 @@ class GenerateTasks(Grid, TaskSource):
     )
 
     def known_boxes(self) -> Boxes:
-        """The boxes of the grid. Reads the bounds of its volume, if it names one."""
+        """The boxes of the grid that the masks leave. Reads what it needs of the volumes."""
+        return masked(self._grid_boxes(), self, self, use_https=self.use_https)
+
+    def _grid_boxes(self) -> Boxes:
         if self.volume_path is None:
             return self.boxes()
         from chunkflow_worker.volumes.open_volume import volume_bounds

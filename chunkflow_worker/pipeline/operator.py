@@ -236,18 +236,30 @@ class Operator(Options, Facts):
 
 
 class TaskSource(Operator):
-    """An operator that makes the tasks of a local run. Workers take theirs from the queue.
-
-    consumes: it removes its tasks from somewhere. Their number is not known before, and each is
-        fetched only when it can be worked on at once.
-    """
+    """An operator that makes the tasks of a local run. Workers take theirs from the queue."""
 
     group: ClassVar[str] = "Tasks"
-    consumes: ClassVar[bool] = False
+
+    @property
+    def consumes(self) -> bool:
+        """Whether it takes its tasks from where others take theirs too.
+
+        Their number is then not known before, and each is fetched only when it can be worked on at
+        once.
+        """
+        return False
 
     @abstractmethod
     def tasks(self) -> Iterator[Task]:
         """The tasks, in order."""
+
+    def tasks_to_the_end(self) -> Iterator[Task]:
+        """The same, also after a task has failed: for sources that would then take no more."""
+        return self.tasks()
+
+    def job_boxes(self) -> Sequence[BoundingBox] | None:
+        """The boxes of the job that its tasks belong to, in all processes; None if not known."""
+        return self.known_boxes()
 
     def known_boxes(self) -> Sequence[BoundingBox] | None:
         """The boxes of its tasks; None if they cannot be listed without side effects."""

@@ -73,6 +73,7 @@ class Task:
     unchecked: labels of operators whose output is noted nowhere.
     clipped: values that the type of an operator's output could not hold.
     delivery: the message that it came with; None if there is none.
+    is_final: whether no other attempt follows this error; None where the source can't know.
     hold: a context for the work on the task, entered in the thread that does it. It yields a check
         that raises when another worker may have the task. When the block ends, the task is done;
         when it raises, the task goes back to where it came from.
@@ -101,6 +102,7 @@ class Task:
     unchecked: list[str] = field(default_factory=list)
     clipped: list[Clipped] = field(default_factory=list)
     delivery: Delivery | None = field(default=None, repr=False)
+    is_final: Callable[[Exception], bool | None] = field(default=lambda error: None, repr=False)
     hold: Callable[[], AbstractContextManager[Callable[[], None]]] = field(
         default=_no_hold, repr=False
     )

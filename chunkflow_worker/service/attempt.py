@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.delivery import LOCAL_JOB
 from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.events import TaskFailed, TaskFinished
@@ -36,12 +37,21 @@ class Attempt:
     task: its box and its delivery say what the record is about.
     pipeline: digest of the chain. worker: name of the worker.
     elapsed: seconds for which the try has been running already.
+    job: of a task whose message names none, or that has no message.
     """
 
-    def __init__(self, task: Task, pipeline: str, worker: str, *, elapsed: float = 0.0):
+    def __init__(
+        self,
+        task: Task,
+        pipeline: str,
+        worker: str,
+        *,
+        elapsed: float = 0.0,
+        job: str = LOCAL_JOB,
+    ):
         self.task = task
         self.number = task.delivery.attempt if task.delivery else 1
-        self._asked = task.bbox
+        self._asked, self._job = task.bbox, job
         self._pipeline, self._worker = pipeline, worker
         self._excerpt: deque[str] = deque()
         self._open = ExitStack()
@@ -100,7 +110,7 @@ class Attempt:
             raise ValueError("a task without a box has no record")
         return Record(
             bbox=str(box),
-            job=delivery.message.job if delivery else "local",
+            job=delivery.message.job if delivery and not delivery.plain_body else self._job,
             task_id=delivery.task_id if delivery else "",
             state=state,
             attempts=self.number,

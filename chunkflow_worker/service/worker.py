@@ -32,6 +32,7 @@ from chunkflow_worker.job.sqs import Queue, make_client
 from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.machine.cpu import cpu_name
+from chunkflow_worker.machine.gce import wait_for_preemption
 from chunkflow_worker.machine.spot import wait_for_notice
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
@@ -129,10 +130,11 @@ class Worker:
         self._log_start()
         self.guard.running()
         if self.settings.spot_notice:
-            notice = (self._interrupted, self._stopping)
-            threading.Thread(
-                target=wait_for_notice, args=notice, name="spot-notice", daemon=True
-            ).start()
+            for name, wait in (("EC2", wait_for_notice), ("Google", wait_for_preemption)):
+                notice = (partial(self._interrupted, name), self._stopping)
+                threading.Thread(
+                    target=wait, args=notice, name=f"{name}-notice", daemon=True
+                ).start()
 
     def run(self, delivery: Delivery) -> None:
         """Do one task under its lease and settle its message.
@@ -318,8 +320,8 @@ class Worker:
         if not self._stopping.is_set():  # a second signal would end the grace of other tasks
             self._ask()
 
-    def _interrupted(self, what: str) -> None:
-        log.warning("EC2 will interrupt this spot machine (%s): draining", what)
+    def _interrupted(self, cloud: str, what: str) -> None:
+        log.warning("%s will interrupt this spot machine (%s): draining", cloud, what)
         self._ask_to_stop()
 
     def _drain(self) -> None:

@@ -24,6 +24,13 @@ queue_option = click.option(
     show_envvar=True,
     help="Name of the SQS queue; its URL or ARN will do.",
 )
+own_queue_option = click.option(
+    "--queue",
+    envvar="CHUNKFLOW_QUEUE",
+    show_envvar=True,
+    help="Name of the SQS queue; its URL or ARN will do. By default, the queue of the job; a job "
+    "that ran without one has none.",
+)
 pipeline_option = click.option(
     "--pipeline",
     type=LocalFile(Path),
@@ -45,6 +52,14 @@ cause_option = click.option(
     "--cause",
     help="Only tasks whose error contains this text. It may have # for numbers and <box> for "
     "boxes, as in the output of `failures`.",
+)
+boxes_option = click.option(
+    "--boxes",
+    "box_file",
+    type=LocalFile(Path),
+    metavar="FILE",
+    help="Only the boxes that this file lists, one per line as z0-z1_y0-y1_x0-x1; - for the "
+    "standard input. All must be boxes of the job.",
 )
 interval_option = click.option(
     "--interval",
@@ -121,6 +136,26 @@ def require_ledger(pipeline: Path | None, path: str | None, needed_by: str) -> L
 
 def no_ledger(needed_by: str) -> click.UsageError:
     return click.UsageError(f"{needed_by} needs a ledger: give --ledger or --pipeline")
+
+
+def queue_of_job(
+    given: str | None, ledger: Ledger | None, job: str | None
+) -> tuple[Any, Queue | None]:
+    """A client and the queue that is given, or else that of the job; None and None without one.
+
+    Raises UsageError without a queue and a ledger, ConfigError and QueueUnavailable.
+    """
+    from producer.look.job import find_job
+
+    if not given and ledger is None:
+        raise click.UsageError("give --queue, or --pipeline or --ledger for a job without a queue")
+    if not given and ledger is not None:
+        record = find_job(ledger, job)
+        given = record.queue if record else None
+    if not given:
+        return None, None
+    client = sqs_client()
+    return client, open_queue(client, given)
 
 
 def sqs_client(connections: int = 10) -> Any:

@@ -24,19 +24,23 @@ def show_table(status: JobStatus) -> None:
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
-    table.add_row("waiting", str(status.waiting), "in the queue, approximately")
-    table.add_row("in flight", str(status.in_flight), "with workers, approximately")
-    table.add_row("delayed", str(status.delayed), "approximately")
-    table.add_row("dead letters", str(status.dead), "of all jobs, approximately")
+    if status.queue:
+        table.add_row("waiting", str(status.waiting), "in the queue, approximately")
+        table.add_row("in flight", str(status.in_flight), "with workers, approximately")
+        table.add_row("delayed", str(status.delayed), "approximately")
+        table.add_row("dead letters", str(status.dead), "of all jobs, approximately")
     if status.total is not None:
         table.add_row("done", str(status.done), f"of {status.total}, {status.percent:.1f}%")
         table.add_row("failed", str(status.failed), "not done, the last attempt failed")
+        if not status.queue:
+            table.add_row("dead", str(status.dead), "of the failed: no attempt is left")
         table.add_row("missing", str(status.missing), "no record yet")
         table.add_row("twice", str(status.twice), "done more than once by this job, counted once")
-        table.add_row("rate", rate_text(status.rate), "")
-        table.add_row("left", duration_text(status.eta_seconds), "")
+        if status.queue or not status.idle:
+            table.add_row("rate", rate_text(status.rate), "")
+            table.add_row("left", duration_text(status.eta_seconds), "")
     job = f"job {status.job}" if status.job else "no job in a ledger"
-    say(f"queue {status.queue}, {job}")
+    say(f"queue {status.queue}, {job}" if status.queue else f"no queue, {job}")
     Console(highlight=False).print(table)
     for line in (*state_lines(status), *expiry_lines(status)):
         say(line)
@@ -93,7 +97,7 @@ def progress_note(status: JobStatus) -> str:
 
     Without the time left when the queue is empty: then nothing works on the rest.
     """
-    parts = [f"{status.waiting} waiting", f"{status.in_flight} in flight"]
+    parts = [f"{status.waiting} waiting", f"{status.in_flight} in flight"] if status.queue else []
     if status.failed:
         parts.append(f"{status.failed} failed")
     if status.dead:

@@ -39,6 +39,7 @@ class Failure:
     box, job: empty for a malformed message. error, log: of the last attempt; of many failures with
         one cause, some have a log.
     attempts: how many were made; 0 when the ledger has no record of a failure.
+    final: the box is given up.
     """
 
     box: str
@@ -48,6 +49,7 @@ class Failure:
     worker: str = ""
     finished: str = ""
     log: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,4 +139,5 @@ def _recorded(box: str, job: str, record: Record) -> Failure:
         record.worker,
         record.finished,
         tuple(record.log),
+        record.final,
     )

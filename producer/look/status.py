@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.look.expiry import expiry
-from producer.look.job import find_job
+from producer.look.job import boxes_of_job, find_job
 from producer.look.nets import Net, Nets
 from producer.look.survey import Found, Survey
 
 if TYPE_CHECKING:
+    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
     from chunkflow_worker.job.state import State
 
@@ -27,7 +28,9 @@ _COUNTS = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "
 class JobStatus:
     """The state of a queue, and of one job in its ledger.
 
-    waiting, in_flight, delayed: messages in the queue. dead: messages in its dead-letter queue.
+    queue: its name; empty for a job without one.
+    waiting, in_flight, delayed: messages in the queue; None without one.
+    dead: messages in its dead-letter queue; without a queue, boxes that failed and are given up.
         SQS reports these numbers approximately, and they count the messages of all jobs.
     job, total: the name of the job and the number of its boxes; None without a job in a ledger.
     done: boxes of the job with a record of success.
@@ -46,9 +49,9 @@ class JobStatus:
     """
 
     queue: str
-    waiting: int
-    in_flight: int
-    delayed: int
+    waiting: int | None
+    in_flight: int | None
+    delayed: int | None
     dead: int
     job: str | None = None
     done: int = 0
@@ -75,8 +78,18 @@ class JobStatus:
 
     @property
     def idle(self) -> bool:
-        """The queue holds no message that a worker could run, now or later."""
-        return self.waiting + self.in_flight + self.delayed == 0
+        """The queue holds no message that a worker could run, now or later.
+
+        Without a queue: each box is done or given up.
+        """
+        if not self.queue:
+            return self.missing == 0 and self.failed == self.dead
+        return self.messages == 0
+
+    @property
+    def messages(self) -> int:
+        """The messages in the queue, in any state."""
+        return (self.waiting or 0) + (self.in_flight or 0) + (self.delayed or 0)
 
     @property
     def percent(self) -> float | None:
@@ -106,10 +119,11 @@ def job_status(
 class StatusPoll:
     """Asks the queue and the ledger again and again, each time for what may have changed.
 
+    client, queue: of SQS; None for a job without a queue.
     job: the name of a job; the latest job in the ledger, at the first poll, when not given.
     """
 
-    def __init__(self, client: Any, queue: Queue, ledger: Ledger | None, job: str | None):
+    def __init__(self, client: Any, queue: Queue | None, ledger: Ledger | None, job: str | None):
         self._client, self._queue, self._ledger, self._job = client, queue, ledger, job
         self._survey: Survey | None = None
 
@@ -132,6 +146,8 @@ class StatusPoll:
 
     def _of_queue(self) -> JobStatus:
         queue = self._queue
+        if queue is None:
+            return JobStatus("", None, None, None, 0)
         with sqs_errors(f"queue {queue.name}"):
             waiting, in_flight, delayed = _message_counts(self._client, queue.url)
             dead = sum(_message_counts(self._client, queue.dead_letter_url))
@@ -141,12 +157,15 @@ class StatusPoll:
         self, status: JobStatus, job: JobRecord, found: Found, sample: list[str]
     ) -> JobStatus:
         assert self._ledger is not None
-        queue, first_sent = self._queue, job.began or job.enqueued
-        kept, dead_kept = queue.retention_seconds, queue.dead_letter_retention_seconds
         records, state = list(self._ledger.records(sample)), self._ledger.states.read(job.job)
+        messages_expire, letters_expire = self._expiries(status, job.began or job.enqueued)
+        dead = status.dead
+        if self._queue is None and found.failed:
+            dead = count_final(self._ledger, job.boxes())
         return replace(
             status,
             **found._asdict(),
+            dead=dead,
             job=job.job,
             state=state.state,
             why=state.why,
@@ -158,9 +177,24 @@ class StatusPoll:
             sampled=len(records),
             clipped=clipped_shares(one for record in records for one in record.clipped),
             nets=tuple(Nets(records).found()),
-            messages_expire="" if status.idle else expiry(first_sent, kept),
-            dead_letters_expire=expiry(first_sent, dead_kept) if status.dead else "",
+            messages_expire=messages_expire,
+            dead_letters_expire=letters_expire,
         )
+
+    def _expiries(self, status: JobStatus, first_sent: str) -> tuple[str, str]:
+        """When the first messages expire, and the first dead letters."""
+        queue = self._queue
+        if queue is None:
+            return "", ""
+        kept, dead_kept = queue.retention_seconds, queue.dead_letter_retention_seconds
+        messages = "" if status.idle else expiry(first_sent, kept)
+        return messages, expiry(first_sent, dead_kept) if status.dead else ""
+
+
+def count_final(ledger: Ledger, boxes: Boxes) -> int:
+    """The number of boxes of a job that failed and are given up. Raises StorageUnavailable."""
+    failed = boxes_of_job(boxes, ledger.listing().failed)
+    return sum(record.final for record in ledger.records(failed, failed=True))
 
 
 def _message_counts(client: Any, url: str) -> list[int]:

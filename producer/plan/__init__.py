@@ -2,6 +2,5 @@
 
 pipeline_file.py    the parts of a pipeline file that a producer needs
 job.py              a job before it is sent: its boxes and its record
-masked.py           leaves out boxes where a mask is zero
 record.py           the record of a job, written to the ledger before the job is sent
 """

@@ -5,39 +5,43 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from chunkflow_worker.config.options import faults_of
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.box_file import listed_boxes
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
-from chunkflow_worker.job.message import JOB_NAME
+from chunkflow_worker.job.local_job import check_job_name
+from chunkflow_worker.job.masked import Masks, marks_of, masked
 from chunkflow_worker.report.scrub import scrub
-from producer.plan.masked import MaskOptions, marks_of, masked
 from producer.plan.pipeline_file import PipelineFile
 
+_Options = TypeVar("_Options", Grid, Masks)
 _STOPS = {"roi_stop", "roi_size", "bounding_box", "grid_size"}
 _REPLACES = dict.fromkeys(_STOPS, _STOPS) | {
     "bounding_box": _STOPS | {"roi_start"},
     "roi_start": {"bounding_box"},
+    "mask_volume_path": {"mask_mip", "mask_inverse"},
 }
 """The options of the pipeline file that an option of the command line replaces, beside itself."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job before it is sent. record: what the ledger will say about the job."""
+    """A job before it is sent.
+
+    record: what the ledger will say about the job.
+    empty: the number of boxes that were left out, since a mask is zero there.
+    """
 
     boxes: Boxes
     record: JobRecord
-
-    @property
-    def empty(self) -> int:
-        """The number of boxes that were left out, since a mask is zero there."""
-        return self.boxes.last - self.boxes.first - len(self.boxes)
+    empty: int = 0
 
 
 def make_plan(
@@ -45,32 +49,30 @@ def make_plan(
     job: str | None,
     grid: Grid,
     pipeline: PipelineFile | None = None,
-    mask: MaskOptions = MaskOptions(),
+    mask: Masks = Masks(),
+    box_file: Path | None = None,
 ) -> Plan:
     """Cut a region into the boxes of a job.
 
     job: the name of the job; made from the pipeline file's name and the time when not given.
-    grid: the options of the command line. Those that are set replace those in the pipeline file.
-    mask: which of the boxes to leave out.
+    grid, mask: the options of the command line. Those that are set replace those in the pipeline
+        file.
+    box_file: lists the boxes to take; None for all.
     Raises ConfigError for a wrong option, job name or volume, and StorageUnavailable when the
     volume cannot be read.
     """
     now = datetime.now(UTC)
     job = job or _job_name(pipeline.path.stem if pipeline else "", now)
-    if not re.fullmatch(JOB_NAME, job):
-        raise ConfigError.one(
-            "job",
-            job,
-            "is not a job name",
-            "use up to 80 letters, digits, dots, hyphens and underscores; "
-            "start with a letter or digit",
-        )
+    check_job_name(job)
     if pipeline:
-        grid = _merged(pipeline, grid)
+        grid, mask = _merged(pipeline, grid, mask)
     bounds = _bounds(grid)
     boxes = grid.boxes(bounds)
     _refuse_one_box(grid, bounds)
     boxes = masked(boxes, grid, mask)
+    empty = boxes.last - boxes.first - len(boxes)
+    if box_file is not None:
+        boxes = listed_boxes(boxes, box_file, "chunkflow-producer enqueue", "--boxes")
     part = {"task_index_start": boxes.first, "task_index_stop": boxes.last}
     sent_at = now.isoformat(timespec="milliseconds")
     record = JobRecord(
@@ -84,7 +86,7 @@ def make_plan(
         enqueued=sent_at,
         began=sent_at,
     )
-    return Plan(boxes, record)
+    return Plan(boxes, record, empty)
 
 
 def _recorded(grid: Grid) -> dict[str, Any]:
@@ -98,14 +100,20 @@ def _job_name(stem: str, now: datetime) -> str:
     return f"{plain or 'job'}-{now:%Y%m%dT%H%M%SZ}"
 
 
-def _merged(pipeline: PipelineFile, given: Grid) -> Grid:
+def _merged(pipeline: PipelineFile, grid: Grid, mask: Masks) -> tuple[Grid, Masks]:
+    of_masks = {name: pipeline.tasks[name] for name in Masks.model_fields.keys() & pipeline.tasks}
+    of_grid = {name: pipeline.tasks[name] for name in pipeline.tasks.keys() - of_masks}
+    return _replaced(pipeline, of_grid, grid), _replaced(pipeline, of_masks, mask)
+
+
+def _replaced(pipeline: PipelineFile, in_file: dict[str, Any], given: _Options) -> _Options:
     replaced = set().union(*(_REPLACES.get(name, set()) for name in given.model_fields_set))
-    kept = {name: value for name, value in pipeline.tasks.items() if name not in replaced}
+    kept = {name: value for name, value in in_file.items() if name not in replaced}
     try:
-        return Grid.model_validate(kept | given.model_dump(exclude_unset=True))
+        return type(given).model_validate(kept | given.model_dump(exclude_unset=True))
     except ValidationError as error:
         source = f"{pipeline.path} and the command line"
-        raise ConfigError(source, faults_of(error, Grid, "tasks")) from None
+        raise ConfigError(source, faults_of(error, type(given), "tasks")) from None
 
 
 def _refuse_one_box(grid: Grid, bounds: BoundingBox | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.ledger import JobRecord, Ledger
-from producer.plan.masked import marks_of
+from chunkflow_worker.job.masked import marks_of
 
 
 def record_job(ledger: Ledger, record: JobRecord) -> bool:

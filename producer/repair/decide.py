@@ -30,13 +30,16 @@ def decide(
     """Write the state of a job. Nothing is written if it is in this state already.
 
     name: of the job; None for the latest. queue: which the job must have; None for any.
-    Raises ConfigError when there is no such job, or when it is cancelled and to be paused, and
-    StorageUnavailable.
+    Raises ConfigError when there is no such job, when it has no queue, or when it is cancelled and
+    to be paused, and StorageUnavailable.
     """
     job = require_job(ledger, name)
     if queue is not None and queue != job.queue:
         problem = f"has queue {job.queue}, and not {queue}"
         raise ConfigError.one("job", job.job, problem, "give --job, or another --queue")
+    if not job.queue:
+        problem = "ran without a queue: no worker would heed this"
+        raise ConfigError.one("job", job.job, problem, "stop its processes instead, with SIGTERM")
     before = ledger.states.read(job.job)
     if before.state == state:
         return Decided(job, before, before)

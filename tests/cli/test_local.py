@@ -56,6 +56,12 @@ class Source:
     def tasks(self) -> Iterator[Task]:
         return iter(self.made)
 
+    tasks_to_the_end = tasks
+
+    def job_boxes(self) -> list[BoundingBox] | None:
+        boxes = [task.bbox for task in self.made if task.bbox and not task.delivery]
+        return boxes or None
+
 
 @dataclass
 class Chain:

@@ -5,12 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.operators.generate_tasks import GenerateTasks
 from chunkflow_worker.pipeline.operator import Run
+from chunkflow_worker.volumes.open_volume import open_volume
+from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
+from producer.plan.job import make_plan
+from producer.plan.pipeline_file import PipelineFile
 
 RUN = Run(needed_box=lambda box, bounds: box)
 MakeVolume = Callable[..., PrecomputedVolume]
@@ -68,3 +74,22 @@ def test_the_errors_name_a_cure() -> None:
         GenerateTasks(chunk_size=(4, 4, 4), file_path="a.csv").open(RUN),
     ):
         pass
+
+
+def test_boxes_where_a_mask_is_zero_are_left_out(tmp_path: Path) -> None:
+    """By the options of `chunkflow-producer enqueue`, which reads them in a pipeline file, too."""
+    image, mask, block = str(tmp_path / "em"), str(tmp_path / "mask"), Vec3(2, 2, 2)
+    of_mask = BoundingBox.parse("0-2_0-2_0-4")
+    for path, voxel, box in ((image, 8, BoundingBox.parse("0-4_0-4_0-8")), (mask, 16, of_mask)):
+        create_volume(path, bounds=box, voxel_size=(voxel,) * 3, block_size=block, dtype="uint8")
+    voxels = np.zeros(of_mask.size, np.uint8)
+    voxels[1, 0, 3] = 1
+    open_volume(mask).write(of_mask, voxels)
+    source = GenerateTasks(volume_path=image, chunk_size=(2, 2, 2), mask_volume_path=mask)
+    assert [str(task.bbox) for task in source.tasks()] == ["2-4_0-2_6-8"]
+    inverse = source.model_copy(update={"mask_inverse": True})
+    assert len(list(inverse.tasks())) == 15
+    file = tmp_path / "p.yaml"
+    file.write_text(yaml.safe_dump({"tasks": source.dump(), "operators": [{"op": "create-chunk"}]}))
+    plan = make_plan("q", "j", Grid(), PipelineFile.load(file))
+    assert (list(plan.boxes.texts()), plan.empty) == (["2-4_0-2_6-8"], 15)

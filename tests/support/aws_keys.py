@@ -18,6 +18,7 @@ def without_aws_keys(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in _VARIABLES:
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")  # the same of Google
     monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers credentials

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import ValidationError
@@ -16,8 +16,10 @@ from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, faults_of, given_options
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.masked import Masks
 from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
+    boxes_option,
     ledger_option,
     no_ledger,
     open_queue,
@@ -52,26 +54,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
-@click.option(
-    "--mask-volume-path", help="Send only the boxes where this mask is non-zero somewhere."
-)
-@click.option(
-    "--mask-mip",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Mip level of the mask: one whose voxels are not finer than those of the boxes. A coarse "
-    "one is read faster.",
-)
-@click.option(
-    "--mask-inverse", is_flag=True, help="Send only the boxes where the mask is zero somewhere."
-)
-@click.option(
-    "--skip-empty",
-    is_flag=True,
-    help="Send only the boxes where the volume of --volume-path is non-zero somewhere at its "
-    "coarsest mip.",
-)
+@boxes_option
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
@@ -98,15 +81,12 @@ def enqueue(
     ledger: str | None,
     skip_done: bool,
     trust_records: bool,
-    mask_volume_path: str | None,
-    mask_mip: int,
-    mask_inverse: bool,
-    skip_empty: bool,
+    box_file: Path | None,
     dry_run: bool,
     force: bool,
     threads: int,
     processes: int,
-    **grid: Any,
+    **options: Any,
 ) -> None:
     """Cut a region into boxes and send one message per box.
 
@@ -120,14 +100,12 @@ def enqueue(
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.job import make_plan
-    from producer.plan.masked import MaskOptions
     from producer.plan.pipeline_file import PipelineFile, written_paths
 
     file = PipelineFile.load(pipeline) if pipeline else None
-    if mask_volume_path is None and (mask_mip or mask_inverse):
-        raise click.UsageError("--mask-mip and --mask-inverse need --mask-volume-path")
-    mask = MaskOptions(mask_volume_path, mask_mip, mask_inverse, skip_empty)
-    plan = make_plan(queue_name(queue), job, _grid(given_options(ctx, grid)), file, mask)
+    given = given_options(ctx, options)
+    grid, mask = _parsed(Grid, given), _parsed(Masks, given)
+    plan = make_plan(queue_name(queue), job, grid, file, mask, box_file)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
@@ -148,18 +126,22 @@ def enqueue(
     if dry_run:
         _show_dry_run(plan, undone)
         return
-    _send(queue, plan, records, undone, threads, processes)
+    # What an earlier run sent of a list says nothing of another list.
+    notes = undone is None and box_file is None
+    _send(queue, plan, records, undone, threads, processes, notes)
     _show_enqueued(plan, undone, ledger)
 
 
-enqueue.params.extend(click_options(Grid))
+enqueue.params.extend([*click_options(Grid), *click_options(Masks)])
+_Options = TypeVar("_Options", Grid, Masks)
 
 
-def _grid(given: dict[str, Any]) -> Grid:
+def _parsed(kind: type[_Options], given: dict[str, Any]) -> _Options:
+    mine = {name: value for name, value in given.items() if name in kind.model_fields}
     try:
-        return Grid.model_validate(given)
+        return kind.model_validate(mine)
     except ValidationError as error:
-        faults = faults_of(error, Grid, "enqueue")
+        faults = faults_of(error, kind, "enqueue")
         raise ConfigError("chunkflow-producer", faults) from None
 
 
@@ -227,7 +209,9 @@ def _send(
     undone: _Undone | None,
     threads: int,
     processes: int,
+    notes: bool,
 ) -> None:
+    """notes: whether the ledger keeps how far the sending got."""
     from producer.cli.send_boxes import send_boxes
     from producer.plan.record import record_job
 
@@ -237,7 +221,7 @@ def _send(
     if ledger and undone:
         for box in undone.wrong:
             ledger.remove(box)
-    noted = ledger if undone is None else None
+    noted = ledger if notes else None
     if noted:
         begun = _begun(noted, plan, target.name)
         if begun is None:
@@ -249,7 +233,7 @@ def _send(
 
     def how_to_resume(sent: int) -> str:
         start = f" --task-index-start {plan.boxes.task_index(sent)}"
-        rest = "" if noted else start if undone is None else " --skip-done"
+        rest = "" if noted else " --skip-done" if ledger else start
         return f"to send the rest, repeat the command with --job {job.job}{rest}"
 
     send_boxes(

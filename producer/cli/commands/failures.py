@@ -24,7 +24,7 @@ from producer.cli.options import (
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.ledger import JobRecord, Ledger
     from producer.look.failures import Cause, Failure
 
 _BOXES = 5  # shown per cause
@@ -61,8 +61,9 @@ def failures(
         records = open_ledger(pipeline, ledger)
     else:
         records = require_ledger(pipeline, ledger, needed_by="failures without --queue")
-    boxes = _boxes(records, job) if records else None
-    letters = _letters(queue, records) if queue else _Letters([], "messages: give --queue")
+    record = _job(records, job) if records else None
+    boxes = _boxes(record, job)
+    letters = _letters(queue, records) if queue else _Letters([], _fate(record))
     known = {failure.box for cause in letters.causes for failure in cause.failures}
     others = without_letter(records, boxes, known) if records else []
     report = _Report(
@@ -116,11 +117,21 @@ class _Letters(NamedTuple):
     expires: str = ""
 
 
-def _boxes(ledger: Ledger, name: str | None) -> Boxes | None:
-    """The boxes of the job; None, for those of all jobs, where the latest can't be read."""
+def _job(ledger: Ledger, name: str | None) -> JobRecord | None:
     from producer.look.job import find_job
 
-    job = find_job(ledger, name)
+    return find_job(ledger, name)
+
+
+def _fate(job: JobRecord | None) -> str:
+    """What becomes of the boxes that failed, as far as it is known without a queue."""
+    if job is None or job.queue:
+        return "messages: give --queue"
+    return "the job has no queue; list the boxes that are given up in a file to do them again"
+
+
+def _boxes(job: JobRecord | None, name: str | None) -> Boxes | None:
+    """The boxes of the job; None, for those of all jobs, where the latest can't be read."""
     try:
         return job.boxes() if job else None
     except ConfigError as error:
@@ -144,7 +155,7 @@ def _letters(name: str, ledger: Ledger | None) -> _Letters:
     first = min((letter.sent for letter in read if letter.sent), default="")
     expires = expiry(first, queue.dead_letter_retention_seconds)
     status = job_status(client, queue)
-    messages = status.waiting + status.in_flight + status.delayed
+    messages = status.messages
     fate = "no message is left: chunkflow-producer enqueue --skip-done sends these boxes again"
     if messages:
         fate = f"queue {queue.name} still has messages, which may be for them: {messages}"
@@ -199,6 +210,7 @@ def _line(failure: Failure) -> str:
         return failure.error
     parts = [failure.box, f"job {failure.job}" if failure.job else ""]
     if failure.attempts:
+        parts += ["given up"] * failure.final
         parts += [f"{failure.attempts} attempts", f"worker {failure.worker}", failure.finished]
     return ", ".join(filter(None, parts))
 

@@ -31,6 +31,7 @@ def jobs(pipeline: Path | None, ledger: str | None, as_json: bool) -> None:
     say(f"ledger {records.path}: jobs: {len(rows)}")
     for row in rows:
         done = "unreadable" if row.done is None else f"{row.done}/{row.total} done"
-        parts = [row.job, row.state, done, f"{row.failed or 0} failed", f"queue {row.queue}"]
+        parts = [row.job, row.state, done, f"{row.failed or 0} failed"]
+        parts += [f"queue {row.queue}" if row.queue else "no queue"]
         parts += [f"enqueued {row.enqueued}"] * bool(row.enqueued)
         say("  " + ", ".join(parts) + (f": {row.why}" if row.why else ""))

@@ -19,12 +19,11 @@ from producer.cli.options import (
     job_option,
     ledger_option,
     open_ledger,
-    open_queue,
+    own_queue_option,
     pipeline_option,
-    queue_option,
+    queue_of_job,
     require_ledger,
     settle_option,
-    sqs_client,
 )
 from producer.cli.verified import allow_zeros_option, read_back, show_verified
 
@@ -37,7 +36,7 @@ _SHOWN = 20  # boxes of a sample that are named
 
 
 @click.command()
-@queue_option
+@own_queue_option
 @pipeline_option
 @ledger_option
 @job_option
@@ -59,7 +58,7 @@ _SHOWN = 20  # boxes of a sample that are named
 @click.pass_context
 def status(
     ctx: click.Context,
-    queue: str,
+    queue: str | None,
     pipeline: Path | None,
     ledger: str | None,
     job: str | None,
@@ -80,6 +79,9 @@ def status(
     tell which share of the voxels did not fit the type of an operator's output and was clipped.
     Lines tell when SQS will delete the first messages or dead letters of the job within a day. With
     --pipeline, a link shows the volumes of the chain that a browser can read, in Neuroglancer.
+
+    A job that ran from a file of boxes, or on one machine, has no queue: the ledger tells all. A
+    box then counts as dead when it has failed and no attempt is left.
 
     A job that is paused or cancelled is shown with the reason and with the command that resumes it.
 
@@ -106,9 +108,7 @@ def status(
         records = require_ledger(pipeline, ledger, needed_by="--watch" if watch else "--job")
     else:
         records = open_ledger(pipeline, ledger)
-    client = sqs_client()
-    target = open_queue(client, queue)
-
+    client, target = queue_of_job(queue, records, job)
     asked = StatusPoll(client, target, records, job)
 
     def poll(sample: int) -> JobStatus:
@@ -118,7 +118,7 @@ def status(
         return polled
 
     if watch:
-        statuses = watch_job(poll, lambda: sleep(interval), settle)
+        statuses = watch_job(poll, lambda: sleep(interval), settle if target else 0)
         last = _follow(statuses, as_json)
         if not as_json:
             with suppress(RetryableError):  # the job has ended, whatever happens here
@@ -204,6 +204,13 @@ def _explain_end(status: JobStatus) -> None:
     if status.state == "cancelled":
         say(
             f"job {status.job} is cancelled: {left} of {status.total} boxes were not done", err=True
+        )
+        return
+    if not status.queue:
+        say(
+            f"{left} of {status.total} tasks of job {status.job} are not done, and no attempt is "
+            f"left for them",
+            err=True,
         )
         return
     say(

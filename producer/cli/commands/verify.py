@@ -10,6 +10,7 @@ import click
 
 from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
+    boxes_option,
     job_option,
     ledger_option,
     open_queue,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @pipeline_option
 @ledger_option
 @job_option
+@boxes_option
 @click.option(
     "--quick",
     is_flag=True,
@@ -69,6 +71,7 @@ def verify(
     pipeline: Path | None,
     ledger: str | None,
     job: str | None,
+    box_file: Path | None,
     quick: bool,
     allow_zeros: bool,
     net: str,
@@ -95,17 +98,23 @@ def verify(
     unreadable; otherwise, or when boxes come from different nets or plugins and no --net is given,
     it is 1.
     """
+    from chunkflow_worker.job.box_file import listed_boxes
     from producer.look.job import require_job
     from producer.plan.record import refuse_cancelled
 
     records = require_ledger(pipeline, ledger, needed_by="verify")
     record = require_job(records, job)
+    if enqueue and not (queue or record.queue):
+        raise click.UsageError(f"--enqueue needs --queue: job {record.job} ran without one")
     if enqueue:
         refuse_cancelled(records, record.job)
+    boxes = record.boxes()
+    if box_file is not None:
+        boxes = listed_boxes(boxes, box_file, "chunkflow-producer verify", "--boxes")
     report = read_back(
         records,
         record,
-        record.boxes(),
+        boxes,
         pipeline,
         quick=quick,
         allow_zeros=allow_zeros,
@@ -120,10 +129,19 @@ def verify(
     if as_json:
         say_json(asdict(report))
     else:
-        show_verified(report, allow_zeros=allow_zeros, quick=quick, net=net)
+        is_part = len(boxes) < record.tasks
+        show_verified(report, allow_zeros=allow_zeros, quick=quick, net=net, sample=is_part)
+        if is_part:
+            say(f"only the boxes of {box_file} were checked: {len(boxes)} of {record.tasks}")
         if report.wrong and not enqueue and not report.is_mixed(net):
-            say("", "to send the wrong boxes to the queue again, add --enqueue")
+            say("", _cure(record))
     ctx.exit(report.exit_status(net))
+
+
+def _cure(job: JobRecord) -> str:
+    if job.queue:
+        return "to send the wrong boxes to the queue again, add --enqueue"
+    return "to do the wrong boxes again, list them in a file for fetch-task-from-file"
 
 
 def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]) -> int:

@@ -13,12 +13,11 @@ from producer.cli.options import (
     interval_option,
     job_option,
     ledger_option,
-    open_queue,
+    own_queue_option,
     pipeline_option,
-    queue_option,
+    queue_of_job,
     require_ledger,
     settle_option,
-    sqs_client,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 
 
 @click.command()
-@queue_option
+@own_queue_option
 @pipeline_option
 @ledger_option
 @job_option
@@ -38,7 +37,7 @@ _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 @click.pass_context
 def wait(
     ctx: click.Context,
-    queue: str,
+    queue: str | None,
     pipeline: Path | None,
     ledger: str | None,
     job: str | None,
@@ -59,14 +58,13 @@ def wait(
 
     records = require_ledger(pipeline, ledger, needed_by="wait")
     name = require_job(records, job).job
-    client = sqs_client()
-    target = open_queue(client, queue)
+    client, target = queue_of_job(queue, records, name)
     asked = StatusPoll(client, target, records, name)
 
     def poll(_: int) -> JobStatus:
         return asked.ask(sample=0)
 
-    statuses = watch(poll, lambda: sleep(interval), settle)
+    statuses = watch(poll, lambda: sleep(interval), settle if target else 0)
     outcome, last = wait_for(statuses, records, timeout)
     say(f"job {name}: {last.done} of {last.total} boxes are done, {last.failed} failed: {outcome}")
     say(*state_lines(last), err=True)

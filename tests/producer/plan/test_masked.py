@@ -10,14 +10,16 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.masked import Masks
 from chunkflow_worker.volumes.open_volume import open_volume
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from producer.plan.job import Plan, make_plan
-from producer.plan.masked import MaskOptions
 from producer.plan.record import record_job
 
 BOUNDS = BoundingBox.parse("0-8_0-24_0-40")
 COARSE = BoundingBox.parse("0-8_0-6_0-10")  # voxels of 4 x 4 of those
+MASKED = {"mask_volume_path": "{mask}"}
+NO_VOLUME = {"volume_path": None, "bounding_box": "0-4_0-8_0-8"}
 MARKED = {"0-4_0-8_0-8", "4-8_16-24_32-40", "4-8_8-16_8-16"}
 
 
@@ -43,7 +45,7 @@ def mask(tmp_path: Path) -> str:
     return str(path)
 
 
-def planned(image: str, options: MaskOptions, **grid: Any) -> Plan:
+def planned(image: str, options: Masks, **grid: Any) -> Plan:
     grid = {"volume_path": image, "mip": 0, "chunk_size": Vec3(4, 8, 8)} | grid
     return make_plan("q", "j", Grid(**grid), mask=options)
 
@@ -52,8 +54,8 @@ def planned(image: str, options: MaskOptions, **grid: Any) -> Plan:
 def test_boxes_stay_where_the_mask_is_non_zero(
     most: int, image: str, mask: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer.plan.masked._MOST_VOXELS", most)
-    plan = planned(image, MaskOptions(mask))
+    monkeypatch.setattr("chunkflow_worker.job.masked._MOST_VOXELS", most)
+    plan = planned(image, Masks(mask_volume_path=mask))
     assert set(map(str, plan.boxes)) == MARKED
     assert (plan.record.tasks, plan.empty) == (3, 27)
     record_job(ledger, plan.record)
@@ -66,12 +68,12 @@ def test_an_inverse_mask_leaves_out_boxes_that_are_all_marked(image: str, tmp_pa
     voxels = np.ones(COARSE.size)
     voxels[5, 0, 0] = 0
     write(tmp_path / "mask", COARSE, (40, 32, 32), voxels)
-    plan = planned(image, MaskOptions(str(tmp_path / "mask"), inverse=True))
+    plan = planned(image, Masks(mask_volume_path=str(tmp_path / "mask"), mask_inverse=True))
     assert list(map(str, plan.boxes)) == ["4-8_0-8_0-8"]
 
 
 def test_without_options_all_boxes_stay(image: str) -> None:
-    plan = planned(image, MaskOptions())
+    plan = planned(image, Masks())
     assert (len(plan.boxes), plan.empty, plan.record.chosen) == (30, 0, "")
 
 
@@ -83,49 +85,47 @@ def test_empty_boxes_are_found_at_the_coarsest_mip(tmp_path: Path) -> None:
     voxels = np.zeros(level.bounds.size, np.uint8)
     voxels[0, 0, 0] = 1
     level.write(level.bounds, voxels)
-    plan = planned(path, MaskOptions(skip_empty=True))
+    plan = planned(path, Masks(skip_empty=True))
     assert list(map(str, plan.boxes)) == ["0-4_0-8_0-8"]
 
 
 def test_parts_of_a_job_are_joined(image: str, mask: str, ledger: Ledger) -> None:
-    options = MaskOptions(mask)
+    options = Masks(mask_volume_path=mask)
     record_job(ledger, planned(image, options, task_index_stop=20).record)
     assert record_job(ledger, planned(image, options, task_index_start=20).record) is False
     (job,) = ledger.jobs()
     assert (set(map(str, job.boxes())), job.tasks) == (MARKED, 3)
-    record_job(ledger, planned(image, MaskOptions(), task_index_stop=2).record)
+    record_job(ledger, planned(image, Masks(), task_index_stop=2).record)
     assert ledger.jobs()[0].tasks == 4
 
 
 @pytest.mark.parametrize(
     ("options", "grid", "problem"),
     [
-        (MaskOptions("{mask}"), {"task_index_start": 1, "task_index_stop": 3}, "boxes are empty"),
-        (MaskOptions("{mask}", mip=3), {}, "mip"),
-        (MaskOptions("{image}/absent"), {}, "there is no volume"),
-        (MaskOptions("{mask}"), {"volume_path": None, "bounding_box": "0-4_0-8_0-8"},
-         "give --volume-path"),
-        (MaskOptions(skip_empty=True), {"volume_path": None, "bounding_box": "0-4_0-8_0-8"},
-         "give --volume-path"),
+        (MASKED, {"task_index_start": 1, "task_index_stop": 3}, "boxes are empty"),
+        (MASKED | {"mask_mip": 3}, {}, "mip"),
+        ({"mask_volume_path": "{image}/absent"}, {}, "there is no volume"),
+        (MASKED, NO_VOLUME, "give --volume-path"),
+        ({"skip_empty": True}, NO_VOLUME, "give --volume-path"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_told(
-    options: MaskOptions, grid: dict[str, Any], problem: str, image: str, mask: str
+    options: dict[str, Any], grid: dict[str, Any], problem: str, image: str, mask: str
 ) -> None:
-    path = options.volume_path and options.volume_path.format(mask=mask, image=image)
-    options = MaskOptions(path, options.mip, options.inverse, options.skip_empty)
+    if path := options.get("mask_volume_path"):
+        options = options | {"mask_volume_path": path.format(mask=mask, image=image)}
     with pytest.raises(ConfigError, match=problem):
-        planned(image, options, **grid)
+        planned(image, Masks(**options), **grid)
 
 
 def test_a_mask_of_finer_voxels_is_refused(mask: str, image: str) -> None:
     with pytest.raises(ConfigError, match=r"(?s)finer than the chunk's.*give --mask-mip"):
-        planned(mask, MaskOptions(image))
+        planned(mask, Masks(mask_volume_path=image))
 
 
 def test_marks_that_do_not_fit_a_record_are_refused(
     image: str, mask: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer.plan.masked._MOST_TEXT", 3)
+    monkeypatch.setattr("chunkflow_worker.job.masked._MOST_TEXT", 3)
     with pytest.raises(ConfigError, match="send it in parts"):
-        planned(image, MaskOptions(mask))
+        planned(image, Masks(mask_volume_path=mask))

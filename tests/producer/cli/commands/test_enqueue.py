@@ -345,4 +345,32 @@ def test_boxes_where_a_mask_is_zero_are_not_sent_and_not_missed(
 
 def test_options_of_a_mask_need_a_mask(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["enqueue", "--queue", "q", *GRID, "--mask-mip", "2"]) == 2
-    assert "need --mask-volume-path" in capsys.readouterr().err
+    assert "need mask_volume_path" in capsys.readouterr().err
+
+
+def test_some_boxes_of_a_job_are_sent_again(
+    queue: Queue,
+    pipeline: Path,
+    take_all: Callable[[str], list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["enqueue", "--queue", queue.name, "--pipeline", str(pipeline), "--job", "j"]
+    assert main(line) == 0
+    assert len(take_all(queue.url)) == 8
+    file = tmp_path / "again.txt"
+    file.write_text("2-4_2-4_2-4\n0-2_0-2_2-4\n")
+    assert main([*line, "--boxes", str(file)]) == 0
+    assert "enqueued 2 tasks of job j" in capsys.readouterr().out
+    bodies = take_all(queue.url)
+    messages = [open_envelope(body, queue.name)[0] for body in bodies]
+    assert sorted(message.bbox for message in messages) == ["0-2_0-2_2-4", "2-4_2-4_2-4"]
+    (job,) = Ledger(str(tmp_path / "log")).jobs()
+    assert job.tasks == 8, "the job still has all its boxes"
+    file.write_text("2-4_2-4_2-4\n0-2_0-2_1-3\n0-2\n")
+    assert main([*line, "--boxes", str(file)]) == 2
+    assert "line 3: '0-2' is not a box" in capsys.readouterr().err
+    file.write_text("2-4_2-4_2-4\n0-2_0-2_1-3\n")
+    assert main([*line, "--boxes", str(file)]) == 2
+    assert "line 2: 0-2_0-2_1-3 is not a box of the job" in capsys.readouterr().err
+    assert take_all(queue.url) == []

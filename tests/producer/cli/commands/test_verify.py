@@ -440,3 +440,17 @@ def test_a_late_write_is_forgotten_when_the_box_was_read_and_is_right(
     fill(0.5, 1)(next(job.blocks.glob("16-24_*")))
     assert report_of(job, capsys)["wrong"] == 1
     assert job.ledger.listing().late == {SECOND}
+
+
+def test_only_the_boxes_of_a_file_are_checked(
+    finished_job: FinishedJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "boxes.txt"
+    file.write_text(f"{SECOND}\n")
+    first = report_of(finished_job, capsys)["boxes"]
+    assert (first, report_of(finished_job, capsys, "--boxes", str(file))["boxes"]) == (2, 1)
+    assert main(["verify", "--pipeline", str(finished_job.pipeline), "--boxes", str(file)]) == 0
+    assert f"only the boxes of {file} were checked: 1 of 2" in capsys.readouterr().out
+    file.write_text("0-1_0-1_0-1")
+    assert main(["verify", "--pipeline", str(finished_job.pipeline), "--boxes", str(file)]) == 2
+    assert "is not a box of the job" in capsys.readouterr().err

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import field_validator, model_validator
 
+from chunkflow_worker.config.options import Options, field
+from chunkflow_worker.config.places import volume_to_read
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
@@ -22,28 +25,42 @@ _MOST_VOXELS = 1 << 25  # of the mask that are in memory
 _MOST_TEXT = RECORD_BYTES // 4 * 3
 
 
-@dataclass(frozen=True)
-class MaskOptions:
-    """Which boxes to leave out.
+class Masks(Options):
+    """Which boxes of a grid to leave out."""
 
-    volume_path, mip: of a mask; a box stays if it is non-zero anywhere in the box. None for none.
-    inverse: it stays if the mask is zero anywhere in the box.
-    skip_empty: also leave out boxes where the volume of the grid is zero at its coarsest mip.
-    """
+    mask_volume_path: str | None = field(
+        None, help="Take only the boxes where this mask is non-zero somewhere."
+    )
+    mask_mip: int = field(
+        0,
+        ge=0,
+        help="Mip level of the mask: one whose voxels are not finer than those of the boxes. A "
+        "coarse one is read faster.",
+    )
+    mask_inverse: bool = field(False, help="Take only the boxes where the mask is zero somewhere.")
+    skip_empty: bool = field(
+        False,
+        help="Take only the boxes where the volume of --volume-path is non-zero somewhere at its "
+        "coarsest mip.",
+    )
 
-    volume_path: str | None = None
-    mip: int = 0
-    inverse: bool = False
-    skip_empty: bool = False
+    _mask_path = field_validator("mask_volume_path")(volume_to_read)
+
+    @model_validator(mode="after")
+    def _has_a_mask(self) -> Masks:
+        if self.mask_volume_path is None and (self.mask_mip or self.mask_inverse):
+            raise ValueError("mask_mip and mask_inverse need mask_volume_path")
+        return self
 
 
-def masked(boxes: Boxes, grid: Grid, options: MaskOptions) -> Boxes:
+def masked(boxes: Boxes, grid: Grid, options: Masks, *, use_https: bool = False) -> Boxes:
     """The boxes that the options leave.
 
+    use_https: read volumes through public https links.
     Raises ConfigError for a volume that is wrong or absent, and when no box is left. Raises
     StorageUnavailable.
     """
-    volumes = list(_masks(grid, options))
+    volumes = list(_masks(grid, options, use_https))
     if not volumes:
         return boxes
     voxel_size = volumes[0][0]
@@ -77,24 +94,25 @@ def marks_of(boxes: Boxes) -> str:
     return text
 
 
-def _masks(grid: Grid, options: MaskOptions) -> Iterator[tuple[Any, Volume, bool]]:
+def _masks(grid: Grid, options: Masks, use_https: bool) -> Iterator[tuple[Any, Volume, bool]]:
     """The masks, each with the size of the voxels of the boxes, and whether it is inverse."""
     from chunkflow_worker.volumes.levels import levels_of
     from chunkflow_worker.volumes.open_volume import open_volume
 
-    if options.volume_path is None and not options.skip_empty:
+    if options.mask_volume_path is None and not options.skip_empty:
         return
     if not grid.volume_path:
         problem = "is not given: only it tells the size of the voxels that the boxes are in"
         raise ConfigError.one("grid", "volume_path", problem, "give --volume-path and --mip")
-    voxel_size = open_volume(grid.volume_path, grid.mip or 0).voxel_size
-    if options.volume_path is not None:
-        mask = open_volume(options.volume_path, options.mip, fill_missing=True)
-        yield voxel_size, mask, options.inverse
+    opened = partial(open_volume, use_https=use_https)
+    voxel_size = opened(grid.volume_path, grid.mip or 0).voxel_size
+    if options.mask_volume_path is not None:
+        mask = opened(options.mask_volume_path, options.mask_mip, fill_missing=True)
+        yield voxel_size, mask, options.mask_inverse
     if options.skip_empty:
         coarsest = levels_of(grid.volume_path, Vec3(1, 1, 1), 0).count - 1
         mip = max(coarsest, grid.mip or 0)
-        yield voxel_size, open_volume(grid.volume_path, mip, fill_missing=True), False
+        yield voxel_size, opened(grid.volume_path, mip, fill_missing=True), False
 
 
 def _touched(boxes: Boxes, volume: Volume, voxel_size: Any, inverse: bool) -> NDArray[np.bool_]:
