@@ -102,6 +102,12 @@ class ChosenBoxes(Boxes):
                 yield from compress(super().texts(place, stop), self._marks(place, stop).tolist())
             place = stop
 
+    def has(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        inside = super().has(indices)
+        places = np.where(inside, indices - self.first, 0)
+        packed = np.frombuffer(self.bits, np.uint8)
+        return inside & ((packed[places >> 3] >> (7 - (places & 7)).astype(np.uint8)) & 1 > 0)
+
     def marks(self, first: int, last: int) -> int:
         bits = np.packbits(self._marks(first, last), bitorder="little")
         return int.from_bytes(bits.tobytes(), "little")

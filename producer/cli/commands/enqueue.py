@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from chunkflow_worker.config.options import click_options, faults_of, given_opti
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.masked import Masks
+from chunkflow_worker.job.z_curve import PLAIN, Order, ZCurve, in_order
 from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     boxes_option,
@@ -55,6 +56,14 @@ if TYPE_CHECKING:
     help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
 @boxes_option
+@click.option(
+    "--order",
+    type=click.Choice(get_args(Order)),
+    default=PLAIN,
+    show_default=True,
+    help="Order of sending: plain (z, y, x), or along a Z-curve, so that boxes that are sent one "
+    "after another lie near each other.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
@@ -82,6 +91,7 @@ def enqueue(
     skip_done: bool,
     trust_records: bool,
     box_file: Path | None,
+    order: Order,
     dry_run: bool,
     force: bool,
     threads: int,
@@ -105,7 +115,7 @@ def enqueue(
     file = PipelineFile.load(pipeline) if pipeline else None
     given = given_options(ctx, options)
     grid, mask = _parsed(Grid, given), _parsed(Masks, given)
-    plan = make_plan(queue_name(queue), job, grid, file, mask, box_file)
+    plan = make_plan(queue_name(queue), job, grid, file, mask, box_file, order)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
