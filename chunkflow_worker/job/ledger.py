@@ -33,9 +33,9 @@ from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.message import JOB_NAME
+from chunkflow_worker.job.order import PLAIN, Order
 from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.job.state import JobStates
-from chunkflow_worker.job.z_curve import PLAIN, Order
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chunkflow_worker.job.z_curve import PLAIN, Order
+from chunkflow_worker.job.order import PLAIN, Order
 
 
 class SentNote(BaseModel):

@@ -10,17 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Boxes
-
-Order = Literal["plain", "z-curve"]
-PLAIN: Order = "plain"
-Z_CURVE: Order = "z-curve"
 
 _BITS = 21  # per axis, of a code of 63
 _CUBE = 1 << 13  # boxes of a cube at least, if the grid has so many; eight times as many at most
@@ -115,11 +111,6 @@ class ZCurve:
     def _count(self, cube: _Cube) -> int:
         marks = self._marks(cube)
         return cube.shape.product if marks is None else int(np.count_nonzero(marks))
-
-
-def in_order(boxes: Boxes, order: Order) -> Boxes | ZCurve:
-    """The boxes of a job in the order in which they are sent."""
-    return boxes if order == PLAIN else ZCurve(boxes)
 
 
 class _Cube(NamedTuple):

@@ -18,7 +18,7 @@ from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.local_job import check_job_name
 from chunkflow_worker.job.masked import Masks, marks_of, masked
-from chunkflow_worker.job.z_curve import PLAIN, Order
+from chunkflow_worker.job.order import PLAIN, Order
 from chunkflow_worker.report.scrub import scrub
 from producer.plan.pipeline_file import PipelineFile
 

@@ -30,7 +30,9 @@ def along_the_curve(size: Vec3) -> list[Vec3]:
     """All places of a grid, sorted by the bits of their numbers in turn."""
 
     def code(place: Vec3) -> str:
-        return "".join(bit for bits in zip(*(f"{n:08b}" for n in place), strict=True) for bit in bits)
+        return "".join(
+            bit for bits in zip(*(f"{n:08b}" for n in place), strict=True) for bit in bits
+        )
 
     return sorted((Vec3(*place) for place in product(*map(range, size))), key=code)
 
@@ -77,7 +79,9 @@ def test_however_the_sending_is_split_each_box_is_sent_once(
 @pytest.mark.parametrize("side", range(3, 14))
 def test_boxes_that_follow_each_other_are_nearer_than_in_plain_order(side: int) -> None:
     size = Vec3.of(side)
-    places = [BoundingBox.parse(box).start // Vec3(1, 2, 3) for box in ZCurve(grid_of(size)).texts()]
+    places = [
+        BoundingBox.parse(box).start // Vec3(1, 2, 3) for box in ZCurve(grid_of(size)).texts()
+    ]
     plain = [Vec3(*place) for place in product(*map(range, size))]
     assert mean_step(places) < mean_step(plain)
 

@@ -17,7 +17,7 @@ from chunkflow_worker.config.options import click_options, faults_of, given_opti
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.masked import Masks
-from chunkflow_worker.job.z_curve import PLAIN, Order, ZCurve, in_order
+from chunkflow_worker.job.order import PLAIN, Order, in_order
 from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     boxes_option,
@@ -31,9 +31,11 @@ from producer.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.sent_note import SentNote
     from chunkflow_worker.job.written_paths import WrittenPaths
+    from chunkflow_worker.job.z_curve import ZCurve
     from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
     from producer.plan.pipeline_file import PipelineFile
@@ -236,12 +238,20 @@ def _send(
         begun = _begun(noted, plan, target.name)
         if begun is None:
             _note_doubled_work(plan, noted, is_new)
+        elif begun.order != job.order:
+            job = job.model_copy(update={"order": begun.order})
+            record_job(noted, job)
 
     def keep(note: SentNote) -> None:
         if noted:
             noted.note_sent(job.job, plan.boxes, note)
 
     def how_to_resume(sent: int) -> str:
+        if ledger is None and job.order != PLAIN:
+            return (
+                f"{sent} boxes were sent, and without a ledger the rest is not known: repeat the "
+                f"command with --job {job.job} to send them all again"
+            )
         start = f" --task-index-start {plan.boxes.task_index(sent)}"
         rest = "" if noted else " --skip-done" if ledger else start
         return f"to send the rest, repeat the command with --job {job.job}{rest}"
@@ -250,12 +260,23 @@ def _send(
         client.meta.region_name,
         target,
         job,
-        plan.boxes if undone is None else undone.boxes,
+        _in_order(plan, undone, job.order),
         how_to_resume,
         begun=begun,
         keep=keep,
         threads=threads,
         processes=processes,
+    )
+
+
+def _in_order(plan: Plan, undone: _Undone | None, order: Order) -> Boxes | ZCurve | list[str]:
+    """The boxes that are to be sent, in the order of sending."""
+    from chunkflow_worker.job.chosen_boxes import named_boxes
+
+    if undone is None:
+        return in_order(plan.boxes, order)
+    return (
+        undone.boxes if order == PLAIN else in_order(named_boxes(plan.boxes, undone.boxes), order)
     )
 
 
@@ -272,6 +293,8 @@ def _begun(ledger: Ledger, plan: Plan, queue: str) -> SentNote | None:
         "looks in the ledger first, and leaves it when it is done",
         err=True,
     )
+    if note.order != plan.record.order:
+        say(f"note: the rest is sent with --order {note.order}, as it was begun", err=True)
     return note
 
 
