@@ -107,7 +107,8 @@ class ChosenBoxes(Boxes):
         inside = super().has(indices)
         places = np.where(inside, indices - self.first, 0)
         packed = np.frombuffer(self.bits, np.uint8)
-        return inside & ((packed[places >> 3] >> (7 - (places & 7)).astype(np.uint8)) & 1 > 0)
+        marks: NDArray[np.bool_] = packed[places >> 3] & (128 >> (places & 7)) != 0
+        return inside & marks
 
     def marks(self, first: int, last: int) -> int:
         bits = np.packbits(self._marks(first, last), bitorder="little")

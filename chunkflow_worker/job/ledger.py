@@ -171,7 +171,7 @@ class JobRecord(BaseModel):
     queue: its name; empty for a job without one. tasks: number of boxes.
     grid: the options that make them.
     chosen: marks those of the grid that belong to the job, see `ChosenBoxes`; empty for all.
-    began, enqueued: when its first and its last part were sent. order: in which the latter was sent.
+    began, enqueued: when its first and its last part were sent. order: of the boxes of the latter.
     """
 
     model_config = ConfigDict(extra="ignore")

@@ -1,4 +1,4 @@
-"""`Order`: the order in which the boxes of a job are sent. Their task indices do not depend on it."""
+"""`Order`: the order in which boxes are sent. The indices of their tasks do not depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ZCurve`: the boxes of a job in an order in which boxes that follow each other lie near each other.
+"""`ZCurve`: the boxes of a job so that those that follow each other lie near each other.
 
 The curve (Morton's) visits a cube of 2 x 2 x 2 boxes, then the next such cube of the same cube of
 4 x 4 x 4, and so on. Of a grid whose sides are no powers of two, it leaves out what is not there.

@@ -43,7 +43,7 @@ def send_boxes(
     from producer.send.tasks import Tasks
 
     total = len(boxes)
-    begun = begun or SentNote(queue=queue.name, run=uuid4().hex, total=total, order=job.order)
+    begun = begun or SentNote(queue=queue.place, run=uuid4().hex, total=total, order=job.order)
     tasks = Tasks(boxes, job.job, job.pipeline, queue.name, begun.run, doubtful=begun.until)
     began, done = monotonic(), begun.sent
     try:

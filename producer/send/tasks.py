@@ -16,7 +16,8 @@ _ANY_BOX = "0-1_0-1_0-1"
 class Tasks:
     """The messages of a job for one queue, one for each box.
 
-    boxes: all that are to be sent, in this order; or their texts. job, pipeline: as in `TaskMessage`.
+    boxes: all that are to be sent, in this order; or their texts.
+    job, pipeline: as in `TaskMessage`.
     run: what the ids of the tasks begin with; the place of the box follows, so that a box that is
         sent again has the same id.
     doubtful: boxes before this place may have been sent before. Their messages count one attempt,

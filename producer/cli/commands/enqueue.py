@@ -14,6 +14,7 @@ from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, faults_of, given_options
+from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.masked import Masks
@@ -23,8 +24,10 @@ from producer.cli.options import (
     boxes_option,
     ledger_option,
     no_ledger,
+    of_priority,
     open_queue,
     pipeline_option,
+    priority_option,
     queue_name,
     queue_option,
     sqs_client,
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     help="Order of sending: plain (z, y, x), or along a Z-curve, so that boxes that are sent one "
     "after another lie near each other.",
 )
+@priority_option
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
@@ -94,6 +98,7 @@ def enqueue(
     trust_records: bool,
     box_file: Path | None,
     order: Order,
+    priority: str,
     dry_run: bool,
     force: bool,
     threads: int,
@@ -140,8 +145,8 @@ def enqueue(
         return
     # What an earlier run sent of a list says nothing of another list.
     notes = undone is None and box_file is None
-    _send(queue, plan, records, undone, threads, processes, notes)
-    _show_enqueued(plan, undone, ledger)
+    _send(queue, priority, plan, records, undone, threads, processes, notes)
+    _show_enqueued(plan, undone, ledger, priority)
 
 
 enqueue.params.extend([*click_options(Grid), *click_options(Masks)])
@@ -216,6 +221,7 @@ def _note_unknown(kind: Kind, found: list[Problem], trust_records: bool) -> None
 
 def _send(
     queue: str,
+    priority: str,
     plan: Plan,
     ledger: Ledger | None,
     undone: _Undone | None,
@@ -228,14 +234,14 @@ def _send(
     from producer.plan.record import record_job
 
     client, job = sqs_client(), plan.record
-    target = open_queue(client, queue)
+    target = of_priority(open_queue(client, queue), priority)
     begun, is_new = None, record_job(ledger, job) if ledger else True
     if ledger and undone:
         for box in undone.wrong:
             ledger.remove(box)
     noted = ledger if notes else None
     if noted:
-        begun = _begun(noted, plan, target.name)
+        begun = _begun(noted, plan, target.place)
         if begun is None:
             _note_doubled_work(plan, noted, is_new)
         elif begun.order != job.order:
@@ -351,13 +357,14 @@ def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:
     say(f"first {plan.boxes[0]}", f"last  {plan.boxes[-1]}", "nothing was sent")
 
 
-def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> None:
+def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None, priority: str) -> None:
     job, count = plan.record, _count(plan, undone)
     of_all = "" if undone is None else f" of {len(plan.boxes)}"
     size = "x".join(map(str, plan.boxes.chunk_size))
     place = f" --ledger {shlex.quote(ledger)}" if ledger else ""
+    sent_to = job.queue if priority == "normal" else QueueName(job.queue).high_name
     say(
-        f"enqueued {count}{of_all} tasks of job {job.job} to queue {job.queue} (boxes {size}), "
+        f"enqueued {count}{of_all} tasks of job {job.job} to queue {sent_to} (boxes {size}), "
         f"status: chunkflow-producer status --queue {job.queue}{place}"
     )
 
