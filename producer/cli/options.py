@@ -184,7 +184,7 @@ def of_priority(queue: Queue, priority: str) -> Queue:
     if priority == "normal":
         return queue
     if not queue.high_url:
-        problem = f"there is no such queue that goes with {queue.name}"
+        problem = f"does not exist, so queue {queue.name} takes no messages of high priority"
         cure = (
             f"create it with: chunkflow-producer queue create {queue.name} --high; or, on AWS, "
             "allow these credentials to see it"
