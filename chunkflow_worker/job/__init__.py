@@ -3,6 +3,8 @@
 grid.py         the boxes of a job, cut from a region
 box_index.py    the places of boxes in a job by their names
 chosen_boxes.py  some of them: those that a mask leaves, or that a file lists
+z_curve.py      all of them, so that those that follow each other lie near each other
+order.py        the orders in which boxes are sent
 masked.py       leaves out boxes where a mask is zero
 box_file.py     reads boxes that a person has listed in a file
 local_job.py    records a job that was not enqueued
