@@ -17,7 +17,8 @@ from chunkflow_worker.job.box_file import listed_boxes
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.local_job import check_job_name
-from chunkflow_worker.job.masked import Masks, marks_of, masked
+from chunkflow_worker.job.masked import marks_of, masked
+from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.job.order import PLAIN, Order
 from chunkflow_worker.report.scrub import scrub
 from producer.plan.pipeline_file import PipelineFile

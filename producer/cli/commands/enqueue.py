@@ -16,7 +16,7 @@ from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.masked import Masks
+from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.job.order import PLAIN, Order, in_order
 from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (

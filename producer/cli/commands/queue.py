@@ -10,7 +10,7 @@ from producer.cli.options import confirm, open_queue, sqs_client
 
 @click.group()
 def queue() -> None:
-    """Create, purge or delete a queue and the queues that belong to it."""
+    """Create, purge or delete a queue and those that belong to it."""
 
 
 @queue.command("create")
