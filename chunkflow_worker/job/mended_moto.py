@@ -1,6 +1,7 @@
-"""moto, mended: a listing takes as long as what it lists, however many objects the bucket has.
+"""moto, mended: requests take as long as what they ask for.
 
-moto looks at every key of the bucket for each page, and workers list once for each task.
+For each page of a listing, moto looks at every key of the bucket, and workers list once for each
+task. For each request, it looks at every folder of its own package.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
+from moto import backends
 from moto.s3 import models
 from moto.s3.utils import _VersionedKeyStore
 
@@ -19,8 +21,16 @@ from moto.s3.utils import _VersionedKeyStore
 @cache
 def mend_moto() -> None:
     """Mend moto in this process, for buckets that are made from now on."""
-    models._VersionedKeyStore = SortedKeys
-    list_all = models.S3Backend.list_objects_v2
+    modules = frozenset(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    _list_only_what_is_asked_for()
+
+
+def _list_only_what_is_asked_for() -> None:
+    made_of: Any = models
+    made_of._VersionedKeyStore = SortedKeys
+    backend: Any = models.S3Backend
+    list_all = backend.list_objects_v2
 
     def list_objects_v2(
         self: Any,
@@ -39,10 +49,10 @@ def mend_moto() -> None:
         found = bucket.keys.page(prefix or "", delimiter or "", after, max_keys + 1)
         return self._truncate_result(found, max_keys)
 
-    models.S3Backend.list_objects_v2 = list_objects_v2
+    backend.list_objects_v2 = list_objects_v2
 
 
-class SortedKeys(_VersionedKeyStore):  # type: ignore[misc]  # moto has no types
+class SortedKeys(_VersionedKeyStore):
     """The objects of a bucket by their keys, whose order is kept. For many threads."""
 
     def __init__(self) -> None:
@@ -60,7 +70,7 @@ class SortedKeys(_VersionedKeyStore):  # type: ignore[misc]  # moto has no types
             self._note(key)
             super().setlist(key, versions)
 
-    def pop(self, key: str) -> None:
+    def pop(self, key: str) -> None:  # type: ignore[override]
         with self._lock:
             super().pop(key)
             del self._sorted[bisect_left(self._sorted, key)]

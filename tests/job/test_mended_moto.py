@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_no_more_is_looked_at_than_listed(prefix: str) -> None:
     held = filled(keys, Looks)
     assert len(listed(held, prefix, "/", "", 10)) in (1, 10)
     assert held.looks <= 10
+
+
+def test_a_request_does_not_look_at_the_disk(
+    aws: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3, list_folder = boto3.client("s3"), os.listdir
+    s3.list_buckets()  # loads what every request needs
+    looked_at: list[str] = []
+
+    def note(path: str = ".") -> list[str]:
+        looked_at.append(str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "listdir", note)
+    s3.list_buckets()
+    assert [path for path in looked_at if path.endswith("moto")] == []
 
 
 def test_clients_get_all_pages(aws: dict[str, str], unique_name: str) -> None:
