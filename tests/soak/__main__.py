@@ -6,9 +6,11 @@ With --write, the figures and the plot also go to docs/reliability.md.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(mkdtemp(prefix="soak-"))
     outcome = run(folder, size)
     report = outcome.report()
+    (folder / "samples.json").write_text(json.dumps(asdict(outcome.samples)))
     draw(outcome, folder / PICTURE.name)
     print(f"\n{report.table()}\n")
     for growth in outcome.growths:

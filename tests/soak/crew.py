@@ -39,7 +39,7 @@ class Crew:
             self.members[number] = self._service.start_command(
                 in_flight=self._in_flight,
                 worker_name=name_of(number),
-                block_cache="1MiB",
+                block_cache="64KiB",
                 spot_notice="false",
                 health_folder=self._service.root,
             )
@@ -56,12 +56,12 @@ class Crew:
             self._next_kill = self._later()
 
     def pids(self) -> dict[str, int]:
-        """Of the processes that run, and were not told to end."""
+        """Of the processes that do tasks: those that are ready, and were not told to end."""
         struck = {kill.victim for kill in self.killer.kills}
         return {
             name_of(number): process.pid
             for number, process in self.members.items()
-            if number not in struck and process.poll() is None
+            if number not in struck and process.poll() is None and self._is_ready(number)
         }
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class Crew:
             try:
                 self._note(number, process.wait(30), was_asked=True)
             except subprocess.TimeoutExpired:
-                self.deserted.append(f"worker {number} did not end after SIGTERM")
+                self.deserted.append(f"{name_of(number)} did not end after SIGTERM")
                 process.kill()
 
     def _note(self, number: int, status: int | None, *, was_asked: bool = False) -> None:
@@ -85,8 +85,13 @@ class Crew:
         else:
             expected = None
         # Before it is ready, SIGTERM ends it at once.
-        if status != expected and (expected is None or is_ready(self._service.root, number)):
-            self.deserted.append(f"worker {number}: status {status}")
+        if status != expected and (expected is None or self._is_ready(number)):
+            self.deserted.append(f"{name_of(number)}: status {status}")
+
+    def _is_ready(self, number: int) -> bool:
+        if number not in self._ready and is_ready(self._service.root, number):
+            self._ready.add(number)
+        return number in self._ready
 
     def _later(self) -> float:
         return time.monotonic() + self._every * self.killer.random.uniform(0.5, 1.5)

@@ -65,4 +65,4 @@ def test_a_short_life_says_nothing() -> None:
 
 def test_a_leak_is_told_with_its_limit() -> None:
     (growth,) = [each for each in growths(life("memory", 2e7)) if each.is_leak]
-    assert str(growth) == "memory of worker-0 grew by 20.0 MB, over the limit of 8 MB"
+    assert str(growth) == "memory of worker-0 grew by 20.0 MB, over the limit of 10 MB"
