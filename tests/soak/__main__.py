@@ -10,7 +10,6 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(mkdtemp(prefix="soak-"))
     outcome = run(folder, size)
     report = outcome.report()
-    (folder / "samples.json").write_text(json.dumps(asdict(outcome.samples)))
+    (folder / "samples.json").write_text(json.dumps(outcome.samples, default=vars))
     draw(outcome, folder / PICTURE.name)
     print(f"\n{report.table()}\n")
     for growth in outcome.growths:

@@ -44,6 +44,10 @@ class Crew:
                 health_folder=self._service.root,
             )
 
+    def is_ready(self) -> bool:
+        """Whether all do tasks."""
+        return all(self._is_ready(number) for number in self.members)
+
     def strike(self) -> None:
         """Kill a worker if it is time to. The others go on before it has ended."""
         if time.monotonic() < self._next_kill:

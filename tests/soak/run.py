@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 from collections import Counter
@@ -20,12 +21,12 @@ from tests.soak.crew import Crew
 from tests.soak.outcome import SERVER, Outcome
 from tests.soak.repeats import repeated, unexplained
 from tests.soak.samples import Samples
-from tests.support.killer import SIGNALS
 from tests.support.service import Service
 
 BLOCK = Vec3(4, 4, 8)
 LEASE_SECONDS, MAX_RECEIVES = 20, 20
 _RECORDS_READ = 200  # beside those of boxes that were tried more than once
+_START_SECONDS = 200
 _LOOK_SECONDS = 0.2
 _PROGRESS_SECONDS = 30
 
@@ -52,46 +53,61 @@ def run(folder: Path, size: Size) -> Outcome:
     with counted_aws(folder / "aws.log") as aws, patch.dict(os.environ, aws.variables):
         service = _prepared(folder, aws, size.tasks)
         crew = Crew(service, size.workers, size.in_flight, size.seed, size.kill_every)
-        samples, before = Samples(), aws.requests()
-        began, began_at = time.monotonic(), time.time()
         try:
+            crew.fill()
+            service.wait(crew.is_ready, "workers that are ready", _START_SECONDS)
+            samples, before = Samples(), aws.requests()
+            began, began_at = time.monotonic(), time.time()
+            service.enqueue(chunk=BLOCK, ledger=service.ledger.path)
             seconds = _work(service, crew, samples, aws, size, began)
-            visible, hidden, dead = service.messages()
             requests = aws.requests() - before
-            crew.stop()
-            done, _, again, _ = service.ledger.listing()
-            boxes = {str(box) for box in _box(size.tasks).split(BLOCK)}
-            events = history(folder, len(service.workers))
-            twice = repeated(events, service.lines(), again)
-            sample = {*twice, *sorted(done)[:: max(1, len(done) // _RECORDS_READ)]} & done
-            states = Counter(record.state for record in service.ledger.records(sample))
-            kills = crew.killer.kills
-            return Outcome(
-                tasks=size.tasks,
-                workers=size.workers,
-                done=len(done & boxes),
-                others=len(done - boxes),
-                not_done=len(sample) - states["done"],
-                sigkills=crew.killer.count(SIGNALS[0]),
-                sigterms=crew.killer.count(SIGNALS[1]),
-                repeated=len(twice),
-                unexplained=tuple(sorted(unexplained(twice, events, kills, size.in_flight))),
-                twice=len(again),
-                left=visible + hidden,
-                dead=dead,
-                deserted=tuple(crew.deserted),
-                equal=np.array_equal(service.output_where_written(), service.input()),
-                seconds=seconds,
-                samples=samples,
-                requests=requests,
-                kills=tuple(kill.at - began_at for kill in kills),
-            )
+            return _outcome(service, crew, samples, requests, size, seconds, began_at)
         finally:
             service.close()
 
 
+def _outcome(
+    service: Service,
+    crew: Crew,
+    samples: Samples,
+    requests: Counter[str],
+    size: Size,
+    seconds: float,
+    began_at: float,
+) -> Outcome:
+    """Let the workers end, and look at what they have done."""
+    visible, hidden, dead = service.messages()
+    crew.stop()
+    done, _, again, _ = service.ledger.listing()
+    boxes = {str(box) for box in _box(size.tasks).split(BLOCK)}
+    events, kills = history(service.root, len(service.workers)), crew.killer.kills
+    twice = repeated(events, service.lines(), again)
+    sample = {*twice, *sorted(done)[:: max(1, len(done) // _RECORDS_READ)]} & done
+    states = Counter(record.state for record in service.ledger.records(sample))
+    return Outcome(
+        tasks=size.tasks,
+        workers=size.workers,
+        done=len(done & boxes),
+        others=len(done - boxes),
+        not_done=len(sample) - states["done"],
+        sigkills=crew.killer.count(signal.SIGKILL),
+        sigterms=crew.killer.count(signal.SIGTERM),
+        repeated=len(twice),
+        unexplained=tuple(sorted(unexplained(twice, events, kills, size.in_flight))),
+        twice=len(again),
+        left=visible + hidden,
+        dead=dead,
+        deserted=tuple(crew.deserted),
+        equal=np.array_equal(service.output_where_written(), service.input()),
+        seconds=seconds,
+        samples=samples,
+        requests=requests,
+        kills=tuple(kill.at - began_at for kill in kills),
+    )
+
+
 def _prepared(folder: Path, aws: CountedAws, tasks: int) -> Service:
-    """Make volumes on the disk and a ledger in S3, and send the job."""
+    """Make volumes on the disk, a ledger in S3 and a queue."""
     name = f"soak-{uuid.uuid4().hex[:8]}"
     boto3.client("s3").create_bucket(Bucket=name)
     endpoint = {"AWS_ENDPOINT_URL_SQS": aws.variables["AWS_ENDPOINT_URL"]}
@@ -101,7 +117,6 @@ def _prepared(folder: Path, aws: CountedAws, tasks: int) -> Service:
     service.volumes(_box(tasks).size, BLOCK)
     service.chain()
     service.create_queue(LEASE_SECONDS, MAX_RECEIVES)
-    service.enqueue(chunk=BLOCK, ledger=service.ledger.path)
     return service
 
 
