@@ -61,9 +61,9 @@ def _draw_lives(axis: Any, samples: Samples, what: str) -> None:
         axis.plot(life.times, values, label="" if kind in labels else kind, **look)
         labels.add(kind)
     axis.set_ylabel(title)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     if what == "memory":
-        axis.legend(loc="center right", fontsize=8)
+        axis.legend(loc="best", fontsize=8)
 
 
 def _draw_requests(axis: Any, samples: Samples) -> None:
@@ -80,7 +80,7 @@ def _draw_requests(axis: Any, samples: Samples) -> None:
         linewidth=1.8,
     )
     axis.set_ylabel("requests, tasks / s")
-    axis.legend(loc="center right", fontsize=8, ncols=2)
+    axis.legend(loc="best", fontsize=8, ncols=3)
 
 
 def _rates(samples: Samples, totals: list[int]) -> list[float]:
