@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_a_small_soak_loses_nothing_and_is_drawn(tmp_path: Path) -> None:
-    size = Size(tasks=300, workers=2, in_flight=2, kill_every=3, sample_every=0.5)
+    size = Size(tasks=300, workers=2, in_flight=4, kill_every=8, sample_every=0.5)
     outcome = run(tmp_path, size)
     assert not outcome.broken, outcome.broken
     assert outcome.kills, outcome
