@@ -35,6 +35,7 @@ web_gate.py     keeps web pages away from a server on this machine
 local_aws.py    an AWS on this machine, for laptops, tests and the demo
 local_sqs/      how SQS works on this machine
 local_s3.py     keeps the objects of the local AWS in a folder
+mended_moto.py  makes moto, which serves it, fast enough for many objects
 local_data.py   opens the files in which the local AWS keeps what it holds
 stub_sqs.py     the same SQS in memory, with faults and a clock for tests
 """
