@@ -145,6 +145,13 @@ class Settings(BaseSettings):
         description="Folder for the small files that `chunkflow-worker health` reads; when not "
         "set, a folder of the user's own in the system's folder for temporary files.",
     )
+    heartbeat_seconds: float = Field(
+        15,
+        ge=0,
+        le=3600,
+        description="Seconds between two heartbeats: small objects in the ledger that tell what "
+        "this worker is doing. 0 for none; else at least 1.",
+    )
     metrics: Literal["cloudwatch", "none"] = Field(
         "cloudwatch", description="Where to send timings and counts."
     )
@@ -187,6 +194,13 @@ class Settings(BaseSettings):
     )
 
     _queue = field_validator("queue")(check_queue_name)
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _is_rare(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0, for no heartbeats, or at least 1")
+        return value
 
     @field_validator("ledger")
     @classmethod

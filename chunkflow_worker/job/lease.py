@@ -254,6 +254,11 @@ class Lease:
         return max(self._hidden_until, self._held_until)
 
     @property
+    def seconds_left(self) -> float:
+        """Until the lease ends, if it is not renewed; 0 when it is lost."""
+        return 0.0 if self.lost.is_set() else max(0.0, self._until - self._clock())
+
+    @property
     def is_over(self) -> bool:
         """Nothing is to be done to the message any more; what others may have is not touched."""
         return self._settled or self._message_is_gone or self.lost.is_set()

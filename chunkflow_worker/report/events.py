@@ -22,6 +22,14 @@ class TaskStarted:
 
 
 @dataclass(frozen=True)
+class OperatorStarted:
+    """An operator begins its step of a task. bbox: None for a task without a box."""
+
+    name: str
+    bbox: BoundingBox | None
+
+
+@dataclass(frozen=True)
 class OperatorFinished:
     """An operator has finished its step of a task. bbox: None for a task without a box."""
 
@@ -79,7 +87,13 @@ class JobPausedByBreaker:
 
 
 Event = (
-    TaskStarted | OperatorFinished | TaskFinished | TaskFailed | TaskDropped | JobPausedByBreaker
+    TaskStarted
+    | OperatorStarted
+    | OperatorFinished
+    | TaskFinished
+    | TaskFailed
+    | TaskDropped
+    | JobPausedByBreaker
 )
 Subscriber = Callable[[Event], None]
 

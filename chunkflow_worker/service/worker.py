@@ -25,6 +25,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.job.deleter import Deleter
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.heartbeat import Heartbeats
 from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
@@ -44,6 +45,7 @@ from chunkflow_worker.service.breaker import Breaker
 from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.guard import Guard
 from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.service.heartbeat import About, HeartbeatWriter
 from chunkflow_worker.service.in_hand import Held, InHand
 from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.patience import Patience
@@ -94,6 +96,7 @@ class Worker:
         )
         self._lease_outage = Outage(f"queue {self.queue.name} (lease renewal)")
         self._operators, self._reports = ExitStack(), ExitStack()
+        self._heart: HeartbeatWriter | None = None
         self._subscribers: tuple[Subscriber, ...] = (log_events,)
         self._stopping, self._ending = threading.Event(), threading.Event()
         self._stop_at = 0.0
@@ -112,6 +115,8 @@ class Worker:
         self.poller.denied = self._must_be_mended
         if self.settings.metrics == "cloudwatch":
             self._open_metrics()
+        if self.settings.heartbeat_seconds:
+            self._open_heartbeat()
         control = Control(self.ledger.states, self.settings.control_seconds, self._clock)
         opened = self.pipeline.open(self._subscribers, recorded=True)
         self.handler = Handler(
@@ -129,6 +134,8 @@ class Worker:
         )
         self._log_start()
         self.guard.running()
+        if self._heart is not None:
+            self._heart.start()
         if self.settings.spot_notice:
             for name, wait in (("EC2", wait_for_notice), ("Google", wait_for_preemption)):
                 notice = (partial(self._interrupted, name), self._stopping)
@@ -230,6 +237,19 @@ class Worker:
         self._reports.callback(metrics.close)
         self._subscribers += (metrics,)
 
+    def _open_heartbeat(self) -> None:
+        heartbeats, phase = Heartbeats(self.ledger.path), lambda: self.guard.phase
+        about = About(self._device(), self.queue.name, self.pipeline.digest)
+        self._heart = HeartbeatWriter(
+            self.settings, heartbeats, self.in_hand, about, phase, clock=self._clock
+        )
+        self._reports.callback(self._heart.close)
+        self._subscribers += (self._heart,)
+
+    def _device(self) -> str:
+        devices = (o.device() for o in self.pipeline.operators if isinstance(o, Plannable))
+        return next(filter(None, devices), "") or cpu_name()
+
     def _breaker(self, control: Control) -> Breaker:
         settings = self.settings
         limits = settings.breaker_failures, settings.breaker_share
@@ -242,7 +262,6 @@ class Worker:
             log.warning("an operator did not close: %s: %s", type(error).__name__, error)
 
     def _log_start(self) -> None:
-        devices = (o.device() for o in self.pipeline.operators if isinstance(o, Plannable))
         log.info(
             "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, "
             "lease %d s, ledger %s",
@@ -250,7 +269,7 @@ class Worker:
             self.queue.name,
             self.settings.pipeline,
             self.pipeline.digest,
-            next(filter(None, devices), "") or cpu_name(),
+            self._device(),
             self.settings.in_flight,
             self.lease_seconds,
             self.ledger.path,
