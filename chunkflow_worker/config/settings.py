@@ -164,6 +164,19 @@ class Settings(BaseSettings):
         "ten metrics of each job in each hour in which it runs. If false, the dimension is `all`, "
         "and all jobs share these metrics.",
     )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which this worker answers Prometheus at /metrics; 0 for none. Needs "
+        "the extra `prometheus`. With `devices`, the second worker takes the next port, and so on.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of this machine on which it answers; 0.0.0.0 for all of them, as in "
+        "the images.",
+    )
     worker_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         description="Name of the worker in records, and in log lines when it is set; "

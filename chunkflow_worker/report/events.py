@@ -46,6 +46,7 @@ class TaskFinished:
     voxels: of its output.
     operators: seconds by name of the operator.
     device: what computed; empty when not known.
+    patches: that a net ran on. bytes_read, bytes_written: from and to storage, unpacked.
     """
 
     job: str
@@ -55,6 +56,9 @@ class TaskFinished:
     voxels: int
     operators: Mapping[str, float]
     device: str
+    patches: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,9 @@ def finished_event(record: Record) -> TaskFinished:
         record.voxels,
         record.timer,
         record.compute_device,
+        record.patches,
+        record.bytes_read,
+        record.bytes_written,
     )
 
 

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -26,19 +25,11 @@ from chunkflow_worker.report.events import (
 )
 from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.service.in_hand import Held, InHand
+from chunkflow_worker.service.metrics import About
 
 log = logging.getLogger(__name__)
 
 _CLOSING_SECONDS = 3.0  # to delete the heartbeat
-
-
-@dataclass(frozen=True)
-class About:
-    """What does not change while a worker runs. See `Heartbeat`."""
-
-    device: str
-    queue: str
-    pipeline: str
 
 
 class HeartbeatWriter:

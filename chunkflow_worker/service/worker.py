@@ -45,9 +45,10 @@ from chunkflow_worker.service.breaker import Breaker
 from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.guard import Guard
 from chunkflow_worker.service.handler import Handler
-from chunkflow_worker.service.heartbeat import About, HeartbeatWriter
+from chunkflow_worker.service.heartbeat import HeartbeatWriter
 from chunkflow_worker.service.in_hand import Held, InHand
 from chunkflow_worker.service.jobs import Jobs
+from chunkflow_worker.service.metrics import About, open_metrics
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.storage.fence import Fence
@@ -113,10 +114,10 @@ class Worker:
         """
         self.guard.start()
         self.poller.denied = self._must_be_mended
-        if self.settings.metrics == "cloudwatch":
-            self._open_metrics()
+        about = About(self._device(), self.queue.name, self.pipeline.digest)
+        self._subscribers += tuple(open_metrics(self.settings, about, self.in_hand, self._reports))
         if self.settings.heartbeat_seconds:
-            self._open_heartbeat()
+            self._open_heartbeat(about)
         control = Control(self.ledger.states, self.settings.control_seconds, self._clock)
         opened = self.pipeline.open(self._subscribers, recorded=True)
         self.handler = Handler(
@@ -228,18 +229,8 @@ class Worker:
             _in_thread(self._close_operators).join(_CLOSING_SECONDS)
         self._reports.close()
 
-    def _open_metrics(self) -> None:
-        from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
-
-        settings = self.settings
-        client, by_job = make_client(settings.region), settings.metrics_by_job
-        metrics = CloudWatch(client, settings.metrics_namespace, by_job=by_job)
-        self._reports.callback(metrics.close)
-        self._subscribers += (metrics,)
-
-    def _open_heartbeat(self) -> None:
+    def _open_heartbeat(self, about: About) -> None:
         heartbeats, phase = Heartbeats(self.ledger.path), lambda: self.guard.phase
-        about = About(self._device(), self.queue.name, self.pipeline.digest)
         self._heart = HeartbeatWriter(
             self.settings, heartbeats, self.in_hand, about, phase, clock=self._clock
         )

@@ -17,6 +17,7 @@ from chunkflow_worker.machine.nvml import GpuFigures
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import OperatorFinished, OperatorStarted, publish
 from chunkflow_worker.service import heartbeat as module
+from chunkflow_worker.service.metrics import About
 from chunkflow_worker.service.worker import Worker
 from tests.service.stand_ins import Chain, Check, failing_with
 from tests.support.queues import BOX, receive
@@ -151,7 +152,7 @@ def test_the_gpu_and_the_zone_are_told_where_they_are_known(
         settings,
         heartbeats,
         beating.in_hand,
-        module.About("A10", "q", "d"),
+        About("A10", "q", "d"),
         lambda: "running",
         gpu=Meter(),  # type: ignore[arg-type]
         find_zone=lambda: "us-east-1a",
