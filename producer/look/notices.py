@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from chunkflow_worker.report.plain import one_line
+from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.scrub import scrub
 from producer.look.status import JobStatus
 
@@ -86,7 +87,7 @@ def _milestone(status: JobStatus) -> int:
 
 def _progress(status: JobStatus, milestone: int) -> str:
     eta = status.eta_seconds
-    left = "" if eta is None else f", about {eta / 3600:.1f} hours are left"
+    left = "" if eta is None else f", time left: {duration_text(eta)}"
     return f"{milestone}% are done ({status.done} of {status.total} boxes){left}"
 
 
