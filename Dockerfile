@@ -104,6 +104,8 @@ LABEL org.opencontainers.image.title="chunkflow-local-aws" org.opencontainers.im
     org.opencontainers.image.description="SQS, S3 and CloudWatch in memory, for laptops and tests; without authentication"
 
 FROM base AS worker
+# Nothing listens unless CHUNKFLOW_METRICS_PORT is set.
+ENV CHUNKFLOW_METRICS_HOST=0.0.0.0
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["chunkflow-worker", "health"]
 ENTRYPOINT ["tini", "--", "chunkflow-worker"]
 CMD ["run"]

@@ -25,7 +25,12 @@ REPOSITORY_PAGES = {
     "benchmarks.md": "benchmarks/RESULTS.md",
     **{
         page: page
-        for page in ("deploy/README.md", "deploy/kubernetes/README.md", "deploy/aws/README.md")
+        for page in (
+            "deploy/README.md",
+            "deploy/kubernetes/README.md",
+            "deploy/aws/README.md",
+            "deploy/grafana/README.md",
+        )
     },
 }
 COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}

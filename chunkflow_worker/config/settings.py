@@ -145,6 +145,13 @@ class Settings(BaseSettings):
         description="Folder for the small files that `chunkflow-worker health` reads; when not "
         "set, a folder of the user's own in the system's folder for temporary files.",
     )
+    heartbeat_seconds: float = Field(
+        15,
+        ge=0,
+        le=3600,
+        description="Seconds between two heartbeats: small objects in the ledger that tell what "
+        "this worker is doing. 0 for none; else at least 1.",
+    )
     metrics: Literal["cloudwatch", "none"] = Field(
         "cloudwatch", description="Where to send timings and counts."
     )
@@ -156,6 +163,19 @@ class Settings(BaseSettings):
         description="Name the job in the dimension `job` of metrics. CloudWatch charges for some "
         "ten metrics of each job in each hour in which it runs. If false, the dimension is `all`, "
         "and all jobs share these metrics.",
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which this worker answers Prometheus at /metrics; 0 for none. Needs "
+        "the extra `prometheus`. With `devices`, the second worker takes the next port, and so on.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of this machine on which it answers; 0.0.0.0 for all of them, as in "
+        "the images.",
     )
     worker_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
@@ -187,6 +207,13 @@ class Settings(BaseSettings):
     )
 
     _queue = field_validator("queue")(check_queue_name)
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _is_rare(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0, for no heartbeats, or at least 1")
+        return value
 
     @field_validator("ledger")
     @classmethod

@@ -6,6 +6,7 @@ weights.py       how much each voxel of a patch counts in the mean
 blending.py      the patches of a box run by an engine, and blended on its device
 reduction.py     what the blended channels become before they leave the device
 augment.py       the mean over orientations of a patch
+device_use.py    what a task took of the device: seconds, memory, utilization
 engine.py        what an engine is asked to run, and what it does
 host_engine.py   the base of engines that take and return numpy arrays
 openvino.py      a net compiled by OpenVINO, which runs it on the CPU

@@ -124,6 +124,9 @@ class Augmented:
     def answers(self, spec: EngineSpec) -> Answers:
         return self._engine.answers(spec)
 
+    def memory_peak(self) -> int:
+        return self._engine.memory_peak()
+
     def overflowed(self) -> bool:
         overflowed = self._engine.overflowed()
         self.device, self.precision = self._engine.device, self._engine.precision

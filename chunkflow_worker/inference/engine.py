@@ -106,6 +106,12 @@ class Engine(Protocol):
         True once: the engine has then switched to a larger type, and the patches must run again.
         """
 
+    def memory_peak(self) -> int:
+        """The most bytes of a GPU's memory that the process held since this was last called.
+
+        0 where it is not known, as on the CPU.
+        """
+
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         """How many patches of that shape, czyx, run fastest together and fit the free memory."""
 

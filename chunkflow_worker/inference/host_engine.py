@@ -55,6 +55,9 @@ class HostEngine:
             ) from error
         return Answers(first, second)
 
+    def memory_peak(self) -> int:
+        return 0
+
     def overflowed(self) -> bool:
         return False
 

@@ -15,6 +15,7 @@ from chunkflow_worker.job.sqs import MAX_VISIBILITY_SECONDS, Queue, move, sqs_er
 from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.report.access import is_denied, meaning
 from chunkflow_worker.report.outage import Outage
+from chunkflow_worker.report.tally import TALLY
 
 log = logging.getLogger(__name__)
 
@@ -229,11 +230,13 @@ class Lease:
                     self._lose(f"SQS says {code}")
                 self._message_is_gone = True
                 return False
+            TALLY.add("lease_renewals_failed")
             self._outage.failed(error)
             if is_denied(error):
                 self._denied(error)
             return False
         self._hidden_until = began + seconds
+        TALLY.add("lease_renewals")
         self._outage.answered()
         return True
 
@@ -253,6 +256,11 @@ class Lease:
     def _until(self) -> float:
         """When the lease ends, as far as is known now."""
         return max(self._hidden_until, self._held_until)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the lease ends, if it is not renewed; 0 when it is lost."""
+        return 0.0 if self.lost.is_set() else max(0.0, self._until - self._clock())
 
     @property
     def is_over(self) -> bool:
@@ -298,6 +306,7 @@ class Lease:
                 return
             self.lost_at, self._why_lost = self._clock(), why
             self.lost.set()
+        TALLY.add("leases_lost")
         box = self.delivery.message.bbox
         log.error("lease on task %s lost, another worker may take it: %s", box, why)
 

@@ -8,6 +8,7 @@
     <ledger>/jobs/<job>.json      what was enqueued, or run without a queue
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
     <ledger>/states/              which jobs are paused or cancelled: see state.py
+    <ledger>/workers/             what workers do now: see heartbeat.py
     <ledger>/archive/             records of finished jobs, packed: see archive/
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
@@ -124,6 +125,11 @@ class Record(BaseModel):
         and option.
     patches, patches_skipped: that the net ran on, and that were known to be zero.
     waited: for the device; not part of `timer`.
+    device_seconds: for which the task had the device to itself, to run patches.
+    device_memory_peak: the most bytes of the GPU's memory that the worker's process held meanwhile;
+        0 where it is not known, as on the CPU.
+    device_utilization: the share of the last second of that in which the GPU was busy, for all
+        processes on it; None where its driver does not tell it.
     memory_peak: the most memory that the worker's process had had until then, with other tasks.
     blocks_reused, bytes_reused: blocks of inputs that were still in memory, and their voxels.
     written: what the task left in volumes, for `verify`.
@@ -149,6 +155,9 @@ class Record(BaseModel):
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0
+    device_seconds: float = 0.0
+    device_memory_peak: int = 0
+    device_utilization: float | None = None
     timer: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
     memory_peak: int = 0
@@ -171,6 +180,11 @@ class Record(BaseModel):
     error: str = ""
     log: list[str] = Field(default_factory=list)
     final: bool = False
+
+    @property
+    def patches_per_second(self) -> float | None:
+        """Of the net, while the task had the device; None without a net."""
+        return self.patches / self.device_seconds if self.device_seconds > 0 else None
 
 
 class JobRecord(BaseModel):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chunkflow_worker.job.heartbeat import HEARTBEAT_SECONDS
 from chunkflow_worker.report.cloudwatch import INTERVAL_SECONDS
 
 TASK = "task"
 BLOCK_READ, BLOCK_WRITTEN = "block that is read", "block that is written"
-INTERVAL = f"{INTERVAL_SECONDS:.0f} seconds"
+INTERVAL, HEARTBEAT = f"{INTERVAL_SECONDS:.0f} seconds", f"{HEARTBEAT_SECONDS:.0f} seconds"
 
 
 class Request(NamedTuple):
@@ -34,5 +35,6 @@ REQUESTS = (
     Request("S3", "HEAD", 1, BLOCK_WRITTEN),
     Request("S3", "LIST", 1, TASK),
     Request("S3", "PUT", 1, TASK),
+    Request("S3", "PUT", 1, HEARTBEAT),
     Request("CloudWatch", "PutMetricData", 1, INTERVAL),
 )

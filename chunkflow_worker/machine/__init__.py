@@ -5,6 +5,8 @@ cgroup.py     where the limits of this process's cgroup are written
 cpu.py        number, name and instruction sets of the processors, and their quota
 memory.py     memory in use, and the limit of the cgroup
 gpus.py       the GPUs of the machine, and the devices that a list such as 0,1 selects
+nvml.py       how much of the GPU's memory and time is used
+zone.py       where in the cloud the machine is
 spot.py       the interruption notice of an EC2 spot instance
 gce.py        the preemption notice of a machine of Google Compute Engine
 signals.py    the signals that stop a process

@@ -30,7 +30,7 @@ def wait_for_preemption(
     """
     if os.environ.get("NO_GCE_CHECK", "").lower() == "true":  # as Google's libraries know it
         return
-    server = _MetadataServer(timeout)
+    server = GoogleMetadata(timeout)
     if not server.get("preempted"):
         return
     query = f"preempted?wait_for_change=true&timeout_sec={max(1, round(poll_seconds))}"
@@ -48,7 +48,7 @@ def wait_for_preemption(
             stop.wait(poll_seconds)
 
 
-class _MetadataServer:
+class GoogleMetadata:
     def __init__(self, timeout: float):
         host = os.environ.get("GCE_METADATA_HOST") or HOST
         self._base, self._timeout = f"http://{host}/computeMetadata/v1/instance", timeout

@@ -29,10 +29,10 @@ def wait_for_notice(
     """
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return
-    service = _MetadataService(timeout)
+    service = Ec2Metadata(timeout)
     try:
         service.renew_token()
-    except _NoMetadata:
+    except NoMetadata:
         return
     while not stop.is_set():
         try:
@@ -42,16 +42,16 @@ def wait_for_notice(
                 return
             if status == 401:
                 service.renew_token()
-        except _NoMetadata:
+        except NoMetadata:
             pass  # the service has answered before, so this failure is temporary
         stop.wait(poll_seconds)
 
 
-class _NoMetadata(Exception):
+class NoMetadata(Exception):
     """The metadata service does not answer, or refuses this machine."""
 
 
-class _MetadataService:
+class Ec2Metadata:
     def __init__(self, timeout: float):
         address = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS
         self._base, self._timeout = address.rstrip("/"), timeout
@@ -62,7 +62,7 @@ class _MetadataService:
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_SECONDS)}
         status, text = self._request("PUT", "api/token", lifetime)
         if status != 200:
-            raise _NoMetadata(f"status {status}")
+            raise NoMetadata(f"status {status}")
         self._token = text
 
     def get(self, path: str) -> tuple[int, str]:
@@ -79,7 +79,7 @@ class _MetadataService:
             with error:
                 return error.code, ""
         except (OSError, ValueError) as error:
-            raise _NoMetadata(str(error)) from None
+            raise NoMetadata(str(error)) from None
 
 
 def _describe(text: str) -> str:

@@ -371,11 +371,13 @@ class Inference(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         from chunkflow_worker.image.conversion import Tally
         from chunkflow_worker.inference.blending import Batch, infer
+        from chunkflow_worker.inference.device_use import DeviceUse
         from chunkflow_worker.inference.weights import Weights
+        from chunkflow_worker.machine.nvml import GpuMeter
 
         patching, engine = self._patching, self._engine()
         weights = Weights(self._shape.output, self.bump, engine.arrays)
-        batch, device = Batch(self.batch_size), Lock()
+        batch, device, meter = Batch(self.batch_size), Lock(), GpuMeter()
         mask, reduction = self._mask(), self._reduction
         is_class = reduction is not None and reduction.kind == "argmax"
         if is_class and engine.channels > MOST_CLASSES:
@@ -409,11 +411,13 @@ class Inference(Operator):
             dtype, told = self._computed_dtype, show_progress
             blend = partial(infer, *place, engine, batch, dtype, wanted, told, reduction, finished)
             # One task at a time uses the device and its memory. The others load and save meanwhile.
-            with task.waiting_for(device):
+            use = DeviceUse()
+            with task.waiting_for(device), use.measured(engine, meter):
                 blended = blend()
                 if engine.overflowed():
                     task.device, task.precision = engine.device, engine.precision
                     blended = blend()
+            task.note_device(use.seconds, use.memory_peak, use.utilization)
             task.patches += blended.run
             task.patches_skipped += blended.skipped
             tally = Tally(values=blended.array.size, clipped=blended.clipped)

@@ -24,7 +24,7 @@ from chunkflow_worker.pipeline.own_code import own_frames
 from chunkflow_worker.pipeline.task import SkipTask, Task, describe_value
 from chunkflow_worker.pipeline.unwritten import note_unwritten
 from chunkflow_worker.report.access import meaning
-from chunkflow_worker.report.events import OperatorFinished, Subscriber, publish
+from chunkflow_worker.report.events import OperatorFinished, OperatorStarted, Subscriber, publish
 
 
 class OpenOperator(NamedTuple):
@@ -66,6 +66,7 @@ class OpenPipeline:
             check()
             if saver := self._saver_after(i):
                 task.early = saver.early(task)
+            publish(OperatorStarted(label, task.bbox), self.subscribers)
             with (
                 error_context(label, task.bbox, partial(_inputs, operator, task)),
                 task.timed(label),

@@ -61,6 +61,7 @@ class Task:
     models: digests of the files of code and weights of its chain.
     patches, patches_skipped: number that the net ran on; number known to be zero without the net.
     waited: seconds spent waiting for the device while other tasks used it; not part of `seconds`.
+    device_seconds, device_memory_peak, device_utilization: of its use of the device; see `Record`.
     early: writes the chunk that the running operator makes, while it is made; None if the next
         operator needs it whole.
     progress: called with a few words about the progress of the operator that is running.
@@ -89,6 +90,9 @@ class Task:
     patches: int = 0
     patches_skipped: int = 0
     waited: float = 0.0
+    device_seconds: float = 0.0
+    device_memory_peak: int = 0
+    device_utilization: float | None = None
     early: EarlyWrites | None = field(default=None, repr=False)
     progress: Callable[[str], None] = field(default=lambda note: None, repr=False)
     bytes_read: int = 0
@@ -217,6 +221,13 @@ class Task:
         finally:
             busy = perf_counter() - start - (self.waited - waited)
             self.seconds[name] = self.seconds.get(name, 0.0) + busy
+
+    def note_device(self, seconds: float, memory_peak: int, utilization: float | None) -> None:
+        """Note what an operator took of the device: seconds, bytes, and a share from 0 to 1."""
+        self.device_seconds += seconds
+        self.device_memory_peak = max(self.device_memory_peak, memory_peak)
+        if utilization is not None:
+            self.device_utilization = max(utilization, self.device_utilization or 0.0)
 
     @contextmanager
     def waiting_for(self, device: Lock) -> Iterator[None]:

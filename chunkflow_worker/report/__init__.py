@@ -4,6 +4,8 @@ events.py        what happens to tasks, as frozen records that subscribers recei
 log.py           a subscriber that writes to the log
 quiet.py         keeps the libraries of storage from logging what they also raise
 cloudwatch.py    a subscriber that sends metrics to CloudWatch
+prometheus.py    a subscriber that counts, and answers Prometheus
+tally.py         counts of renewals, outages and throttles in this process
 progress.py      the progress of long work on stderr, as a bar or as lines
 timings.py       tables of seconds and speed by operator
 once.py          warnings that are given once a process

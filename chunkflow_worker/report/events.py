@@ -22,6 +22,14 @@ class TaskStarted:
 
 
 @dataclass(frozen=True)
+class OperatorStarted:
+    """An operator begins its step of a task. bbox: None for a task without a box."""
+
+    name: str
+    bbox: BoundingBox | None
+
+
+@dataclass(frozen=True)
 class OperatorFinished:
     """An operator has finished its step of a task. bbox: None for a task without a box."""
 
@@ -38,6 +46,7 @@ class TaskFinished:
     voxels: of its output.
     operators: seconds by name of the operator.
     device: what computed; empty when not known.
+    patches: that a net ran on. bytes_read, bytes_written: from and to storage, unpacked.
     """
 
     job: str
@@ -47,6 +56,9 @@ class TaskFinished:
     voxels: int
     operators: Mapping[str, float]
     device: str
+    patches: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,13 @@ class JobPausedByBreaker:
 
 
 Event = (
-    TaskStarted | OperatorFinished | TaskFinished | TaskFailed | TaskDropped | JobPausedByBreaker
+    TaskStarted
+    | OperatorStarted
+    | OperatorFinished
+    | TaskFinished
+    | TaskFailed
+    | TaskDropped
+    | JobPausedByBreaker
 )
 Subscriber = Callable[[Event], None]
 

@@ -8,6 +8,8 @@ from time import monotonic
 
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.report.access import meaning
+from chunkflow_worker.report.tally import TALLY
+from chunkflow_worker.report.unavailable import is_overload
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,10 @@ class Outage:
             begins = self._since is None
             if begins:
                 self._since = monotonic()
+        if isinstance(error, Exception) and is_overload(error):
+            TALLY.add("throttles", self._service)
         if begins:
+            TALLY.add("outages", self._service)
             log.warning("%s does not answer, retrying: %s", self._service, _what(error))
 
     def answered(self) -> None:

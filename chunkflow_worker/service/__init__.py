@@ -14,6 +14,8 @@ control.py      which jobs are paused or cancelled, as this worker knows it
 breaker.py      pauses a job whose boxes fail for one cause
 outputs.py      what a worker may not write to: relative paths, and its own memory
 patience.py     waits while storage is away
+heartbeat.py    what the worker is doing, in a small object beside the records
+metrics.py      the metrics that the settings name, for CloudWatch and Prometheus
 health.py       the state of the worker in a small file, for probes
 supervise.py    one worker process for each GPU, started again when it dies
 """

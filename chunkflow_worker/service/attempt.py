@@ -122,6 +122,9 @@ class Attempt:
             patches=task.patches,
             patches_skipped=task.patches_skipped,
             waited=task.waited,
+            device_seconds=task.device_seconds,
+            device_memory_peak=task.device_memory_peak,
+            device_utilization=task.device_utilization,
             timer=dict(task.seconds),
             seconds=perf_counter() - self._clock,
             memory_peak=peak_bytes(),
@@ -155,6 +158,9 @@ def finished_event(record: Record) -> TaskFinished:
         record.voxels,
         record.timer,
         record.compute_device,
+        record.patches,
+        record.bytes_read,
+        record.bytes_written,
     )
 
 

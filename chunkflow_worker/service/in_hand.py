@@ -22,6 +22,8 @@ class Held:
         not count.
     fault: why its next check must fail.
     place: where it works; None for one that always does.
+    taken: when it came into hand. thread: that works on it.
+    operator: that runs now, and when it began; None between two.
     fence: that lets its writes through.
     """
 
@@ -29,9 +31,13 @@ class Held:
     started: float
     fault: RetryableError | None = None
     place: Place | None = None
+    taken: float = field(init=False)
+    thread: int = field(default_factory=threading.get_ident)
+    operator: tuple[str, float] | None = None
     fence: Fence = field(init=False)
 
     def __post_init__(self) -> None:
+        self.taken = self.started
         self.fence = Fence(self.lease.check)
 
     @property
@@ -66,6 +72,11 @@ class InHand:
         """The tasks in hand now, the oldest first."""
         with self._lock:
             return list(self._held)
+
+    def of_this_thread(self) -> Held | None:
+        """The task that the calling thread works on."""
+        thread = threading.get_ident()
+        return next((held for held in self.all() if held.thread == thread), None)
 
     def __contains__(self, held: Held) -> bool:
         with self._lock:

@@ -35,25 +35,36 @@ def supervise(devices: str, command: Sequence[str]) -> int:
     is_named = "worker_name" in settings.model_fields_set
     base = settings.worker_name if is_named else socket.gethostname()
     gpus = list_gpus()
-    children = [Child(device, base, command) for device in parse_devices(devices, gpus)]
+    port = settings.metrics_port
+    children = [
+        Child(device, base, command, port + i if port else 0)
+        for i, device in enumerate(parse_devices(devices, gpus))
+    ]
     if not gpus:
         log.warning("nvidia-smi lists no GPU: workers that find no GPU compute on the CPU")
     return Supervisor(children).run()
 
 
 class Child:
-    """One device, and the worker process on it while there is one."""
+    """One device, and the worker process on it while there is one.
 
-    def __init__(self, device: str, base_name: str, command: Sequence[str]):
+    metrics_port: on which it answers Prometheus; 0 for none.
+    """
+
+    def __init__(self, device: str, base_name: str, command: Sequence[str], metrics_port: int = 0):
         self.name = f"{base_name}-gpu{device}" if device.isdecimal() else f"{base_name}-{device}"
         self.process: subprocess.Popen[bytes] | None = None
         self.due = 0.0
-        self._device, self._command = device, command
+        self._device, self._command, self._metrics_port = device, command, metrics_port
         self._started = 0.0
         self._delay = 0.0
 
     def start(self) -> None:
-        variables = {"CUDA_VISIBLE_DEVICES": self._device, "CHUNKFLOW_WORKER_NAME": self.name}
+        variables = {
+            "CUDA_VISIBLE_DEVICES": self._device,
+            "CHUNKFLOW_WORKER_NAME": self.name,
+            "CHUNKFLOW_METRICS_PORT": str(self._metrics_port),
+        }
         # CUDA orders GPUs by speed; with this order, numbers are those of nvidia-smi.
         environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} | os.environ | variables
         self._started = time.monotonic()

@@ -25,6 +25,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.job.deleter import Deleter
 from chunkflow_worker.job.delivery import Delivery
+from chunkflow_worker.job.heartbeat import Heartbeats
 from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
@@ -44,8 +45,10 @@ from chunkflow_worker.service.breaker import Breaker
 from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.guard import Guard
 from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.service.heartbeat import HeartbeatWriter
 from chunkflow_worker.service.in_hand import Held, InHand
 from chunkflow_worker.service.jobs import Jobs
+from chunkflow_worker.service.metrics import About, open_metrics
 from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.storage.fence import Fence
@@ -94,6 +97,7 @@ class Worker:
         )
         self._lease_outage = Outage(f"queue {self.queue.name} (lease renewal)")
         self._operators, self._reports = ExitStack(), ExitStack()
+        self._heart: HeartbeatWriter | None = None
         self._subscribers: tuple[Subscriber, ...] = (log_events,)
         self._stopping, self._ending = threading.Event(), threading.Event()
         self._stop_at = 0.0
@@ -110,8 +114,10 @@ class Worker:
         """
         self.guard.start()
         self.poller.denied = self._must_be_mended
-        if self.settings.metrics == "cloudwatch":
-            self._open_metrics()
+        about = About(self._device(), self.queue.name, self.pipeline.digest)
+        self._subscribers += tuple(open_metrics(self.settings, about, self.in_hand, self._reports))
+        if self.settings.heartbeat_seconds:
+            self._open_heartbeat(about)
         control = Control(self.ledger.states, self.settings.control_seconds, self._clock)
         opened = self.pipeline.open(self._subscribers, recorded=True)
         self.handler = Handler(
@@ -129,6 +135,8 @@ class Worker:
         )
         self._log_start()
         self.guard.running()
+        if self._heart is not None:
+            self._heart.start()
         if self.settings.spot_notice:
             for name, wait in (("EC2", wait_for_notice), ("Google", wait_for_preemption)):
                 notice = (partial(self._interrupted, name), self._stopping)
@@ -221,14 +229,17 @@ class Worker:
             _in_thread(self._close_operators).join(_CLOSING_SECONDS)
         self._reports.close()
 
-    def _open_metrics(self) -> None:
-        from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
+    def _open_heartbeat(self, about: About) -> None:
+        heartbeats, phase = Heartbeats(self.ledger.path), lambda: self.guard.phase
+        self._heart = HeartbeatWriter(
+            self.settings, heartbeats, self.in_hand, about, phase, clock=self._clock
+        )
+        self._reports.callback(self._heart.close)
+        self._subscribers += (self._heart,)
 
-        settings = self.settings
-        client, by_job = make_client(settings.region), settings.metrics_by_job
-        metrics = CloudWatch(client, settings.metrics_namespace, by_job=by_job)
-        self._reports.callback(metrics.close)
-        self._subscribers += (metrics,)
+    def _device(self) -> str:
+        devices = (o.device() for o in self.pipeline.operators if isinstance(o, Plannable))
+        return next(filter(None, devices), "") or cpu_name()
 
     def _breaker(self, control: Control) -> Breaker:
         settings = self.settings
@@ -242,7 +253,6 @@ class Worker:
             log.warning("an operator did not close: %s: %s", type(error).__name__, error)
 
     def _log_start(self) -> None:
-        devices = (o.device() for o in self.pipeline.operators if isinstance(o, Plannable))
         log.info(
             "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, "
             "lease %d s, ledger %s",
@@ -250,7 +260,7 @@ class Worker:
             " and ".join(self.queue.at(url).place for url in self.queue.urls),
             self.settings.pipeline,
             self.pipeline.digest,
-            next(filter(None, devices), "") or cpu_name(),
+            self._device(),
             self.settings.in_flight,
             self.lease_seconds,
             self.ledger.path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.config.options import Options
     from chunkflow_worker.job.archive.ledger import ArchivedLedger
     from chunkflow_worker.job.sqs import Queue
+    from producer.look.notify import Notifier
 
 _Options = TypeVar("_Options", bound="Options")
 
@@ -85,6 +86,17 @@ settle_option = click.option(
     default=60,
     show_default=True,
     help="Seconds for which the queue must look empty before an unfinished job counts as ended.",
+)
+notify_option = click.option(
+    "--notify",
+    "channels",
+    multiple=True,
+    metavar="URL",
+    envvar="CHUNKFLOW_NOTIFY",
+    help="Send notices there when a quarter, a half, three quarters or all of the boxes are done, "
+    "when boxes fail, and when the job is paused, cancelled or ends otherwise: a webhook "
+    "(https://...; Slack's format for hooks.slack.com, else JSON) or sns:ARN of a topic. Give it "
+    "as $CHUNKFLOW_NOTIFY to keep the address out of the list of processes. May be repeated.",
 )
 of_queue_option = click.option(
     "--queue", help="Name of the SQS queue of the job, to be sure that it is the right job."
@@ -233,3 +245,10 @@ def confirm(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Add --yes to confirm.")
     click.confirm(question, abort=True, err=True)
+
+
+def notifier(channels: Sequence[str]) -> Notifier:
+    """The notifier of --notify. Raises ConfigError for an address that is none."""
+    from producer.look.notify import Notifier, open_channel
+
+    return Notifier(tuple(map(open_channel, channels)), warn=lambda line: say(line, err=True))

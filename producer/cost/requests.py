@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chunkflow_worker.job.requests import BLOCK_READ, BLOCK_WRITTEN, INTERVAL, REQUESTS, TASK
+from chunkflow_worker.job.heartbeat import HEARTBEAT_SECONDS
+from chunkflow_worker.job.requests import (
+    BLOCK_READ,
+    BLOCK_WRITTEN,
+    HEARTBEAT,
+    INTERVAL,
+    REQUESTS,
+    TASK,
+)
 from chunkflow_worker.report.cloudwatch import INTERVAL_SECONDS
 from producer.cost.places import Places
 from producer.cost.reuse import fetched
@@ -56,6 +64,7 @@ def requests_of(
         BLOCK_READ: sum(volume.blocks for volume in found),
         BLOCK_WRITTEN: written,
         INTERVAL: min(tasks, busy / INTERVAL_SECONDS),
+        HEARTBEAT: busy / HEARTBEAT_SECONDS,
     }
     counts: dict[str, Counter[str]] = {}
     for request in REQUESTS:

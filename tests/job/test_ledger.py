@@ -225,3 +225,9 @@ def test_what_a_task_left_in_volumes_is_read_as_it_was_written(ledger: Ledger) -
     content.pop("unchecked")
     earlier = Record.model_validate(content)
     assert (earlier.written, earlier.unchecked) == ([Written("v", 0, BOX, crc32="2c")], [])
+
+
+def test_patches_a_second_are_of_the_time_on_the_device() -> None:
+    record = task_record("0-4_0-4_0-4")
+    assert record.patches_per_second is None
+    assert record.model_copy(update={"patches": 6, "device_seconds": 1.5}).patches_per_second == 4

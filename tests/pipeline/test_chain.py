@@ -25,7 +25,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step, find_operato
 from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.pipeline.schema import pipeline_schema
 from chunkflow_worker.pipeline.task import SkipTask, Task
-from chunkflow_worker.report.events import OperatorFinished
+from chunkflow_worker.report.events import OperatorFinished, OperatorStarted
 
 BOX = BoundingBox.parse("0-4_0-4_0-4")
 THRESHOLD = {"op": "threshold", "threshold": 0.3}
@@ -215,8 +215,9 @@ def test_margins_add_up_and_are_cut_off_again() -> None:
     with chain.open((seen.append,)) as opened:
         opened.run(task)
     assert task.chunk("chunk").bbox == BOX
-    assert [type(e) for e in seen] == [OperatorFinished] * 3
-    assert [e.name for e in seen] == ["source", "context", "context-2"] == list(task.seconds)
+    assert [type(e) for e in seen] == [OperatorStarted, OperatorFinished] * 3
+    assert [e.name for e in seen[::2]] == [e.name for e in seen[1::2]] == list(task.seconds)
+    assert list(task.seconds) == ["source", "context", "context-2"]
     with Pipeline.parse(
         {"operators": [{"op": "source"}, {"op": "context"}, {"op": "raise"}]}
     ).open() as opened:

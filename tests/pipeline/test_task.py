@@ -60,3 +60,12 @@ def test_the_box_is_told_in_a_chunks_voxels(
     assert str(task.box_of(chunk)) == (known or "1-9_-3-5_0-8")
     task.voxel_size = None
     assert (task.known_box_of(chunk), str(task.box_of(chunk))) == (None, "1-9_-3-5_0-8")
+
+
+def test_the_use_of_the_device_by_several_operators_adds_up() -> None:
+    task = Task()
+    assert task.device_utilization is None
+    for use in ((2.0, 5, None), (1.0, 9, 0.5), (1.0, 7, 0.25)):
+        task.note_device(*use)
+    found = task.device_seconds, task.device_memory_peak, task.device_utilization
+    assert found == (4, 9, 0.5)

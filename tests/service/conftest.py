@@ -53,6 +53,7 @@ def make_worker(
     def make(**settings: Any) -> Worker:
         defaults = {
             "metrics": "none",
+            "heartbeat_seconds": 0,
             "worker_name": "worker-1",
             "spot_notice": False,
             "health_folder": str(tmp_path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.heartbeat import Heartbeat, Heartbeats
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.requests import REQUESTS
@@ -36,6 +38,8 @@ from tests.support.s3_semantics import S3Semantics
 BLOCK = Vec3(4, 8, 8)
 BOX = BLOCK * Vec3(1, 2, 2)
 BLOCKS, TASKS = 4, 3  # blocks of a task, and tasks that are counted
+
+HEARTBEATS = "log/workers/"
 
 Row = tuple[str, str, str]
 """Service, request, and what there is one of."""
@@ -97,14 +101,25 @@ def worker(
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(yaml.safe_dump({"operators": chain}))
     monkeypatch.setattr(worker_module, "make_client", lambda *_, **__: sqs)
-    settings = Settings(spot_notice=False, health_folder=str(tmp_path))
+    # Longer than the test: its heartbeat is the first one.
+    settings = Settings(spot_notice=False, health_folder=str(tmp_path), heartbeat_seconds=3600)
     made = Worker(settings, Pipeline.load(pipeline), poller, clock=sqs.clock)
     job = JobRecord(job="job", queue="q", tasks=len(boxes), grid=grid.model_dump(mode="json"))
     made.ledger.write_job(job)
+    beaten, write = threading.Event(), Heartbeats.write
+
+    def write_and_tell(self: Heartbeats, heartbeat: Heartbeat) -> None:
+        write(self, heartbeat)
+        beaten.set()
+
+    monkeypatch.setattr(Heartbeats, "write", write_and_tell)
     made.open()
     for box in boxes:
         send(sqs, poller.queue, str(box), task_id=str(box))
     do_next(made)
+    assert beaten.wait(20)
+    assert made._heart is not None
+    made._heart.close()  # the delete is of no task
     yield made
     made._ending.set()
     made.close()
@@ -143,6 +158,8 @@ def test_the_table_of_requests_is_right(
     found = Counter([*sent_to_sqs(sqs.calls[calls:]), *sent_to_s3(real_s3.requests - before)])
     numbers = {row: n / TASKS / (BLOCKS if "block" in row[2] else 1) for row, n in found.items()}
     assert len(worker.ledger.listing().done) == TASKS + 1
+    beats = [r for r in real_s3.requests.elements() if r.startswith("PUT") and HEARTBEATS in r]
+    numbers["S3", "PUT", "15 seconds"] = len(beats)
     numbers["CloudWatch", "PutMetricData", "5 seconds"] = metrics.requests
     page = (ROOT / "docs" / "service.md").read_text()
     assert numbers == {(row.service, row.name, row.of): row.number for row in REQUESTS}

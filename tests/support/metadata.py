@@ -11,13 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Metadata:
     """What the service answers, and what it was asked.
 
+    zone: where the machine is.
     notice: of the end of the spot machine; there is none when it is empty.
     tokens: those given so far. turns: a semaphore, released with each answer.
     """
 
     def __init__(self) -> None:
         self.address = ""
-        self.notice = ""
+        self.notice, self.zone = "", "us-east-1a"
         self.tokens: list[str] = []
         self.asked: list[str] = []
         self.turns = threading.Semaphore(0)
@@ -39,6 +40,8 @@ def metadata_service() -> Iterator[Metadata]:
             service.asked.append(self.path)
             if self.headers["X-aws-ec2-metadata-token"] != service.tokens[-1]:
                 self._answer(401, "")
+            elif self.path.endswith("/placement/availability-zone"):
+                self._answer(200, service.zone)
             elif service.notice:
                 self._answer(200, service.notice)
             else:

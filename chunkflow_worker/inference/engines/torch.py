@@ -77,6 +77,13 @@ class TorchEngine:
         self._may_overflow = False
         return True
 
+    def memory_peak(self) -> int:
+        if self._target.type == "cpu":
+            return 0
+        peak = int(self._torch.cuda.max_memory_allocated(self._target))
+        self._torch.cuda.reset_peak_memory_stats(self._target)
+        return peak
+
     def batch_size(self, input_shape: tuple[int, ...]) -> int:
         """The net's own batch size if it has one; else 1 on CPUs, which one patch keeps busy.
 

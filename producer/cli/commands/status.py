@@ -18,6 +18,8 @@ from producer.cli.options import (
     interval_option,
     job_option,
     ledger_option,
+    notifier,
+    notify_option,
     open_ledger,
     own_queue_option,
     pipeline_option,
@@ -54,6 +56,7 @@ _SHOWN = 20  # boxes of a sample that are named
     f"without N, {_SAMPLE}.",
 )
 @allow_zeros_option
+@notify_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; one line per poll with --watch.")
 @click.pass_context
 def status(
@@ -67,6 +70,7 @@ def status(
     settle: float,
     sample: int | None,
     allow_zeros: bool,
+    channels: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Show the status of a job.
@@ -103,6 +107,10 @@ def status(
 
     if sample is not None and not watch:
         raise click.UsageError("--verify needs --watch; chunkflow-producer verify checks all boxes")
+    from_command_line = click.core.ParameterSource.COMMANDLINE
+    if not watch and ctx.get_parameter_source("channels") is from_command_line:
+        raise click.UsageError("--notify needs --watch")
+    told = notifier(channels if watch else ())
     records: Ledger | None
     if job or watch:
         records = require_ledger(pipeline, ledger, needed_by="--watch" if watch else "--job")
@@ -119,7 +127,8 @@ def status(
 
     if watch:
         statuses = watch_job(poll, lambda: sleep(interval), settle if target else 0)
-        last = _follow(statuses, as_json)
+        last = _follow(told.following(statuses), as_json)
+        told.end(last, "no attempt is left")
         if not as_json:
             with suppress(RetryableError):  # the job has ended, whatever happens here
                 show_clipped(poll(SAMPLE))

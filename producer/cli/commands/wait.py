@@ -13,6 +13,8 @@ from producer.cli.options import (
     interval_option,
     job_option,
     ledger_option,
+    notifier,
+    notify_option,
     own_queue_option,
     pipeline_option,
     queue_of_job,
@@ -23,6 +25,7 @@ from producer.cli.options import (
 if TYPE_CHECKING:
     from producer.look.status import JobStatus
 
+_ENDS = {"failed": "no attempt is left", "timeout": "wait has ended by its --timeout"}
 _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 
 
@@ -34,6 +37,7 @@ _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
 @interval_option
 @settle_option
+@notify_option
 @click.pass_context
 def wait(
     ctx: click.Context,
@@ -44,6 +48,7 @@ def wait(
     timeout: float | None,
     interval: float,
     settle: float,
+    channels: tuple[str, ...],
 ) -> None:
     """Wait until a job has ended, for scripts.
 
@@ -56,6 +61,7 @@ def wait(
     from producer.look.wait import wait_for
     from producer.look.watch import watch
 
+    told = notifier(channels)
     records = require_ledger(pipeline, ledger, needed_by="wait")
     name = require_job(records, job).job
     client, target = queue_of_job(queue, records, name)
@@ -65,7 +71,8 @@ def wait(
         return asked.ask(sample=0)
 
     statuses = watch(poll, lambda: sleep(interval), settle if target else 0)
-    outcome, last = wait_for(statuses, records, timeout)
+    outcome, last = wait_for(told.following(statuses), records, timeout)
+    told.end(last, _ENDS.get(outcome, outcome))
     say(f"job {name}: {last.done} of {last.total} boxes are done, {last.failed} failed: {outcome}")
     say(*state_lines(last), err=True)
     ctx.exit(_STATUSES[outcome])

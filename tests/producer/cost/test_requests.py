@@ -52,7 +52,7 @@ def test_the_requests_follow_the_table() -> None:
         ROW, [traffic(1)], [write], workers=4, cache_bytes=0, seconds=2.5, lease_seconds=120,
         in_flight=2,
     )  # fmt: skip
-    assert found.counts["S3"] == {"GET": 14, "PUT": 8 + 4, "HEAD": 8, "LIST": 4}
+    assert found.counts["S3"] == {"GET": 14, "PUT": 8 + 4 + 10 / 15, "HEAD": 8, "LIST": 4}
     assert found.counts["SQS"] == {
         "ReceiveMessage": 4, "DeleteMessage": 4, "SendMessageBatch": 1
     }  # fmt: skip

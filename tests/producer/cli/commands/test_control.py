@@ -14,6 +14,8 @@ from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.state import JobState
 from producer.cli import main
+from producer.look.notices import Notice
+from producer.look.notify import Webhook
 from tests.support.records import task_record
 
 Job = list[str]
@@ -208,3 +210,32 @@ def test_a_purge_empties_one_queue_and_tells_how_many(
     assert main(["queue", "purge", queue.name, "--dead", "--yes"]) == 0
     assert capsys.readouterr().out.endswith(f"queue {queue.name}-dead: 9, approximately\n")
     assert take_all(queue.dead_letter_url) == []
+
+
+def test_waiting_tells_a_webhook(
+    place: list[str],
+    queue: Queue,
+    ledger: Ledger,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[Notice] = []
+    monkeypatch.setattr(Webhook, "send", lambda self, notice: sent.append(notice))
+    wait = ["wait", "--queue", queue.name, *place, "--settle", "0"]
+    ledger.write(task_record(boxes(ledger)[0]))
+    assert main([*wait, "--timeout", "0", "--notify", "https://host/secret"]) == 4
+    (notice,) = sent
+    assert notice.text.startswith("job j: wait has ended by its --timeout; 1 of 8 boxes are done")
+    for box in boxes(ledger)[1:]:
+        ledger.write(task_record(box))
+    monkeypatch.setenv("CHUNKFLOW_NOTIFY", "https://host/secret")
+    assert main(wait) == 0
+    status = ["status", "--watch", "--queue", queue.name, *place, "--settle", "0"]
+    assert main(status) == 0
+    assert [one.kind for one in sent] == ["ended", "done", "done"]
+    assert main(["status", "--queue", queue.name, *place, "--notify", "https://host/secret"]) == 2
+    assert main([*wait, "--notify", "secret"]) == 2
+    text = "".join(capsys.readouterr())
+    assert "--notify needs --watch" in text
+    assert "is neither a URL nor a topic" in text
+    assert "secret" not in text
