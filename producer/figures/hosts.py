@@ -10,6 +10,7 @@ from producer.figures.workers import WorkerFigures
 
 SLOW = 1.5
 """A host whose tasks take so many times those of all hosts is a straggler."""
+_FEW = 5  # tasks, of which nothing follows
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Host:
 
     @property
     def is_slow(self) -> bool:
-        return self.ratio > SLOW
+        return self.ratio > SLOW and self.tasks >= _FEW
 
 
 def hosts_of(workers: Iterable[WorkerFigures]) -> tuple[Host, ...]:

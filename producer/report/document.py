@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from producer.figures.job import JobFigures
     from producer.figures.spent import Spent
 
-_PIPELINE = 50_000  # characters of a pipeline file
+_LONGEST = 50_000  # characters of a text, such as a pipeline file
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,15 @@ class Report:
             "figures": self.figures.as_json(),
         }
         if self.chain:
-            chain = asdict(self.chain) | {"text": safe(self.chain.text, _PIPELINE)}
-            content["chain"] = chain
-        found: dict[str, Any] = rounded(content)
+            content["chain"] = asdict(self.chain)
+        found: dict[str, Any] = _safe(rounded(content))
         return found
+
+
+def _safe(value: Any) -> Any:
+    """The same without secrets and control characters; lines stay lines."""
+    if isinstance(value, str):
+        return safe(value, _LONGEST)
+    if isinstance(value, dict):
+        return {safe(key): _safe(item) for key, item in value.items()}
+    return [_safe(item) for item in value] if isinstance(value, list) else value

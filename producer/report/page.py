@@ -33,7 +33,18 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("safe", "amount", "seconds", "hours", "share", "dollars", "moment", "size", "plural")
+    names = (
+        "safe",
+        "brief",
+        "amount",
+        "seconds",
+        "hours",
+        "share",
+        "dollars",
+        "moment",
+        "size",
+        "plural",
+    )
     environment.filters |= {name: getattr(words, name) for name in names}
     text: str = environment.get_template("page.html.j2").render(
         report=report,

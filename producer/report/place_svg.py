@@ -19,7 +19,7 @@ STATES = {
     "failed": "failed, at least one box",
 }
 """What a colour stands for, by its class."""
-_SIDE, _MOST, _LEAST = 330.0, 16.0, 4.0  # of a picture; of a cell
+_SIDE, _MOST, _LEAST = 276.0, 21.0, 4.0  # of a picture; of a cell
 _LEFT, _TOP = 22.0, 20.0
 _PALE = 6  # classes of seconds
 

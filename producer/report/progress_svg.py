@@ -9,7 +9,7 @@ from producer.report.svg import element, label, picture, ticks, time_ticks, titl
 from producer.report.words import amount, moment
 
 _WIDTH, _HEIGHT = 900.0, 210.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 52.0, 14.0, 30.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 88.0, 52.0, 14.0, 30.0
 
 
 def progress_picture(progress: Progress, total: int) -> str:

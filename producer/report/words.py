@@ -22,6 +22,11 @@ def safe(text: str, most: int = LONGEST) -> str:
     return plain(scrub(cut)) + more
 
 
+def brief(text: str, most: int = 160) -> str:
+    """The beginning of a text, as `safe` gives it."""
+    return safe(text[:most]) + ("..." if len(text) > most else "")
+
+
 def amount(value: float, unit: str) -> str:
     """A number with three digits and a unit, for example 1.23 Gvoxel."""
     for factor, prefix in _UNITS:
@@ -34,6 +39,8 @@ def seconds(value: float | None) -> str:
     """For example 0.25 s, 12.3 s or 5 min 10 s."""
     if value is None:
         return "unknown"
+    if value < 0.0005:
+        return "0 s"
     return f"{_three(value)} s" if value < 100 else duration_text(value)
 
 
