@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 _CAUSES = 100  # that are told apart
-_BOXES = 5  # named for each cause
+_CAUSE, _BOXES = 500, 5  # characters of a cause; boxes named for it
 _OTHERS = "further causes"
 ERROR, LINE, LINES = 2000, 300, 12  # characters of an error and of a line; lines of a log
 
@@ -89,7 +89,7 @@ class Failures:
     def add(self, record: Record) -> None:
         if record.state != "failed":
             return
-        cause = cause_of(record.error)
+        cause = cause_of(record.error)[:_CAUSE]
         if cause not in self._causes and len(self._causes) >= _CAUSES:
             cause = _OTHERS
         held = self._causes.setdefault(cause, FailureCause(cause))
