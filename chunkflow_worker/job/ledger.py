@@ -9,6 +9,7 @@
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
     <ledger>/states/              which jobs are paused or cancelled: see state.py
     <ledger>/archive/             records of finished jobs, packed: see archive/
+    <ledger>/plans/, reports/     of the producer: see producer/cost/stored.py, producer/report/
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 

@@ -26,7 +26,7 @@ class Operator:
 
 
 class Operators:
-    """Adds up the times of operators, in the order in which they first appear."""
+    """Adds up the times of operators."""
 
     def __init__(self) -> None:
         self._times: dict[str, Quantiles] = {}
@@ -37,7 +37,9 @@ class Operators:
                 self._times.setdefault(name, Quantiles()).add(seconds)
 
     def found(self) -> tuple[Operator, ...]:
+        """The operators, that which took most at first."""
         total = sum(times.total for times in self._times.values())
+        by_time = sorted(self._times.items(), key=lambda one: (-one[1].total, one[0]))
         return tuple(
             Operator(
                 name,
@@ -47,5 +49,5 @@ class Operators:
                 times.median,
                 times.at(0.95),
             )
-            for name, times in self._times.items()
+            for name, times in by_time
         )
