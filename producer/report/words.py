@@ -65,6 +65,13 @@ def moment(value: float) -> str:
     return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if value else ""
 
 
+def period(first: float, last: float) -> str:
+    """From one time to another, in UTC, to the minute; the day once if it is the same."""
+    start, stop = (datetime.fromtimestamp(at, UTC) for at in (first, last))
+    end = "%H:%M" if start.date() == stop.date() else "%Y-%m-%d %H:%M"
+    return f"{start:%Y-%m-%d %H:%M} to {stop:{end}} UTC"
+
+
 def size(values: tuple[float, ...]) -> str:
     """For example 64 x 256 x 256, with the sign for times."""
     return " × ".join(f"{value:g}" for value in values)  # noqa: RUF001
