@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _SHOWN = 15  # hosts
+_FILTERS = (
+    *("safe", "brief", "amount", "seconds", "hours"),
+    *("share", "dollars", "size", "plural", "period"),
+)
 
 
 def page(report: Report) -> str:
@@ -33,19 +37,7 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = (
-        "safe",
-        "brief",
-        "amount",
-        "seconds",
-        "hours",
-        "share",
-        "dollars",
-        "moment",
-        "size",
-        "plural",
-    )
-    environment.filters |= {name: getattr(words, name) for name in names}
+    environment.filters |= {name: getattr(words, name) for name in _FILTERS}
     text: str = environment.get_template("page.html.j2").render(
         report=report,
         figures=report.figures,
