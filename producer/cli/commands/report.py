@@ -101,6 +101,12 @@ def report(
         return
     page, figures = write_report(made, output)
     say(f"report of job {record.job}: {page}", f"figures: {figures}")
+    if checked and checked.right < checked.boxes:
+        say(
+            f"of {checked.boxes} boxes that were read back, {checked.wrong} are wrong and "
+            f"{checked.unknown} not checked or unreadable: chunkflow-producer verify tells more",
+            err=True,
+        )
 
 
 def _checked(

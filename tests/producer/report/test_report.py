@@ -185,6 +185,19 @@ def test_json_is_printed_and_nothing_is_written(
     assert not Path(finished.path.removeprefix("file://"), "reports").exists()
 
 
+def test_boxes_that_could_not_be_compared_are_not_called_right(
+    finished: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """These records do not say what the tasks wrote."""
+    html, content = reported(finished, "--verify", "5")
+    assert content["checked"] == {"boxes": 5, "wrong": 0, "unknown": 5}
+    assert content["verified_share"] == 0
+    text = Page(html).text
+    assert "5 boxes were read back for this report: 0 right, 0 wrong, 5 not checked" in text
+    assert "the output of 0 of 5 boxes that were read back agrees" in text
+    assert "0 are wrong and 5 not checked or unreadable" in capsys.readouterr().err
+
+
 def test_a_job_that_has_not_begun(ledger: Ledger) -> None:
     ledger.write_job(JobRecord(job="j", tasks=24, grid=GRID.model_dump(mode="json")))
     html, content = reported(ledger)
