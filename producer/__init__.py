@@ -6,8 +6,10 @@ plan/          which boxes a job has
 cost/          what it will take: memory, requests, hours and dollars
 simulate/      how it would go, with machines that start and are lost
 send/          how its tasks reach the queue
+figures/       what the records of a job say, in figures
 look/          what the workers did with them
 repair/        which tasks are done again, and which are not
+report/        how the job is told to those who were not there
 cli/           the commands of ``chunkflow-producer``
 __main__.py    ``python -m producer``
 

@@ -10,6 +10,7 @@
     <ledger>/states/              which jobs are paused or cancelled: see state.py
     <ledger>/workers/             what workers do now: see heartbeat.py
     <ledger>/archive/             records of finished jobs, packed: see archive/
+    <ledger>/plans/, reports/     of the producer: see producer/cost/stored.py, producer/report/
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
 

@@ -97,6 +97,7 @@ class Demo:
                 return 1
             seconds = monotonic() - started
         self._report(box, seconds, began, truth)
+        _producer("report", "--pipeline", str(self.pipeline), "--verify")
         return 0
 
     def _make_volumes(self) -> tuple[BoundingBox, np.ndarray | None]:

@@ -44,7 +44,7 @@ def show_table(status: JobStatus) -> None:
     job = f"job {status.job}" if status.job else "no job in a ledger"
     say(f"queue {status.queue}, {job}" if status.queue else f"no queue, {job}")
     Console(highlight=False).print(table)
-    for line in (*state_lines(status), *expiry_lines(status)):
+    for line in (*state_lines(status), *spent_lines(status), *expiry_lines(status)):
         say(line)
     if len(status.nets) > 1:
         count = len(status.nets)
@@ -75,6 +75,25 @@ def state_lines(status: JobStatus) -> list[str]:
         return [f"paused{by}{why}; {cure}"]
     left = (status.total or 0) - status.done
     return [f"cancelled{by}{why}; {left} boxes were not done"]
+
+
+def spent_lines(status: JobStatus) -> list[str]:
+    """A line that compares the job with its plan, if the ledger has one."""
+    spent = status.spent
+    if spent is None or spent.seconds is None or spent.planned_hours is None:
+        return []
+    parts = [f"{spent.seconds:.3g} s a task"]
+    parts[0] += f" (planned {spent.planned_seconds:.3g})" if spent.planned_seconds else ""
+    parts.append(
+        f"{spent.hours:.3g} machine-hours spent, {spent.forecast_hours:.3g} in all "
+        f"(planned {spent.planned_hours:.3g})"
+    )
+    if spent.planned_dollars is not None:
+        parts.append(
+            f"${spent.dollars:.2f} spent, ${spent.forecast_dollars:.2f} in all "
+            f"(planned ${spent.planned_dollars:.2f}, {spent.machine})"
+        )
+    return [f"plan: {'; '.join(parts)}"]
 
 
 def expiry_lines(status: JobStatus) -> list[str]:

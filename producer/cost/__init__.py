@@ -14,6 +14,7 @@ measure.py      runs some boxes on this machine
 scratch.py      the chain of such a run, which writes to a place of its own
 alignment.py    whether boxes fit the blocks of volumes
 fleet.py        machine-hours, wall time and dollars, interruptions included
+stored.py       the forecast in the ledger, that a job is compared with later
 bill.py         dollars for storage, requests, messages, metrics and transfer
 sizes.py        chunk sizes that cost less
 prices.py       the price table: machines and services of AWS

@@ -3,6 +3,7 @@
 job.py             finds a job in the ledger
 places.py          which records the boxes of a job have, by their names
 survey.py          how many boxes are done, by listings of the ledger
+records.py         the record of each box of a job, from the ledger and its archives
 status.py          how many tasks are waiting, in flight, done, failed and dead
 jobs.py            all jobs of a ledger, and how far each of them is
 watch.py           the status again and again, until the job ends

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.job.clipped import clipped_shares
 from chunkflow_worker.job.sqs import Queue, sqs_errors
+from producer.cost.stored import read_plan
+from producer.figures.spent import spent_of
 from producer.look.expiry import expiry
 from producer.look.job import boxes_of_job, find_job
 from producer.look.nets import Net, Nets
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
     from chunkflow_worker.job.state import State
+    from producer.figures.spent import Spent
 
 SAMPLE = 100  # records that are read to estimate the rate and the shares of clipped voxels
 
@@ -46,6 +49,7 @@ class JobStatus:
     nets: that the boxes of a sample of the records come from.
     state: of the job: running, paused or cancelled. why, by, since: the reason, who decided, and
         when, in ISO 8601; empty while nobody has decided anything.
+    spent: what the job has taken, beside its plan; None without a plan in the ledger.
     messages_expire, dead_letters_expire: when SQS deletes the first ones of the job, in UTC, if
         they were sent when the job was enqueued; empty when there are none, or when it is unknown.
     """
@@ -70,6 +74,7 @@ class JobStatus:
     why: str = ""
     by: str = ""
     since: str = ""
+    spent: Spent | None = None
     messages_expire: str = ""
     dead_letters_expire: str = ""
     high: int = 0
@@ -183,9 +188,20 @@ class StatusPoll:
             sampled=len(records),
             clipped=clipped_shares(one for record in records for one in record.clipped),
             nets=tuple(Nets(records).found()),
+            spent=self._spent(job, found.done, records),
             messages_expire=messages_expire,
             dead_letters_expire=letters_expire,
         )
+
+    def _spent(self, job: JobRecord, done: int, records: list[Record]) -> Spent | None:
+        """Beside the plan, by the tasks of a sample: a worker has so many at once as planned."""
+        assert self._ledger is not None
+        plan = read_plan(self._ledger, job.job)
+        if plan is None:
+            return None
+        times = [record.seconds for record in records if record.job == job.job]
+        seconds = sum(times) / len(times) / plan.in_flight if times else None
+        return spent_of(plan, seconds, done, job.tasks)
 
     def _expiries(self, status: JobStatus, first_sent: str) -> tuple[str, str]:
         """When the first messages expire, and the first dead letters."""

@@ -14,7 +14,7 @@ from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.masks import Masks
-from chunkflow_worker.report.say import say_json
+from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     ledger_option,
     no_ledger,
@@ -104,6 +104,12 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     metavar="GB",
     help="With --optimize: memory that a worker may take.",
 )
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Store the plan in the ledger, for `status` and `report` to compare the job with it. Name "
+    "the job by --job; of several kinds and numbers of machines, the first are compared.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plan(
@@ -125,13 +131,15 @@ def plan(
     nat: bool,
     optimize: bool,
     memory_limit: float | None,
+    write: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Show what a job will take: its boxes, memory, hours and dollars.
 
-    Sends nothing and writes nothing. The boxes are those that `enqueue` sends with the same
-    options. The seconds of a task come from one of --seconds-per-task, --measure and --from-job.
+    Sends nothing, and writes nothing without --write. The boxes are those that `enqueue` sends with
+    the same options. The seconds of a task come from one of --seconds-per-task, --measure and
+    --from-job.
     """
     from chunkflow_worker.job.ledger import Ledger
     from producer.cli.plan_table import show_forecast, show_sizes
@@ -139,6 +147,7 @@ def plan(
     from producer.cost.job import Source, know
     from producer.cost.prices import Prices
     from producer.cost.sizes import better_sizes
+    from producer.cost.stored import write_plan
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
 
@@ -150,12 +159,16 @@ def plan(
         raise click.UsageError("--scratch needs --measure")
     if memory_limit is not None and not optimize:
         raise click.UsageError("--memory-limit needs --optimize")
+    if write and not job:
+        raise click.UsageError("--write needs --job, with the name that enqueue will be given")
     file, table = PipelineFile.load(pipeline), Prices.load(prices)
     given = given_options(ctx, options)
     made = make_plan("plan", job, options_of(Grid, given), file, options_of(Masks, given))
     path = ledger or file.ledger_path
     if path is None and (skip_done or from_job):
         raise no_ledger("--skip-done" if skip_done else "--from-job")
+    if path is None and write:
+        raise no_ledger("--write")
     known = know(
         made,
         file,
@@ -171,11 +184,14 @@ def plan(
     if optimize:
         limit = None if memory_limit is None else int(memory_limit * 1e9)
         sizes = better_sizes(known, wanted, traffic, pipeline, memory_limit=limit)
+    stored = write_plan(Ledger(path, to_write=True), forecast, in_flight) if write and path else ""
     if as_json:
         say_json(forecast.as_json() | {"sizes": [asdict(size) for size in sizes]})
         return
     show_forecast(forecast)
     show_sizes(sizes)
+    if stored:
+        say("", f"stored: {stored}")
 
 
 plan.params.extend([*click_options(Grid), *click_options(Masks)])

@@ -18,7 +18,9 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.volumes.create_volume import create_volume
 from chunkflow_worker.volumes.open_volume import open_volume
 from producer.cli import main
+from producer.cli.status_table import spent_lines
 from producer.cost import worker
+from producer.look.status import StatusPoll
 from tests.support.handled_job import do_job
 from tests.support.run_command import run_command
 
@@ -163,6 +165,36 @@ def test_a_measurement_writes_nothing_of_the_job(
     assert {"inference", "save-npy"} <= plan["times"]["operators"].keys()
     assert plan["memory"]["source"] == "measured on this machine"
     assert plan["objects"] == 4 * 4 * 8 + 16 + 16 + 1  # blocks, records, arrays, and the job
+
+
+def test_status_compares_the_job_with_the_plan_that_is_stored(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["plan", "--pipeline", str(job), *CHUNK, "-v", f"file://{job.parent}/in", "--write"]
+    assert main([*line, "--seconds-per-task", "90", "--workers", "4"]) == 2
+    assert "--write needs --job" in capsys.readouterr().err
+    line += ["--job", "j", "--machine", "g6.xlarge", "--startup", "0", "--in-flight", "1"]
+    assert main([*line, "--seconds-per-task", "90", "--workers", "4"]) == 0
+    ledger = Ledger(f"file://{job.parent}/out/log")
+    assert f"stored: {ledger.path}/plans/j.json\n" in capsys.readouterr().out
+    grid = Grid(volume_path=f"file://{job.parent}/in", chunk_size=Vec3(16, 16, 16))
+    seconds = [record.seconds for record in do_job(job, ledger, grid)]
+    status = StatusPoll(None, None, ledger, "j").ask()
+    spent = status.spent
+    assert spent is not None
+    assert spent.machine == "g6.xlarge on demand"
+    assert spent.planned_seconds == 90
+    assert spent.planned_hours == pytest.approx(16 * 90 / 3600, rel=0.1)
+    assert spent.hours == spent.forecast_hours == pytest.approx(sum(seconds) / 3600)
+    assert spent.planned_dollars is not None
+    assert spent.dollars == pytest.approx(
+        spent.planned_dollars / spent.planned_hours * sum(seconds) / 3600
+    )
+    (text,) = spent_lines(status)
+    assert "(planned 90); " in text
+    assert text.endswith(f"(planned ${spent.planned_dollars:.2f}, g6.xlarge on demand)")
+    ledger.files.put_json("plans/j.json", {"boxes": "no plan"})
+    assert StatusPoll(None, None, ledger, "j").ask().spent is None
 
 
 def test_a_chain_that_cannot_run_is_refused_by_the_worker(

@@ -78,6 +78,7 @@ def test_status_as_json(
         "why": "",
         "by": "",
         "since": "",
+        "spent": None,
         "percent": 12.5,
         "eta_seconds": None,
     }
