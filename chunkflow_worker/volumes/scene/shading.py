@@ -44,6 +44,7 @@ class Shading:
     controls: tuple[str, ...]
     limits: list[float]
     opacity: float = 1
+    is_map: bool = False
 
     def layer(self) -> dict[str, Any]:
         """The part of the layer's JSON."""
@@ -68,7 +69,7 @@ def shading_of(array: NDArray[Any], channels: int, look: Look | None = None) -> 
     if channels == 3:
         return Shading(RGB, ("red", "green", "blue"), limits, opacity=0.5)
     if is_map:
-        return Shading(PROBABILITY, ("probability",), limits)
+        return Shading(PROBABILITY, ("probability",), limits, is_map=True)
     return Shading(GREY, ("normalized",), limits)
 
 
