@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
-    from chunkflow_worker.view.look import Asked
+    from chunkflow_worker.view.look import Asked, Scene
 
 # The same as in `layers.py`, which is too heavy to import for --help.
 _KINDS = ("image", "segmentation", "map", "mesh", "skeleton", "points")
@@ -32,7 +33,11 @@ _KINDS = ("image", "segmentation", "map", "mesh", "skeleton", "points")
     help="What a path holds, if it is not found out; once for each path, in order.",
 )
 @click.option("--open/--no-open", "opens", default=True, help="Open the page in the browser.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; default: a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65534),
+    help="Port of the files; the page has the next one. Default: free ones.",
+)
 @click.option(
     "--page",
     help="Address of the Neuroglancer to open; default: the one of the Python package neuroglancer "
@@ -44,7 +49,7 @@ def look(
     names: tuple[str, ...],
     kinds: tuple[str, ...],
     opens: bool,
-    port: int,
+    port: int | None,
     page: str | None,
     only_link: bool,
 ) -> None:
@@ -60,19 +65,18 @@ def look(
     buckets, the link needs no server, and others can open it if they may read the buckets.
     """
     from chunkflow_worker.view.file_server import FileServer
-    from chunkflow_worker.view.look import Scene, is_here, own_page
+    from chunkflow_worker.view.look import Scene, is_here
 
     asked = _asked(paths, names, kinds)
     with ExitStack() as stack:
         scene = Scene()
         if any(is_here(path) for path in paths):
-            server = FileServer(None if page else own_page(), port)
-            scene.server = stack.enter_context(server.serving())
+            scene.server = stack.enter_context(FileServer(port or 0).serving())
         for each in asked:
             shown = scene.add(each)
             if not only_link:
                 say(f"{shown.layer['name']}: {shown.kind}, {each.path}")
-        link = scene.link(page)
+        link = _link(scene, page, port or 0, stack)
         say(link)
         if opens and not only_link:
             click.launch(link)
@@ -81,6 +85,19 @@ def look(
                 say("the page is served until Ctrl-C")
             with suppress(KeyboardInterrupt):
                 Event().wait()
+
+
+def _link(scene: Scene, page: str | None, port: int, stack: ExitStack) -> str:
+    """The address of the page, which is served here if it shows folders of this machine."""
+    from chunkflow_worker.volumes.scene.page import PUBLIC, link
+
+    if page is None and scene.server is not None and find_spec("neuroglancer"):
+        from chunkflow_worker.view.neuroglancer import page as own_page
+
+        viewer = stack.enter_context(own_page(port and port + 1))
+        viewer.set_state(scene.state())
+        return str(viewer.get_viewer_url())
+    return link(scene.state(), page or PUBLIC)
 
 
 def _asked(paths: tuple[str, ...], names: tuple[str, ...], kinds: tuple[str, ...]) -> list[Asked]:

@@ -29,13 +29,6 @@ HOST = "127.0.0.1"
 _COPIED = 1 << 20  # bytes at a time
 _IDLE_SECONDS = 60  # after which an open connection is closed
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".wasm": "application/wasm",
-    ".map": "application/json",
-}
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD",
@@ -63,24 +56,17 @@ class Shared:
 class FileServer:
     """What is served, and where.
 
-    page: the folder of a web page, served at the root; None for none.
     port: 0 chooses a free port.
     """
 
-    page: Path | None = None
     port: int = 0
     shared: dict[str, Shared] = field(default_factory=dict)
     word: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
-    @property
-    def address(self) -> str:
-        """Of the page."""
-        return f"http://{HOST}:{self.port}"
-
     def share(self, name: str, shared: Shared) -> str:
         """Serve a folder. Returns its address. name: one that no other folder has."""
         self.shared[name] = shared
-        return f"{self.address}/{self.word}/{quote(name)}"
+        return f"http://{HOST}:{self.port}/{self.word}/{quote(name)}"
 
     @contextmanager
     def serving(self) -> Iterator[FileServer]:
@@ -109,14 +95,11 @@ class FileServer:
         path: of the request. accepted: its Accept-Encoding. whole: no range is asked for.
         """
         names = _names(path)
-        if names is None:
+        if names is None or len(names) < 3:
             return None
-        if len(names) > 2 and secrets.compare_digest(names[0].encode(), self.word.encode()):
-            shared = self.shared.get(names[1])
-            return shared and _find(shared, names[2:], accepted, whole)
-        if self.page is not None and len(names) == 1:
-            return _opened(self.page, [names[0] or "index.html"])
-        return None
+        is_known = secrets.compare_digest(names[0].encode(), self.word.encode())
+        shared = self.shared.get(names[1]) if is_known else None
+        return shared and _find(shared, names[2:], accepted, whole)
 
 
 @dataclass
@@ -126,7 +109,6 @@ class _Content:
     file: BinaryIO | bytes
     size: int
     encoding: str = ""
-    is_page: bool = False
 
 
 def _names(path: str) -> list[str] | None:
@@ -229,10 +211,11 @@ class _Handler(BaseHTTPRequestHandler):
                 content.file.close()
 
     def _send(self, content: _Content, asked: str, with_body: bool) -> None:
-        kind = "application/octet-stream"
-        if not self.path.startswith(f"/{self.files.word}/"):
-            kind = _TYPES.get(Path(self.path.split("?")[0]).suffix, _TYPES[".html"])
-        fields = {"Content-Type": kind, "Accept-Ranges": "bytes", "Vary": "Accept-Encoding"}
+        fields = {
+            "Content-Type": "application/octet-stream",  # which no browser runs as a page
+            "Accept-Ranges": "bytes",
+            "Vary": "Accept-Encoding",
+        }
         if content.encoding:
             fields["Content-Encoding"] = content.encoding
         span = _span(asked, content.size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from chunkflow_worker.view.file_server import FileServer, Shared
 from chunkflow_worker.volumes.scene.annotations import Annotations
 from chunkflow_worker.volumes.scene.layers import Kind, Shown
 from chunkflow_worker.volumes.scene.object_layer import object_layer, objects_in
-from chunkflow_worker.volumes.scene.page import PUBLIC, link, page_state, smallest
+from chunkflow_worker.volumes.scene.page import page_state, smallest
 from chunkflow_worker.volumes.scene.points_layer import ENDINGS, annotations_in, points_layer
 from chunkflow_worker.volumes.scene.source import source_of
 from chunkflow_worker.volumes.scene.volume_layer import volume_layer
@@ -34,13 +33,6 @@ class Asked:
 def is_here(path: str) -> bool:
     """Whether a path is one of this machine, which the public page can't read by itself."""
     return local_folder(normal_path(path)) is not None
-
-
-def own_page() -> Path | None:
-    """The folder of Neuroglancer's page in this installation; None if there is none."""
-    found = find_spec("neuroglancer")
-    folder = Path(found.origin).parent / "static" / "client" if found and found.origin else None
-    return folder if folder and (folder / "index.html").is_file() else None
 
 
 @dataclass
@@ -72,28 +64,22 @@ class Scene:
         others = [each.region for each in self.shown]
         return page_state(layers, smallest(volumes) or smallest(others))
 
-    def link(self, page: str | None = None) -> str:
-        """The address of the page. page: of a Neuroglancer; default: the server's, else public."""
-        own = self.server.address if self.server and self.server.page else PUBLIC
-        return link(self.state(), page or own)
-
     def _layer(self, asked: Asked) -> Shown | None:
-        folder = local_folder(normal_path(asked.path))
-        is_file = folder is not None and folder.is_file()
-        if folder is not None and (is_file or asked.kind == "points"):
-            return self._points(folder, asked)
+        here = local_folder(normal_path(asked.path))
+        is_file = here is not None and here.is_file()
+        if here is not None and (is_file or asked.kind == "points"):
+            return self._points(here, asked)
         if asked.kind == "points":
             problem, cure = "is in a bucket, and points are read from this machine", "copy it first"
             raise ConfigError.one(normal_path(asked.path), "path", problem, cure)
-        if folder is not None:
-            _check_folder(folder, asked.path)
+        if here is not None:
+            _check_folder(here, asked.path)
         objects = asked.kind if asked.kind in ("mesh", "skeleton") else None
         if asked.kind is None:
             objects = objects_in(asked.path)
         if objects is not None:
-            return object_layer(
-                _object_folder(asked.path, objects), asked.name, self._source, objects
-            )
+            folder = _object_folder(asked.path, objects)
+            return object_layer(folder, asked.name, self._source, objects)
         over = any(each.kind == "image" for each in self.shown)
         return volume_layer(asked.path, asked.name, self._source, asked.kind, over)
 

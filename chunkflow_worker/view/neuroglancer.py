@@ -45,15 +45,25 @@ def serve(
         name: _layer(neuroglancer, name, value, voxel_size, name in over)
         for name, value in values.items()
     }
-    _check_port(port)
-    neuroglancer.set_server_bind_address(HOST, port)
-    viewer = neuroglancer.Viewer(allow_credentials=False)
-    try:
+    with page(port) as viewer:
         with viewer.txn() as state:
             _set_position(neuroglancer, state, values, voxel_size)
             for name, layer in layers.items():
                 state.layers.append(name=name, layer=layer)
         yield viewer
+
+
+@contextmanager
+def page(port: int = 0) -> Iterator[Any]:
+    """Serve an empty page on 127.0.0.1 until the block ends; yields neuroglancer's viewer.
+
+    Raises ConfigError when the port can't be used, and when neuroglancer is not installed.
+    """
+    neuroglancer = needs("neuroglancer", extra="view")
+    _check_port(port)
+    neuroglancer.set_server_bind_address(HOST, port)
+    try:
+        yield neuroglancer.Viewer(allow_credentials=False)
     finally:
         neuroglancer.stop()
 
