@@ -18,6 +18,7 @@ _NANOMETRE = 1e-9
 _PANEL_WIDTH, _PANEL_HEIGHT = 700, 400  # pixels
 _MOST_PIXELS = 2048  # voxels of the coarsest level that a panel shows side by side
 _AIR = 1.1
+_TILTED = [0.4, 0.25, 0.1, 0.88]  # a view from above and the side, as a quaternion
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def _view(region: Region) -> dict[str, Any]:
         "dimensions": dimensions(voxel),
         "position": [m / v for m, v in zip(region.middle[::-1], voxel[::-1], strict=True)],
         "crossSectionScale": min(across, most) / finest,
-        "projectionScale": 1.5 * max(size) / finest,
+        "projectionScale": 1.8 * max(size) / finest,
+        "projectionOrientation": _TILTED,
+        "showSlices": False,  # which would hide the meshes behind them
     }
 
 

@@ -18,7 +18,7 @@ from chunkflow_worker.volumes.volume import CheckedVolume
 if TYPE_CHECKING:
     from chunkflow_worker.volumes.zarr.volume import ZarrVolume
 
-_CHOSEN = 24  # objects whose meshes a page loads at first
+_CHOSEN = 12  # objects whose meshes a page loads at first
 
 
 def volume_layer(
