@@ -66,14 +66,14 @@ class Scene:
 
     def _layer(self, asked: Asked) -> Shown | None:
         here = local_folder(normal_path(asked.path))
+        if here is not None and not here.exists():
+            raise ConfigError.one(asked.path, "path", "does not exist", "check the path")
         is_file = here is not None and here.is_file()
         if here is not None and (is_file or asked.kind == "points"):
             return self._points(here, asked)
         if asked.kind == "points":
             problem, cure = "is in a bucket, and points are read from this machine", "copy it first"
             raise ConfigError.one(normal_path(asked.path), "path", problem, cure)
-        if here is not None:
-            _check_folder(here, asked.path)
         objects = asked.kind if asked.kind in ("mesh", "skeleton") else None
         if asked.kind is None:
             objects = objects_in(asked.path)
@@ -115,11 +115,6 @@ def _object_folder(path: str, kind: str) -> str:
     from chunkflow_worker.volumes.mesh import mesh_folder, skeleton_folder
 
     return mesh_folder(path) if kind == "mesh" else skeleton_folder(path)
-
-
-def _check_folder(folder: Path, path: str) -> None:
-    if not folder.exists():
-        raise ConfigError.one(path, "path", "does not exist", "check the path")
 
 
 def names_of(paths: Sequence[str], given: Sequence[str]) -> list[str]:

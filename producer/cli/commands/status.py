@@ -54,6 +54,13 @@ _SHOWN = 20  # boxes of a sample that are named
     f"without N, {_SAMPLE}.",
 )
 @allow_zeros_option
+@click.option(
+    "--link",
+    "only_link",
+    is_flag=True,
+    help="Print only a link to Neuroglancer that shows the volumes of the pipeline, and the boxes "
+    "of the job in the colour of their state.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; one line per poll with --watch.")
 @click.pass_context
 def status(
@@ -67,6 +74,7 @@ def status(
     settle: float,
     sample: int | None,
     allow_zeros: bool,
+    only_link: bool,
     as_json: bool,
 ) -> None:
     """Show the status of a job.
@@ -103,6 +111,9 @@ def status(
 
     if sample is not None and not watch:
         raise click.UsageError("--verify needs --watch; chunkflow-producer verify checks all boxes")
+    if only_link:
+        _say_link(pipeline, ledger, job)
+        return
     records: Ledger | None
     if job or watch:
         records = require_ledger(pipeline, ledger, needed_by="--watch" if watch else "--job")
@@ -140,6 +151,16 @@ def status(
             say("give --pipeline or --ledger to see how far the job is", err=True)
         if pipeline and (link := view_link(PipelineFile.load(pipeline))):
             say(f"view: {link}")
+
+
+def _say_link(pipeline: Path | None, ledger: str | None, job: str | None) -> None:
+    from producer.look.job_link import job_link
+    from producer.plan.pipeline_file import PipelineFile
+
+    if pipeline is None:
+        raise click.UsageError("--link needs --pipeline, which names the volumes")
+    records = require_ledger(pipeline, ledger, needed_by="--link")
+    say(job_link(PipelineFile.load(pipeline), records, job))
 
 
 def _verify_sample(
