@@ -99,7 +99,7 @@ class FileServer:
             return None
         is_known = secrets.compare_digest(names[0].encode(), self.word.encode())
         shared = self.shared.get(names[1]) if is_known else None
-        return shared and _find(shared, names[2:], accepted, whole)
+        return None if shared is None else _find(shared, names[2:], accepted, whole)
 
 
 @dataclass

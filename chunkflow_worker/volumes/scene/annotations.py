@@ -47,14 +47,14 @@ class Annotations:
             return json.dumps(self._info()).encode()
         if name == "spatial0/0_0_0":
             numbers = np.arange(len(self), dtype="<u8")
-            return np.uint64(len(self)).tobytes() + self._bytes() + numbers.tobytes()
+            return len(self).to_bytes(8, "little") + self._bytes() + numbers.tobytes()
         folder, _, number = name.partition("/")
         if folder == "by_id" and number.isdecimal() and int(number) < len(self):
-            return self.places[int(number)].astype("<f4").tobytes()
+            return bytes(self.places[int(number)].astype("<f4").tobytes())
         return None
 
     def _bytes(self) -> bytes:
-        return self.places.astype("<f4").tobytes()
+        return bytes(self.places.astype("<f4").tobytes())
 
     def _info(self) -> dict[str, Any]:
         ends = self.places.reshape(-1, 3) if len(self) else np.zeros((1, 3), np.float32)
