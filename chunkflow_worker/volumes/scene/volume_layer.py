@@ -12,7 +12,7 @@ from chunkflow_worker.volumes.open_volume import find_info_at
 from chunkflow_worker.volumes.scene.layers import Kind, Shown, SourceOf, segmentation_layer
 from chunkflow_worker.volumes.scene.page import metres
 from chunkflow_worker.volumes.scene.sample import Sample, sample_of
-from chunkflow_worker.volumes.scene.shading import shading_of
+from chunkflow_worker.volumes.scene.shading import Look, shading_of
 from chunkflow_worker.volumes.volume import CheckedVolume
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def volume_layer(
         chosen = _largest_objects(sample) if _has_objects(address) else []
         layer = segmentation_layer(name, source, chosen)
     else:
-        look = "map" if kind == "map" else "image" if is_told else None
+        look: Look | None = "map" if kind == "map" else "image" if is_told else None
         shading = shading_of(sample.voxels, volume.channels, look)
         kind = "map" if shading.is_map else kind
         layer = {"type": "image", "name": name, "source": source} | shading.layer()
