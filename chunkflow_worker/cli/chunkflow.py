@@ -310,6 +310,5 @@ def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in COMMANDS:
-        sys.exit(run_command(COMMANDS[name], f"chunkflow {name}", sys.argv[2:]))
-    sys.exit(run_command(cli, "chunkflow"))
+    alone = Group("chunkflow", commands=COMMANDS)
+    sys.exit(run_command(alone if name in COMMANDS else cli, "chunkflow"))
