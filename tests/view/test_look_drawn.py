@@ -20,7 +20,7 @@ BOX = BoundingBox(Vec3(0, 0, 0), Vec3(16, 64, 64))
 
 
 @pytest.mark.skipif(shutil.which(BROWSER) is None, reason="needs chromium")
-@pytest.mark.parametrize("driver", ["precomputed", "zarr2", "zarr3", "n5"])
+@pytest.mark.parametrize("driver", ["precomputed", "zarr2", "zarr3"])
 @pytest.mark.slow
 def test_volume_and_map_are_drawn(tmp_path: Path, driver: str) -> None:
     from chunkflow_worker.view.neuroglancer import page
