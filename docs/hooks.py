@@ -16,6 +16,7 @@ from reference import command_page, grouped_operators, operator_page, operators_
 from room_page import pages_of_code, room_page
 
 from chunkflow_worker.cli.chunkflow import cli as chunkflow
+from chunkflow_worker.cli.look import look
 from chunkflow_worker.cli.worker import cli as worker
 from producer.cli import cli as producer
 
@@ -33,7 +34,12 @@ REPOSITORY_PAGES = {
         )
     },
 }
-COMMANDS = {"chunkflow": chunkflow, "chunkflow-worker": worker, "chunkflow-producer": producer}
+COMMANDS = {
+    "chunkflow": chunkflow,
+    "chunkflow look": look,
+    "chunkflow-worker": worker,
+    "chunkflow-producer": producer,
+}
 
 # Links in the repository, and where they lead on the site. There each operator has its own page,
 # other pages have moved, and code is not included.

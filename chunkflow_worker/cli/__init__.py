@@ -1,6 +1,7 @@
 """Which commands are there, and what do they print?
 
 chunkflow.py    `chunkflow`: operators chained on one line, each with its options
+look.py         `chunkflow look`: stored volumes and meshes in Neuroglancer
 old_lines.py    what command lines of older versions hold, as a table
 local.py        runs that chain on this machine, or freezes it for workers
 own_code.py     the traceback of an error in a plugin or a net

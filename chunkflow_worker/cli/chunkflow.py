@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkflow_worker.cli import old_lines
+from chunkflow_worker.cli.look import look
 from chunkflow_worker.config.catalog import (
     facts_of,
     former_names,
@@ -47,6 +48,8 @@ GROUPS = (
     "Service",
     "Other",
 )
+COMMANDS: dict[str, click.Command] = {"look": look}
+"""Commands that are no operators: they stand alone, as the first word of a line."""
 COMPARED = "Differences from chunkflow 1.2.0"
 
 
@@ -94,6 +97,8 @@ class Chain(Group):
             if commands:
                 with formatter.section(group):
                     formatter.write_dl(commands)
+        with formatter.section("Commands that stand alone"):
+            formatter.write_dl([(n, c.get_short_help_str(100)) for n, c in COMMANDS.items()])
 
 
 def group_of(facts: type[Facts]) -> str:
@@ -304,4 +309,6 @@ def _build(kind: type[Operator], given: dict[str, Any]) -> Operator:
 
 
 def main() -> None:
-    sys.exit(run_command(cli, "chunkflow"))
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    alone = Group("chunkflow", commands=COMMANDS)
+    sys.exit(run_command(alone if name in COMMANDS else cli, "chunkflow"))

@@ -18,10 +18,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.once import warn_once
-from chunkflow_worker.storage.formats.h5_chunks import check_values
-from chunkflow_worker.storage.formats.h5_file import open_h5
-from chunkflow_worker.storage.formats.h5_inside import opened
-from chunkflow_worker.storage.json_text import parse_json
+from chunkflow_worker.storage.formats.table_file import read_table
 from chunkflow_worker.storage.local_file import in_folder, reading
 
 if TYPE_CHECKING:
@@ -133,7 +130,7 @@ class LoadSynapses(Operator):
         with reading(path, "synapses"):
             if path.stat().st_size == 0:
                 return Synapses.empty(self.resolution)
-            content = _json(path) if path.suffix == ".json" else _hdf5(path)
+            content = read_table(path)
         self._warn_of_order(content)
         try:
             return Synapses.from_mapping(content, zyx=self.c_order, voxel_size=self.resolution)
@@ -150,27 +147,3 @@ class LoadSynapses(Operator):
                 f"--resolution {' '.join(f'{n:g}' for n in size)} is taken as z y x, although the "
                 "positions in the file are x y z",
             )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content = parse_json(path.read_text())
-    if not isinstance(content, dict):
-        raise ValueError("it does not hold a JSON object")
-    return content
-
-
-def _hdf5(path: Path) -> dict[str, Any]:
-    import h5py
-
-    with open_h5(path) as file:
-        content: dict[str, Any] = {}
-        for name in file:
-            item = opened(file, name)
-            if isinstance(item, h5py.Dataset):
-                check_values(item, path)
-                content[name] = item[()]
-        if "users" in file.attrs:
-            content["users"] = str(file.attrs["users"])
-    if "tbars" in content:  # the name in older files
-        content.setdefault("pre", content.pop("tbars"))
-    return content

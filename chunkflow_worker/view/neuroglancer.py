@@ -16,32 +16,13 @@ from chunkflow_worker.image.chunk import Chunk, VoxelSize
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
 from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown, overlays
+from chunkflow_worker.volumes.scene.shading import shading_of
 
 HOST = "127.0.0.1"
 
-GREY = """#uicontrol invlerp normalized
-void main() {
-  emitGrayscale(normalized());
-}
-"""
-# Transparent where the probability is low, so that the layers below remain visible.
-PROBABILITY = """#uicontrol vec3 color color(default="#ff8000")
-#uicontrol invlerp probability
-void main() {
-  emitRGBA(vec4(color, probability()));
-}
-"""
-RGB = """#uicontrol invlerp red(channel=0)
-#uicontrol invlerp green(channel=1)
-#uicontrol invlerp blue(channel=2)
-void main() {
-  emitRGB(vec3(red(), green(), blue()));
-}
-"""
 # Names of the axis of channels in Neuroglancer's notation.
 _ONE_CHANNEL_AT_A_TIME = "c'"
 _ALL_CHANNELS_IN_SHADER = "c^"
-_MAX_SAMPLES = 1_000_000  # voxels from which the contrast is computed
 
 
 @contextmanager
@@ -64,15 +45,25 @@ def serve(
         name: _layer(neuroglancer, name, value, voxel_size, name in over)
         for name, value in values.items()
     }
-    _check_port(port)
-    neuroglancer.set_server_bind_address(HOST, port)
-    viewer = neuroglancer.Viewer(allow_credentials=False)
-    try:
+    with page(port) as viewer:
         with viewer.txn() as state:
             _set_position(neuroglancer, state, values, voxel_size)
             for name, layer in layers.items():
                 state.layers.append(name=name, layer=layer)
         yield viewer
+
+
+@contextmanager
+def page(port: int = 0) -> Iterator[Any]:
+    """Serve an empty page on 127.0.0.1 until the block ends; yields neuroglancer's viewer.
+
+    Raises ConfigError when the port can't be used, and when neuroglancer is not installed.
+    """
+    neuroglancer = needs("neuroglancer", extra="view")
+    _check_port(port)
+    neuroglancer.set_server_bind_address(HOST, port)
+    try:
+        yield neuroglancer.Viewer(allow_credentials=False)
     finally:
         neuroglancer.stop()
 
@@ -122,23 +113,19 @@ def _image(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelSize, ov
     kind, array = chunk.dtype.kind, chunk.array
     if kind not in "buif":
         raise ChunkMismatch(f"{name!r} holds {chunk.dtype}, and the page shows numbers")
-    is_probability = kind == "f" and array.size and array.min() >= 0 and array.max() <= 1
-    limits = [0, 1] if is_probability else _map_range(array) if over else _contrast(array)
+    shading = shading_of(array, chunk.channels, "map" if over else None)
     channel = _ONE_CHANNEL_AT_A_TIME if chunk.channels > 1 else ""
-    shader, controls = GREY, ["normalized"]
     if chunk.channels == 3:
-        channel, shader, controls = _ALL_CHANNELS_IN_SHADER, RGB, ["red", "green", "blue"]
-    elif is_probability or over:
-        shader, controls = PROBABILITY, ["probability"]
+        channel = _ALL_CHANNELS_IN_SHADER
     if kind == "b":
         array = array.view(np.uint8)
     elif kind == "f" or array.dtype.itemsize == 8:
         array = array.astype(np.float32, copy=False)
     layer = neuroglancer.ImageLayer(
         source=_volume(neuroglancer, array, chunk, voxel_size, "image", channel),
-        shader=shader,
-        shader_controls={control: {"range": limits} for control in controls},
-        opacity=0.5 if chunk.channels == 3 else 1,
+        shader=shading.shader,
+        shader_controls={control: {"range": shading.limits} for control in shading.controls},
+        opacity=shading.opacity,
     )
     if channel == _ONE_CHANNEL_AT_A_TIME:
         # Start with the first channel; the page would start with the one in the middle.
@@ -153,27 +140,6 @@ def _segmentation(neuroglancer: Any, name: str, chunk: Chunk, voxel_size: VoxelS
     return neuroglancer.SegmentationLayer(
         source=_volume(neuroglancer, unsigned, chunk, voxel_size, "segmentation")
     )
-
-
-def _contrast(array: NDArray[Any]) -> list[float]:
-    """The values shown as black and white: the first and the last percentile of a sample."""
-    sample = array.reshape(-1)[:: array.size // _MAX_SAMPLES + 1]
-    sample = sample[np.isfinite(sample)].astype(np.float64)
-    low, high = np.percentile(sample, [1, 99]).tolist() if sample.size else (0.0, 1.0)
-    if array.dtype.kind != "f":
-        low, high = round(low), round(high)
-    return [low, high if high > low else low + 1]
-
-
-def _map_range(array: NDArray[Any]) -> list[float]:
-    """The values shown as transparent and as full colour: those of a map that begins at 0.
-
-    A map of uint8 reaches up to 255, unless it is a mask.
-    """
-    highest = _contrast(array)[1] if array.dtype.kind == "f" else int(array.max())
-    if array.dtype == np.uint8 and highest > 1:
-        highest = 255
-    return [0, max(highest, 1)]
 
 
 def _volume(

@@ -14,5 +14,6 @@ mesh.py              meshes of volumes: their folder, and reading them
 skeletons.py         finished skeletons of volumes
 multires.py          meshes of several resolutions: simplified, cut and encoded
 shards.py            many small objects in few files, in Neuroglancer's sharded format
+scene/               layers and states by which Neuroglancer shows what is stored
 spatial_index.py     which meshes or skeletons lie in each cell of a volume
 """

@@ -27,6 +27,7 @@ findings.py        what was found in blocks, and how those that can be read are 
 volumes.py         opens volumes once: those of the output, and the input of a job
 tally.py           how many blocks and files were compared
 view_link.py       a page of Neuroglancer with the volumes of a chain as its layers
+job_link.py        the same page with the boxes of a job, coloured by their state
 
 Nothing here prints, and nothing here changes a job.
 """

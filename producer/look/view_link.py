@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from chunkflow_worker.config.facts import GRAPHENE
 from chunkflow_worker.errors import ChunkflowError
-from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.storage.path import named_format, normal_path
 
 if TYPE_CHECKING:
     from producer.plan.pipeline_file import PipelineFile
-
-_PAGE = "https://neuroglancer-demo.appspot.com/#!"
-_FORMATS = {"": "neuroglancer-precomputed", "zarr": "zarr2"}  # others have their driver's name
 
 
 def view_link(pipeline: PipelineFile) -> str:
@@ -27,6 +20,8 @@ def view_link(pipeline: PipelineFile) -> str:
     can't be opened. Empty if none is left.
     """
     from chunkflow_worker.volumes.open_volume import open_volume
+    from chunkflow_worker.volumes.scene.page import link
+    from chunkflow_worker.volumes.scene.source import source_of
 
     layers: dict[str, dict[str, Any]] = {}
     for operator in pipeline.chain:
@@ -43,20 +38,4 @@ def view_link(pipeline: PipelineFile) -> str:
                     layers[source] = {"name": name, "type": volume.layer_type, "source": source}
     if not layers:
         return ""
-    return _PAGE + quote(json.dumps({"layers": [*layers.values()]}), safe="/:,")
-
-
-def source_of(place: str, driver: str) -> str:
-    """What Neuroglancer calls a volume; empty for one at a place that no browser reads.
-
-    place: path of the volume in normal form. driver: of its arrays.
-    """
-    protocol, _, rest = place.partition("://")
-    if protocol not in ("s3", "gs", "http", "https"):
-        return ""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if protocol == "s3" and endpoint:
-        place = f"s3+{endpoint.rstrip('/')}/{rest}"
-    return (
-        f"{scrub(place)}|{_FORMATS.get(driver, driver)}:"  # scrubbed, since a quoted secret hides
-    )
+    return link({"layers": [*layers.values()]})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from chunkflow_worker.cli.chunkflow import COMMANDS
 from chunkflow_worker.cli.chunkflow import cli as chunkflow
 from chunkflow_worker.cli.worker import cli as worker
 from producer.cli import cli as producer
@@ -27,6 +28,8 @@ PROGRAMS: dict[str, click.Group] = {
     "chunkflow-worker": worker,
     "chunkflow-producer": producer,
 }
+ALONE = click.Group("chunkflow", commands=COMMANDS)
+"""The commands of chunkflow that are no operators."""
 
 _BLOCK = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
@@ -47,7 +50,8 @@ def unknown(words: list[str]) -> list[str]:
         words = words[2:]
     if not words or words[0] not in PROGRAMS:
         return []
-    program = command = PROGRAMS[words[0]]
+    is_alone = words[0] == "chunkflow" and words[1:2] and words[1] in COMMANDS
+    program = command = ALONE if is_alone else PROGRAMS[words[0]]
     rest, wrong = iter(words[1:]), []
     with click.Context(program) as context:
         for word in rest:
@@ -112,7 +116,8 @@ def unknown_words(page: Path) -> set[str]:
 @cache
 def known_words() -> frozenset[str]:
     """The names of our programs, commands and operators, and all their options."""
-    return frozenset({*PROGRAMS, *(word for group in PROGRAMS.values() for word in _below(group))})
+    groups = [*PROGRAMS.values(), ALONE]
+    return frozenset({*PROGRAMS, *(word for group in groups for word in _below(group))})
 
 
 def _below(command: click.Command) -> Iterator[str]:

@@ -21,7 +21,8 @@ from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
-from chunkflow_worker.view.neuroglancer import GREY, PROBABILITY, RGB, serve
+from chunkflow_worker.view.neuroglancer import serve
+from chunkflow_worker.volumes.scene.shading import GREY, PROBABILITY, RGB
 
 Draw = Callable[[Any, int, int], np.ndarray]
 OFFSET, VOXEL_SIZE = Vec3(-10, 100, 1000), (40.0, 8.0, 4.0)

@@ -72,6 +72,7 @@ _AT_ONCE = 64  # blocks that are requested before the first is used
 class ZarrVolume:
     """One array; see `Volume`. For `missing`, the names of its blocks are boxes.
 
+    axes: names of the array's axes, in their order.
     metadata_files: paths of the objects that say what is stored.
     chunk_size: of the blocks in a shard; the block size without shards.
     is_in_group: it is one of the arrays of a group.
@@ -96,6 +97,7 @@ class ZarrVolume:
         self.driver: Driver = stored.driver
         first = next((axis for axis in geometry.axes if axis in SPATIAL), "z")
         self.order: Order = "xyz" if first == "x" else "zyx"
+        self.axes = geometry.axes
         self.metadata_files = stored.files
         self._array = _czyx(self.path, array, geometry.axes, time_point)
         self.fill_value = 0 if self.driver == "n5" else array.fill_value

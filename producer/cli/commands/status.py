@@ -57,6 +57,13 @@ _SHOWN = 20  # boxes of a sample that are named
 )
 @allow_zeros_option
 @notify_option
+@click.option(
+    "--link",
+    "only_link",
+    is_flag=True,
+    help="Print only a link to Neuroglancer that shows the volumes of the pipeline, and the boxes "
+    "of the job in the colour of their state.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; one line per poll with --watch.")
 @click.pass_context
 def status(
@@ -71,6 +78,7 @@ def status(
     sample: int | None,
     allow_zeros: bool,
     channels: tuple[str, ...],
+    only_link: bool,
     as_json: bool,
 ) -> None:
     """Show the status of a job.
@@ -111,6 +119,9 @@ def status(
     if not watch and ctx.get_parameter_source("channels") is from_command_line:
         raise click.UsageError("--notify needs --watch")
     told = notifier(channels if watch else ())
+    if only_link:
+        _say_link(pipeline, ledger, job)
+        return
     records: Ledger | None
     if job or watch:
         records = require_ledger(pipeline, ledger, needed_by="--watch" if watch else "--job")
@@ -149,6 +160,16 @@ def status(
             say("give --pipeline or --ledger to see how far the job is", err=True)
         if pipeline and (link := view_link(PipelineFile.load(pipeline))):
             say(f"view: {link}")
+
+
+def _say_link(pipeline: Path | None, ledger: str | None, job: str | None) -> None:
+    from producer.look.job_link import job_link
+    from producer.plan.pipeline_file import PipelineFile
+
+    if pipeline is None:
+        raise click.UsageError("--link needs --pipeline, which names the volumes")
+    records = require_ledger(pipeline, ledger, needed_by="--link")
+    say(job_link(PipelineFile.load(pipeline), records, job))
 
 
 def _verify_sample(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.look.view_link import source_of, view_link
+from chunkflow_worker.volumes.scene.source import source_of
+from producer.look.view_link import view_link
 from producer.plan.pipeline_file import PipelineFile
 from tests.support.output import Output
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_status_as_a_table(
     ledger.write(task_record(job.boxes[0]))
     assert main(job.status) == 0
     assert "done 1 of 8, 12.5%" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_link_shows_the_boxes_by_their_state(
+    job: EnqueuedJob, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.write(task_record(job.boxes[0]))
+    assert main([*job.status, "--link"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    page, _, state = line.partition("/#!")
+    assert page == "https://neuroglancer-demo.appspot.com"
+    layer = json.loads(unquote(state))["layers"][-1]
+    done = [box["id"] for box in layer["annotations"] if box["description"].endswith(" done")]
+    assert (done, len(layer["annotations"])) == ([job.boxes[0]], 8)
+    assert main(["status", "--queue", "q", "--link"]) == 2
+    assert "--link needs --pipeline" in capsys.readouterr().err
 
 
 def test_status_as_json(
