@@ -21,6 +21,7 @@ ledger.py       one record for each task: what is done, what failed and why
 sent_note.py    how far the sending of a job got
 state.py        whether workers do the boxes of a job now: running, paused or cancelled
 failing.py      boxes that failed for one cause, as workers noted them
+heartbeat.py    what a worker tells of itself every few seconds
 requests.py     what a worker asks of AWS for one task
 cause.py        the cause of a failure, the same for all tasks that failed for it
 clipped.py      how many values of a task an operator's output type could not hold

@@ -8,6 +8,7 @@
     <ledger>/jobs/<job>.json      what was enqueued, or run without a queue
     <ledger>/jobs/<job>.<first>-<last>.sent    how far these tasks of the job were sent
     <ledger>/states/              which jobs are paused or cancelled: see state.py
+    <ledger>/workers/             what workers do now: see heartbeat.py
     <ledger>/archive/             records of finished jobs, packed: see archive/
 
 A listing is enough to tell done from failed, and a late failure can never overwrite a success.
