@@ -56,7 +56,9 @@ class Scene:
         if box is not None and self.voxel_size is not None:
             sizes = reversed([*self.voxel_size])
             state["dimensions"] = {n: [s * 1e-9, "m"] for n, s in zip("xyz", sizes, strict=True)}
-            state["position"] = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)][::-1]
+            state["position"] = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)][
+                ::-1
+            ]
         return _PAGE + quote(json.dumps(state), safe="/:,")
 
 

@@ -1,12 +1,12 @@
 """`make_app`: the addresses of the page, and what each of them answers.
 
-    GET /, /<asset>                     the files of the page
-    GET /api/job                        the last look, without the states of the boxes
-    GET /api/map                        the states of the boxes, two a byte
-    GET /api/events                     what changes, as server-sent events
-    GET /api/box/<box>                  what is known of a box
-    GET /api/box/<box>/<volume>.png     its middle section in the input or the output
-    POST /api/actions                   where that is allowed, with the token
+GET /, /<asset>                     the files of the page
+GET /api/job                        the last look, without the states of the boxes
+GET /api/map                        the states of the boxes, two a byte
+GET /api/events                     what changes, as server-sent events
+GET /api/box/<box>                  what is known of a box
+GET /api/box/<box>/<volume>.png     its middle section in the input or the output
+POST /api/actions                   where that is allowed, with the token
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ def _file(path: str) -> Callable[[Request], Response]:
     asset = assets()[path]
 
     def answer(request: Request) -> Response:
-        return Response(
-            asset.content, media_type=asset.type, headers={"Cache-Control": "no-cache"}
-        )
+        return Response(asset.content, media_type=asset.type, headers={"Cache-Control": "no-cache"})
 
     return answer
 

@@ -12,9 +12,11 @@ from producer.look.failures import redrive_command, reproduce_command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.ledger import Ledger, Record
 
-_MOST = 2000  # failures that are kept
+MOST_FAILED = 2000
+"""Failed boxes of a job whose records are read."""
+
 _GROUPS, _BOXES = 20, 12  # that are sent; of a group
 
 
@@ -24,6 +26,11 @@ class _Failed:
     error: str
     attempts: int
     final: bool
+
+
+def _failed(record: Record) -> _Failed:
+    error = record.error[:ERROR_LENGTH]
+    return _Failed(cause_of(error), error, record.attempts, record.final)
 
 
 class FailedBoxes:
@@ -46,9 +53,7 @@ class FailedBoxes:
         for name in due:
             self._known.pop(name, None)
             record = found.get(name)
-            self._known[name] = record and _Failed(
-                cause_of(record.error), record.error[:ERROR_LENGTH], record.attempts, record.final
-            )
+            self._known[name] = _failed(record) if record else None
 
     @property
     def final(self) -> list[str]:
@@ -85,7 +90,3 @@ class FailedBoxes:
             "reproduce": reproduce_command(names[0], pipeline),
             "redrive": redrive_command(cause, queue, pipeline, ledger) if queue else "",
         }
-
-
-MOST_FAILED = _MOST
-"""Failed boxes of a job whose records are read."""

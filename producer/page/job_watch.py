@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from chunkflow_worker.job.heartbeat import Beat
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.sqs import Queue
-
     from producer.look.status import JobStatus
     from producer.look.survey import Marks
 

@@ -92,7 +92,7 @@ def _grey(plane: NDArray[Any]) -> NDArray[np.uint8]:
         return _coloured(plane)
     values = np.nan_to_num(plane.astype(np.float32))
     low, high = min(0.0, float(values.min())), float(values.max())
-    if plane.dtype.kind == "f" and 0 <= low and high <= 1:
+    if plane.dtype.kind == "f" and low >= 0 and high <= 1:
         high = 1.0
     return np.asarray((values - low) * (255 / ((high - low) or 1.0)), np.uint8)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from chunkflow_worker.job.box_index import BoxIndex
     from chunkflow_worker.job.ledger import Ledger
-    from numpy.typing import NDArray
 
 SLOW = 3.0  # times the median
 _ENOUGH = 12  # records, to tell what is slow

@@ -71,7 +71,9 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=kind)
     except OSError as error:
         cure = "give another --port, or --port 0 for a free one"
-        raise ConfigError.one("page", f"{host}:{port}", f"{error.strerror or error}", cure) from None
+        raise ConfigError.one(
+            "page", f"{host}:{port}", f"{error.strerror or error}", cure
+        ) from None
 
 
 def _address(listening: socket.socket, token: str) -> str:

@@ -9,9 +9,9 @@ from producer.page.box_states import STATES, counts
 
 if TYPE_CHECKING:
     import numpy as np
-    from chunkflow_worker.job.grid import Boxes
     from numpy.typing import NDArray
 
+    from chunkflow_worker.job.grid import Boxes
     from producer.look.status import JobStatus
     from producer.page.history import Point
 

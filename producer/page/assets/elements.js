@@ -33,7 +33,7 @@ export function scrollable(made) {
   return made;
 }
 
-export const swatch = (state) => element("span", `swatch ${state}`);
+export const swatch = (state) => element("span", `swatch of-${state}`);
 
 /** Terms and their descriptions, without those that are empty. */
 export function facts(pairs) {

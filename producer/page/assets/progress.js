@@ -29,7 +29,7 @@ function ending({ status, eta, etaRange }) {
 
 function showBar(counts, total) {
   const parts = IN_BAR.map((state) => {
-    const part = element("i", state);
+    const part = element("i", `of-${state}`);
     part.style.width = `${(100 * counts[state]) / (total || 1)}%`;
     return part;
   });
@@ -48,8 +48,8 @@ function showTiles({ status, counts, retries, read, voxelsPerSecond, median }) {
   ];
   if (status.queue) {
     tiles.push(
-      ["In the queue", whole(status.waiting + status.delayed), "messages, approximately"],
-      ["In flight", whole(status.in_flight), "messages, approximately"],
+      ["In the queue", whole(status.waiting + status.delayed), "messages, approx."],
+      ["In flight", whole(status.in_flight), "messages, approx."],
       ["Dead letters", whole(status.dead), "of all jobs", status.dead],
     );
   }
