@@ -38,7 +38,9 @@ export class Events {
       this.reload();
       return;
     }
+    const begin = performance.now();
     this.grid.change(look.runs, look.number);
     this.listener.changed(look, this.grid);
+    performance.measure("update", { start: begin });
   }
 }

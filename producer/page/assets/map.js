@@ -70,6 +70,7 @@ export class BoxMap {
 
   paint() {
     if (!this.grid) return;
+    const begin = performance.now();
     const [rows, columns] = across(this.axis).map((axis) => this.grid.size[axis]);
     if (!this.picture) this.picture = pictureOf(this.pixels(), columns, rows);
     this.resize(rows, columns);
@@ -82,6 +83,9 @@ export class BoxMap {
       marks.push([this.cursor[columnAxis], this.cursor[rowAxis], 1.5]);
     }
     draw(this.canvas, this.picture, this.view, marks);
+    if (!this.isPainted) performance.mark("map");
+    this.isPainted = true;
+    performance.measure("paint", { start: begin });
   }
 
   pixels() {

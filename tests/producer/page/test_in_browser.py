@@ -62,7 +62,8 @@ def colour_at_middle(tab: Any, column: int, row: int, job: ShownJob) -> str:
         tab.evaluate(
             """([column, row, columns, rows]) => {
               const canvas = document.querySelector("#canvas");
-              const cell = Math.min(canvas.width / columns, canvas.height / rows, 64 * devicePixelRatio);
+              const most = 64 * devicePixelRatio;
+              const cell = Math.min(canvas.width / columns, canvas.height / rows, most);
               const left = (canvas.width - cell * columns) / 2;
               const top = (canvas.height - cell * rows) / 2;
               const at = [left + (column + 0.5) * cell, top + (row + 0.5) * cell].map(Math.round);
