@@ -71,9 +71,8 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=kind)
     except OSError as error:
         cure = "give another --port, or --port 0 for a free one"
-        raise ConfigError.one(
-            "page", f"{host}:{port}", f"{error.strerror or error}", cure
-        ) from None
+        problem = f"cannot be served: {error.strerror or error}".partition(" (")[0]
+        raise ConfigError.one("page", f"{host}:{port}", problem, cure) from None
 
 
 def _address(listening: socket.socket, token: str) -> str:

@@ -29,7 +29,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to serve at. At any other, everyone who reaches this machine can see the job.",
+    help="Address to serve at. With any other, everyone who reaches this machine sees the job.",
 )
 @click.option(
     "--port",
