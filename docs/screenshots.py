@@ -17,7 +17,7 @@ from tests.support.browser import BROWSER
 from tests.support.served_page import served
 from tests.support.shown_job import ShownJob
 
-_SIZES = {"page": (1280, 860), "phone": (390, 844)}
+_SIZES = {"page": (1280, 1120), "phone": (390, 844)}
 
 
 def main(folder: Path | None) -> None:
@@ -39,7 +39,7 @@ def main(folder: Path | None) -> None:
                 )
                 tab.goto(page.address)
                 tab.locator("#percent", has_text="%").wait_for()
-                tab.locator("#plane").fill("2")
+                tab.locator("#plane").fill("3")
                 tab.locator("#plane").blur()
                 _choose(tab, "dead" if scheme == "dark" else "done")
                 if scheme == "dark":

@@ -8,6 +8,7 @@ simulate/      how it would go, with machines that start and are lost
 send/          how its tasks reach the queue
 look/          what the workers did with them
 repair/        which tasks are done again, and which are not
+page/          what a job looks like, in a browser
 cli/           the commands of ``chunkflow-producer``
 __main__.py    ``python -m producer``
 
