@@ -9,8 +9,9 @@ TORCH_INDEX ?=
 # Your own image for the demo: make demo IMAGE=path.h5, or a TIFF
 IMAGE ?=
 # Scenarios and options for make chaos, for example CHAOS="kills --seeds 2", and options for make
-# bench. With --write they also write the tables of the documentation.
+# soak and make bench. With --write they also write the tables of the documentation.
 CHAOS ?=
+SOAK ?=
 BENCH ?=
 
 # The command for containers, and options for its builds, for example
@@ -30,7 +31,7 @@ RECORDS = DOCKER="$(DOCKER)" $(PYTHON) -m deploy.image_records
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-long lint format docs dist bench chaos audit lock images image-gpu base-image e2e-docker clean
+.PHONY: demo test test-all test-long lint format docs dist bench chaos soak audit lock images image-gpu base-image e2e-docker clean
 
 demo: .venv/demo.installed
 	$(BIN)/python deploy/demo/run.py $(if $(IMAGE),--image "$(IMAGE)")
@@ -84,6 +85,10 @@ bench: .venv/dev.installed
 # Kills workers, repeats messages, cuts connections...
 chaos: .venv/dev.installed
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# 100,000 tiny tasks on workers that are killed, and whose memory must not grow.
+soak: .venv/dev.installed
+	$(BIN)/python -m tests.soak $(SOAK)
 
 # Looks for known vulnerabilities in the installed packages and in those of the images, with PyPI's
 # advisory service. Fails with the names of the packages that it could not look up.

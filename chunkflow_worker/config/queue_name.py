@@ -14,7 +14,7 @@ _ARN = re.compile(
 )
 _AWS_HOST = re.compile(r"(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$")
 _REGION = re.compile(r"(?<![a-z0-9-])([a-z]{2}(?:-[a-z]+)+-\d)(?![a-z0-9-])")
-_DEAD = "-dead"
+_DEAD, _HIGH = "-dead", "-high"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,16 @@ class QueueName:
     def dead_name(self) -> str:
         """The name of its dead-letter queue."""
         return f"{self.name}{_DEAD}"
+
+    @property
+    def high_name(self) -> str:
+        """The name of the queue for its messages of high priority."""
+        return f"{self.name}{_HIGH}"
+
+    @property
+    def normal_name(self) -> str:
+        """The name of the queue whose messages of high priority this queue would hold, or empty."""
+        return self.name.removesuffix(_HIGH) if self.name.endswith(_HIGH) else ""
 
     def check_reached(self, region: str, endpoint: str) -> None:
         """Raise Mistake if a client of this region and endpoint does not reach the queue."""

@@ -3,6 +3,9 @@
 grid.py         the boxes of a job, cut from a region
 box_index.py    the places of boxes in a job by their names
 chosen_boxes.py  some of them: those that a mask leaves, or that a file lists
+z_curve.py      all of them, so that those that follow each other lie near each other
+order.py        the orders in which boxes are sent
+masks.py        the options that leave boxes out
 masked.py       leaves out boxes where a mask is zero
 box_file.py     reads boxes that a person has listed in a file
 local_job.py    records a job that was not enqueued
@@ -10,6 +13,7 @@ volumes.py      the volumes that a chain loads and saves, by the facts of its op
 output.py       whether these boxes fit the blocks of the volumes that the job writes
 message.py      what travels on the queue: one JSON message for each box
 sqs.py          the calls to SQS
+many_messages.py  the same calls for many messages, ten in a request
 inbox.py        receives messages, and refuses those that are malformed
 delivery.py     one receive of a message, and the arithmetic of its attempts
 hold.py         holds a task while SQS is away, by an object beside its record
@@ -18,6 +22,8 @@ file_leases.py  lets processes that share a disk take the boxes of one list
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
 ledger.py       one record for each task: what is done, what failed and why
+many_objects.py  reads many of these records, by their listing
+archive/        the records of a finished job in one file
 sent_note.py    how far the sending of a job got
 state.py        whether workers do the boxes of a job now: running, paused or cancelled
 failing.py      boxes that failed for one cause, as workers noted them
@@ -30,6 +36,7 @@ web_gate.py     keeps web pages away from a server on this machine
 local_aws.py    an AWS on this machine, for laptops, tests and the demo
 local_sqs/      how SQS works on this machine
 local_s3.py     keeps the objects of the local AWS in a folder
+mended_moto.py  makes moto, which serves it, fast enough for many objects
 local_data.py   opens the files in which the local AWS keeps what it holds
 stub_sqs.py     the same SQS in memory, with faults and a clock for tests
 """

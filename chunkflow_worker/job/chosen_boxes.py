@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, islice
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.box_index import BoxIndex
 from chunkflow_worker.job.grid import Boxes
 
 _PAGE = 1 << 16  # boxes that are counted together
@@ -102,6 +103,13 @@ class ChosenBoxes(Boxes):
                 yield from compress(super().texts(place, stop), self._marks(place, stop).tolist())
             place = stop
 
+    def has(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        inside = super().has(indices)
+        places = np.where(inside, indices - self.first, 0)
+        packed = np.frombuffer(self.bits, np.uint8)
+        marks: NDArray[np.bool_] = packed[places >> 3] & (128 >> (places & 7)) != 0
+        return inside & marks
+
     def marks(self, first: int, last: int) -> int:
         bits = np.packbits(self._marks(first, last), bitorder="little")
         return int.from_bytes(bits.tobytes(), "little")
@@ -119,3 +127,11 @@ class ChosenBoxes(Boxes):
         ones = _ONES[packed]
         pages = np.add.reduceat(ones, np.arange(0, len(ones), _PAGE // 8), dtype=np.int64)
         return np.concatenate([[0], np.cumsum(pages)])
+
+
+def named_boxes(boxes: Boxes, names: Iterable[str]) -> ChosenBoxes:
+    """The boxes of a job that have one of these names."""
+    grid = boxes.whole_grid()
+    index, chosen = BoxIndex(grid), np.zeros(len(grid), bool)
+    chosen[[place for name in names if (place := index.of(name)) is not None]] = True
+    return ChosenBoxes.of(grid, chosen)

@@ -22,6 +22,7 @@ class Delivery:
     receipt: the handle by which SQS knows this receive.
     message_id: SQS's id of this copy.
     plain_body: the body, where it is a box as text instead of an envelope.
+    source: the URL of the queue that it came from; empty when that is not known.
     hidden_until: when SQS shows it to others unless its lease is renewed, by the clock of leases;
         None when that is not known.
     """
@@ -32,6 +33,7 @@ class Delivery:
     receipt: str = ""
     message_id: str = ""
     plain_body: str = ""
+    source: str = ""
     hidden_until: float | None = None
 
     @classmethod

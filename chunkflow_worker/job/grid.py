@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
@@ -14,6 +15,10 @@ from chunkflow_worker.config.options import Options, field
 from chunkflow_worker.config.places import volume_to_read
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST_BOXES = 1_000_000_000  # of one job
 
@@ -92,6 +97,10 @@ class Boxes(Sequence[BoundingBox]):
                 yield f"{row}{start}-{start + step}"
             yield f"{row}{self.edges(2, row_end - 1)}"
             index += row_end - x
+
+    def has(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the job has the boxes with these indices in the grid."""
+        return (indices >= self.first) & (indices < self.last)
 
     def marks(self, first: int, last: int) -> int:
         """A bit for each box of the grid that belongs to the job; the lowest for `first`.

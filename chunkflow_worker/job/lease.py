@@ -79,6 +79,7 @@ class Lease:
         denied: Callable[[Exception], None] = lambda error: None,
         clock: Callable[[], float] = elapsed,
     ):
+        queue = queue.at(delivery.source or queue.url)
         self.delivery = delivery
         self.lost = threading.Event()
         self.lost_at: float | None = None

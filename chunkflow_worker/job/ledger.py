@@ -36,6 +36,7 @@ from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.many_objects import get_jsons
 from chunkflow_worker.job.message import JOB_NAME
+from chunkflow_worker.job.order import PLAIN, Order
 from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.job.state import JobStates
 from chunkflow_worker.storage.files import Files
@@ -179,7 +180,7 @@ class JobRecord(BaseModel):
     queue: its name; empty for a job without one. tasks: number of boxes.
     grid: the options that make them.
     chosen: marks those of the grid that belong to the job, see `ChosenBoxes`; empty for all.
-    began, enqueued: when its first and its last part were sent.
+    began, enqueued: when its first and its last part were sent. order: of the boxes of the latter.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -193,6 +194,7 @@ class JobRecord(BaseModel):
     bounds: str | None = None
     enqueued: str = ""
     began: str = ""
+    order: Order = PLAIN
 
     def boxes(self) -> Boxes:
         """The boxes that the job was enqueued with.
@@ -406,7 +408,7 @@ class Ledger:
 
     def note_sent(self, job: str, boxes: Boxes, note: SentNote) -> None:
         """Note how far these boxes of a job were sent. Raises StorageUnavailable."""
-        self._jobs.put_json(_sent_file(job, boxes), note.model_dump())
+        self._jobs.put_json(_sent_file(job, boxes), note.model_dump(exclude_defaults=True))
 
     def sent_note(self, job: str, boxes: Boxes) -> SentNote | None:
         """How far these boxes of a job were sent; None when that is not known."""

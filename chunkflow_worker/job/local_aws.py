@@ -33,6 +33,7 @@ def local_aws(
     host: str = "127.0.0.1",
     services: Container[str] = SERVICES,
     data: Path | None = None,
+    around: Callable[[Wsgi], Wsgi] = lambda app: app,
 ) -> Iterator[dict[str, str]]:
     """Serve until the block ends; yields the environment variables that point AWS clients to it.
 
@@ -40,6 +41,7 @@ def local_aws(
     host: the address to listen on; any program that reaches it may read and write everything.
     services: of moto, that are served beside SQS.
     data: a folder that keeps queues and objects for the next start; None keeps nothing.
+    around: makes an application in front of this one, for example one that counts requests.
     Raises ConfigError when the extra is not installed, when the address is not free, and when the
     folder cannot be used, or another process uses it.
     """
@@ -56,7 +58,7 @@ def local_aws(
     _try_to_listen(host, port)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
     with _services(services, data) as app:
-        gate = WebGate(app, host, "/moto-api")
+        gate = WebGate(around(app), host, "/moto-api")
         server = make_server(host, port, gate, threaded=True, request_handler=MotoRequestHandler)
         thread = threading.Thread(target=server.serve_forever, name="local-aws", daemon=True)
         thread.start()
@@ -102,6 +104,10 @@ def _services(services: Container[str], data: Path | None) -> Iterator[Wsgi]:
 def _moto(services: Container[str]) -> Wsgi:
     """moto's application, without the services that are not wanted."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    from chunkflow_worker.job.mended_moto import mend_moto
+
+    mend_moto()
 
     def create(service: Any) -> Any:
         return create_backend_app(service) if service in services else _not_served

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chunkflow_worker.config.queue_name import QueueName
@@ -31,13 +31,16 @@ class QueueRefused(QueueUnavailable, AccessRefused):
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue and its dead-letter queue.
+    """A queue and its dead-letter queue, and maybe a queue for messages of high priority.
+
+    The latter has the same dead letters, and its messages name this queue as theirs.
 
     max_receives: receives before SQS moves a message to the dead letters.
     visibility_seconds: how long SQS hides a message that is received.
     retention_seconds, dead_letter_retention_seconds: after which SQS deletes a message, counted
         from its first send, also when it was moved to the dead letters; SQS's default is 4 days.
         The latter is None when these credentials may not ask.
+    high_url: of the queue for high priority; empty when there is none.
     """
 
     name: str
@@ -47,6 +50,21 @@ class Queue:
     visibility_seconds: int
     retention_seconds: int = 4 * DAY_SECONDS
     dead_letter_retention_seconds: int | None = None
+    high_url: str = ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Those of the queues that workers take messages from."""
+        return (self.url, self.high_url) if self.high_url else (self.url,)
+
+    @property
+    def place(self) -> str:
+        """The name of the queue at `url`: of high priority, it differs from `name`."""
+        return self.url.rsplit("/", 1)[-1]
+
+    def at(self, url: str) -> Queue:
+        """The same, with the one of `urls` at which its messages are sent and settled."""
+        return replace(self, url=url)
 
     @property
     def expiry_warning(self) -> str:
@@ -194,13 +212,18 @@ def find_queue(client: Any, given: str) -> Queue:
         policy = json.loads(answer.get("RedrivePolicy", "{}"))
         if not policy:
             raise _without_dead_letters(client, queue, url, create)
-        dead_name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
+        dead_name = _dead_name(policy)
+        if queue.normal_name and dead_name == QueueName(queue.normal_name).dead_name:
+            problem = f"is the queue for the messages of high priority of {queue.normal_name}"
+            cure = f"give {queue.normal_name}: workers take from both"
+            raise ConfigError.one("queue", name, problem, cure)
         try:
             dead_url = client.get_queue_url(QueueName=dead_name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
             problem = f"its dead-letter queue {dead_name} does not exist"
             raise ConfigError.one("queue", name, problem, f"create it with: {create}") from None
         dead_retention = _dead_letter_retention(client, dead_url)
+        high_url = find_high(client, queue, dead_name)
     return Queue(
         name,
         url,
@@ -209,7 +232,33 @@ def find_queue(client: Any, given: str) -> Queue:
         int(answer["VisibilityTimeout"]),
         int(answer[_RETENTION]),
         dead_retention,
+        high_url,
     )
+
+
+def find_high(client: Any, queue: QueueName, dead_name: str) -> str:
+    """The URL of the queue for messages of high priority.
+
+    Empty when there is none, when these credentials may not see it, or when the queue of that name
+    has other dead letters: then it is somebody's for something else. Raises what boto3 raises.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        url = str(client.get_queue_url(QueueName=queue.high_name)["QueueUrl"])
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
+    except client.exceptions.QueueDoesNotExist:
+        return ""
+    except ClientError as error:
+        if meaning(error).is_refused:
+            return ""
+        raise
+    policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
+    return url if policy and _dead_name(policy) == dead_name else ""
+
+
+def _dead_name(policy: dict[str, Any]) -> str:
+    return str(policy["deadLetterTargetArn"]).rsplit(":", 1)[-1]
 
 
 def _dead_letter_retention(client: Any, url: str) -> int | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.masked import Masks, masked
+from chunkflow_worker.job.masked import masked
+from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.pipeline.operator import Run, Step, TaskSource
 from chunkflow_worker.pipeline.task import Task
 

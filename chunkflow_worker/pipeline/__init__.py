@@ -14,6 +14,7 @@ estimate.py    what an operator says before a run about the time and memory of a
 file_reader.py what the operators that read files have in common
 volume_reader.py  what the operators that read volumes have in common
 volume_writer.py  what the operators that write volumes have in common
+volume_step.py    saves a chunk in a volume, from its first finished sections on
 volume_creator.py what the operators that create volumes have in common
 converter.py   what the operators that give a chunk another type have in common
 cut_objects.py warns of fragments that do not meet

@@ -83,7 +83,7 @@ class Worker:
         self.guard = Guard(
             settings, self.lease_seconds, self.in_hand, poller, self.end, clock=clock
         )
-        self._deleter = Deleter(poller.client, self.queue.url)
+        self._deleters = {url: Deleter(poller.client, url) for url in self.queue.urls}
         self._holds = Holds(self.ledger.files, settings.worker_name)
         self._heartbeat = make_client(
             settings.region,
@@ -146,7 +146,7 @@ class Worker:
             self.queue,
             delivery,
             self.lease_seconds,
-            delete=self._deleter.delete,
+            delete=self._deleters[delivery.source or self.queue.url].delete,
             heartbeat=self._heartbeat,
             outage=self._lease_outage,
             hold=partial(self._holds.write, delivery.message.bbox),
@@ -247,7 +247,7 @@ class Worker:
             "chunkflow-worker %s, queue %s, pipeline %s (%s), device %s, %d tasks in flight, "
             "lease %d s, ledger %s",
             version("chunkflow-worker"),
-            self.queue.name,
+            " and ".join(self.queue.at(url).place for url in self.queue.urls),
             self.settings.pipeline,
             self.pipeline.digest,
             next(filter(None, devices), "") or cpu_name(),

@@ -6,6 +6,9 @@ cloud.py             CloudVolume and cloudfiles: credentials, buckets, errors
 bucket.py            a bucket of S3: whether it exists, its region, its keys
 mended_cloudfiles.py cloudfiles, mended: which ETags are MD5s, what is tried again, its waits
 files.py             small objects below a path
+listed_objects.py    sizes and times of many objects, by a listing
+s3_listing.py        lists a bucket of S3, with the work of a few texts for each object
+object_reader.py     an object as a file that is read in parts
 local_file.py        files on this machine: names, reading, writing whole files
 fence.py             what every write asks first: whether it may still be made
 at_once.py           the same work on many things at the same time

@@ -64,6 +64,14 @@ boxes_option = click.option(
     help="Only the boxes that this file lists, one per line as z0-z1_y0-y1_x0-x1; - for the "
     "standard input. All must be boxes of the job.",
 )
+priority_option = click.option(
+    "--priority",
+    type=click.Choice(["normal", "high"]),
+    default="normal",
+    show_default=True,
+    help="high sends to the queue NAME-high, from which workers take first, three times of four. "
+    "`queue create NAME --high` makes it.",
+)
 interval_option = click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
@@ -184,6 +192,22 @@ def sqs_client(connections: int = 10) -> Any:
     from chunkflow_worker.job.sqs import make_client
 
     return make_client(Settings.load().region, read_seconds=5, connections=connections)
+
+
+def of_priority(queue: Queue, priority: str) -> Queue:
+    """The queue that messages of a priority go to. Raises ConfigError when there is none."""
+    from chunkflow_worker.errors import ConfigError
+
+    if priority == "normal":
+        return queue
+    if not queue.high_url:
+        problem = f"does not exist, so queue {queue.name} takes no messages of high priority"
+        cure = (
+            f"create it with: chunkflow-producer queue create {queue.name} --high; or, on AWS, "
+            "allow these credentials to see it"
+        )
+        raise ConfigError.one("queue", f"{queue.name}-high", problem, cure)
+    return queue.at(queue.high_url)
 
 
 def open_queue(client: Any, given: str) -> Queue:

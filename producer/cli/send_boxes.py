@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord
     from chunkflow_worker.job.sent_note import SentNote
     from chunkflow_worker.job.sqs import Queue
+    from chunkflow_worker.job.z_curve import ZCurve
 
 
 def send_boxes(
     region: str,
     queue: Queue,
     job: JobRecord,
-    boxes: Boxes | Sequence[str],
+    boxes: Boxes | ZCurve | Sequence[str],
     how_to_resume: Callable[[int], str],
     *,
     begun: SentNote | None = None,
@@ -28,7 +29,7 @@ def send_boxes(
     threads: int = 32,
     processes: int = 1,
 ) -> None:
-    """Send one message per box.
+    """Send one message per box, in the order of `boxes`, which is that of `job.order`.
 
     how_to_resume: returns the text to print when only the first n messages were sent.
     begun: how far an earlier run got with the same boxes; this one sends the rest.
@@ -42,7 +43,7 @@ def send_boxes(
     from producer.send.tasks import Tasks
 
     total = len(boxes)
-    begun = begun or SentNote(queue=queue.name, run=uuid4().hex, total=total)
+    begun = begun or SentNote(queue=queue.place, run=uuid4().hex, total=total, order=job.order)
     tasks = Tasks(boxes, job.job, job.pipeline, queue.name, begun.run, doubtful=begun.until)
     began, done = monotonic(), begun.sent
     try:

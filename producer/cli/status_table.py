@@ -28,6 +28,8 @@ def show_table(status: JobStatus) -> None:
         table.add_row("waiting", str(status.waiting), "in the queue, approximately")
         table.add_row("in flight", str(status.in_flight), "with workers, approximately")
         table.add_row("delayed", str(status.delayed), "approximately")
+        if status.high:
+            table.add_row("high priority", str(status.high), "of all these, approximately")
         table.add_row("dead letters", str(status.dead), "of all jobs, approximately")
     if status.total is not None:
         table.add_row("done", str(status.done), f"of {status.total}, {status.percent:.1f}%")

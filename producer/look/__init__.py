@@ -1,6 +1,7 @@
 """What did the workers do with a job?
 
 job.py             finds a job in the ledger
+places.py          which records the boxes of a job have, by their names
 survey.py          how many boxes are done, by listings of the ledger
 status.py          how many tasks are waiting, in flight, done, failed and dead
 jobs.py            all jobs of a ledger, and how far each of them is

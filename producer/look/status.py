@@ -29,7 +29,9 @@ class JobStatus:
     """The state of a queue, and of one job in its ledger.
 
     queue: its name; empty for a job without one.
-    waiting, in_flight, delayed: messages in the queue; None without one.
+    waiting, in_flight, delayed: messages in the queue, those of high priority included; None
+        without one.
+    high: of all these, those in the queue for high priority.
     dead: messages in its dead-letter queue; without a queue, boxes that failed and are given up.
         SQS reports these numbers approximately, and they count the messages of all jobs.
     job, total: the name of the job and the number of its boxes; None without a job in a ledger.
@@ -70,6 +72,7 @@ class JobStatus:
     since: str = ""
     messages_expire: str = ""
     dead_letters_expire: str = ""
+    high: int = 0
 
     @property
     def complete(self) -> bool:
@@ -155,9 +158,11 @@ class StatusPoll:
         if queue is None:
             return JobStatus("", None, None, None, 0)
         with sqs_errors(f"queue {queue.name}"):
-            waiting, in_flight, delayed = _message_counts(self._client, queue.url)
+            counts = [_message_counts(self._client, url) for url in queue.urls]
             dead = sum(_message_counts(self._client, queue.dead_letter_url))
-        return JobStatus(queue.name, waiting, in_flight, delayed, dead)
+        waiting, in_flight, delayed = map(sum, zip(*counts, strict=True))
+        high = sum(sum(of_queue) for of_queue in counts[1:])
+        return JobStatus(queue.name, waiting, in_flight, delayed, dead, high=high)
 
     def _of_job(
         self, status: JobStatus, job: JobRecord, found: Found, records: list[Record]

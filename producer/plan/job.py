@@ -17,7 +17,9 @@ from chunkflow_worker.job.box_file import listed_boxes
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.local_job import check_job_name
-from chunkflow_worker.job.masked import Masks, marks_of, masked
+from chunkflow_worker.job.masked import marks_of, masked
+from chunkflow_worker.job.masks import Masks
+from chunkflow_worker.job.order import PLAIN, Order
 from chunkflow_worker.report.scrub import scrub
 from producer.plan.pipeline_file import PipelineFile
 
@@ -54,13 +56,14 @@ def make_plan(
     pipeline: PipelineFile | None = None,
     mask: Masks = Masks(),
     box_file: Path | None = None,
+    order: Order = PLAIN,
 ) -> Plan:
     """Cut a region into the boxes of a job.
 
     job: the name of the job; made from the pipeline file's name and the time when not given.
     grid, mask: the options of the command line. Those that are set replace those in the pipeline
         file.
-    box_file: lists the boxes to take; None for all.
+    box_file: lists the boxes to take; None for all. order: in which they will be sent.
     Raises ConfigError for a wrong option, job name or volume, and StorageUnavailable when the
     volume cannot be read.
     """
@@ -88,6 +91,7 @@ def make_plan(
         bounds=str(bounds) if bounds else None,
         enqueued=sent_at,
         began=sent_at,
+        order=order,
     )
     return Plan(boxes, record, empty, grid, mask)
 

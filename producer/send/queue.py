@@ -1,4 +1,4 @@
-"""`create_queue`, `delete_queue` and `purge_queue`: a queue and its dead-letter queue."""
+"""`create_queue`, `delete_queue` and `purge_queue`: a queue and those that belong to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.sqs import DAY_SECONDS, Queue, queue_name, sqs_errors
+from chunkflow_worker.job.sqs import DAY_SECONDS, find_high, queue_name, sqs_errors
 
 DAY = DAY_SECONDS
 RETENTION_DAYS = 10
@@ -39,15 +39,19 @@ def create_queue(
     max_receives: int = 5,
     visibility_seconds: int = 60,
     retention_days: int = RETENTION_DAYS,
-) -> tuple[CreatedQueue, CreatedQueue]:
+    *,
+    high: bool = False,
+) -> tuple[CreatedQueue, ...]:
     """Create a queue and its dead-letter queue. If they exist, change their attributes to these.
 
     given: its name, URL or ARN.
     retention_days: fewer than the 14 days of the dead letters. A message that SQS moves to them
         keeps the time of its first send, so the rest is the time to look at a task that failed.
         It is not shortened while the queue holds messages, since SQS would delete the older ones.
-    Returns the queue and its dead-letter queue.
-    Raises ConfigError for a wrong name, and QueueUnavailable when SQS cannot be reached or refuses.
+    high: also create the queue for messages of high priority, which has the same dead letters.
+    Returns the queue, its dead-letter queue and, if there is one, the queue for high priority.
+    Raises ConfigError for a wrong name, or one that is in use for something else, and
+        QueueUnavailable when SQS cannot be reached or refuses.
     """
     queue = _main_queue(client, given)
     name = queue.name
@@ -63,11 +67,18 @@ def create_queue(
             _RETENTION: str(retention_days * DAY),
             "RedrivePolicy": json.dumps(policy),
         }
-        return _create(client, name, attributes), dead
+        has_high = find_high(client, queue, queue.dead_name) != ""
+        if high and not has_high and _find_url(client, queue.high_name) is not None:
+            problem = f"is in use for something else: its dead letters are not in {queue.dead_name}"
+            raise ConfigError.one("queue", queue.high_name, problem, "choose another name")
+        made = [_create(client, name, attributes), dead]
+        if high or has_high:
+            made.append(_create(client, queue.high_name, attributes))
+        return tuple(made)
 
 
 def delete_queue(client: Any, given: str) -> list[str]:
-    """Delete a queue and its dead-letter queue, with all messages.
+    """Delete a queue, its dead-letter queue and that for high priority, with all messages.
 
     given: its name, URL or ARN.
     Returns the names of those that existed. Raises ConfigError for a wrong name, and
@@ -76,21 +87,20 @@ def delete_queue(client: Any, given: str) -> list[str]:
     queue = _main_queue(client, given)
     deleted = []
     with sqs_errors(f"queue {queue.name}"):
-        for each in (queue.name, queue.dead_name):
-            url = _find_url(client, each)
-            if url is not None:
+        found = {each: _find_url(client, each) for each in (queue.name, queue.dead_name)}
+        found[queue.high_name] = find_high(client, queue, queue.dead_name)
+        for each, url in found.items():
+            if url:
                 client.delete_queue(QueueUrl=url)
                 deleted.append(each)
     return deleted
 
 
-def purge_queue(client: Any, queue: Queue, *, dead: bool = False) -> int:
-    """Delete all messages of a queue. Returns how many there were, approximately.
+def purge_queue(client: Any, url: str) -> int:
+    """Delete all messages of the queue at a URL. Returns how many there were, approximately.
 
-    dead: those of its dead-letter queue instead.
     Raises ConfigError when SQS refuses a second purge within a minute, and QueueUnavailable.
     """
-    url = queue.dead_letter_url if dead else queue.url
     name = url.rsplit("/", 1)[-1]
     with sqs_errors(f"queue {name}"):
         count = message_count(client, url)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.message import TaskMessage, Template
+from chunkflow_worker.job.z_curve import ZCurve
 
 _ANY_BOX = "0-1_0-1_0-1"
 
@@ -15,14 +16,15 @@ _ANY_BOX = "0-1_0-1_0-1"
 class Tasks:
     """The messages of a job for one queue, one for each box.
 
-    boxes: all that are to be sent, or their texts. job, pipeline: as in `TaskMessage`.
+    boxes: all that are to be sent, in this order; or their texts.
+    job, pipeline: as in `TaskMessage`.
     run: what the ids of the tasks begin with; the place of the box follows, so that a box that is
         sent again has the same id.
     doubtful: boxes before this place may have been sent before. Their messages count one attempt,
         so that a worker looks whether the task was done before it starts.
     """
 
-    boxes: Boxes | Sequence[str]
+    boxes: Boxes | ZCurve | Sequence[str]
     job: str
     pipeline: str
     queue: str
@@ -42,6 +44,6 @@ class Tasks:
         like = TaskMessage(job=self.job, bbox=_ANY_BOX, pipeline=self.pipeline, attempts=attempts)
         body, run = Template(like, self.queue).body, self.run
         boxes = self.boxes
-        texts = boxes.texts(first, last) if isinstance(boxes, Boxes) else boxes[first:last]
+        texts = boxes.texts(first, last) if isinstance(boxes, Boxes | ZCurve) else boxes[first:last]
         for place, text in enumerate(texts, first):
             yield body(text, f"{run}-{place}")

@@ -40,7 +40,7 @@ def test_promises_that_were_not_kept_are_named() -> None:
     assert broken({"all are done": False, "no worker exits": True}) == ["all are done"]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, "soak"])
 def test_each_scenario_has_its_place_in_the_page(name: str) -> None:
     page = PAGE.read_text()
     assert page.count(f"<!-- {name} -->") == page.count(f"<!-- {name}: end -->") == 1

@@ -150,6 +150,7 @@ CHECKED_BEFORE = {
     ("moto", "local_aws.py"),
     ("werkzeug", "local_aws.py"),  # moto brings it
     ("moto", "local_s3.py"),
+    ("moto", "mended_moto.py"),
     ("moto", "protocol.py"),
     ("werkzeug", "protocol.py"),
     ("pznet", "pznet.py"),

@@ -108,6 +108,8 @@ class _Alarm(CloudFormationModel):
         cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any
     ) -> _Alarm:
         properties = dict(cloudformation_json["Properties"])
+        if "Metrics" in properties:  # moto leaves the places of AWS::NoValue in lists
+            properties["Metrics"] = [one for one in properties["Metrics"] if one is not None]
         for name, kind in _NUMBERS.items():
             if name in properties:
                 properties[name] = kind(properties[name])

@@ -86,6 +86,20 @@ def test_the_queue_is_the_one_that_queue_create_makes() -> None:
         assert found["SqsManagedSseEnabled"] == "true"
 
 
+def test_a_queue_for_high_priority_is_the_one_that_queue_create_makes() -> None:
+    stack = deploy(HighPriority="yes")
+    client = make_client("us-east-1")
+    for found in create_queue(client, stack.queue, high=True):
+        assert (found.created, found.changed) == (False, {}), "nothing is left to change"
+    high = f"{stack.queue}-high"
+    assert find_queue(client, stack.queue).high_url.endswith(high)
+    work = stack.alarm("WorkAlarm")
+    watched = [one["MetricStat"] for one in work["Metrics"] if "MetricStat" in one]
+    names = [one["Metric"]["Dimensions"][0]["Value"] for one in watched]
+    assert sorted(names) == [stack.queue] * 2 + [high] * 2
+    assert find_queue(client, deploy().queue).high_url == ""
+
+
 def test_parameters_reach_the_queue_and_their_defaults_are_those_of_queue_create() -> None:
     queue = find_queue(make_client("us-east-1"), deploy(MaxReceives=9, VisibilitySeconds=77).queue)
     assert (queue.max_receives, queue.visibility_seconds) == (9, 77)

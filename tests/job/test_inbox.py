@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-import pytest
-from botocore.exceptions import EndpointConnectionError
+from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.inbox import Inbox, Received
-from chunkflow_worker.job.sqs import Queue, QueueUnavailable
+from chunkflow_worker.job.lease import Lease
+from chunkflow_worker.job.sqs import Queue, QueueUnavailable, find_queue
 from chunkflow_worker.job.stub_sqs import StubSqs
+from producer.send.queue import create_queue
 from tests.support.queues import BOX, send
 
 AWAY = EndpointConnectionError(endpoint_url="http://127.0.0.1")
@@ -97,3 +102,85 @@ def test_a_message_that_cannot_be_released_is_only_logged(
     sqs.fail["change_message_visibility"] = AWAY
     inbox.release(delivery)
     assert "visible only when its visibility timeout expires" in caplog.text
+
+
+@pytest.fixture
+def both(sqs: StubSqs) -> Queue:
+    create_queue(sqs, "q", max_receives=3, visibility_seconds=30, high=True)
+    return find_queue(sqs, "q")
+
+
+def test_high_priority_comes_first_and_the_others_are_not_stopped(
+    sqs: StubSqs, both: Queue
+) -> None:
+    for i in range(8):
+        send(sqs, both, task_id=f"normal-{i}")
+        send(sqs, both.at(both.high_url), task_id=f"high-{i}")
+    inbox = Inbox(sqs, sqs, both, wait_seconds=5)
+    found = [inbox.receive(1).deliveries[0] for _ in range(16)]
+    assert [d.task_id.split("-")[0] for d in found[:8]] == [*["high"] * 3, "normal"] * 2
+    assert len({d.task_id for d in found}) == 16
+    assert {d.source for d in found} == set(both.urls)
+
+
+def test_each_queue_is_waited_for_in_turn_and_the_other_is_asked_before(
+    sqs: StubSqs, both: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def receive(**given: Any) -> dict[str, Any]:
+        asked.append((given["QueueUrl"], given["WaitTimeSeconds"]))
+        return {}
+
+    monkeypatch.setattr(sqs, "receive_message", receive)
+    inbox = Inbox(sqs, sqs, both, wait_seconds=5)
+    for _ in range(4):
+        assert inbox.receive() == Received([])
+    assert asked == [*[(both.high_url, 0), (both.url, 5)] * 3, (both.url, 0), (both.high_url, 5)]
+
+
+def test_what_came_from_the_queue_of_high_priority_goes_back_there(
+    sqs: StubSqs, both: Queue
+) -> None:
+    high = both.at(both.high_url)
+    send(sqs, high)
+    sqs.send_message(both.high_url, "junk")
+    inbox = Inbox(sqs, sqs, both, wait_seconds=5)
+    received = inbox.receive(2)
+    assert received.refused == 1
+    assert sqs.visible(both.dead_letter_url) == ["junk"]
+    inbox.release(received.deliveries[0])
+    assert len(sqs.visible(both.high_url)) == 1
+    (again,) = inbox.receive().deliveries
+    Lease(sqs, both, again, 30).give_back(60)
+    assert len(sqs.bodies(both.high_url)) == 1
+    assert sqs.bodies(both.url) == []
+
+
+def test_a_queue_of_that_name_with_other_dead_letters_is_left_alone(sqs: StubSqs) -> None:
+    create_queue(sqs, "q")
+    create_queue(sqs, "q-high")
+    assert find_queue(sqs, "q").urls == (find_queue(sqs, "q").url,)
+    assert find_queue(sqs, "q-high").high_url == ""
+    with pytest.raises(ConfigError, match="in use for something else"):
+        create_queue(sqs, "q", high=True)
+
+
+def test_the_queue_of_high_priority_is_not_a_queue_of_its_own(sqs: StubSqs, both: Queue) -> None:
+    with pytest.raises(ConfigError, match="give q: workers take from both"):
+        find_queue(sqs, "q-high")
+
+
+def test_a_role_that_may_not_see_it_takes_from_the_other(
+    sqs: StubSqs, both: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqs.get_queue_url
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetQueueUrl")
+
+    def get(QueueName: str) -> dict[str, Any]:
+        if QueueName.endswith("-high"):
+            raise denied
+        return real(QueueName)
+
+    monkeypatch.setattr(sqs, "get_queue_url", get)
+    assert find_queue(sqs, "q").urls == (both.url,)

@@ -29,12 +29,13 @@ OTHERS = {
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",
     "docs/scale.md": "machine-hours price-capacity-optimized",
-    "docs/service.md": "nvidia-smi application-default",
+    "docs/service.md": "nvidia-smi application-default z-curve",
     "deploy/README.md": """
         base-image chunkflow-local-aws docker-compose e2e-docker image-gpu worker-cpu worker-gpu
         --build-arg --detach --http-put-response-hop-limit --no-deps --no-recreate --profile
         --provenance --rm --sbom""",
     "deploy/aws/README.md": """
+        oldest-message
         delete-stack describe-cluster has-work no-progress nothing-finished put-bucket-policy
         put-public-access-block --bucket --policy --public-access-block-configuration
         --stack-name""",

@@ -40,6 +40,7 @@ def test_a_benchmark_writes_its_table_only_when_asked(
 
 def test_make_passes_the_option_on() -> None:
     lines = (ROOT / "Makefile").read_text().splitlines()
-    runs = [line for line in lines if "-m benchmarks." in line or "-m tests.chaos" in line]
-    assert len(runs) == 11
-    assert all(line.endswith(("$(BENCH)", "$(CHAOS)")) for line in runs)
+    scripts = ("-m benchmarks.", "-m tests.chaos", "-m tests.soak")
+    runs = [line for line in lines if any(script in line for script in scripts)]
+    assert len(runs) == 12
+    assert all(line.endswith(("$(BENCH)", "$(CHAOS)", "$(SOAK)")) for line in runs)

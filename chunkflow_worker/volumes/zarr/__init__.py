@@ -15,5 +15,6 @@ create.py         new arrays in a group
 new.py            the metadata of new arrays
 store.py          the folders of arrays, by tensorstore
 kvstore.py        what tensorstore calls a folder: driver, region, credentials
+read_listed.py    reads many small objects of S3 by tensorstore
 credentials.py    AWS credentials for tensorstore
 """

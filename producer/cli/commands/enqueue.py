@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -13,26 +13,32 @@ from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
+from chunkflow_worker.config.queue_name import QueueName
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.masked import Masks
+from chunkflow_worker.job.masks import Masks
+from chunkflow_worker.job.order import PLAIN, Order, in_order
 from chunkflow_worker.report.say import say, say_text
 from producer.cli.options import (
     boxes_option,
     ledger_option,
     no_ledger,
+    of_priority,
     open_queue,
     options_of,
     pipeline_option,
+    priority_option,
     queue_name,
     queue_option,
     sqs_client,
 )
 
 if TYPE_CHECKING:
+    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.sent_note import SentNote
     from chunkflow_worker.job.written_paths import WrittenPaths
+    from chunkflow_worker.job.z_curve import ZCurve
     from producer.look.problem import Kind, Problem
     from producer.plan.job import Plan
     from producer.plan.pipeline_file import PipelineFile
@@ -55,6 +61,15 @@ if TYPE_CHECKING:
     help="With --skip-done, also leave out boxes whose output cannot be checked or read.",
 )
 @boxes_option
+@click.option(
+    "--order",
+    type=click.Choice(get_args(Order)),
+    default=PLAIN,
+    show_default=True,
+    help="Order of sending: plain (z, y, x), or along a Z-curve, so that boxes that are sent one "
+    "after another lie near each other.",
+)
+@priority_option
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("--force", is_flag=True, help="Send the boxes even if the workers will refuse them.")
 @click.option(
@@ -82,6 +97,8 @@ def enqueue(
     skip_done: bool,
     trust_records: bool,
     box_file: Path | None,
+    order: Order,
+    priority: str,
     dry_run: bool,
     force: bool,
     threads: int,
@@ -105,7 +122,7 @@ def enqueue(
     file = PipelineFile.load(pipeline) if pipeline else None
     given = given_options(ctx, options)
     grid, mask = options_of(Grid, given), options_of(Masks, given)
-    plan = make_plan(queue_name(queue), job, grid, file, mask, box_file)
+    plan = make_plan(queue_name(queue), job, grid, file, mask, box_file, order)
     ledger = ledger or (file.ledger_path if file else None)
     if skip_done and not ledger:
         raise no_ledger("--skip-done")
@@ -128,8 +145,8 @@ def enqueue(
         return
     # What an earlier run sent of a list says nothing of another list.
     notes = undone is None and box_file is None
-    _send(queue, plan, records, undone, threads, processes, notes)
-    _show_enqueued(plan, undone, ledger)
+    _send(queue, priority, plan, records, undone, threads, processes, notes)
+    _show_enqueued(plan, undone, ledger, priority)
 
 
 enqueue.params.extend([*click_options(Grid), *click_options(Masks)])
@@ -194,6 +211,7 @@ def _note_unknown(kind: Kind, found: list[Problem], trust_records: bool) -> None
 
 def _send(
     queue: str,
+    priority: str,
     plan: Plan,
     ledger: Ledger | None,
     undone: _Undone | None,
@@ -206,22 +224,30 @@ def _send(
     from producer.plan.record import record_job
 
     client, job = sqs_client(), plan.record
-    target = open_queue(client, queue)
+    target = of_priority(open_queue(client, queue), priority)
     begun, is_new = None, record_job(ledger, job) if ledger else True
     if ledger and undone:
         for box in undone.wrong:
             ledger.remove(box)
     noted = ledger if notes else None
     if noted:
-        begun = _begun(noted, plan, target.name)
+        begun = _begun(noted, plan, target.place)
         if begun is None:
             _note_doubled_work(plan, noted, is_new)
+        elif begun.order != job.order:
+            job = job.model_copy(update={"order": begun.order})
+            record_job(noted, job)
 
     def keep(note: SentNote) -> None:
         if noted:
             noted.note_sent(job.job, plan.boxes, note)
 
     def how_to_resume(sent: int) -> str:
+        if ledger is None and job.order != PLAIN:
+            return (
+                f"{sent} boxes were sent, and without a ledger the rest is not known: repeat the "
+                f"command with --job {job.job} to send them all again"
+            )
         start = f" --task-index-start {plan.boxes.task_index(sent)}"
         rest = "" if noted else " --skip-done" if ledger else start
         return f"to send the rest, repeat the command with --job {job.job}{rest}"
@@ -230,12 +256,23 @@ def _send(
         client.meta.region_name,
         target,
         job,
-        plan.boxes if undone is None else undone.boxes,
+        _in_order(plan, undone, job.order),
         how_to_resume,
         begun=begun,
         keep=keep,
         threads=threads,
         processes=processes,
+    )
+
+
+def _in_order(plan: Plan, undone: _Undone | None, order: Order) -> Boxes | ZCurve | list[str]:
+    """The boxes that are to be sent, in the order of sending."""
+    from chunkflow_worker.job.chosen_boxes import named_boxes
+
+    if undone is None:
+        return in_order(plan.boxes, order)
+    return (
+        undone.boxes if order == PLAIN else in_order(named_boxes(plan.boxes, undone.boxes), order)
     )
 
 
@@ -252,6 +289,8 @@ def _begun(ledger: Ledger, plan: Plan, queue: str) -> SentNote | None:
         "looks in the ledger first, and leaves it when it is done",
         err=True,
     )
+    if note.order != plan.record.order:
+        say(f"note: the rest is sent with --order {note.order}, as it was begun", err=True)
     return note
 
 
@@ -308,13 +347,14 @@ def _show_dry_run(plan: Plan, undone: _Undone | None) -> None:
     say(f"first {plan.boxes[0]}", f"last  {plan.boxes[-1]}", "nothing was sent")
 
 
-def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None) -> None:
+def _show_enqueued(plan: Plan, undone: _Undone | None, ledger: str | None, priority: str) -> None:
     job, count = plan.record, _count(plan, undone)
     of_all = "" if undone is None else f" of {len(plan.boxes)}"
     size = "x".join(map(str, plan.boxes.chunk_size))
     place = f" --ledger {shlex.quote(ledger)}" if ledger else ""
+    sent_to = job.queue if priority == "normal" else QueueName(job.queue).high_name
     say(
-        f"enqueued {count}{of_all} tasks of job {job.job} to queue {job.queue} (boxes {size}), "
+        f"enqueued {count}{of_all} tasks of job {job.job} to queue {sent_to} (boxes {size}), "
         f"status: chunkflow-producer status --queue {job.queue}{place}"
     )
 

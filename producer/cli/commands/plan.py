@@ -13,7 +13,7 @@ from chunkflow_worker.config.commands import Command, LocalFile
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.masked import Masks
+from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.report.say import say_json
 from producer.cli.options import (
     ledger_option,
@@ -128,7 +128,7 @@ def plan(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Show what a job will take before it is sent: boxes, memory, requests, hours and dollars.
+    """Show what a job will take: its boxes, memory, hours and dollars.
 
     Sends nothing and writes nothing. The boxes are those that `enqueue` sends with the same
     options. The seconds of a task come from one of --seconds-per-task, --measure and --from-job.

@@ -10,7 +10,7 @@ from producer.cli.options import confirm, open_queue, sqs_client
 
 @click.group()
 def queue() -> None:
-    """Create, purge or delete a queue and its dead-letter queue."""
+    """Create, purge or delete a queue and those that belong to it."""
 
 
 @queue.command("create")
@@ -38,14 +38,20 @@ def queue() -> None:
     help="Days for which the queue keeps messages. Dead letters are kept for 14 days, counted from "
     "the first send, so this must be less.",
 )
-def create(name: str, max_receives: int, visibility: int, retention_days: int) -> None:
+@click.option(
+    "--high",
+    is_flag=True,
+    help="Also create the queue NAME-high, to which enqueue --priority high sends.",
+)
+def create(name: str, max_receives: int, visibility: int, retention_days: int, high: bool) -> None:
     """Create the queue NAME and its dead-letter queue NAME-dead.
 
-    If they exist, their attributes are changed to these options.
+    If they exist, their attributes are changed to these options, and so are those of NAME-high.
     """
     from producer.send.queue import create_queue
 
-    for result in create_queue(sqs_client(), name, max_receives, visibility, retention_days):
+    results = create_queue(sqs_client(), name, max_receives, visibility, retention_days, high=high)
+    for result in results:
         if result.created:
             state = "created"
         elif result.changed:
@@ -57,19 +63,21 @@ def create(name: str, max_receives: int, visibility: int, retention_days: int) -
             say(f"  {attribute}: {before} -> {after}")
         if result.kept:
             say(f"  {result.kept}")
+    if results[2:] and results[2].created:
+        say(f"workers look for {results[2].name} when they start: restart those that run now")
 
 
 @queue.command("delete")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Confirm that all messages will be lost. Required.")
 def delete(name: str, yes: bool) -> None:
-    """Delete the queue NAME and its dead-letter queue NAME-dead."""
+    """Delete the queue NAME, its dead-letter queue NAME-dead, and NAME-high if it has one."""
     from producer.send.queue import delete_queue
 
     if not yes:
         raise click.UsageError(
-            f"all messages in {name} and in its dead-letter queue will be lost: "
-            "add --yes to confirm"
+            f"all messages in {name}, of both priorities, and in its dead-letter queue will be "
+            "lost: add --yes to confirm"
         )
     deleted = delete_queue(sqs_client(), name)
     say(f"deleted {' and '.join(deleted)}" if deleted else f"there is no queue {name}")
@@ -80,7 +88,7 @@ def delete(name: str, yes: bool) -> None:
 @click.option("--dead", is_flag=True, help="Empty its dead-letter queue instead.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(name: str, dead: bool, yes: bool) -> None:
-    """Delete all messages of the queue NAME, of all its jobs.
+    """Delete all messages of the queue NAME, of all its jobs and of both priorities.
 
     Tasks in progress go on, and messages that come within the next minute may be deleted, too. SQS
     allows one purge in 60 seconds. The numbers of SQS are approximate. To delete the messages of
@@ -90,9 +98,9 @@ def purge(name: str, dead: bool, yes: bool) -> None:
 
     client = sqs_client()
     target = open_queue(client, name)
-    url = target.dead_letter_url if dead else target.url
-    what = url.rsplit("/", 1)[-1]
-    count = message_count(client, url)
+    urls = (target.dead_letter_url,) if dead else target.urls
+    what = " and ".join(url.rsplit("/", 1)[-1] for url in urls)
+    count = sum(message_count(client, url) for url in urls)
     confirm(f"delete all {count} messages of queue {what}, of all jobs?", yes)
-    removed = purge_queue(client, target, dead=dead)
+    removed = sum(purge_queue(client, url) for url in urls)
     say(f"deleted the messages of queue {what}: {removed}, approximately")

@@ -11,9 +11,11 @@ from producer.cli.options import (
     box_option,
     cause_option,
     ledger_option,
+    of_priority,
     open_ledger,
     open_queue,
     pipeline_option,
+    priority_option,
     queue_option,
     require_ledger,
     sqs_client,
@@ -27,6 +29,7 @@ from producer.cli.options import (
 @cause_option
 @box_option
 @click.option("--job", help="Only tasks of this job.")
+@priority_option
 def redrive(
     queue: str,
     pipeline: Path | None,
@@ -34,6 +37,7 @@ def redrive(
     cause: str | None,
     box: str | None,
     job: str | None,
+    priority: str,
 ) -> None:
     """Send dead letters back to the queue.
 
@@ -50,7 +54,7 @@ def redrive(
     else:
         records = require_ledger(pipeline, ledger, needed_by="--cause")
     client = sqs_client()
-    target = open_queue(client, queue)
+    target = of_priority(open_queue(client, queue), priority)
     result = send_back(client, target, matcher(records, cause, box, job))
     for problem in result.malformed:
         say(f"not sent, because no worker can run it: {problem}", err=True)
@@ -62,4 +66,4 @@ def redrive(
                 f"note: workers do nothing for job {name}, which is {state.state}; {cure}", err=True
             )
     left = result.left + len(result.malformed)
-    say(f"sent {result.sent} dead letters back to queue {target.name}, left {left}")
+    say(f"sent {result.sent} dead letters back to queue {target.place}, left {left}")

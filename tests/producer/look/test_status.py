@@ -10,10 +10,11 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger, Record
-from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.sqs import Queue, find_queue
 from chunkflow_worker.job.stub_sqs import StubSqs
 from producer.look.status import JobStatus, job_status
 from producer.plan.job import make_plan
+from producer.send.queue import create_queue
 from tests.support.records import task_record
 
 
@@ -46,6 +47,15 @@ def test_the_queue_s_numbers(client: StubSqs, queue: Queue) -> None:
     )
     assert not status.complete
     assert not status.idle
+
+
+def test_the_queue_for_high_priority_counts_too(client: StubSqs) -> None:
+    create_queue(client, "q", high=True)
+    queue = find_queue(client, "q")
+    client.send_message(QueueUrl=queue.high_url, MessageBody="1")
+    client.send_message(QueueUrl=queue.url, MessageBody="2")
+    status = job_status(client, queue)
+    assert (status.waiting, status.high, status.idle) == (2, 1, False)
 
 
 def test_the_ledger_s_numbers(client: StubSqs, queue: Queue, ledger: Ledger) -> None:

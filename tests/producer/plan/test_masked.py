@@ -10,7 +10,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger
-from chunkflow_worker.job.masked import Masks
+from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.volumes.open_volume import open_volume
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from producer.plan.job import Plan, make_plan

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger
-from chunkflow_worker.job.message import open_envelope, pipeline_digest
+from chunkflow_worker.job.message import TaskMessage, open_envelope, pipeline_digest
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.z_curve import ZCurve
 from chunkflow_worker.volumes.open_volume import open_volume
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from producer.cli import main
+from producer.send import blocks as module
 from producer.send.batches import SendingFailed
 from tests.support.finished_job import FIRST, SECOND, FinishedJob
 from tests.support.records import task_record
@@ -30,6 +33,10 @@ def write_info(folder: Path, size: tuple[int, int, int], offset: tuple[int, int,
     scale |= {"key": "1_1_1", "encoding": "raw"}
     info = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
     (folder / "info").write_text(json.dumps(info))
+
+
+def opened(bodies: list[str], queue: Queue) -> list[TaskMessage]:
+    return [open_envelope(body, queue.name)[0] for body in bodies]
 
 
 def test_a_job_is_enqueued(
@@ -253,6 +260,50 @@ def test_the_job_is_recorded_before_it_is_sent_and_can_be_resumed(
     assert [job.tasks for job in ledger.jobs()] == [6]
     assert main([*line, "-i", "2"]) == 0
     assert "were sent before" not in capsys.readouterr().err, "it is sent a second time"
+
+
+def test_a_z_curve_is_resumed_in_its_order_and_sends_each_box_once(
+    queue: Queue,
+    ledger: Ledger,
+    take_all: Callable[[str], list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("producer.send.blocks.BLOCK", 4)
+    real, blocks = module.send, []
+
+    def send(*given: Any, **more: Any) -> int:
+        if len(blocks) == 2:
+            raise KeyboardInterrupt  # the note says that the third block may have been sent
+        blocks.append(given)
+        return real(*given, **more)
+
+    grid = ["-c", "2", "2", "2", "-g", "3", "3", "3"]
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--ledger", ledger.path, *grid]
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "send", send)
+        assert main([*line, "--order", "z-curve"]) == 130
+    first = {message.bbox for message in opened(take_all(queue.url), queue)}
+    assert first == set(islice(ZCurve(ledger.jobs()[0].boxes()).texts(), 8))
+    assert main(line) == 0
+    assert "the rest is sent with --order z-curve" in capsys.readouterr().err
+    rest = opened(take_all(queue.url), queue)
+    boxes = [*first, *(message.bbox for message in rest)]
+    assert sorted(boxes) == sorted(map(str, ledger.jobs()[0].boxes()))
+    assert sum(message.attempts for message in rest) == 4, "a worker looks whether these are done"
+    assert ledger.jobs()[0].order == "z-curve"
+
+
+def test_a_z_curve_without_a_ledger_cannot_be_resumed(
+    queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("producer.send.blocks.send", send)
+    line = ["enqueue", "--queue", queue.name, "--job", "j", "--order", "z-curve"]
+    assert main([*line, *GRID]) == 130
+    assert "repeat the command with --job j to send them all again" in capsys.readouterr().err
 
 
 def test_an_interrupt_ends_quietly_and_says_how_to_resume(

@@ -46,3 +46,24 @@ def test_nothing_is_deleted_without_yes(
     assert main(["queue", "delete", unique_name]) == 2
     assert "dead-letter queue will be lost: add --yes" in capsys.readouterr().err
     assert client.get_queue_url(QueueName=unique_name)
+
+
+def test_a_queue_for_high_priority_goes_with_its_queue(
+    client: Any, unique_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    high = f"{unique_name}-high"
+    assert main(["queue", "create", unique_name]) == 0
+    assert high not in capsys.readouterr().out
+    assert main(["queue", "create", unique_name, "--high"]) == 0
+    assert f"workers look for {high} when they start" in capsys.readouterr().out
+    assert main(["queue", "create", unique_name, "--visibility", "90"]) == 0
+    output = capsys.readouterr().out
+    assert f"{high} changed\n  VisibilityTimeout: 60 -> 90\n" in output
+    assert "workers look" not in output
+    url = client.get_queue_url(QueueName=high)["QueueUrl"]
+    client.send_message(QueueUrl=url, MessageBody="1")
+    assert main(["queue", "purge", unique_name, "--yes"]) == 0
+    assert f"of queue {unique_name} and {high}: 1, approx" in capsys.readouterr().out
+    assert main(["queue", "delete", unique_name, "--yes"]) == 0
+    with pytest.raises(client.exceptions.QueueDoesNotExist):
+        client.get_queue_url(QueueName=high)

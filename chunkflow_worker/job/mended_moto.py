@@ -1,0 +1,110 @@
+"""moto, mended: requests take as long as what they ask for.
+
+For each page of a listing, moto looks at every key of the bucket, and workers list once for each
+task. For each request, it looks at every folder of its own package.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from moto import backends
+from moto.s3 import models
+from moto.s3.utils import _VersionedKeyStore
+
+
+@cache
+def mend_moto() -> None:
+    """Mend moto in this process, for buckets that are made from now on."""
+    modules = frozenset(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    _list_only_what_is_asked_for()
+
+
+def _list_only_what_is_asked_for() -> None:
+    made_of: Any = models
+    made_of._VersionedKeyStore = SortedKeys
+    backend: Any = models.S3Backend
+    list_all = backend.list_objects_v2
+
+    def list_objects_v2(
+        self: Any,
+        bucket: Any,
+        prefix: str | None,
+        delimiter: str | None,
+        continuation_token: str | None,
+        start_after: str | None,
+        max_keys: int,
+    ) -> Any:
+        if not isinstance(bucket.keys, SortedKeys):
+            rest = (prefix, delimiter, continuation_token, start_after, max_keys)
+            return list_all(self, bucket, *rest)
+        after = self._pagination_tokens.get(continuation_token, "") or start_after or ""
+        # One more, so that moto sees that there are more.
+        found = bucket.keys.page(prefix or "", delimiter or "", after, max_keys + 1)
+        return self._truncate_result(found, max_keys)
+
+    backend.list_objects_v2 = list_objects_v2
+
+
+class SortedKeys(_VersionedKeyStore):
+    """The objects of a bucket by their keys, whose order is kept. For many threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sorted: list[str] = []
+        self._lock = threading.RLock()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        with self._lock:
+            self._note(key)
+            super().__setitem__(key, value)
+
+    def setlist(self, key: str, versions: Any) -> None:
+        with self._lock:
+            self._note(key)
+            super().setlist(key, versions)
+
+    def pop(self, key: str) -> None:  # type: ignore[override]
+        with self._lock:
+            super().pop(key)
+            del self._sorted[bisect_left(self._sorted, key)]
+
+    def page(self, prefix: str, delimiter: str, after: str, most: int) -> list[Any]:
+        """Objects and folders (as text) that begin with `prefix`, in order.
+
+        A folder is what keys have in common up to the first delimiter behind the prefix.
+        after: the name of the last one that is not wanted.
+        """
+        with self._lock:
+            return list(islice(self._entries(prefix, delimiter, after), most))
+
+    def _note(self, key: str) -> None:
+        if key not in self:
+            insort(self._sorted, key)
+
+    def _entries(self, prefix: str, delimiter: str, after: str) -> Iterator[Any]:
+        at = max(bisect_left(self._sorted, prefix), bisect_right(self._sorted, after))
+        while at < len(self._sorted) and (key := self._sorted[at]).startswith(prefix):
+            at += 1
+            held = self[key]
+            if isinstance(held, models.FakeDeleteMarker):
+                continue
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            if end < 0:
+                yield held
+                continue
+            folder = key[: end + len(delimiter)]
+            if folder > after:
+                yield folder
+            at = bisect_left(self._sorted, _behind(folder), at)
+
+
+def _behind(folder: str) -> str:
+    """The first text in order that does not begin with a folder, and comes after it."""
+    return folder[:-1] + chr(ord(folder[-1]) + 1)
