@@ -10,6 +10,7 @@ figures/       what the records of a job say, in figures
 look/          what the workers did with them
 repair/        which tasks are done again, and which are not
 report/        how the job is told to those who were not there
+page/          what a job looks like, in a browser
 cli/           the commands of ``chunkflow-producer``
 __main__.py    ``python -m producer``
 

@@ -122,6 +122,13 @@ def reproduce_command(box: str, pipeline: Path | None) -> str:
     return f"chunkflow --verbose --dry-run --pipeline {file} {tasks}"
 
 
+def redrive_command(cause: str, queue: str, pipeline: Path | None, ledger: str | None) -> str:
+    """A command that sends the tasks of a cause back to the queue."""
+    options = {"queue": queue, "pipeline": pipeline, "ledger": ledger, "cause": cause}
+    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    return " ".join(["chunkflow-producer redrive", *given])
+
+
 def _failures(
     letters: Iterable[DeadLetter], ledger: Ledger | None
 ) -> Iterator[tuple[str, Failure]]:

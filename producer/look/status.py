@@ -135,6 +135,11 @@ class StatusPoll:
         self._client, self._queue, self._ledger, self._job = client, queue, ledger, job
         self._survey: Survey | None = None
 
+    @property
+    def survey(self) -> Survey | None:
+        """Of the boxes of the job; None before the first answer, and without a job."""
+        return self._survey
+
     def ask(self, sample: int = SAMPLE) -> JobStatus:
         """The present status.
 

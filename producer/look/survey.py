@@ -7,11 +7,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from chunkflow_worker.job.box_index import BoxIndex, Part
 from chunkflow_worker.job.grid import Boxes
 from producer.look.places import Places, PlacesOfSome
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.job.ledger import Ledger, Record
 
@@ -29,6 +33,19 @@ class Found(NamedTuple):
     failed: int
     twice: int
     late: tuple[str, ...]
+
+
+class Marks(NamedTuple):
+    """Facts of each box of a grid from the first to the last, as arrays of bool.
+
+    of_job: it belongs to the job. own: it has a record of success of its own; done: or an archived
+    one. failed: it has a record of failure, and is not done.
+    """
+
+    of_job: NDArray[np.bool_]
+    own: NDArray[np.bool_]
+    done: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
 
 
 class Survey:
@@ -74,6 +91,18 @@ class Survey:
             [(state.own, state.archived, state.failed) for state in states],
             frozenset(name for state in states for name in state.late),
         )
+
+    def marks(self) -> Marks:
+        """What the last look found, by the places of the boxes."""
+        states = sorted(self._states, key=lambda state: state.part.start)
+        parts = [
+            [
+                _bools(bits, state.part.stop - state.part.start)
+                for bits in (state.of_job, state.own, state.done, state.failed & ~state.done)
+            ]
+            for state in states
+        ]
+        return Marks(*map(np.concatenate, zip(*parts, strict=True)))
 
     def failed(self) -> Iterator[str]:
         """The names of the boxes that failed and are not done."""
@@ -207,6 +236,11 @@ def places_of(ledger: Ledger, boxes: Sequence[BoundingBox]) -> Places | PlacesOf
     survey = Survey(ledger, boxes)
     survey.look()
     return survey.places()
+
+
+def _bools(bits: int, count: int) -> NDArray[np.bool_]:
+    packed = np.frombuffer(bits.to_bytes(-(-count // 8), "little"), np.uint8)
+    return np.unpackbits(packed, count=count, bitorder="little").view(np.bool_)
 
 
 def _set_bits(bits: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.config.facts import GRAPHENE
@@ -10,24 +11,64 @@ from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.storage.path import named_format, normal_path
 
 if TYPE_CHECKING:
+    from chunkflow_worker.image.bbox import BoundingBox
+    from chunkflow_worker.image.chunk import VoxelSize
     from producer.plan.pipeline_file import PipelineFile
 
 
 def view_link(pipeline: PipelineFile) -> str:
-    """The address of a page that shows what a chain loads and saves.
+    """The address of a page that shows what a chain loads and saves; see `Scene`."""
+    return Scene.of(pipeline).link()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The layers of a chain in Neuroglancer.
 
     Volumes that a browser can't read, such as those on a local disk, are left out, and those that
-    can't be opened. Empty if none is left.
+    can't be opened.
+    voxel_size: in nanometres, zyx, of the volume that is saved last; None without one.
     """
+
+    layers: tuple[dict[str, Any], ...]
+    voxel_size: VoxelSize | None = None
+
+    @classmethod
+    def of(cls, pipeline: PipelineFile) -> Scene:
+        """Opens the volumes of the chain."""
+        return _scene(pipeline)
+
+    def link(self, box: BoundingBox | None = None) -> str:
+        """The address of a page; empty without layers.
+
+        box: in voxels of the volume that is saved last; the page opens at its centre.
+        """
+        from chunkflow_worker.volumes.scene.page import link
+
+        if not self.layers:
+            return ""
+        state: dict[str, Any] = {"layers": [*self.layers]}
+        if box is not None and self.voxel_size is not None:
+            sizes = reversed([*self.voxel_size])
+            state["dimensions"] = {n: [s * 1e-9, "m"] for n, s in zip("xyz", sizes, strict=True)}
+            state["position"] = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)][
+                ::-1
+            ]
+        return link(state)
+
+
+def _scene(pipeline: PipelineFile) -> Scene:
     from chunkflow_worker.volumes.open_volume import open_volume
-    from chunkflow_worker.volumes.scene.page import link
     from chunkflow_worker.volumes.scene.source import source_of
 
     layers: dict[str, dict[str, Any]] = {}
+    voxel_size = None
     for operator in pipeline.chain:
-        for use in (*operator.loads(), *operator.saves()):
+        saves = [*operator.saves()]
+        for use in (*operator.loads(), *saves):
             with suppress(ChunkflowError):
                 volume = open_volume(use.path, use.mip or 0)
+                voxel_size = volume.voxel_size if use in saves else voxel_size
                 place = normal_path(use.path)
                 if named_format(use.path) == GRAPHENE:
                     source = f"graphene://middleauth+{place}"
@@ -36,6 +77,4 @@ def view_link(pipeline: PipelineFile) -> str:
                 if source:
                     name = place.rpartition("/")[2]
                     layers[source] = {"name": name, "type": volume.layer_type, "source": source}
-    if not layers:
-        return ""
-    return link({"layers": [*layers.values()]})
+    return Scene((*layers.values(),), voxel_size)

@@ -29,7 +29,7 @@ def watch(
         approximately, so one look is not enough.
     Raises what `poll` raises; a RetryableError only when 5 polls in a row raise it.
     """
-    rate = _Rate(clock())
+    rate = Rate(clock())
     idle_since: float | None = None
     failures = 0
     while True:
@@ -53,7 +53,7 @@ def watch(
         pause()
 
 
-class _Rate:
+class Rate:
     """Tasks per second over the last ten minutes, measured by the numbers of done tasks.
 
     Until they grow, it is the rate of the first status. A job that stands still has no rate: its

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,6 +163,7 @@ def _letters(name: str, ledger: Ledger | None) -> _Letters:
 
 def _show_all(report: _Report, pipeline: Path | None, ledger: str | None) -> None:
     from producer.look.expiry import expiry_line
+    from producer.look.failures import redrive_command
 
     if report.queue:
         say(f"dead letters of queue {report.queue}: {_counts(report.causes)}")
@@ -172,7 +172,7 @@ def _show_all(report: _Report, pipeline: Path | None, ledger: str | None) -> Non
     for number, cause in enumerate(report.causes, 1):
         _show(number, cause, pipeline)
         if cause.failures[0].box and cause.failures[0].error:
-            command = _redrive_command(cause, report.queue, pipeline, ledger)
+            command = redrive_command(cause.text, report.queue, pipeline, ledger)
             say(f"   send back:  {command}")
     if not report.without_letter:
         return
@@ -213,9 +213,3 @@ def _line(failure: Failure) -> str:
         parts += ["given up"] * failure.final
         parts += [f"{failure.attempts} attempts", f"worker {failure.worker}", failure.finished]
     return ", ".join(filter(None, parts))
-
-
-def _redrive_command(cause: Cause, queue: str, pipeline: Path | None, ledger: str | None) -> str:
-    options = {"queue": queue, "pipeline": pipeline, "ledger": ledger, "cause": cause.text}
-    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
-    return " ".join(["chunkflow-producer redrive", *given])

@@ -1,0 +1,78 @@
+// The page of a job: brings what the server tells to the parts of the page.
+
+import { listenForActions, tell } from "./actions.js";
+import { showBox } from "./box.js";
+import { RateChart } from "./chart.js";
+import { bars, byId } from "./elements.js";
+import { Events } from "./events.js";
+import { showFailures } from "./failures.js";
+import { Legend } from "./legend.js";
+import { BoxMap } from "./map.js";
+import { showProgress } from "./progress.js";
+import { duration, rate, whole } from "./words.js";
+import { showWorkers } from "./workers.js";
+
+const map = new BoxMap((name) => showBox(name));
+const legend = new Legend((state) => map.showOnly(state));
+const chart = new RateChart();
+let [lookedAt, isLost] = [0, false];
+
+function choose(name) {
+  map.select(name);
+  showBox(name);
+}
+
+function show(look) {
+  const { status } = look;
+  [lookedAt, isLost] = [Date.now(), false];
+  byId("job").textContent = status.job;
+  const badge = byId("state");
+  badge.textContent = status.done >= status.total ? "done" : status.state;
+  badge.className = `badge ${status.state}`;
+  badge.hidden = false;
+  const why = status.state !== "running" && status.why ? `: ${status.why}` : "";
+  byId("about").textContent = (status.queue ? `queue ${status.queue}` : "no queue") + why;
+  showProgress(look);
+  legend.show(look.counts);
+  showFailures(look, choose);
+  showWorkers(look, choose);
+  byId("rate-now").textContent = status.rate ? `now ${rate(status.rate)}` : "";
+  showOperators(look);
+  showAge();
+}
+
+function showOperators({ operators, read }) {
+  const known = Object.entries(operators).sort((a, b) => b[1] - a[1]).slice(0, 12);
+  const sum = known.reduce((seconds, [, one]) => seconds + one, 0) || 1;
+  byId("time-note").textContent = known.length ? `in ${whole(read)} records read` : "";
+  byId("operators").replaceChildren(known.length
+    ? bars(known.map(([name, seconds]) => [name, seconds, `${Math.round((100 * seconds) / sum)}%, ${duration(seconds / read)} a box`]))
+    : "No record tells it yet.");
+}
+
+function showAge() {
+  byId("live").classList.toggle("lost", isLost);
+  const ago = Math.round((Date.now() - lookedAt) / 1000);
+  byId("age").textContent = isLost ? "connection lost, trying again" : lookedAt ? `updated ${ago} s ago` : "connecting";
+}
+
+new Events({
+  started(job, grid) {
+    listenForActions(job.actions);
+    if (job.problem) tell(job.problem);
+    chart.start(job.history);
+    map.show(grid);
+    show(job);
+  },
+  changed(look, grid) {
+    chart.add(look.point);
+    map.show(grid);
+    show(look);
+  },
+  problem: tell,
+  lost() {
+    isLost = true;
+    showAge();
+  },
+}).open();
+setInterval(showAge, 1000);

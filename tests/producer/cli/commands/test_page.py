@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkflow_worker.image.bbox import Vec3
+from producer.cli import main
+from tests.support.http import ask
+from tests.support.paths import ROOT
+from tests.support.shown_job import ShownJob
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ShownJob:
+    """A job without a queue."""
+    job = ShownJob(tmp_path, Vec3(2, 2, 2))
+    record = job.ledger.job(job.job)
+    assert record is not None
+    job.ledger.write_job(record.model_copy(update={"queue": ""}))
+    return job
+
+
+def test_a_page_is_served_until_it_is_interrupted(job: ShownJob) -> None:
+    command = [sys.executable, "-m", "producer", "page", "--port", "0", "--pipeline"]
+    with subprocess.Popen(
+        [*command, str(job.pipeline)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        name, _, address = process.stdout.readline().strip().partition(": ")
+        assert (name, address[:17]) == (f"job {job.job}", "http://127.0.0.1:")
+        assert "#" not in address, "there is no token for a page to read"
+        sent = ask(address, "/api/job").json
+        assert (sent["status"]["total"], sent["actions"]) == (8, False)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+def test_a_port_in_use_is_told_with_a_cure(
+    job: ShownJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["page", "--ledger", job.ledger.path, "--port", port]) == 2
+    error = capsys.readouterr().err
+    assert f"127.0.0.1:{port}: cannot be served: Address already in use" in error
+    assert "--port 0" in error
+
+
+def test_an_installation_without_the_extra_is_told_which(
+    job: ShownJob, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    assert main(["page", "--ledger", job.ledger.path]) == 2
+    assert 'pip install "chunkflow-worker[page]"' in capsys.readouterr().err
+
+
+def test_a_page_needs_a_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["page"]) == 2
+    assert "page needs a ledger" in capsys.readouterr().err
+    assert main(["page", "--ledger", str(tmp_path)]) == 2
+    assert "has no job" in capsys.readouterr().err
