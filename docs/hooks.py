@@ -81,7 +81,7 @@ def _pages() -> Iterator[tuple[str, str]]:
         for name in names:
             yield f"operators/{name}.md", operator_page(name)
     for name, command in COMMANDS.items():
-        yield f"commands/{name}.md", command_page(name, command)
+        yield f"commands/{name.replace(' ', '-')}.md", command_page(name, command)
     for place, source in REPOSITORY_PAGES.items():
         yield place, (ROOT / source).read_text()
     for room in (room for house in houses() for room in house.rooms):

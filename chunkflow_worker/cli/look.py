@@ -56,10 +56,10 @@ def look(
     """Show stored volumes, meshes, skeletons and points in Neuroglancer.
 
     Each path becomes a layer; the first lies lowest. A path is a volume of any format, on this
-    machine or in a bucket, a folder of meshes or skeletons, or a file that save-points or
-    save-synapses wrote. Images get the contrast of their values. An image over another one is a
-    map, coloured where it is high. Of a segmentation, the meshes and skeletons of its largest
-    objects are drawn.
+    machine or in a bucket, a folder of meshes or skeletons, or a file of points or synapses that
+    an operator wrote. Images get the contrast of their values. An image over another one is a map,
+    coloured where it is high. Of a segmentation, the meshes and skeletons of its largest objects
+    are drawn.
 
     Folders of this machine are served on 127.0.0.1, read only, until Ctrl-C. If all paths are in
     buckets, the link needs no server, and others can open it if they may read the buckets.

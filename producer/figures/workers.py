@@ -65,7 +65,7 @@ class _Worker:
         self.seconds += record.seconds
         if record.patches or record.patches_skipped:
             self.computes = True
-            self.computed += device_seconds(record)
+            self.computed += record.device_seconds
 
     def found(self, name: str) -> WorkerFigures:
         spans = self.spans.found(_SPANS)
@@ -111,13 +111,3 @@ class Workers:
 def host_of(worker: str) -> str:
     """The host in the name that a worker has by default: <host>-<process> or <host>-gpu<device>."""
     return _OWN_NUMBER.sub("", worker.removeprefix("local-")) or worker
-
-
-def device_seconds(record: Record) -> float:
-    """Seconds of the operators that run nets: of those whose files of nets the record names.
-
-    Where it names none, as for engines without files, those of the operators called inference.
-    """
-    labels = {place.rpartition(".")[0] for place in record.models}
-    named = [name for name in record.timer if name.startswith("inference")]
-    return sum(record.timer[name] for name in named or labels & record.timer.keys())

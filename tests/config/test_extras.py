@@ -145,7 +145,7 @@ CHECKED_BEFORE = {
     ("compresso", "decoder.py"),
     ("crackle", "decoder.py"),
     ("fpzip", "decoder.py"),
-    ("h5py", "load_synapses.py"),
+    ("h5py", "table_file.py"),
     ("zmesh", "multires.py"),
     ("moto", "local_aws.py"),
     ("werkzeug", "local_aws.py"),  # moto brings it
@@ -153,6 +153,7 @@ CHECKED_BEFORE = {
     ("moto", "mended_moto.py"),
     ("moto", "protocol.py"),
     ("werkzeug", "protocol.py"),
+    ("prometheus_client", "prometheus.py"),
     ("pznet", "pznet.py"),
 }
 
@@ -175,7 +176,7 @@ def providers(extra: str) -> set[str]:
     modules = {
         module
         for module, names in packages_distributions().items()
-        if packages & {name.lower() for name in names}
+        if packages & {name.lower().replace("_", "-") for name in names}
     }
     modules |= packages  # napari may not be installed here
     if "cloud-volume" in packages:  # its own extras install these

@@ -24,7 +24,7 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 
 OTHERS = {
     "CONTRIBUTING.md": """
-        base-image e2e-docker test-all test-long --directory --repeats --seeds --write
+        base-image e2e-docker test-all test-long --directory --repeats --seeds
     """,
     "docs/operators.md": "not-empty",
     "docs/reliability.md": "no-record not-checked -exec -name -prune",

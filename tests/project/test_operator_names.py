@@ -36,6 +36,14 @@ WORDS = {
     ("inference", "pyproject.toml"): "a keyword of the package",
     ("neuroglancer", "pyproject.toml"): "a keyword of the package",
     ("threshold", "chunkflow_worker/inference/reduction.py"): "what users call the reduction",
+    ("mesh", "chunkflow_worker/cli/look.py"): "a kind of layer",
+    ("mesh", "chunkflow_worker/view/look.py"): "a kind of layer",
+    ("mesh", "chunkflow_worker/volumes/scene/layers.py"): "a kind of layer",
+    ("mesh", "chunkflow_worker/volumes/scene/object_layer.py"): "a kind of layer",
+    ("mesh", "chunkflow_worker/volumes/scene/volume_layer.py"): "a key of a volume's info file",
+    ("neuroglancer", "chunkflow_worker/cli/look.py"): "the library",
+    ("view", "producer/page/assets/index.html"): "a control of the page",
+    ("view", "producer/page/assets/map.js"): "a control of the page",
     ("view", "chunkflow_worker/view/neuroglancer.py"): "the extra that brings the library",
 }
 

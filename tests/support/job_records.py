@@ -61,5 +61,6 @@ def _fields(index: int, worker: int, start: float, seconds: float) -> dict[str, 
         "waited": 0.5,
         "bytes_read": 1000,
         "bytes_written": 300,
+        "device_seconds": seconds / 2,
         "timer": {"load": seconds / 4, "inference": seconds / 2},
     }

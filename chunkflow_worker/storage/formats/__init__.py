@@ -14,4 +14,5 @@ nrrd_metadata.py      what the headers of NRRD files say
 png_header.py         what PNG pictures say
 picture_size.py       how large a compressed picture is, by its header
 section_numbers.py    the numbers of sections in the names of their files
+table_file.py         the arrays of a file of points or synapses
 """

@@ -24,7 +24,7 @@ _YELLOW = "#ffff00"
 
 
 def annotations_in(path: Path) -> list[Annotations]:
-    """The points of a file that save-points or save-synapses wrote; synapses are also lines.
+    """The points of a file of points or synapses that an operator wrote; synapses are also lines.
 
     Raises ConfigError for another file, ChunkMismatch for points that are none, and the errors of
     `reading`.

@@ -68,7 +68,7 @@ def report(
     allow_zeros: bool,
     as_json: bool,
 ) -> None:
-    """Write a report of a job: one HTML file, and its figures as JSON beside it.
+    """Write a report of a job in HTML, and its figures as JSON.
 
     The report shows where in the volume boxes are done, failed or slow, progress over time, the
     seconds of each operator, the workers, the slowest tasks, failures by cause, retries, versions
