@@ -21,6 +21,7 @@ from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import ConfigError, Fault
 
 _PREFIX = "CHUNKFLOW_"
+_OF_KUBERNETES = ("_SERVICE_HOST", "_SERVICE_PORT")  # of variables that it sets for services
 
 
 def _region_of_profile() -> str:
@@ -275,6 +276,8 @@ def _misspelt_variables() -> list[Fault]:
     faults: list[Fault] = []
     for variable in sorted(os.environ):
         if not variable.startswith(_PREFIX) or variable in known:
+            continue
+        if variable.endswith(_OF_KUBERNETES):
             continue
         name = variable.removeprefix(_PREFIX).lower()
         for field in get_close_matches(name, fields, n=1, cutoff=0.75):

@@ -18,8 +18,8 @@ FILES = [ROOT / name for name in ("Dockerfile", "docker-compose.yml", ".env.exam
 FILES += [
     file for ending in ("*.yaml", "*.env", "*.py") for file in (ROOT / "deploy").rglob(ending)
 ]
-NO_SETTINGS = {"CHUNKFLOW_TEST_DATA", "CHUNKFLOW_PLUGIN_DIR"}
-"""Variables of the tests and of an operator."""
+NO_SETTINGS = {"CHUNKFLOW_TEST_DATA", "CHUNKFLOW_PLUGIN_DIR", "CHUNKFLOW_NOTIFY"}
+"""Variables of the tests, of an operator and of the producer."""
 
 ENTRYPOINTS = {
     "chunkflow-worker": ["chunkflow-worker"],

@@ -9,7 +9,7 @@ import pytest
 from tests.soak.picture import draw
 from tests.soak.run import Size, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_a_small_soak_loses_nothing_and_is_drawn(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ BLOCK, CHUNK = Vec3(32, 32, 32), ["64", "64", "64"]
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not FILE.exists(), reason="fib25 is not in CHUNKFLOW_TEST_DATA"),
 ]
 
