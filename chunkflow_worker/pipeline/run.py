@@ -57,9 +57,7 @@ class OpenPipeline:
         try:
             self._run(task, check)
         finally:
-            if task.early:
-                task.early.wait()
-                task.early = None  # which refers to the task, and so would keep its chunks
+            _end_early(task)
 
     def _run(self, task: Task, check: Callable[[], None]) -> None:
         for i, (label, operator, run, step) in enumerate(self.steps):
@@ -79,6 +77,8 @@ class OpenPipeline:
                     raise
                 for name in operator.writes():
                     task.values[name] = _checked(operator, run, task, name)
+                if isinstance(step, EarlyStep):
+                    _end_early(task)
             publish(OperatorFinished(label, task.bbox, task.seconds[label]), self.subscribers)
 
     def _saver_after(self, i: int) -> EarlyStep | None:
@@ -92,6 +92,13 @@ class OpenPipeline:
     def _note_unwritten(self, task: Task, start: int, empty: bool) -> None:
         operators = [step.operator for step in self.steps]
         note_unwritten(task, operators, [step.label for step in self.steps], start, empty)
+
+
+def _end_early(task: Task) -> None:
+    """The next operator that saves a chunk has nothing written yet."""
+    if task.early:
+        task.early.wait()
+        task.early = None  # which refers to the task, and so would keep its chunks
 
 
 def _checked(operator: Operator, run: Run, task: Task, name: str) -> Any:

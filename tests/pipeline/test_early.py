@@ -56,12 +56,12 @@ class Place:
 
     def __init__(self, folder: Path, store: str = "precomputed", dtype: str = "uint8"):
         self.folder, self.store = folder, store
-        self.input = self._create("in", "precomputed", "uint8")
-        self.output = self._create("out", store, dtype)
+        self.input = self.create("in", "precomputed", "uint8")
+        self.output = self.create("out", store, dtype)
         noise = np.random.default_rng(0).integers(1, 255, BOUNDS.size, np.uint8)
         self.input.write(BOUNDS, noise)
 
-    def _create(self, name: str, store: str, dtype: str) -> CheckedVolume:
+    def create(self, name: str, store: str, dtype: str) -> CheckedVolume:
         path = f"{store}://file://{self.folder}/{name}"
         sizes: dict[str, Any] = {"bounds": BOUNDS, "block_size": BLOCK, "voxel_size": (40, 8, 8)}
         create_volume(path, dtype=dtype, **sizes)
@@ -193,6 +193,17 @@ def test_a_chunk_that_must_be_whole_is_not_written_early(
         opened.run(Task(BOUNDS))
     assert made == [None]
     assert place.output.missing(BOUNDS) == []
+
+
+def test_a_second_volume_is_written_too(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    second = place.create("second", "zarr3", "uint8")
+    first = place.chain().dump()
+    save = {"op": "save-volume", "volume_path": second.path}
+    with Pipeline.parse({"operators": [*first["operators"], save]}).open() as opened:
+        opened.run(Task(BOUNDS))
+    assert np.array_equal(place.output.read(BOUNDS), second.read(BOUNDS))
+    assert second.missing(BOUNDS) == []
 
 
 def test_the_chunk_of_a_task_that_is_done_is_not_kept(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_status_as_json(
         "waiting": 0,
         "in_flight": 0,
         "delayed": 0,
+        "high": 0,
         "dead": 0,
         "job": "j",
         "done": 1,
