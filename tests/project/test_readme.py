@@ -24,6 +24,7 @@ def clone(folder: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_readme(tmp_path: Path) -> None:
     clone(tmp_path)
     output = run(script_of(blocks(ROOT / "README.md")), tmp_path)
