@@ -185,7 +185,8 @@ def _subscribers(metrics: str | None) -> Iterator[tuple[Subscriber, ...]]:
     from chunkflow_worker.report.cloudwatch import CloudWatch, make_client
 
     settings = Settings.load()
-    cloudwatch = CloudWatch(make_client(settings.region), settings.metrics_namespace)
+    client, by_job = make_client(settings.region), settings.metrics_by_job
+    cloudwatch = CloudWatch(client, settings.metrics_namespace, by_job=by_job)
     try:
         yield (log_events, cloudwatch)
     finally:
