@@ -4,6 +4,7 @@ chunkflow.py    `chunkflow`: operators chained on one line, each with its option
 look.py         `chunkflow look`: stored volumes and meshes in Neuroglancer
 old_lines.py    what command lines of older versions hold, as a table
 local.py        runs that chain on this machine, or freezes it for workers
+local_run.py    runs single tasks of it, and records them
 own_code.py     the traceback of an error in a plugin or a net
 summary.py      what a local run took
 worker.py       `chunkflow-worker`: runs a worker, and shows settings, schema and health

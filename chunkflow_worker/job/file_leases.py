@@ -30,6 +30,7 @@ from chunkflow_worker.storage.local_file import storage_error
 log = logging.getLogger(__name__)
 
 _RENEWALS = 3  # in the time of a lease
+_NOT_RENEWED = "the lease was not renewed in time"
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two looks at the folder
 _NAME = re.compile(r"(?P<box>[^.]+)\.(?P<rest>done|dead|(?P<number>\d+)(?P<failed>\.failed)?)")
 
@@ -84,7 +85,8 @@ class FileLeases:
                     closed.wait(pause)
                     pause = min(2 * pause, self.seconds / 4, _LONGEST_PAUSE)
         finally:
-            self._probe.unlink(missing_ok=True)
+            with self.errors():
+                self._probe.unlink(missing_ok=True)
             for lease in taken:
                 if not lease.is_entered:
                     lease.give_back()
@@ -218,7 +220,7 @@ class FileLease:
         Raises RetryableError when all processes that had it were killed.
         """
         if self._lost or elapsed() > self._until:
-            raise LeaseLost(self._lost or "the lease was not renewed in time")
+            raise LeaseLost(self._lost or _NOT_RENEWED)
         if self.is_hopeless:
             raise RetryableError(
                 f"box {self.box} was taken {self.number - 1} times, and each time its process "
@@ -249,7 +251,7 @@ class FileLease:
         while not self._ended.wait(self._leases.seconds / _RENEWALS):
             until = elapsed() + self._leases.seconds
             if elapsed() > self._until:
-                self._lost = "the lease was not renewed in time"
+                self._lost = _NOT_RENEWED
                 return
             try:
                 os.utime(self._path)

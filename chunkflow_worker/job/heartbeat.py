@@ -118,11 +118,6 @@ class Heartbeat(BaseModel):
     started: AwareDatetime
     at: AwareDatetime
 
-    @property
-    def jobs(self) -> list[str]:
-        """The jobs of the boxes in hand, each once."""
-        return list(dict.fromkeys(box.job for box in self.in_hand))
-
 
 class Beat(NamedTuple):
     """A heartbeat and its age in seconds, by the storage's clock where it keeps times."""

@@ -29,8 +29,8 @@ class Received(NamedTuple):
 class Inbox:
     """The receiving end of a queue. Methods may run in several threads.
 
-    If the queue has one for high priority, that is asked first, three times of four. So a stream of
-    messages of high priority slows the others down, and does not stop them.
+    If the queue has one for high priority, that is asked first, three times out of four. So a
+    stream of messages of high priority slows the others down, and does not stop them.
 
     client: of SQS, for single calls. receiver: of SQS, for long polls of `wait_seconds`.
     visibility_seconds: how long a received message is hidden; None for the queue's own timeout.

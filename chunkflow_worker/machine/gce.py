@@ -28,8 +28,6 @@ def wait_for_preemption(
         preemption comes. Maintenance is asked for as often.
     timeout: seconds to wait for an answer beyond that.
     """
-    if os.environ.get("NO_GCE_CHECK", "").lower() == "true":  # as Google's libraries know it
-        return
     server = GoogleMetadata(timeout)
     if not server.get("preempted"):
         return
@@ -49,6 +47,11 @@ def wait_for_preemption(
 
 
 class GoogleMetadata:
+    """The metadata server of a machine of Google. It is asked for nothing if NO_GCE_CHECK is true.
+
+    timeout: seconds to wait for an answer.
+    """
+
     def __init__(self, timeout: float):
         host = os.environ.get("GCE_METADATA_HOST") or HOST
         self._base, self._timeout = f"http://{host}/computeMetadata/v1/instance", timeout
@@ -59,6 +62,8 @@ class GoogleMetadata:
 
         held_seconds: for which the server may hold the request.
         """
+        if os.environ.get("NO_GCE_CHECK", "").lower() == "true":  # as Google's libraries know it
+            return ""
         request = urllib.request.Request(f"{self._base}/{path}", headers={_FLAVOR: "Google"})
         try:
             with self._opener.open(request, timeout=self._timeout + held_seconds) as answer:

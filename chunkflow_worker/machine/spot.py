@@ -27,8 +27,6 @@ def wait_for_notice(
 
     timeout: seconds to wait for each answer of the metadata service.
     """
-    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        return
     service = Ec2Metadata(timeout)
     try:
         service.renew_token()
@@ -52,6 +50,11 @@ class NoMetadata(Exception):
 
 
 class Ec2Metadata:
+    """The metadata service of an EC2 machine. Get a token before anything else.
+
+    timeout: seconds to wait for an answer. Methods raise NoMetadata.
+    """
+
     def __init__(self, timeout: float):
         address = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS
         self._base, self._timeout = address.rstrip("/"), timeout
@@ -59,6 +62,8 @@ class Ec2Metadata:
         self._token = ""
 
     def renew_token(self) -> None:
+        if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+            raise NoMetadata("AWS_EC2_METADATA_DISABLED is true")
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_SECONDS)}
         status, text = self._request("PUT", "api/token", lifetime)
         if status != 200:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from chunkflow_worker.machine.gce import GoogleMetadata
@@ -21,8 +20,6 @@ def zone(timeout: float = 1.0) -> str:
 
 
 def _zone_of_ec2(timeout: float) -> str:
-    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        return ""
     service = Ec2Metadata(timeout)
     try:
         service.renew_token()
@@ -34,6 +31,4 @@ def _zone_of_ec2(timeout: float) -> str:
 
 def _zone_of_google(timeout: float) -> str:
     """Google tells a path: projects/1234/zones/us-east1-b."""
-    if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
-        return ""
     return GoogleMetadata(timeout).get("zone").rpartition("/")[2]

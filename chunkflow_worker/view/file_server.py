@@ -1,31 +1,25 @@
 """`FileServer`: folders of stored data, read only, over HTTP on this machine alone.
 
-Who does not know the address finds nothing: it holds a random word, and a request whose Host is
-another name is refused, as one is that a web page made by a name that leads here.
+The address holds a random word, so only those who know it find anything. A web page elsewhere can
+give its own name the address of this machine; its requests name that host, and are refused.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from stat import S_ISREG
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
-from chunkflow_worker.config.largest_block import largest_block
-from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.storage.files import ENDINGS
-from chunkflow_worker.storage.gzipped import gunzipped
+from chunkflow_worker.view.port import HOST, port_error
+from chunkflow_worker.view.shared_folder import Content, Shared, find
 
-HOST = "127.0.0.1"
 _COPIED = 1 << 20  # bytes at a time
 _IDLE_SECONDS = 60  # after which an open connection is closed
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
@@ -39,17 +33,6 @@ _CORS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-
-Made = Callable[[str], bytes | None]
-"""The content of a file that is not stored, by its name in a folder; None if there is none."""
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A folder that is served. made: files that come before those of the folder."""
-
-    folder: Path | None
-    made: Made = lambda name: None
 
 
 @dataclass
@@ -74,9 +57,7 @@ class FileServer:
         try:
             server = ThreadingHTTPServer((HOST, self.port), self._handler())
         except (OSError, OverflowError) as error:
-            problem = f"can't be used: {getattr(error, 'strerror', None) or error}"
-            cure = "leave it out to take a free one"
-            raise ConfigError.one("viewer", f"port {self.port}", problem, cure) from None
+            raise port_error(self.port, error) from None
         self.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
@@ -89,7 +70,7 @@ class FileServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         return type("Handler", (_Handler,), {"files": self})
 
-    def find(self, path: str, accepted: str, whole: bool) -> _Content | None:
+    def find(self, path: str, accepted: str, whole: bool) -> Content | None:
         """What a request means, None if there is no such file.
 
         path: of the request. accepted: its Accept-Encoding. whole: no range is asked for.
@@ -99,16 +80,7 @@ class FileServer:
             return None
         is_known = secrets.compare_digest(names[0].encode(), self.word.encode())
         shared = self.shared.get(names[1]) if is_known else None
-        return None if shared is None else _find(shared, names[2:], accepted, whole)
-
-
-@dataclass
-class _Content:
-    """An open file or some bytes, with their size and how they are packed."""
-
-    file: BinaryIO | bytes
-    size: int
-    encoding: str = ""
+        return None if shared is None else find(shared, names[2:], accepted, whole)
 
 
 def _names(path: str) -> list[str] | None:
@@ -119,53 +91,6 @@ def _names(path: str) -> list[str] | None:
         return None
     odd = any(n in (".", "..") or "/" in n or "\\" in n or "\0" in n for n in names)
     return None if odd or not all(names[:-1]) else names
-
-
-def _find(shared: Shared, names: list[str], accepted: str, whole: bool) -> _Content | None:
-    made = shared.made("/".join(names))
-    if made is not None:
-        return _Content(made, len(made))
-    if shared.folder is None or not names[-1]:
-        return None
-    for packing, ending in ENDINGS.items():
-        found = _opened(shared.folder, [*names[:-1], names[-1] + ending])
-        if found is None:
-            continue
-        if not ending:
-            return found
-        if whole and packing in re.split(r"[\s,;]+", accepted):
-            found.encoding = packing
-            return found
-        if packing == "gzip":
-            return _unpacked(found)
-        found.file.close()  # type: ignore[union-attr]
-    return None
-
-
-def _unpacked(packed: _Content) -> _Content | None:
-    """For a client that takes no gzip, or asks for a part of the file as it is without."""
-    assert not isinstance(packed.file, bytes)
-    with packed.file as file, suppress(ValueError, EOFError):
-        content = gunzipped(file.read(), largest_block())
-        if len(content) <= largest_block():
-            return _Content(content, len(content))
-    return None
-
-
-def _opened(folder: Path, names: list[str]) -> _Content | None:
-    """A file below a folder; None if there is none, or a link leads to a place outside."""
-    with suppress(OSError, ValueError):
-        root = folder.resolve()
-        place = root.joinpath(*names).resolve(strict=True)
-        if not place.is_relative_to(root):
-            return None
-        # Not to wait for the other end of a pipe.
-        descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        status = os.fstat(descriptor)
-        if S_ISREG(status.st_mode):
-            return _Content(os.fdopen(descriptor, "rb"), status.st_size)
-        os.close(descriptor)
-    return None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -210,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not isinstance(content.file, bytes):
                 content.file.close()
 
-    def _send(self, content: _Content, asked: str, with_body: bool) -> None:
+    def _send(self, content: Content, asked: str, with_body: bool) -> None:
         fields = {
             "Content-Type": "application/octet-stream",  # which no browser runs as a page
             "Accept-Ranges": "bytes",

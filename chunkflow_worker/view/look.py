@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.storage.path import local_folder, normal_path
-from chunkflow_worker.view.file_server import FileServer, Shared
+from chunkflow_worker.view.file_server import FileServer
+from chunkflow_worker.view.shared_folder import Shared
 from chunkflow_worker.volumes.scene.annotations import Annotations
 from chunkflow_worker.volumes.scene.layers import Kind, Shown
 from chunkflow_worker.volumes.scene.object_layer import object_layer, objects_in
@@ -92,11 +93,7 @@ class Scene:
     def _share(self, name: str, shared: Shared) -> str:
         if self.server is None:
             return ""
-        taken, number = name, 1
-        while taken in self.server.shared:
-            number += 1
-            taken = f"{name} {number}"
-        return self.server.share(taken, shared)
+        return self.server.share(_unlike(name, self.server.shared), shared)
 
     def _points(self, path: Path, asked: Asked) -> Shown:
         if asked.kind not in (None, "points") or not path.name.endswith(ENDINGS):
@@ -122,9 +119,14 @@ def names_of(paths: Sequence[str], given: Sequence[str]) -> list[str]:
     names: list[str] = []
     for number, path in enumerate(paths):
         wanted = given[number] if number < len(given) else normal_path(path).rpartition("/")[2]
-        name, again = wanted, 1
-        while name in names:
-            again += 1
-            name = f"{wanted} {again}"
-        names.append(name)
+        names.append(_unlike(wanted, names))
     return names
+
+
+def _unlike(name: str, taken: Container[str]) -> str:
+    """The name, with a number if it is taken."""
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name} {number}"
+    return found

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.errors import ChunkMismatch, ConfigError
+from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.chunk import Chunk, VoxelSize
 from chunkflow_worker.image.points import Points
 from chunkflow_worker.image.synapses import Synapses
+from chunkflow_worker.view.port import HOST, port_error
 from chunkflow_worker.view.values import NANOMETRE, is_skeletons, not_shown, overlays
 from chunkflow_worker.volumes.scene.shading import shading_of
-
-HOST = "127.0.0.1"
 
 # Names of the axis of channels in Neuroglancer's notation.
 _ONE_CHANNEL_AT_A_TIME = "c'"
@@ -75,8 +74,7 @@ def _check_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            problem, cure = f"can't be used: {error.strerror}", "leave it out to take a free one"
-            raise ConfigError.one("viewer", f"port {port}", problem, cure) from None
+            raise port_error(port, error) from None
 
 
 def _set_position(

@@ -29,6 +29,7 @@ from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.report import cloudwatch
 from chunkflow_worker.report.events import Event, TaskFinished
 from chunkflow_worker.storage.local_file import atomic_file
 
@@ -175,9 +176,30 @@ def test_subscribers_learn_of_each_task(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(local, "_subscribers", subscribers)
     run_chain(lambda task, check: None, tasks(2))
-    assert [(type(e), e.bbox, e.job) for e in events] == [  # type: ignore[union-attr]
-        (TaskFinished, task.bbox, "local") for task in tasks(2)
+    found = [(type(e), str(e.bbox), e.job) for e in events]  # type: ignore[union-attr]
+    # Two tasks run at the same time, and either may end first.
+    assert sorted(found, key=lambda each: each[1]) == [
+        (TaskFinished, str(task.bbox), "local") for task in tasks(2)
     ]
+
+
+def test_metrics_of_a_run_name_its_job_unless_the_settings_say_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Client:
+        def put_metric_data(self, **request: Any) -> None:
+            sent.extend(request["MetricData"])
+
+    monkeypatch.setattr(cloudwatch, "make_client", lambda region: Client())
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    for by_job, job in (("true", "cells"), ("false", "all")):
+        sent.clear()
+        monkeypatch.setenv("CHUNKFLOW_METRICS_BY_JOB", by_job)
+        run_chain(lambda task, check: None, tasks(1), metrics="cloudwatch", job="cells")
+        dimensions = [pair for value in sent for pair in value["Dimensions"]]
+        assert {pair["Value"] for pair in dimensions if pair["Name"] == "job"} == {job}
 
 
 def test_a_task_without_a_box_has_no_record(tmp_path: Path) -> None:

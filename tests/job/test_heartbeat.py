@@ -33,7 +33,7 @@ def test_what_is_written_is_read_and_can_be_deleted(path: str) -> None:
     beats.delete("w-1")
     beats.delete("w-1")
     (left,) = beats.all()
-    assert left.heartbeat.jobs == ["j"]
+    assert [box.job for box in left.heartbeat.in_hand] == ["j"]
 
 
 def test_they_are_no_records(tmp_path: Path) -> None:

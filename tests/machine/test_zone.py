@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from chunkflow_worker.machine import zone as module
 from chunkflow_worker.machine.zone import zone
 from tests.support.metadata import Metadata, metadata_service
+from tests.support.serving import serving
 
 
 @pytest.fixture
@@ -30,19 +31,20 @@ def test_what_is_no_zone_is_none(metadata: Metadata, text: str) -> None:
 
 
 def test_google_tells_a_path(metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Google:
-        def __init__(self, timeout: float):
-            pass
-
-        def get(self, path: str) -> str:
-            assert path == "zone"
-            return "projects/1234/zones/us-east1-b"
+    class Google(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/computeMetadata/v1/instance/zone"
+            self.send_response(200)
+            self.send_header("Metadata-Flavor", "Google")
+            self.end_headers()
+            self.wfile.write(b"projects/1234/zones/us-east1-b")
 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(module, "GoogleMetadata", Google)
-    assert zone() == "", "the variable of Google's libraries forbids it"
-    monkeypatch.delenv("NO_GCE_CHECK")
-    assert zone() == "us-east1-b"
+    with serving(Google) as url:
+        monkeypatch.setenv("GCE_METADATA_HOST", url.removeprefix("http://"))
+        assert zone() == "", "the variable of Google's libraries forbids it"
+        monkeypatch.delenv("NO_GCE_CHECK")
+        assert zone() == "us-east1-b"
 
 
 def test_a_machine_without_a_service_has_none(

@@ -10,7 +10,7 @@ import pytest
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
-from chunkflow_worker.job.heartbeat import Heartbeat, Heartbeats
+from chunkflow_worker.job.heartbeat import HEARTBEAT_SECONDS, Heartbeat, Heartbeats
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.machine.nvml import GpuFigures
@@ -137,6 +137,10 @@ def test_storage_that_hangs_does_not_keep_a_worker_from_ending(
     assert heart(worker)._thread.is_alive()
     go_on.set()
     heart(worker)._thread.join(20)
+
+
+def test_plans_and_workers_have_the_same_interval() -> None:
+    assert Settings.model_fields["heartbeat_seconds"].default == HEARTBEAT_SECONDS
 
 
 def test_the_gpu_and_the_zone_are_told_where_they_are_known(

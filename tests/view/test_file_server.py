@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.view.file_server import FileServer, Shared
+from chunkflow_worker.view.file_server import FileServer
+from chunkflow_worker.view.shared_folder import Shared
 
 BLOCK = bytes(range(256)) * 8
 

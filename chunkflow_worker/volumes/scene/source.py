@@ -21,6 +21,5 @@ def source_of(place: str, driver: str = "") -> str:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if protocol == "s3" and endpoint:
         place = f"s3+{endpoint.rstrip('/')}/{rest}"
-    return (
-        f"{scrub(place)}|{_FORMATS.get(driver, driver)}:"  # scrubbed, since a quoted secret hides
-    )
+    # Scrubbed here: in a link, a secret is quoted, and no longer found.
+    return f"{scrub(place)}|{_FORMATS.get(driver, driver)}:"
