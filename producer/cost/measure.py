@@ -75,12 +75,10 @@ def measure(
             raise ConfigError.one("--measure", f"chunkflow --pipeline {file.path}", problem)
         records = list(scratch.ledger.records(map(str, boxes)))
         times = times_of(records, "measured on this machine")
-        if times is not None:
-            times = replace(times, seconds=steady_seconds(records, in_flight))
-        else:
+        if times is None:
             raise ConfigError.one("--measure", "boxes", "left no record", "see chunkflow --help")
         return Measured(
-            times,
+            replace(times, seconds=steady_seconds(records, in_flight)),
             max(0.0, took - _span(records)),
             dict(_ratios(scratch, records)),
             sum(len(record.files) for record in records) / len(records),
