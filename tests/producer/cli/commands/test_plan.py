@@ -145,6 +145,15 @@ def test_done_boxes_are_counted_and_left_out_if_asked(
     assert "is not in the ledger" in refused(job, capsys, "--from-job", "other")
 
 
+def test_other_files_in_the_ledger_are_no_boxes(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = job.parent / "out" / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "notes.json").write_text("{}")
+    assert planned(job, capsys)["boxes"]["done"] == 0
+
+
 @pytest.mark.slow
 def test_a_measurement_writes_nothing_of_the_job(
     job: Path, capsys: pytest.CaptureFixture[str]
