@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.volumes.block_cache import block_cache
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,16 +74,6 @@ class EarlyWrites:
             sums += self._volume.write(rest, array[(..., *rest.slices(bbox.start))])
         return sums
 
-    @property
-    def layers(self) -> int:
-        """The number of layers whose writing has begun."""
-        return len(self._written)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is being written."""
-        return all(layer.done() for layer in self._written.values())
-
     def wait(self) -> None:
         """Wait until nothing is being written. What has not begun is left out."""
         for layer in self._written.values():
@@ -96,7 +87,10 @@ class EarlyWrites:
         self, layer: BoundingBox, array: NDArray[Any], arrive: Callable[[], object]
     ) -> list[str]:
         arrive()
-        return self._volume.write(layer, array)
+        try:
+            return self._volume.write(layer, array)
+        finally:  # the task may fail before the operator that saves forgets what was read before
+            block_cache().forget(self._volume.path)
 
 
 @cache

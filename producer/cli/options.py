@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from producer.look.notify import Notifier
 
 _Options = TypeVar("_Options", bound="Options")
+_Number = TypeVar("_Number", int, float)
 
 queue_option = click.option(
     "--queue",
@@ -73,6 +75,11 @@ priority_option = click.option(
     help="high sends to the queue NAME-high, from which workers take first, three times of four. "
     "`queue create NAME --high` makes it.",
 )
+prices_option = click.option(
+    "--prices",
+    type=LocalFile(Path),
+    help="Price table (YAML); by default, the one that comes with the package.",
+)
 interval_option = click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
@@ -122,6 +129,21 @@ def options_of_a_decision(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (job_option, ledger_option, pipeline_option, of_queue_option):
         command = option(command)
     return command
+
+
+def numbers(
+    kind: type[_Number], least: float, most: float, what: str
+) -> Callable[[click.Context, click.Parameter, str], tuple[_Number, ...]]:
+    """A callback that reads numbers which are separated by commas. what: legal ones, in words."""
+
+    def read(ctx: click.Context, param: click.Parameter, text: str) -> tuple[_Number, ...]:
+        with suppress(ValueError):
+            found = tuple(dict.fromkeys(kind(part) for part in text.split(",")))
+            if all(least <= number <= most for number in found):
+                return found
+        raise click.BadParameter(f"{text!r} is not {what}, separated by commas", ctx, param)
+
+    return read
 
 
 def options_of(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,12 +27,28 @@ _EXAMPLES = 10  # shown per kind of problem
 _THREADS = 4
 _READ = ": nothing is wrong"
 _QUICK = ", and look as their records say; verify without --quick reads them"
+_SAMPLE = 20  # boxes, where no number is given
 
 allow_zeros_option = click.option(
     "--allow-zeros",
     is_flag=True,
     help="Accept zero blocks that a task itself wrote, for example in masks and thresholds.",
 )
+
+
+def sample_option(when: str = "") -> Callable[..., Any]:
+    """The option that reads some of the boxes back. when: when that is, for its help."""
+    read = f"{when}read" if when else "Read"
+    return click.option(
+        "--verify",
+        "sample",
+        type=click.IntRange(min=1),
+        is_flag=False,
+        flag_value=_SAMPLE,
+        metavar="[N]",
+        help=f"{read} a sample of N done boxes back as verify does, or all if there are fewer; "
+        f"without N, {_SAMPLE}.",
+    )
 
 
 @dataclass(frozen=True)

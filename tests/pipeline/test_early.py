@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -22,8 +23,10 @@ from chunkflow_worker.pipeline.operator import EarlyStep, Run
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.pipeline.volume_step import VolumeStep
 from chunkflow_worker.storage.fence import Fence, fenced
+from chunkflow_worker.volumes.block_cache import block_cache, read_cached
 from chunkflow_worker.volumes.create_volume import create_volume
 from chunkflow_worker.volumes.open_volume import open_volume
+from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from chunkflow_worker.volumes.volume import CheckedVolume
 
 BOUNDS = BoundingBox.parse("2-16_0-8_0-20")
@@ -133,17 +136,32 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[EarlyWrites | None]:
     return found
 
 
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> Counter[BoundingBox]:
+    """Boxes that are being written to precomputed volumes: 0 for those that are written."""
+    found, write = Counter[BoundingBox](), PrecomputedVolume.write
+
+    def count(volume: PrecomputedVolume, box: BoundingBox, array: Any) -> list[str]:
+        found[box] += 1
+        try:
+            return write(volume, box, array)
+        finally:
+            found[box] -= 1
+
+    monkeypatch.setattr(PrecomputedVolume, "write", count)
+    return found
+
+
 def test_nothing_is_being_written_after_a_task_has_failed(
-    tmp_path: Path, made: list[EarlyWrites | None]
+    tmp_path: Path, writes: Counter[BoundingBox]
 ) -> None:
     place = Place(tmp_path)
+    writes.clear()  # of the input
     task = Task(BOUNDS)
     with place.chain(fails=5).open() as opened, pytest.raises(ChunkflowError, match="broken net"):
         opened.run(task)
-    (early,) = made
-    assert early is not None
-    assert early.layers
-    assert early.idle
+    assert writes
+    assert set(writes.values()) == {0}
     assert task.written == []
 
 
@@ -227,14 +245,13 @@ def test_nothing_is_written_early_in_a_dry_run(tmp_path: Path) -> None:
 
 
 def test_values_of_another_type_are_converted_as_a_whole(
-    tmp_path: Path, made: list[EarlyWrites | None]
+    tmp_path: Path, writes: Counter[BoundingBox]
 ) -> None:
     place = Place(tmp_path, dtype="float32")
+    writes.clear()  # of the input
     with place.chain().open() as opened:
         opened.run(Task(BOUNDS))
-    (early,) = made
-    assert early is not None
-    assert early.layers == 0
+    assert list(writes) == [BOUNDS]
     assert place.output.read(BOUNDS).max() <= 1
 
 
@@ -300,3 +317,17 @@ def test_a_layer_is_written_when_its_sections_have_left_the_device(tmp_path: Pat
     left.set()
     early.write(BOUNDS, array)
     assert np.unique(place.output.read(BOUNDS)).tolist() == [7]
+
+
+def test_blocks_that_were_read_before_are_forgotten_although_the_task_fails(tmp_path: Path) -> None:
+    place, begun = Place(tmp_path), Event()
+    place.output.write(BOUNDS, np.zeros(BOUNDS.size, np.uint8))
+    first = next(iter(place.blocks))
+    read_cached(place.output, first, block_cache())
+    early, _ = early_writes(place)
+    ones = Chunk(np.ones(BOUNDS.size, np.uint8), BOUNDS.start, (40, 8, 8))
+    early.finished(ones, first.stop.z, begun.set)
+    assert begun.wait(30)
+    early.wait()
+    read, _ = read_cached(place.output, first, block_cache())
+    assert np.unique(read).tolist() == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from chunkflow_worker.config.catalog import facts_of, operator_with
-from chunkflow_worker.config.commands import Command, LocalFile
+from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.job.grid import Grid
@@ -18,20 +19,11 @@ from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import (
     ledger_option,
     no_ledger,
+    numbers,
     options_of,
     pipeline_option,
+    prices_option,
 )
-
-
-def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    try:
-        numbers = tuple(sorted({int(part) for part in value.split(",")}))
-    except ValueError:
-        numbers = ()
-    if not numbers or numbers[0] < 1:
-        problem = f"{value!r} is not a list of numbers from 1 on, such as 10,100,1000"
-        raise click.BadParameter(problem, ctx, param)
-    return numbers
 
 
 @click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
@@ -63,7 +55,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     "--workers",
     default="10,100,1000",
     show_default=True,
-    callback=_numbers,
+    callback=numbers(int, 1, math.inf, "a list of numbers from 1 on"),
     help="Numbers of machines, with one worker each.",
 )
 @click.option(
@@ -73,11 +65,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     help="Kind of machine of the price table; may be given several times. By default, all that "
     "have the memory for a worker.",
 )
-@click.option(
-    "--prices",
-    type=LocalFile(Path),
-    help="Price table (YAML); by default, the one that comes with the package.",
-)
+@prices_option
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 64),
@@ -173,12 +161,12 @@ def plan(
         made,
         file,
         table,
-        Source(seconds_per_task, measure or 0, workers[0], scratch or "", from_job),
+        Source(seconds_per_task, measure or 0, min(workers), scratch or "", from_job),
         ArchivedLedger(path) if path else None,
         skip_done=skip_done,
         in_flight=in_flight,
     )
-    wanted = Wanted(workers, machines, in_flight, startup=startup, nat=nat)
+    wanted = Wanted(tuple(sorted(workers)), machines, in_flight, startup=startup, nat=nat)
     traffic = traffic_of(known)
     forecast, sizes = make_forecast(known, wanted, traffic), []
     if optimize:

@@ -10,14 +10,18 @@ import click
 
 from chunkflow_worker.config.commands import LocalFile
 from chunkflow_worker.report.say import say, say_json
-from producer.cli.options import job_option, ledger_option, pipeline_option, require_ledger
-from producer.cli.verified import allow_zeros_option, read_back
+from producer.cli.options import (
+    job_option,
+    ledger_option,
+    pipeline_option,
+    prices_option,
+    require_ledger,
+)
+from producer.cli.verified import allow_zeros_option, read_back, sample_option
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger
     from producer.report.document import Checked
-
-_SAMPLE = 20
 
 
 @click.command()
@@ -39,21 +43,8 @@ _SAMPLE = 20
     "to compare.",
 )
 @click.option("--spot", is_flag=True, help="The machines were spot machines.")
-@click.option(
-    "--prices",
-    type=LocalFile(Path),
-    help="Price table (YAML); by default, the one that comes with the package.",
-)
-@click.option(
-    "--verify",
-    "sample",
-    type=click.IntRange(min=1),
-    is_flag=False,
-    flag_value=_SAMPLE,
-    metavar="[N]",
-    help="Read a sample of N done boxes back as verify does, or all if there are fewer; without N, "
-    f"{_SAMPLE}.",
-)
+@prices_option
+@sample_option()
 @allow_zeros_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON; write no file.")
 def report(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic import ValidationError
 
-from chunkflow_worker.config.commands import LocalFile
 from chunkflow_worker.config.options import click_options, faults_of, given_options
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.report.say import say, say_json
-from producer.cli.options import ledger_option, pipeline_option, require_ledger
+from producer.cli.options import (
+    ledger_option,
+    numbers,
+    pipeline_option,
+    prices_option,
+    require_ledger,
+)
 from producer.simulate.assumptions import Assumptions
 
 if TYPE_CHECKING:
@@ -28,28 +33,10 @@ _MOST_LOST = 0.99
 _LONG = 2_000_000  # tasks of all rows together, from which on progress is shown
 
 
-Callback = Callable[[click.Context, click.Parameter, str], tuple[float, ...]]
-
-
-def _numbers(kind: type[int] | type[float], least: int, most: float, what: str) -> Callback:
-    """Reads numbers that are separated by commas. what: legal numbers, in words."""
-
-    def read(ctx: click.Context, param: click.Parameter, text: str) -> tuple[float, ...]:
-        try:
-            numbers = [kind(part) for part in text.split(",")]
-        except ValueError:
-            numbers = [most + 1]
-        if all(least <= number <= most for number in numbers):
-            return tuple(dict.fromkeys(numbers))
-        raise click.BadParameter(f"{text!r} is not {what}, separated by commas", ctx, param)
-
-    return read
-
-
 @click.command()
 @click.option(
     "--workers",
-    callback=_numbers(int, 1, _MOST_WORKERS, f"whole numbers from 1 to {_MOST_WORKERS}"),
+    callback=numbers(int, 1, _MOST_WORKERS, f"whole numbers from 1 to {_MOST_WORKERS}"),
     metavar="N,N,...",
     default="10,100,1000,10000",
     show_default=True,
@@ -57,7 +44,7 @@ def _numbers(kind: type[int] | type[float], least: int, most: float, what: str) 
 )
 @click.option(
     "--interruptions",
-    callback=_numbers(float, 0, _MOST_LOST, f"shares from 0 to {_MOST_LOST}"),
+    callback=numbers(float, 0, _MOST_LOST, f"shares from 0 to {_MOST_LOST}"),
     metavar="SHARE,...",
     default="0,0.05,0.2",
     show_default=True,
@@ -72,7 +59,7 @@ def _numbers(kind: type[int] | type[float], least: int, most: float, what: str) 
 @ledger_option
 @click.option("--machine", help="Kind of machine in the price table; without it, no dollars.")
 @click.option("--on-demand", is_flag=True, help="Pay the price on demand, not that of spot.")
-@click.option("--prices", type=LocalFile(Path), help="Your price table (YAML).")
+@prices_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def simulate(

@@ -27,13 +27,12 @@ from producer.cli.options import (
     require_ledger,
     settle_option,
 )
-from producer.cli.verified import allow_zeros_option, read_back, show_verified
+from producer.cli.verified import allow_zeros_option, read_back, sample_option, show_verified
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
     from producer.look.status import JobStatus
 
-_SAMPLE = 20
 _SHOWN = 20  # boxes of a sample that are named
 
 
@@ -45,16 +44,7 @@ _SHOWN = 20  # boxes of a sample that are named
 @click.option("--watch", is_flag=True, help="Repeat until the job has ended.")
 @interval_option
 @settle_option
-@click.option(
-    "--verify",
-    "sample",
-    type=click.IntRange(min=1),
-    is_flag=False,
-    flag_value=_SAMPLE,
-    metavar="[N]",
-    help="With --watch: when the job has ended, read a sample of N done boxes back as verify does; "
-    f"without N, {_SAMPLE}.",
-)
+@sample_option("With --watch: when the job has ended, ")
 @allow_zeros_option
 @notify_option
 @click.option(
