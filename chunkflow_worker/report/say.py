@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from chunkflow_worker.report.plain import one_line
-from chunkflow_worker.report.scrub import scrub
+from chunkflow_worker.report.scrub import scrub, scrubbed
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -29,15 +29,5 @@ def say_text(text: str, *, err: bool = False) -> None:
 
 def say_json(content: Any, *, indent: int | None = None) -> None:
     """Print a value as JSON, without secrets; JSON escapes what a terminal would act on."""
-    text = json.dumps(_scrubbed(content), indent=indent)
+    text = json.dumps(scrubbed(content), indent=indent)
     click.echo(text.replace("\x7f", "\\u007f"))
-
-
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, dict):
-        return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_scrubbed(item) for item in value]
-    return value

@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.report.say import say
+from producer.report.words import amount, plural
 
 if TYPE_CHECKING:
     from producer.cost.fleet import Fleet
@@ -108,14 +109,10 @@ def _different(options: Sequence[Option]) -> list[Option]:
     return [options[0], options[-1]] if len(options) > 1 else [options[0]]
 
 
-def _machines(count: int) -> str:
-    return f"{count:,} machine{'s' * (count != 1)}"
-
-
 def _transfer(option: Option) -> str:
     return (
         f"{_bytes(option.bytes_in)} in, {_bytes(option.bytes_out)} out, "
-        f"by {_machines(option.machines)}"
+        f"by {plural(option.machines, 'machine')}"
     )
 
 
@@ -127,7 +124,7 @@ def _requests(option: Option) -> str:
             parts.append(f"{service} " + ", ".join(f"{_number(counts[n])} {n}" for n in names))
         else:
             parts.append(f"{service} {_number(sum(counts.values()))}")
-    return f"{'; '.join(parts)}; by {_machines(option.machines)}"
+    return f"{'; '.join(parts)}; by {plural(option.machines, 'machine')}"
 
 
 def _seconds(forecast: Forecast) -> Iterator[str]:
@@ -155,7 +152,7 @@ def _services(option: Option) -> str:
 
 def _show_fleets(options: Sequence[Option]) -> None:
     """A row for each kind of machine, and columns for each number of them."""
-    heads = "".join(f"  {_machines(option.machines):>26}" for option in options)
+    heads = "".join(f"  {plural(option.machines, 'machine'):>26}" for option in options)
     say(f"{'':{_LABEL + 1}}{heads}")
     columns = f"  {'time':>8}{'on demand':>10}{'spot':>8}"
     say(f"{'machine':{_LABEL + 1}}{columns * len(options)}")
@@ -203,17 +200,11 @@ def _dollars(amount: float) -> str:
 
 
 def _bytes(size: float) -> str:
-    for factor, unit in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size / 1e3:.3g} kB"
+    return amount(size, "B")
 
 
 def _count(voxels: float) -> str:
-    for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if voxels >= factor:
-            return f"{voxels / factor:.3g} {unit}voxel"
-    return f"{voxels:,} voxels"
+    return amount(voxels, "voxel") if voxels >= 1e6 else f"{voxels:,} voxels"
 
 
 def _number(count: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from chunkflow_worker.job.clipped import clipped_lines
 from chunkflow_worker.report.progress import duration_text
 from chunkflow_worker.report.say import say
 from producer.look.expiry import expiry_line
+from producer.look.failures import producer_command
 from producer.look.nets import net_lines
 
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ def progress_note(status: JobStatus) -> str:
 
 def causes_line(status: JobStatus, pipeline: Path | None, ledger: str | None) -> str:
     """The command that shows why tasks are dead letters, to be printed below a status."""
-    options = {"queue": status.queue, "pipeline": pipeline, "ledger": ledger}
-    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
-    return " ".join(["causes: chunkflow-producer failures", *given])
+    command = producer_command("failures", queue=status.queue, pipeline=pipeline, ledger=ledger)
+    return f"causes: {command}"
 
 
 def rate_text(rate: float | None) -> str:

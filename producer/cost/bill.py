@@ -40,17 +40,22 @@ def bill_of(
     nat: bool,
 ) -> Bill:
     """hours: wall time. nat: all data passes a NAT gateway, as without an endpoint for S3."""
-    s3, cloudwatch = prices.s3, prices.cloudwatch
-    puts, gets = requests.of("S3", "PUT", "LIST"), requests.of("S3", "GET", "HEAD")
+    cloudwatch = prices.cloudwatch
     metric_months = (operators + _TASK_METRICS) * ceil(hours) / HOURS_A_MONTH
     moved = (requests.bytes_in + requests.bytes_out) / _GB
     by_nat = prices.transfer.nat_gb * moved + prices.transfer.nat_hour * hours
     stored = sum(write.stored_bytes for write in writes) / _GB
     return Bill(
-        puts / 1000 * s3.put_1000 + gets / 1000 * s3.get_1000,
+        s3_dollars(requests, prices),
         requests.of("SQS") / 1e6 * prices.sqs.million,
         requests.of("CloudWatch") / 1000 * cloudwatch.put_1000
         + metric_months * cloudwatch.metric_month,
         prices.transfer.same_region_gb * moved + (by_nat if nat else 0.0),
-        stored * s3.storage_gb_month,
+        stored * prices.s3.storage_gb_month,
     )
+
+
+def s3_dollars(requests: Requests, prices: Prices) -> float:
+    """Dollars for the requests to S3."""
+    puts, gets = requests.of("S3", "PUT", "LIST"), requests.of("S3", "GET", "HEAD")
+    return puts / 1000 * prices.s3.put_1000 + gets / 1000 * prices.s3.get_1000

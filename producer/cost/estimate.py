@@ -26,7 +26,6 @@ _PROCESS = 400_000_000
 """Bytes of a worker's process without nets and tasks, where it was not measured."""
 STARTUP = 180.0
 """Seconds from the start of a machine to its first task, where users say nothing."""
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _machines(prices: Prices, names: Sequence[str], needed: int) -> list[Machine
     """Those of these names, or else all that have the memory."""
     if names:
         return [prices.machine(name) for name in names]
-    return [machine for machine in prices.machines if machine.memory_gib * _GIB >= needed]
+    return [machine for machine in prices.machines if machine.memory_bytes >= needed]
 
 
 def memory_of(known: Known, reads: Sequence[VolumeTraffic], in_flight: int) -> Memory:
@@ -201,22 +200,24 @@ def _alignments(known: Known, reads: Sequence[VolumeTraffic]) -> Iterator[Alignm
 def _voxels(known: Known, volumes: Sequence[VolumeTraffic]) -> Voxels:
     places, needs = known.places, known.needs
     bounds = volumes[0].bounds if volumes else None
-    computed = sum(
-        places.total(numbers(found.patches)) * found.patch_voxels for found in needs.computes
-    )
     read = volumes[0] if needs.reads else None
     return Voxels(
         places.total(sizes(places.edges())),
         places.total(sizes(places.edges(bounds))),
         read.voxels if read else 0,
         read.block_voxels if read else 0,
-        computed,
+        computed_voxels(places, needs),
     )
 
 
-def numbers(lists: Sequence[Sequence[int]]) -> Numbers:
+def computed_voxels(places: Places, needs: Needs) -> int:
+    """Voxels that nets return for their patches."""
+    return sum(places.total(_numbers(net.patches)) * net.patch_voxels for net in needs.computes)
+
+
+def _numbers(lists: Sequence[Sequence[int]]) -> Numbers:
     """Numbers by the place of a box, as `Places` takes them."""
-    z, y, x = (np.array(numbers, np.int64) for numbers in lists)
+    z, y, x = (np.array(axis, np.int64) for axis in lists)
     return z, y, x
 
 

@@ -57,13 +57,18 @@ class Fleet:
     interruption_dollars: float
 
 
+def interruptions_an_hour(share: float) -> float:
+    """Of a machine, on average, if this share of the running machines is interrupted in an hour."""
+    return -log1p(-share)
+
+
 def interruption_factor(lasts: float, restart: float, share_an_hour: float) -> float:
     """Expected time of a task, with interruptions and what follows from them, by that without.
 
     lasts: seconds that a task is in flight. restart: seconds until a replacement works.
     share_an_hour: of the machines that are interrupted in an hour.
     """
-    rate = -log1p(-share_an_hour) / _HOUR
+    rate = interruptions_an_hour(share_an_hour) / _HOUR
     if rate <= 0 or lasts <= 0:
         return 1.0
     return (1 / rate + restart) * expm1(rate * lasts) / lasts
@@ -89,6 +94,6 @@ def fleet_of(work: Work, machine: Machine, machines: int, *, spot: bool, beside:
         hours,
         hours * price,
         factor,
-        -log1p(-share) * hours,
+        interruptions_an_hour(share) * hours,
         busy * (factor - 1) / _HOUR * price,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import islice
 
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.box_index import BoxIndex
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.masked import masked
@@ -75,14 +77,14 @@ def know(
 
 def _done(ledger: Ledger, boxes: Boxes) -> list[int]:
     """The indices of the boxes that a ledger has as done."""
-    from chunkflow_worker.image.bbox import BoundingBox
-
-    found = (boxes.index_of(BoundingBox.parse(name)) for name in ledger.listing().done)
+    place_of = BoxIndex(boxes).of  # None for other boxes, and for other files
+    names = (name for name in ledger.listing().done if place_of(name) is not None)
+    found = (boxes.index_of(BoundingBox.parse(name)) for name in names)
     return [index for index in found if index is not None]
 
 
 def _counts(plan: Plan, done: int, to_do: int) -> Counts:
-    of_grid = Boxes(**{field.name: getattr(plan.boxes, field.name) for field in fields(Boxes)})
+    of_grid = plan.boxes.whole_grid()
     mask, by_mask = plan.mask, plan.empty if plan.mask.mask_volume_path else 0
     if mask.mask_volume_path and mask.skip_empty:
         alone = mask.model_copy(update={"skip_empty": False})

@@ -12,10 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 from uuid import uuid4
 
 from chunkflow_worker.config.catalog import facts_of, operator_with
@@ -36,18 +34,14 @@ _COMMAND = "from chunkflow_worker.cli.chunkflow import main; main()"
 
 @dataclass(frozen=True)
 class Measured:
-    """startup: seconds from the start of the process to its first task, with its net.
+    """ratios: of the levels that were written, by path and mip.
 
-    ratios: of the levels that were written, by path and mip.
-    files, file_bytes: that a task writes beside volumes.
-    bytes_read: of voxels.
+    files: that a task writes beside volumes. bytes_read: of voxels.
     """
 
     times: TaskTimes
-    startup: float
     ratios: dict[tuple[str, int], Ratio]
     files: float
-    file_bytes: float
     bytes_read: int
 
 
@@ -65,26 +59,20 @@ def measure(
         tasks.write_text("".join(f"{box}\n" for box in boxes), encoding="utf-8")
         options = ["--pipeline", str(pipeline), "--ledger", scratch.ledger.path]
         options += ["--in-flight", str(in_flight), *_from_file(tasks)]
-        began = monotonic()
         done = subprocess.run(
             [sys.executable, "-c", _COMMAND, *options], capture_output=True, text=True, check=False
         )
-        took = monotonic() - began
         if done.returncode:
             problem = f"failed: {done.stderr.strip()}"
             raise ConfigError.one("--measure", f"chunkflow --pipeline {file.path}", problem)
         records = list(scratch.ledger.records(map(str, boxes)))
         times = times_of(records, "measured on this machine")
-        if times is not None:
-            times = replace(times, seconds=steady_seconds(records, in_flight))
-        else:
+        if times is None:
             raise ConfigError.one("--measure", "boxes", "left no record", "see chunkflow --help")
         return Measured(
-            times,
-            max(0.0, took - _span(records)),
+            replace(times, seconds=steady_seconds(records, in_flight)),
             dict(_ratios(scratch, records)),
             sum(len(record.files) for record in records) / len(records),
-            sum(found.size for record in records for found in record.files) / len(records),
             sum(record.bytes_read for record in records),
         )
 
@@ -105,13 +93,6 @@ def _scratch(place: str) -> Iterator[Scratch]:
         finally:
             if below:
                 Files(below).clear()
-
-
-def _span(records: list[Record]) -> float:
-    """Seconds from the first start to the last end."""
-    first = min(datetime.fromisoformat(record.started) for record in records)
-    last = max(datetime.fromisoformat(record.finished) for record in records)
-    return (last - first).total_seconds()
 
 
 def _ratios(scratch: Scratch, records: list[Record]) -> Iterator[tuple[tuple[str, int], Ratio]]:

@@ -87,8 +87,7 @@ class Places:
         boxes = self.boxes
         for begin in range(0, boxes.last - boxes.first, _AT_ONCE):
             end = min(begin + _AT_ONCE, boxes.last - boxes.first)
-            here = np.arange(begin, end) if self.left is None else self._left_in(begin, end)
-            yield np.unravel_index(boxes.first + here, boxes.grid_size)
+            yield np.unravel_index(boxes.first + self._left_in(begin, end), boxes.grid_size)
 
     def _left_in(self, begin: int, end: int) -> NDArray[np.intp]:
         if self.left is None:

@@ -41,6 +41,10 @@ class Machine(_Row):
     interruptions_an_hour: float = Field(ge=0, lt=1)
     speed: float = Field(1.0, gt=0)
 
+    @property
+    def memory_bytes(self) -> float:
+        return self.memory_gib * 2**30
+
 
 class BesideMachines(_Row):
     """What each machine costs beside itself: an address per hour, a disk per GiB and month."""
@@ -111,6 +115,10 @@ class Prices(BaseModel):
             return cls.model_validate(content)
         except ValidationError as error:
             raise ConfigError(str(path), _faults(error)) from None
+
+    def an_hour(self, machine: Machine, *, spot: bool) -> float:
+        """Dollars per hour of a machine, with what it has beside itself."""
+        return (machine.spot if spot else machine.on_demand) + self.beside_machines.an_hour
 
     def machine(self, name: str) -> Machine:
         """A kind of machine by its name. Raises ConfigError."""

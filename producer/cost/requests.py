@@ -19,8 +19,8 @@ from chunkflow_worker.report.cloudwatch import INTERVAL_SECONDS
 from producer.cost.places import Places
 from producer.cost.reuse import fetched
 from producer.cost.traffic import VolumeTraffic
+from producer.send.batches import BATCH_ENTRIES
 
-_SENT_AT_ONCE = 10  # messages in a request of the producer
 _RENEWALS = 3  # of a lease in its length
 _RECORD, _IN_RECORD = 2000, 10  # bytes of a task's record, and of each block in it
 
@@ -70,7 +70,7 @@ def requests_of(
     for request in REQUESTS:
         of_service: Counter[str] = counts.setdefault(request.service, Counter())
         of_service[request.name] += request.number * number[request.of]  # type: ignore[assignment]
-    counts["SQS"]["SendMessageBatch"] = -(-tasks // _SENT_AT_ONCE)
+    counts["SQS"]["SendMessageBatch"] = -(-tasks // BATCH_ENTRIES)
     renewals = int((seconds or 0.0) * in_flight // (lease_seconds / _RENEWALS))
     if renewals:
         counts["SQS"]["ChangeMessageVisibility"] = tasks * renewals

@@ -15,7 +15,8 @@ from pathlib import Path
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.output import output_blocks
-from producer.cost.estimate import Known, Traffic, Wanted, memory_of, numbers
+from producer.cost.bill import s3_dollars
+from producer.cost.estimate import Known, Traffic, Wanted, computed_voxels, memory_of
 from producer.cost.places import Places
 from producer.cost.requests import requests_of
 from producer.cost.traffic import read_edges
@@ -24,7 +25,6 @@ from producer.cost.worker import Needs, ask_worker
 _STEPS = (0.5, 0.75, 1, 1.5, 2, 3)  # of the present size, along each axis
 _BESIDE = 0.1
 """Seconds of a task that do not depend on its size: its message and its record."""
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Search:
         places, now = self._places(needs.chunk_size), self._places(self.present.chunk_size)
         seconds = self._seconds(now, places, needs)
         memory = self._memory(needs)
-        computed = _computed(places, needs)
+        computed = computed_voxels(places, needs)
         return Candidate(
             needs.chunk_size,
             places.count,
@@ -144,7 +144,7 @@ class _Search:
         """How many times as many voxels an operator works on as with the present size."""
         nets = {found.label for found in needs.computes}
         if name in nets or (not name and nets):
-            return _computed(places, needs) / max(1, _computed(now, self.present))
+            return computed_voxels(places, needs) / max(1, computed_voxels(now, self.present))
         if name in {found.label for found in needs.reads}:
             old, new = (
                 sum(volume.block_voxels for volume in self._traffic(*of).reads)
@@ -162,11 +162,10 @@ class _Search:
     def _dollars(self, places: Places, needs: Needs, seconds: float, memory: int) -> float | None:
         prices, wanted = self.known.prices, self.wanted
         machines = [prices.machine(name) for name in wanted.machines] or prices.machines
-        beside = prices.beside_machines.an_hour
         rates = [
-            (machine.on_demand + beside) / machine.speed
+            prices.an_hour(machine, spot=False) / machine.speed
             for machine in machines
-            if machine.memory_gib * _GIB >= memory
+            if machine.memory_bytes >= memory
         ]
         if not rates:
             return None
@@ -181,12 +180,4 @@ class _Search:
             lease_seconds=wanted.lease_seconds,
             in_flight=wanted.in_flight,
         )
-        s3 = prices.s3
-        puts, gets = requests.of("S3", "PUT", "LIST"), requests.of("S3", "GET", "HEAD")
-        of_s3 = puts / 1000 * s3.put_1000 + gets / 1000 * s3.get_1000
-        return min(rates) * seconds / 3600 + of_s3
-
-
-def _computed(places: Places, needs: Needs) -> int:
-    """Voxels that nets return for their patches."""
-    return sum(places.total(numbers(net.patches)) * net.patch_voxels for net in needs.computes)
+        return min(rates) * seconds / 3600 + s3_dollars(requests, prices)

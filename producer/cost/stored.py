@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from producer.cost.forecast import Forecast
-
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
+    from producer.cost.forecast import Forecast
 
 _LARGEST = 4 << 20  # bytes
 _HOUR = 3600.0

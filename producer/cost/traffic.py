@@ -28,7 +28,7 @@ class VolumeTraffic:
     """What all tasks read of a level, or write to it. Sizes are zyx.
 
     bounds: of the level.
-    block: what one request is for. object_size: a shard, where shards hold many blocks.
+    block: what one request is for.
     voxels: of the boxes. blocks: that these touch. block_voxels: of these whole blocks.
     voxel_bytes: of all channels.
     factor: voxels are so many times as large as those of the boxes.
@@ -39,7 +39,6 @@ class VolumeTraffic:
     mip: int
     bounds: BoundingBox
     block: Vec3
-    object_size: Vec3
     voxels: int
     blocks: int
     block_voxels: int
@@ -137,7 +136,6 @@ def _traffic(
         mip=mip,
         bounds=level.bounds,
         block=block,
-        object_size=level.block_size,
         voxels=0,
         blocks=0,
         block_voxels=0,

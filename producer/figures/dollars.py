@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log1p
 from typing import TYPE_CHECKING
 
+from producer.cost.fleet import interruptions_an_hour
 from producer.figures.hosts import Host
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def dollars_of(
     spot: bool,
 ) -> Dollars:
     hours = machine_hours(hosts)
-    an_hour = (machine.spot if spot else machine.on_demand) + prices.beside_machines.an_hour
+    an_hour = prices.an_hour(machine, spot=spot)
     present = sum(worker.there for worker in workers) / _HOUR
     a_worker = hours / present if present else 0.0  # machines by worker
     return Dollars(
@@ -75,6 +75,6 @@ def dollars_of(
         hours * an_hour,
         hours * an_hour / (tasks.voxels / 1e9) if tasks.voxels else None,
         min(hours, lost_hours(tasks, workers) * a_worker) * an_hour,
-        -log1p(-machine.interruptions_an_hour) * hours if spot else 0.0,
+        interruptions_an_hour(machine.interruptions_an_hour) * hours if spot else 0.0,
         f"{prices.region}, {prices.date}",
     )

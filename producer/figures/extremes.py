@@ -15,7 +15,7 @@ SHOWN = 20
 _CAUSES = 100  # that are told apart
 _CAUSE, _BOXES = 500, 5  # characters of a cause; boxes named for it
 _OTHERS = "further causes"
-ERROR, LINE, LINES = 2000, 300, 12  # characters of an error and of a line; lines of a log
+_ERROR, _LINE, _LINES = 2000, 300, 12  # characters of an error and of a line; lines of a log
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Failures:
         if len(held.examples) < _BOXES:
             held.examples.append(record.bbox)
         if not held.error:
-            held.error, held.worker = _cut(record.error, ERROR), record.worker
-            held.log = [_cut(line, LINE) for line in record.log[-LINES:]]
+            held.error, held.worker = _cut(record.error, _ERROR), record.worker
+            held.log = [_cut(line, _LINE) for line in record.log[-_LINES:]]
 
     def found(self) -> tuple[FailureCause, ...]:
         """The causes, that of most boxes first."""

@@ -114,9 +114,7 @@ class PlaceMap:
             bits = boxes.marks(start, stop).to_bytes(-(-(stop - start) // 8), "little")
             marks = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
             places = np.flatnonzero(marks[: stop - start]) + start + boxes.first
-            zy, x = np.divmod(places, self._grid.x)
-            z, y = np.divmod(zy, self._grid.y)
-            at = (z, y, x)
+            at = np.unravel_index(places, self._grid)
             for total, (_, row, column), (_, columns) in zip(
                 totals, _VIEWS, self._shapes, strict=True
             ):

@@ -124,9 +124,13 @@ def reproduce_command(box: str, pipeline: Path | None) -> str:
 
 def redrive_command(cause: str, queue: str, pipeline: Path | None, ledger: str | None) -> str:
     """A command that sends the tasks of a cause back to the queue."""
-    options = {"queue": queue, "pipeline": pipeline, "ledger": ledger, "cause": cause}
+    return producer_command("redrive", queue=queue, pipeline=pipeline, ledger=ledger, cause=cause)
+
+
+def producer_command(name: str, **options: object) -> str:
+    """A command line of the producer, with those of the options that are not empty."""
     given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
-    return " ".join(["chunkflow-producer redrive", *given])
+    return " ".join([f"chunkflow-producer {name}", *given])
 
 
 def _failures(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.image.bbox import BoundingBox
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
@@ -40,18 +38,6 @@ def no_job(ledger: Ledger) -> ConfigError:
     return ConfigError.one(
         "ledger", ledger.path, "has no job", "give the ledger that the job was enqueued with"
     )
-
-
-def boxes_of_job(boxes: Boxes, names: Iterable[str]) -> list[str]:
-    """The names that are boxes of the job. A ledger may have other boxes, and other files."""
-
-    def is_box_of_job(name: str) -> bool:
-        try:
-            return BoundingBox.parse(name) in boxes
-        except ValueError:
-            return False
-
-    return [name for name in names if is_box_of_job(name)]
 
 
 def some_are_done(ledger: Ledger, boxes: Boxes, sample: int = 20) -> bool:

@@ -12,12 +12,11 @@ from chunkflow_worker.job.sqs import Queue, sqs_errors
 from producer.cost.stored import read_plan
 from producer.figures.spent import spent_of
 from producer.look.expiry import expiry
-from producer.look.job import boxes_of_job, find_job
+from producer.look.job import find_job
 from producer.look.nets import Net, Nets
 from producer.look.survey import Found, Survey
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.grid import Boxes
     from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
     from chunkflow_worker.job.state import State
     from producer.figures.spent import Spent
@@ -177,7 +176,7 @@ class StatusPoll:
         messages_expire, letters_expire = self._expiries(status, job.began or job.enqueued)
         dead = status.dead
         if self._queue is None and found.failed:
-            dead = count_final(self._ledger, job.boxes())
+            dead = self._count_final(self._ledger)
         return replace(
             status,
             **found._asdict(),
@@ -198,6 +197,12 @@ class StatusPoll:
             dead_letters_expire=letters_expire,
         )
 
+    def _count_final(self, ledger: Ledger) -> int:
+        """The number of boxes of the job that failed and are given up."""
+        assert self._survey is not None
+        records = ledger.records(self._survey.failed(), failed=True)
+        return sum(record.final for record in records)
+
     def _spent(self, job: JobRecord, done: int, records: list[Record]) -> Spent | None:
         """Beside the plan, by the tasks of a sample: a worker has so many at once as planned."""
         assert self._ledger is not None
@@ -216,12 +221,6 @@ class StatusPoll:
         kept, dead_kept = queue.retention_seconds, queue.dead_letter_retention_seconds
         messages = "" if status.idle else expiry(first_sent, kept)
         return messages, expiry(first_sent, dead_kept) if status.dead else ""
-
-
-def count_final(ledger: Ledger, boxes: Boxes) -> int:
-    """The number of boxes of a job that failed and are given up. Raises StorageUnavailable."""
-    failed = boxes_of_job(boxes, ledger.listing().failed)
-    return sum(record.final for record in ledger.records(failed, failed=True))
 
 
 def _message_counts(client: Any, url: str) -> list[int]:

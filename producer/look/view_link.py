@@ -43,17 +43,15 @@ class Scene:
 
         box: in voxels of the volume that is saved last; the page opens at its centre.
         """
-        from chunkflow_worker.volumes.scene.page import link
+        from chunkflow_worker.volumes.scene.page import dimensions, link
 
         if not self.layers:
             return ""
         state: dict[str, Any] = {"layers": [*self.layers]}
         if box is not None and self.voxel_size is not None:
-            sizes = reversed([*self.voxel_size])
-            state["dimensions"] = {n: [s * 1e-9, "m"] for n, s in zip("xyz", sizes, strict=True)}
-            state["position"] = [(a + b) / 2 for a, b in zip(box.start, box.stop, strict=True)][
-                ::-1
-            ]
+            state["dimensions"] = dimensions(self.voxel_size)
+            edges = zip(box.start[::-1], box.stop[::-1], strict=True)
+            state["position"] = [(start + stop) / 2 for start, stop in edges]
         return link(state)
 
 

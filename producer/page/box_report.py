@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.box_index import BoxIndex
-from chunkflow_worker.report.scrub import scrub
+from chunkflow_worker.report.scrub import scrub, scrubbed
 from producer.look.failures import reproduce_command
 from producer.page.box_states import OUTSIDE, STATES
 
@@ -54,7 +54,7 @@ class BoxReport:
             "place": place,
             "state": STATES[snapshot.states[place]],
             "size": [*box.size],
-            "record": _scrubbed(found.model_dump(mode="json", include=_SHOWN)) if found else None,
+            "record": scrubbed(found.model_dump(mode="json", include=_SHOWN)) if found else None,
             "error": scrub(failure.error) if failure else "",
             "final": bool(failure and failure.final),
             "log": [scrub(line) for line in failure.log] if failure else [],
@@ -65,11 +65,3 @@ class BoxReport:
             "link": self._scene.link(box) if self._scene else "",
             "previews": self.previews.names if self.previews else [],
         }
-
-
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, dict):
-        return {scrub(str(key)): _scrubbed(item) for key, item in value.items()}
-    return value

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producer.figures.tasks import SLOW
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkflow_worker.job.box_index import BoxIndex
     from chunkflow_worker.job.ledger import Ledger
 
-SLOW = 3.0  # times the median
 _ENOUGH = 12  # records, to tell what is slow
 _KEPT = 20_000  # times of operators that are kept
 

@@ -1,4 +1,4 @@
-"""`pack`: packs the records of a job's boxes into an archive, and then may delete them.
+"""`Packer`: packs the records of a job's boxes into an archive, and then may delete them.
 
 An archive is written, read back and compared before anything is deleted. So this may end at any
 moment: the records are then still there, or in the archive, or in both.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import repeat
-from math import inf, log1p
+from math import inf
 
 import numpy as np
+
+from producer.cost.fleet import interruptions_an_hour
 
 _AT_ONCE = 10_000
 
 
 def rate_of(share_an_hour: float) -> float:
     """Interruptions per second of a machine, if this share of the machines is lost in an hour."""
-    return -log1p(-share_an_hour) / 3600
+    return interruptions_an_hour(share_an_hour) / 3600
 
 
 def lives(share_an_hour: float, chance: np.random.Generator) -> Iterator[float]:

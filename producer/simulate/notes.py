@@ -46,4 +46,4 @@ def mean(results: Sequence[Result]) -> float:
 
 def _workers(results: Sequence[Result]) -> str:
     numbers = sorted({result.workers for result in results})
-    return f"with {', '.join(map(str, numbers))} workers"
+    return f"with {', '.join(map(str, numbers))} worker{'s' * (numbers != [1])}"

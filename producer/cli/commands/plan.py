@@ -129,7 +129,7 @@ def plan(
     the same options. The seconds of a task come from one of --seconds-per-task, --measure and
     --from-job.
     """
-    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.archive.ledger import ArchivedLedger
     from producer.cli.plan_table import show_forecast, show_sizes
     from producer.cost.estimate import Wanted, make_forecast, traffic_of
     from producer.cost.job import Source, know
@@ -162,7 +162,7 @@ def plan(
         file,
         table,
         Source(seconds_per_task, measure or 0, min(workers), scratch or "", from_job),
-        Ledger(path) if path else None,
+        ArchivedLedger(path) if path else None,
         skip_done=skip_done,
         in_flight=in_flight,
     )
@@ -172,7 +172,9 @@ def plan(
     if optimize:
         limit = None if memory_limit is None else int(memory_limit * 1e9)
         sizes = better_sizes(known, wanted, traffic, pipeline, memory_limit=limit)
-    stored = write_plan(Ledger(path, to_write=True), forecast, in_flight) if write and path else ""
+    stored = ""
+    if write and path:
+        stored = write_plan(ArchivedLedger(path, to_write=True), forecast, in_flight)
     if as_json:
         say_json(forecast.as_json() | {"sizes": [asdict(size) for size in sizes]})
         return

@@ -22,7 +22,7 @@ NONE = np.zeros((0, 2), np.int64)
 def traffic(margin: int = 0) -> VolumeTraffic:
     """A row of four boxes of two blocks of a volume that ends in the last block."""
     empty = VolumeTraffic(
-        "mem://v", 0, BOUNDS, BLOCK, BLOCK, 0, 0, 0, 2, Ratio(0.5, "test"), Vec3(1, 1, 1),
+        "mem://v", 0, BOUNDS, BLOCK, 0, 0, 0, 2, Ratio(0.5, "test"), Vec3(1, 1, 1),
         (NONE, NONE, NONE),
     )  # fmt: skip
     z, y, x = ROW.edges(BOUNDS)

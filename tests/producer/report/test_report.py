@@ -125,6 +125,7 @@ def test_what_records_say_stays_text(finished: Ledger) -> None:
     assert page.addresses == page.handlers == []
     assert not {"script", "img", "b", "u"} & {*page.tags}
     assert "<img src=http://evil.example/x onerror=alert(1)>" in page.text
+    assert f"({len(HOSTILE):,} characters)" in page.text
     assert "no <b>membrane</b> at # \\x#b[#mred" in page.text  # the cause that `failures` shows
     assert "\x1b" not in html
     assert "\u202e" not in html

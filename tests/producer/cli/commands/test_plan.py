@@ -145,6 +145,25 @@ def test_done_boxes_are_counted_and_left_out_if_asked(
     assert "is not in the ledger" in refused(job, capsys, "--from-job", "other")
 
 
+def test_archived_records_count_as_others(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger(f"file://{job.parent}/out/log")
+    grid = Grid(volume_path=f"file://{job.parent}/in", chunk_size=Vec3(16, 16, 16))
+    do_job(job, ledger, grid.model_copy(update={"task_index_stop": 3}))
+    assert main(["archive", "--ledger", ledger.path, "--delete-records"]) == 0
+    plan = planned(job, capsys, "--from-job", "j", "--skip-done")
+    assert (plan["boxes"]["done"], plan["boxes"]["to_do"]) == (3, 13)
+    assert plan["times"]["tasks"] == 3
+
+
+def test_other_files_in_the_ledger_are_no_boxes(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = job.parent / "out" / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "notes.json").write_text("{}")
+    assert planned(job, capsys)["boxes"]["done"] == 0
+
+
 @pytest.mark.slow
 def test_a_measurement_writes_nothing_of_the_job(
     job: Path, capsys: pytest.CaptureFixture[str]
