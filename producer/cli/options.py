@@ -72,8 +72,8 @@ priority_option = click.option(
     type=click.Choice(["normal", "high"]),
     default="normal",
     show_default=True,
-    help="high sends to the queue NAME-high, from which workers take first, three times out of four. "
-    "`queue create NAME --high` makes it.",
+    help="high sends to the queue NAME-high, from which workers take first, three times out of "
+    "four. `queue create NAME --high` makes it.",
 )
 prices_option = click.option(
     "--prices",
