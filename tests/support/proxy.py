@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -176,19 +176,19 @@ def fault_proxy(upstream: str, seed: int = 0) -> Iterator[tuple[str, Proxy]]:
             self._answer(int(fault), {"Content-Type": kind}, error.encode(), None)
 
         def _forward(self, body: bytes, fault: Fault | None) -> None:
-            connection = http.client.HTTPConnection(
+            upstream = http.client.HTTPConnection(
                 proxy.upstream.hostname or "", proxy.upstream.port, timeout=60
             )
             headers = {
                 k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")
             }
-            connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            with closing(upstream):
+                upstream.request(self.command, self.path, body, headers)
+                answer = upstream.getresponse()
+                content = answer.read()
             kept = {k: v for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP}
             if self.command == "HEAD":
                 kept["Content-Length"] = answer.getheader("content-length", "0")
-            connection.close()
             self._answer(answer.status, kept, content, fault)
 
         def _answer(
