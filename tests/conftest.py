@@ -54,6 +54,16 @@ def _same_level() -> Iterator[None]:
     logger.setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def _by_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process torch runs the nets, without the seconds that OpenVINO takes to convert one.
+
+    Tests of OpenVINO have the mark `openvino`. Processes that tests start use it as users' do.
+    """
+    if request.node.get_closest_marker("openvino") is None:
+        monkeypatch.setattr("chunkflow_worker.inference.openvino.find_spec", lambda name: None)
+
+
 @pytest.fixture(scope="session")
 def aws() -> Iterator[dict[str, str]]:
     """A local AWS for the session; the variables that lead to it are set."""

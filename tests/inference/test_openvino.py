@@ -23,6 +23,7 @@ from chunkflow_worker.inference.openvino import (
     refuse,
 )
 
+pytestmark = pytest.mark.openvino
 SHAPE = (1, 1, 2, 3, 4)
 
 

@@ -125,16 +125,14 @@ def check(cases: list[dict[str, Any]], folder: Path) -> None:
     assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:20])
 
 
-COUNTS = [4, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+Case = dict[str, Any]
 
 
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("ending", FILES)
-def test_damaged_files_are_read_or_refused(tmp_path: Path, ending: str, count: int) -> None:
+def file_cases(folder: Path, ending: str, count: int) -> list[Case]:
     op, option, mutate, writers = FILES[ending]
-    folder, cases = tmp_path / "given", []
+    cases = []
     for number, write in enumerate(writers):
-        (part := folder / str(number)).mkdir(parents=True)
+        (part := folder / ending / str(number)).mkdir(parents=True)
         write(part / f"whole.{ending}")
         content = (part / f"whole.{ending}").read_bytes()
         share = -(-count // len(writers))
@@ -142,13 +140,11 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, ending: str, count: i
             path = part / f"{i}.{ending}"
             path.write_bytes(damaged)
             cases.append({"op": op, "options": {option: str(path)}})
-    check(cases, folder)
+    return cases
 
 
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("kind", STORES)
-def test_damaged_stores_are_read_or_refused(tmp_path: Path, kind: str, count: int) -> None:
-    folder, cases = tmp_path / "given", []
+def store_cases(folder: Path, kind: str, count: int) -> list[Case]:
+    folder, cases = folder / kind, []
     share = -(-count // len(STORES[kind]))
     for number, (write, name) in enumerate(STORES[kind]):
         write(folder / str(number))
@@ -159,60 +155,74 @@ def test_damaged_stores_are_read_or_refused(tmp_path: Path, kind: str, count: in
             write(store)
             (store / name).write_bytes(damaged)
             cases.append({"op": "load-zarr", "options": {"store": str(store)}})
-    check(cases, folder)
+    return cases
 
 
-@pytest.mark.parametrize(
-    "count", [12, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
-)
-def test_damaged_infos_are_read_or_refused(tmp_path: Path, count: int) -> None:
-    folder, cases, encodings = tmp_path / "given", [], ("raw", "compressed_segmentation", "png")
-    for number, encoding in enumerate(encodings):
-        path = folder / str(number)
-        box = BoundingBox.sized((0, 0, 0), ZYX.shape)
-        array = ZYX.astype("uint32") if encoding == "compressed_segmentation" else ZYX
-        create_volume(
-            f"file://{path}", bounds=box, voxel_size=(40, 4, 4), block_size=Vec3(8, 24, 32),
-            dtype=str(array.dtype), encoding=encoding, max_mip=1,
-        )  # fmt: skip
-        info = json.loads((path / "info").read_text())
-        shards = {"@type": "neuroglancer_uint64_sharded_v1", "hash": "identity"}
-        bits = {"preshift_bits": 1, "minishard_bits": 2, "shard_bits": 3}
-        info |= {"mesh": "mesh", "skeletons": "skeletons", "segment_properties": "p"}
-        info["scales"][1]["sharding"] = shards | bits
-        PrecomputedVolume(f"file://{path}").write(box, array)
-        content, share = json.dumps(info, indent=1).encode(), -(-count // len(encodings))
-        for i, damaged in enumerate(mutations(share, number, content, mutated_text)):
-            (copy := folder / f"{number}-{i}").mkdir()
-            (copy / info["scales"][0]["key"]).symlink_to(path / info["scales"][0]["key"])
-            (copy / "info").write_bytes(damaged)
-            cases.append({"op": "load-precomputed", "options": {"volume_path": f"file://{copy}"}})
-    check(cases, folder)
+def info_cases(folder: Path, encoding: str, count: int) -> list[Case]:
+    cases, path = [], folder / f"infos-{encoding}" / "whole"
+    box = BoundingBox.sized((0, 0, 0), ZYX.shape)
+    array = ZYX.astype("uint32") if encoding == "compressed_segmentation" else ZYX
+    create_volume(
+        f"file://{path}", bounds=box, voxel_size=(40, 4, 4), block_size=Vec3(8, 24, 32),
+        dtype=str(array.dtype), encoding=encoding, max_mip=1,
+    )  # fmt: skip
+    info = json.loads((path / "info").read_text())
+    shards = {"@type": "neuroglancer_uint64_sharded_v1", "hash": "identity"}
+    bits = {"preshift_bits": 1, "minishard_bits": 2, "shard_bits": 3}
+    info |= {"mesh": "mesh", "skeletons": "skeletons", "segment_properties": "p"}
+    info["scales"][1]["sharding"] = shards | bits
+    PrecomputedVolume(f"file://{path}").write(box, array)
+    content = json.dumps(info, indent=1).encode()
+    for i, damaged in enumerate(mutations(count, INFOS.index(encoding), content, mutated_text)):
+        (copy := path.parent / str(i)).mkdir()
+        (copy / info["scales"][0]["key"]).symlink_to(path / info["scales"][0]["key"])
+        (copy / "info").write_bytes(damaged)
+        cases.append({"op": "load-precomputed", "options": {"volume_path": f"file://{copy}"}})
+    return cases
 
 
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize(
-    ("encoding", "dtype"),
-    [
-        ("raw", "uint8"), ("png", "uint8"), ("jpeg", "uint8"), ("jxl", "uint8"),
-        ("compressed_segmentation", "uint32"), ("compresso", "uint32"), ("crackle", "uint32"),
-        ("fpzip", "float32"), ("npz", "uint16"),
-    ],
-)  # fmt: skip
-def test_damaged_blocks_are_read_or_refused(
-    tmp_path: Path, encoding: str, dtype: str, count: int
-) -> None:
-    folder, cases = tmp_path / "given", []
-    box, path = BoundingBox.sized((0, 0, 0), ZYX.shape), f"file://{tmp_path}/whole"
+def block_cases(folder: Path, encoding: str, count: int) -> list[Case]:
+    cases, whole = [], folder / f"blocks-{encoding}" / "whole"
+    box, path, dtype = BoundingBox.sized((0, 0, 0), ZYX.shape), f"file://{whole}", BLOCKS[encoding]
     create_volume(
         path, bounds=box, voxel_size=(40, 4, 4), block_size=box.size, dtype=dtype, encoding=encoding
     )
     PrecomputedVolume(path).write(box, ZYX.astype(dtype))
-    (block,) = (tmp_path / "whole" / "4_4_40").iterdir()
+    (block,) = (whole / "4_4_40").iterdir()
     for i, damaged in enumerate(mutations(count, 0, block.read_bytes(), mutated)):
-        (copy := folder / str(i) / "4_4_40").mkdir(parents=True)
-        (copy.parent / "info").write_bytes((tmp_path / "whole" / "info").read_bytes())
+        (copy := whole.parent / str(i) / "4_4_40").mkdir(parents=True)
+        (copy.parent / "info").write_bytes((whole / "info").read_bytes())
         (copy / (block.name + (".gz" if i % 3 == 2 else ""))).write_bytes(damaged)
         options = {"volume_path": f"file://{copy.parent}"}
         cases.append({"op": "load-precomputed", "options": options})
-    check(cases, folder)
+    return cases
+
+
+INFOS = ("raw", "compressed_segmentation", "png")
+BLOCKS = {
+    "raw": "uint8", "png": "uint8", "jpeg": "uint8", "jxl": "uint8",
+    "compressed_segmentation": "uint32", "compresso": "uint32", "crackle": "uint32",
+    "fpzip": "float32", "npz": "uint16",
+}  # fmt: skip
+KINDS: list[tuple[Callable[[Path, str, int], list[Case]], str]] = [
+    *((file_cases, ending) for ending in FILES),
+    *((store_cases, kind) for kind in STORES),
+    *((info_cases, encoding) for encoding in INFOS),
+    *((block_cases, encoding) for encoding in BLOCKS),
+]
+
+
+def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+    """A few of each kind, in one process."""
+    folder = tmp_path / "given"
+    check([case for make, kind in KINDS for case in make(folder, kind, 4)], folder)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("make", "kind"), KINDS)
+def test_many_damaged_files_are_read_or_refused(
+    tmp_path: Path, make: Callable[[Path, str, int], list[Case]], kind: str
+) -> None:
+    folder = tmp_path / "given"
+    check(make(folder, kind, 200), folder)

@@ -22,6 +22,7 @@ from chunkflow_worker.inference.engines.onnx import OnnxEngine
 from chunkflow_worker.inference.openvino import Compiled
 from chunkflow_worker.operators.inference import Inference
 
+pytestmark = pytest.mark.openvino
 SIZE = Vec3(4, 8, 8)
 Make = Callable[..., str]
 

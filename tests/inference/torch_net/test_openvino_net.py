@@ -20,6 +20,7 @@ from chunkflow_worker.inference.torch_net.load import Net
 from chunkflow_worker.inference.torch_net.openvino_net import OpenvinoNet
 from chunkflow_worker.inference.torch_net.prepare import Prepared, prepare
 
+pytestmark = pytest.mark.openvino
 CPU = torch.device("cpu")
 PATCH = (1, 1, 8, 32, 32)
 Heads = namedtuple("Heads", "probability distance")
