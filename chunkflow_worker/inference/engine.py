@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.inference.arrays import Arrays
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
-Acceleration = Literal["auto", "none", "openvino", "compile", "graph"]
+Acceleration = Literal["auto", "none", "openvino", "tensorrt", "compile", "graph"]
 
 MOST_CHANNELS = 3
 """How many channels of a net's output are kept if the user does not say, as in chunkflow."""

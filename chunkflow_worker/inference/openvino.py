@@ -14,21 +14,13 @@ from numpy.typing import NDArray
 from chunkflow_worker.config.extras import install_line, needs
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.inference.engine import Acceleration
+from chunkflow_worker.inference.same_output import Unsuited, reason
 from chunkflow_worker.machine.cpu import thread_count
 from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
-"""Largest difference from the net itself in float32, relative to the largest value of the output.
-
-Sums in another order differ by 1e-5; a net that was converted wrongly differs by far more.
-"""
 _TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-
-
-class Unsuited(Exception):
-    """OpenVINO can't run a net, or would change its output. The text says why, as a clause."""
 
 
 def is_wanted(acceleration: Acceleration) -> bool:
@@ -48,9 +40,10 @@ def refuse(acceleration: Acceleration, problem: Unsuited, other: str) -> None:
         raise ModelError(
             f"OpenVINO can't run the net: {problem}\n    leave out --acceleration: {other} runs it"
         ) from problem
+    library = "TensorRT" if acceleration == "tensorrt" else "OpenVINO"
     warn_once(
         log,
-        f"{other} runs the net, more slowly than OpenVINO would: {problem}; "
+        f"{other} runs the net, more slowly than {library} would: {problem}; "
         "--acceleration none spares the attempt",
     )
 
@@ -116,31 +109,3 @@ def read_model(path: str) -> Any:
         return _core().read_model(path)
     except RuntimeError as error:
         raise Unsuited(f"it can't be read: {reason(error)}") from error
-
-
-def compare(found: NDArray[Any], expected: NDArray[Any], precision: str) -> None:
-    """Raises Unsuited unless an output in that precision is the expected one.
-
-    expected: what another library computed in float32 from the same noise.
-    """
-    if found.shape != expected.shape:
-        raise Unsuited(f"its output is {list(found.shape)}, not {list(expected.shape)}")
-    largest = max(float(np.abs(expected).max(initial=0)), 1e-6)
-    with np.errstate(invalid="ignore"):
-        error = np.abs(np.subtract(found, expected, dtype=np.float32)).max(initial=0) / largest
-    if np.isnan(error):
-        raise Unsuited("its output for noise is not finite")
-    if error > TOLERANCE[precision]:
-        raise Unsuited(f"its output for noise differs by {error:.2g} of its largest value")
-    log.info(
-        "OpenVINO runs the net in %s: for noise, it differs by %.2g of the largest value",
-        precision,
-        error,
-    )
-
-
-def reason(error: BaseException, longest: int = 200) -> str:
-    """The line of a library's error that says most, for the end of a message."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return (told or [type(error).__name__])[0][:longest]

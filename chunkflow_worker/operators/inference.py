@@ -177,8 +177,9 @@ class Inference(Operator):
         "auto",
         help="What runs the net, with pytorch and onnx. auto: OpenVINO on CPUs, if it is installed "
         "and gives the same output; none: PyTorch or onnxruntime; openvino: refuse nets that it "
-        "can't run on CPUs. With pytorch, compile uses torch.compile, which takes minutes at the "
-        "start, and graph one CUDA graph on GPUs.",
+        "can't run on CPUs. With pytorch, tensorrt uses TensorRT on GPUs if it gives the same "
+        "output, compile torch.compile, which takes minutes at the start, and graph one CUDA graph "
+        "on GPUs.",
     )
     batch_size: int | None = field(
         None,

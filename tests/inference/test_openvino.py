@@ -12,16 +12,8 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
 from chunkflow_worker.inference import openvino as module
-from chunkflow_worker.inference.openvino import (
-    Compiled,
-    Unsuited,
-    compare,
-    is_wanted,
-    openvino,
-    read_model,
-    reason,
-    refuse,
-)
+from chunkflow_worker.inference.openvino import Compiled, is_wanted, openvino, read_model, refuse
+from chunkflow_worker.inference.same_output import Unsuited
 
 pytestmark = pytest.mark.openvino
 SHAPE = (1, 1, 2, 3, 4)
@@ -96,32 +88,6 @@ def test_memory_that_ends_is_told_apart(raised: Exception, error: type[Exception
         compiled(noise())
 
 
-# --- comparing ---
-
-
-def test_an_output_may_differ_by_rounding(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    expected = noise() / noise().max()
-    compare(expected + np.float32(5e-5), expected, "float32")
-    assert "in float32: for noise, it differs by 5e-05 of the largest value" in caplog.text
-    compare(expected * np.float32(1.02), expected, "bfloat16")
-
-
-@pytest.mark.parametrize(
-    ("change", "precision", "problem"),
-    [
-        (lambda a: a * 1.001, "float32", r"differs by 0\.001 of its largest value"),
-        (lambda a: a * 1.1, "bfloat16", r"differs by 0\.1 of its largest value"),
-        (lambda a: a * 1.02, "float16", r"differs by 0\.02 of its largest value"),
-        (lambda a: a * np.nan, "float32", "not finite"),
-        (lambda a: a[..., :2], "float32", r"is \[1, 1, 2, 3, 2\], not \[1, 1, 2, 3, 4\]"),
-    ],
-)
-def test_another_output_is_unsuited(change: Any, precision: str, problem: str) -> None:
-    with pytest.raises(Unsuited, match=problem):
-        compare(change(noise()), noise(), precision)
-
-
 # --- whether it is used ---
 
 
@@ -178,10 +144,3 @@ def test_a_file_that_it_can_t_read_is_unsuited(tmp_path: Any) -> None:
     path.write_text("no net")
     with pytest.raises(Unsuited, match="it can't be read: "):
         read_model(str(path))
-
-
-def test_the_reason_is_the_line_that_says_most() -> None:
-    text = "Exception from src/core.cpp:1:\nCheck 'a' failed at b.cpp:2:\n\nthe shapes differ\nmore"
-    assert reason(RuntimeError(text)) == "the shapes differ"
-    assert reason(ValueError()) == "ValueError"
-    assert reason(ValueError("a" * 300)) == "a" * 200

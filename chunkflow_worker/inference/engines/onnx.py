@@ -17,14 +17,8 @@ from chunkflow_worker.inference.engine import Answers, EngineClass, EngineSpec
 from chunkflow_worker.inference.host_arrays import unit_range
 from chunkflow_worker.inference.host_engine import HostEngine, in_batches
 from chunkflow_worker.inference.net_shapes import check_input, checked_output, middle
-from chunkflow_worker.inference.openvino import (
-    Compiled,
-    Unsuited,
-    compare,
-    is_wanted,
-    read_model,
-    refuse,
-)
+from chunkflow_worker.inference.openvino import Compiled, is_wanted, read_model, refuse
+from chunkflow_worker.inference.same_output import Unsuited, compare
 from chunkflow_worker.machine.cpu import thread_count
 from chunkflow_worker.report.once import warn_once
 
@@ -90,7 +84,7 @@ class OnnxEngine(HostEngine):
             (expected,) = self._computed(noise, first)
             self._compiled = compiled
             (found,) = self._computed(noise, first)
-            compare(found, expected, self.precision)
+            compare(found, expected, self.precision, "OpenVINO")
         except Unsuited as problem:
             self._compiled = None
             refuse(spec.acceleration, problem, "onnxruntime")

@@ -8,7 +8,9 @@ prepare.py         all that follows, put together: the net as it will run on its
 trial.py           a batch of noise: how a net runs, and whether a changed one gives the same
 outputs.py         which of several outputs of a net is taken
 precision.py       which number types a device computes fast
+conversion.py      what nets are converted from for other libraries
 openvino_net.py    a net that OpenVINO runs on the CPU
+tensorrt_net.py    a net that TensorRT runs on an NVIDIA GPU
 streamline.py      batch norms folded into convolutions; memory reused
 layout.py          the order of axes in memory
 sections.py        layers that do not look along z, computed in 2D

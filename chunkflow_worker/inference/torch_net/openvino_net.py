@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.inference.openvino import Compiled, Unsuited, compare, openvino, reason
+from chunkflow_worker.inference.openvino import Compiled, openvino
+from chunkflow_worker.inference.same_output import Unsuited, compare
+from chunkflow_worker.inference.torch_net.conversion import (
+    converting,
+    example_of,
+    exported,
+    is_float32,
+)
 from chunkflow_worker.inference.torch_net.forward import forward, given
 from chunkflow_worker.inference.torch_net.load import Net
-from chunkflow_worker.inference.torch_net.trial import Trial, copied
+from chunkflow_worker.inference.torch_net.trial import Trial
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ class OpenvinoNet:
         self._module, self._compiled, self._structure = module, compiled, structure
 
     def __call__(self, inputs: Any) -> Any:
-        if not _is_float32(inputs) or tuple(inputs.shape) != self._compiled.shape:
+        if not is_float32(inputs) or tuple(inputs.shape) != self._compiled.shape:
             return self._module(inputs)
         outputs = map(torch.from_numpy, self._compiled(inputs.contiguous().numpy()))
         return pytree.tree_unflatten(list(outputs), self._structure)
@@ -108,20 +111,15 @@ def _checked(made: _Converted, trial: Trial, shape: tuple[int, ...], precision: 
 def _compare(trial: Trial, run: OpenvinoNet, precision: str) -> None:
     """Raises Unsuited unless the output is that of the net."""
     found = forward(trial.net, run, trial.noise.clone())
-    compare(found.float().numpy(), trial.expected.float().numpy(), precision)
+    compare(found.float().numpy(), trial.expected.float().numpy(), precision, "OpenVINO")
 
 
 def _converted(net: Net, patches: Any) -> _Converted:
     """Raises Unsuited."""
-    example = given(net, patches)
-    if not _is_float32(example):
-        raise Unsuited("pre_process returns something else than floating point numbers")
+    example = example_of(net, patches)
     is_script = isinstance(net.module, torch.jit.ScriptModule)
-    try:
-        with _silently():
-            model, structure = (_of_script if is_script else _of_module)(net.module, example)
-    except Exception as error:
-        raise Unsuited(_problem(error)) from error
+    with converting("OpenVINO"):
+        model, structure = (_of_script if is_script else _of_module)(net.module, example)
     if len(model.inputs) != 1 or len(model.outputs) != structure.num_leaves:
         raise Unsuited("it returns something else than tensors")
     return _Converted(net.module, model, structure, tuple(example.shape))
@@ -133,8 +131,7 @@ def _of_script(module: Any, example: Any) -> tuple[Any, Any]:
 
 
 def _of_module(module: Any, example: Any) -> tuple[Any, Any]:
-    # Of a copy, because a net may keep something of the sizes that torch tries it with.
-    program = torch.export.export(copied(module), (example,), strict=False)
+    program = exported(module, example)
     _write_as_group_norms(program.graph_module)
     return openvino().convert_model(program), program.call_spec.out_spec
 
@@ -154,34 +151,3 @@ def _write_as_group_norms(graphed: Any) -> None:
             node.target = aten.group_norm.default
             node.args = (x, channels, weight, bias, epsilon)
     graphed.recompile()
-
-
-def _is_float32(inputs: Any) -> bool:
-    return isinstance(inputs, torch.Tensor) and inputs.dtype == torch.float32
-
-
-def _problem(error: Exception) -> str:
-    """Why a net can't be converted, as a clause about it."""
-    if "DataDependent" in type(error).__name__:
-        return "its Python code depends on the values of a patch"
-    _, found, operations = str(error).partition("No conversion rule found for operations: ")
-    if found:
-        return f"OpenVINO does not know {operations.partition(chr(10))[0]}"
-    return f"it can't be converted: {reason(error)}"
-
-
-@contextmanager
-def _silently() -> Iterator[None]:
-    """Keep quiet about plans of the libraries, and about a net that they can't convert.
-
-    OpenVINO leaves the root logger at the level ERROR when it fails.
-    """
-    root, graphs = logging.getLogger(), logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    before = root.level, root.filters[:], root.handlers[:], graphs.disabled
-    graphs.disabled = True
-    try:
-        with warnings.catch_warnings(action="ignore"), redirect_stderr(StringIO()):
-            yield
-    finally:
-        root.level, root.filters, root.handlers, graphs.disabled = before
-        root.setLevel(root.level)  # which forgets what other loggers remember of the level

@@ -11,7 +11,8 @@ from typing import Any
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.inference.engine import Acceleration, Precision
-from chunkflow_worker.inference.openvino import Unsuited, is_wanted, refuse
+from chunkflow_worker.inference.openvino import is_wanted, refuse
+from chunkflow_worker.inference.same_output import Unsuited
 from chunkflow_worker.inference.torch_net.arrays import memory_guard
 from chunkflow_worker.inference.torch_net.layout import sums_over_space, with_layout
 from chunkflow_worker.inference.torch_net.load import Net
@@ -25,6 +26,7 @@ from chunkflow_worker.inference.torch_net.precision import (
 )
 from chunkflow_worker.inference.torch_net.sections import in_sections
 from chunkflow_worker.inference.torch_net.streamline import streamlined
+from chunkflow_worker.inference.torch_net.tensorrt_net import by_tensorrt
 from chunkflow_worker.inference.torch_net.trial import Trial
 from chunkflow_worker.inference.torch_net.width import widened
 
@@ -65,7 +67,7 @@ def prepare(
     asked: the precision. "auto" takes what `fast_precision` says, but float32 if the net does not
         run in that or its outputs are not finite. CPUs compute tf32 as float32.
     acceleration: "openvino" lets OpenVINO run the net on CPUs; "auto" does so if it is installed
-        and gives the same output.
+        and gives the same output. "tensorrt" lets TensorRT run it, if it gives the same output.
 
     Raises ConfigError if OpenVINO was asked for and is missing. Raises ModelError if the net fails,
     or does not run in the precision or by the library that was asked for; raises OutOfMemory.
@@ -79,15 +81,9 @@ def prepare(
     allow_tf32(False)  # the expected output is that of full float32
     with memory_guard(torch), torch.inference_mode():
         trial = Trial.of(replace(net, module=net.module.to(device)), shape, device)
-    if device.type == "cpu" and is_wanted(acceleration):
-        try:
-            run, used = by_openvino(trial, shape, precision, fallback=asked == "auto")
-        except Unsuited as problem:
-            refuse(acceleration, problem, "torch")
-        else:
-            alone = trial.alone()
-            first = torch.contiguous_format
-            return Prepared(alone.net, run, alone.net.module, used, first, trial, "OpenVINO")
+    converted = _converted(trial, shape, precision, asked, acceleration)
+    if converted is not None:
+        return converted
     with memory_guard(torch), torch.inference_mode():
         made = _rewritten(trial, precision, device)
         if precision not in REDUCED:
@@ -97,6 +93,31 @@ def prepare(
     if reduced is None:
         return prepare(trial.net, shape, "float32", device)
     return Prepared(trial.net, reduced, made.run, precision, made.layout, trial)
+
+
+def _converted(
+    trial: Trial,
+    shape: tuple[int, ...],
+    precision: str,
+    asked: Precision,
+    acceleration: Acceleration,
+) -> Prepared | None:
+    """The net run by another library; None if torch is to run it."""
+    convert: Any = None
+    if acceleration == "tensorrt":
+        convert, library = by_tensorrt, "TensorRT"
+    elif trial.noise.device.type == "cpu" and is_wanted(acceleration):
+        convert, library = by_openvino, "OpenVINO"
+    if convert is None:
+        return None
+    try:
+        run, used = convert(trial, shape, precision, fallback=asked == "auto")
+    except Unsuited as problem:
+        refuse(acceleration, problem, "torch")
+        return None
+    alone = trial.alone()
+    layout = needs("torch", extra="torch").contiguous_format
+    return Prepared(alone.net, run, alone.net.module, used, layout, trial, library)
 
 
 @dataclass(frozen=True)

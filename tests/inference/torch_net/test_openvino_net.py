@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from chunkflow_worker.errors import ModelError
-from chunkflow_worker.inference.openvino import Compiled, Unsuited
+from chunkflow_worker.inference.openvino import Compiled
+from chunkflow_worker.inference.same_output import Unsuited
 from chunkflow_worker.inference.torch_net import openvino_net as module
 from chunkflow_worker.inference.torch_net.load import Net
 from chunkflow_worker.inference.torch_net.openvino_net import OpenvinoNet
@@ -257,9 +258,9 @@ def test_a_net_with_sums_is_compared_on_a_whole_patch(
     """Patches of 192 voxels are tried on 64. The error of a sum grows with the patch."""
     compared, compare = [], module.compare
 
-    def noting(found: Any, expected: Any, precision: str) -> None:
+    def noting(found: Any, expected: Any, *about: str) -> None:
         compared.append(expected.shape[-1])
-        compare(found, expected, precision)
+        compare(found, expected, *about)
 
     class Scaled(nn.Module):
         def __init__(self) -> None:
