@@ -3,6 +3,7 @@
 grid.py         the boxes of a job, cut from a region
 box_index.py    the places of boxes in a job by their names
 chosen_boxes.py  some of them: those that a mask leaves, or that a file lists
+tree.py         the regions that join eight of them, and eight of these, up to the whole grid
 z_curve.py      all of them, so that those that follow each other lie near each other
 order.py        the orders in which boxes are sent
 masks.py        the options that leave boxes out
