@@ -31,6 +31,11 @@ def cli() -> None:
 )
 @click.option("--queue", "-q", help="Name of the SQS queue; its URL or ARN will do.")
 @click.option(
+    "--stages",
+    help="Take only these stages of the pipeline file, separated by commas, from their queue "
+    "(default: all that come by the queue).",
+)
+@click.option(
     "--ledger",
     help="Path for the records of tasks; by default log/ below the last volume that is saved.",
 )
