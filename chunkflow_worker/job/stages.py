@@ -62,8 +62,9 @@ class Stage:
         return replace(fault, place=f"{self.place}.{fault.place}" if self.place else fault.place)
 
     def queue_of(self, queue: str) -> str:
-        """The queue of its tasks. queue: that of the file, by its name, URL or ARN."""
-        return f"{queue}-{self.queue}" if self.queue else queue
+        """The queue of its tasks, by its name, URL or ARN. queue: that of the file, or this one."""
+        own = f"-{self.queue}"
+        return queue if not self.queue or queue.endswith(own) else f"{queue}{own}"
 
     def ledger_in(self, ledger: str) -> str:
         """The path of its ledger. ledger: that of the file, or of this stage already."""
@@ -73,6 +74,15 @@ class Stage:
 
 PLAIN = Stage("", None)
 """That of a file without stages."""
+
+
+def has_stages(path: Path | str) -> bool:
+    """Whether a pipeline file has stages; False also where it cannot be read."""
+    try:
+        content = read_yaml(Path(path))
+    except ConfigError:
+        return False
+    return isinstance(content, Mapping) and "stages" in content
 
 
 def load_stages(path: Path | str, make: Callable[[Any, str], _Made]) -> list[tuple[Stage, _Made]]:
@@ -178,6 +188,11 @@ def split_stage(path: Path | str) -> tuple[Path, str]:
 def stage_path(path: Path, stage: str) -> Path:
     """What `split_stage` reads."""
     return Path(f"{path}#{stage}") if stage else path
+
+
+def job_name(job: str, stage: str, wave: int = 0) -> str:
+    """The name of a job of a stage. job: that of the whole file. wave: its number, from 1."""
+    return ".".join([job, *([stage] if stage else []), *([str(wave)] if wave else [])])
 
 
 def _stage(item: Any, place: str, before: str, faults: list[Fault]) -> Stage | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.ledger import JobRecord
 from chunkflow_worker.job.local_job import grid_options
+from chunkflow_worker.job.stages import job_name
 from producer.plan.job import make_plan
 from producer.plan.pipeline_file import PipelineFile
 
@@ -24,11 +25,6 @@ class Part:
     job: str
     make: Callable[[], JobRecord]
     tasks: int | None = None
-
-
-def job_name(job: str, stage: str, wave: int = 0) -> str:
-    """The name of a job of a stage. job: that of the whole file. wave: its number, from 1."""
-    return ".".join([job, *([stage] if stage else []), *([str(wave)] if wave else [])])
 
 
 def part_of_grid(file: PipelineFile, job: str, queue: str) -> Part:

@@ -32,6 +32,7 @@ from producer.cli.options import (
     queue_option,
     sqs_client,
 )
+from producer.cli.stages import of_one_stage
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
+@of_one_stage
 @queue_option
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option

@@ -77,10 +77,10 @@ def run(
     cancelled.
     """
     from chunkflow_worker.job.local_job import check_job_name
+    from chunkflow_worker.job.stages import job_name
     from producer.cli.stage_bars import line_of, stage_bars
     from producer.plan.pipeline_file import PipelineFile
     from producer.stages.course import Course, exit_status
-    from producer.stages.parts import job_name
 
     files = PipelineFile.load_all(pipeline)
     stages = [file.stage for file in files]
