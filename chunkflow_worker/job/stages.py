@@ -170,7 +170,9 @@ def find_stage(stages: Iterable[Stage], name: str, file: Path) -> Stage:
     if "" in known:
         problem, cure = f"there are none in this file, so none named {name!r}", ""
     elif not name:
-        problem, cure = "this needs one of them", f"name it: --stage, or {file}#{next(iter(known))}"
+        first = next(iter(known), "NAME")
+        problem = "there are several, and this needs one of them"
+        cure = f"add --stage {first}, or write {file}#{first}; stages: {names}"
     else:
         near = get_close_matches(name, known, n=1)
         problem, cure = f"none is named {name!r}", f"did you mean {near[0]}?" if near else ""

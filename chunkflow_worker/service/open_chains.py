@@ -10,7 +10,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from chunkflow_worker.pipeline.chain import Pipeline
@@ -34,10 +34,16 @@ class OpenChains:
     """The open chains. Several threads may use them; one at a time opens or closes some.
 
     chains: those of all stages, by the names of these.
+    waiting: a context for the time in which a task waits until its chain is open.
     """
 
-    def __init__(self, chains: Mapping[str, Pipeline], subscribers: tuple[Subscriber, ...] = ()):
-        self._chains, self._subscribers = chains, subscribers
+    def __init__(
+        self,
+        chains: Mapping[str, Pipeline],
+        subscribers: tuple[Subscriber, ...] = (),
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ):
+        self._chains, self._subscribers, self._waiting = chains, subscribers, waiting
         self._opening, self._counting = threading.Lock(), threading.Lock()
         self._open: dict[str, _Open] = {}
         self._models: dict[str, Mapping[str, str]] = {}
@@ -67,7 +73,8 @@ class OpenChains:
 
     @contextmanager
     def _using(self, stage: str) -> Iterator[OpenPipeline]:
-        with self._opening:
+        is_ready = stage in self._open and not self._opening.locked()
+        with nullcontext() if is_ready else self._waiting(), self._opening:
             found = self._open.get(stage)
             if found is None:
                 self._close_unused()

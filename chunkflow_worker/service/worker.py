@@ -123,7 +123,8 @@ class Worker:
         self._subscribers += tuple(open_metrics(self.settings, about, self.in_hand, self._reports))
         if self.settings.heartbeat_seconds:
             self._open_heartbeat(about)
-        self._open_chains = OpenChains(self.chains, self._subscribers)
+        opening = partial(self.in_hand.opening, self._clock)
+        self._open_chains = OpenChains(self.chains, self._subscribers, opening)
         if PLAIN.name in self.chains:
             self._open_chains.open(PLAIN.name)
         self._works = {stage.name: self._work(stage) for stage in self.pool.stages}

@@ -92,6 +92,33 @@ def test_a_chain_that_does_not_open_fails_its_task_and_not_the_worker(
     assert "there is no such file" in record.error
 
 
+def test_the_time_to_open_a_chain_is_not_that_of_its_task(
+    make_worker: MakeWorker,
+    chains: dict[str, Chain],
+    process: Process,
+    sqs: StubSqs,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = make_worker(STAGES, chains, task_time_limit=20)
+    opened, started = Chain.open, list[float]()
+
+    def open_slowly(self: Chain, *given: object, **options: object) -> object:
+        sqs.clock.advance(25)
+        worker.guard._watch_time()
+        return opened(self, *given, **options)
+
+    def work(task: Task, check: Check) -> None:
+        started.extend(held.started for held in worker.in_hand.all())
+
+    monkeypatch.setattr(Chain, "open", open_slowly)
+    chains["net"].work = work
+    send(sqs, queue, BOX, stage="net")
+    worker.run(receive(sqs, queue))
+    assert process.status is None
+    assert started == [25]
+
+
 @pytest.mark.parametrize("fields", [{"stage": "absent"}, {}, {"stage": "net", "pipeline": "d9"}])
 def test_an_unknown_stage_stops_the_worker_as_a_wrong_digest_does(
     make_worker: MakeWorker,
