@@ -163,6 +163,7 @@ def test_run_goes_on_after_a_kill_wherever_it_was(service: Service) -> None:
     assert Path(f"{service.root}/gathered/{WAVES[2]}.npy").exists()
 
 
+@pytest.mark.slow
 def test_a_stage_whose_chain_has_changed_is_done_again_with_those_that_need_it(
     service: Service,
 ) -> None:
