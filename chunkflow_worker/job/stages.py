@@ -202,11 +202,14 @@ def _stage(item: Any, place: str, before: str, faults: list[Fault]) -> Stage | N
         faults.append(Fault(place, f"{item!r} is not a stage", "write - name: and operators:"))
         return None
     name = item.get("name")
-    if not isinstance(name, str) or not re.fullmatch(STAGE_NAME, name):
-        faults.append(Fault(f"{place}.name", f"{name!r} is not the name of a stage", _NAME_RULE))
+    is_named = isinstance(name, str) and re.fullmatch(STAGE_NAME, name) is not None
+    own_place = f"{place} ({name})" if is_named else place
+    faults.extend(_unknown(item, _PARTS, f"{own_place}.", "a part of a stage"))
+    if not is_named:
+        problem = "is missing" if name is None else f"{name!r} is not the name of a stage"
+        faults.append(Fault(f"{place}.name", problem, _NAME_RULE))
         return None
-    place = f"{place} ({name})"
-    faults.extend(_unknown(item, _PARTS, f"{place}.", "a part of a stage"))
+    place, name = own_place, str(name)
     tree_of = _tree_of(item.get("tasks"), place, faults)
     needs = item.get("needs", [before] if before else [])
     if isinstance(needs, str):

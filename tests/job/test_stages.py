@@ -86,6 +86,7 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
                 {"name": "d", "operators": [], "verify": "yes", "queue": "a b"},
                 "e",
                 {"name": "no name"},
+                {"nmae": "f"},
             ],
             "operators": [],
         },
@@ -107,6 +108,8 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "stages.4 (d).queue: 'a b' is not the end",
         "stages.5: 'e' is not a stage",
         "stages.6.name: 'no name' is not the name of a stage",
+        "stages.7.nmae: is not a part of a stage\n    did you mean name?",
+        "stages.7.name: is missing",
         "in a circle: ",
     ):
         assert part in text
