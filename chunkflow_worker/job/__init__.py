@@ -3,6 +3,7 @@
 grid.py         the boxes of a job, cut from a region
 box_index.py    the places of boxes in a job by their names
 chosen_boxes.py  some of them: those that a mask leaves, or that a file lists
+tree.py         the regions that join eight of them, and eight of these, up to the whole grid
 z_curve.py      all of them, so that those that follow each other lie near each other
 order.py        the orders in which boxes are sent
 masks.py        the options that leave boxes out
@@ -11,12 +12,15 @@ box_file.py     reads boxes that a person has listed in a file
 local_job.py    records a job that was not enqueued
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
+stages.py       the stages of a pipeline file, each of which is a job of its own
 message.py      what travels on the queue: one JSON message for each box
 sqs.py          the calls to SQS
 many_messages.py  the same calls for many messages, ten in a request
 inbox.py        receives messages, and refuses those that are malformed
 delivery.py     one receive of a message, and the arithmetic of its attempts
 hold.py         holds a task while SQS is away, by an object beside its record
+storage_clock.py  the age of an object, by the clock of storage
+claim.py        one of several processes does something for a job, until it ends or dies
 deleter.py      deletes messages, as many in a request as wait
 file_leases.py  lets processes that share a disk take the boxes of one list
 lease.py        keeps a message hidden while its task runs, and settles it afterwards

@@ -123,7 +123,8 @@ class Guard:
         limit = self._settings.task_time_limit
         if limit is None:
             return
-        late = [held for held in self._in_hand.all() if self._clock() - held.started > limit]
+        watched = [held for held in self._in_hand.all() if not held.is_opening]
+        late = [held for held in watched if self._clock() - held.started > limit]
         for held in late:
             box = held.delivery.message.bbox
             log.critical("task %s exceeds the limit of %.0f s, ending the worker", box, limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ class Held:
     taken: when it came into hand. thread: that works on it.
     operator: that runs now, and when it began; None between two.
     fence: that lets its writes through.
+    is_opening: it waits until the chain of its stage is open, which does not count as its time.
     """
 
     lease: Lease
@@ -35,6 +36,7 @@ class Held:
     thread: int = field(default_factory=threading.get_ident)
     operator: tuple[str, float] | None = None
     fence: Fence = field(init=False)
+    is_opening: bool = False
 
     def __post_init__(self) -> None:
         self.taken = self.started
@@ -77,6 +79,19 @@ class InHand:
         """The task that the calling thread works on."""
         thread = threading.get_ident()
         return next((held for held in self.all() if held.thread == thread), None)
+
+    @contextmanager
+    def opening(self, clock: Callable[[], float]) -> Iterator[None]:
+        """In the block, a chain is opened for the task of this thread, whose time begins then."""
+        held = self.of_this_thread()
+        if held is None:
+            yield
+            return
+        held.is_opening = True
+        try:
+            yield
+        finally:
+            held.started, held.is_opening = clock(), False
 
     def __contains__(self, held: Held) -> bool:
         with self._lock:

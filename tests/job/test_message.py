@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import TaskMessage, decode, encode, open_envelope, pipeline_digest
+from chunkflow_worker.job.stages import STAGE_NAME
 
 starts = st.builds(Vec3, *[st.integers(-(10**9), 10**9)] * 3)
 sizes = st.builds(Vec3, *[st.integers(1, 10**6)] * 3)
@@ -20,6 +22,7 @@ messages = st.builds(
     job=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", fullmatch=True),
     bbox=st.builds(BoundingBox.sized, starts, sizes).map(str),
     pipeline=st.text("0123456789abcdef", max_size=64),
+    stage=st.from_regex(STAGE_NAME, fullmatch=True) | st.just(""),
     attempts=st.integers(0, 1000),
 )
 values = st.recursive(
@@ -237,3 +240,14 @@ def test_a_refusal_is_one_line_of_bounded_length_whatever_the_sender_wrote() -> 
 def test_boxes_of_endless_numbers_are_refused() -> None:
     with pytest.raises(MessageMalformed, match="at most 200 characters"):
         decode({"v": 1, "job": "job", "bbox": f"0-4_0-4_0-{'9' * 200}"})
+
+
+def test_a_message_names_its_stage_only_if_it_has_one() -> None:
+    plain = TaskMessage(job="j", bbox="0-1_0-1_0-1")
+    inner = base64.b64decode(json.loads(encode(plain, "q", "id"))["body"]).decode()
+    assert "stage" not in inner, "older workers refuse fields that they do not know"
+    staged = plain.model_copy(update={"stage": "masks"})
+    assert open_envelope(encode(staged, "q", "id"), "q") == (staged, "id")
+    for wrong in ("a b", "../x", 1, "a" * 41):
+        with pytest.raises(ValidationError):
+            TaskMessage.model_validate(plain.model_dump() | {"stage": wrong})
