@@ -38,10 +38,7 @@ class Answer:
         rows = np.minimum(np.searchsorted(self.ids, ids), max(len(self.ids) - 1, 0))
         unknown = ids if not len(self.ids) else ids[self.ids[rows] != ids]
         if len(unknown):
-            raise DataMissing(
-                f"{len(unknown)} ids are not in the labelling, for example {unknown[0]}: the "
-                "segmentation was made again, or not all regions were joined after that"
-            )
+            raise _unknown(unknown)
         return rows
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -52,6 +49,13 @@ class Answer:
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Answer:
         """Raises KeyError when an array is missing."""
         return cls(arrays["ids"], arrays["names"], arrays["numbers"], int(arrays["offset"]))
+
+
+def _unknown(ids: Ids) -> DataMissing:
+    return DataMissing(
+        f"{len(ids)} ids are not in the labelling, for example {ids[0]}: the segmentation was made "
+        "again, or not all regions were joined after that"
+    )
 
 
 def settle(ids: Ids, answers: Sequence[Answer], compact: bool) -> Ids:
@@ -79,6 +83,9 @@ def settle_all(
     layout: Layout, ids: Ids, answer: Callable[[BoundingBox], Answer], compact: bool
 ) -> Ids:
     """The same for ids of any boxes. answer: to a box or a region."""
+    outside = ids[ids > layout.region.voxels]
+    if len(outside):
+        raise _unknown(outside)
     final = np.zeros(len(ids), np.uint64)
     cells, box_of = np.unique(layout.cells(ids), axis=0, return_inverse=True)
     for number, cell in enumerate(cells.tolist()):

@@ -142,12 +142,16 @@ _CURES: Mapping[Kind, str] = {
 
 def _difference(one: Layout, other: Layout) -> str:
     """What differs, in words."""
-    left, right = one.dump(), other.dump()
-    parts = []
-    for key, value in left.items():
-        if not isinstance(value, dict):
-            value, there = {key: value}, {key: right[key]}
+    left, right = (_flat(layout.dump()) for layout in (one, other))
+    return "; ".join(f"{n} {left[n]}, not {right[n]}" for n in left if left[n] != right[n])
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, str]:
+    """Names and values in words, without the level between."""
+    values: dict[str, str] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            values |= _flat(value)
         else:
-            there = right[key]
-        parts += [f"{n} {value[n]}, not {there[n]}" for n in value if value[n] != there[n]]
-    return "; ".join(str(part) for part in parts)
+            values[name] = str(list(value) if isinstance(value, tuple) else value)
+    return values

@@ -39,8 +39,8 @@ def label_box(
     start: global place of the first voxel of `labels`.
     box: one of the grid. Where `labels` ends in it, the volume ends.
     kinds: the class of each voxel, shape of `labels`; the objects of two classes are never joined.
-    Raises ChunkMismatch when the voxels of a label are of several classes, and when labels that must
-    not be joined touch each other at a face.
+    Raises ChunkMismatch when a label has several classes, and when labels that must not be joined
+    touch each other at a face.
     """
     fastremap = needs("fastremap", extra="segmentation")
     local = fastremap.renumber(labels, preserve_zero=True)[0]

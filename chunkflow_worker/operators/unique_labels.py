@@ -124,6 +124,7 @@ class UniqueLabels(Operator):
                     f"{list(self.chunk_size)} cuts {region} into other boxes than {box}",
                     "give chunk_size, roi_start, roi_stop and respect_chunk_size as for the tasks",
                 )
+            self._check_margin(chunk, box, layout)
             kinds = None
             if self.input_class_name:
                 names = self.input_chunk_name, self.input_class_name
@@ -149,6 +150,14 @@ class UniqueLabels(Operator):
                 "the mip of the segmentation"
             )
         return task.bbox
+
+    def _check_margin(self, chunk: Chunk, box: BoundingBox, layout: Layout) -> None:
+        needed = box.grow(self.margin).clip(chunk.bounds or layout.region)
+        if self.overlap and needed is not None and not chunk.bbox.contains(needed):
+            raise ChunkMismatch(
+                f"{self.input_chunk_name!r} is {chunk.bbox}, and to be linked by overlap it must "
+                f"be {needed}"
+            )
 
     def _layout(self, chunk: Chunk) -> Layout:
         """The layout of the whole labelling. Raises ConfigError when the region is not known."""
