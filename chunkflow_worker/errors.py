@@ -13,6 +13,7 @@ ChunkflowError
 │   ├── LeaseLost             another worker may hold the message now
 │   ├── TaskHeld              another worker has the task, and SQS could not know; costs no attempt
 │   ├── JobPaused             the job of the message is paused; costs the task no attempt
+│   ├── StageElsewhere        other workers do the stage of the message; costs the task no attempt
 │   ├── Preempted             this worker must stop; costs the task no attempt
 │   ├── JobUnreadable         the job's record is damaged, or of a later version than this worker
 │   └── PipelineMismatch      the message was made for another pipeline than this worker's
@@ -103,6 +104,17 @@ class JobPaused(RetryableError):
 
     def __init__(self, job: str, seconds: int):
         super().__init__(f"job {job} is paused")
+        self.seconds = seconds
+
+
+class StageElsewhere(RetryableError):
+    """The message is of a stage that this worker leaves to others.
+
+    seconds: for which the message is put aside.
+    """
+
+    def __init__(self, stage: str, seconds: int = 5):
+        super().__init__(f"stage {stage} is for other workers")
         self.seconds = seconds
 
 

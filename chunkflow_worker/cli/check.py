@@ -13,7 +13,8 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.inference.plan import gigabytes
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.output import output_blocks, output_objects, refusal
-from chunkflow_worker.job.volumes import no_ledger
+from chunkflow_worker.job.stages import find_stage, load_stages, split_stage, stage_path
+from chunkflow_worker.job.volumes import default_ledger, no_ledger
 from chunkflow_worker.machine.memory import peak_bytes
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.estimate import Plannable
@@ -71,6 +72,24 @@ def report(
         )
     if ledger is None:
         raise no_ledger(source)
+
+
+def report_stages(
+    path: str, chunk_size: tuple[int, int, int] | None, ledger: str | None, open_it: bool
+) -> None:
+    """Print all stages of a pipeline file, or the one that `path` names; see `report`."""
+    file, name = split_stage(path)
+    loaded = load_stages(file, Pipeline.parse)
+    one = find_stage((stage for stage, _ in loaded), name, file) if name else None
+    ledger = ledger or default_ledger(o for _, chain in loaded for o in chain.configured)
+    for stage, chain in loaded:
+        if one in (None, stage):
+            needs = f"after {', '.join(stage.needs)}" if stage.needs else "first"
+            tasks = f", tasks: a tree over {stage.tree_of}" if stage.tree_of else ""
+            queue = f", queue QUEUE-{stage.queue}" if stage.queue else ""
+            say(f"== stage {stage.name}: {needs}{tasks}{queue} ==")
+            source = str(stage_path(file, stage.name))
+            report(chain, source, chunk_size, ledger and stage.ledger_in(ledger), open_it)
 
 
 def _note_relative_outputs(chain: Pipeline) -> None:

@@ -156,7 +156,7 @@ def _a_whole_chain() -> type[Facts]:
 @click.option(
     "--pipeline",
     type=LocalFile(),
-    help="Run the chain of a pipeline file on this machine.",
+    help="Run a pipeline file on this machine: its chain, or all its stages. FILE#STAGE runs one.",
 )
 @click.option(
     "--ledger",
@@ -210,7 +210,14 @@ def run(
 ) -> None:
     from chunkflow_worker.cli import local
     from chunkflow_worker.cli.own_code import shown_traceback
+    from chunkflow_worker.job.stages import has_stages
 
+    if pipeline and not (operators or freeze) and has_stages(pipeline):
+        from chunkflow_worker.cli.local_stages import run_stages
+
+        with shown_traceback(options["verbose"]):
+            run_stages(Path(pipeline), local.LocalOptions(**options))
+        return
     chain, source = _chain(operators, pipeline)
     if freeze:
         local.freeze(chain, Path(freeze))

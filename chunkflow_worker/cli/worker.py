@@ -31,6 +31,11 @@ def cli() -> None:
 )
 @click.option("--queue", "-q", help="Name of the SQS queue; its URL or ARN will do.")
 @click.option(
+    "--stages",
+    help="Take only these stages of the pipeline file, separated by commas, from their queue "
+    "(default: all that come by the queue).",
+)
+@click.option(
     "--ledger",
     help="Path for the records of tasks; by default log/ below the last volume that is saved.",
 )
@@ -107,6 +112,7 @@ def run(**options: Any) -> None:
     show_envvar=True,
     help="Path for the records of tasks, for a chain that saves no volume.",
 )
+@click.option("--stage", metavar="NAME", help="Only this stage of a file with stages.")
 @click.option(
     "--open",
     "open_it",
@@ -119,23 +125,31 @@ def check(
     as_json: bool,
     region: str | None,
     ledger: str | None,
+    stage: str | None,
     open_it: bool,
 ) -> None:
     """Validate a pipeline file and print what it will do.
 
     Reports all errors at once, with exit status 2.
     """
-    from chunkflow_worker.cli.check import report, report_json
+    from chunkflow_worker.cli.check import report, report_json, report_stages
     from chunkflow_worker.image.bbox import BoundingBox
+    from chunkflow_worker.job.stages import has_stages, split_stage, stage_path
     from chunkflow_worker.pipeline.chain import Pipeline
 
     if as_json and open_it:
         raise click.UsageError("give --json or --open")
     if not as_json and (region is not None or len(chunk_size) > 1):
         raise click.UsageError("--region, and several of --chunk-size, need --json")
+    size = chunk_size[0] if chunk_size else None
+    if stage:
+        pipeline = str(stage_path(split_stage(pipeline)[0], stage))
+    if not as_json and has_stages(split_stage(pipeline)[0]):
+        report_stages(pipeline, size, ledger, open_it)
+        return
     chain = Pipeline.load(pipeline)
     if not as_json:
-        report(chain, pipeline, chunk_size[0] if chunk_size else None, ledger, open_it)
+        report(chain, pipeline, size, ledger, open_it)
         return
     try:
         box = BoundingBox.parse(region) if region else None

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         description="Path for the records of tasks; "
         "`log` below the last saved volume when not set.",
     )
+    stages: str = Field(
+        "",
+        description="Stages of the pipeline file that this worker takes, separated by commas; all "
+        "of them when not set. They must lie in one queue, which the stage's `queue` names.",
+    )
     shared_disk: bool = Field(
         False,
         description="Allow relative paths to write to: all workers run in one folder of one disk.",

@@ -12,12 +12,15 @@ box_file.py     reads boxes that a person has listed in a file
 local_job.py    records a job that was not enqueued
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
+stages.py       the stages of a pipeline file, each of which is a job of its own
 message.py      what travels on the queue: one JSON message for each box
 sqs.py          the calls to SQS
 many_messages.py  the same calls for many messages, ten in a request
 inbox.py        receives messages, and refuses those that are malformed
 delivery.py     one receive of a message, and the arithmetic of its attempts
 hold.py         holds a task while SQS is away, by an object beside its record
+storage_clock.py  the age of an object, by the clock of storage
+claim.py        one of several processes does something for a job, until it ends or dies
 deleter.py      deletes messages, as many in a request as wait
 file_leases.py  lets processes that share a disk take the boxes of one list
 lease.py        keeps a message hidden while its task runs, and settles it afterwards

@@ -12,13 +12,13 @@ task twice.
 
 from __future__ import annotations
 
-import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chunkflow_worker.errors import TaskHeld
 from chunkflow_worker.job.sqs import MAX_DELAY_SECONDS
+from chunkflow_worker.job.storage_clock import age_of
 from chunkflow_worker.storage.files import Files
 
 _SUFFIX = ".held.json"
@@ -58,23 +58,9 @@ class Holds:
             hold = _Hold.model_validate(self._files.get_json(f"{bbox}{_SUFFIX}", _MOST_BYTES))
         except ValidationError:
             return  # there is none, or it is none of ours
-        written = self._stored_at(f"{bbox}{_SUFFIX}")
-        now = self._now()
-        if written is None or now is None:
+        age = age_of(self._files, f"{bbox}{_SUFFIX}")
+        if age is None:
             return
-        if now - written <= timedelta(seconds=hold.seconds) + _ROUNDING:
+        if age <= timedelta(seconds=hold.seconds) + _ROUNDING:
             seconds = min(hold.seconds, MAX_DELAY_SECONDS)
             raise TaskHeld(f"worker {hold.worker!r} still has task {bbox}", seconds)
-
-    def _now(self) -> datetime | None:
-        """The time by the clock of storage, which need not agree with that of any worker."""
-        name = f".{uuid.uuid4().hex}.probe"
-        self._files.put_json(name, {})
-        try:
-            return self._stored_at(name)
-        finally:
-            self._files.delete(name)
-
-    def _stored_at(self, name: str) -> datetime | None:
-        found = self._files.stored([name])[name]
-        return datetime.fromisoformat(found.time) if found and found.time else None

@@ -195,6 +195,7 @@ class JobRecord(BaseModel):
     grid: the options that make them.
     chosen: marks those of the grid that belong to the job, see `ChosenBoxes`; empty for all.
     began, enqueued: when its first and its last part were sent. order: of the boxes of the latter.
+    stage: of the pipeline file that it is of; empty for a file without stages.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -209,6 +210,7 @@ class JobRecord(BaseModel):
     enqueued: str = ""
     began: str = ""
     order: Order = PLAIN
+    stage: str = ""
 
     def boxes(self) -> Boxes:
         """The boxes that the job was enqueued with.

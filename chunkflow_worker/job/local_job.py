@@ -51,7 +51,7 @@ def record_local_job(ledger: Ledger, job: str, boxes: Sequence[BoundingBox], pip
                 job=job,
                 tasks=len(grid),
                 pipeline=pipeline,
-                grid=_options(grid),
+                grid=grid_options(grid),
                 chosen=grid.text() if isinstance(grid, ChosenBoxes) else "",
                 enqueued=now,
                 began=now,
@@ -91,7 +91,7 @@ def _has_all(ledger: Ledger, boxes: Sequence[BoundingBox]) -> bool:
     return boxes == known or all(box in known for box in boxes)
 
 
-def _options(boxes: Boxes) -> dict[str, Any]:
+def grid_options(boxes: Boxes) -> dict[str, Any]:
     """The options of a grid with these boxes, which no volume has to be read for."""
     cut = {} if boxes.stop is None else {"roi_stop": [*boxes.stop], "respect_chunk_size": False}
     return {

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.stages import STAGE_NAME
 
 TASK_NAME = "chunkflow.task"
 MAX_ATTEMPTS = 1000
@@ -32,6 +33,7 @@ class TaskMessage(BaseModel):
 
     v: version of this format. job: the job's name. bbox: the box as text.
     pipeline: digest of the chain that the job was made for; empty when any will do.
+    stage: that the job is of; empty for a pipeline file without stages.
     attempts: attempts already spent by earlier copies of this message.
     """
 
@@ -41,6 +43,7 @@ class TaskMessage(BaseModel):
     job: str = Field(pattern=JOB_NAME)
     bbox: str = Field(max_length=200)
     pipeline: str = Field("", max_length=64, pattern=r"^[0-9a-f]*$")
+    stage: str = Field("", pattern=rf"^({STAGE_NAME})?$")
     attempts: int = Field(0, ge=0, le=MAX_ATTEMPTS)
 
     @field_validator("bbox")

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.options import faults_of
-from chunkflow_worker.config.yaml_file import read_yaml
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import pipeline_digest
+from chunkflow_worker.job.stages import load_stage
 from chunkflow_worker.job.volumes import Configured, default_ledger
 from chunkflow_worker.pipeline.model_files import model_digests
 from chunkflow_worker.pipeline.needed_box import input_voxel_sizes, needed_box
@@ -41,8 +41,11 @@ class Pipeline:
 
     @classmethod
     def load(cls, path: Path | str) -> Pipeline:
-        """Read a YAML file. Raises ConfigError with all the faults of the file."""
-        return cls.parse(read_yaml(Path(path)), str(path))
+        """Read a YAML file, or one of its stages: em.yaml#masks.
+
+        Raises ConfigError with all the faults of the file.
+        """
+        return load_stage(path, cls.parse)[1]
 
     @classmethod
     def parse(cls, content: Any, source: str = "pipeline") -> Pipeline:
@@ -54,8 +57,9 @@ class Pipeline:
         if not isinstance(items, list) or not items:
             cure = "write `operators:` and below it a list of `- op: <name>` with options"
             others = {str(key) for key in content} if isinstance(content, dict) else set()
-            for near in get_close_matches("operators", others - {"operators"}, n=1):
-                cure = f"the file has `{near}:`; did you mean `operators:`?"
+            for part in ("operators", "stages"):
+                for near in get_close_matches(part, others - {"operators"}, n=1):
+                    cure = f"the file has `{near}:`; did you mean `{part}:`?"
             raise ConfigError.one(source, "operators", "is missing, empty or not a list", cure)
         faults = [
             Fault(str(key), "is not a part of a pipeline", "legal: tasks, operators")

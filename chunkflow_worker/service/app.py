@@ -22,6 +22,7 @@ from chunkflow_worker.errors import ChunkflowError, ConfigError, exit_status
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.message import TASK_NAME
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable, find_queue, make_client
+from chunkflow_worker.job.stages import load_stages, split_stage
 from chunkflow_worker.machine.signals import STOP_SIGNALS, active_stop_signals
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report.log import set_up_log
@@ -31,6 +32,7 @@ from chunkflow_worker.report.unavailable import is_overload
 from chunkflow_worker.service.outputs import refuse_lost_outputs
 from chunkflow_worker.service.places import Places
 from chunkflow_worker.service.poller import Poller
+from chunkflow_worker.service.pool import Pool
 from chunkflow_worker.service.transport import POLLER
 from chunkflow_worker.service.worker import Worker
 
@@ -53,11 +55,14 @@ def make_app(settings: Settings | None = None) -> Celery:
             "is not set",
             "give the path of a pipeline file, by --pipeline or here",
         )
-    pipeline = Pipeline.load(settings.pipeline)
-    refuse_lost_outputs(settings, pipeline)
+    loaded = load_stages(split_stage(settings.pipeline)[0], Pipeline.parse)
+    chains = {stage.name: chain for stage, chain in loaded}
+    for name, chain in chains.items():
+        refuse_lost_outputs(settings, chain, name)
+    pool = Pool.of(settings, [stage for stage, _ in loaded])
     places = Places(settings.in_flight)
-    poller = Poller(_inbox(settings, places.most_tasks), places)
-    worker = Worker(settings, pipeline, poller)
+    poller = Poller(_inbox(settings, pool.queue, places.most_tasks), places)
+    worker = Worker(settings, chains, poller, pool)
     app = Celery("chunkflow_worker", set_as_current=False)
     app.conf.update(_configuration(settings, poller))
 
@@ -69,10 +74,10 @@ def make_app(settings: Settings | None = None) -> Celery:
     return app
 
 
-def _inbox(settings: Settings, connections: int) -> Inbox:
+def _inbox(settings: Settings, name: str, connections: int) -> Inbox:
     client = make_client(settings.region, connections=connections)
     receiver = make_client(settings.region, read_seconds=settings.poll_seconds + _ANSWER_SECONDS)
-    queue = _find_queue(client, settings.queue)
+    queue = _find_queue(client, name)
     if queue.expiry_warning:
         logging.getLogger(__name__).warning(queue.expiry_warning)
     lease_seconds = settings.lease_seconds or queue.lease_seconds

@@ -6,11 +6,11 @@ Started, run, recorded, finished or failed: what `handle` raises decides the mes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from chunkflow_worker.errors import (
     BoxOutsideJob,
@@ -24,7 +24,6 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.ledger import Ledger, Record
-from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, TaskDropped, TaskStarted, publish
 from chunkflow_worker.report.scrub import scrub
@@ -40,6 +39,15 @@ _MOST_RUNS = 3  # of a chain in one attempt
 _Result = TypeVar("_Result")
 Check = Callable[[], None]
 Working = Callable[[], AbstractContextManager[object]]
+
+
+class Chain(Protocol):
+    """An open chain, or one that opens for its first task. See `OpenPipeline`."""
+
+    @property
+    def models(self) -> Mapping[str, str]: ...
+
+    def run(self, task: Task, check: Check) -> None: ...
 
 
 def _no_check() -> None:
@@ -59,7 +67,7 @@ class Handler:
     breaker: pauses a job whose boxes fail; None for no such thing.
     """
 
-    chain: OpenPipeline
+    chain: Chain
     digest: str
     ledger: Ledger
     worker: str

@@ -20,16 +20,18 @@ from chunkflow_worker.errors import (
     PipelineMismatch,
     Preempted,
     RetryableError,
+    StageElsewhere,
     StorageOutage,
     TaskHeld,
 )
 from chunkflow_worker.job.deleter import Deleter
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.heartbeat import Heartbeats
-from chunkflow_worker.job.hold import Holds
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.message import pipeline_digest
 from chunkflow_worker.job.sqs import Queue, make_client
+from chunkflow_worker.job.stages import PLAIN, Stage
 from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.machine.cpu import cpu_name
@@ -41,16 +43,15 @@ from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.log import log_events
 from chunkflow_worker.report.outage import Outage
-from chunkflow_worker.service.breaker import Breaker
-from chunkflow_worker.service.control import Control
 from chunkflow_worker.service.guard import Guard
 from chunkflow_worker.service.handler import Handler
 from chunkflow_worker.service.heartbeat import HeartbeatWriter
 from chunkflow_worker.service.in_hand import Held, InHand
-from chunkflow_worker.service.jobs import Jobs
 from chunkflow_worker.service.metrics import About, open_metrics
-from chunkflow_worker.service.patience import Patience
+from chunkflow_worker.service.open_chains import OpenChains
 from chunkflow_worker.service.poller import Poller
+from chunkflow_worker.service.pool import Pool
+from chunkflow_worker.service.stage_work import StageWork
 from chunkflow_worker.storage.fence import Fence
 
 log = logging.getLogger("chunkflow_worker")
@@ -72,22 +73,22 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        pipeline: Pipeline,
+        chains: Mapping[str, Pipeline],
         poller: Poller,
+        pool: Pool = Pool((PLAIN,), frozenset({""}), ""),
         *,
         clock: Callable[[], float] = elapsed,
         exit_process: Callable[[int], object] = os._exit,
         ask_to_stop: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGTERM),
     ):
-        self.settings, self.pipeline, self.poller = settings, pipeline, poller
-        self.ledger = Ledger(_ledger_path(settings, pipeline), to_write=True)
+        self.settings, self.chains, self.poller, self.pool = settings, chains, poller, pool
+        self.ledger = Ledger(_ledger_path(settings, chains.values()), to_write=True)
         self.lease_seconds = settings.lease_seconds or self.queue.lease_seconds
         self.in_hand = InHand()
         self.guard = Guard(
             settings, self.lease_seconds, self.in_hand, poller, self.end, clock=clock
         )
         self._deleters = {url: Deleter(poller.client, url) for url in self.queue.urls}
-        self._holds = Holds(self.ledger.files, settings.worker_name)
         self._heartbeat = make_client(
             settings.region,
             # One that hangs must not outlast the lease.
@@ -96,7 +97,8 @@ class Worker:
             attempts=1,
         )
         self._lease_outage = Outage(f"queue {self.queue.name} (lease renewal)")
-        self._operators, self._reports = ExitStack(), ExitStack()
+        self._open_chains, self._reports = OpenChains(chains), ExitStack()
+        self._works: dict[str, StageWork] = {}
         self._heart: HeartbeatWriter | None = None
         self._subscribers: tuple[Subscriber, ...] = (log_events,)
         self._stopping, self._ending = threading.Event(), threading.Event()
@@ -110,29 +112,21 @@ class Worker:
     def open(self) -> None:
         """Open volumes and models, before the first message is received.
 
-        Raises ConfigError, PermanentError and RetryableError as operators do.
+        Those of a stage are opened by its first task. Raises ConfigError, PermanentError and
+        RetryableError as operators do.
         """
         self.guard.start()
         self.poller.denied = self._must_be_mended
-        about = About(self._device(), self.queue.name, self.pipeline.digest)
+        digests = [chain.digest for chain in self.chains.values()]
+        digest = digests[0] if len(digests) == 1 else pipeline_digest(digests)
+        about = About(self._device(), self.queue.name, digest)
         self._subscribers += tuple(open_metrics(self.settings, about, self.in_hand, self._reports))
         if self.settings.heartbeat_seconds:
             self._open_heartbeat(about)
-        control = Control(self.ledger.states, self.settings.control_seconds, self._clock)
-        opened = self.pipeline.open(self._subscribers, recorded=True)
-        self.handler = Handler(
-            self._operators.enter_context(opened),
-            self.pipeline.digest,
-            self.ledger,
-            self.settings.worker_name,
-            self.queue.max_receives,
-            self._subscribers,
-            Jobs(self.ledger),
-            Patience(self.ledger.path, self.pipeline.addresses),
-            self._holds,
-            control,
-            self._breaker(control),
-        )
+        self._open_chains = OpenChains(self.chains, self._subscribers)
+        if PLAIN.name in self.chains:
+            self._open_chains.open(PLAIN.name)
+        self._works = {stage.name: self._work(stage) for stage in self.pool.stages}
         self._log_start()
         self.guard.running()
         if self._heart is not None:
@@ -149,6 +143,7 @@ class Worker:
 
         Never raises: an exception would cost Celery a thread.
         """
+        work = self._works.get(delivery.message.stage)
         lease = Lease(
             self.poller.client,
             self.queue,
@@ -157,7 +152,7 @@ class Worker:
             delete=self._deleters[delivery.source or self.queue.url].delete,
             heartbeat=self._heartbeat,
             outage=self._lease_outage,
-            hold=partial(self._holds.write, delivery.message.bbox),
+            hold=partial(work.holds.write, delivery.message.bbox) if work else None,
             denied=self._must_be_mended,
             clock=self._clock,
         )
@@ -168,7 +163,7 @@ class Worker:
             held.place = place
             try:
                 with lease:
-                    self.handler.handle(
+                    self._handler(delivery).handle(
                         delivery,
                         held.fence.check,
                         check_waiting,
@@ -179,11 +174,11 @@ class Worker:
                     lease.acknowledge()
             except BaseException as error:
                 self._settle(held, error)
-                self.poller.note(put_aside=isinstance(error, JobPaused))
+                self.poller.note(put_aside=isinstance(error, JobPaused | StageElsewhere))
             else:
                 self.poller.note(put_aside=False)
-            if lease.was_held:
-                self._remove_hold(delivery.message.bbox)
+            if lease.was_held and work:
+                work.remove_hold(delivery.message.bbox)
 
     def stop(self) -> None:
         """Stop receiving; tasks may finish within the grace period, then the rest is given back.
@@ -226,7 +221,7 @@ class Worker:
         """End what `open` began. What operators opened stays open where tasks still use it."""
         self.guard.close()
         if len(self.in_hand) == 0:
-            _in_thread(self._close_operators).join(_CLOSING_SECONDS)
+            _in_thread(self._open_chains.close).join(_CLOSING_SECONDS)
         self._reports.close()
 
     def _open_heartbeat(self, about: About) -> None:
@@ -237,20 +232,27 @@ class Worker:
         self._reports.callback(self._heart.close)
         self._subscribers += (self._heart,)
 
+    def _work(self, stage: Stage) -> StageWork:
+        path = stage.ledger_in(self.ledger.path)
+        return StageWork.of(
+            self._open_chains.of(stage.name),
+            self.chains[stage.name],
+            self.ledger if path == self.ledger.path else Ledger(path, to_write=True),
+            self.settings,
+            self.queue.max_receives,
+            self._subscribers,
+            self._clock,
+        )
+
+    def _handler(self, delivery: Delivery) -> Handler:
+        """The handler of its stage. Raises StageElsewhere and PipelineMismatch."""
+        self.pool.check(delivery.message)
+        return self._works[delivery.message.stage].handler
+
     def _device(self) -> str:
-        devices = (o.device() for o in self.pipeline.operators if isinstance(o, Plannable))
+        operators = (o for chain in self.chains.values() for o in chain.operators)
+        devices = (o.device() for o in operators if isinstance(o, Plannable))
         return next(filter(None, devices), "") or cpu_name()
-
-    def _breaker(self, control: Control) -> Breaker:
-        settings = self.settings
-        limits = settings.breaker_failures, settings.breaker_share
-        return Breaker(control, self.ledger, settings.worker_name, *limits, self._subscribers)
-
-    def _close_operators(self) -> None:
-        try:
-            self._operators.close()
-        except Exception as error:
-            log.warning("an operator did not close: %s: %s", type(error).__name__, error)
 
     def _log_start(self) -> None:
         log.info(
@@ -259,7 +261,7 @@ class Worker:
             version("chunkflow-worker"),
             " and ".join(self.queue.at(url).place for url in self.queue.urls),
             self.settings.pipeline,
-            self.pipeline.digest,
+            ", ".join(f"{name} {chain.digest}".strip() for name, chain in self.chains.items()),
             self._device(),
             self.settings.in_flight,
             self.lease_seconds,
@@ -276,7 +278,7 @@ class Worker:
             elif isinstance(error, TaskHeld):
                 log.info("%s: looking again after %d s", error, error.seconds)
                 lease.give_back(error.seconds)
-            elif isinstance(error, JobPaused):
+            elif isinstance(error, JobPaused | StageElsewhere):
                 lease.give_back(error.seconds)
             elif isinstance(error, PipelineMismatch):
                 log.critical("stopping: %s", error)
@@ -313,12 +315,6 @@ class Worker:
 
     def _grace_is_over(self) -> bool:
         return self._clock() >= self._stop_at
-
-    def _remove_hold(self, bbox: str) -> None:
-        try:
-            self._holds.remove(bbox)
-        except Exception as error:
-            log.warning("the hold on %s ends by itself, and is not removed: %s", bbox, error)
 
     def _must_be_mended(self, error: Exception) -> None:
         """The role lacks a permission, without which tasks would be done again and again."""
@@ -365,7 +361,7 @@ class Worker:
     def _fail(self, held: Held, error: RetryableError) -> None:
         """Record and settle the failure of a task whose thread does not come back."""
         if held in self.in_hand:
-            self.handler.give_up(held.delivery, self._clock() - held.started, error)
+            self._handler(held.delivery).give_up(held.delivery, self._clock() - held.started, error)
             self._settle(held, error)
 
     def _note_late_writes(self) -> None:
@@ -375,7 +371,7 @@ class Worker:
                 held.lease.check()
             except LeaseLost as error:
                 if held.fence.writes:
-                    self.handler.note_late(held.delivery, error)
+                    self._handler(held.delivery).note_late(held.delivery, error)
 
     def _exit(self, status: int) -> None:
         _in_thread(self._note_late_writes).join(_RECORDING_SECONDS)
@@ -384,8 +380,10 @@ class Worker:
         self._exit_process(status)
 
 
-def _ledger_path(settings: Settings, pipeline: Pipeline) -> str:
-    path = settings.ledger or pipeline.ledger_path
+def _ledger_path(settings: Settings, chains: Iterable[Pipeline]) -> str:
+    """That of the whole file, by default beside what its last stage saves."""
+    own = [chain.ledger_path for chain in chains if chain.ledger_path]
+    path = settings.ledger or (own[-1] if own else None)
     if path is None:
         raise no_ledger(str(settings.pipeline))
     return path

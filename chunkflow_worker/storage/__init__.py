@@ -14,6 +14,7 @@ fence.py             what every write asks first: whether it may still be made
 at_once.py           the same work on many things at the same time
 written_file.py      the files and objects that are written while a task runs, noted for its record
 note_files.py        how code that is not ours says which files it wrote
+create_once.py       makes an object unless there is one
 file_kind.py         what a file is by its first bytes
 json_text.py         JSON that others wrote
 largest.py           bounds on what files ask for, checked before memory is taken

@@ -44,7 +44,9 @@ def send_boxes(
 
     total = len(boxes)
     begun = begun or SentNote(queue=queue.place, run=uuid4().hex, total=total, order=job.order)
-    tasks = Tasks(boxes, job.job, job.pipeline, queue.name, begun.run, doubtful=begun.until)
+    tasks = Tasks(
+        boxes, job.job, job.pipeline, queue.name, begun.run, doubtful=begun.until, stage=job.stage
+    )
     began, done = monotonic(), begun.sent
     try:
         with progress(total, "sent") as show:

@@ -42,6 +42,10 @@ class DeadLetter:
     sent: str = ""
     receipt: str = ""
 
+    def may_be_of(self, stage: str) -> bool:
+        """Whether it is of this stage, or malformed so that nobody knows; empty for any stage."""
+        return not stage or self.delivery is None or self.delivery.message.stage == stage
+
 
 @contextmanager
 def dead_letters(client: Any, queue: Queue) -> Iterator[Iterator[DeadLetter]]:

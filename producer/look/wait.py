@@ -35,14 +35,14 @@ def wait_for(
             return "done", last
         if last.state != "running":
             return "stopped", last
-        if last.missing == 0 and _all_are_final(ledger, last):
+        if last.missing == 0 and all_are_final(ledger, last):
             return "failed", last
         if timeout_seconds is not None and clock() - began >= timeout_seconds:
             return "timeout", last
     return "failed", last
 
 
-def _all_are_final(ledger: Ledger, status: JobStatus) -> bool:
+def all_are_final(ledger: Ledger, status: JobStatus) -> bool:
     """Whether no other attempt follows for any box of the job that failed.
 
     So a job ends although the queue holds messages of others.

@@ -20,6 +20,7 @@ from chunkflow_worker.job.local_job import check_job_name
 from chunkflow_worker.job.masked import marks_of, masked
 from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.job.order import PLAIN, Order
+from chunkflow_worker.job.stages import split_stage
 from chunkflow_worker.report.scrub import scrub
 from producer.plan.pipeline_file import PipelineFile
 
@@ -68,7 +69,7 @@ def make_plan(
     volume cannot be read.
     """
     now = datetime.now(UTC)
-    job = job or _job_name(pipeline.path.stem if pipeline else "", now)
+    job = job or _job_name(pipeline, now)
     check_job_name(job)
     if pipeline:
         grid, mask = _merged(pipeline, grid, mask)
@@ -92,6 +93,7 @@ def make_plan(
         enqueued=sent_at,
         began=sent_at,
         order=order,
+        stage=pipeline.stage.name if pipeline else "",
     )
     return Plan(boxes, record, empty, grid, mask)
 
@@ -102,7 +104,9 @@ def _recorded(grid: Grid) -> dict[str, Any]:
     return {k: scrub(v) if isinstance(v, str) else v for k, v in options.items()}
 
 
-def _job_name(stem: str, now: datetime) -> str:
+def _job_name(pipeline: PipelineFile | None, now: datetime) -> str:
+    file, stage = split_stage(pipeline.path) if pipeline else (Path(), "")
+    stem = f"{file.stem}.{stage}" if stage else file.stem
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:60]
     return f"{plain or 'job'}-{now:%Y%m%dT%H%M%SZ}"
 

@@ -58,9 +58,15 @@ def redrive(client: Any, queue: Queue, chosen: Callable[[TaskMessage], bool]) ->
 
 
 def matcher(
-    ledger: Ledger | None, cause: str | None = None, box: str | None = None, job: str | None = None
+    ledger: Ledger | None,
+    cause: str | None = None,
+    box: str | None = None,
+    job: str | None = None,
+    stage: str = "",
 ) -> Callable[[TaskMessage], bool]:
     """A function that chooses the messages of a cause, a box and a job; None stands for any.
+
+    stage: of a pipeline file; empty for any.
 
     cause: part of the error text in the ledger, or of the text without boxes and numbers.
     The function raises StorageUnavailable when it cannot read the ledger.
@@ -68,6 +74,8 @@ def matcher(
 
     def matches(message: TaskMessage) -> bool:
         if (box or message.bbox, job or message.job) != (message.bbox, message.job):
+            return False
+        if stage and message.stage != stage:
             return False
         if cause is None:
             return True

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chunkflow_worker.errors import ChunkflowError
+from chunkflow_worker.job.stages import split_stage
 from producer.cost.stored import read_plan
 from producer.figures.dollars import dollars_of
 from producer.figures.job import JobFigures, figures_of
@@ -95,7 +96,8 @@ def _seconds(figures: JobFigures) -> float | None:
 def _chain(file: PipelineFile | None, job: JobRecord) -> Chain | None:
     if file is None:
         return None
-    text = file.path.read_text(encoding="utf-8", errors="replace")
+    path, _ = split_stage(file.path)
+    text = path.read_text(encoding="utf-8", errors="replace")
     return Chain(text, file.digest, not job.pipeline or file.digest == job.pipeline)
 
 

@@ -17,7 +17,7 @@ class Tasks:
     """The messages of a job for one queue, one for each box.
 
     boxes: all that are to be sent, in this order; or their texts.
-    job, pipeline: as in `TaskMessage`.
+    job, pipeline, stage: as in `TaskMessage`.
     run: what the ids of the tasks begin with; the place of the box follows, so that a box that is
         sent again has the same id.
     doubtful: boxes before this place may have been sent before. Their messages count one attempt,
@@ -30,6 +30,7 @@ class Tasks:
     queue: str
     run: str
     doubtful: int = 0
+    stage: str = ""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -41,7 +42,13 @@ class Tasks:
         yield from self._bodies(middle, last, attempts=0)
 
     def _bodies(self, first: int, last: int, attempts: int) -> Iterator[str]:
-        like = TaskMessage(job=self.job, bbox=_ANY_BOX, pipeline=self.pipeline, attempts=attempts)
+        like = TaskMessage(
+            job=self.job,
+            bbox=_ANY_BOX,
+            pipeline=self.pipeline,
+            stage=self.stage,
+            attempts=attempts,
+        )
         body, run = Template(like, self.queue).body, self.run
         boxes = self.boxes
         texts = boxes.texts(first, last) if isinstance(boxes, Boxes | ZCurve) else boxes[first:last]

@@ -61,7 +61,7 @@ class Process:
         )
         client = make_client(settings.region)
         poller = Poller(Inbox(client, client, find_queue(client, service.queue), 1), Places(1))
-        made = cls(service, Worker(settings, Pipeline.load(service.pipeline), poller), poller)
+        made = cls(service, Worker(settings, {"": Pipeline.load(service.pipeline)}, poller), poller)
         made.worker._exit_process = made._end
         made.worker.open()
         return made

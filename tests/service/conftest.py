@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import pytest
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.sqs import Queue
+from chunkflow_worker.job.stages import PLAIN, Stage
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.service import worker as worker_module
 from chunkflow_worker.service.places import Places
 from chunkflow_worker.service.poller import Poller
+from chunkflow_worker.service.pool import Pool
 from chunkflow_worker.service.worker import Worker
 from tests.service.stand_ins import Chain, Process
 
@@ -45,12 +47,17 @@ def make_worker(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Worker]]:
-    """Make a worker that is open: `make_worker(**settings)`."""
+    """Make a worker that is open: `make_worker(**settings)`.
+
+    of_file, chains: the stages of its pipeline file; `chain` alone when not given.
+    """
     monkeypatch.setattr(worker_module, "make_client", lambda *_, **__: sqs)
     monkeypatch.setattr(worker_module.logging, "shutdown", lambda: None)
     made: list[Worker] = []
 
-    def make(**settings: Any) -> Worker:
+    def make(
+        of_file: Sequence[Stage] = (PLAIN,), chains: dict[str, Chain] | None = None, **settings: Any
+    ) -> Worker:
         defaults = {
             "metrics": "none",
             "heartbeat_seconds": 0,
@@ -59,10 +66,12 @@ def make_worker(
             "health_folder": str(tmp_path),
             "grace_seconds": 0,
         }
+        given = Settings(**defaults | settings)
         worker = Worker(
-            Settings(**defaults | settings),
-            chain,  # type: ignore[arg-type]
+            given,
+            chains or {"": chain},  # type: ignore[arg-type]
             poller,
+            Pool.of(given, of_file),
             clock=sqs.clock,
             exit_process=process.exit,
             ask_to_stop=process.ask_to_stop,

@@ -103,7 +103,7 @@ def worker(
     monkeypatch.setattr(worker_module, "make_client", lambda *_, **__: sqs)
     # Longer than the test: its heartbeat is the first one.
     settings = Settings(spot_notice=False, health_folder=str(tmp_path), heartbeat_seconds=3600)
-    made = Worker(settings, Pipeline.load(pipeline), poller, clock=sqs.clock)
+    made = Worker(settings, {"": Pipeline.load(pipeline)}, poller, clock=sqs.clock)
     job = JobRecord(job="job", queue="q", tasks=len(boxes), grid=grid.model_dump(mode="json"))
     made.ledger.write_job(job)
     beaten, write = threading.Event(), Heartbeats.write

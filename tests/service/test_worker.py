@@ -27,6 +27,8 @@ from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report import cloudwatch
 from chunkflow_worker.service import worker as module
+from chunkflow_worker.service.handler import Handler
+from chunkflow_worker.service.patience import Patience
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.worker import Worker
 from tests.service.stand_ins import AWAY, Chain, Check, Process, failing_with
@@ -181,7 +183,7 @@ def test_what_is_not_the_fault_of_the_task_costs_it_no_attempt(
     def handle(self: Any, delivery: Delivery, *checks: Check) -> None:
         raise error
 
-    monkeypatch.setattr(type(worker.handler), "handle", handle)
+    monkeypatch.setattr(Handler, "handle", handle)
     worker.run(receive(sqs, queue, BOX))
     (body,) = sqs.visible(queue.url)
     assert open_envelope(body, queue.name)[0].attempts == 0
@@ -266,7 +268,7 @@ def test_time_spent_waiting_for_storage_does_not_count(
             raise errors.pop()
         started.extend(held.started for held in worker.in_hand.all())
 
-    monkeypatch.setattr(type(worker.handler.patience), "_wait", wait)
+    monkeypatch.setattr(Patience, "_wait", wait)
     chain.work = work
     worker.run(receive(sqs, queue, BOX))
     assert started == [25]

@@ -12,6 +12,7 @@ import click
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import job_option, ledger_option, pipeline_option, require_ledger
+from producer.cli.stages import of_one_stage
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.archive.ledger import ArchivedLedger
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@of_one_stage
 @pipeline_option
 @ledger_option
 @job_option

@@ -8,9 +8,11 @@ import click
 
 from chunkflow_worker.report.say import say
 from producer.cli.options import confirm, options_of_a_decision, require_ledger
+from producer.cli.stages import of_each_stage
 
 
 @click.command()
+@of_each_stage()
 @options_of_a_decision
 @click.option("--why", default="", help="The reason, for those who look at the job.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

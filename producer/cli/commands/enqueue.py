@@ -14,7 +14,7 @@ from chunkflow_worker.config.commands import Command
 from chunkflow_worker.config.old_words import OldWords
 from chunkflow_worker.config.options import click_options, given_options
 from chunkflow_worker.config.queue_name import QueueName
-from chunkflow_worker.errors import ConfigError, Fault
+from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.masks import Masks
 from chunkflow_worker.job.order import PLAIN, Order, in_order
@@ -32,6 +32,7 @@ from producer.cli.options import (
     queue_option,
     sqs_client,
 )
+from producer.cli.stages import of_one_stage
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
+@of_one_stage
 @queue_option
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option
@@ -321,15 +323,9 @@ def _show_plan(plan: Plan) -> None:
 
 def _refuse_what_fails(plan: Plan, file: PipelineFile, ledger: str | None, force: bool) -> None:
     """Raises ConfigError if workers will refuse the job, or says so if the user forces it."""
-    from chunkflow_worker.job.output import absent_volumes, refusal
-    from chunkflow_worker.job.volumes import no_ledger
+    from producer.plan.refused import refused
 
-    faults = list(absent_volumes(file.chain))
-    why = refusal(plan.boxes, file.chain)
-    if why:
-        faults.append(Fault("boxes", why))
-    if not ledger:
-        faults += no_ledger(str(file.path)).faults
+    faults = list(refused(plan.boxes, file, ledger))
     if force:
         for fault in faults:
             say_text(f"note: workers will refuse these boxes: {fault}", err=True)

@@ -20,6 +20,7 @@ from producer.cli.options import (
     require_ledger,
     sqs_client,
 )
+from producer.cli.stages import of_each_stage
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
@@ -31,6 +32,7 @@ _LINES, _LINE_LENGTH = 40, 500  # shown of a log: workers record less
 
 
 @click.command()
+@of_each_stage(named=True)
 @click.option(
     "--queue",
     envvar="CHUNKFLOW_QUEUE",
@@ -42,7 +44,12 @@ _LINES, _LINE_LENGTH = 40, 500  # shown of a log: workers record less
 @job_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every failure.")
 def failures(
-    queue: str | None, pipeline: Path | None, ledger: str | None, job: str | None, as_json: bool
+    queue: str | None,
+    pipeline: Path | None,
+    ledger: str | None,
+    job: str | None,
+    as_json: bool,
+    stage: str,
 ) -> None:
     """List the dead letters, and the failures in the ledger, by cause.
 
@@ -62,7 +69,7 @@ def failures(
         records = require_ledger(pipeline, ledger, needed_by="failures without --queue")
     record = _job(records, job) if records else None
     boxes = _boxes(record, job)
-    letters = _letters(queue, records) if queue else _Letters([], _fate(record))
+    letters = _letters(queue, records, stage) if queue else _Letters([], _fate(record))
     known = {failure.box for cause in letters.causes for failure in cause.failures}
     others = without_letter(records, boxes, known) if records else []
     report = _Report(
@@ -140,7 +147,8 @@ def _boxes(job: JobRecord | None, name: str | None) -> Boxes | None:
         return None
 
 
-def _letters(name: str, ledger: Ledger | None) -> _Letters:
+def _letters(name: str, ledger: Ledger | None, stage: str) -> _Letters:
+    """stage: whose dead letters are taken; empty for all."""
     from producer.look.dead_letters import dead_letters
     from producer.look.expiry import expiry
     from producer.look.failures import causes
@@ -149,7 +157,7 @@ def _letters(name: str, ledger: Ledger | None) -> _Letters:
     client = sqs_client()
     queue = open_queue(client, name)
     with dead_letters(client, queue) as letters:
-        read = list(letters)
+        read = [letter for letter in letters if letter.may_be_of(stage)]
         found = causes(read, ledger)
     first = min((letter.sent for letter in read if letter.sent), default="")
     expires = expiry(first, queue.dead_letter_retention_seconds)

@@ -9,9 +9,11 @@ import click
 
 from chunkflow_worker.report.say import say, say_json
 from producer.cli.options import ledger_option, pipeline_option, require_ledger
+from producer.cli.stages import of_each_stage
 
 
 @click.command()
+@of_each_stage()
 @pipeline_option
 @ledger_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

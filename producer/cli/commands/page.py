@@ -16,11 +16,13 @@ from producer.cli.options import (
     queue_of_job,
     require_ledger,
 )
+from producer.cli.stages import of_one_stage
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command()
+@of_one_stage
 @own_queue_option
 @pipeline_option
 @ledger_option

@@ -24,9 +24,11 @@ from producer.cli.options import (
     pipeline_option,
     prices_option,
 )
+from producer.cli.stages import of_each_stage
 
 
 @click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
+@of_each_stage(sent=False, named=True)
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option
 @ledger_option
@@ -121,6 +123,7 @@ def plan(
     memory_limit: float | None,
     write: bool,
     as_json: bool,
+    stage: str,
     **options: Any,
 ) -> None:
     """Show what a job will take: its boxes, memory, hours and dollars.
@@ -150,6 +153,11 @@ def plan(
     if write and not job:
         raise click.UsageError("--write needs --job, with the name that enqueue will be given")
     file, table = PipelineFile.load(pipeline), Prices.load(prices)
+    if file.stage.tree_of:
+        say(
+            f"tasks of stage {stage} are a tree over {file.stage.tree_of}, which plan does not know"
+        )
+        return
     given = given_options(ctx, options)
     made = make_plan("plan", job, options_of(Grid, given), file, options_of(Masks, given))
     path = ledger or file.ledger_path

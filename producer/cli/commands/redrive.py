@@ -20,9 +20,11 @@ from producer.cli.options import (
     require_ledger,
     sqs_client,
 )
+from producer.cli.stages import of_each_stage
 
 
 @click.command()
+@of_each_stage(named=True)
 @queue_option
 @pipeline_option
 @ledger_option
@@ -38,6 +40,7 @@ def redrive(
     box: str | None,
     job: str | None,
     priority: str,
+    stage: str,
 ) -> None:
     """Send dead letters back to the queue.
 
@@ -55,7 +58,7 @@ def redrive(
         records = require_ledger(pipeline, ledger, needed_by="--cause")
     client = sqs_client()
     target = of_priority(open_queue(client, queue), priority)
-    result = send_back(client, target, matcher(records, cause, box, job))
+    result = send_back(client, target, matcher(records, cause, box, job, stage))
     for problem in result.malformed:
         say(f"not sent, because no worker can run it: {problem}", err=True)
     for name in sorted(result.jobs):

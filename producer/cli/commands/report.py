@@ -17,6 +17,7 @@ from producer.cli.options import (
     prices_option,
     require_ledger,
 )
+from producer.cli.stages import of_one_stage
 from producer.cli.verified import allow_zeros_option, read_back, sample_option
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@of_one_stage
 @pipeline_option
 @ledger_option
 @job_option

@@ -8,9 +8,11 @@ import click
 
 from chunkflow_worker.report.say import say
 from producer.cli.options import options_of_a_decision, require_ledger
+from producer.cli.stages import of_each_stage
 
 
 @click.command()
+@of_each_stage()
 @options_of_a_decision
 def resume(queue: str | None, pipeline: Path | None, ledger: str | None, job: str | None) -> None:
     """Let workers go on with a job that is paused or cancelled.

@@ -21,6 +21,7 @@ from producer.cli.options import (
     prices_option,
     require_ledger,
 )
+from producer.cli.stages import of_one_stage
 from producer.simulate.assumptions import Assumptions
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _LONG = 2_000_000  # tasks of all rows together, from which on progress is shown
 
 
 @click.command()
+@of_one_stage
 @click.option(
     "--workers",
     callback=numbers(int, 1, _MOST_WORKERS, f"whole numbers from 1 to {_MOST_WORKERS}"),

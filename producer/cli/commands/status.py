@@ -27,6 +27,7 @@ from producer.cli.options import (
     require_ledger,
     settle_option,
 )
+from producer.cli.stages import of_each_stage
 from producer.cli.verified import allow_zeros_option, read_back, sample_option, show_verified
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _SHOWN = 20  # boxes of a sample that are named
 
 
 @click.command()
+@of_each_stage(waves=True)
 @own_queue_option
 @pipeline_option
 @ledger_option

@@ -18,6 +18,7 @@ from producer.cli.options import (
     require_ledger,
     sqs_client,
 )
+from producer.cli.stages import of_each_stage
 from producer.cli.verified import allow_zeros_option, read_back, show_verified
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@of_each_stage(waves=True)
 @pipeline_option
 @ledger_option
 @job_option

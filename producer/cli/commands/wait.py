@@ -21,6 +21,7 @@ from producer.cli.options import (
     require_ledger,
     settle_option,
 )
+from producer.cli.stages import of_one_stage
 
 if TYPE_CHECKING:
     from producer.look.status import JobStatus
@@ -30,6 +31,7 @@ _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 
 
 @click.command()
+@of_one_stage
 @own_queue_option
 @pipeline_option
 @ledger_option
