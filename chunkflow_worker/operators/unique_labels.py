@@ -50,7 +50,6 @@ class UniqueLabels(Operator):
     output_chunk_name: str = field("chunk", flag="-o", help="Segmentation to make.")
     input_class_name: str = field(
         "",
-        flag="-k",
         help="Chunk with the class of each voxel: objects of two classes are never joined.",
     )
     work_path: str = field(flag="-w", help="Folder for what joins the boxes, of this labelling.")

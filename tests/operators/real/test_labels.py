@@ -23,7 +23,7 @@ def test_parts_of_neurons_are_those_of_the_whole_block(chunkflow, bodies, tmp_pa
         f"generate-tasks {REGION} {box} {CUT}",
         bodies.load,
         "connected-components -c 26 -o parts",
-        f"unique-labels -i parts -o parts -k chunk -w labels {box} {REGION} {CUT} -n 26",
+        f"unique-labels -i parts -o parts --input-class-name chunk -w labels {box} {REGION} {CUT} -n 26",
         "save-zarr -i parts -s parts.zarr --shape 80 150 150 --voxel-offset 40 0 0 -c 64 64 64",
     )
     for size in (128, 256):
