@@ -43,7 +43,9 @@ def label_box(
     touch each other at a face.
     """
     fastremap = needs("fastremap", extra="segmentation")
-    local = fastremap.renumber(labels, preserve_zero=True)[0]
+    # Its numbers have the type of signed labels, and int8 does not hold as many as it has values.
+    counted = labels.astype(np.int16) if labels.dtype == np.int8 else labels
+    local = fastremap.renumber(counted, preserve_zero=True)[0]
     whole = BoundingBox.sized(start, labels.shape)
     core = box.clip(whole)
     if core is None:
@@ -69,15 +71,14 @@ def label_box(
 
 
 def _kinds(local: NDArray[Any], kinds: NDArray[Any], count: int) -> Ids:
-    of = np.zeros(count + 1, np.uint64)
+    of = np.zeros(count + 1, kinds.dtype)
     of[local.ravel()] = kinds.ravel()
-    mixed = np.flatnonzero((of[local] != kinds) & (local > 0))
-    if len(mixed):
+    if np.any((of[local] != kinds) & (local > 0)):
         raise ChunkMismatch(
             "an object has voxels of several classes: make it from the classes, for example by "
             "connected-components, which never joins two"
         )
-    return of[1:]
+    return of[1:].astype(np.uint64)
 
 
 def _check_apart(slabs: Iterable[Slab], kind_of: Ids, connectivity: int) -> None:

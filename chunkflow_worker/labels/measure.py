@@ -23,21 +23,22 @@ def measure(local: NDArray[Any], start: Vec3, count: int, layout: Layout) -> tup
     stops = np.full((count + 1, 3), np.iinfo(np.int64).min)
     _, height, width = local.shape
     y, x = (axis.ravel() for axis in np.indices((height, width)))
+    weights = y.astype(float), x.astype(float)
+    by_column = x.reshape(height, width).T.ravel()
     offset = np.array(start - layout.region.start)
     for z in range(len(local) - 1, -1, -1):  # downwards, so that the first voxel stays
-        labels = local[z].ravel()
+        labels = local[z].astype(np.intp).ravel()
         number = np.bincount(labels, minlength=count + 1)
         here = np.flatnonzero(number)
-        voxels += number
-        sums[:, 0] += number * (z + offset[0])
+        voxels[here] += number[here]
+        sums[here, 0] += number[here] * (z + offset[0])
         starts[here, 0], stops[here, 0] = z, np.maximum(stops[here, 0], z + 1)
-        for axis, place in ((1, y), (2, x)):
-            total = np.bincount(labels, place, minlength=count + 1)  # below 2^53, so exact
-            sums[:, axis] += total.astype(np.int64) + number * offset[axis]
+        for axis, weight in enumerate(weights, 1):
+            total = np.bincount(labels, weight, minlength=count + 1)[here]  # below 2^53, so exact
+            sums[here, axis] += total.astype(np.int64) + number[here] * offset[axis]
         first[labels[::-1]] = z * height * width + np.arange(len(labels))[::-1]
         _extend(starts, stops, labels, y, 1, here)
-        turned = local[z].T.ravel()
-        _extend(starts, stops, turned, np.repeat(np.arange(width), height), 2, here)
+        _extend(starts, stops, labels.reshape(height, width).T.ravel(), by_column, 2, here)
     place = np.array(start)
     rows = slice(1, None)
     measured = Objects(
@@ -51,7 +52,7 @@ def _extend(
     starts: Whole, stops: Whole, labels: NDArray[Any], place: Whole, axis: int, here: Whole
 ) -> None:
     """Extend bounding boxes along an axis by a slice whose voxels are in the order of `place`."""
-    at = np.zeros(len(starts), np.int64)
+    at = np.empty(len(starts), np.int64)
     at[labels[::-1]] = place[::-1]
     starts[here, axis] = np.minimum(starts[here, axis], at[here])
     at[labels] = place + 1
