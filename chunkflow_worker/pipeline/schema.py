@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_names
+from chunkflow_worker.job.stages import STAGE_NAME, TREE
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 
 
@@ -20,18 +21,61 @@ def pipeline_schema() -> dict[str, Any]:
         schema["required"] = ["op", *(r for r in schema.get("required", []) if r != "op")]
         definitions[name] = schema
         (sources if issubclass(kind, TaskSource) else steps).append({"$ref": f"#/$defs/{name}"})
+    tasks = {
+        "description": "The operator that makes the boxes, here and in the producer.",
+        "oneOf": sources,
+    }
+    operators = {"type": "array", "minItems": 1, "items": {"oneOf": steps}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "chunkflow pipeline",
         "type": "object",
         "additionalProperties": False,
-        "required": ["operators"],
+        "oneOf": [{"required": ["operators"]}, {"required": ["stages"]}],
         "properties": {
-            "tasks": {
-                "description": "The operator that makes the boxes, here and in the producer.",
-                "oneOf": sources,
+            "tasks": tasks,
+            "operators": operators,
+            "stages": {
+                "description": "Stages, each of which is a job of its own, instead of operators.",
+                "type": "array",
+                "minItems": 1,
+                "items": _stage(sources, operators),
             },
-            "operators": {"type": "array", "minItems": 1, "items": {"oneOf": steps}},
         },
         "$defs": definitions,
+    }
+
+
+def _stage(sources: list[dict[str, str]], operators: dict[str, Any]) -> dict[str, Any]:
+    tree = {
+        "description": "The stage whose boxes the tasks join, wave by wave.",
+        "type": "string",
+    }
+    of_tree = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [TREE],
+        "properties": {TREE: tree},
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", "tasks", "operators"],
+        "properties": {
+            "name": {"type": "string", "pattern": f"^{STAGE_NAME}$"},
+            "tasks": {"oneOf": [*sources, of_tree]},
+            "operators": operators,
+            "needs": {
+                "description": "Stages that must be complete before; by default, the one above.",
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            },
+            "verify": {
+                "description": "Read its output back before stages that need it begin.",
+                "type": "boolean",
+            },
+            "queue": {
+                "description": "What the name of its queue ends in: queue em and gpu give em-gpu.",
+                "type": "string",
+            },
+        },
     }

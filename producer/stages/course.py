@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chunkflow_worker.errors import RetryableError
 from producer.look.watch import MAX_FAILED_POLLS
-from producer.stages.stage_run import Show, StageRun, StageView
+from producer.stages.stage_run import NOT_SENT, Show, StageRun, StageView
 
 _STATUSES = (("failed", 1), ("stopped", 3), ("waits", 1))
 _ENDED = ("done", "failed", "stopped", "waits")
@@ -49,12 +49,19 @@ class Course:
         views: dict[str, StageView] = {}
         for run in self.runs:
             needed = [views[name] for name in run.file.stage.needs if name in views]
-            left = [view.name for view in needed if view.state != "done"]
+            left = [_left_text(view) for view in needed if view.state != "done"]
             view = run.waits(" and ".join(left)) if left else run.step(show)
             views[run.name] = view
             if run.may_send:
                 show(view)
         return list(views.values())
+
+
+def _left_text(view: StageView) -> str:
+    """A stage that is not complete, and why where nothing is to be expected of it."""
+    if view.state in ("failed", "stopped"):
+        return f"{view.name} ({view.state})"
+    return f"{view.name} ({NOT_SENT})" if view.note == NOT_SENT else view.name
 
 
 def exit_status(views: Sequence[StageView]) -> int:

@@ -22,6 +22,7 @@ from producer.stages.parts import Part, part_of_grid, part_of_wave
 from producer.stages.sender import Sender
 
 _MOST_BYTES = 10_000  # of a note that a job was verified
+NOT_SENT = "not sent, and not among the stages to run"
 State = Literal["waits", "sends", "runs", "verifies", "done", "failed", "stopped"]
 Verify = Callable[[PipelineFile, Ledger, JobRecord], str]
 """Reads the output of a job back; returns what is wrong with it, or not known; empty if right."""
@@ -129,7 +130,7 @@ class StageRun:
         note = self.ledger.sent_note(part.job, record.boxes()) if record else None
         if note is None or not note.is_complete:
             if not self.may_send:
-                return replace(view, state="waits", note="it was not sent")
+                return replace(view, state="waits", note=NOT_SENT)
 
             def sent(count: int, of: int) -> None:
                 show(replace(view, state="sends", note=f"sent {count} of {of}"))

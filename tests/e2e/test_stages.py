@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -107,6 +108,13 @@ def test_a_job_of_three_stages_is_brought_to_its_end_by_two_who_run_it(service: 
     again = run(service)
     assert again.status == 0
     assert "sends" not in again.stderr
+    place = ["--pipeline", str(service.pipeline)]
+    said = service.producer("verify", *place)
+    jobs = ["masks", "gather.1", "gather.2", "copy"]
+    assert [f"job pipeline.{job} are done: nothing is wrong" in said for job in jobs] == [True] * 4
+    assert "== stage gather, pipeline.gather.2 ==" in service.producer("status", *place)
+    one = service.producer("status", *place, "--stage", "copy", "--json")
+    assert json.loads(one)["job"] == "pipeline.copy"
 
 
 def test_a_stage_that_fails_stops_those_that_need_it_until_it_is_redriven(
@@ -121,7 +129,7 @@ def test_a_stage_that_fails_stops_those_that_need_it_until_it_is_redriven(
     failed = run(service)
     assert failed.status == 1, failed.stderr
     assert "stage masks: failed, 5 of 6 boxes done, 1 boxes are not done" in failed.stdout
-    assert "stage gather: waits for masks" in failed.stdout
+    assert "stage gather: waits for masks (failed)" in failed.stdout
     assert "no luck" in failed.stdout
     assert not ledger(service, "gather").has_jobs()
     (cure,) = (said for said in failed.stdout.splitlines() if "redrive" in said)
