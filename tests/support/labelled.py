@@ -98,7 +98,7 @@ def labelled(
         core = box.clip(whole)
         assert core is not None
         ids[core.slices(first)] = leaf.ids[core.slices(read.start)]
-    regions = [region for wave in layout.tree.waves() for region in wave] or [boxes[0]]
+    regions = [region for wave in layout.tree.waves() for region in wave]
     for region in regions:
         children, pairs = gather(folder, region, keeps, True)
         made = unite(layout, region, list(children.values()), pairs, keeps)
