@@ -93,9 +93,9 @@ def _check_apart(slabs: Iterable[Slab], kind_of: Ids, connectivity: int) -> None
             if kind_of[one - 1] == kind_of[other - 1]:
                 place = Vec3(*np.argwhere(labels == one)[0].tolist()) + slab.start
                 raise ChunkMismatch(
-                    f"two objects touch each other near {tuple(place)}, and touching objects of "
-                    "two boxes become one: name the chunk with their classes as input_class_name, "
-                    "link them by overlap, or give connectivity as to connected-components"
+                    f"two objects of the box touch near {tuple(place)}, and objects that touch "
+                    "across boxes become one: use --link-by overlap, or --input-class-name, or the "
+                    "--connectivity that they were made with"
                 )
 
 

@@ -39,7 +39,7 @@ def test_labels_around_the_box_become_background() -> None:
 
 def test_touching_objects_that_would_be_joined_are_refused() -> None:
     rows = [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 0], [0, 0, 0, 0]]
-    with pytest.raises(ChunkMismatch, match=r"touch each other near \(0, 0, 3\).*by overlap"):
+    with pytest.raises(ChunkMismatch, match=r"touch near \(0, 0, 3\).*--link-by overlap"):
         leaf(rows)
     assert len(leaf(rows, classes=rows).objects) == 2
     diagonal = [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 2]]
