@@ -58,9 +58,7 @@ class Folder:
         if self._layout is None:
             self._layout = self._stored_layout()
         if self._layout is None:
-            raise DataMissing(
-                f"there is no {self.files.path}/{_LAYOUT}: first label the boxes by unique-labels"
-            )
+            raise DataMissing(f"there is no {self.files.path}/{_LAYOUT}: first label the boxes")
         return self._layout
 
     def put_layout(self, layout: Layout) -> None:
@@ -132,11 +130,11 @@ class Folder:
 
 
 _CURES: Mapping[Kind, str] = {
-    "faces": "label the box, with unique-labels",
-    "objects": "label the box, with unique-labels",
-    "complete": "join the region first, with merge-labels",
-    "open": "join the region first, with merge-labels",
-    "answers": "join the region above it first, with merge-labels",
+    "faces": "label this box first",
+    "objects": "label this box first",
+    "complete": "join this region first",
+    "open": "join this region first",
+    "answers": "join the region above it first",
 }
 
 

@@ -36,8 +36,8 @@ def gather(
         found = folder.faces(box)
         if found is None and not fill_missing:
             raise DataMissing(
-                f"there is no {folder.files.path}/{folder.name('faces', box)}: label the box, with "
-                "unique-labels; if boxes were skipped or left out on purpose, give --fill-missing"
+                f"there is no {folder.files.path}/{folder.name('faces', box)}: label this box "
+                "first; if boxes were skipped or left out on purpose, give --fill-missing"
             )
         return found
 

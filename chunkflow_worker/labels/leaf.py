@@ -75,8 +75,8 @@ def _kinds(local: NDArray[Any], kinds: NDArray[Any], count: int) -> Ids:
     of[local.ravel()] = kinds.ravel()
     if np.any((of[local] != kinds) & (local > 0)):
         raise ChunkMismatch(
-            "an object has voxels of several classes: make it from the classes, for example by "
-            "connected-components, which never joins two"
+            "an object has voxels of several classes: make the objects from the classes, so that "
+            "each is a component of one class"
         )
     return of[1:].astype(np.uint64)
 

@@ -57,13 +57,13 @@ def test_a_folder_holds_one_labelling(made: FolderInMemory, tmp_path: Path) -> N
         Folder(str(tmp_path)).put_layout(replace(layout, boxes=moved))
 
 
-def test_absent_and_damaged_files_name_the_operator_that_writes_them(
+def test_absent_and_damaged_files_tell_what_to_do_first(
     made: FolderInMemory, tmp_path: Path
 ) -> None:
     folder, box = Folder(str(tmp_path)), made.layout().boxes[0]
-    with pytest.raises(DataMissing, match=r"layout\.json: first label the boxes by unique-labels"):
+    with pytest.raises(DataMissing, match=r"layout\.json: first label the boxes"):
         folder.layout()
-    with pytest.raises(DataMissing, match=r"open/.*npz: join the region first, with merge-labels"):
+    with pytest.raises(DataMissing, match=r"open/.*npz: join this region first"):
         folder.node(box)
     folder.put("objects", box, Objects.none().arrays())
     file = tmp_path / folder.name("objects", box)

@@ -27,6 +27,22 @@ def test_an_id_is_the_place_of_the_first_voxel_whatever_the_label_was() -> None:
     assert made.objects.at_border.tolist() == [True, True, True]
 
 
+@pytest.mark.parametrize(
+    "kind", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+)
+def test_labels_of_all_types_stay_apart(kind: str) -> None:
+    """As many as the type holds, or those at its ends and above what floats hold."""
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    edges = [low, low + 1, high, high - 1, *(n for n in (2**53, 2**53 + 1) if n < high)]
+    labels = np.array([*range(low, high + 1)] if high < 256 else edges, kind)
+    row = labels[labels != 0].reshape(1, 1, -1)
+    boxes = Grid(roi_start=(0, 0, 0), roi_size=row.shape).boxes()
+    layout = Layout(boxes, Links(), (1, 1, 1))
+    made = label_box(row, Vec3(0, 0, 0), boxes[0], layout, row)
+    assert made.ids.ravel().tolist() == list(range(1, row.size + 1))
+    assert made.objects.kinds.tolist() == row.ravel().astype(np.uint64).tolist()
+
+
 def test_labels_around_the_box_become_background() -> None:
     layout = Layout(BOXES, Links("overlap", overlap=Vec3(0, 0, 2)), (1, 1, 1))
     labels = np.zeros((1, 4, 6), np.uint32)

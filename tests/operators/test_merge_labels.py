@@ -28,7 +28,7 @@ def work_path(run_step, tmp_path: Path) -> str:
 
 def test_it_joins_a_region_when_those_in_it_are_joined(run_step, work_path: str) -> None:
     operator = MergeLabels(work_path=work_path)
-    with pytest.raises(DataMissing, match=r"open/0-2_0-2_0-4\.npz: join the region first"):
+    with pytest.raises(DataMissing, match=r"open/0-2_0-2_0-4\.npz: join this region first"):
         run_step(operator, bbox=REGION)
     for name in ("0-2_0-2_0-4", "0-2_0-2_0-6"):
         run_step(operator, bbox=BoundingBox.parse(name))
