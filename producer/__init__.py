@@ -9,6 +9,7 @@ send/          how its tasks reach the queue
 figures/       what the records of a job say, in figures
 look/          what the workers did with them
 repair/        which tasks are done again, and which are not
+stages/        how a job of several stages comes to its end
 report/        how the job is told to those who were not there
 page/          what a job looks like, in a browser
 cli/           the commands of ``chunkflow-producer``

@@ -55,8 +55,8 @@ class Settings(BaseSettings):
         description="Path for the records of tasks; "
         "`log` below the last saved volume when not set.",
     )
-    stages: str = Field(
-        "",
+    stages: str | None = Field(
+        None,
         description="Stages of the pipeline file that this worker takes, separated by commas; all "
         "of them when not set. They must lie in one queue, which the stage's `queue` names.",
     )

@@ -2,6 +2,8 @@
 
 commands/          one file for each command
 options.py         the options that several commands have
+stages.py          the option --stage, for commands that know nothing of stages
+stage_bars.py      one bar for each stage, for ``run``
 send_boxes.py      sends messages and shows a progress bar, for ``enqueue`` and ``verify``
 status_table.py    a status as text, for ``status``
 runs_table.py      runs of a job on paper as a table, for ``simulate``
