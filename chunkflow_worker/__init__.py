@@ -10,6 +10,7 @@ storage/      Where do files and objects lie, and how are they read and written?
 pipeline/     How does a chain of operators run on a task?
 operators/    What can be done to a task?
 inference/    How does a ConvNet run on a chunk that is larger than its patch?
+labels/       Which ids of different boxes are one object?
 view/         How can people look at the values of a task?
 report/       What do people and monitors learn about tasks?
 service/      How does a worker process take messages, run their tasks, and settle them?

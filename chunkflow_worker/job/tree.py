@@ -30,11 +30,13 @@ class Tree:
         return BoundingBox(start, end if stop is None else end.min(stop))
 
     def waves(self) -> list[Boxes]:
-        """The regions of each wave; no wave where the grid is one box.
+        """The regions of each wave.
 
-        The children of a region are leaves and regions of earlier waves.
+        The children of a region are leaves and regions of earlier waves. A grid of one box has one
+        wave, which is this box, so that what the last wave does is done for every grid.
         """
-        return [self._wave(number) for number in range(1, self._count + 1)]
+        regions = [self._wave(number) for number in range(1, self._count + 1)]
+        return regions or [self._level(0)]
 
     def children(self, region: BoundingBox) -> list[BoundingBox]:
         """The two to eight boxes that a region joins, in z, y, x order; none for a leaf.

@@ -18,7 +18,8 @@ class ConnectedComponents(Operator):
 
     With a threshold, it takes a map: voxels above the threshold are foreground. Without a
     threshold, it takes a mask or a segmentation; objects with different ids that touch are not
-    joined. Makes a segmentation of uint32. Ids start from 1 in every box.
+    joined. Makes a segmentation of uint32. Ids start from 1 in every box: unique-labels and the
+    operators after it make them those of the whole region.
     """
 
     group: ClassVar[str] = "Segmentation"
@@ -40,6 +41,8 @@ class ConnectedComponents(Operator):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
+        import numpy as np
+
         from chunkflow_worker.image.conversion import above
 
         cc3d = needs("cc3d", extra="segmentation")
@@ -61,8 +64,11 @@ class ConnectedComponents(Operator):
                 )
             labels = chunk.czyx[0]
             foreground = labels if self.threshold is None else above(labels, self.threshold)
+            # cc3d misreads a view of a single column of voxels.
             ids = cc3d.connected_components(
-                foreground, connectivity=int(self.connectivity), out_dtype="uint32"
+                np.ascontiguousarray(foreground),
+                connectivity=int(self.connectivity),
+                out_dtype="uint32",
             )
             task.values[self.output_chunk_name] = chunk.with_array(ids, layer_type="segmentation")
 

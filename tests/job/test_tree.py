@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -30,6 +30,7 @@ def grids(draw: st.DrawFn) -> Boxes:
 @given(grids())
 def test_a_region_covers_its_two_to_eight_children_and_nothing_else(leaves: Boxes) -> None:
     tree = Tree(leaves)
+    assume(leaves.grid_size.product > 1)
     below = set(leaves)
     for wave in tree.waves():
         for region in wave:
@@ -44,6 +45,7 @@ def test_a_region_covers_its_two_to_eight_children_and_nothing_else(leaves: Boxe
 @given(grids())
 def test_each_box_below_the_last_wave_is_a_child_of_one_region(leaves: Boxes) -> None:
     tree = Tree(leaves)
+    assume(leaves.grid_size.product > 1)
     waves = tree.waves()
     names = [str(box) for part in (leaves, *waves) for box in part]
     assert len(names) == len(set(names))
@@ -54,7 +56,7 @@ def test_each_box_below_the_last_wave_is_a_child_of_one_region(leaves: Boxes) ->
 @given(grids())
 def test_the_last_wave_is_the_whole_grid(leaves: Boxes) -> None:
     tree = Tree(leaves)
-    *_, last = [leaves, *tree.waves()]
+    *_, last = tree.waves()
     assert list(last) == [tree.region]
     assert cover_once(tree.region, list(leaves))
 
@@ -75,6 +77,12 @@ def test_regions_that_would_have_a_single_child_are_left_out() -> None:
         ["0-4_0-4_0-20"],
     ]
     assert list(map(str, tree.children(tree.region))) == ["0-4_0-4_0-16", "0-4_0-4_16-20"]
+
+
+def test_a_grid_of_one_box_is_one_region() -> None:
+    tree = Tree(Grid(bounding_box="0-4_0-4_0-4").boxes())
+    assert [list(wave.texts()) for wave in tree.waves()] == [["0-4_0-4_0-4"]]
+    assert tree.children(tree.region) == []
 
 
 def test_a_box_that_is_not_in_the_tree_is_refused() -> None:

@@ -230,15 +230,16 @@ FORMATS: dict[str, tuple[Steps, Steps]] = {
 CONVERT = {"h5": "save-h5", "tif": "save-tif", "zarr 3": "save-zarr"}
 READ_AS = {"h5": "load-h5", "tif": "load-tif", "nrrd": "load-nrrd"}
 
-# These take no chunk, or leave none. Viewers and objects have tests of their own.
+# These take no chunk, or leave none. Viewers, objects and those that make ids of a whole grid have
+# tests of their own.
 NO_CHUNK = re.findall(
     r"\S+",
     """
 aggregate-skeleton-fragments cleanup create-bbox create-chunk debug delete-task-in-queue delete-var
 download-mesh fetch-task-from-file fetch-task-from-sqs generate-tasks load-json load-skeleton
-load-synapses log-summary mark-complete mesh mesh-manifest mesh-multires napari neuroglancer
-save-points save-swc save-synapses setup-env skeletonize skip-task-by-blocks-in-volume
-skip-task-by-file view
+load-synapses log-summary mark-complete merge-labels mesh mesh-manifest mesh-multires napari
+neuroglancer object-table relabel save-points save-swc save-synapses setup-env skeletonize
+skip-task-by-blocks-in-volume skip-task-by-file unique-labels view
 """,
 )
 

@@ -19,6 +19,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "download-mesh": {"input": "1"},
     "inference": {"input_patch_size": [4, 4, 4], "output_patch_overlap": [1, 1, 1]},
     "load-synapses": {},
+    "unique-labels": {"chunk_size": [4, 4, 4]},
     "setup-env": {
         "volume_start": [0, 0, 0],
         "volume_size": [64, 64, 64],
