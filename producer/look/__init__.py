@@ -30,6 +30,7 @@ volumes.py         opens volumes once: those of the output, and the input of a j
 tally.py           how many blocks and files were compared
 view_link.py       a page of Neuroglancer with the volumes of a chain as its layers
 job_link.py        the same page with the boxes of a job, coloured by their state
+box_layer.py       these boxes as a layer
 
 Nothing here prints, and nothing here changes a job.
 """

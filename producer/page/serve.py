@@ -44,6 +44,7 @@ def serve(
     from producer.page.box_report import BoxReport
     from producer.page.feed import Feed
     from producer.page.job_watch import JobWatch
+    from producer.page.neuroglancer import BoxesInNeuroglancer
     from producer.page.preview import Previews
 
     with _listening(host, port) as listening:
@@ -52,7 +53,8 @@ def serve(
         scene = Scene.of(pipeline) if pipeline else None
         boxes = BoxReport(target, scene, Previews(pipeline) if pipeline else None)
         actions = Actions(target) if allow_actions else None
-        app = make_app(Page(feed, watch.history, boxes, actions, host))
+        neuroglancer = BoxesInNeuroglancer(pipeline) if pipeline else None
+        app = make_app(Page(feed, watch.history, boxes, actions, host, neuroglancer))
         config = uvicorn.Config(
             app,
             access_log=False,

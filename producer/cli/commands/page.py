@@ -45,6 +45,12 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
     help="Let the page send dead letters back, and pause, resume or cancel the job. The printed "
     "link holds a secret that this needs.",
 )
+@click.option(
+    "--neuroglancer",
+    is_flag=True,
+    help="Print and open the boxes of the job in Neuroglancer, in the colours of their states over "
+    "the volumes of the pipeline, instead of the page itself. It is at /neuroglancer of the page.",
+)
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
 def page(
     queue: str | None,
@@ -55,6 +61,7 @@ def page(
     port: int,
     interval: float,
     allow_actions: bool,
+    neuroglancer: bool,
     open_browser: bool,
 ) -> None:
     """Show a job as a live page in the browser.
@@ -73,6 +80,8 @@ def page(
     from producer.page.serve import check_installed, serve
     from producer.plan.pipeline_file import PipelineFile
 
+    if neuroglancer and pipeline is None:
+        raise click.UsageError("--neuroglancer needs --pipeline, which names the volumes")
     check_installed()
     records = require_ledger(pipeline, ledger, needed_by="page")
     record = require_job(records, job)
@@ -82,6 +91,8 @@ def page(
         say(f"warning: everyone who reaches {host} can see this job", err=True)
 
     def started(address: str) -> None:
+        if neuroglancer:
+            address = f"{address.partition('#')[0]}neuroglancer"
         say(f"job {record.job}: {address}", "interrupt with Ctrl+C")
         if open_browser:
             click.launch(address)

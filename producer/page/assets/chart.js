@@ -55,7 +55,7 @@ export class RateChart {
   }
 }
 
-function clock(plot, times) {
+export function clock(plot, times) {
   const isLong = times.length > 1 && times[times.length - 1] - times[0] > 86400;
   return times.map((time) => {
     const at = new Date(time * 1000);

@@ -5,6 +5,7 @@ import io
 import json
 import socket
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -68,6 +69,18 @@ def test_a_box_is_told_with_its_pictures(page: ServedPage, shown: ShownJob) -> N
         picture = np.asarray(Image.open(io.BytesIO(answer.body)))
         assert picture.shape == (64, 64)
         assert picture.std() > 0
+
+
+def test_one_link_shows_all_boxes_in_neuroglancer(page: ServedPage, shown: ShownJob) -> None:
+    link = ask(page.address, "/api/neuroglancer").json["link"]
+    layer = json.loads(unquote(link.partition("#!")[2]))["layers"][-1]
+    names = layer["annotationProperties"][0]["enum_labels"]
+    found = {one["id"]: names[one["props"][0]] for one in layer["annotations"]}
+    assert found == {name: state for state, boxes in shown.states.items() for name in boxes}
+    dead = next(one for one in layer["annotations"] if one["id"] == shown.state("dead")[0])
+    assert "dead: operator " in dead["description"]
+    assert len(link) < 300 * len(found)
+    assert ask(page.address, "/neuroglancer").headers["content-type"].startswith("text/html")
 
 
 def test_nothing_is_told_of_boxes_of_other_jobs(page: ServedPage, shown: ShownJob) -> None:
