@@ -34,8 +34,8 @@ def job_link(pipeline: PipelineFile, ledger: Ledger, job: str | None) -> str:
     places = places_of(ledger, boxes)
     states = []
     for box in boxes:
-        place = places.of(str(box))
-        states.append("done" if place.done else "failed" if place.failed else "waiting")
+        has = places.of(str(box))
+        states.append("done" if has.done else "failed" if has.failed else "waiting")
     kept = chosen(states)
     failed = [str(boxes[place]) for place in kept if states[place] == "failed"][:_MOST_READ]
     failures = {one.bbox: one for one in ledger.records(failed, failed=True)}

@@ -142,7 +142,7 @@ def test_the_same_file_works_with_real_aws(monkeypatch: pytest.MonkeyPatch) -> N
 def test_services_start_in_order() -> None:
     ready, done = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
     assert SERVICES["queue"]["depends_on"] == SERVICES["sample"]["depends_on"] == {"aws": ready}
-    for service in (*WORKERS, "producer"):
+    for service in (*WORKERS, "producer", "page"):
         assert SERVICES[service]["depends_on"] == {"queue": done, "sample": done}
     started = [name for name, service in SERVICES.items() if "profiles" not in service]
     assert started == ["aws", "queue", "sample", "worker"]
@@ -156,7 +156,15 @@ def test_containers_have_no_privileges(service: str) -> None:
     assert options["cap_drop"] == ["ALL"]
     assert options["security_opt"] == ["no-new-privileges:true"]
     assert all(volume.endswith(":ro") for volume in options.get("volumes", []))
-    assert not {"privileged", "user", "ports", "network_mode", "pid", "ipc"} & set(options)
+    assert not {"privileged", "user", "network_mode", "pid", "ipc"} & set(options)
+    assert service == "page" or "ports" not in options
+
+
+def test_only_this_machine_reaches_the_page_and_it_can_only_be_read() -> None:
+    page = SERVICES["page"]
+    assert [filled(port) for port in page["ports"]] == ["127.0.0.1:8760:8760"]
+    assert page["command"] == ["page", "--host", "0.0.0.0"]
+    assert page["profiles"] == ["page"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
