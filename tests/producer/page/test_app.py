@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import socket
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -130,7 +129,8 @@ def test_a_browser_runs_nothing_but_the_page_s_own_files(page: ServedPage, path:
         ("127.0.0.1:1", 200),
         ("localhost", 200),
         ("[::1]:8760", 200),
-        (socket.gethostname(), 200),
+        ("page.localhost:8760", 200),
+        ("10.0.0.7:8760", 421),
         ("evil.example", 421),
         ("127.0.0.1.evil.example:80", 421),
         ("", 421),
@@ -157,6 +157,17 @@ def test_a_page_to_read_refuses_every_action(
     answer = ask(page.address, "/api/actions", "POST", body, {"X-Chunkflow-Token": "guess"})
     assert answer.status == 403
     assert shown.ledger.states.read(shown.job).at is None
+
+
+def test_pages_elsewhere_send_nothing_even_with_the_token(page_with_actions: ServedPage) -> None:
+    assert page_with_actions.page.actions is not None
+    headers = {"X-Chunkflow-Token": page_with_actions.page.actions.token}
+    for origin in ("https://evil.example", "null"):
+        sent = headers | {"Origin": origin}
+        answer = ask(page_with_actions.address, "/api/actions", "POST", b"{}", sent)
+        assert (answer.status, b"another page" in answer.body) == (403, True)
+    own = headers | {"Origin": page_with_actions.address.partition("/#")[0]}
+    assert ask(page_with_actions.address, "/api/actions", "POST", b"{}", own).status == 400
 
 
 @pytest.mark.parametrize("token", ["", "guess", "\xe9"])
