@@ -79,10 +79,12 @@ class Prometheus:
 
     def serve(self, host: str, port: int) -> None:
         """Answer requests for /metrics, until `close`. Raises OSError where the port is taken."""
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        kind = type("_Server", (_Server,), {"address_family": family})
+
+        class Server(_Server):
+            address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+
         gate = WebGate(make_wsgi_app(self.registry), host)
-        server = make_server(host, port, gate, kind, _QuietHandler)
+        server = make_server(host, port, gate, Server, _QuietHandler)
         thread = threading.Thread(target=server.serve_forever, name="prometheus", daemon=True)
         thread.start()
 
