@@ -17,7 +17,7 @@ without() { # options that keep the pins of these files, and leave their package
 }
 
 project=../../pyproject.toml
-worker=(--extra codecs --extra files --extra image --extra onnx --extra prometheus --extra segmentation)
+worker=(--extra codecs --extra files --extra image --extra onnx --extra opentelemetry --extra prometheus --extra segmentation)
 producer=(--extra archive --extra page --extra report --extra simulate)
 pytorch_cpu=${PYTORCH_CPU:---index https://download.pytorch.org/whl/cpu} # on PyPI, torch for x86-64 is the CUDA build
 

@@ -20,8 +20,9 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 WORKERS = ("worker", "worker-gpu")
 KNOWN = {name for field in Settings.model_fields for name in variable_names(field)}
 OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OMP_NUM_THREADS"}
-OTHERS |= {"CHUNKFLOW_NOTIFY"}
-"""Variables that boto3, torch and commands of the producer read."""
+OTHERS |= {"CHUNKFLOW_NOTIFY", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"}
+OTHERS |= {"OTEL_RESOURCE_ATTRIBUTES"}
+"""Variables that boto3, torch, OpenTelemetry and commands of the producer read."""
 
 NOT_PASSED = {"CHUNKFLOW_HEALTH_FOLDER", "CHUNKFLOW_WORKER_NAME", "CUDA_VISIBLE_DEVICES"}
 """Settings that a container does not need.

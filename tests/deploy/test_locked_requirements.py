@@ -18,11 +18,17 @@ IMAGES = {
     "local-aws": (["core", "local-aws"], ["local"]),
     "worker-cpu": (
         ["core", "worker", "torch-cpu"],
-        ["torch", "onnx", "openvino", "codecs", "files", "image", "prometheus", "segmentation"],
+        [
+            *("torch", "onnx", "openvino", "codecs", "files", "image", "prometheus"),
+            *("opentelemetry", "segmentation"),
+        ],
     ),
     "worker-gpu": (
         ["core", "worker", "torch-gpu"],
-        ["torch", "onnx", "codecs", "files", "image", "prometheus", "segmentation"],
+        [
+            *("torch", "onnx", "codecs", "files", "image", "prometheus"),
+            *("opentelemetry", "segmentation"),
+        ],
     ),
 }
 """The locks that each image installs, and the extras of the project that they cover."""
