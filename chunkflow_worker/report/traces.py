@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -101,5 +102,5 @@ class Traces:
         self._open.task = self._open.operator = None
 
 
-def _named(facts: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
+def _named(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {f"chunkflow.{name}": value for name, value in facts.items()}
