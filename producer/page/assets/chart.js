@@ -49,7 +49,7 @@ export class RateChart {
       ...size,
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
-      axes: [{ ...axis, size: 34, values: clock }, { ...axis, size: 56, label: "a minute", labelSize: 20 }],
+      axes: [{ ...axis, size: 34, space: 84, values: clock }, { ...axis, size: 56, label: "a minute", labelSize: 20 }],
       series: [{}, { stroke: colour("done"), width: 2, fill: `${colour("done")}26`, points: { show: false }, paths: uPlot.paths.stepped({ align: -1 }) }],
     }, data, holder);
   }

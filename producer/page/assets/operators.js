@@ -55,7 +55,7 @@ export class OperatorChart {
       height: HEIGHT,
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
-      axes: [{ ...axis, size: 34, values: clock }, { ...axis, size: 56, label: "s a box", labelSize: 20 }],
+      axes: [{ ...axis, size: 34, space: 84, values: clock }, { ...axis, size: 56, label: "s a box", labelSize: 20 }],
       series: [{}, ...series.reverse()],
     }, [times, ...sums.reverse()], holder);
   }
