@@ -56,8 +56,8 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--neuroglancer",
     is_flag=True,
-    help="Print and open the boxes of the job in Neuroglancer, in the colours of their states over "
-    "the volumes of the pipeline, instead of the page itself. It is at /neuroglancer of the page.",
+    help="Also print the address at which Neuroglancer shows the boxes of the job, in the colours of "
+    "their states over the volumes of the pipeline. --open opens it instead of the page.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
 def page(
@@ -106,13 +106,13 @@ def page(
         say(f"warning: everyone who reaches {host} can see this job", err=True)
 
     def started(address: str) -> None:
+        after = f"#{actions.token}" if actions and not token_file else ""
+        say(f"job {record.job}: {address}{after}")
         if neuroglancer:
-            address = f"{address}neuroglancer"
-        elif actions and not token_file:
-            address = f"{address}#{actions.token}"
-        say(f"job {record.job}: {address}", "interrupt with Ctrl+C")
+            say(f"its boxes in Neuroglancer: {address}neuroglancer")
+        say("interrupt with Ctrl+C")
         if open_browser:
-            click.launch(address)
+            click.launch(f"{address}neuroglancer" if neuroglancer else f"{address}{after}")
 
     try:
         serve(
