@@ -56,8 +56,8 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--neuroglancer",
     is_flag=True,
-    help="Also print the address at which Neuroglancer shows the boxes of the job, in the colours of "
-    "their states over the volumes of the pipeline. --open opens it instead of the page.",
+    help="Also print the address at which Neuroglancer shows the boxes of the job, in the colours "
+    "of their states over the volumes of the pipeline. --open opens it instead of the page.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
 def page(
