@@ -28,7 +28,7 @@ from chunkflow_worker.report.events import (
 )
 
 _SERVICE = "chunkflow-worker"
-_FLUSH_MILLISECONDS = 3000
+_CLOSING_SECONDS = 3.0  # to send the last spans
 _MOST_TEXT = 2000  # characters of an error
 
 
@@ -42,8 +42,9 @@ def otlp_traces(about: Mapping[str, str]) -> tuple[Traces, Callable[[], None]]:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 
     def close() -> None:
-        provider.force_flush(_FLUSH_MILLISECONDS)
-        provider.shutdown()
+        ending = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
+        ending.start()  # where the collector is away, it tries again for long
+        ending.join(_CLOSING_SECONDS)
 
     return Traces(provider), close
 
