@@ -29,6 +29,11 @@ COPY deploy/requirements/local-aws.txt ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/venv/bin/python install -r core.txt -r local-aws.txt
 
+FROM core-packages AS producer-packages
+COPY deploy/requirements/producer.txt ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
+    python -m pip --python /opt/venv/bin/python install -r core.txt -r producer.txt
+
 FROM core-packages AS worker-packages
 COPY deploy/requirements/worker.txt ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
@@ -76,7 +81,7 @@ ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECOD
 WORKDIR /job
 
 FROM base AS producer
-COPY --from=core-packages /opt/venv /opt/venv
+COPY --from=producer-packages /opt/venv /opt/venv
 COPY --from=code /opt/venv /opt/venv
 USER 10001:10001
 HEALTHCHECK NONE
@@ -86,7 +91,7 @@ ARG VERSION=0.1.0
 ARG REVISION
 LABEL org.opencontainers.image.title="chunkflow-producer" org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.description="Sends the boxes of a job to SQS, shows its status, verifies its output"
+    org.opencontainers.image.description="Sends the boxes of a job to SQS, shows it as a page, verifies its output"
 
 FROM base AS local-aws
 COPY --from=local-aws-packages /opt/venv /opt/venv

@@ -19,7 +19,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.local_s3 import KeptS3
 from chunkflow_worker.job.local_sqs.protocol import SqsProtocol, service_of
 from chunkflow_worker.job.local_sqs.store import local_sqs
-from chunkflow_worker.job.web_gate import WebGate, Wsgi
+from chunkflow_worker.report.web_gate import WebGate, Wsgi
 
 SERVICES = frozenset({"s3", "s3bucket_path", "cloudwatch", "sts", "moto_api"})
 """Of moto, that are served beside SQS."""

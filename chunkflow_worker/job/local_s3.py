@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.local_data import SUBJECT, open_database
 from chunkflow_worker.job.local_sqs.queue import ACCOUNT
-from chunkflow_worker.job.web_gate import Wsgi
+from chunkflow_worker.report.web_gate import Wsgi
 
 _FILE, _VERSION = "s3.sqlite", 1
 _SCHEMA = """

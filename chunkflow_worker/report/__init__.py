@@ -5,6 +5,9 @@ log.py           a subscriber that writes to the log
 quiet.py         keeps the libraries of storage from logging what they also raise
 cloudwatch.py    a subscriber that sends metrics to CloudWatch
 prometheus.py    a subscriber that counts, and answers Prometheus
+traces.py        a subscriber that makes traces of OpenTelemetry
+own_hosts.py     by which names a server on this machine may be asked
+web_gate.py      keeps web pages away from such a server
 tally.py         counts of renewals, outages and throttles in this process
 progress.py      the progress of long work on stderr, as a bar or as lines
 timings.py       tables of seconds and speed by operator

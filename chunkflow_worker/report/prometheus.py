@@ -6,10 +6,14 @@ without one. A worker tells what has happened since it started.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -24,6 +28,7 @@ from chunkflow_worker.report.events import (
     TaskFinished,
 )
 from chunkflow_worker.report.tally import TALLY, Tally
+from chunkflow_worker.report.web_gate import WebGate
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _MOST_JOBS = 200  # that have metrics of their own: a stranger's messages may name any
@@ -74,7 +79,14 @@ class Prometheus:
 
     def serve(self, host: str, port: int) -> None:
         """Answer requests for /metrics, until `close`. Raises OSError where the port is taken."""
-        server, thread = start_http_server(port, host, self.registry)
+
+        class Server(_Server):
+            address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+
+        gate = WebGate(make_wsgi_app(self.registry), host)
+        server = make_server(host, port, gate, Server, _QuietHandler)
+        thread = threading.Thread(target=server.serve_forever, name="prometheus", daemon=True)
+        thread.start()
 
         def stop() -> None:
             server.shutdown()
@@ -117,6 +129,17 @@ class Prometheus:
                 return _OTHER_JOBS
             self._jobs.add(job)
             return job
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request."""
+
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of each request."""
 
 
 class _Process(Collector):

@@ -1,14 +1,15 @@
-"""`open_metrics`: the subscribers that a worker's settings name, for CloudWatch and Prometheus."""
+"""`open_metrics`: the subscribers for CloudWatch, Prometheus and OpenTelemetry that are set."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from chunkflow_worker.config.extras import needs
+from chunkflow_worker.config.extras import install_line, needs
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.report.events import Subscriber
@@ -37,6 +38,8 @@ def open_metrics(
         yield _cloudwatch(settings, closing)
     if settings.metrics_port:
         yield _prometheus(settings, about, in_hand, closing)
+    if _wants_traces():
+        yield from _traces(settings, about, closing)
 
 
 def _cloudwatch(settings: Settings, closing: ExitStack) -> Subscriber:
@@ -71,3 +74,29 @@ def _prometheus(
     log.info("metrics for Prometheus: http://%s/metrics", place)
     closing.callback(metrics.close)
     return metrics
+
+
+def _wants_traces() -> bool:
+    """Whether the standard variables of OpenTelemetry name a place for traces."""
+    places = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+    return any(os.environ.get(name) for name in places) and not is_off and exporter == "otlp"
+
+
+def _traces(settings: Settings, about: About, closing: ExitStack) -> Iterator[Subscriber]:
+    """Without the extra there is a warning: others may have set the variables for all programs."""
+    try:
+        from chunkflow_worker.report.traces import otlp_traces
+    except ModuleNotFoundError:
+        line = install_line("opentelemetry")
+        log.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, but there are no traces: %s", line)
+        return
+    names = {
+        "service.instance.id": settings.worker_name,
+        "service.version": version("chunkflow-worker"),
+    }
+    facts = {f"chunkflow.{name}": value for name, value in asdict(about).items()}
+    traces, close = otlp_traces(names | facts)
+    closing.callback(close)
+    yield traces

@@ -17,9 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
+from chunkflow_worker.report.own_hosts import OwnHosts
 from chunkflow_worker.view.port import HOST, port_error
 from chunkflow_worker.view.shared_folder import Content, Shared, find
 
+_HOSTS = OwnHosts(HOST)
 _COPIED = 1 << 20  # bytes at a time
 _IDLE_SECONDS = 60  # after which an open connection is closed
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
@@ -114,8 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_for_us(self) -> bool:
         """Refuse a request by another name of this machine than its own."""
-        own = {f"{name}:{self.files.port}" for name in (HOST, "localhost")}
-        if self.headers.get_all("Host") in [[name] for name in own]:
+        hosts = self.headers.get_all("Host") or []
+        if len(hosts) == 1 and hosts[0].endswith(f":{self.files.port}") and _HOSTS.has(hosts[0]):
             return True
         self._refuse(HTTPStatus.FORBIDDEN)
         return False

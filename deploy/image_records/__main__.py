@@ -18,7 +18,7 @@ from deploy.image_records.provenance import provenance
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("build") / "images"
 LOCKS = {
-    "producer": ("core",),
+    "producer": ("core", "producer"),
     "local-aws": ("core", "local-aws"),
     "worker-cpu": ("core", "worker", "torch-cpu"),
     "worker-gpu": ("core", "worker", "torch-gpu"),

@@ -17,12 +17,14 @@ without() { # options that keep the pins of these files, and leave their package
 }
 
 project=../../pyproject.toml
-worker=(--extra codecs --extra files --extra image --extra onnx --extra prometheus --extra segmentation)
+worker=(--extra codecs --extra files --extra image --extra onnx --extra opentelemetry --extra prometheus --extra segmentation)
+producer=(--extra archive --extra page --extra report --extra simulate)
 pytorch_cpu=${PYTORCH_CPU:---index https://download.pytorch.org/whl/cpu} # on PyPI, torch for x86-64 is the CUDA build
 
 compile build.txt build.in "$@"
 compile core.txt $project "$@"
 compile local-aws.txt $project --extra local $(without core.txt) "$@"
+compile producer.txt $project "${producer[@]}" $(without core.txt) "$@"
 compile worker.txt $project "${worker[@]}" $(without core.txt) "$@"
 compile torch-gpu.txt torch-gpu.in $(without core.txt worker.txt) "$@"
 compile torch-cpu.txt torch-cpu.in $(without core.txt worker.txt) $pytorch_cpu "$@"

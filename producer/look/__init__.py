@@ -15,6 +15,7 @@ expiry.py          when SQS deletes messages that nobody has settled
 failures.py        groups dead letters by the cause of their failure
 problem.py         what can be wrong, or not known, about the output of a task
 faulty.py          what a record says that no task can have done
+new_failures.py    boxes that have failed since the last look
 nets.py            which nets and plugins the boxes of a job come from
 verify.py          compares the output in storage with the records of the tasks
 sample.py          some of the boxes that are done, chosen at random
@@ -30,6 +31,7 @@ volumes.py         opens volumes once: those of the output, and the input of a j
 tally.py           how many blocks and files were compared
 view_link.py       a page of Neuroglancer with the volumes of a chain as its layers
 job_link.py        the same page with the boxes of a job, coloured by their state
+box_layer.py       these boxes as a layer
 
 Nothing here prints, and nothing here changes a job.
 """

@@ -4,81 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chunkflow_worker.errors import ChunkflowError, ConfigError
+from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.image.chunk import UNKNOWN_SIZE, VoxelSize
+from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.storage.path import normal_path
+from producer.look.box_layer import ShownBox, box_layer, chosen
 from producer.look.job import require_job
 from producer.look.survey import places_of
 
 if TYPE_CHECKING:
-    from chunkflow_worker.image.bbox import BoundingBox
     from chunkflow_worker.job.ledger import Ledger
     from producer.plan.pipeline_file import PipelineFile
 
-MOST_BOXES = 5000
-"""So many boxes fit into the address of a page."""
-_COLOURS = {"waiting": "0.6, 0.6, 0.6", "done": "0.0, 0.62, 0.45", "failed": "0.84, 0.37, 0.0"}
+_MOST_READ = 200  # records of failures
 
 
 def job_link(pipeline: PipelineFile, ledger: Ledger, job: str | None) -> str:
     """The address of the page. Boxes are coloured by their state in the ledger.
 
-    Volumes that a browser can't read, or that can't be opened, are left out.
-    Raises ConfigError for a ledger without a job, or a job of too many boxes, StorageUnavailable.
+    Volumes that a browser can't read, or that can't be opened, are left out. Of very many boxes,
+    the failed ones are shown, and as many others as fit.
+    Raises ConfigError for a ledger without a job, StorageUnavailable.
     """
-    from chunkflow_worker.volumes.scene.page import link, page_state, smallest
-
     record = require_job(ledger, job)
-    if record.tasks > MOST_BOXES:
-        problem = f"has {record.tasks} boxes, and a link holds {MOST_BOXES}"
-        raise ConfigError.one(
-            "--link", f"job {record.job}", problem, "leave --link out to see its volumes"
-        )
     boxes = record.boxes()
     places = places_of(ledger, boxes)
     states = []
     for box in boxes:
-        place = places.of(str(box))
-        states.append((box, "done" if place.done else "failed" if place.failed else "waiting"))
-    shown, size = _volumes(pipeline)
-    layers = [each.layer for each in shown] + [box_layer(states, size)]
-    return link(page_state(layers, smallest(each.region for each in shown)))
+        has = places.of(str(box))
+        states.append("done" if has.done else "failed" if has.failed else "waiting")
+    kept = chosen(states)
+    failed = [str(boxes[place]) for place in kept if states[place] == "failed"][:_MOST_READ]
+    failures = {one.bbox: one for one in ledger.records(failed, failed=True)}
+    shown = []
+    for place in kept:
+        box, state, words = boxes[place], states[place], ""
+        if failure := failures.get(str(box)):
+            state = "dead" if failure.final else "failed"
+            words = scrub(failure.error)
+        shown.append(ShownBox(box, state, words))
+    return JobScene.of(pipeline).link(shown, len(states))
 
 
-def box_layer(states: Iterable[tuple[BoundingBox, str]], voxel_size: VoxelSize) -> dict[str, Any]:
-    """The layer of boxes with their states: waiting, done or failed. voxel_size: nanometres."""
-    from chunkflow_worker.volumes.scene.annotations import local_source
+@dataclass(frozen=True)
+class JobScene:
+    """The layers of what a chain loads and saves, and where the page begins.
 
-    names = list(_COLOURS)
-    cases = "".join(
-        f"  if (prop_state() == uint({i})) {{ setColor(vec3({colour})); }}\n"
-        for i, colour in enumerate(_COLOURS.values())
-    )
-    labels = {"enum_values": list(range(len(names))), "enum_labels": names}
-    return {
-        "type": "annotation",
-        "name": "boxes",
-        "source": local_source(voxel_size),
-        "annotationProperties": [{"id": "state", "type": "uint8", "default": 0} | labels],
-        "annotations": [
-            {
-                "type": "axis_aligned_bounding_box",
-                "id": str(box),
-                "description": f"{box} {state}",
-                "pointA": list(box.start[::-1]),
-                "pointB": list(box.stop[::-1]),
-                "props": [names.index(state)],
-            }
-            for box, state in states
-        ],
-        "shader": f"void main() {{\n{cases}}}\n",
-    }
+    voxel_size: of the volume that is saved last, in nanometres, zyx.
+    """
+
+    layers: tuple[Any, ...]
+    voxel_size: VoxelSize
+
+    @classmethod
+    def of(cls, pipeline: PipelineFile) -> JobScene:
+        """Opens the volumes; leaves out those that no browser can read, or that can't be opened."""
+        return _scene(pipeline)
+
+    def link(self, boxes: Iterable[ShownBox], total: int) -> str:
+        """The address of a page with boxes over the volumes. total: boxes of the job."""
+        from chunkflow_worker.volumes.scene.page import link, page_state, smallest
+
+        layers = [one.layer for one in self.layers]
+        layers.append(box_layer(boxes, self.voxel_size, total))
+        return link(page_state(layers, smallest(one.region for one in self.layers)))
 
 
-def _volumes(pipeline: PipelineFile) -> tuple[list[Any], VoxelSize]:
-    """The layers of what a chain loads and saves, and the voxel size of the last volume."""
+def _scene(pipeline: PipelineFile) -> JobScene:
     from chunkflow_worker.volumes.open_volume import open_volume
     from chunkflow_worker.volumes.scene.source import source_of
     from chunkflow_worker.volumes.scene.volume_layer import volume_layer
@@ -94,4 +89,4 @@ def _volumes(pipeline: PipelineFile) -> tuple[list[Any], VoxelSize]:
                 found = volume_layer(use.path, place.rpartition("/")[2], source_of, over=over)
                 if found is not None and place not in shown:
                     shown[place] = found
-    return list(shown.values()), size
+    return JobScene((*shown.values(),), size)

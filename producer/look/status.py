@@ -139,10 +139,11 @@ class StatusPoll:
         """Of the boxes of the job; None before the first answer, and without a job."""
         return self._survey
 
-    def ask(self, sample: int = SAMPLE) -> JobStatus:
+    def ask(self, sample: int = SAMPLE, seconds: float | None = None) -> JobStatus:
         """The present status.
 
         sample: number of records to read for the rate, the clipped voxels and the nets; 0 for none.
+        seconds: of a task, where the caller knows it; by default, those of the sample.
         Raises ConfigError when the ledger has no such job, QueueUnavailable and StorageUnavailable.
         """
         status = self._of_queue()
@@ -155,7 +156,7 @@ class StatusPoll:
             self._survey = Survey(self._ledger, boxes)
         found = self._survey.look()
         records = list(self._survey.records(self._survey.sample(sample)))
-        return self._of_job(status, record, found, records)
+        return self._of_job(status, record, found, records, seconds)
 
     def _of_queue(self) -> JobStatus:
         queue = self._queue
@@ -169,7 +170,12 @@ class StatusPoll:
         return JobStatus(queue.name, waiting, in_flight, delayed, dead, high=high)
 
     def _of_job(
-        self, status: JobStatus, job: JobRecord, found: Found, records: list[Record]
+        self,
+        status: JobStatus,
+        job: JobRecord,
+        found: Found,
+        records: list[Record],
+        seconds: float | None,
     ) -> JobStatus:
         assert self._ledger is not None
         state = self._ledger.states.read(job.job)
@@ -192,7 +198,7 @@ class StatusPoll:
             sampled=len(records),
             clipped=clipped_shares(one for record in records for one in record.clipped),
             nets=tuple(Nets(records).found()),
-            spent=self._spent(job, found.done, records),
+            spent=self._spent(job, found.done, seconds or _mean_seconds(records, job)),
             messages_expire=messages_expire,
             dead_letters_expire=letters_expire,
         )
@@ -203,15 +209,13 @@ class StatusPoll:
         records = ledger.records(self._survey.failed(), failed=True)
         return sum(record.final for record in records)
 
-    def _spent(self, job: JobRecord, done: int, records: list[Record]) -> Spent | None:
-        """Beside the plan, by the tasks of a sample: a worker has so many at once as planned."""
+    def _spent(self, job: JobRecord, done: int, seconds: float | None) -> Spent | None:
+        """Beside the plan, by the seconds of a task: a worker has so many at once as planned."""
         assert self._ledger is not None
         plan = read_plan(self._ledger, job.job)
         if plan is None:
             return None
-        times = [record.seconds for record in records if record.job == job.job]
-        seconds = sum(times) / len(times) / plan.in_flight if times else None
-        return spent_of(plan, seconds, done, job.tasks)
+        return spent_of(plan, seconds and seconds / plan.in_flight, done, job.tasks)
 
     def _expiries(self, status: JobStatus, first_sent: str) -> tuple[str, str]:
         """When the first messages expire, and the first dead letters."""
@@ -221,6 +225,11 @@ class StatusPoll:
         kept, dead_kept = queue.retention_seconds, queue.dead_letter_retention_seconds
         messages = "" if status.idle else expiry(first_sent, kept)
         return messages, expiry(first_sent, dead_kept) if status.dead else ""
+
+
+def _mean_seconds(records: list[Record], job: JobRecord) -> float | None:
+    times = [record.seconds for record in records if record.job == job.job]
+    return sum(times) / len(times) if times else None
 
 
 def _message_counts(client: Any, url: str) -> list[int]:

@@ -14,9 +14,27 @@ from producer.repair.decide import decide
 from producer.repair.redrive import matcher, redrive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from producer.page.job_watch import Target
 
 _STATES: dict[str, State] = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
+
+
+_SHORTEST = 16  # characters of a token
+
+
+def read_token(file: Path) -> str:
+    """The token that a file holds. Raises ConfigError for a file without one."""
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError.one(str(file), "--token-file", f"cannot be read: {error}") from None
+    if len(token) < _SHORTEST or not (token.isascii() and token.isprintable()):
+        problem = f"holds no token: it must have at least {_SHORTEST} characters of ASCII"
+        cure = "python3 -c 'import secrets; print(secrets.token_urlsafe(24))' makes one"
+        raise ConfigError.one(str(file), "--token-file", problem, cure)
+    return token
 
 
 class Asked(BaseModel):
@@ -34,11 +52,11 @@ class Asked(BaseModel):
 
 
 class Actions:
-    """token: that a request must bring; new at each start."""
+    """token: that a request must bring; by default, one that is new at each start."""
 
-    def __init__(self, target: Target):
+    def __init__(self, target: Target, token: str = ""):
         self._target = target
-        self.token = secrets.token_urlsafe(24)
+        self.token = token or secrets.token_urlsafe(24)
 
     def allows(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self.token.encode())

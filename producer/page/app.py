@@ -6,6 +6,7 @@ GET /api/map                        the states of the boxes, two a byte
 GET /api/events                     what changes, as server-sent events
 GET /api/box/<box>                  what is known of a box
 GET /api/box/<box>/<volume>.png     its middle section in the input or the output
+GET /api/neuroglancer               the boxes over the volumes, as a link
 POST /api/actions                   where that is allowed, with the token
 """
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from producer.page.box_report import BoxReport
     from producer.page.history import History
+    from producer.page.neuroglancer import BoxesInNeuroglancer
 
 TOKEN = "X-Chunkflow-Token"
 _MOST_ASKED = 20_000  # bytes of a request for an action
@@ -43,13 +45,17 @@ _NOT_STORED = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True)
 class Page:
-    """What is served. actions: None for a page that can only be read. host: as it was given."""
+    """What is served. actions: None for a page that can only be read. host: as it was given.
+
+    neuroglancer: None without a pipeline.
+    """
 
     feed: Feed
     history: History
     boxes: BoxReport
     actions: Actions | None = None
     host: str = "127.0.0.1"
+    neuroglancer: BoxesInNeuroglancer | None = None
 
 
 def make_app(page: Page) -> Starlette:
@@ -62,6 +68,7 @@ def make_app(page: Page) -> Starlette:
         Route("/api/events", api.events),
         Route("/api/box/{box}", api.box),
         Route("/api/box/{box}/{volume}.png", api.preview),
+        Route("/api/neuroglancer", api.neuroglancer),
         Route("/api/actions", api.act, methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, host=page.host)])
@@ -87,6 +94,7 @@ class _Api:
             "history": self._page.history.points,
             "problem": self._feed.problem,
             "actions": self._page.actions is not None,
+            "neuroglancer": self._page.neuroglancer is not None,
         }
         return _json(content)
 
@@ -126,6 +134,12 @@ class _Api:
             return Response(png, media_type="image/png", headers=_NOT_STORED)
 
         return _told(answer)
+
+    def neuroglancer(self, request: Request) -> Response:
+        boxes = self._page.neuroglancer
+        if boxes is None:
+            return _json({"error": "page --pipeline FILE tells which volumes to show"}, 404)
+        return _told(lambda: _json({"link": boxes.link(self._feed.snapshot)}))
 
     async def act(self, request: Request) -> Response:
         actions = self._page.actions

@@ -14,6 +14,8 @@ _TYPES = {
 }
 _NAMES = (
     "index.html",
+    "neuroglancer.html",
+    "neuroglancer.js",
     "page.css",
     "icon.svg",
     "main.js",
@@ -21,6 +23,7 @@ _NAMES = (
     "states.js",
     "grid.js",
     "map.js",
+    "operators.js",
     "draw.js",
     "projection.js",
     "legend.js",
@@ -53,4 +56,4 @@ def assets() -> dict[str, Asset]:
         f"/{name}": Asset((folder / name).read_bytes(), _TYPES[name.rpartition(".")[2]])
         for name in _NAMES
     }
-    return found | {"/": found["/index.html"]}
+    return found | {"/": found["/index.html"], "/neuroglancer": found["/neuroglancer.html"]}

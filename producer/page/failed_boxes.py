@@ -26,11 +26,12 @@ class _Failed:
     error: str
     attempts: int
     final: bool
+    seconds: float
 
 
 def _failed(record: Record) -> _Failed:
     error = record.error[:ERROR_LENGTH]
-    return _Failed(cause_of(error), error, record.attempts, record.final)
+    return _Failed(cause_of(error), error, record.attempts, record.final, record.seconds)
 
 
 class FailedBoxes:
@@ -63,6 +64,11 @@ class FailedBoxes:
     @property
     def read(self) -> int:
         return len(self._known)
+
+    def lost_seconds(self, mean: float) -> float:
+        """Of all their attempts. mean: of a task, for those before the last one."""
+        failed = [one for one in self._known.values() if one]
+        return sum(one.seconds + max(0, one.attempts - 1) * mean for one in failed)
 
     def groups(self, queue: str, pipeline: Path | None, ledger: str | None) -> list[dict[str, Any]]:
         """The most frequent causes first, as they are sent."""

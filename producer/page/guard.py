@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
+
+from chunkflow_worker.report.own_hosts import OwnHosts
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,15 +25,14 @@ _HEADERS = {
 
 
 class Guard:
-    """Answers only requests for a name of this machine, or for an address in numbers.
+    """Answers only requests for a name of this server: see `OwnHosts`. host: that it listens on.
 
-    A site elsewhere can give its own name the address of this machine (DNS rebinding); a browser
-    then asks here, but for that name. host: that the page was told to serve.
+    Pages elsewhere may link here, but not send anything.
     """
 
     def __init__(self, app: ASGIApp, host: str):
         self._app = app
-        self._names = {"localhost", socket.gethostname().lower(), host.lower()}
+        self._hosts = OwnHosts(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,22 +44,15 @@ class Guard:
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        host = Headers(scope=scope).get("host", "")
-        if not self._is_mine(host):
+        headers = Headers(scope=scope)
+        is_sent = scope["method"] not in ("GET", "HEAD")
+        origin = headers.get("origin")
+        if is_sent and origin is not None and not self._hosts.has_origin(origin):
+            refusal = PlainTextResponse("This request comes from another page.\n", 403)
+            await refusal(scope, receive, send_guarded)
+            return
+        if not self._hosts.has(headers.get("host", "")):
             refusal = PlainTextResponse("This server does not serve that host.\n", 421)
             await refusal(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
-
-    def _is_mine(self, host: str) -> bool:
-        name, _, port = host.rpartition(":")
-        if not port.isascii() or not port.isdigit():
-            name = host
-        name = name.strip("[]").lower()
-        if name in self._names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True

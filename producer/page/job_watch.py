@@ -70,7 +70,8 @@ class JobWatch:
     def look(self) -> Snapshot:
         """Raises ConfigError, QueueUnavailable and StorageUnavailable."""
         first = self._records is None
-        status = self._poll.ask(SAMPLE if first else 0)
+        mean = self._records.usage.mean if self._records else None
+        status = self._poll.ask(SAMPLE if first else 0, mean)
         survey = self._poll.survey
         if survey is None:
             raise no_job(self._target.ledger)
@@ -102,7 +103,7 @@ class JobWatch:
         """Anew where the job has grown."""
         if self._records is None or self._index is None or len(self._records.seconds) != count:
             self._index = BoxIndex(boxes)
-            self._records = ReadRecords(self._target.ledger, self._index, count)
+            self._records = ReadRecords(self._target.ledger, self._index, count, self._target.job)
         return self._records, self._index
 
     def _at_once(self, records: int) -> int:
@@ -122,6 +123,7 @@ class JobWatch:
         target = self._target
         queue = target.queue.name if target.queue else ""
         groups = self._failed.groups(queue, target.pipeline, target.ledger_option)
+        usage, done = records.usage, status.done
         return {
             "failures": groups,
             "failuresRead": self._failed.read,
@@ -130,6 +132,9 @@ class JobWatch:
             "median": median,
             "read": records.count,
             "retries": records.retries,
-            "operators": dict(records.operators),
+            "operators": dict(records.operators.sums),
+            "overTime": records.operators.over_time(),
+            "deviceBusy": usage.device_busy(done),
+            "lost": usage.lost_seconds(done) + self._failed.lost_seconds(usage.mean_done),
             "voxelsPerSecond": (status.rate or 0.0) * records.voxels_per_box,
         }

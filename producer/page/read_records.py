@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from producer.figures.tasks import SLOW
+from producer.page.operator_times import OperatorTimes
+from producer.page.usage import Usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
 
 _ENOUGH = 12  # records, to tell what is slow
-_KEPT = 20_000  # times of operators that are kept
+_KEPT = 20_000  # times that are kept
 
 
 class ReadRecords:
@@ -25,17 +26,17 @@ class ReadRecords:
 
     skipped: boxes whose record says so. seconds: that each took; NaN where that is not known.
     finished: when the boxes that were read were done, in seconds since 1970.
-    operators: the seconds of each operator, in all records that were read.
+    operators: the seconds of each operator. usage: of the job.
     """
 
-    def __init__(self, ledger: Ledger, index: BoxIndex, count: int):
+    def __init__(self, ledger: Ledger, index: BoxIndex, count: int, job: str):
         self._ledger, self._index = ledger, index
         self._chance = np.random.default_rng()
         self._read = np.zeros(count, bool)
         self.skipped = np.zeros(count, bool)
         self.seconds = np.full(count, np.nan, np.float32)
         self.finished: list[float] = []
-        self.operators: dict[str, float] = defaultdict(float)
+        self.operators, self.usage = OperatorTimes(), Usage(job)
         self.count = self.retries = 0
         self._voxels = 0
 
@@ -56,12 +57,15 @@ class ReadRecords:
             self.retries += record.attempts > 1
             self._voxels += record.voxels
             self.skipped[place] = record.state == "skipped"
+            self.usage.add(record)
+            finished = None
+            if record.finished:
+                finished = datetime.fromisoformat(record.finished).timestamp()
             if record.state == "done":
                 self.seconds[place] = record.seconds
-                for operator, seconds in record.timer.items():
-                    self.operators[operator] += seconds
-            if record.finished and len(self.finished) < _KEPT:
-                self.finished.append(datetime.fromisoformat(record.finished).timestamp())
+                self.operators.add(finished, record.timer)
+            if finished is not None and len(self.finished) < _KEPT:
+                self.finished.append(finished)
 
     @property
     def median(self) -> float | None:

@@ -10,6 +10,7 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ConfigError
 
 if TYPE_CHECKING:
+    from producer.page.actions import Actions
     from producer.page.job_watch import Target
     from producer.plan.pipeline_file import PipelineFile
 
@@ -26,24 +27,25 @@ def serve(
     *,
     host: str,
     port: int,
-    allow_actions: bool,
+    actions: Actions | None,
     interval: float,
     started: Callable[[str], None],
 ) -> None:
     """Look at the job once, tell the address by `started`, and serve.
 
-    port: 0 for a free one. interval: seconds between two looks.
+    port: 0 for a free one. actions: None for a page that can only be read. interval: seconds
+    between two looks.
     Raises ConfigError, QueueUnavailable and StorageUnavailable before the page is served.
     """
     check_installed()
     import uvicorn
 
     from producer.look.view_link import Scene
-    from producer.page.actions import Actions
     from producer.page.app import Page, make_app
     from producer.page.box_report import BoxReport
     from producer.page.feed import Feed
     from producer.page.job_watch import JobWatch
+    from producer.page.neuroglancer import BoxesInNeuroglancer
     from producer.page.preview import Previews
 
     with _listening(host, port) as listening:
@@ -51,8 +53,8 @@ def serve(
         feed = Feed(watch.look, interval)
         scene = Scene.of(pipeline) if pipeline else None
         boxes = BoxReport(target, scene, Previews(pipeline) if pipeline else None)
-        actions = Actions(target) if allow_actions else None
-        app = make_app(Page(feed, watch.history, boxes, actions, host))
+        neuroglancer = BoxesInNeuroglancer(pipeline) if pipeline else None
+        app = make_app(Page(feed, watch.history, boxes, actions, host, neuroglancer))
         config = uvicorn.Config(
             app,
             access_log=False,
@@ -61,7 +63,7 @@ def serve(
             timeout_graceful_shutdown=1,
         )
         with feed.running():
-            started(_address(listening, actions.token if actions else ""))
+            started(_address(listening))
             uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -75,9 +77,9 @@ def _listening(host: str, port: int) -> socket.socket:
         raise ConfigError.one("page", f"{host}:{port}", problem, cure) from None
 
 
-def _address(listening: socket.socket, token: str) -> str:
+def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + (f"#{token}" if token else "")
+    return f"http://{name}:{port}/"

@@ -147,6 +147,7 @@ CHECKED_BEFORE = {
     ("fpzip", "decoder.py"),
     ("h5py", "table_file.py"),
     ("zmesh", "multires.py"),
+    ("opentelemetry", "traces.py"),
     ("moto", "local_aws.py"),
     ("werkzeug", "local_aws.py"),  # moto brings it
     ("moto", "local_s3.py"),

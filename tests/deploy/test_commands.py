@@ -19,6 +19,7 @@ FILES += [
     file for ending in ("*.yaml", "*.env", "*.py") for file in (ROOT / "deploy").rglob(ending)
 ]
 NO_SETTINGS = {"CHUNKFLOW_TEST_DATA", "CHUNKFLOW_PLUGIN_DIR", "CHUNKFLOW_NOTIFY"}
+NO_SETTINGS |= {"CHUNKFLOW_TEST_AXE", "CHUNKFLOW_TEST_PICTURES"}
 """Variables of the tests, of an operator and of the producer."""
 
 ENTRYPOINTS = {
@@ -99,7 +100,7 @@ def test_services_of_compose_start_commands_that_exist() -> None:
         for s in services.values()
         if "command" in s
     ]
-    assert len(commands) == 2
+    assert len(commands) == 3
     for image, command in commands:
         assert unknown(ENTRYPOINTS[image] + command) == []
 

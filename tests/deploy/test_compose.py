@@ -20,8 +20,9 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 WORKERS = ("worker", "worker-gpu")
 KNOWN = {name for field in Settings.model_fields for name in variable_names(field)}
 OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OMP_NUM_THREADS"}
-OTHERS |= {"CHUNKFLOW_NOTIFY"}
-"""Variables that boto3, torch and commands of the producer read."""
+OTHERS |= {"CHUNKFLOW_NOTIFY", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"}
+OTHERS |= {"OTEL_RESOURCE_ATTRIBUTES"}
+"""Variables that boto3, torch, OpenTelemetry and commands of the producer read."""
 
 NOT_PASSED = {"CHUNKFLOW_HEALTH_FOLDER", "CHUNKFLOW_WORKER_NAME", "CUDA_VISIBLE_DEVICES"}
 """Settings that a container does not need.
@@ -142,7 +143,7 @@ def test_the_same_file_works_with_real_aws(monkeypatch: pytest.MonkeyPatch) -> N
 def test_services_start_in_order() -> None:
     ready, done = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
     assert SERVICES["queue"]["depends_on"] == SERVICES["sample"]["depends_on"] == {"aws": ready}
-    for service in (*WORKERS, "producer"):
+    for service in (*WORKERS, "producer", "page"):
         assert SERVICES[service]["depends_on"] == {"queue": done, "sample": done}
     started = [name for name, service in SERVICES.items() if "profiles" not in service]
     assert started == ["aws", "queue", "sample", "worker"]
@@ -156,7 +157,15 @@ def test_containers_have_no_privileges(service: str) -> None:
     assert options["cap_drop"] == ["ALL"]
     assert options["security_opt"] == ["no-new-privileges:true"]
     assert all(volume.endswith(":ro") for volume in options.get("volumes", []))
-    assert not {"privileged", "user", "ports", "network_mode", "pid", "ipc"} & set(options)
+    assert not {"privileged", "user", "network_mode", "pid", "ipc"} & set(options)
+    assert service == "page" or "ports" not in options
+
+
+def test_only_this_machine_reaches_the_page_and_it_can_only_be_read() -> None:
+    page = SERVICES["page"]
+    assert [filled(port) for port in page["ports"]] == ["127.0.0.1:8760:8760"]
+    assert page["command"] == ["page", "--host", "0.0.0.0"]
+    assert page["profiles"] == ["page"]
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -14,15 +14,21 @@ from tests.support.paths import ROOT
 
 FOLDER = ROOT / "deploy" / "requirements"
 IMAGES = {
-    "producer": (["core"], []),
+    "producer": (["core", "producer"], ["archive", "page", "report", "simulate"]),
     "local-aws": (["core", "local-aws"], ["local"]),
     "worker-cpu": (
         ["core", "worker", "torch-cpu"],
-        ["torch", "onnx", "openvino", "codecs", "files", "image", "prometheus", "segmentation"],
+        [
+            *("torch", "onnx", "openvino", "codecs", "files", "image", "prometheus"),
+            *("opentelemetry", "segmentation"),
+        ],
     ),
     "worker-gpu": (
         ["core", "worker", "torch-gpu"],
-        ["torch", "onnx", "codecs", "files", "image", "prometheus", "segmentation"],
+        [
+            *("torch", "onnx", "codecs", "files", "image", "prometheus"),
+            *("opentelemetry", "segmentation"),
+        ],
     ),
 }
 """The locks that each image installs, and the extras of the project that they cover."""
@@ -96,7 +102,7 @@ def test_no_package_is_in_two_locks_of_an_image(image: str) -> None:
 
 
 def test_the_producer_is_light() -> None:
-    assert not {"torch", "moto", "onnxruntime", "scipy"} & set(pins("core"))
+    assert not {"torch", "moto", "onnxruntime", "scipy"} & set(pins("core") | pins("producer"))
 
 
 def test_both_workers_have_the_same_torch() -> None:

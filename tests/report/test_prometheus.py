@@ -22,6 +22,7 @@ from chunkflow_worker.report.events import (
 from chunkflow_worker.report.outage import Outage
 from chunkflow_worker.report.prometheus import Prometheus
 from chunkflow_worker.report.tally import TALLY, Tally
+from tests.support.http import ask
 from tests.support.ports import free_port
 
 BOX = BoundingBox.parse("0-4_0-4_0-4")
@@ -145,6 +146,10 @@ def test_it_answers_at_metrics_until_it_is_closed() -> None:
         assert answer.headers["Content-Type"].startswith("text/plain")
         names = {sample.name for sample in samples(answer.read().decode())}
     assert "chunkflow_tasks_total" in names
+    place = f"http://127.0.0.1:{port}"
+    for refused in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        answer = ask(place, "/metrics", headers=refused)
+        assert (answer.status, b"chunkflow" in answer.body) == (403, False)
     metrics.close()
     metrics.serve("127.0.0.1", port)  # the port is free again
     metrics.close()

@@ -15,7 +15,7 @@ from typing import Any
 
 from chunkflow_worker.job.local_aws import local_aws
 from chunkflow_worker.job.local_sqs.protocol import service_of
-from chunkflow_worker.job.web_gate import Wsgi
+from chunkflow_worker.report.web_gate import Wsgi
 
 _COUNTS = "/soak-counts"
 

@@ -16,6 +16,7 @@ from producer.page.app import Page, make_app
 from producer.page.box_report import BoxReport
 from producer.page.feed import Feed
 from producer.page.job_watch import JobWatch, Target
+from producer.page.neuroglancer import BoxesInNeuroglancer
 from producer.page.preview import Previews
 from producer.plan.pipeline_file import PipelineFile
 
@@ -36,7 +37,8 @@ def make_page(target: Target, *, allow_actions: bool = False) -> Page:
     pipeline = PipelineFile.load(target.pipeline)
     boxes = BoxReport(target, Scene.of(pipeline), Previews(pipeline))
     actions = Actions(target) if allow_actions else None
-    return Page(Feed(watch.look, 3600), watch.history, boxes, actions)
+    feed, neuroglancer = Feed(watch.look, 3600), BoxesInNeuroglancer(pipeline)
+    return Page(feed, watch.history, boxes, actions, neuroglancer=neuroglancer)
 
 
 @contextmanager

@@ -20,11 +20,15 @@ BOX = BoundingBox(Vec3(0, 0, 0), Vec3(16, 64, 64))
 
 
 @pytest.mark.skipif(shutil.which(BROWSER) is None, reason="needs chromium")
-@pytest.mark.parametrize("driver", ["precomputed", "zarr2", "zarr3"])
+@pytest.mark.parametrize(
+    "kind", ["precomputed", "zarr2", "zarr3", "n5", "plain zarr2", "plain zarr3"]
+)
 @pytest.mark.slow
-def test_volume_and_map_are_drawn(tmp_path: Path, driver: str) -> None:
+def test_volume_and_map_are_drawn(tmp_path: Path, kind: str) -> None:
+    """Plain: arrays of Zarr that no group of OME-Zarr lists."""
     from chunkflow_worker.view.neuroglancer import page
 
+    plain, _, driver = kind.rpartition(" ")
     voxels = {"em": np.full(BOX.size, 100, np.uint8), "map": np.zeros(BOX.size, np.uint8)}
     voxels["em"][:, 32:] = 200
     voxels["map"][:, :, 32:] = 255
@@ -40,7 +44,10 @@ def test_volume_and_map_are_drawn(tmp_path: Path, driver: str) -> None:
                 dtype="uint8",
             )
             open_volume(path, compression=Compression("gzip")).write(BOX, array)
-            scene.add(Asked(str(tmp_path / name), None, name))
+            asked = tmp_path / name
+            if plain:
+                asked = (tmp_path / name / "0").rename(tmp_path / f"{name}-alone")
+            scene.add(Asked(str(asked), None, name))
         viewer.set_state(scene.state() | {"layout": "xy", "showAxisLines": False})
         picture = draw(viewer, 400, 400, tmp_path)
     size = 64 / scene.state()["crossSectionScale"] / 2  # pixels of half the volume

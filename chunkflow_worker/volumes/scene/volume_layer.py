@@ -59,7 +59,7 @@ def _source(address: str, volume: CheckedVolume, source_of: SourceOf) -> Any:
     group = _multiscale_above(volume.path, place, volume.driver)
     if group is not None:
         return source_of(group, volume.driver)
-    is_pyramid = volume.driver == "n5" and volume.path == f"{place}/s0"
+    is_pyramid = volume.driver == "n5" and volume.path == f"{place}/s0" and _lists_levels(place)
     url = source_of(place if is_pyramid else volume.path, volume.driver)
     return url and {"url": url, "transform": _transform(cast("ZarrVolume", volume))}
 
@@ -78,15 +78,25 @@ def _multiscale_above(path: str, place: str, driver: Any) -> str | None:
     return None
 
 
+def _lists_levels(place: str) -> bool:
+    """Whether a group of N5 has what Neuroglancer takes its levels from; it looks for no others."""
+    from chunkflow_worker.volumes.zarr.metadata import group_attributes
+
+    said = group_attributes(place, "n5") or {}
+    levels = said.get("scales") or said.get("downsamplingFactors")
+    return isinstance(levels, list) and bool(levels) and isinstance(levels[0], list)
+
+
 def _transform(volume: ZarrVolume) -> dict[str, Any]:
     """Names, sizes and positions of the axes of an array, which Neuroglancer does not find."""
     sizes = dict(zip("zyx", volume.voxel_size, strict=True))
     starts = dict(zip("zyx", volume.bounds.start, strict=True))
     axes = [axis if axis in sizes else f"{axis}^" for axis in volume.axes]
+    dimensions = {axis: [metres(sizes[axis]), "m"] if axis in sizes else [1, ""] for axis in axes}
     return {
-        "outputDimensions": {
-            axis: [metres(sizes[axis]), "m"] if axis in sizes else [1, ""] for axis in axes
-        },
+        # Without these, Neuroglancer takes indices of an array without units for metres.
+        "inputDimensions": dimensions,
+        "outputDimensions": dimensions,
         "matrix": [[*(int(row == column) for column in axes), starts.get(row, 0)] for row in axes],
     }
 

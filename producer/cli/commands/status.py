@@ -32,7 +32,8 @@ from producer.cli.verified import allow_zeros_option, read_back, sample_option, 
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
-    from producer.look.status import JobStatus
+    from producer.look.new_failures import NewFailures
+    from producer.look.status import JobStatus, StatusPoll
 
 _SHOWN = 20  # boxes of a sample that are named
 
@@ -89,8 +90,9 @@ def status(
 
     A job that is paused or cancelled is shown with the reason and with the command that resumes it.
 
-    With --watch, the exit status is 0 when all boxes are done, and 1 when the queue stays empty
-    before that: the remaining tasks are among the dead letters.
+    With --watch, boxes that fail meanwhile are told with their errors, at most three at a time. The
+    exit status is 0 when all boxes are done, and 1 when the queue stays empty before that: the
+    remaining tasks are among the dead letters.
 
     --watch --verify then checks a sample of the boxes that are done, chosen at random, and the same
     ones in a repeat. It says which. A sample of 20 boxes finds a fault that one box in seven has
@@ -100,6 +102,7 @@ def status(
     """
     from producer.cli.status_table import causes_line, show_clipped, show_table
     from producer.look.job import no_job
+    from producer.look.new_failures import NewFailures
     from producer.look.status import SAMPLE, StatusPoll
     from producer.look.view_link import view_link
     from producer.look.watch import watch as watch_job
@@ -130,7 +133,8 @@ def status(
 
     if watch:
         statuses = watch_job(poll, lambda: sleep(interval), settle if target else 0)
-        last = _follow(told.following(statuses), as_json)
+        failures = NewFailures(records) if records and not as_json else None
+        last = _follow(told.following(statuses), asked, failures)
         told.end(last, "no attempt is left")
         if not as_json:
             with suppress(RetryableError):  # the job has ended, whatever happens here
@@ -198,27 +202,37 @@ def _verify_sample(
     return report.exit_status()
 
 
-def _follow(statuses: Iterator[JobStatus], as_json: bool) -> JobStatus:
-    """Show every status; returns the last one."""
+def _follow(
+    statuses: Iterator[JobStatus], asked: StatusPoll, failures: NewFailures | None
+) -> JobStatus:
+    """Show every status; returns the last one. failures: None to show it as JSON."""
     from chunkflow_worker.report.progress import progress
     from producer.cli.status_table import expiry_lines, progress_note, state_lines
 
     last, told = next(statuses), set[str]()
     for line in expiry_lines(last):
         say(line, err=True)
-    with nullcontext() if as_json else progress(last.total, "done") as show:
+    with progress(last.total, "done") if failures else nullcontext() as show:
         for status in chain([last], statuses):
             last = status
-            if show:
+            if show and failures:
                 new = [line for line in state_lines(status) if line not in told]
                 told.update(new)
-                say(*new, err=True)
+                say(*new, *_new_failures(asked, failures), err=True)
                 show(status.done, progress_note(status))
             else:
                 say_json(_all_of(status))
-    if last.complete and not as_json:
+    if last.complete and failures:
         say(f"all {last.total} tasks of job {last.job} are done")
     return last
+
+
+def _new_failures(asked: StatusPoll, failures: NewFailures) -> list[str]:
+    if asked.survey is None:
+        return []
+    with suppress(RetryableError):  # the job goes on, whatever happens here
+        return failures.look(asked.survey.failed())
+    return []
 
 
 def _explain_end(status: JobStatus) -> None:

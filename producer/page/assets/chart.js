@@ -49,13 +49,13 @@ export class RateChart {
       ...size,
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
-      axes: [{ ...axis, size: 34, values: clock }, { ...axis, size: 56, label: "a minute", labelSize: 20 }],
+      axes: [{ ...axis, size: 34, space: 84, values: clock }, { ...axis, size: 56, label: "a minute", labelSize: 20 }],
       series: [{}, { stroke: colour("done"), width: 2, fill: `${colour("done")}26`, points: { show: false }, paths: uPlot.paths.stepped({ align: -1 }) }],
     }, data, holder);
   }
 }
 
-function clock(plot, times) {
+export function clock(plot, times) {
   const isLong = times.length > 1 && times[times.length - 1] - times[0] > 86400;
   return times.map((time) => {
     const at = new Date(time * 1000);

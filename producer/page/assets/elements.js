@@ -44,13 +44,14 @@ export function facts(pairs) {
   return list;
 }
 
-/** Named shares of a whole as bars. pairs: [name, amount, words]. */
+/** Named shares of a whole as bars. pairs: [name, amount, words], and a colour if they have one. */
 export function bars(pairs) {
   const whole = pairs.reduce((sum, [, amount]) => sum + amount, 0) || 1;
   const list = element("div", "share");
-  for (const [name, amount, words] of pairs) {
+  for (const [name, amount, words, own] of pairs) {
     const part = element("i");
     part.style.width = `${(100 * amount) / whole}%`;
+    if (own) part.style.background = own;
     list.append(element("div", "", element("span", "", name), element("span", "", words)), element("span", "track", part));
   }
   return list;

@@ -3,18 +3,20 @@
 import { listenForActions, tell } from "./actions.js";
 import { showBox } from "./box.js";
 import { RateChart } from "./chart.js";
-import { bars, byId } from "./elements.js";
+import { byId } from "./elements.js";
 import { Events } from "./events.js";
 import { showFailures } from "./failures.js";
 import { Legend } from "./legend.js";
 import { BoxMap } from "./map.js";
+import { OperatorChart } from "./operators.js";
 import { showProgress } from "./progress.js";
-import { duration, rate, whole } from "./words.js";
+import { rate } from "./words.js";
 import { showWorkers } from "./workers.js";
 
 const map = new BoxMap((name) => showBox(name));
 const legend = new Legend((state) => map.showOnly(state));
 const chart = new RateChart();
+const operators = new OperatorChart();
 let [lookedAt, isLost] = [0, false];
 
 function choose(name) {
@@ -37,17 +39,8 @@ function show(look) {
   showFailures(look, choose);
   showWorkers(look, choose);
   byId("rate-now").textContent = status.rate ? `now ${rate(status.rate)}` : "";
-  showOperators(look);
+  operators.show(look);
   showAge();
-}
-
-function showOperators({ operators, read }) {
-  const known = Object.entries(operators).sort((a, b) => b[1] - a[1]).slice(0, 12);
-  const sum = known.reduce((seconds, [, one]) => seconds + one, 0) || 1;
-  byId("time-note").textContent = known.length ? `in ${whole(read)} records read` : "";
-  byId("operators").replaceChildren(known.length
-    ? bars(known.map(([name, seconds]) => [name, seconds, `${Math.round((100 * seconds) / sum)}%, ${duration(seconds / read)} a box`]))
-    : "No record tells it yet.");
 }
 
 function showAge() {
@@ -59,6 +52,7 @@ function showAge() {
 new Events({
   started(job, grid) {
     listenForActions(job.actions);
+    byId("neuroglancer").hidden = !job.neuroglancer;
     if (job.problem) tell(job.problem);
     chart.start(job.history);
     map.show(grid);

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./elements.js";
 import { LABELS } from "./states.js";
-import { duration, rate, voxels, whole } from "./words.js";
+import { dollars, duration, few, rate, voxels, whole } from "./words.js";
 
 const IN_BAR = ["done", "slow", "skipped", "running", "dead", "failed", "waiting"];
 
@@ -37,7 +37,7 @@ function showBar(counts, total) {
   byId("bar").ariaLabel = IN_BAR.filter((state) => counts[state]).map((state) => `${LABELS[state]} ${counts[state]}`).join(", ");
 }
 
-function showTiles({ status, counts, retries, read, voxelsPerSecond, median }) {
+function showTiles({ status, counts, retries, read, voxelsPerSecond, median, deviceBusy, lost }) {
   const tiles = [
     ["Rate", rate(status.rate), voxelsPerSecond ? `${voxels(voxelsPerSecond)}/s` : ""],
     ["A box takes", median ? duration(median) : "unknown", median ? "median" : "few records yet"],
@@ -46,6 +46,9 @@ function showTiles({ status, counts, retries, read, voxelsPerSecond, median }) {
     ["Missing", whole(status.missing), "no record yet"],
     ["Retried", read ? `${((100 * retries) / read).toFixed(1)}%` : "unknown", `of ${whole(read)} records read`],
   ];
+  if (deviceBusy !== null) tiles.push(["Device busy", `${Math.round(100 * deviceBusy)}%`, "of the time of workers"]);
+  if (lost) tiles.push(["Lost", duration(lost), "in attempts that left nothing"]);
+  if (status.spent) tiles.push(spentTile(status.spent));
   if (status.queue) {
     tiles.push(
       ["In the queue", whole(status.waiting + status.delayed), "messages, approx."],
@@ -56,6 +59,15 @@ function showTiles({ status, counts, retries, read, voxelsPerSecond, median }) {
   byId("tiles").replaceChildren(...tiles.map(([term, value, note, bad]) => element(
     "div", bad ? "bad" : "", element("dt", "", term), element("dd", "", value, element("small", "", note)),
   )));
+}
+
+/** What the job has taken, beside its stored plan: dollars if the plan has a price, else hours. */
+function spentTile(spent) {
+  const isPriced = spent.planned_dollars !== null;
+  const say = isPriced ? dollars : (hours) => (hours === null ? "unknown" : `${few(hours)} h`);
+  const [now, whole, planned] = ["", "forecast_", "planned_"].map((of) => spent[`${of}${isPriced ? "dollars" : "hours"}`]);
+  const isMore = whole !== null && planned !== null && whole > 1.2 * planned;
+  return ["Spent", say(now), `${say(whole)} in all, planned ${say(planned)}`, isMore];
 }
 
 function showFaster({ eta, alive, status }) {

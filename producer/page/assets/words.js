@@ -23,6 +23,12 @@ export function rate(perSecond) {
 
 export const few = (number) => (number >= 100 ? whole(Math.round(number)) : number.toFixed(1));
 
+export function dollars(number) {
+  if (number === null) return "unknown";
+  if (number && number < 0.01) return "under $0.01";
+  return number >= 1000 ? `$${whole(Math.round(number))}` : `$${number.toFixed(2)}`;
+}
+
 export function bytes(number) {
   if (!number) return "";
   const power = Math.min(4, Math.floor(Math.log(number) / Math.log(1024)));

@@ -33,7 +33,7 @@ function row(worker, job, median, choose) {
     cell("", worker.worker, element("small", "", place)),
     cell("", worker.device, element("small", "", gpu(worker.gpu))),
     cell("", ...worker.in_hand.map((one) => inHand(one, job, median, choose)), worker.in_hand.length ? "" : worker.phase),
-    cell("number", Number.isFinite(lease) ? duration(lease) : ""),
+    cell("number", worker.alive && Number.isFinite(lease) ? duration(lease) : ""),
     cell("number", whole(worker.done + worker.skipped)),
     cell("number", whole(worker.failed)),
     cell("number", bytes(worker.memory)),

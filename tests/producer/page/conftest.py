@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chunkflow_worker.image.bbox import Vec3
+from tests.support.browser import BROWSER
 from tests.support.served_page import ServedPage, served
 from tests.support.shown_job import ShownJob
 
@@ -38,3 +41,15 @@ def page(shown: ShownJob) -> Iterator[ServedPage]:
 def page_with_actions(job: ShownJob) -> Iterator[ServedPage]:
     with served(job.target, allow_actions=True) as page:
         yield page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which(BROWSER)
+    if program is None:
+        pytest.skip(f"there is no {BROWSER} on PATH; .ci/run installs it")
+    engine = pytest.importorskip("playwright.sync_api").sync_playwright()
+    with engine as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import socket
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -70,6 +70,18 @@ def test_a_box_is_told_with_its_pictures(page: ServedPage, shown: ShownJob) -> N
         assert picture.std() > 0
 
 
+def test_one_link_shows_all_boxes_in_neuroglancer(page: ServedPage, shown: ShownJob) -> None:
+    link = ask(page.address, "/api/neuroglancer").json["link"]
+    layer = json.loads(unquote(link.partition("#!")[2]))["layers"][-1]
+    names = layer["annotationProperties"][0]["enum_labels"]
+    found = {one["id"]: names[one["props"][0]] for one in layer["annotations"]}
+    assert found == {name: state for state, boxes in shown.states.items() for name in boxes}
+    dead = next(one for one in layer["annotations"] if one["id"] == shown.state("dead")[0])
+    assert "dead: operator " in dead["description"]
+    assert len(link) < 300 * len(found)
+    assert ask(page.address, "/neuroglancer").headers["content-type"].startswith("text/html")
+
+
 def test_nothing_is_told_of_boxes_of_other_jobs(page: ServedPage, shown: ShownJob) -> None:
     stranger = "900-916_0-64_0-64"
     shown.ledger.write(task_record(stranger))
@@ -117,7 +129,8 @@ def test_a_browser_runs_nothing_but_the_page_s_own_files(page: ServedPage, path:
         ("127.0.0.1:1", 200),
         ("localhost", 200),
         ("[::1]:8760", 200),
-        (socket.gethostname(), 200),
+        ("page.localhost:8760", 200),
+        ("10.0.0.7:8760", 421),
         ("evil.example", 421),
         ("127.0.0.1.evil.example:80", 421),
         ("", 421),
@@ -144,6 +157,17 @@ def test_a_page_to_read_refuses_every_action(
     answer = ask(page.address, "/api/actions", "POST", body, {"X-Chunkflow-Token": "guess"})
     assert answer.status == 403
     assert shown.ledger.states.read(shown.job).at is None
+
+
+def test_pages_elsewhere_send_nothing_even_with_the_token(page_with_actions: ServedPage) -> None:
+    assert page_with_actions.page.actions is not None
+    headers = {"X-Chunkflow-Token": page_with_actions.page.actions.token}
+    for origin in ("https://evil.example", "null"):
+        sent = headers | {"Origin": origin}
+        answer = ask(page_with_actions.address, "/api/actions", "POST", b"{}", sent)
+        assert (answer.status, b"another page" in answer.body) == (403, True)
+    own = headers | {"Origin": page_with_actions.address.partition("/#")[0]}
+    assert ask(page_with_actions.address, "/api/actions", "POST", b"{}", own).status == 400
 
 
 @pytest.mark.parametrize("token", ["", "guess", "\xe9"])

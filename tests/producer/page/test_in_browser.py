@@ -1,32 +1,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.browser import BROWSER
 from tests.support.records import task_record
 from tests.support.served_page import ServedPage
 from tests.support.shown_job import HTML, ShownJob
 
 AXE = "CHUNKFLOW_TEST_AXE"
 """Names a file with axe-core's axe.min.js."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which(BROWSER)
-    if program is None:
-        pytest.skip(f"there is no {BROWSER} on PATH; .ci/run installs it")
-    engine = pytest.importorskip("playwright.sync_api").sync_playwright()
-    with engine as playwright:
-        browser = playwright.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

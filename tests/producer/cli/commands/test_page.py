@@ -70,3 +70,32 @@ def test_a_page_needs_a_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "page needs a ledger" in capsys.readouterr().err
     assert main(["page", "--ledger", str(tmp_path)]) == 2
     assert "has no job" in capsys.readouterr().err
+
+
+def test_a_token_of_a_file_is_kept_and_not_printed(
+    job: ShownJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(
+        "producer.page.serve.serve",
+        lambda *_, actions, started, **__: (served.append(actions), started("http://here/")),
+    )
+    file = tmp_path / "token"
+    words = ["page", "--ledger", job.ledger.path, f"--token-file={file}"]
+    assert main(words) == 2
+    assert "--token-file needs --allow-actions" in capsys.readouterr().err
+    for text, problem in ((None, "cannot be read"), ("short\n", "at least 16 characters")):
+        if text is not None:
+            file.write_text(text)
+        assert main([*words, "--allow-actions"]) == 2
+        assert problem in capsys.readouterr().err
+    file.write_text("a-secret-of-the-tests\n")
+    assert main([*words, "--allow-actions"]) == 0
+    assert served[0].allows("a-secret-of-the-tests")
+    assert not served[0].allows("a-secret-of-the-test")
+    assert "a-secret" not in capsys.readouterr().out
+
+
+def test_boxes_in_neuroglancer_need_a_pipeline(job: ShownJob, capsys: Any) -> None:
+    assert main(["page", "--ledger", job.ledger.path, "--neuroglancer"]) == 2
+    assert "--neuroglancer needs --pipeline" in capsys.readouterr().err

@@ -168,6 +168,28 @@ def test_a_watch_ends_with_1_when_tasks_are_dead(
     assert "dead letters of queue" in capsys.readouterr().out
 
 
+def test_a_watch_tells_what_fails_meanwhile(
+    job: EnqueuedJob,
+    ledger: Ledger,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for box in job.boxes[:5]:
+        ledger.write(task_record(box, "failed", error="old", final=True))
+    steps = [
+        lambda: ledger.write(task_record(job.boxes[7], "failed", error="new\x1b[31m\nline")),
+        lambda: [ledger.write(task_record(box)) for box in job.boxes],
+    ]
+    monkeypatch.setattr("producer.cli.commands.status.sleep", lambda _: steps.pop(0)())
+    assert main([*job.status, "--watch"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
+    assert lines[0] == "2 other boxes have failed"
+    assert [line.endswith("given up: old") for line in lines[1:4]] == [True] * 3
+    told = [line for line in lines if line.startswith(f"failed: box {job.boxes[7]},")]
+    assert len(told) == 1
+    assert told[0].endswith("will be tried again: new\\x1b[31m\\nline")
+
+
 def test_a_queue_alone_does_not_know_its_job(
     queue: Queue, capsys: pytest.CaptureFixture[str]
 ) -> None:
