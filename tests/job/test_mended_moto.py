@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import boto3
 import pytest
@@ -110,6 +111,25 @@ def test_clients_get_all_pages(aws: dict[str, str], unique_name: str) -> None:
     assert (names, folders) == (["a", "c", "e"], ["b/", "d/"])
     (after,) = pages(Bucket=unique_name, StartAfter="b/1")
     assert [each["Key"] for each in after["Contents"]] == ["b/2", "c", "d/1", "e"]
+
+
+def test_a_listing_says_of_each_object_what_its_head_says(
+    aws: dict[str, str], unique_name: str
+) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=unique_name)
+    for key in ('a b&<é>"/1', "a+%2F"):
+        s3.put_object(Bucket=unique_name, Key=key, Body=key.encode())
+    found = s3.list_objects_v2(Bucket=unique_name, EncodingType="url", FetchOwner=True)
+    assert (found["IsTruncated"], found["KeyCount"], found["MaxKeys"]) == (False, 2, 1000)
+    assert [unquote(each["Key"]) for each in found["Contents"]] == ['a b&<é>"/1', "a+%2F"]
+    found = s3.list_objects_v2(Bucket=unique_name)  # its names are as they were given
+    for each in found["Contents"]:
+        head = s3.head_object(Bucket=unique_name, Key=each["Key"])
+        assert (each["ETag"], each["Size"]) == (head["ETag"], head["ContentLength"])
+        assert each["LastModified"] == head["LastModified"]
+    assert [each["Key"] for each in found["Contents"]] == ['a b&<é>"/1', "a+%2F"]
+    assert "Contents" not in s3.list_objects_v2(Bucket=unique_name, Prefix="b<")
 
 
 def test_an_object_with_a_delete_marker_is_not_listed(
