@@ -1,16 +1,19 @@
 """moto, mended: requests take as long as what they ask for.
 
 For each page of a listing, moto looks at every key of the bucket, and workers list once for each
-task. It spends a millisecond on each key that it lists, most of it in reading its own dates. For each
+task. It takes a millisecond to write each key of a page, most of it to read its own dates. For each
 request, it looks at every folder of its own package.
+
+moto also looks whether a write's condition holds, and writes later: of two writers of an absent
+object, both were told that they made it. Here each write is one step, as in S3.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from itertools import chain, islice
 from typing import Any
 from xml.sax.saxutils import escape
@@ -32,6 +35,7 @@ def mend_moto() -> None:
     backends.list_of_moto_modules = lambda: modules
     _list_only_what_is_asked_for()
     _write_listings_directly()
+    _make_writes_one_step()
 
 
 def _list_only_what_is_asked_for() -> None:
@@ -72,6 +76,23 @@ def _write_listings_directly() -> None:
         return 200, headers, _LISTING.format("".join(chain.from_iterable(entries)))
 
     responder.serialized = serialized
+
+
+def _make_writes_one_step() -> None:
+    responder: Any = responses.S3Response
+    lock = threading.RLock()
+
+    def one_step(handle: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(handle)
+        def handled(*arguments: Any, **options: Any) -> Any:
+            with lock:
+                return handle(*arguments, **options)
+
+        return handled
+
+    # The last one also completes uploads in parts.
+    for name in ("put_object", "copy_object", "delete_object", "_key_response_post"):
+        setattr(responder, name, one_step(getattr(responder, name)))
 
 
 def _elements(name: str, value: Any) -> Iterator[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +14,7 @@ import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.s3.models import S3Backend
 
 from chunkflow_worker.job.mended_moto import SortedKeys
 
@@ -146,3 +150,30 @@ def test_an_object_with_a_delete_marker_is_not_listed(
     s3.put_object(Bucket=unique_name, Key="folder/b")
     answer = s3.list_objects_v2(Bucket=unique_name, Delimiter="/")
     assert [each["Prefix"] for each in answer["CommonPrefixes"]] == ["folder/"]
+
+
+def test_of_two_writers_of_an_absent_object_one_makes_it(
+    aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=unique_name)
+    both_looked, look = Barrier(2), S3Backend.get_object
+
+    def look_together(*arguments: Any, **options: Any) -> Any:
+        found = look(*arguments, **options)
+        with suppress(BrokenBarrierError):
+            both_looked.wait(0.5)  # the other cannot look before this one has written
+        return found
+
+    monkeypatch.setattr(S3Backend, "get_object", look_together)
+
+    def write(body: bytes) -> bool:
+        try:
+            s3.put_object(Bucket=unique_name, Key="a", Body=body, IfNoneMatch="*")
+        except s3.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed"
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(write, (b"1", b"2"))) == [False, True]
