@@ -83,6 +83,7 @@ def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
     assert not any(is_alive(pid) for pid in workers.values())
 
 
+@pytest.mark.long
 def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> None:
     hold(service, tasks=3, visibility=5)
     supervisor = service.start_command(devices="0,1")
