@@ -192,6 +192,11 @@ def stage_path(path: Path, stage: str) -> Path:
     return Path(f"{path}#{stage}") if stage else path
 
 
+def file_ledger(ledger: str, stage: str) -> str:
+    """The ledger of the whole file, which has the heartbeats. ledger: of this stage."""
+    return ledger.removesuffix(f"/stages/{stage}") if stage else ledger
+
+
 def job_name(job: str, stage: str, wave: int = 0) -> str:
     """The name of a job of a stage. job: that of the whole file. wave: its number, from 1."""
     return ".".join([job, *([stage] if stage else []), *([str(wave)] if wave else [])])
