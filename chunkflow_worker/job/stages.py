@@ -11,7 +11,7 @@ A file with plain `operators:` is a file of one stage without a name, whose ledg
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -156,6 +156,11 @@ def before(stages: Iterable[Stage], name: str) -> set[str]:
         if stage.name in found:
             found.update(stage.needs)
     return found
+
+
+def not_beside(stages: Sequence[Stage], name: str) -> set[str]:
+    """The stages that never run at the same time as this one: all that it needs or that need it."""
+    return (after(stages, name) | before(stages, name)) - {name}
 
 
 def find_stage(stages: Iterable[Stage], name: str, file: Path) -> Stage:

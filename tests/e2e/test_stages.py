@@ -142,6 +142,43 @@ def test_a_stage_that_fails_stops_those_that_need_it_until_it_is_redriven(
     np.testing.assert_array_equal(service.read("whole"), service.input())
 
 
+@pytest.mark.slow
+def test_each_pool_of_workers_gets_only_the_tasks_of_its_stages(service: Service) -> None:
+    service.volumes(SIZE)
+    write(service, {"op": "threshold", "threshold": 128})
+    content = yaml.safe_load(service.pipeline.read_text())
+    content["stages"][0]["queue"] = "gpu"
+    service.pipeline.write_text(yaml.safe_dump(content))
+    service.create_queue()
+    service.producer("queue", "create", f"{service.queue}-gpu")
+    service.start_worker(stages="masks", worker_name="gpu")
+    service.start_worker(worker_name="cpu")
+    done = run(service)
+    assert done.status == 0, done.stderr + done.stdout
+    for stage, pool in (("masks", "gpu"), ("gather", "cpu"), ("copy", "cpu")):
+        records = ledger(service, stage)
+        workers = {record.worker for record in records.records(records.listing().done)}
+        assert workers == {pool}
+    assert "stage gather" not in (service.root / "worker-0.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_stage_is_verified_again_when_boxes_of_it_were_done_again(service: Service) -> None:
+    service.volumes(SIZE)
+    write(service, {"op": "threshold", "threshold": 128})
+    service.create_queue()
+    service.start_worker()
+    assert run(service, "--only", "masks").status == 0
+    assert "verifies" not in run(service, "--only", "masks").stderr, "it is noted"
+    (block,) = service.root.glob("out/8_8_40/0-64_0-64_0-16*")
+    block.unlink()
+    place = ["--pipeline", str(service.pipeline), "--stage", "masks"]
+    service.producer("verify", *place, "--enqueue")
+    again = run(service, "--only", "masks")
+    assert again.status == 0, again.stderr + again.stdout
+    assert "stage masks: verifies, 6 of 6 boxes done" in again.stderr
+
+
 @pytest.mark.long
 def test_run_goes_on_after_a_kill_wherever_it_was(service: Service) -> None:
     service.volumes(SIZE)
