@@ -81,8 +81,9 @@ def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
 
 
 def starts(root: Path, workers: int) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """How often the workers 0 to `workers` - 1 started each task, and how often none ended it.
+    """How often the workers 0 to `workers` - 1 started each task, and how often that was in vain.
 
+    That is, it was cut off or failed, as where the lease ended since the machine was too busy.
     Tasks are named by job and box, since the stages of a pipeline file have the same boxes.
     """
     started, cut = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
@@ -92,8 +93,10 @@ def starts(root: Path, workers: int) -> tuple[Counter[tuple[str, str]], Counter[
             if kind == "started":
                 running[box] = job
                 started[job, box] += 1
-            else:
-                running.pop(box, None)
+                continue
+            own = running.pop(box, None)
+            if own is not None and kind == "failed":
+                cut[own, box] += 1
         cut.update((job, box) for box, job in running.items())
     return started, cut
 

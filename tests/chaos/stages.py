@@ -47,8 +47,8 @@ class Outcome:
     """What one job left.
 
     tasks, done: of all stages and waves. doubtful: messages that a killed `run` had perhaps sent.
-    cut: tasks that a killed worker did not end. again: starts of tasks that had started before.
-    sent_twice: of these, those that no killed worker explains, but a message in doubt does.
+    cut: starts of tasks that did not end, since the worker was killed or lost the lease. again: starts of tasks that had started before.
+    sent_twice: of these, those that only a message in doubt explains.
     unexplained: of these, those that nothing explains.
     statuses: with which `run` ended by itself. left: messages in the queue at the end.
     """
@@ -76,7 +76,7 @@ class Outcome:
             "every task of every stage is done": self.done == self.tasks,
             "run ends by itself, with status 0": set(self.statuses) == {0},
             "the output equals that of a calm run": self.equal,
-            "no task starts again but after a kill of its worker, or of run while it sent": (
+            "a task starts again only if it was not done, or in doubt when run was killed": (
                 not self.unexplained
             ),
             "no message is left or dead": not self.left and not self.dead,
@@ -156,8 +156,11 @@ def _disturb(
     every: tuple[float, float],
     until: float,
 ) -> None:
-    """Kill workers and `run`, and replace them, until `run` ends by itself or the time is up."""
-    chance, crew = killer.random, dict[int, AnyWorker]()
+    """Kill workers and `run`, and replace them, until `run` ends by itself or the time is up.
+
+    Between two kills of workers some tasks have begun, also where workers start slowly.
+    """
+    chance, crew, begun = killer.random, dict[int, AnyWorker](), 0
     next_kill, next_strike = (time.monotonic() + chance.uniform(*every) for _ in range(2))
     while not runs.ended() and time.monotonic() < until:
         while len(crew) < workers:
@@ -165,8 +168,9 @@ def _disturb(
             crew[service.workers.index(process)] = process
         time.sleep(0.1)
         ready = {number: p for number, p in crew.items() if is_ready(service.root, number)}
-        if time.monotonic() >= next_kill and len(ready) > 1 and (kill := killer.strike(ready)):
-            next_kill = time.monotonic() + chance.uniform(*every)
+        is_due = time.monotonic() >= next_kill and len(service.starts()) >= begun + workers
+        if is_due and len(ready) > 1 and (kill := killer.strike(ready)):
+            next_kill, begun = time.monotonic() + chance.uniform(*every), len(service.starts())
             del crew[kill.victim]
         if time.monotonic() >= next_strike and runs.is_ready():
             runs.strike()

@@ -45,6 +45,7 @@ def test_starts_are_counted_by_job_and_box(tmp_path: Path) -> None:
         [
             ("job", "0-16_0-64_64-128"),
             ("job", "0-16_0-64_128-192"),
+            ("job", "0-16_0-64_192-256"),
             ("other", "0-16_0-64_64-128"),
         ]
     )

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_kills_of_workers_and_of_run_spoil_no_stage(tmp_path: Path, aws: dict[str, str]) -> None:
-    options = {"workers": 2, "task_seconds": 1.0, "every": (3.0, 5.0), "limit": 120.0}
+    options = {"workers": 2, "task_seconds": 1.0, "every": (3.0, 5.0), "limit": 240.0}
     outcome = run(tmp_path, aws, seed=1, boxes=Vec3(1, 2, 3), **options)
     assert not outcome.broken(), outcome
     assert outcome.run_kills, outcome
