@@ -11,7 +11,7 @@ A file with plain `operators:` is a file of one stage without a name, whose ledg
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -158,6 +158,11 @@ def before(stages: Iterable[Stage], name: str) -> set[str]:
     return found
 
 
+def not_beside(stages: Sequence[Stage], name: str) -> set[str]:
+    """The stages that never run at the same time as this one: all that it needs or that need it."""
+    return (after(stages, name) | before(stages, name)) - {name}
+
+
 def find_stage(stages: Iterable[Stage], name: str, file: Path) -> Stage:
     """The stage of this name; without one, the only stage of a file without stages.
 
@@ -190,6 +195,11 @@ def split_stage(path: Path | str) -> tuple[Path, str]:
 def stage_path(path: Path, stage: str) -> Path:
     """What `split_stage` reads."""
     return Path(f"{path}#{stage}") if stage else path
+
+
+def file_ledger(ledger: str, stage: str) -> str:
+    """The ledger of the whole file, which has the heartbeats. ledger: of this stage."""
+    return ledger.removesuffix(f"/stages/{stage}") if stage else ledger
 
 
 def job_name(job: str, stage: str, wave: int = 0) -> str:

@@ -1,7 +1,9 @@
 """`OpenChains`: the chains of a process that are open, so that a net is in memory while it is used.
 
-A chain is opened by a task of its stage. It stays open until a task of another stage comes while
-none of its own is in progress.
+A chain is opened by a task of its stage. While none of its own is in progress, it is closed by a
+task of a stage that needs it, or that it needs: what the chain has read may be made anew. One with
+a net or plugin is closed whenever another one is opened. So stages that run at the same time do not
+open theirs again and again, unless several have nets.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -29,12 +31,18 @@ class _Open:
     closing: ExitStack
     users: int = 0
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it holds a net, or a plugin that may."""
+        return bool(self.chain.models)
+
 
 class OpenChains:
     """The open chains. Several threads may use them; one at a time opens or closes some.
 
     chains: those of all stages, by the names of these.
     waiting: a context for the time in which a task waits until its chain is open.
+    not_beside: the stages that do not run at the same time as a stage.
     """
 
     def __init__(
@@ -42,8 +50,10 @@ class OpenChains:
         chains: Mapping[str, Pipeline],
         subscribers: tuple[Subscriber, ...] = (),
         waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+        not_beside: Callable[[str], Collection[str]] = lambda stage: (),
     ):
         self._chains, self._subscribers, self._waiting = chains, subscribers, waiting
+        self._not_beside = {stage: frozenset(not_beside(stage)) for stage in chains}
         self._opening, self._counting = threading.Lock(), threading.Lock()
         self._open: dict[str, _Open] = {}
         self._models: dict[str, Mapping[str, str]] = {}
@@ -75,10 +85,8 @@ class OpenChains:
     def _using(self, stage: str) -> Iterator[OpenPipeline]:
         is_ready = stage in self._open and not self._opening.locked()
         with nullcontext() if is_ready else self._waiting(), self._opening:
-            found = self._open.get(stage)
-            if found is None:
-                self._close_unused()
-                found = self._opened(stage)
+            self._close_unused(stage)
+            found = self._open.get(stage) or self._opened(stage)
             with self._counting:
                 found.users += 1
         try:
@@ -97,11 +105,17 @@ class OpenChains:
             log.info("stage %s: opened", stage)
         return found
 
-    def _close_unused(self) -> None:
-        unused = [stage for stage, found in self._open.items() if not found.users]
+    def _close_unused(self, came: str) -> None:
+        """Close what need not stay open when a task of a stage has come."""
+        is_new, others = came not in self._open, self._not_beside[came]
+        unused = [
+            stage
+            for stage, found in self._open.items()
+            if not found.users and (stage in others or (is_new and found.is_large))
+        ]
         for stage in unused:
             self._close(stage)
-            log.info("stage %s: closed, since a task of another stage came", stage)
+            log.info("stage %s: closed, since a task of stage %s came", stage, came)
         if unused:
             gc.collect()  # nets refer to themselves, and the next one needs the memory now
 

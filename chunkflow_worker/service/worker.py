@@ -31,7 +31,7 @@ from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import pipeline_digest
 from chunkflow_worker.job.sqs import Queue, make_client
-from chunkflow_worker.job.stages import PLAIN, Stage
+from chunkflow_worker.job.stages import PLAIN, Stage, not_beside
 from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.machine.cpu import cpu_name
@@ -124,7 +124,8 @@ class Worker:
         if self.settings.heartbeat_seconds:
             self._open_heartbeat(about)
         opening = partial(self.in_hand.opening, self._clock)
-        self._open_chains = OpenChains(self.chains, self._subscribers, opening)
+        apart = partial(not_beside, self.pool.stages)
+        self._open_chains = OpenChains(self.chains, self._subscribers, opening, apart)
         if PLAIN.name in self.chains:
             self._open_chains.open(PLAIN.name)
         self._works = {stage.name: self._work(stage) for stage in self.pool.stages}

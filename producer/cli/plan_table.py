@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from producer.cost.fleet import Fleet
     from producer.cost.forecast import Forecast, Option, Volume
     from producer.cost.sizes import Candidate
+    from producer.plan.tree_plan import TreePlan
 
 _WIDTH, _LABEL = 100, 11
 _REQUESTS = {"S3": ("GET", "HEAD", "PUT", "LIST"), "SQS": (), "CloudWatch": ()}
@@ -35,6 +36,17 @@ def show_forecast(forecast: Forecast) -> None:
     say("", "assumed:")
     for text in forecast.assumptions:
         say(*wrap(text, _WIDTH, initial_indent="  - ", subsequent_indent="    "))
+
+
+def show_tree(tree: TreePlan) -> None:
+    """Print the tasks of a stage whose tasks are a tree, and what is not known of them."""
+    tasks, waves = plural(tree.tasks, "task"), plural(len(tree.waves), "wave")
+    boxes = plural(tree.leaves, "box", "boxes")
+    say(f"stage {tree.stage}: {tasks} in {waves}, over the {boxes} of stage {tree.tree_of}")
+    for number, wave in enumerate(tree.waves, 1):
+        size = "x".join(map(str, wave[0].size))
+        _line(f"wave {number}", f"{plural(len(wave), 'task')} of up to {size} voxels (zyx)")
+    _line("not known", "memory, hours and dollars: they depend on what the tasks before leave")
 
 
 def _rows(forecast: Forecast) -> Iterator[tuple[str, list[str]]]:

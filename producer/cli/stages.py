@@ -20,17 +20,26 @@ if TYPE_CHECKING:
 _Command = Callable[..., Any]
 
 
-def of_one_stage(command: _Command) -> _Command:
-    """Add --stage, which a pipeline file with stages needs."""
+def of_one_stage(*, named: bool = False) -> Callable[[_Command], _Command]:
+    """Add --stage to a command, which needs it where the pipeline file has stages.
 
-    @wraps(command)
-    def run(*arguments: Any, stage: str | None, **options: Any) -> Any:
-        found = _stages(options.get("pipeline"), stage, options.get("ledger"))
-        if found:
-            options |= _place(_only(found, options["pipeline"]), options)
-        return command(*arguments, **options)
+    named: the command takes the name of the stage.
+    """
 
-    return _stage_option("Stage of the pipeline file.")(run)
+    def decorate(command: _Command) -> _Command:
+        @wraps(command)
+        def run(*arguments: Any, stage: str | None, **options: Any) -> Any:
+            found = _stages(options.get("pipeline"), stage, options.get("ledger"))
+            one = _only(found, options["pipeline"]) if found else None
+            if one:
+                options |= _place(one, options)
+            if named:
+                options["stage"] = one.name if one else ""
+            return command(*arguments, **options)
+
+        return _stage_option("Stage of the pipeline file.")(run)
+
+    return decorate
 
 
 def of_each_stage(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkflow_worker.job.box_index import BoxIndex
+from chunkflow_worker.job.stages import file_ledger
 from producer.look.job import no_job
 from producer.look.status import SAMPLE, StatusPoll
 from producer.look.watch import Rate
@@ -38,6 +39,7 @@ _FIRST, _LOCAL = 100, 500  # records of the first look; of each look, on this ma
 class Target:
     """The job that a page shows.
 
+    stage: of the pipeline file; empty for a file without stages.
     client, queue: None for a job without a queue. pipeline, ledger_option: as they were given, for
     commands that the page shows.
     """
@@ -48,6 +50,7 @@ class Target:
     queue: Queue | None = None
     pipeline: Path | None = None
     ledger_option: str | None = None
+    stage: str = ""
 
 
 class JobWatch:
@@ -60,7 +63,7 @@ class JobWatch:
         self._target = target
         self._poll = StatusPoll(target.client, target.queue, target.ledger, target.job)
         self._rate = Rate(time.monotonic())
-        self._workers = Workers(target.ledger.path)
+        self._workers = Workers(file_ledger(target.ledger.path, target.stage))
         self._failed = FailedBoxes(target.ledger)
         self.history = History()
         self._number = 0

@@ -10,6 +10,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.masked import marks_of
+from producer.plan.verified_note import forget_verified
 
 
 def record_job(ledger: Ledger, record: JobRecord) -> bool:
@@ -22,6 +23,7 @@ def record_job(ledger: Ledger, record: JobRecord) -> bool:
     """
     refuse_cancelled(ledger, record.job)
     known = ledger.job(record.job)
+    forget_verified(ledger)
     ledger.write_job(record if known is None else _joined(known, record))
     return known is None
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from chunkflow_worker.job.in_order import in_order
 from chunkflow_worker.job.sqs import make_client
-from producer.send.batches import SendingFailed, send
+from producer.send.batches import BATCH_ENTRIES, SendingFailed, send
 from producer.send.direct import Direct
 from producer.send.tasks import Tasks
 
@@ -48,22 +48,25 @@ def send_tasks(
     start: int = 0,
     *,
     processes: int = 1,
+    fewest_blocks: int = 1,
     note: Callable[[int, int], None] = lambda sent, until: None,
     sent: Callable[[int], None] = lambda place: None,
 ) -> None:
     """Send the tasks from place `start` on.
 
+    fewest_blocks: more of them are smaller, so that less is in doubt after a kill.
     note: is called with two places before each block and at the end: all tasks before the first
         were sent, and none from the second on.
     sent: is called with a growing place when all tasks before it were sent.
     Raises SendingFailed; its `first_unsent` is a place.
     """
     done, until = start, max(start, tasks.doubtful)
+    size = min(BLOCK, max(BATCH_ENTRIES, len(tasks) // fewest_blocks))
 
     def blocks() -> Iterator[Block]:
         nonlocal until
-        for first in range(start, len(tasks), BLOCK):
-            block = Block(first, min(first + BLOCK, len(tasks)))
+        for first in range(start, len(tasks), size):
+            block = Block(first, min(first + size, len(tasks)))
             until = max(until, block.last)
             note(done, until)
             yield block

@@ -20,6 +20,8 @@ from producer.send.blocks import Target, send_tasks
 from producer.send.tasks import Tasks
 from producer.stages.parts import Part
 
+_BLOCKS = 20  # each costs a note, so that a twentieth of a part is in doubt after a kill
+
 
 @dataclass(frozen=True)
 class Sender:
@@ -89,6 +91,7 @@ class Sender:
             Target(self.region, target.url),
             tasks,
             note.sent,
+            fewest_blocks=_BLOCKS,
             note=keep,
             sent=lambda count: show(count, len(boxes)),
         )

@@ -13,15 +13,14 @@ from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.tree import Tree
 from chunkflow_worker.report.progress import duration_text
-from chunkflow_worker.storage.files import Files
 from producer.look.status import JobStatus, StatusPoll
 from producer.look.watch import Rate
 from producer.plan.pipeline_file import PipelineFile
+from producer.plan.verified_note import is_verified, note_verified
 from producer.stages.ending import Ending
 from producer.stages.parts import Part, part_of_grid, part_of_wave
 from producer.stages.sender import Sender
 
-_MOST_BYTES = 10_000  # of a note that a job was verified
 NOT_SENT = "not sent, and not among the stages to run"
 State = Literal["waits", "sends", "runs", "verifies", "done", "failed", "stopped"]
 Verify = Callable[[PipelineFile, Ledger, JobRecord], str]
@@ -181,23 +180,17 @@ class StageRun:
 
     def _verified(self, view: StageView, parts: list[Part], show: Show) -> StageView:
         """Verify the parts that were not verified before."""
-        notes = Files(f"{self.ledger.path}/jobs")
         for part in parts:
-            name = f"{part.job}.verified"
             record = self._complete[part.job]
-            if notes.get_json(name, _MOST_BYTES) == _verified_note(record):
+            if is_verified(self.ledger, record):
                 continue
             show(replace(view, state="verifies"))
             wrong = self._verify(self.file, self.ledger, record)
             if wrong:
                 return replace(view, state="failed", note=wrong, job=part.job)
-            notes.put_json(name, _verified_note(record))
+            note_verified(self.ledger, record)
         self._is_verified = True
         return view
-
-
-def _verified_note(record: JobRecord) -> dict[str, Any]:
-    return {"pipeline": record.pipeline, "tasks": record.tasks, "enqueued": record.enqueued}
 
 
 def _running_text(status: JobStatus) -> str:

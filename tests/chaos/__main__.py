@@ -28,6 +28,7 @@ from tests.chaos import (
     slowdown,
     spoilt,
     sqs_long,
+    stages,
     update,
 )
 from tests.chaos.report import Report, joined, put
@@ -44,6 +45,7 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "slowdown": (slowdown.scenario, 5),
     "kms": (kms.scenario, 5),
     "clock": (clock.scenario, 5),
+    "stages": (stages.scenario, 5),
     "poison": (poison.scenario, 1),
     "outages": (outages.scenario, 1),
     "messages": (messages.scenario, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ _LINE = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ (?:\S+ )?"
     r"(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)\b"
 )
+_OF_JOB = re.compile(r"(started|done|skipped|failed) (\d+-\d+_\d+-\d+_\d+-\d+)(?: of job (\S+),)?")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,27 @@ def cut_off(events: Sequence[Event], kill: Kill) -> Iterator[CutOff]:
     for box in (box for box, count in running.items() if count > 0):
         again = next((event.at for event in later_starts if event.box == box), None)
         yield CutOff(box, None if again is None else again - kill.at)
+
+
+def starts(root: Path, workers: int) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """How often the workers 0 to `workers` - 1 started each task, and how often that was in vain.
+
+    That is, it was cut off or failed, as where the lease ended since the machine was too busy.
+    Tasks are named by job and box, since the stages of a pipeline file have the same boxes.
+    """
+    started, cut = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for worker in range(workers):
+        running: dict[str, str] = {}
+        for kind, box, job in _OF_JOB.findall(log_file(root, worker).read_text()):
+            if kind == "started":
+                running[box] = job
+                started[job, box] += 1
+                continue
+            own = running.pop(box, None)
+            if own is not None and kind == "failed":
+                cut[own, box] += 1
+        cut.update((job, box) for box, job in running.items())
+    return started, cut
 
 
 def _events(root: Path, worker: int) -> Iterator[Event]:

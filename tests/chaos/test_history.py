@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
-from tests.chaos.history import CutOff, cut_off, history
+from tests.chaos.history import CutOff, cut_off, history, starts
 from tests.support.killer import Kill
 
 FIRST = """\
@@ -32,3 +33,19 @@ def test_a_cut_off_task_is_lost_until_another_worker_starts_it(tmp_path: Path) -
         CutOff("0-16_0-64_64-128", 2.5),
         CutOff("0-16_0-64_128-192", None),
     ]
+
+
+def test_starts_are_counted_by_job_and_box(tmp_path: Path) -> None:
+    (tmp_path / "worker-0.log").write_text(FIRST)
+    (tmp_path / "worker-1.log").write_text(SECOND.replace("job job", "job other"))
+    made, cut = starts(tmp_path, 2)
+    assert made["other", "0-16_0-64_64-128"] == 2
+    assert made.total() == 6
+    assert cut == Counter(
+        [
+            ("job", "0-16_0-64_64-128"),
+            ("job", "0-16_0-64_128-192"),
+            ("job", "0-16_0-64_192-256"),
+            ("other", "0-16_0-64_64-128"),
+        ]
+    )

@@ -1,13 +1,16 @@
-"""The component that adds a pool of workers without GPUs, for some stages."""
+"""What a second pool of workers needs, for example one without GPUs for some stages."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.deploy.manifests import FOLDER, find, render_folder
+from tests.deploy.stack import deploy
+from tests.deploy.test_aws_stack import scaler
 from tests.deploy.test_kubernetes_manifests import VERSIONS, check_schema
 
 
@@ -35,3 +38,14 @@ def test_a_second_pool_has_its_own_stages_queue_and_scaler(tmp_path: Path) -> No
         for name in ("worker", "cpu-worker")
     ]
     assert [url.rsplit("/", 1)[1] for url in queues] == ["membranes", "membranes-cpu"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_roles_of_a_stack_may_use_the_queue_of_a_second_pool_as_their_own() -> None:
+    stack = deploy(PoolQueue="cpu", ScalerRole=scaler())
+    pool = deploy(QueueName=f"{stack.queue}-cpu", ScalerRole=scaler())
+    for who in ("Worker", "Producer", "Scaler"):
+        of_pool = stack.policy(f"{who}PoolPolicy")["Statement"]
+        own = [one for one in pool.policy(f"{who}Policy")["Statement"] if "sqs:" in str(one)]
+        assert of_pool == own
+    assert "WorkerPoolPolicy" not in pool.ids

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ import yaml
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.ledger import Ledger
 from producer.cli import main as run_producer
+from tests.support.forked import Forked
 from tests.support.run_command import Finished, run_command
 from tests.support.service import BLOCK, Service
 
@@ -62,14 +59,16 @@ def line(service: Service, *options: str) -> list[str]:
     return ["run", str(service.pipeline), "--queue", service.queue, *quick, *options]
 
 
-def run(service: Service, *options: str, times: int = 1) -> Finished:
-    """Run the command, or several of it at once, in this process."""
+def run(service: Service, *options: str) -> Finished:
+    """Run the command in this process."""
+    words = line(service, *options)
+    return run_command(lambda: run_producer(words), environment=service.environment)
 
-    def main() -> int:
-        with ThreadPoolExecutor(times) as pool:
-            return max(pool.map(lambda _: run_producer(line(service, *options)), range(times)))
 
-    return run_command(main, environment=service.environment)
+def start(service: Service, name: str) -> tuple[Forked, Path]:
+    """Run the command in another process; also returns the file of its output."""
+    log = service.root / name
+    return Forked(service.environment, log, "chunkflow-producer", *line(service)), log
 
 
 def attempts(service: Service, *stages: str) -> Counter[int]:
@@ -87,13 +86,13 @@ def test_a_job_of_three_stages_is_brought_to_its_end_by_two_who_run_it(service: 
     write(service, {"op": "threshold", "threshold": 128})
     service.create_queue()
     service.start_worker(in_flight=2)
-    both = run(service, times=2)
-    assert both.status == 0, both.stderr
-    assert sorted(both.stdout.splitlines()) == [
-        *["stage copy: done, 6 of 6 boxes done"] * 2,
-        *["stage gather: done, 3 of 3 boxes done"] * 2,
-        *["stage masks: done, 6 of 6 boxes done"] * 2,
-    ]
+    for process, log in [start(service, name) for name in ("first.log", "second.log")]:
+        assert process.wait(120) == 0, log.read_text()
+        assert log.read_text().splitlines()[-3:] == [
+            "stage masks: done, 6 of 6 boxes done",
+            "stage gather: done, 3 of 3 boxes done",
+            "stage copy: done, 6 of 6 boxes done",
+        ]
     assert attempts(service, "masks", "gather", "copy") == {1: 15}, "nothing was sent twice"
     assert service.messages() == (0, 0, 0)
     expected = (service.input() > 128).astype(np.uint8)
@@ -142,15 +141,50 @@ def test_a_stage_that_fails_stops_those_that_need_it_until_it_is_redriven(
     np.testing.assert_array_equal(service.read("whole"), service.input())
 
 
+@pytest.mark.slow
+def test_each_pool_of_workers_gets_only_the_tasks_of_its_stages(service: Service) -> None:
+    service.volumes(SIZE)
+    write(service, {"op": "threshold", "threshold": 128})
+    content = yaml.safe_load(service.pipeline.read_text())
+    content["stages"][0]["queue"] = "gpu"
+    service.pipeline.write_text(yaml.safe_dump(content))
+    service.create_queue()
+    service.producer("queue", "create", f"{service.queue}-gpu")
+    service.start_worker(stages="masks", worker_name="gpu")
+    service.start_worker(worker_name="cpu")
+    done = run(service)
+    assert done.status == 0, done.stderr + done.stdout
+    for stage, pool in (("masks", "gpu"), ("gather", "cpu"), ("copy", "cpu")):
+        records = ledger(service, stage)
+        workers = {record.worker for record in records.records(records.listing().done)}
+        assert workers == {pool}
+    assert "stage gather" not in (service.root / "worker-0.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_stage_is_verified_again_when_boxes_of_it_were_done_again(service: Service) -> None:
+    service.volumes(SIZE)
+    write(service, {"op": "threshold", "threshold": 128})
+    service.create_queue()
+    service.start_worker()
+    assert run(service, "--only", "masks").status == 0
+    assert "verifies" not in run(service, "--only", "masks").stderr, "it is noted"
+    (block,) = service.root.glob("out/8_8_40/0-64_0-64_0-16*")
+    block.unlink()
+    place = ["--pipeline", str(service.pipeline), "--stage", "masks"]
+    service.producer("verify", *place, "--enqueue")
+    again = run(service, "--only", "masks")
+    assert again.status == 0, again.stderr + again.stdout
+    assert "stage masks: verifies, 6 of 6 boxes done" in again.stderr
+
+
 @pytest.mark.long
 def test_run_goes_on_after_a_kill_wherever_it_was(service: Service) -> None:
     service.volumes(SIZE)
     write(service, {"op": "hold", "folder": str(service.root)})
     service.create_queue()
     service.start_worker()
-    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "producer", *line(service)]
-    killed = subprocess.Popen(command, env=service.environment | path, stderr=subprocess.DEVNULL)
+    killed, _ = start(service, "killed.log")
     service.wait(lambda: service.starts(), "a task has begun")
     killed.kill()
     killed.wait(30)

@@ -29,10 +29,11 @@ OTHER_BOX = "0-4_0-4_8-16"
 @pytest.fixture
 def chains(tmp_path: Path) -> dict[str, Chain]:
     log = str(tmp_path / "log")
-    return {name: Chain(digest=f"d{i}", ledger_path=log) for i, name in enumerate(("net", "masks"))}
+    net = Chain(digest="d0", ledger_path=log, models={"net.pt": "0" * 16})
+    return {"net": net, "masks": Chain(digest="d1", ledger_path=log)}
 
 
-def test_each_stage_has_its_ledger_and_leaves_memory_when_the_next_one_comes(
+def test_each_stage_has_its_ledger_and_a_net_leaves_memory_when_the_next_one_comes(
     make_worker: MakeWorker, chains: dict[str, Chain], sqs: StubSqs, queue: Queue, tmp_path: Path
 ) -> None:
     worker = make_worker(STAGES, chains)
@@ -48,6 +49,23 @@ def test_each_stage_has_its_ledger_and_leaves_memory_when_the_next_one_comes(
     worker.close()
     assert [chain.closed for chain in chains.values()] == [1, 1]
     assert worker.ledger.boxes() == (set(), set())
+
+
+@pytest.mark.parametrize(("needs", "closed"), [((), [1, 0]), (("net",), [4, 3])])
+def test_only_stages_that_run_at_the_same_time_leave_their_chains_open(
+    make_worker: MakeWorker,
+    chains: dict[str, Chain],
+    sqs: StubSqs,
+    queue: Queue,
+    needs: tuple[str, ...],
+    closed: list[int],
+) -> None:
+    worker = make_worker([Stage("net", []), Stage("masks", [], needs=needs)], chains)
+    for _ in range(4):
+        for stage, digest in (("net", "d0"), ("masks", "d1")):
+            send(sqs, queue, BOX, stage=stage, pipeline=digest)
+            worker.run(receive(sqs, queue))
+    assert [chain.closed for chain in chains.values()] == closed
 
 
 def test_a_chain_stays_open_while_a_task_of_it_runs(

@@ -1,4 +1,4 @@
-"""Worker processes that start fast.
+"""Worker processes, and those of the producer, that start fast.
 
 They are forked from a server process that has imported what workers import, which takes two
 seconds of a processor otherwise.
@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,13 +33,15 @@ _FORKS.set_forkserver_preload(
 )
 
 
-class ForkedWorker:
-    """A process of `chunkflow-worker run`, with the methods of `subprocess.Popen`."""
+class Forked:
+    """A process with the methods of `subprocess.Popen`.
 
-    def __init__(self, environment: Mapping[str, str], log: Path):
-        """environment: all its variables, settings among them. log: the file of its output."""
-        arguments = (dict(environment), log)
-        self._process = _FORKS.Process(target=_work, args=arguments, daemon=True)
+    environment: all its variables. log: the file of its output. words: its command.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path, *words: str):
+        arguments = (dict(environment), log, words)
+        self._process = _FORKS.Process(target=_become, args=arguments, daemon=True)
         self._process.start()
 
     @property
@@ -58,7 +60,7 @@ class ForkedWorker:
         self._process.join(timeout)
         status = self.poll()
         if status is None:
-            raise subprocess.TimeoutExpired("chunkflow-worker", timeout or 0)
+            raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
         return status
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -73,18 +75,28 @@ class ForkedWorker:
         self.send_signal(signal.SIGKILL)
 
 
+class ForkedWorker(Forked):
+    """A process of `chunkflow-worker run`, with what that becomes. Settings are variables."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path):
+        words = ("celery", "--quiet", "--app", "chunkflow_worker", "worker")
+        super().__init__(environment, log, *words)
+
+
 AnyWorker = ForkedWorker | subprocess.Popen[bytes]
 
 
-def _work(environment: Mapping[str, str], log: Path) -> None:
-    """Become what `chunkflow-worker run` becomes."""
+def _become(environment: Mapping[str, str], log: Path, words: Sequence[str]) -> None:
     with log.open("wb") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-    sys.argv = ["celery", "--quiet", "--app", "chunkflow_worker", "worker"]
-    from celery.bin.celery import main
+    sys.argv = list(words)
+    if words[0] == "celery":
+        from celery.bin.celery import main
+    else:
+        from producer.cli import main
 
     sys.exit(main())

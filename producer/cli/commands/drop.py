@@ -19,9 +19,11 @@ from producer.cli.options import (
     require_ledger,
     sqs_client,
 )
+from producer.cli.stages import of_one_stage
 
 
 @click.command()
+@of_one_stage(named=True)
 @queue_option
 @pipeline_option
 @ledger_option
@@ -39,11 +41,13 @@ def drop(
     job: str | None,
     malformed: bool,
     yes: bool,
+    stage: str,
 ) -> None:
     """Delete dead letters by job, cause or box.
 
-    It deletes those that `redrive` with the same options would send back. The records of their
-    failures stay in the ledger. All dead letters of a queue are deleted by `queue purge --dead`.
+    It deletes those that `redrive` with the same options would send back. With --stage, only those
+    of this stage are deleted: several stages may have the same boxes. The records of their failures
+    stay in the ledger. All dead letters of a queue are deleted by `queue purge --dead`.
     """
     from producer.repair.drop import drop as delete
     from producer.repair.redrive import matcher
@@ -59,7 +63,7 @@ def drop(
         records = require_ledger(pipeline, ledger, needed_by="--cause")
     client = sqs_client()
     target = open_queue(client, queue)
-    by_task = matcher(records, cause, box, job)
+    by_task = matcher(records, cause, box, job, stage)
     deleted, left = delete(
         client,
         target,

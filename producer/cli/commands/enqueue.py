@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, old_words=OldWords.of(facts_of(operator_with("is_grid"))))
-@of_one_stage
+@of_one_stage()
 @queue_option
 @click.option("--job", help="Name of the job; by default, the pipeline file's name and the time.")
 @pipeline_option

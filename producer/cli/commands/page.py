@@ -23,7 +23,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command()
-@of_one_stage
+@of_one_stage()
 @own_queue_option
 @pipeline_option
 @ledger_option
@@ -101,7 +101,7 @@ def page(
     records = require_ledger(pipeline, ledger, needed_by="page")
     record = require_job(records, job)
     client, target_queue = queue_of_job(queue, records, record.job)
-    target = Target(records, record.job, client, target_queue, pipeline, ledger)
+    target = Target(records, record.job, client, target_queue, pipeline, ledger, stage=record.stage)
     token = read_token(token_file) if token_file else ""
     actions = Actions(target, token) if allow_actions else None
     if host not in _LOCAL:

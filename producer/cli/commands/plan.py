@@ -131,9 +131,12 @@ def plan(
     Sends nothing, and writes nothing without --write. The boxes are those that `enqueue` sends with
     the same options. The seconds of a task come from one of --seconds-per-task, --measure and
     --from-job.
+
+    Of a stage whose tasks are a tree, it shows the number of tasks of each wave. What such a task
+    takes is not known before, since it depends on what the tasks before it leave.
     """
     from chunkflow_worker.job.archive.ledger import ArchivedLedger
-    from producer.cli.plan_table import show_forecast, show_sizes
+    from producer.cli.plan_table import show_forecast, show_sizes, show_tree
     from producer.cost.estimate import Wanted, make_forecast, traffic_of
     from producer.cost.job import Source, know
     from producer.cost.prices import Prices
@@ -141,6 +144,7 @@ def plan(
     from producer.cost.stored import write_plan
     from producer.plan.job import make_plan
     from producer.plan.pipeline_file import PipelineFile
+    from producer.plan.tree_plan import TreePlan
 
     if pipeline is None:
         raise click.UsageError("plan needs --pipeline")
@@ -154,9 +158,8 @@ def plan(
         raise click.UsageError("--write needs --job, with the name that enqueue will be given")
     file, table = PipelineFile.load(pipeline), Prices.load(prices)
     if file.stage.tree_of:
-        say(
-            f"tasks of stage {stage} are a tree over {file.stage.tree_of}, which plan does not know"
-        )
+        tree = TreePlan.of(file)
+        say_json(tree.as_json()) if as_json else show_tree(tree)
         return
     given = given_options(ctx, options)
     made = make_plan("plan", job, options_of(Grid, given), file, options_of(Masks, given))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@of_one_stage
+@of_one_stage()
 @pipeline_option
 @ledger_option
 @job_option

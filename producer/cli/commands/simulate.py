@@ -35,7 +35,7 @@ _LONG = 2_000_000  # tasks of all rows together, from which on progress is shown
 
 
 @click.command()
-@of_one_stage
+@of_one_stage()
 @click.option(
     "--workers",
     callback=numbers(int, 1, _MOST_WORKERS, f"whole numbers from 1 to {_MOST_WORKERS}"),

@@ -153,11 +153,13 @@ def _enqueue(ledger: Ledger, job: JobRecord, queue: str, problems: list[Problem]
     """
     from producer.cli.send_boxes import send_boxes
     from producer.look.status import job_status
+    from producer.plan.verified_note import forget_verified
     from producer.repair.resend import choose_boxes
 
     client = sqs_client()
     target = open_queue(client, queue)
     resend = choose_boxes(problems, job_status(client, target))
+    forget_verified(ledger)
     for box in resend.wrong:
         ledger.remove(box)
     _explain_withheld(resend, queue)

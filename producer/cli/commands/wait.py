@@ -32,7 +32,7 @@ _STATUSES = {"done": 0, "failed": 1, "stopped": 3, "timeout": 4}
 
 
 @click.command()
-@of_one_stage
+@of_one_stage()
 @own_queue_option
 @pipeline_option
 @ledger_option

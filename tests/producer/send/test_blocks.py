@@ -48,6 +48,15 @@ def ids(sqs: SqsServer, queue: Queue) -> Counter[str]:
     return Counter(open_envelope(body, "q")[1] for body in sqs.stub.bodies(queue.url))
 
 
+@pytest.mark.parametrize(("count", "size"), [(5, 5), (60, 10), (950, 47)])
+def test_more_blocks_are_smaller_and_whole_batches_at_least(
+    count: int, size: int, sqs: SqsServer, target: Target
+) -> None:
+    notes = list[tuple[int, int]]()
+    send_tasks(target, tasks(count), fewest_blocks=20, note=lambda *note: notes.append(note))
+    assert max(until - sent for sent, until in notes) == size
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_each_task_is_sent_once(
     processes: int, sqs: SqsServer, queue: Queue, target: Target

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
@@ -173,6 +174,24 @@ def test_dead_letters_are_dropped_by_job_and_cause(
     assert capsys.readouterr().out == said
     assert len(take_all(queue.dead_letter_url)) == 9 - dropped
     assert take_all(queue.url) == []
+
+
+def test_only_the_dead_letters_of_a_stage_are_dropped(
+    queue: Queue, client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = {"tasks": {"op": "generate-tasks"}, "operators": [{"op": "create-chunk"}]}
+    file = tmp_path / "em.yaml"
+    file.write_text(yaml.safe_dump({"stages": [{"name": name} | chain for name in ("a", "b")]}))
+    for stage in ("a", "b"):
+        body = encode(TaskMessage(job=f"em.{stage}", bbox="0-4_0-4_0-4", stage=stage), queue.name)
+        client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
+    line = ["drop", "--queue", queue.name, "--pipeline", str(file), "--box", "0-4_0-4_0-4", "--yes"]
+    assert main(line) == 2
+    assert "add --stage a" in capsys.readouterr().err
+    assert main([*line, "--stage", "b"]) == 0
+    assert "deleted 1 dead letters" in capsys.readouterr().out
+    (letter,) = client.receive_message(QueueUrl=queue.dead_letter_url)["Messages"]
+    assert open_envelope(letter["Body"], queue.name)[0].stage == "a"
 
 
 def test_dead_letters_of_a_job_go_back_with_a_note_if_it_does_not_run(

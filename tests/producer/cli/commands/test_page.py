@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.ledger import Ledger
 from producer.cli import main
+from producer.page.job_watch import JobWatch, Target
 from tests.support.http import ask
 from tests.support.paths import ROOT
 from tests.support.shown_job import ShownJob
@@ -99,3 +101,19 @@ def test_a_token_of_a_file_is_kept_and_not_printed(
 def test_boxes_in_neuroglancer_need_a_pipeline(job: ShownJob, capsys: Any) -> None:
     assert main(["page", "--ledger", job.ledger.path, "--neuroglancer"]) == 2
     assert "--neuroglancer needs --pipeline" in capsys.readouterr().err
+
+
+def test_the_page_of_a_stage_shows_the_workers_of_its_file(
+    job: ShownJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = job.ledger.job(job.job)
+    assert record is not None
+    stage = Ledger(f"{job.ledger.path}/stages/masks")
+    stage.write_job(record.model_copy(update={"stage": "masks"}))
+    targets = list[Target]()
+    monkeypatch.setattr(
+        "producer.page.serve.serve", lambda target, *_, **__: targets.append(target)
+    )
+    assert main(["page", "--ledger", job.ledger.path, "--stage", "masks"]) == 0
+    shown = JobWatch(targets[0]).look().facts["workers"]
+    assert [worker["worker"] for worker in shown][:2] == ["gpu-1", "gpu-2"]

@@ -237,3 +237,26 @@ def test_wrong_options_are_told(
     job: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     assert message in refused(job, capsys, *options)
+
+
+def test_the_tasks_of_a_tree_are_counted_and_the_rest_is_not_known(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = {"op": "generate-tasks", "volume_path": f"file://{job.parent}/in"}
+    chain = yaml.safe_load(job.read_text())["operators"]
+    stages = [
+        {"name": "map", "tasks": grid | {"chunk_size": [16, 16, 16]}, "operators": chain},
+        {"name": "join", "tasks": {"tree_of": "map"}, "operators": chain},
+    ]
+    job.write_text(yaml.safe_dump({"stages": stages}))
+    line = ["plan", "--pipeline", str(job), "--stage", "join"]
+    assert main(line) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "stage join: 3 tasks in 2 waves, over the 16 boxes of stage map",
+        "wave 1     2 tasks of up to 32x32x32 voxels (zyx)",
+        "wave 2     1 task of up to 32x32x64 voxels (zyx)",
+        "not known  memory, hours and dollars: they depend on what the tasks before leave",
+    ]
+    assert main([*line, "--json"]) == 0
+    waves = [{"tasks": 2, "region": [32, 32, 32]}, {"tasks": 1, "region": [32, 32, 64]}]
+    assert json.loads(capsys.readouterr().out)["waves"] == waves
