@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 LEGAL = (1, 10, 100, 1000, 10_000, 100_000)
 """Numbers of shares: so many begin with other digits."""
@@ -33,6 +33,11 @@ class Share:
         if (y0, x0, x1) != (0, 1, 2) or y1 not in LEGAL or not 0 <= z0 < z1 <= y1:
             return None
         return cls(z0, z1, y1)
+
+    @property
+    def box(self) -> BoundingBox:
+        """What stands for it in a message."""
+        return BoundingBox(Vec3(self.first, 0, 1), Vec3(self.last, self.count, 2))
 
     def prefixes(self) -> Iterator[str]:
         """What the names of files of its objects begin with, where a colon follows the id.

@@ -13,6 +13,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
 
 if TYPE_CHECKING:
     from chunkflow_worker.volumes.volume import CheckedVolume
@@ -83,7 +84,7 @@ class VolumeCreator(Operator):
         is_told = self.volume_size is not None or self.like is not None
         if is_told and self.input_chunk_name not in run.made:
             self._create(run, None)
-            yield lambda task: None
+            yield lambda task: self._note()
         else:
             yield lambda task: self._create(run, task)
 
@@ -126,6 +127,15 @@ class VolumeCreator(Operator):
             factor=self.factor,
             max_mip=self.max_mip,
         )
+
+    def _note(self) -> None:
+        """Note for the record of the task what tells that the volume is there."""
+        from chunkflow_worker.config.facts import PRECOMPUTED
+        from chunkflow_worker.storage.path import normal_path
+        from chunkflow_worker.volumes.create_volume import format_to_create
+
+        if format_to_create(self.volume_path) == PRECOMPUTED:
+            note_shared(f"{normal_path(self.volume_path)}/info")
 
     def _like(self) -> CheckedVolume | None:
         """The volume to take sizes from. Raises ConfigError if there is none."""
