@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,6 +64,24 @@ def result_link(stages: Iterable[PipelineFile]) -> str:
     *earlier, _ = [one for one in shown if one.kind == "segmentation"] or [None]
     layers = [one.layer | ({"visible": False} if one in earlier else {}) for one in shown]
     return link(page_state(layers, smallest(one.region for one in shown))) if shown else ""
+
+
+def look_command(stages: Iterable[PipelineFile]) -> str:
+    """The command that shows what the stages of a file keep on this machine; empty for nothing.
+
+    Of several segmentations, it shows the last one.
+    """
+    from chunkflow_worker.volumes.open_volume import open_volume
+
+    kinds: dict[str, str] = {}
+    for operator in (operator for stage in stages for operator in stage.chain):
+        for use in (*operator.loads(), *operator.saves()):
+            if normal_path(use.path).startswith("file://"):
+                with suppress(ChunkflowError):
+                    kinds.setdefault(use.path, open_volume(use.path, use.mip or 0).layer_type)
+    objects = [path for path, kind in kinds.items() if kind == "segmentation"]
+    paths = [shlex.quote(path) for path in kinds if path not in objects[:-1]]
+    return " ".join(["chunkflow look", *paths]) if paths else ""
 
 
 @dataclass(frozen=True)
