@@ -254,8 +254,8 @@ def _tasks(tasks: Any, place: str, faults: list[Fault]) -> tuple[Any, str]:
     """The options of the grid, and the stage whose boxes the tasks join if they are a tree."""
     if not isinstance(tasks, Mapping) or not tasks:
         cure = (
-            "write op: generate-tasks and the options of the grid; or tree_of: <stage>; or "
-            "shares: 100"
+            f"write op: {operator_with('is_grid')} and the options of the grid; or "
+            f"{TREE}: <stage>; or {SHARES}: 100"
         )
         faults.append(Fault(f"{place}.tasks", "is missing or no mapping", cure))
         return tasks, ""

@@ -129,8 +129,7 @@ class MeshMultires(Sharding, Operator):
 
         def step(task: Task) -> None:
             prefixes = prefixes_of(task, self.label, "meshed", self.prefix)
-            names = (name for prefix in prefixes for name in source.list(prefix))
-            found = by_object(names, ":0:")
+            found = by_object((name for one in prefixes for name in source.list(one)), ":0:")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 pieces, index = make(object_id, names, task)
                 if not run.dry_run:

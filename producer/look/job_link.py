@@ -61,7 +61,7 @@ def result_link(stages: Iterable[PipelineFile]) -> str:
     from chunkflow_worker.volumes.scene.page import link, page_state, smallest
 
     shown = _shown(operator for stage in stages for operator in stage.chain)[0]
-    *earlier, _ = [one for one in shown if one.kind == "segmentation"] or [None]
+    earlier = [one for one in shown if one.kind == "segmentation"][:-1]
     layers = [one.layer | ({"visible": False} if one in earlier else {}) for one in shown]
     return link(page_state(layers, smallest(one.region for one in shown))) if shown else ""
 

@@ -106,8 +106,8 @@ def run(
         if view.state == "failed":
             _explain(next(run for run in runs if run.name == view.name), view, ledger)
     status = exit_status(views)
-    if status == 0 and (view := result_link(files) or look_command(files)):
-        say(f"view: {view}")
+    if status == 0 and (shown := result_link(files) or look_command(files)):
+        say(f"view: {shown}")
     ctx.exit(status)
 
 
