@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.inference.lattice import PatchShape
@@ -48,11 +48,11 @@ def fit_box(
     def fitting(axis: int) -> list[tuple[int, int]]:
         """Patches and sizes along one axis that fit if the box is smallest along the others."""
 
-        def fits(pair: tuple[int, int]) -> bool:
-            size = Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first)))
-            return needed(size) <= limit
+        def needed_for(pair: tuple[int, int]) -> int:
+            return needed(Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first))))
 
-        return list(takewhile(fits, _sizes(shape, margin, extent, unit, axis)))
+        sizes = list(_sizes(shape, margin, extent, unit, axis))
+        return sizes[: bisect_right(sizes, limit, key=needed_for)]
 
     zs, ys, xs = (fitting(axis) for axis in range(3))
     best: Fit | None = None

@@ -28,8 +28,8 @@ class MergeLabels(Operator):
 
     group: ClassVar[str] = "Segmentation"
     example: ClassVar[str] = (
-        "chunkflow generate-tasks -s 0 0 0 -r 512 1024 1024 -c 512 1024 1024 "
-        "merge-labels -w s3://lab/labels --min-size 100"
+        "chunkflow generate-tasks -s 0 0 0 -r 512 1024 1024 -c 512 1024 1024 \\\n"
+        "    merge-labels -w s3://lab/labels --min-size 100"
     )
     writes_paths: ClassVar[tuple[str, ...]] = ("work_path",)
     op: Literal["merge-labels"] = "merge-labels"

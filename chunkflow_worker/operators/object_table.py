@@ -28,8 +28,8 @@ class ObjectTable(Operator):
 
     group: ClassVar[str] = "Segmentation"
     example: ClassVar[str] = (
-        "chunkflow generate-tasks -s 0 0 0 -r 512 1024 1024 -c 512 1024 1024 "
-        "object-table -w s3://lab/labels -o s3://lab/objects-table"
+        "chunkflow generate-tasks -s 0 0 0 -r 512 1024 1024 -c 512 1024 1024 \\\n"
+        "    object-table -w s3://lab/labels -o s3://lab/objects-table"
     )
     reads_paths: ClassVar[tuple[str, ...]] = ("work_path",)
     writes_paths: ClassVar[tuple[str, ...]] = ("output_path",)

@@ -85,8 +85,7 @@ def _pieces_of(
     last = 2 ** (levels - 1 - level) - 1
     centres = parts.mean(axis=1)
     places = np.clip(np.floor((centres - origin) / cell).astype(int), 0, last)
-    cells, cell_of_part = np.unique(places, axis=0, return_inverse=True)
-    cell_of_part = cell_of_part.reshape(-1)
+    cells, cell_of_part = _distinct(places)
     return {
         tuple(place.tolist()): _draco(parts[cell_of_part == i], origin + place * cell, cell)
         for i, place in enumerate(cells)
@@ -155,6 +154,17 @@ def _intersection(a: Vector, b: Vector, axis: int, plane: float) -> Vector:
     return point
 
 
+def _distinct(rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Distinct rows of three whole numbers from 0 to _MAX_STEP, in order, and for each row its
+    place among them.
+
+    NumPy's own sort of rows is much slower than that of numbers.
+    """
+    shifts = np.array([32, 16, 0])
+    found, place = np.unique((rows.astype(np.int64) << shifts).sum(axis=1), return_inverse=True)
+    return found[:, np.newaxis] >> shifts & 0xFFFF, place
+
+
 def _draco(triangles: Triangles, start: Vector, size: Vector) -> bytes:
     """Encode one piece, the cell at `start` of `size`; empty when no triangle is left.
 
@@ -165,7 +175,7 @@ def _draco(triangles: Triangles, start: Vector, size: Vector) -> bytes:
     # Rounds halves up, so that corners in the plane through the cell's middle stay in one plane.
     steps = np.floor((triangles - start) / size * _MAX_STEP + 0.5 + 1e-6)
     corners = np.clip(steps, 0, _MAX_STEP).reshape(-1, 3)
-    vertices, faces = np.unique(corners, axis=0, return_inverse=True)
+    vertices, faces = _distinct(corners)
     faces = faces.reshape(-1, 3).astype(np.uint32)
     collapsed = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     faces = faces[~collapsed]

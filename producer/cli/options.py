@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,8 +18,10 @@ from chunkflow_worker.report.say import say
 if TYPE_CHECKING:
     from chunkflow_worker.config.options import Options
     from chunkflow_worker.job.archive.ledger import ArchivedLedger
+    from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.sqs import Queue
     from producer.look.notify import Notifier
+    from producer.look.status import StatusPoll
 
 _Options = TypeVar("_Options", bound="Options")
 _Number = TypeVar("_Number", int, float)
@@ -274,3 +277,20 @@ def notifier(channels: Sequence[str]) -> Notifier:
     from producer.look.notify import Notifier, open_channel
 
     return Notifier(tuple(map(open_channel, channels)), warn=lambda line: say(line, err=True))
+
+
+def with_pictures(told: Notifier, asked: StatusPoll, ledger: Ledger | None) -> Notifier:
+    """The notifier, whose notices have a picture of the map if Pillow is installed.
+
+    asked: which polled the status that a notice is of.
+    """
+    from importlib.util import find_spec
+
+    from producer.look.map_picture import put_picture
+
+    def draw() -> str:
+        if ledger is None or asked.survey is None or asked.job is None:
+            return ""
+        return put_picture(ledger, asked.job, asked.survey)
+
+    return replace(told, draw=draw) if find_spec("PIL") else told

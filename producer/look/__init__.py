@@ -9,6 +9,7 @@ jobs.py            all jobs of a ledger, and how far each of them is
 watch.py           the status again and again, until the job ends
 notices.py         what people want to hear of a job while nobody looks at it
 notify.py          sends notices to a webhook or an SNS topic
+map_picture.py     the map of a job as a picture, for notices
 wait.py            waits until nothing more happens to a job
 dead_letters.py    reads the dead-letter queue and leaves every message in it
 expiry.py          when SQS deletes messages that nobody has settled

@@ -19,11 +19,16 @@ _MOST_TEXT = 1000  # characters
 
 @dataclass(frozen=True)
 class Notice:
-    """One piece of news. text: one line for people, without secrets."""
+    """One piece of news.
+
+    text: one line for people, without secrets.
+    map: address of a picture of the boxes; empty without one.
+    """
 
     kind: Kind
     text: str
     status: JobStatus
+    map: str = ""
 
     @classmethod
     def of(cls, kind: Kind, what: str, status: JobStatus) -> Notice:
@@ -35,7 +40,8 @@ class Notice:
         fields = ("job", "queue", "state", "total", "done", "failed", "missing", "dead", "rate")
         numbers = {name: asdict(status)[name] for name in fields}
         times = {"eta_seconds": status.eta_seconds, "at": datetime.now(UTC).isoformat()}
-        return {"kind": self.kind, "text": self.text} | numbers | times
+        picture = {"map": self.map} if self.map else {}
+        return {"kind": self.kind, "text": self.text} | numbers | times | picture
 
 
 class Notices:

@@ -9,13 +9,13 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from time import sleep
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, RetryableError
 from chunkflow_worker.report.access import meaning
 from chunkflow_worker.report.aws_session import aws_session
 from producer.look.notices import Notice, Notices
@@ -59,7 +59,7 @@ class Webhook:
 
     def send(self, notice: Notice) -> None:
         is_slack = urlsplit(self.url).hostname == _SLACK
-        content = {"text": _for_slack(notice.text)} if is_slack else notice.as_json()
+        content = _for_slack(notice) if is_slack else notice.as_json()
         request = urllib.request.Request(
             self.url,
             json.dumps(content).encode(),
@@ -96,7 +96,7 @@ class Topic:
             self.client.publish(
                 TopicArn=self.arn,
                 Subject=notice.text.encode("ascii", "replace").decode()[:_MOST_SUBJECT],
-                Message=notice.text,
+                Message="\n".join(filter(None, (notice.text, notice.map))),
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value}
                     for name, value in attributes.items()
@@ -129,10 +129,15 @@ def open_channel(address: str) -> Channel:
 
 @dataclass(frozen=True)
 class Notifier:
-    """Sends the news of a job to channels. warn: shows a line about one that was not sent."""
+    """Sends the news of a job to channels.
+
+    warn: shows a line about what was not sent.
+    draw: makes the picture of the map, and returns its address; empty without one.
+    """
 
     channels: tuple[Channel, ...]
     warn: Callable[[str], object]
+    draw: Callable[[], str] = str
     pause: Callable[[float], object] = sleep
 
     def following(self, statuses: Iterable[JobStatus]) -> Iterator[JobStatus]:
@@ -149,6 +154,12 @@ class Notifier:
             self.send(Notices.end(status, why))
 
     def send(self, notice: Notice) -> None:
+        if not self.channels:
+            return
+        try:
+            notice = replace(notice, map=self.draw())
+        except (ConfigError, RetryableError) as error:
+            self.warn(f"a notice has no picture of the map: {error}")
         for channel in self.channels:
             try:
                 self._send(channel, notice)
@@ -187,9 +198,14 @@ def _sns(region: str) -> Any:
     return aws_session().client("sns", region_name=region, config=config)
 
 
-def _for_slack(text: str) -> str:
-    """Without what Slack takes for links and mentions."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _for_slack(notice: Notice) -> dict[str, Any]:
+    """The text without what Slack takes for links or mentions; the picture if Slack can read it."""
+    text = notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    if not notice.map.startswith("https://"):
+        return {"text": text}
+    said = {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    shown = {"type": "image", "image_url": notice.map, "alt_text": "the boxes, seen along z"}
+    return {"text": text, "blocks": [said, shown]}
 
 
 def _refused(problem: str) -> ConfigError:

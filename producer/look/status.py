@@ -135,6 +135,11 @@ class StatusPoll:
         self._survey: Survey | None = None
 
     @property
+    def job(self) -> str | None:
+        """The name of the job, if it is known."""
+        return self._job
+
+    @property
     def survey(self) -> Survey | None:
         """Of the boxes of the job; None before the first answer, and without a job."""
         return self._survey

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,10 +285,17 @@ def main(
     return run_main
 
 
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image and a segmentation: volumes em and seg with two mips, and files."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an image and a segmentation: volumes em and seg with two mips, and files."""
+    folder: Path = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.chdir(folder)
+        make()
+    return folder
+
+
+def make() -> None:
     seg = np.zeros(SHAPE, np.uint32)
     seg[2:14, 8:56, 8:56] = 7
     tifffile.imwrite("em.tif", IMAGE, photometric="minisblack")
@@ -305,6 +313,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("marks").mkdir()
     Path("done").mkdir()
     Path("done/0-8_0-32_0-32.h5").touch()
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of that folder, in which the test runs."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("line", RUN.values(), ids=[*RUN])

@@ -148,10 +148,10 @@ def test_other_errors_pass() -> None:
     "line",
     [
         "chunkflow_worker.cli.worker schema",
-        "chunkflow_worker.cli.worker settings",
+        pytest.param("chunkflow_worker.cli.worker settings", marks=pytest.mark.long),
         "producer.cli verify --help",
         "chunkflow_worker.cli.chunkflow inference --help",
-        "chunkflow_worker.cli.chunkflow log-summary -l {log}",
+        pytest.param("chunkflow_worker.cli.chunkflow log-summary -l {log}", marks=pytest.mark.long),
     ],
 )
 def test_a_command_ends_quietly_when_nobody_reads_on(line: str, tmp_path: Path) -> None:

@@ -169,6 +169,9 @@ def test_only_libraries_of_the_core_are_imported_without_needs() -> None:
             assert not [name for name in optional if (name, path.name) not in CHECKED_BEFORE], path
 
 
+distributions = cache(packages_distributions)
+
+
 @cache
 def providers(extra: str) -> set[str]:
     """Names of the modules that an extra installs itself."""
@@ -176,7 +179,7 @@ def providers(extra: str) -> set[str]:
     packages = {re.split(r"[\[<>=]", line)[0].lower() for line in requirements}
     modules = {
         module
-        for module, names in packages_distributions().items()
+        for module, names in distributions().items()
         if packages & {name.lower().replace("_", "-") for name in names}
     }
     modules |= packages  # napari may not be installed here

@@ -44,7 +44,8 @@ def needed(pipeline: str, in_flight: int, folder: Path) -> float:
     return (float(total[1]) + (in_flight - 1) * float(further[1])) * 1e9
 
 
-@pytest.mark.parametrize("overlay", ["local", "aws-gpu-spot"])
+# On the CPU, a patch of the net for GPUs takes half a minute.
+@pytest.mark.parametrize("overlay", ["local", pytest.param("aws-gpu-spot", marks=pytest.mark.long)])
 def test_a_worker_requests_the_memory_of_its_chain(
     overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from tests.deploy.one_worker import (
     SECONDS,
     Process,
     everything_was_done,
+    new_credentials,
     nothing_was_done,
     right,
 )
@@ -30,27 +31,24 @@ pytestmark = pytest.mark.e2e
 OUTSIDE = "0-16_0-64_640-704"
 
 
-@pytest.mark.parametrize(
-    ("action", "resource"),
-    [
+def test_a_worker_that_cannot_start_ends_with_status_2(
+    service: RoleService, role: None, guard: Guard
+) -> None:
+    for action, resource in (
         ("sqs:GetQueueUrl", "queue"),
         ("sqs:GetQueueUrl", "dead"),
         ("sqs:GetQueueAttributes", "queue"),
         ("s3:GetObject", "in/*"),
         ("s3:GetObject", "out/*"),
-    ],
-)
-def test_a_worker_that_cannot_start_ends_with_status_2(
-    service: RoleService, role: None, guard: Guard, action: str, resource: str
-) -> None:
-    guard.denied = {right(action, resource, service)}
-    with pytest.raises(ChunkflowError) as refusal:
-        Process.start(service)
-    assert exit_status(refusal.value) == 2
-    assert f"access denied: the credentials in use may not {action}" in str(refusal.value)
-    assert f"allow {action}" in str(refusal.value), "the cure"
-    guard.denied = set()
-    assert service.messages() == (1, 0, 0)
+    ):
+        guard.denied = {right(action, resource, service)}
+        with pytest.raises(ChunkflowError) as refusal, new_credentials():
+            Process.start(service)
+        assert exit_status(refusal.value) == 2
+        assert f"access denied: the credentials in use may not {action}" in str(refusal.value)
+        assert f"allow {action}" in str(refusal.value), "the cure"
+        guard.denied = set()
+        assert service.messages() == (1, 0, 0)
     assert nothing_was_done(service)
 
 

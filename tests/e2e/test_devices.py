@@ -1,4 +1,8 @@
-"""A supervisor starts one worker process for each device."""
+"""A supervisor starts one worker process for each device.
+
+Workers take seconds of a processor to start: tests/service/test_supervise.py has the same promises
+with small processes.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +83,7 @@ def test_each_device_has_a_process_and_all_take_tasks(service: Service) -> None:
     assert not any(is_alive(pid) for pid in workers.values())
 
 
+@pytest.mark.long
 def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> None:
     hold(service, tasks=3, visibility=5)
     supervisor = service.start_command(devices="0,1")
@@ -100,6 +105,7 @@ def test_killed_process_comes_back_and_all_tasks_get_done(service: Service) -> N
     assert supervisor.wait(20) == 0
 
 
+@pytest.mark.long
 def test_stopped_supervisor_gives_all_tasks_back(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
     supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
@@ -116,6 +122,7 @@ def test_stopped_supervisor_gives_all_tasks_back(service: Service) -> None:
     assert [r.attempts for r in service.records()] == [1, 1], "being stopped costs no attempt"
 
 
+@pytest.mark.long
 def test_killed_supervisor_takes_its_workers_along(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
     supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)
@@ -125,6 +132,7 @@ def test_killed_supervisor_takes_its_workers_along(service: Service) -> None:
     assert service.messages() == (2, 0, 0)
 
 
+@pytest.mark.long
 def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
@@ -136,6 +144,7 @@ def test_wrong_configuration_ends_with_status_2(service: Service) -> None:
     assert "its configuration is wrong" in service.logs()
 
 
+@pytest.mark.long
 def test_configuration_that_turns_wrong_stops_all_and_loses_nothing(service: Service) -> None:
     hold(service, tasks=2, visibility=60)
     supervisor = service.start_command(devices="0,1", grace_seconds=0, lease_seconds=60)

@@ -20,7 +20,9 @@ POISON = "0-16_64-128_0-64"
 CELERY = (sys.executable, "-m", "celery", "-A", "chunkflow_worker", "worker")
 
 
-@pytest.mark.parametrize(("permanent", "attempts"), [(True, 1), (False, 2)])
+@pytest.mark.parametrize(
+    ("permanent", "attempts"), [pytest.param(True, 1, marks=pytest.mark.long), (False, 2)]
+)
 def test_failing_box_ends_in_the_dead_letters_and_all_others_complete(
     service: Service, permanent: bool, attempts: int
 ) -> None:
@@ -168,6 +170,7 @@ def test_absent_output_volume_ends_the_worker_before_it_takes_a_task(service: Se
     assert "Traceback" not in service.logs()
 
 
+@pytest.mark.long  # each worker that a test starts calls the same `main`, with `--app`
 def test_celery_command_is_the_same_worker(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
@@ -177,6 +180,7 @@ def test_celery_command_is_the_same_worker(service: Service) -> None:
     service.wait_done(1)
 
 
+@pytest.mark.long  # tests/service/test_app.py has the same without a process
 def test_other_pools_are_refused(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()

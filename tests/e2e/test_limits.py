@@ -48,7 +48,14 @@ def receives(service: Service) -> dict[str, tuple[int, int]]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGQUIT, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
+)
 def test_each_signal_drains_and_a_second_one_gives_back_at_once(
     service: Service, number: signal.Signals
 ) -> None:
@@ -68,7 +75,9 @@ def test_each_signal_drains_and_a_second_one_gives_back_at_once(
     assert idle.wait(20) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_worker_that_is_still_opening_ends_without_an_error(
     service: Service, number: signal.Signals
 ) -> None:

@@ -51,24 +51,14 @@ def send_one(service: Service) -> str:
 @pytest.mark.parametrize(
     ("fault", "count"),
     [
-        ("503", 1),
-        ("500", 1),
-        ("503", 8),
-        ("close", 1),
-        ("close", 8),
-        ("403", 3),
-        ("400", 3),
-        ("hang", 1),
-    ],
-    ids=[
-        "503",
-        "500",
-        "503-outlasting-retries",
-        "reset",
-        "resets",
-        "expired-token",
-        "throttled",
-        "half-open",
+        pytest.param("503", 1, id="503"),
+        pytest.param("500", 1, id="500", marks=pytest.mark.long),
+        pytest.param("503", 8, id="503-outlasting-retries"),
+        pytest.param("close", 1, id="reset"),
+        pytest.param("close", 8, id="resets", marks=pytest.mark.long),
+        pytest.param("403", 3, id="expired-token"),
+        pytest.param("400", 3, id="throttled", marks=pytest.mark.long),
+        pytest.param("hang", 1, id="half-open"),
     ],
 )
 def test_worker_survives_a_fault_of_receive(worker: Worker, fault: Fault, count: int) -> None:

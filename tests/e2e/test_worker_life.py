@@ -83,7 +83,7 @@ def test_task_that_ends_in_the_grace_is_acknowledged_at_once_and_a_running_one_s
     end = time.monotonic() + 2 * LEASE_SECONDS
     while time.monotonic() < end:
         assert service.messages() == (0, 1, 0)
-        time.sleep(0.2)
+        time.sleep(0.5)
     service.go()
     assert worker.wait(20) == 0
     assert service.messages() == (0, 0, 0)
@@ -104,16 +104,6 @@ def test_second_signal_gives_back_at_once(service: Service) -> None:
     assert worker.wait(20) == 0
 
 
-def test_idle_worker_ends_on_sigterm(service: Service) -> None:
-    service.volumes(Vec3(16, 64, 64))
-    service.chain()
-    service.create_queue()
-    worker = service.start_command()
-    service.wait(lambda: "in flight" in service.logs(), "the start line")
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
-
-
 def test_task_longer_than_the_visibility_timeout_runs_once(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     hold = {"op": "hold", "folder": str(service.root), "seconds": 3 * LEASE_SECONDS}
@@ -128,11 +118,11 @@ def test_task_longer_than_the_visibility_timeout_runs_once(service: Service) -> 
     service.wait(lambda: service.messages() == (0, 0, 0), "empty queues")
 
 
-def test_start_line_says_what_runs(service: Service) -> None:
+def test_a_worker_says_what_runs_and_an_idle_one_ends_on_sigterm(service: Service) -> None:
     service.volumes(Vec3(16, 64, 64))
     service.chain()
     service.create_queue()
-    service.start_command(in_flight=3)
+    worker = service.start_command(in_flight=3)
     service.wait(lambda: "in flight" in service.logs(), "the start line")
     (line,) = [line for line in service.logs().splitlines() if "in flight" in line]
     for part in (
@@ -143,6 +133,8 @@ def test_start_line_says_what_runs(service: Service) -> None:
         "3 tasks in flight",
     ):
         assert part in line
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
 
 
 def test_signals_that_come_while_it_leaves_do_not_change_its_status(service: Service) -> None:

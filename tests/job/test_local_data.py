@@ -43,7 +43,14 @@ def bodies(sqs: Any, name: str) -> list[str]:
     return [message["Body"] for message in found]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+    ],
+)
 def test_queues_are_there_after_a_restart(tmp_path: Path, number: signal.Signals) -> None:
     with local_aws_process(tmp_path) as local:
         receipt = queues(local)
@@ -69,7 +76,9 @@ def test_queues_are_there_after_a_restart(tmp_path: Path, number: signal.Signals
         assert left.endswith("/boxes-dead")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)]
+)
 def test_objects_are_there_after_a_restart(tmp_path: Path, number: signal.Signals) -> None:
     described = {"CacheControl": "no-cache", "ContentEncoding": "gzip", "ContentType": "image/x"}
     with local_aws_process(tmp_path) as local:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
+from urllib.parse import unquote
 
 import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.s3.models import S3Backend
 
 from chunkflow_worker.job.mended_moto import SortedKeys
 
@@ -112,6 +117,25 @@ def test_clients_get_all_pages(aws: dict[str, str], unique_name: str) -> None:
     assert [each["Key"] for each in after["Contents"]] == ["b/2", "c", "d/1", "e"]
 
 
+def test_a_listing_says_of_each_object_what_its_head_says(
+    aws: dict[str, str], unique_name: str
+) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=unique_name)
+    for key in ('a b&<é>"/1', "a+%2F"):
+        s3.put_object(Bucket=unique_name, Key=key, Body=key.encode())
+    found = s3.list_objects_v2(Bucket=unique_name, EncodingType="url", FetchOwner=True)
+    assert (found["IsTruncated"], found["KeyCount"], found["MaxKeys"]) == (False, 2, 1000)
+    assert [unquote(each["Key"]) for each in found["Contents"]] == ['a b&<é>"/1', "a+%2F"]
+    found = s3.list_objects_v2(Bucket=unique_name)  # its names are as they were given
+    for each in found["Contents"]:
+        head = s3.head_object(Bucket=unique_name, Key=each["Key"])
+        assert (each["ETag"], each["Size"]) == (head["ETag"], head["ContentLength"])
+        assert each["LastModified"] == head["LastModified"]
+    assert [each["Key"] for each in found["Contents"]] == ['a b&<é>"/1', "a+%2F"]
+    assert "Contents" not in s3.list_objects_v2(Bucket=unique_name, Prefix="b<")
+
+
 def test_an_object_with_a_delete_marker_is_not_listed(
     aws: dict[str, str], unique_name: str
 ) -> None:
@@ -126,3 +150,29 @@ def test_an_object_with_a_delete_marker_is_not_listed(
     s3.put_object(Bucket=unique_name, Key="folder/b")
     answer = s3.list_objects_v2(Bucket=unique_name, Delimiter="/")
     assert [each["Prefix"] for each in answer["CommonPrefixes"]] == ["folder/"]
+
+
+def test_of_two_writers_of_an_absent_object_one_makes_it(
+    aws: dict[str, str], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=unique_name)
+    both_looked, look = Barrier(2), S3Backend.get_object
+
+    def look_together(*arguments: Any, **options: Any) -> Any:
+        found = look(*arguments, **options)
+        with suppress(BrokenBarrierError):
+            both_looked.wait(0.5)  # the other cannot look before this one has written
+        return found
+
+    monkeypatch.setattr(S3Backend, "get_object", look_together)
+
+    def write(body: bytes) -> bool:
+        try:
+            s3.put_object(Bucket=unique_name, Key="a", Body=body, IfNoneMatch="*")
+        except s3.exceptions.ClientError as error:
+            return error.response["Error"]["Code"] != "PreconditionFailed"
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(write, (b"1", b"2"))) == [False, True]

@@ -273,7 +273,7 @@ def many_objects() -> np.ndarray:
     return ids
 
 
-@pytest.fixture(params=[0, 1])
+@pytest.fixture
 def crowd(volume: Any, request: pytest.FixtureRequest) -> tuple[str, int, np.ndarray]:
     """A volume, the mip of the fragments of its objects, and these objects."""
     mip, ids = request.param, many_objects()
@@ -293,6 +293,7 @@ def crowd(volume: Any, request: pytest.FixtureRequest) -> tuple[str, int, np.nda
     return str(stored.path), mip, ids
 
 
+@pytest.mark.parametrize("crowd", [1], indirect=True)
 def test_shards_hold_the_meshes_of_single_files_and_cloudvolume_finds_them(
     crowd: tuple[str, int, np.ndarray],
 ) -> None:
@@ -335,6 +336,7 @@ def test_the_volume_names_the_folder_of_shards(meshed: str) -> None:
         run(MeshMultires(volume_path=f"{meshed}/mesh_mip_0_err_40", sharded=True))
 
 
+@pytest.mark.parametrize("crowd", [0], indirect=True)
 def test_the_tasks_of_a_job_write_the_shards_of_one_run(
     crowd: tuple[str, int, np.ndarray], tmp_path: Path
 ) -> None:
@@ -428,7 +430,7 @@ class _Served(BaseHTTPRequestHandler):
         """Print no log."""
 
 
-@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("sharded", [pytest.param(False, marks=pytest.mark.long), True])
 def test_neuroglancer_draws_it(
     meshed: str, drawn: Callable[[Any, int, int], np.ndarray], sharded: bool
 ) -> None:

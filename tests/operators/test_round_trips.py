@@ -114,7 +114,7 @@ def run_all(run_step: Any, steps: dict[str, dict[str, Any]], folder: str, **valu
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_written_chunk_is_restored(run_step, name: str, data: st.DataObject) -> None:
     kind = FORMATS[name]
@@ -148,7 +148,7 @@ def test_a_dtype_that_the_format_does_not_support_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chunk=chunks(ALL_DTYPES))
 def test_npy_is_restored_with_the_options_in_its_warning(run_step, caplog, chunk: Chunk) -> None:
     caplog.clear()

@@ -167,9 +167,8 @@ def test_boxes_fill_one_image_and_blocks_of_zeros_are_stored(tmp_path, driver) -
     assert np.array_equal(task.chunk("chunk").array, array)
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_workers_may_start_at_the_same_time(tmp_path, driver) -> None:
-    """Each process creates the image and two levels, and writes its own box."""
+def test_workers_may_start_at_the_same_time(tmp_path) -> None:
+    """Each process creates the images and two levels of each, and writes its own box."""
     code = """
 import sys, numpy as np
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
@@ -178,27 +177,30 @@ from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.operators.save_zarr import SaveZarr
 from chunkflow_worker.pipeline.task import Task
 bounds = BoundingBox.parse("0-32_0-8_0-8")
-n = int(sys.argv[3])
+n, folder, *drivers = int(sys.argv[1]), *sys.argv[2:]
 box = BoundingBox(Vec3(8 * n, 0, 0), Vec3(8 * n + 8, 8, 8))
-for mip in (n % 2, (n + 1) % 2):
-    save = SaveZarr(store=sys.argv[1], driver=sys.argv[2], mip=mip, chunk_size=(8, 8, 8))
+for driver, mip in ((d, m) for d in drivers for m in (n % 2, (n + 1) % 2)):
+    save = SaveZarr(store=f"{folder}/{driver}", driver=driver, mip=mip, chunk_size=(8, 8, 8))
     with save.open(Run(lambda b, _: b)) as step:
         size = (40.0 * (mip + 1), 8.0, 8.0)
         array = np.full(box.size, n + 1, np.uint8)
         step(Task(box, {"chunk": Chunk(array, box.start, size, bounds=bounds)}))
 """
-    arguments = [sys.executable, "-c", code, f"{tmp_path}/a", driver]
-    workers = [subprocess.Popen([*arguments, str(n)]) for n in range(4)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(n), str(tmp_path), *DRIVERS])
+        for n in range(4)
+    ]
     assert [w.wait(60) for w in workers] == [0] * 4
-    with LoadZarr(store=f"{tmp_path}/a").open(Run(lambda box, bounds: box)) as step:
-        step(task := Task())
-    expected = np.repeat([1, 2, 3, 4], 8).tolist()
-    assert task.chunk("chunk").array[:, 0, 0].tolist() == expected
-    if driver != "n5":
-        levels = multiscales_of(tmp_path / "a", driver)["datasets"]
-        assert [level["path"] for level in levels] == ["0", "1"]
-        scales_along_z = [level["coordinateTransformations"][0]["scale"][0] for level in levels]
-        assert scales_along_z == [40.0, 80.0]
+    for driver in DRIVERS:
+        with LoadZarr(store=f"{tmp_path}/{driver}").open(Run(lambda box, bounds: box)) as step:
+            step(task := Task())
+        expected = np.repeat([1, 2, 3, 4], 8).tolist()
+        assert task.chunk("chunk").array[:, 0, 0].tolist() == expected, driver
+        if driver != "n5":
+            levels = multiscales_of(tmp_path / driver, driver)["datasets"]
+            assert [level["path"] for level in levels] == ["0", "1"]
+            scales_along_z = [level["coordinateTransformations"][0]["scale"][0] for level in levels]
+            assert scales_along_z == [40.0, 80.0]
 
 
 def test_shape_and_resolution_create_an_image_for_a_chunk_without_bounds(

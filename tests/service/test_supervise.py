@@ -76,7 +76,15 @@ def lines_until(process: subprocess.Popen[str], *parts: str) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGHUP,
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(signal.SIGQUIT, marks=pytest.mark.long),
+    ],
+)
 def test_signals_stop_all(
     supervised: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:
@@ -102,7 +110,7 @@ def test_hangup_that_is_ignored_stays_so(supervised: Callable[..., subprocess.Po
     ("death", "reported"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
-        ("sys.exit(70)", "ended with status 70"),
+        pytest.param("sys.exit(70)", "ended with status 70", marks=pytest.mark.long),
         # As a worker does that received a message for another pipeline
         ("sys.exit(0)", "ended with status 0"),
     ],
@@ -145,6 +153,18 @@ def test_child_that_fails_while_it_stops_gives_status_1(
     lines_until(process, "('0',", "('1',")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_children_end_with_a_supervisor_that_is_killed(
+    supervised: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = supervised("0,1", CHILD + WAIT_FOR_SIGTERM)
+    lines_until(process, "('0',", "('1',")
+    process.kill()
+    assert process.wait(20) == -signal.SIGKILL
+    assert process.stderr is not None
+    process.stderr.read()  # which ends when the children do, that write to it
 
 
 def test_command_that_cannot_be_started_is_tried_again() -> None:

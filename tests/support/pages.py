@@ -94,6 +94,7 @@ def run(script: str, folder: Path) -> str:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
     output = log.read_text()
     assert status == 0, output
     return output

@@ -177,13 +177,13 @@ class Service:
         done, failed = self.ledger.boxes()
         return [*self.ledger.records(done), *self.ledger.records(failed, failed=True)]
 
-    def wait_done(self, count: int, seconds: float = 60, pause: float = 0.1) -> None:
+    def wait_done(self, count: int, seconds: float = 60, pause: float = 0.2) -> None:
         """Wait until so many tasks are recorded done."""
         done = self.ledger.boxes
         self.wait(lambda: len(done()[0]) >= count, f"{count} tasks done", seconds, pause)
 
     def wait(
-        self, condition: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.1
+        self, condition: Callable[[], Any], what: str, seconds: float = 60, pause: float = 0.2
     ) -> float:
         """Wait until the condition holds; returns the seconds that it took.
 

@@ -312,6 +312,7 @@ def picture(viewer: Any, drawn: Draw) -> np.ndarray:
     return drawn(viewer, WIDTH, HEIGHT)
 
 
+@pytest.mark.long
 def test_the_page_shows_image_and_segmentation(drawn: Draw) -> None:
     z, y, x = np.mgrid[:32, :100, :160]
     array = ((x * 3 + y * 5 + z * 7) % 200 + 20).astype(np.uint8)

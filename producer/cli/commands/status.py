@@ -26,6 +26,7 @@ from producer.cli.options import (
     queue_of_job,
     require_ledger,
     settle_option,
+    with_pictures,
 )
 from producer.cli.stages import of_each_stage
 from producer.cli.verified import allow_zeros_option, read_back, sample_option, show_verified
@@ -124,6 +125,7 @@ def status(
         records = open_ledger(pipeline, ledger)
     client, target = queue_of_job(queue, records, job)
     asked = StatusPoll(client, target, records, job)
+    told = with_pictures(told, asked, records)
 
     def poll(sample: int) -> JobStatus:
         polled = asked.ask(sample)

@@ -20,6 +20,7 @@ from producer.cli.options import (
     queue_of_job,
     require_ledger,
     settle_option,
+    with_pictures,
 )
 from producer.cli.stages import of_one_stage
 
@@ -68,6 +69,7 @@ def wait(
     name = require_job(records, job).job
     client, target = queue_of_job(queue, records, name)
     asked = StatusPoll(client, target, records, name)
+    told = with_pictures(told, asked, records)
 
     def poll(_: int) -> JobStatus:
         return asked.ask(sample=0)

@@ -14,6 +14,12 @@ from chunkflow_worker.volumes.precomputed.info import create_volume
 from tests.support.finished_job import FinishedJob
 
 
+@pytest.fixture(autouse=True)
+def no_long_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local SQS hands out all its messages at once."""
+    monkeypatch.setattr("producer.look.dead_letters.WAIT_SECONDS", 0)
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     """A pipeline file with a job of eight boxes; its ledger is the one of the fixture `ledger`."""

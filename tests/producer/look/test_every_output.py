@@ -198,7 +198,7 @@ CASES: dict[str, dict[str, Chain]] = {
 }
 CHAINS = {f"{op}-{name}": chain for op, cases in CASES.items() for name, chain in cases.items()}
 
-MOST_SPOILT = 12
+MOST_SPOILT = 3
 """Files of one chain that are spoilt in turn; of more, some that are spread evenly."""
 
 OF_VOXELS = ("save-precomputed-", "save-volume-", "save-zarr-", "downsample-upload-")

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from producer.look import notify as module
 from producer.look.notices import Notice
 from producer.look.notify import Notifier, Topic, Webhook, open_channel
@@ -84,7 +84,7 @@ def to(*addresses: str) -> Sent:
     warnings: list[str] = []
     pauses: list[float] = []
     channels = tuple(map(open_channel, addresses))
-    return Sent(Notifier(channels, warnings.append, pauses.append), warnings, pauses)
+    return Sent(Notifier(channels, warnings.append, pause=pauses.append), warnings, pauses)
 
 
 def test_a_webhook_gets_all_fields_as_json(hook: Hook) -> None:
@@ -102,6 +102,32 @@ def test_slack_gets_its_own_format_and_no_mentions(
     monkeypatch.setattr(module, "_SLACK", "127.0.0.1")
     to(hook.url).notifier.send(NOTICE)
     assert hook.got == [{"text": "job em: half &lt;!channel&gt; &amp; more"}]
+
+
+def test_notices_show_the_map(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = ["https://bucket.s3.amazonaws.com/map.png?signed", "/data/map.png"]
+    sent = to(hook.url)
+    notifier = replace(sent.notifier, draw=lambda: drawn[0])
+    notifier.send(NOTICE)
+    assert hook.got.pop()["map"] == drawn[0]
+    monkeypatch.setattr(module, "_SLACK", "127.0.0.1")
+    notifier.send(NOTICE)
+    said, shown = hook.got.pop()["blocks"]
+    assert "half" in said["text"]["text"]
+    assert shown["image_url"] == drawn.pop(0)
+    notifier.send(NOTICE)
+    assert "blocks" not in hook.got.pop(), "Slack reads no local disk"
+
+
+def test_a_notice_goes_without_a_map_that_cannot_be_drawn(hook: Hook) -> None:
+    def draw() -> str:
+        raise StorageUnavailable("s3://out: it does not answer")
+
+    sent = to(hook.url)
+    replace(sent.notifier, draw=draw).send(NOTICE)
+    (got,) = hook.got
+    assert "map" not in got
+    assert "has no picture of the map: s3://out" in sent.warnings[0]
 
 
 def test_what_fails_for_a_moment_is_sent_again(hook: Hook) -> None:

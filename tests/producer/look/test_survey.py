@@ -19,6 +19,9 @@ BOXES = Boxes(Vec3(-2, 0, 0), Vec3(2, 2, 2), GRID, None, 0, GRID.product)
 NAMES = [str(box) for box in BOXES]
 LAYER = GRID.y * GRID.x
 
+# The fixture `path` gives each kind of storage. Most of these tests ask nothing of it.
+in_memory = pytest.mark.parametrize("path", ["mem"], indirect=True)
+
 
 @pytest.fixture
 def ledger(path: str) -> Ledger:
@@ -59,6 +62,7 @@ def test_records_count_by_their_kind(ledger: Ledger) -> None:
     assert survey.look() == (5, 1, 1, (NAMES[1],))
 
 
+@in_memory
 def test_what_is_done_is_sampled(ledger: Ledger) -> None:
     done = [*NAMES[1:3], *NAMES[-4:]]
     do(ledger, done)
@@ -69,6 +73,7 @@ def test_what_is_done_is_sampled(ledger: Ledger) -> None:
     assert survey.sample(0) == []
 
 
+@in_memory
 def test_boxes_that_a_mask_left_out_do_not_count(ledger: Ledger, listed: list[str]) -> None:
     chosen = np.arange(len(BOXES)) % 3 == 0
     chosen[:LAYER] = False
@@ -103,6 +108,7 @@ def test_parts_that_are_done_are_not_listed_again(
     assert listed.count("0-2_") == 1, "only when all seems to be done"
 
 
+@in_memory
 def test_records_that_were_removed_are_missed_at_the_end(ledger: Ledger, listed: list[str]) -> None:
     survey = Survey(ledger, BOXES)
     do(ledger, NAMES[:LAYER])

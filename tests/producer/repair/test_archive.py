@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ BOXES = [str(box) for box in GRID.boxes()]
 
 def job(name: str = "j", grid: Grid = GRID) -> JobRecord:
     return JobRecord(job=name, queue="q", tasks=len(grid.boxes()), grid=grid.model_dump())
+
+
+# The fixture `path` gives each kind of storage. Most of these tests ask nothing of it.
+in_files = pytest.mark.parametrize("path", ["file"], indirect=True)
 
 
 class Killed(BaseException):
@@ -87,6 +92,7 @@ def test_records_are_packed_and_only_then_deleted(ledger: ArchivedLedger) -> Non
     assert (found.done, found.failed) == (23, 1)
 
 
+@in_files
 def test_it_is_the_same_when_it_is_run_again(ledger: ArchivedLedger) -> None:
     Packer(ledger, job()).pack()
     again = Packer(anew(ledger), job())
@@ -98,6 +104,7 @@ def test_it_is_the_same_when_it_is_run_again(ledger: ArchivedLedger) -> None:
     assert len(workers(anew(ledger))) == 23
 
 
+@in_files
 def test_a_box_that_is_done_again_has_a_record_that_wins(ledger: ArchivedLedger) -> None:
     packer = Packer(ledger, job())
     packer.pack()
@@ -122,9 +129,15 @@ def test_a_record_that_is_newer_than_the_archive_is_not_deleted(ledger: Archived
     assert workers(anew(ledger))[BOXES[2]] == "later and longer"
 
 
-@pytest.mark.parametrize("path", ["file", "s3"], indirect=True)
-@pytest.mark.parametrize("method", ["put_file", "delete_all"])
-@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize(
+    ("path", "method", "is_after"),
+    [
+        *product(["file"], ["put_file", "delete_all"], [False, True]),
+        ("s3", "put_file", True),
+        ("s3", "delete_all", False),
+    ],
+    indirect=["path"],
+)
 def test_nothing_is_lost_when_it_is_killed(
     ledger: ArchivedLedger, monkeypatch: pytest.MonkeyPatch, method: str, is_after: bool
 ) -> None:
@@ -147,7 +160,7 @@ def test_nothing_is_lost_when_it_is_killed(
     assert len(anew(ledger).archives.names("j")) == 1
 
 
-@pytest.mark.parametrize("path", ["file"], indirect=True)
+@in_files
 def test_an_archive_that_is_stored_wrong_is_deleted_and_no_record(
     ledger: ArchivedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +179,7 @@ def test_an_archive_that_is_stored_wrong_is_deleted_and_no_record(
     assert len(own(ledger)) == 23
 
 
-@pytest.mark.parametrize("path", ["file"], indirect=True)
+@in_files
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
 def test_a_damaged_archive_is_told_and_kept(ledger: ArchivedLedger, damage: str) -> None:
     packer = Packer(ledger, job())
@@ -183,6 +196,7 @@ def test_a_damaged_archive_is_told_and_kept(ledger: ArchivedLedger, damage: str)
     assert file.exists()
 
 
+@in_files
 def test_an_archive_of_another_job_counts_where_its_boxes_are_the_same(
     ledger: ArchivedLedger,
 ) -> None:
@@ -202,6 +216,7 @@ def test_an_archive_of_another_job_counts_where_its_boxes_are_the_same(
     assert len(workers(anew(ledger))) == 23
 
 
+@in_files
 def test_the_record_of_a_box_that_was_wrong_does_not_count(ledger: ArchivedLedger) -> None:
     packer = Packer(ledger, job())
     packer.pack()
@@ -219,6 +234,7 @@ def test_the_record_of_a_box_that_was_wrong_does_not_count(ledger: ArchivedLedge
     assert workers(anew(ledger))[BOXES[5]] == "again"
 
 
+@in_files
 def test_what_other_versions_write_is_kept(ledger: ArchivedLedger) -> None:
     content = ledger.files.get_json(f"{BOXES[0]}.json") | {"of_tomorrow": [1, {"a": None}]}
     ledger.files.put_json(f"{BOXES[0]}.json", content)
@@ -228,6 +244,7 @@ def test_what_other_versions_write_is_kept(ledger: ArchivedLedger) -> None:
     assert json.loads(text) == content
 
 
+@in_files
 def test_what_is_no_record_stays(ledger: ArchivedLedger) -> None:
     for name in (f"{BOXES[0]}.json", "info", f"{BOXES[1]}.again.json", "90-98_0-8_0-8.json"):
         ledger.files.put_json(name, {"timer": {}})
@@ -238,12 +255,13 @@ def test_what_is_no_record_stays(ledger: ArchivedLedger) -> None:
     assert {f"{BOXES[0]}.json", "info", f"{BOXES[1]}.again.json", "90-98_0-8_0-8.json"} <= left
 
 
+@in_files
 def test_a_job_of_which_nothing_is_done_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="no box of job j is done"):
         Packer(ArchivedLedger(path), job()).pack()
 
 
-@pytest.mark.parametrize("path", ["file"], indirect=True)
+@in_files
 def test_people_can_read_it(ledger: ArchivedLedger) -> None:
     import pyarrow.parquet as parquet
 

@@ -28,7 +28,17 @@ from chunkflow_worker.volumes.volume import blocks_of
 from tests.support.sample import BLOCK, BOUNDS, make, noise
 
 
-@pytest.mark.parametrize(("dtype", "channels"), [("uint8", 1), ("float32", 3), ("uint64", 1)])
+@pytest.mark.parametrize(
+    ("path", "dtype", "channels"),
+    [
+        ("file", "uint8", 1),
+        ("file", "float32", 3),
+        ("file", "uint64", 1),
+        ("s3", "float32", 3),
+        ("mem", "float32", 3),
+    ],
+    indirect=["path"],
+)
 def test_what_is_written_is_read_back_by_cloudvolume_itself(
     path: str, dtype: str, channels: int
 ) -> None:
@@ -43,6 +53,7 @@ def test_what_is_written_is_read_back_by_cloudvolume_itself(
     assert np.array_equal(volume.read(part), array[(..., *part.slices(BOUNDS.start))])
 
 
+@pytest.mark.parametrize("path", ["file", "mem"], indirect=True)
 def test_a_single_voxel_has_its_channels_on_the_first_axis(path: str) -> None:
     volume = make(path, "float32", 3)
     array = noise(BOUNDS, 3, "float32")
@@ -72,6 +83,7 @@ def test_missing_blocks_are_an_error_unless_filled(path: str) -> None:
     assert np.count_nonzero(filled) == np.count_nonzero(noise(first))
 
 
+@pytest.mark.parametrize("path", ["file"], indirect=True)
 @pytest.mark.parametrize(
     "box", ["-3-5_10-26_1-33", "-3-4_10-26_0-32", "-3-17_10-50_0-69", "-2-5_10-26_0-32"]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow_worker.volumes.zarr.attributes import from_attributes
@@ -238,6 +238,7 @@ def test_an_array_that_the_multiscales_of_its_group_do_not_list(driver: Driver) 
     assert read({"resolution": [40, 8, 4]}, scales, driver=driver).ignored == ()
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(st.sampled_from(KEYS), JSON),
     st.dictionaries(st.sampled_from(KEYS), JSON),

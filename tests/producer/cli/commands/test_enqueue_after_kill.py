@@ -100,7 +100,7 @@ def work(sqs: SqsServer, queue: Queue, pipeline: Path, ledger: Ledger) -> None:
                 sqs.stub.delete_message(queue.url, message["ReceiptHandle"])
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_after_a_kill_the_rest_is_sent_and_each_box_is_done_once(
     processes: str, sqs: SqsServer, queue: Queue, pipeline: Path, ledger: Ledger
 ) -> None:
