@@ -84,7 +84,7 @@ class VolumeCreator(Operator):
         is_told = self.volume_size is not None or self.like is not None
         if is_told and self.input_chunk_name not in run.made:
             self._create(run, None)
-            yield lambda task: self._note()
+            yield lambda task: None if run.dry_run else self._note()
         else:
             yield lambda task: self._create(run, task)
 
