@@ -12,6 +12,7 @@ box_file.py     reads boxes that a person has listed in a file
 local_job.py    records a job that was not enqueued
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
+share.py        tasks that are shares of the objects, not boxes
 stages.py       the stages of a pipeline file, each of which is a job of its own
 message.py      what travels on the queue: one JSON message for each box
 sqs.py          the calls to SQS

@@ -17,14 +17,22 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.config.yaml_file import read_yaml
 from chunkflow_worker.errors import ConfigError, Fault
+from chunkflow_worker.job import share
 
 _Made = TypeVar("_Made")
 
 STAGE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 TREE = "tree_of"
 """The option of `tasks` that makes the tasks of a stage a tree over the boxes of another one."""
+
+SHARES = "shares"
+"""The option of `tasks` that makes so many tasks, each a `Share` of the objects."""
+
+ZEROS = "allow-zeros"
+"""The value of `verify` for an output that may be zero where its input is not."""
 
 _PARTS = ("name", "tasks", "operators", "needs", "verify", "queue")
 _QUEUE = r"[A-Za-z0-9_-]{1,20}"
@@ -37,9 +45,10 @@ class Stage:
     """A stage as it is written; its operators, and the options of its grid, are not checked yet.
 
     name: empty for that of a file without stages. place: in the file, for faults.
-    tasks: options of the grid; None for a tree, and where none are given.
+    tasks: options of the grid, also that of shares; None for a tree, and where none are given.
     tree_of: the stage whose boxes its tasks join, see `Tree`; empty for tasks of a grid.
     needs: the stages that must be complete before it is sent. verify: and verified.
+    allow_zeros: blocks that are zero where the input is not are right, as in a mask.
     queue: what the name of its queue ends in; empty for the queue of the file.
     """
 
@@ -49,6 +58,7 @@ class Stage:
     tree_of: str = ""
     needs: tuple[str, ...] = ()
     verify: bool = False
+    allow_zeros: bool = False
     queue: str = ""
     place: str = ""
 
@@ -220,7 +230,7 @@ def _stage(item: Any, place: str, before: str, faults: list[Fault]) -> Stage | N
         faults.append(Fault(f"{place}.name", problem, _NAME_RULE))
         return None
     place, name = own_place, str(name)
-    tree_of = _tree_of(item.get("tasks"), place, faults)
+    tasks, tree_of = _tasks(item.get("tasks"), place, faults)
     needs = item.get("needs", [before] if before else [])
     if isinstance(needs, str):
         needs = [needs]
@@ -228,8 +238,9 @@ def _stage(item: Any, place: str, before: str, faults: list[Fault]) -> Stage | N
         faults.append(Fault(f"{place}.needs", "is not a list of stages", "for example [label]"))
         needs = []
     verify, queue = item.get("verify", False), item.get("queue", "")
-    if not isinstance(verify, bool):
-        faults.append(Fault(f"{place}.verify", f"{verify!r} is neither true nor false"))
+    if not isinstance(verify, bool) and verify != ZEROS:
+        cure = f"legal: true, false, {ZEROS}"
+        faults.append(Fault(f"{place}.verify", f"{verify!r} is neither true nor false", cure))
     if queue != "" and not (isinstance(queue, str) and re.fullmatch(_QUEUE, queue)):
         cure = "give what the name of the queue ends in, for example gpu: queue em, then em-gpu"
         faults.append(Fault(f"{place}.queue", f"{queue!r} is not the end of a queue's name", cure))
@@ -239,29 +250,46 @@ def _stage(item: Any, place: str, before: str, faults: list[Fault]) -> Stage | N
     return Stage(
         name,
         item.get("operators"),
-        None if tree_of else item.get("tasks"),
+        tasks,
         tree_of,
         tuple(dict.fromkeys([*needs, *([tree_of] if tree_of else [])])),
-        verify is True,
+        verify in (True, ZEROS),
+        verify == ZEROS,
         queue if isinstance(queue, str) else "",
         place,
     )
 
 
-def _tree_of(tasks: Any, place: str, faults: list[Fault]) -> str:
-    """The stage whose boxes the tasks join; empty for tasks of a grid."""
+def _tasks(tasks: Any, place: str, faults: list[Fault]) -> tuple[Any, str]:
+    """The options of the grid, and the stage whose boxes the tasks join if they are a tree."""
     if not isinstance(tasks, Mapping) or not tasks:
-        cure = "write op: generate-tasks and the options of the grid; or tree_of: <stage>"
+        cure = (
+            f"write op: {operator_with('is_grid')} and the options of the grid; or "
+            f"{TREE}: <stage>; or {SHARES}: 100"
+        )
         faults.append(Fault(f"{place}.tasks", "is missing or no mapping", cure))
-        return ""
-    near = "" if "op" in tasks else next(iter(get_close_matches(TREE, map(str, tasks), n=1)), "")
-    if not near:
-        return ""
-    if near != TREE:
-        faults.append(Fault(f"{place}.tasks.{near}", "is unknown", f"did you mean {TREE}?"))
-        return ""
-    faults.extend(_unknown(tasks, (TREE,), f"{place}.tasks.", "an option of a tree"))
-    return str(tasks[TREE])
+        return tasks, ""
+    if "op" in tasks:
+        return tasks, ""
+    for kind in (TREE, SHARES):
+        near = next(iter(get_close_matches(kind, map(str, tasks), n=1)), "")
+        if near and near != kind:
+            faults.append(Fault(f"{place}.tasks.{near}", "is unknown", f"did you mean {kind}?"))
+            return None, ""
+        if near:
+            faults.extend(_unknown(tasks, (kind,), f"{place}.tasks.", f"an option beside {kind}"))
+            return _of_kind(kind, tasks[kind], place, faults)
+    return tasks, ""
+
+
+def _of_kind(kind: str, value: Any, place: str, faults: list[Fault]) -> tuple[Any, str]:
+    if kind == TREE:
+        return None, str(value)
+    if type(value) is not int or value not in share.LEGAL:
+        legal = ", ".join(map(str, share.LEGAL))
+        faults.append(Fault(f"{place}.tasks.{kind}", f"{value!r} is refused", f"legal: {legal}"))
+        return None, ""
+    return {"op": operator_with("is_grid"), **share.grid_of_shares(value)}, ""
 
 
 def _unknown(

@@ -15,6 +15,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import by_object
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.sharding import Sharding, ShardWriter
+from chunkflow_worker.pipeline.shares import prefixes_of
 from chunkflow_worker.pipeline.task import Task
 
 _ATTRIBUTES = [
@@ -29,15 +30,17 @@ _AS_THEY_ARE = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
 class AggregateSkeletonFragments(Sharding, Operator):
     """Join the skeleton fragments of each object from all boxes, in Neuroglancer's format.
 
-    Run it once, when all boxes are done. A fragment is named by its object and its box, for example
-    42:0-512_0-512_0-64, as igneous and skeletonize name them. kimimaro fuses equal nodes, opens
-    loops and joins components that touch; it removes small components and short twigs. If nothing
-    of an object is left, no file is written for it.
+    Run it when all boxes are done: once, or in a stage with tasks of the kind `shares: 100`, each
+    of which does the objects whose ids begin with its digits. A fragment is named by its object and
+    its box, for example 42:0-512_0-512_0-64, as igneous and skeletonize name them. kimimaro fuses
+    equal nodes, opens loops and joins components that touch; it removes small components and short
+    twigs. If nothing of an object is left, no file is written for it.
 
     With --sharded, the objects go into few large files, as many as the number of objects and the
     size of their fragments ask for; if the folder lies directly below a volume, the volume's info
-    names it. To let many workers write them, run it once with --prepare, which says how many shards
-    there are. Then send a job with all the other options. Its boxes are shards, counted along z:
+    names it. To let many workers write them, run it once with --prepare, in a stage with `shares:
+    1`, and then with all the other options in one with `shares: 100`. Without stages, --prepare
+    says how many shards there are, and the boxes of the job are shards, counted along z:
     --roi-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for several in a task.
     """
 
@@ -131,15 +134,8 @@ class AggregateSkeletonFragments(Sharding, Operator):
             target.put_info(info)
 
         def step(task: Task) -> None:
-            if task.bbox is not None:
-                cure = (
-                    "run it by itself when all boxes are done: chunkflow "
-                    "aggregate-skeleton-fragments"
-                )
-                raise ConfigError.one(
-                    self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
-                )
-            found = by_object(source.list(self._prefix(task)), ":")
+            prefixes = prefixes_of(task, self.label, "done", self._prefix(task))
+            found = by_object((name for one in prefixes for name in source.list(one)), ":")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 made = make(object_id, names, task)
                 if made is not None and not run.dry_run:

@@ -20,6 +20,7 @@ class CreateInfo(VolumeCreator):
             -b 64 128 128 -s 40 4 4 -t image -d uint8
     """
     creates: ClassVar[tuple[str, ...]] = ("volume_path",)
+    other_volumes: ClassVar[tuple[str, ...]] = ("like",)
     same_as: ClassVar[str] = "create-volume"
     renamed: ClassVar[Mapping[str, str]] = {
         "-l, --layer-path, --output-layer-path": "--volume-path",

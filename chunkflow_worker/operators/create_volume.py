@@ -24,4 +24,5 @@ class CreateVolume(VolumeCreator):
             -b 64 64 64 --shard-size 256 512 512 -s 40 4 4 -t image -d uint8
     """
     creates: ClassVar[tuple[str, ...]] = ("volume_path",)
+    other_volumes: ClassVar[tuple[str, ...]] = ("like",)
     op: Literal["create-volume"] = "create-volume"

@@ -13,6 +13,7 @@ from pydantic import model_validator
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
+from chunkflow_worker.pipeline.shares import prefixes_of
 from chunkflow_worker.pipeline.task import Task
 
 
@@ -22,7 +23,8 @@ class MeshManifest(Operator):
     The manifest is {"fragments": [...]} in the file 42:0. Run it once, when all boxes are meshed.
     The work can be split among several runs by the first digits of the ids: with --digits 2, the
     prefixes 0 to 99 name each object exactly once; a prefix with fewer digits is a whole id.
-    Without a prefix, all objects are done.
+    Without a prefix, all objects are done. In a stage with tasks of the kind `shares: 100`, each
+    task does the objects whose ids begin with its digits.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -62,12 +64,8 @@ class MeshManifest(Operator):
         files = Files(mesh_folder(self.volume_path))
 
         def step(task: Task) -> None:
-            if task.bbox is not None:
-                cure = "run it by itself when all boxes are meshed: chunkflow mesh-manifest"
-                raise ConfigError.one(
-                    self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
-                )
-            found = by_object(files.list(prefix), ":0:")
+            prefixes = prefixes_of(task, self.label, "meshed", prefix)
+            found = by_object((name for one in prefixes for name in files.list(one)), ":0:")
             manifests = {
                 f"{object_id}:0": json.dumps({"fragments": names}).encode()
                 for object_id, names in found.items()

@@ -15,7 +15,9 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import by_object
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.sharding import Sharding, ShardWriter
+from chunkflow_worker.pipeline.shares import prefixes_of
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
 
 if TYPE_CHECKING:
     from chunkflow_worker.storage.files import Files
@@ -24,17 +26,19 @@ if TYPE_CHECKING:
 class MeshMultires(Sharding, Operator):
     """Join the fragments of each object's mesh, and write it in several resolutions.
 
-    Neuroglancer then loads only what is visible. Run it once, when all boxes are meshed, instead of
-    mesh-manifest or in addition to it. Each object becomes two files, 42 and 42.index. Large
-    objects have more levels; each level has fewer triangles than the one before, and is cut into
-    pieces. For a volume, the new folder has the name of the fragments' folder with _multires added,
-    and the volume's info is changed to name it.
+    Neuroglancer then loads only what is visible. Run it when all boxes are meshed, instead of
+    mesh-manifest or in addition to it: once, or in a stage with tasks of the kind `shares: 100`,
+    each of which does the objects whose ids begin with its digits. Each object becomes two files,
+    42 and 42.index. Large objects have more levels; each level has fewer triangles than the one
+    before, and is cut into pieces. For a volume, the new folder has the name of the fragments'
+    folder with _multires added, and the volume's info is changed to name it.
 
     With --sharded, the objects go into few large files, as many as the number of objects and the
     size of their fragments ask for. To let many workers write them, run it once with --prepare,
-    which says how many shards there are. Then send a job with all the other options. Its boxes are
-    shards, counted along z: --roi-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for
-    several in a task.
+    in a stage with `shares: 1`, and then with all the other options in one with `shares: 100`.
+    Without stages, --prepare says how many shards there are, and the boxes of the job are shards,
+    counted along z: --roi-size N 1 1 --chunk-size 1 1 1 for N shards, or larger chunks for several
+    in a task.
     """
 
     group: ClassVar[str] = "Mesh and skeleton"
@@ -124,12 +128,8 @@ class MeshMultires(Sharding, Operator):
             target.put_info(multires.INFO)
 
         def step(task: Task) -> None:
-            if task.bbox is not None:
-                cure = "run it by itself when all boxes are meshed: chunkflow mesh-multires"
-                raise ConfigError.one(
-                    self.label, f"box {task.bbox}", "holds only a part of the fragments", cure
-                )
-            found = by_object(source.list(self.prefix), ":0:")
+            prefixes = prefixes_of(task, self.label, "meshed", self.prefix)
+            found = by_object((name for one in prefixes for name in source.list(one)), ":0:")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 pieces, index = make(object_id, names, task)
                 if not run.dry_run:
@@ -138,6 +138,7 @@ class MeshMultires(Sharding, Operator):
                     task.bytes_written += len(index) + len(pieces)
                 task.progress(f"{done} of {len(found)} meshes")
             if not run.dry_run:
+                note_shared(f"{target.path}/info")
                 name_folder()
 
         yield step

@@ -17,6 +17,7 @@ from chunkflow_worker.config.options import Options, field
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import by_object
+from chunkflow_worker.job.share import Share
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.written_file import note_shared
 
@@ -82,8 +83,9 @@ class ShardWriter:
 
     A task without a box writes all shards. The first voxel of a task's box along z is the number of
     its first shard, and the voxel after its last one is the number after its last shard; along y
-    and x, the box is 0-1. What `Sharding.prepare` has left says which fragments a shard is made of,
-    so that tasks need not list all fragments, and each knows the same.
+    and x, the box is 0-1. Or it is a `Share` of all shards, of which one may have none. What
+    `Sharding.prepare` has left says which fragments a shard is made of, so that tasks need not list
+    all fragments, and each knows the same.
 
     options: of the operator. label: its name in errors.
     source, target: folders of the fragments, and of the shards.
@@ -112,7 +114,7 @@ class ShardWriter:
         a task with a box; BoxOutsideVolume if there are no shards of these numbers; DataMissing and
         StorageUnavailable.
         """
-        if task.bbox is None:
+        if task.bbox is None or (self.options.prepare and Share.of(task.bbox) == Share(0, 1, 1)):
             shards, work = self._prepared()
             if not self.options.prepare:
                 self._write(task, shards, work.items())
@@ -121,7 +123,7 @@ class ShardWriter:
             task.progress(f"{shards.count} shards, numbers 0 to {shards.count - 1}")
             return
         if self.options.prepare:
-            cure = f"run it by itself, before the job: chunkflow {self.label}"
+            cure = f"run it before the job: chunkflow {self.label}, or a stage with shares: 1"
             raise ConfigError.one(self.label, "prepare", "is done once, for all boxes", cure)
         shards, cells = self._laid_out()
         numbers = self._numbers(task.bbox, shards)
@@ -133,6 +135,8 @@ class ShardWriter:
 
     def files_of(self, box: BoundingBox) -> list[str]:
         """The files that only a task with this box writes; see `Operator.files_of`."""
+        if self.options.prepare:
+            return []
         shards, cells = self._laid_out()
         numbers = self._numbers(box, shards)
         names = [_file(shards, number) for number in numbers]
@@ -223,6 +227,9 @@ class ShardWriter:
         return Shards(stored["sharding"]), cells
 
     def _numbers(self, box: BoundingBox, shards: Shards) -> range:
+        share = Share.of(box)
+        if share is not None:
+            return share.part_of(shards.count)
         (z0, *start), (z1, *stop) = box.start, box.stop
         if (start, stop) != ([0, 0], [1, 1]):
             raise ConfigError.one(

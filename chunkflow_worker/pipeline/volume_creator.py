@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,10 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
+
+if TYPE_CHECKING:
+    from chunkflow_worker.volumes.volume import CheckedVolume
 
 _Nanometres = Annotated[float, Field(gt=0)]
 
@@ -28,6 +32,11 @@ class VolumeCreator(Operator):
         flag="-v",
         help="Path of the new volume. It is precomputed unless it ends with .zarr or .n5, or the "
         "format is named, as in zarr3://s3://lab/em.",
+    )
+    like: str | None = field(
+        None,
+        help="Volume whose place, size and voxel size the new one has, as far as they are not "
+        "given.",
     )
     channel_num: int = field(1, flag="-c", ge=1, help="Number of channels.")
     layer_type: Literal["image", "segmentation"] | None = field(
@@ -72,9 +81,10 @@ class VolumeCreator(Operator):
     @contextmanager
     def open(self, run: Run) -> Iterator[Step]:
         # Created when the chain opens, so that later operators find the volume when they open.
-        if self.volume_size is not None and self.input_chunk_name not in run.made:
+        is_told = self.volume_size is not None or self.like is not None
+        if is_told and self.input_chunk_name not in run.made:
             self._create(run, None)
-            yield lambda task: None
+            yield lambda task: None if run.dry_run else self._note()
         else:
             yield lambda task: self._create(run, task)
 
@@ -86,13 +96,15 @@ class VolumeCreator(Operator):
             if task and self.input_chunk_name in task.values
             else None
         )
-        size = self.volume_size or (chunk.bbox.size if chunk else None)
+        like = self._like()
+        bounds = like.bounds if like else chunk.bbox if chunk else None
+        size = self.volume_size or (bounds.size if bounds else None)
         if size is None:
             raise ConfigError.one(
                 self.label,
                 "volume_size",
                 "is not given, and there is no chunk to take it from",
-                "give --volume-size z y x",
+                "give --volume-size z y x, or --like with the path of a volume of this size",
             )
         if run.dry_run:
             return
@@ -100,11 +112,12 @@ class VolumeCreator(Operator):
         holds_ids = dtype in ("uint32", "uint64", "int32") or (
             chunk is not None and chunk.is_segmentation
         )
-        offset = self.voxel_offset or (chunk.voxel_offset if chunk else Vec3(0, 0, 0))
+        offset = self.voxel_offset or (bounds.start if bounds else Vec3(0, 0, 0))
+        shape = like or chunk
         create_volume(
             self.volume_path,
             bounds=BoundingBox.sized(offset, size),
-            voxel_size=self.voxel_size or (chunk.voxel_size if chunk else (1.0, 1.0, 1.0)),
+            voxel_size=self.voxel_size or (shape.voxel_size if shape else (1.0, 1.0, 1.0)),
             block_size=self.block_size,
             dtype=dtype,
             channels=max(self.channel_num, chunk.channels if chunk else 1),
@@ -114,3 +127,18 @@ class VolumeCreator(Operator):
             factor=self.factor,
             max_mip=self.max_mip,
         )
+
+    def _note(self) -> None:
+        """Note for the record of the task what tells that the volume is there."""
+        from chunkflow_worker.config.facts import PRECOMPUTED
+        from chunkflow_worker.storage.path import normal_path
+        from chunkflow_worker.volumes.create_volume import format_to_create
+
+        if format_to_create(self.volume_path) == PRECOMPUTED:
+            note_shared(f"{normal_path(self.volume_path)}/info")
+
+    def _like(self) -> CheckedVolume | None:
+        """The volume to take sizes from. Raises ConfigError if there is none."""
+        from chunkflow_worker.volumes.open_volume import open_volume
+
+        return open_volume(self.like, 0) if self.like is not None else None

@@ -1,19 +1,20 @@
-"""Segment an affinity map by watershed and agglomeration, with waterz.
+"""Segment an affinity map, or a map of membranes, by watershed and agglomeration, with waterz.
 
 Needs `pip install "chunkflow-worker[plugins]"`.
 
     chunkflow ... plugin -f examples/plugins/agglomerate -i affs -o seg -a "threshold=0.7" \\
         save-precomputed -i seg ...
 
-The channels are affinities along x, y and z, each to the voxel before. With flip_channel=False
-their order is z, y, x. Each box is segmented by itself: its ids mean nothing in other boxes, and
-an object that leaves the box is cut there. Use boxes as large as your memory allows, or the whole
-volume.
+Three channels are affinities along x, y and z, each to the voxel before. With flip_channel=False
+their order is z, y, x. One channel is a map of membranes. Each box is segmented by itself: its ids
+mean nothing in other boxes, and an object that leaves the box is cut there. To join the objects of
+all boxes, use `unique-labels --link-by overlap` after it, as deploy/pipelines/neurons.yaml does.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from waterz import agglomerate
 
 from chunkflow_worker.api import Chunk, ChunkMismatch, convert
@@ -41,15 +42,20 @@ def execute(
         C++ compiler, unless it is the mean or a quantile.
     flip_channel: the channels are x, y, z, not z, y, x.
     """
-    if affinities.channels != 3:
+    if affinities.channels not in (1, 3):
         raise ChunkMismatch(
-            f"agglomerate needs 3 channels of affinities, not {affinities.channels}"
+            "agglomerate needs 3 channels of affinities, or one of membranes, not "
+            f"{affinities.channels}"
         )
     if fragments is not None and fragments.bbox != affinities.bbox:
         raise ChunkMismatch(
             f"fragments {fragments.bbox} and affinities {affinities.bbox} cover different boxes"
         )
-    array = affinities.array[::-1] if flip_channel else affinities.array
+    array = convert(affinities.czyx, np.float32)
+    if affinities.channels == 1:
+        array = _affinities(array[0])
+    elif flip_channel:
+        array = array[::-1]
     names = ids = None
     if fragments is not None:
         # waterz needs memory for every number up to the largest id.
@@ -57,7 +63,7 @@ def execute(
         names, places = np.unique(np.append(np.uint64(0), unsigned), return_inverse=True)
         ids = places[1:].reshape(unsigned.shape).astype(np.uint64)
     segmentations = agglomerate(
-        np.ascontiguousarray(convert(array, np.float32)),
+        np.ascontiguousarray(array),
         [threshold],
         fragments=ids,
         aff_threshold_low=aff_threshold_low,
@@ -68,3 +74,13 @@ def execute(
     return affinities.with_array(
         objects if names is None else names[objects], layer_type="segmentation"
     )
+
+
+def _affinities(membranes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Affinities along z, y and x: 1 where neither voxel is a membrane. membranes: zyx, 0 to 1."""
+    found = np.zeros((3, *membranes.shape), np.float32)
+    for axis in range(3):
+        here, before = (slice(1, None), slice(None, -1))
+        ahead, behind = (np.moveaxis(membranes, axis, 0)[part] for part in (here, before))
+        np.moveaxis(found[axis], axis, 0)[here] = 1 - np.maximum(ahead, behind)
+    return found

@@ -107,7 +107,7 @@ def read_back(
         job.pipeline,
         input_of(file),
         quick=quick,
-        allow_zeros=allow_zeros,
+        allow_zeros=allow_zeros or (file is not None and file.stage.allow_zeros),
         net=net,
         paths=written_paths(file, ledger),
     )

@@ -1,11 +1,12 @@
-"""`job_link`: a page of Neuroglancer with the volumes of a chain and the boxes of a job."""
+"""`job_link`, `result_link`: pages of Neuroglancer with volumes and with the boxes of a job."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.image.chunk import UNKNOWN_SIZE, VoxelSize
@@ -17,6 +18,8 @@ from producer.look.survey import places_of
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.volumes import Configured
+    from chunkflow_worker.volumes.scene.layers import Shown
     from producer.plan.pipeline_file import PipelineFile
 
 _MOST_READ = 200  # records of failures
@@ -49,6 +52,38 @@ def job_link(pipeline: PipelineFile, ledger: Ledger, job: str | None) -> str:
     return JobScene.of(pipeline).link(shown, len(states))
 
 
+def result_link(stages: Iterable[PipelineFile]) -> str:
+    """The address of a page with all that the stages of a file load and save.
+
+    It is empty if no browser reads any of these volumes. Of several segmentations, the last one is
+    seen; the page lists the others.
+    """
+    from chunkflow_worker.volumes.scene.page import link, page_state, smallest
+
+    shown = _shown(operator for stage in stages for operator in stage.chain)[0]
+    earlier = [one for one in shown if one.kind == "segmentation"][:-1]
+    layers = [one.layer | ({"visible": False} if one in earlier else {}) for one in shown]
+    return link(page_state(layers, smallest(one.region for one in shown))) if shown else ""
+
+
+def look_command(stages: Iterable[PipelineFile]) -> str:
+    """The command that shows what the stages of a file keep on this machine; empty for nothing.
+
+    Of several segmentations, it shows the last one.
+    """
+    from chunkflow_worker.volumes.open_volume import open_volume
+
+    kinds: dict[str, str] = {}
+    for operator in (operator for stage in stages for operator in stage.chain):
+        for use in (*operator.loads(), *operator.saves()):
+            if normal_path(use.path).startswith("file://"):
+                with suppress(ChunkflowError):
+                    kinds.setdefault(use.path, open_volume(use.path, use.mip or 0).layer_type)
+    objects = [path for path, kind in kinds.items() if kind == "segmentation"]
+    paths = [shlex.quote(path) for path in kinds if path not in objects[:-1]]
+    return " ".join(["chunkflow look", *paths]) if paths else ""
+
+
 @dataclass(frozen=True)
 class JobScene:
     """The layers of what a chain loads and saves, and where the page begins.
@@ -56,13 +91,13 @@ class JobScene:
     voxel_size: of the volume that is saved last, in nanometres, zyx.
     """
 
-    layers: tuple[Any, ...]
+    layers: tuple[Shown, ...]
     voxel_size: VoxelSize
 
     @classmethod
     def of(cls, pipeline: PipelineFile) -> JobScene:
         """Opens the volumes; leaves out those that no browser can read, or that can't be opened."""
-        return _scene(pipeline)
+        return cls(*_shown(pipeline.chain))
 
     def link(self, boxes: Iterable[ShownBox], total: int) -> str:
         """The address of a page with boxes over the volumes. total: boxes of the job."""
@@ -73,20 +108,23 @@ class JobScene:
         return link(page_state(layers, smallest(one.region for one in self.layers)))
 
 
-def _scene(pipeline: PipelineFile) -> JobScene:
+def _shown(chain: Iterable[Configured]) -> tuple[tuple[Shown, ...], VoxelSize]:
+    """The layers of what operators load and save, and the voxel size of what is saved last."""
     from chunkflow_worker.volumes.open_volume import open_volume
     from chunkflow_worker.volumes.scene.source import source_of
     from chunkflow_worker.volumes.scene.volume_layer import volume_layer
 
-    shown: dict[str, Any] = {}
+    shown: dict[str, Shown] = {}
     size = UNKNOWN_SIZE
-    for operator in pipeline.chain:
+    for operator in chain:
         for use in (*operator.loads(), *operator.saves()):
             place = normal_path(use.path)
             with suppress(ChunkflowError):
                 size = open_volume(use.path, use.mip or 0).voxel_size
+                if place in shown:
+                    continue
                 over = any(each.kind == "image" for each in shown.values())
                 found = volume_layer(use.path, place.rpartition("/")[2], source_of, over=over)
-                if found is not None and place not in shown:
+                if found is not None:
                     shown[place] = found
-    return JobScene((*shown.values(),), size)
+    return (*shown.values(),), size

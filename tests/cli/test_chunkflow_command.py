@@ -22,7 +22,6 @@ from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import find_operator
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
-from tests.support.paths import ROOT
 
 INFER = ["inference", "-f", "identity", "-s", "4", "16", "16", "-v", "1", "4", "4", "-c", "1"]
 
@@ -344,10 +343,3 @@ def test_help_of_an_operator_says_how_it_differs_from_chunkflow() -> None:
     text = " ".join(run("load-precomputed", "--help").output.split())
     assert "Differences from chunkflow 1.2.0: Missing blocks are an error, not zeros." in text
     assert "Differences from" not in run("threshold", "--help").output
-
-
-def test_pipelines_that_are_shipped_are_valid() -> None:
-    files = list((ROOT / "deploy" / "pipelines").glob("*.yaml"))
-    assert files
-    for file in files:
-        assert Pipeline.load(file).operators

@@ -266,11 +266,21 @@ def test_agglomerate_merges_fragments_up_to_the_threshold(run_step) -> None:
         made = task.chunk("seg").array
         assert len(np.unique(made)) == objects
         assert (made[..., :4] == made[..., 4:8]).all() == (objects < 3)
-    with pytest.raises(ChunkMismatch, match="needs 3 channels of affinities, not 1"):
-        run_step(operator, affs=Chunk(affinities[:1]), fragments=None)
+    with pytest.raises(ChunkMismatch, match=r"needs 3 channels .* or one of membranes, not 2"):
+        run_step(operator, affs=Chunk(affinities[:2]), fragments=None)
     elsewhere = Chunk(fragments, Vec3(1, 0, 0), layer_type="segmentation")
     with pytest.raises(ChunkMismatch, match="cover different boxes"):
         run_step(operator, affs=Chunk(affinities), fragments=elsewhere)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_agglomerate_takes_a_map_of_membranes(run_step, axis: int) -> None:
+    membranes = np.zeros((8, 8, 8), np.uint8)
+    np.moveaxis(membranes, axis, 0)[4] = 255
+    made = run_step(example("agglomerate", "threshold=0.5"), chunk=Chunk(membranes)).chunk("chunk")
+    sides = np.moveaxis(made.array, axis, 0)
+    assert len(np.unique(sides[:4])) == len(np.unique(sides[5:])) == 1
+    assert sides[0, 0, 0] != sides[7, 0, 0]
 
 
 def test_agglomerate_takes_fragments_with_ids_of_64_bits(run_step) -> None:

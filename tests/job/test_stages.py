@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from chunkflow_worker.errors import ConfigError, Fault
+from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.stages import after, before, load_stages, read_stages, split_stage
 from chunkflow_worker.pipeline.chain import Pipeline
 from producer.plan.pipeline_file import PipelineFile
@@ -84,6 +85,8 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
                 {"name": "b", "tasks": {"tree_off": "a"}, "operators": [CREATE], "needs": ["c"]},
                 {"name": "c", "tasks": {"tree_of": "b"}, "operators": [CREATE], "queue": "dead"},
                 {"name": "d", "operators": [], "verify": "yes", "queue": "a b"},
+                {"name": "s", "tasks": {"shares": 50}, "operators": [CREATE]},
+                {"name": "t", "tasks": {"share": 10}, "operators": [CREATE]},
                 "e",
                 {"name": "no name"},
                 {"nmae": "f"},
@@ -106,13 +109,27 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "stages.4 (d).operators: is missing, empty or not a list",
         "stages.4 (d).verify: 'yes' is neither true nor false",
         "stages.4 (d).queue: 'a b' is not the end",
-        "stages.5: 'e' is not a stage",
-        "stages.6.name: 'no name' is not the name of a stage",
-        "stages.7.nmae: is not a part of a stage\n    did you mean name?",
-        "stages.7.name: is missing",
+        "stages.5 (s).tasks.shares: 50 is refused\n    legal: 1, 10, 100",
+        "stages.6 (t).tasks.share: is unknown\n    did you mean shares?",
+        "stages.7: 'e' is not a stage",
+        "stages.8.name: 'no name' is not the name of a stage",
+        "stages.9.nmae: is not a part of a stage\n    did you mean name?",
+        "stages.9.name: is missing",
         "in a circle: ",
     ):
         assert part in text
+
+
+def test_shares_are_the_boxes_of_a_grid(tmp_path: Path) -> None:
+    stage = {"name": "meshes", "tasks": {"shares": 10}, "operators": [CREATE]}
+    path = write(tmp_path, {"stages": [stage | {"verify": "allow-zeros"}]})
+    (file,) = PipelineFile.load_all(path)
+    assert (file.stage.verify, file.stage.allow_zeros) == (True, True)
+    boxes = Grid.model_validate(file.tasks).boxes()
+    assert (len(boxes), str(boxes[3])) == (10, "3-4_0-10_1-2")
+    ((_, chain),) = load_stages(path, Pipeline.parse)
+    assert chain.tasks is not None
+    assert list(chain.tasks.known_boxes() or ()) == list(boxes)
 
 
 def test_stages_are_ordered_by_what_they_need() -> None:

@@ -14,6 +14,7 @@ from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import WrittenFile, noting
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 
 RunStep = Callable[..., Task]
@@ -42,6 +43,21 @@ def test_all_options_are_given(tmp_path: Path, run_step: RunStep) -> None:
     assert first["resolution"] == [7.16, 7.16, 40]
     assert first["chunk_sizes"] == [[100, 100, 10]]
     assert last["resolution"] == [28.64, 28.64, 40]
+
+
+def test_a_volume_is_made_like_another_one(tmp_path: Path, run_step: RunStep) -> None:
+    shape = {"voxel_size": (40, 7.16, 7.16), "voxel_offset": (-1, 2, 3), "block_size": (5, 6, 7)}
+    first = f"file://{tmp_path}/first"
+    run_step(CreateInfo(volume_path=first, volume_size=(20, 30, 40), **shape))
+    same = CreateInfo(volume_path=f"file://{tmp_path}/v", like=first, block_size=(4, 4, 4))
+    files: dict[str, WrittenFile] = {}
+    with noting(files):
+        run_step(same.model_copy(update={"data_type": "uint64", "voxel_size": (1, 2, 3)}))
+    assert [*files] == [f"file://{tmp_path}/v/info"]
+    info = json.loads((tmp_path / "v" / "info").read_text())
+    (scale,) = info["scales"]
+    assert (info["data_type"], scale["resolution"]) == ("uint64", [3, 2, 1])
+    assert (scale["size"], scale["voxel_offset"]) == ([40, 30, 20], [3, 2, -1])
 
 
 def test_missing_options_are_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> None:

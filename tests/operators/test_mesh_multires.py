@@ -22,6 +22,8 @@ from cloudvolume import CloudVolume
 from chunkflow_worker.errors import ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.share import Share, grid_of_shares
 from chunkflow_worker.operators.download_mesh import DownloadMesh
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.operators.mesh_multires import MeshMultires
@@ -210,6 +212,43 @@ def test_it_can_run_again_by_prefix_and_with_another_output(tmp_path: Path, mesh
     assert sorted(p.name for p in folder(meshed).iterdir()) == before, (
         "new fragments are written to the folder of the old ones"
     )
+
+
+def test_shares_of_a_stage_make_the_files_of_one_run(meshed: str, tmp_path: Path) -> None:
+    run(MeshMultires(volume_path=meshed, output_path=f"{tmp_path}/whole"))
+    operator = MeshMultires(volume_path=meshed)
+    made = []
+    for box in Grid.model_validate(grid_of_shares(10)).boxes():
+        files: dict[str, WrittenFile] = {}
+        with noting(files):
+            run(operator, Task(box))
+        made += [Path(path).name for path in files if Path(path).name != "info"]
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert {path.name: path.read_bytes() for path in folder(meshed).iterdir()} == whole
+    assert sorted(made) == sorted(whole.keys() - {"info"}), "each object is made once"
+    assert CloudVolume(meshed, progress=False).mesh.get(7)
+    with pytest.raises(ConfigError, match="is given, and the task is a share, too"):
+        run(MeshMultires(volume_path=meshed, prefix="7"), Task(Share(0, 1, 10).box))
+
+
+def test_shares_of_a_stage_write_the_shards_of_one_run(
+    crowd: tuple[str, int, np.ndarray], tmp_path: Path
+) -> None:
+    path, _, _ = crowd
+    options = {"volume_path": path, "sharded": True, "shard_size": 2000}
+    run(MeshMultires(**options))
+    alone = {file.name: file.read_bytes() for file in shards_of(path)}
+    assert len(alone) > 2
+    for file in shards_of(path):
+        file.unlink()
+    run(MeshMultires(**options, prepare=True), Task(Share(0, 1, 1).box))
+    for number in range(10):
+        run(MeshMultires(**options), Task(Share(number, number + 1, 10).box))
+    assert {file.name: file.read_bytes() for file in shards_of(path)} == alone
+
+
+def shards_of(path: str) -> list[Path]:
+    return [*Path(path.removeprefix("file://")).glob("*_multires/*.shard")]
 
 
 def test_wrong_input_is_refused_and_a_dry_run_writes_nothing(tmp_path: Path, meshed: str) -> None:

@@ -23,7 +23,7 @@ TUTORIALS = ROOT / "docs" / "tutorials"
 """They are run, by test_tutorials.py."""
 
 OTHERS = {
-    "docs/stages.md": "em-gpu worker-gpu",
+    "docs/stages.md": "allow-zeros em-gpu worker-gpu",
     "CONTRIBUTING.md": """
         base-image e2e-docker test-all test-long --directory --repeats --seeds
     """,

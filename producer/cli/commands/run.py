@@ -71,6 +71,9 @@ def run(
     All that this command knows is in the ledger. It can be stopped and started again at any time,
     on any machine. Several may run at once: one of them sends.
 
+    At the end, it prints a link to Neuroglancer that shows the volumes with their meshes; or, if
+    they are on this machine, the command that does.
+
     A stage that fails stops those that need it; the others go on. After redrive, run it again.
 
     Exit status: 0 when all stages are done; 1 when one has failed; 3 when one is paused or
@@ -79,6 +82,7 @@ def run(
     from chunkflow_worker.job.local_job import check_job_name
     from chunkflow_worker.job.stages import job_name
     from producer.cli.stage_bars import line_of, stage_bars
+    from producer.look.job_link import look_command, result_link
     from producer.plan.pipeline_file import PipelineFile
     from producer.stages.course import Course, exit_status
 
@@ -101,7 +105,10 @@ def run(
         say(line_of(view))
         if view.state == "failed":
             _explain(next(run for run in runs if run.name == view.name), view, ledger)
-    ctx.exit(exit_status(views))
+    status = exit_status(views)
+    if status == 0 and (shown := result_link(files) or look_command(files)):
+        say(f"view: {shown}")
+    ctx.exit(status)
 
 
 def _chosen(
