@@ -47,7 +47,8 @@ class Outcome:
     """What one job left.
 
     tasks, done: of all stages and waves. doubtful: messages that a killed `run` had perhaps sent.
-    cut: starts of tasks that did not end, since the worker was killed or lost the lease. again: starts of tasks that had started before.
+    cut: starts of tasks that did not end, since the worker was killed or lost the lease.
+    again: starts of tasks that had started before.
     sent_twice: of these, those that only a message in doubt explains.
     unexplained: of these, those that nothing explains.
     statuses: with which `run` ended by itself. left: messages in the queue at the end.
