@@ -158,7 +158,8 @@ def test_nothing_is_being_written_after_a_task_has_failed(
     place = Place(tmp_path)
     writes.clear()  # of the input
     task = Task(BOUNDS)
-    with place.chain(fails=5).open() as opened, pytest.raises(ChunkflowError, match="broken net"):
+    chain = place.chain(last=5, fails=5)  # fails when the first block is there
+    with chain.open() as opened, pytest.raises(ChunkflowError, match="broken net"):
         opened.run(task)
     assert writes
     assert set(writes.values()) == {0}

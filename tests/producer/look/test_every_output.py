@@ -12,17 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from chunkflow_worker.config.catalog import facts_of, folder_names
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.operators.mesh import Mesh
 from chunkflow_worker.pipeline.operator import Run, TaskSource, find_operator
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.volumes.create_volume import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.support.damage import truncate
+from tests.support.handled_job import do_job
 from tests.support.two_boxes import BOUNDS, CHUNK, TwoBoxes
 
 Chain = Callable[[TwoBoxes, Path], list[dict[str, Any]]]
@@ -196,6 +200,8 @@ CASES: dict[str, dict[str, Chain]] = {
     },
     "save-zarr": {name: to_zarr(name) for name in ("zarr", "zarr3", "n5")},
 }
+LABELS = {"chunk_size": [*CHUNK]}
+CASES["unique-labels"] = {"labels": objects_to("unique-labels", "work_path", **LABELS)}
 CHAINS = {f"{op}-{name}": chain for op, cases in CASES.items() for name, chain in cases.items()}
 
 MOST_SPOILT = 3
@@ -213,13 +219,17 @@ NOT_OF_BOXES = {
 """Operators that workers refuse, since what they write belongs to no box."""
 
 
+OF_REGIONS = ("merge-labels", "object-table")
+"""Operators whose tasks are regions of several boxes."""
+
+
 def writes(name: str) -> bool:
     return any(place.is_written for place in facts_of(name).places({}))
 
 
 def test_there_is_a_case_for_each_operator_that_writes() -> None:
     writing = {name for name in folder_names() if writes(name)}
-    of_boxes = writing - {*NOT_OF_BOXES} - {n for n in writing if facts_of(n).creates}
+    of_boxes = writing - {*NOT_OF_BOXES, *OF_REGIONS} - {n for n in writing if facts_of(n).creates}
     assert {n for n in of_boxes if not issubclass(find_operator(n), TaskSource)} == {*CASES}
 
 
@@ -293,3 +303,25 @@ def test_what_was_written_is_checked(
         old.unlink()
     assert [job.verify(capsys, *options)[0] for options in ([], ["--quick"])] == [1, 1]
     assert job.left_out(capsys) == 0
+
+
+def test_what_is_written_of_a_region_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, out = TwoBoxes(tmp_path), tmp_path / "out"
+    job.work(*CHAINS["unique-labels-labels"](job, out))
+    before = set(output_of(out))
+    job.ledger = Ledger(f"{tmp_path}/regions")
+    merge = {"op": "merge-labels", "work_path": f"{out}/"}
+    table = {"op": "object-table", "work_path": f"{out}/", "output_path": f"{out}/table/"}
+    job.file.write_text(yaml.safe_dump({"operators": [merge, table]}))
+    whole = Grid(volume_path=f"file://{tmp_path}/em", chunk_size=BOUNDS.size)
+    do_job(job.file, job.ledger, whole)
+    assert job.verify(capsys)[0] == 0
+    written = set(output_of(out)) - before
+    assert {path.parent.name for path in written} > {"table"}
+    for path in written:
+        for damage in (Path.unlink, cut_in_half, replace_by_other_bytes):
+            with damaged(path, damage):
+                status, report = job.verify(capsys)
+                assert (status, report["not_checked"]) == (1, 0), path
