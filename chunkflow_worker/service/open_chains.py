@@ -76,10 +76,17 @@ class OpenChains:
             chain.run(task, check)
 
     def close(self) -> None:
-        """Close all of them. Tasks must not run any more."""
-        with self._opening:
+        """Close all of them. Tasks must not run any more.
+
+        While one is being opened, nothing is closed: a signal may have interrupted that.
+        """
+        if not self._opening.acquire(blocking=False):
+            return
+        try:
             for stage in list(self._open):
                 self._close(stage)
+        finally:
+            self._opening.release()
 
     @contextmanager
     def _using(self, stage: str) -> Iterator[OpenPipeline]:

@@ -231,6 +231,7 @@ def test_shares_of_a_stage_make_the_files_of_one_run(meshed: str, tmp_path: Path
         run(MeshMultires(volume_path=meshed, prefix="7"), Task(Share(0, 1, 10).box))
 
 
+@pytest.mark.parametrize("crowd", [0], indirect=True)
 def test_shares_of_a_stage_write_the_shards_of_one_run(
     crowd: tuple[str, int, np.ndarray], tmp_path: Path
 ) -> None:
