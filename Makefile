@@ -29,7 +29,7 @@ RECORDS = DOCKER="$(DOCKER)" $(PYTHON) -m deploy.image_records
 
 # Tests start many processes, which would compile all modules again without their cache.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST = $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all test-long lint format docs dist bench chaos soak audit lock images image-gpu base-image e2e-docker clean
 

@@ -43,18 +43,7 @@ def fit_box(
 
     Boxes are as wide as they are high, as far as the volume allows. Returns None if no box fits.
     """
-    first = Vec3(*(next(_sizes(shape, margin, extent, unit, axis))[1] for axis in range(3)))
-
-    def fitting(axis: int) -> list[tuple[int, int]]:
-        """Patches and sizes along one axis that fit if the box is smallest along the others."""
-
-        def needed_for(pair: tuple[int, int]) -> int:
-            return needed(Vec3(*(pair[1] if a == axis else n for a, n in enumerate(first))))
-
-        sizes = list(_sizes(shape, margin, extent, unit, axis))
-        return sizes[: bisect_right(sizes, limit, key=needed_for)]
-
-    zs, ys, xs = (fitting(axis) for axis in range(3))
+    zs, ys, xs = (list(_sizes(shape, margin, extent, unit, axis)) for axis in range(3))
     best: Fit | None = None
     for side in sorted({size for _, size in (*ys, *xs)}):
         y, x = _largest(ys, side), _largest(xs, side)

@@ -260,7 +260,7 @@ def test_the_error_for_too_little_memory_names_a_sufficient_amount(folder: Path)
     chunkflow(**(SMALL | {"max_ram_size": least * 1.01}))
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(st.data())
 def test_the_fit_is_the_best_of_all_box_sizes(data: st.DataObject) -> None:
     """Compared with every number of patches. The memory is computed by the operator `inference`."""
