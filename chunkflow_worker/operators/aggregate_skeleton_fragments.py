@@ -17,6 +17,7 @@ from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.sharding import Sharding, ShardWriter
 from chunkflow_worker.pipeline.shares import fragments_of
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
 
 _ATTRIBUTES = [
     {"id": "radius", "data_type": "float32", "num_components": 1},
@@ -142,6 +143,8 @@ class AggregateSkeletonFragments(Sharding, Operator):
                     target.put(str(object_id), made[1], "application/octet-stream")
                     task.bytes_written += len(made[1])
                 task.progress(f"{done} of {len(found)} skeletons")
+            if not run.dry_run:
+                note_shared(f"{target.path}/info")  # the share may have no objects
 
         yield step
 

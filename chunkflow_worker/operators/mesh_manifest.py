@@ -15,6 +15,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.shares import fragments_of
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
 
 
 class MeshManifest(Operator):
@@ -72,6 +73,8 @@ class MeshManifest(Operator):
             if not run.dry_run:
                 files.put_all(manifests, "application/json")
                 task.bytes_written += sum(map(len, manifests.values()))
+                if not manifests and files.present(["info"]):
+                    note_shared(f"{files.path}/info")  # so that the record tells what to check
 
         yield step
 

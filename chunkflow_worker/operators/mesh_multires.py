@@ -138,7 +138,7 @@ class MeshMultires(Sharding, Operator):
                     task.bytes_written += len(index) + len(pieces)
                 task.progress(f"{done} of {len(found)} meshes")
             if not run.dry_run:
-                note_shared(f"{target.path}/info")
+                note_shared(f"{target.path}/info")  # the share may have no objects
                 name_folder()
 
         yield step
