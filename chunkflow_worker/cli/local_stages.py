@@ -11,7 +11,8 @@ from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.local_job import grid_options
-from chunkflow_worker.job.stages import Stage, job_name, load_stages
+from chunkflow_worker.job.stage import Stage
+from chunkflow_worker.job.stages import job_name, load_stages
 from chunkflow_worker.job.tree import Tree
 from chunkflow_worker.job.volumes import default_ledger
 from chunkflow_worker.pipeline.chain import Pipeline

@@ -6,7 +6,7 @@ from typing import Any
 
 from chunkflow_worker.config.catalog import operator_names
 from chunkflow_worker.job import share
-from chunkflow_worker.job.stages import SHARES, STAGE_NAME, TREE, ZEROS
+from chunkflow_worker.job.stage import SHARES, STAGE_NAME, TREE, ZEROS
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 
 

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator
 from chunkflow_worker.config.places import is_relative
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, Fault
-from chunkflow_worker.job.stages import Stage
+from chunkflow_worker.job.stage import Stage
 from chunkflow_worker.pipeline.chain import Pipeline
 
 _ELSEWHERE = "give an absolute path or a bucket"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, PipelineMismatch, StageElsewhere
 from chunkflow_worker.job.message import TaskMessage
-from chunkflow_worker.job.stages import Stage, find_stage, split_stage
+from chunkflow_worker.job.stage import Stage
+from chunkflow_worker.job.stages import find_stage, split_stage
 
 log = logging.getLogger("chunkflow_worker")
 

@@ -8,7 +8,8 @@ import yaml
 
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.stages import after, before, load_stages, read_stages, split_stage
+from chunkflow_worker.job.read_stages import read_stages
+from chunkflow_worker.job.stages import after, before, load_stages, split_stage
 from chunkflow_worker.pipeline.chain import Pipeline
 from producer.plan.pipeline_file import PipelineFile
 

@@ -7,7 +7,7 @@ import pytest
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.stages import PLAIN, Stage
+from chunkflow_worker.job.stage import PLAIN, Stage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.outputs import refuse_lost_outputs
 
