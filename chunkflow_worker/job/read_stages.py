@@ -118,7 +118,7 @@ def _of_kind(kind: str, value: Any, place: str, faults: list[Fault]) -> tuple[An
 def _unknown(
     item: Mapping[Any, Any], legal: tuple[str, ...], place: str, what: str
 ) -> Iterator[Fault]:
-    for key in map(str, item.keys() - set(legal)):
+    for key in (str(key) for key in item if key not in legal):
         near = get_close_matches(key, legal, n=1)
         cure = f"did you mean {near[0]}?" if near else f"legal: {', '.join(legal)}"
         yield Fault(f"{place}{key}", f"is not {what}", cure)

@@ -91,10 +91,10 @@ def find_stage(stages: Iterable[Stage], name: str, file: Path) -> Stage:
         return known[name]
     names = ", ".join(known)
     if "" in known:
-        problem, cure = f"there are none in this file, so none named {name!r}", ""
+        problem, cure = f"the file has none, so there is none named {name!r}", "leave it out"
     elif not name:
         first = next(iter(known), "NAME")
-        problem = "there are several, and this needs one of them"
+        problem = "the file has stages, and this needs one of them"
         cure = f"add --stage {first}, or write {file}#{first}; stages: {names}"
     else:
         near = get_close_matches(name, known, n=1)

@@ -47,13 +47,13 @@ class Pool:
         made = cls(stages, frozenset(s.name for s in chosen or stages), queues.pop())
         for name, queue in made._left_out(settings.queue) if not chosen else ():
             log.warning(
-                "tasks of stage %s come by queue %s: workers with --stages %s take them",
+                "tasks of stage %s come through queue %s: workers with --stages %s take them",
                 *(name, queue, name),
             )
         return made
 
     def _left_out(self, queue: str) -> Iterator[tuple[str, str]]:
-        """Stages whose tasks do not come by the queue of the pool, and their queues."""
+        """Stages whose tasks do not come through the queue of the pool, and their queues."""
         for stage in self.stages:
             if stage.queue_of(queue) != self.queue:
                 yield stage.name, stage.queue_of(queue)
@@ -68,5 +68,5 @@ class Pool:
         what = f"stage {name!r}" if name else "a file without stages"
         raise PipelineMismatch(
             f"job {message.job} is for {what}, and the pipeline here has "
-            f"{', '.join(stage.name for stage in self.stages).strip() or 'no stages'}"
+            f"{', '.join(stage.name for stage in self.stages) or 'no stages'}"
         )
