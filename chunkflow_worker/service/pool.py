@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chunkflow_worker.config.settings import Settings
@@ -45,18 +45,16 @@ class Pool:
                 "start workers for the stages of each queue",
             )
         made = cls(stages, frozenset(s.name for s in chosen or stages), queues.pop())
-        for name, queue in made._left_out(settings.queue) if not chosen else ():
-            log.warning(
-                "tasks of stage %s come through queue %s: workers with --stages %s take them",
-                *(name, queue, name),
-            )
+        if not chosen:
+            made._warn_of_other_queues()
         return made
 
-    def _left_out(self, queue: str) -> Iterator[tuple[str, str]]:
-        """Stages whose tasks do not come through the queue of the pool, and their queues."""
+    def _warn_of_other_queues(self) -> None:
+        text = "tasks of stage %s come through queue %s: workers with --stages %s take them"
         for stage in self.stages:
-            if stage.queue_of(queue) != self.queue:
-                yield stage.name, stage.queue_of(queue)
+            queue = stage.queue_of(self.queue)
+            if queue != self.queue:
+                log.warning(text, stage.name, queue, stage.name)
 
     def check(self, message: TaskMessage) -> None:
         """Raise StageElsewhere for a stage of other workers, PipelineMismatch for no stage."""
