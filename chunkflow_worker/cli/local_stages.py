@@ -10,13 +10,16 @@ from chunkflow_worker.cli.local import LocalOptions, run_here
 from chunkflow_worker.config.catalog import operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Boxes
-from chunkflow_worker.job.local_job import grid_options
-from chunkflow_worker.job.stages import Stage, job_name, load_stages
+from chunkflow_worker.job.local_job import check_job_name, grid_options
+from chunkflow_worker.job.stage import Stage
+from chunkflow_worker.job.stages import job_name, load_stages
 from chunkflow_worker.job.tree import Tree
 from chunkflow_worker.job.volumes import default_ledger
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 from chunkflow_worker.report.say import say
+
+_MOST_WAVES = 99
 
 
 def run_stages(path: Path, options: LocalOptions) -> None:
@@ -27,6 +30,8 @@ def run_stages(path: Path, options: LocalOptions) -> None:
     """
     loaded = load_stages(path, Pipeline.parse)
     chains = {stage.name: chain for stage, chain in loaded}
+    for stage, _ in loaded:
+        check_job_name(job_name(options.job, stage.name, _MOST_WAVES if stage.tree_of else 0))
     ledger = options.ledger
     if options.keep_going and ledger is None:
         ledger = default_ledger(one for chain in chains.values() for one in chain.configured)

@@ -33,7 +33,7 @@ def cli() -> None:
 @click.option(
     "--stages",
     help="Take only these stages of the pipeline file, separated by commas, from their queue "
-    "(default: all that come by the queue).",
+    "(default: all whose tasks come through the queue).",
 )
 @click.option(
     "--ledger",

@@ -13,7 +13,9 @@ local_job.py    records a job that was not enqueued
 volumes.py      the volumes that a chain loads and saves, by the facts of its operators
 output.py       whether these boxes fit the blocks of the volumes that the job writes
 share.py        tasks that are shares of the objects, not boxes
-stages.py       the stages of a pipeline file, each of which is a job of its own
+stage.py        a stage of a pipeline file, which is a job of its own
+read_stages.py  the stages that a pipeline file describes, with all that is wrong with them
+stages.py       loads the stages of a file, finds them, and tells what each needs
 message.py      what travels on the queue: one JSON message for each box
 sqs.py          the calls to SQS
 many_messages.py  the same calls for many messages, ten in a request

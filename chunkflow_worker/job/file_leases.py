@@ -18,14 +18,14 @@ import re
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from chunkflow_worker.errors import LeaseLost, RetryableError
 from chunkflow_worker.machine.clock import elapsed
-from chunkflow_worker.storage.local_file import storage_error
+from chunkflow_worker.storage.local_file import create_file, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +94,10 @@ class FileLeases:
     @property
     def id(self) -> str:
         """By which records tell the tasks of this folder from those of another."""
-        path, part = self.folder / ".id", self.folder / f".{uuid.uuid4().hex}.part"
+        path = self.folder / ".id"
         with self.errors():
-            self.folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                part.write_text(uuid.uuid4().hex)
-                with suppress(FileExistsError):
-                    os.link(part, path)  # only the first one can
-                part.unlink()
+                create_file(path, uuid.uuid4().hex.encode())
             return path.read_text()
 
     def is_over(self, box: str) -> bool:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.stages import STAGE_NAME
+from chunkflow_worker.job.stage import STAGE_NAME
 
 TASK_NAME = "chunkflow.task"
 MAX_ATTEMPTS = 1000

@@ -15,7 +15,7 @@ from typing import Any
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 
 LEGAL = (1, 10, 100, 1000, 10_000, 100_000)
-"""Numbers of shares: so many begin with other digits."""
+"""Legal numbers of shares: powers of ten, since the first digits of an id name its share."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ links.py        the pairs of ids that join a box to its neighbours
 node.py         what a box or a region passes up the tree
 gather.py       reads what a region joins: its children, and the links of boxes
 unite.py        joins the children of a region, and answers each of them
+find_ids.py     where ids are among others
 answer.py       what a region tells its children about their ids
 folder.py       the files of a labelling
 rows.py         the rows of the table that a region writes

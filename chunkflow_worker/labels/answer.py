@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from chunkflow_worker.labels.find_ids import find_ids
 from chunkflow_worker.labels.layout import Ids, Layout, Whole
 
 OPEN, DROPPED = -1, 0
@@ -34,9 +35,8 @@ class Answer:
     offset: int
 
     def rows(self, ids: Ids) -> Whole:
-        """Raises DataMissing when it does not know one of the ids."""
-        rows = np.minimum(np.searchsorted(self.ids, ids), max(len(self.ids) - 1, 0))
-        unknown = ids if not len(self.ids) else ids[self.ids[rows] != ids]
+        """The places of ids in `ids`. Raises DataMissing when it does not know one of them."""
+        rows, unknown = find_ids(self.ids, ids)
         if len(unknown):
             raise _unknown(unknown)
         return rows

@@ -48,7 +48,7 @@ def gather(
             children[box] = Child(folder.node(box))
         elif own := faces(box):
             objects = folder.objects(box)
-            complete = objects.take(~np.isin(objects.ids, own.ids))
+            complete = objects.without(own.ids)
             count = int(np.count_nonzero(keeps.keeps(complete)))
             children[box] = Child(Node.of_box(own, objects, count), complete)
             links.append(links_of(layout, box, faces))

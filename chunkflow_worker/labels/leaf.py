@@ -112,10 +112,8 @@ def _at_faces(
             layer = _slab(core, axis, side, core, 0)
             at_border[local[layer.slices(whole.start)]] = True
             continue
-        if (core.stop if side > 0 else core.start)[axis] != (box.stop if side > 0 else box.start)[
-            axis
-        ]:  # the volume ends before the box does
-            continue
+        if _face(core, axis, side) != _face(box, axis, side):
+            continue  # the volume ends before the box does
         slab = _slab(core, axis, side, whole, layout.links.overlap[axis])
         labels = local[slab.slices(whole.start)]
         touches[labels] |= bit(axis, side)
@@ -123,9 +121,14 @@ def _at_faces(
     return touches[1:], at_border[1:], slabs
 
 
+def _face(box: BoundingBox, axis: int, side: int) -> int:
+    """The place of a face of a box along its axis."""
+    return (box.stop if side > 0 else box.start)[axis]
+
+
 def _slab(core: BoundingBox, axis: int, side: int, whole: BoundingBox, overlap: int) -> BoundingBox:
     """The voxels at a face: one layer, or so many on both of its sides as are given."""
-    face = core.stop[axis] if side > 0 else core.start[axis]
+    face = _face(core, axis, side)
     low, high = (face - overlap, face + overlap) if overlap else sorted((face, face - side))
     start, stop = list(core.start), list(core.stop)
     start[axis], stop[axis] = max(low, whole.start[axis]), min(high, whole.stop[axis])

@@ -58,6 +58,10 @@ class Objects:
         """Some of the rows. rows: their indices, or a boolean for each row."""
         return Objects(*(array[rows] for array in self.arrays().values()))
 
+    def without(self, ids: Ids) -> Objects:
+        """The rows of all other ids."""
+        return self.take(~np.isin(self.ids, ids))
+
     @classmethod
     def joined(cls, parts: Iterable[Objects]) -> Objects:
         """The rows of all parts, by their ids."""

@@ -27,8 +27,7 @@ def final_rows(folder: Folder, region: BoundingBox, compact: bool) -> tuple[Ids,
     parts, numbers = [complete], [np.arange(1, len(complete) + 1)]
     for box in layout.children(region):
         if layout.is_leaf(box) and (faces := folder.faces(box)):
-            objects = folder.objects(box)
-            own = objects.take(~np.isin(objects.ids, faces.ids))
+            own = folder.objects(box).without(faces.ids)
             answer = folder.answer(box)
             found = answer.numbers[answer.rows(own.ids)]
             parts.append(own.take(found != DROPPED))

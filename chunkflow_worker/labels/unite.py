@@ -12,6 +12,7 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.labels.answer import DROPPED, OPEN, Answer
+from chunkflow_worker.labels.find_ids import find_ids
 from chunkflow_worker.labels.layout import Ids, Layout, Whole
 from chunkflow_worker.labels.node import Node, at_outer_faces
 from chunkflow_worker.labels.objects import Filter, Objects
@@ -92,13 +93,11 @@ def _faces(nodes: Sequence[Node]) -> tuple[Ids, Ids, NDArray[np.uint8]]:
 
 def _rows(ids: Ids, wanted: Ids) -> Whole:
     """Where the wanted ids are in `ids`, which is in order. Raises DataMissing if one is absent."""
-    rows = np.searchsorted(ids, wanted)
-    known = rows < len(ids)
-    known[known] = ids[rows[known]] == wanted[known]
-    if not known.all():
+    rows, absent = find_ids(ids, wanted)
+    if len(absent):
         raise DataMissing(
-            f"{np.count_nonzero(~known)} linked ids are not known to the children, for example "
-            f"{wanted[~known][0]}: some of their files are of another run; join them again"
+            f"{len(absent)} linked ids are not known to the children, for example {absent[0]}: "
+            "some of their files are of another run; join them again"
         )
     return rows
 

@@ -15,8 +15,9 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import by_object
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.sharding import Sharding, ShardWriter
-from chunkflow_worker.pipeline.shares import prefixes_of
+from chunkflow_worker.pipeline.shares import fragments_of
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
 
 _ATTRIBUTES = [
     {"id": "radius", "data_type": "float32", "num_components": 1},
@@ -134,14 +135,16 @@ class AggregateSkeletonFragments(Sharding, Operator):
             target.put_info(info)
 
         def step(task: Task) -> None:
-            prefixes = prefixes_of(task, self.label, "done", self._prefix(task))
-            found = by_object((name for one in prefixes for name in source.list(one)), ":")
+            fragments = fragments_of(task, source, self.label, "done", self._prefix(task))
+            found = by_object(fragments, ":")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 made = make(object_id, names, task)
                 if made is not None and not run.dry_run:
                     target.put(str(object_id), made[1], "application/octet-stream")
                     task.bytes_written += len(made[1])
                 task.progress(f"{done} of {len(found)} skeletons")
+            if not run.dry_run:
+                note_shared(f"{target.path}/info")  # the share may have no objects
 
         yield step
 

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
-from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.pipeline.region import region_of
+from chunkflow_worker.pipeline.task import Task
 
 
 class MergeLabels(Operator):
@@ -58,20 +58,10 @@ class MergeLabels(Operator):
         keeps = Filter(self.min_size, self.max_size, self.drop_border)
 
         def step(task: Task) -> None:
-            region = task.bbox
-            if region is None:
-                cure = "the regions of a tree over the boxes of unique-labels"
-                raise ConfigError.one(self.label, "tasks", "have no boxes", cure)
-            layout = folder.layout()
-            try:
-                if not layout.children(region):
-                    raise SkipTask("it is a single box, which a larger region joins")
-                children, links = gather(folder, region, keeps, self.fill_missing)
-            except ValueError as error:
-                size, start = list(layout.boxes.chunk_size), list(layout.boxes.start)
-                cure = f"give regions of 2, 4, 8 ... times {size} from {start}, cut at the end"
-                raise ConfigError.one(self.label, "tasks", str(error), cure) from None
-            made = unite(layout, region, list(children.values()), links, keeps)
+            what = "regions of a tree over the boxes of unique-labels"
+            region = region_of(task, folder, self.label, what)
+            children, links = gather(folder, region, keeps, self.fill_missing)
+            made = unite(folder.layout(), region, list(children.values()), links, keeps)
             if run.dry_run:
                 return
             for box, answer in zip(children, made.answers, strict=True):

@@ -13,8 +13,9 @@ from pydantic import model_validator
 from chunkflow_worker.config.options import field
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.shares import prefixes_of
+from chunkflow_worker.pipeline.shares import fragments_of
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import note_shared
 
 
 class MeshManifest(Operator):
@@ -64,8 +65,7 @@ class MeshManifest(Operator):
         files = Files(mesh_folder(self.volume_path))
 
         def step(task: Task) -> None:
-            prefixes = prefixes_of(task, self.label, "meshed", prefix)
-            found = by_object((name for one in prefixes for name in files.list(one)), ":0:")
+            found = by_object(fragments_of(task, files, self.label, "meshed", prefix), ":0:")
             manifests = {
                 f"{object_id}:0": json.dumps({"fragments": names}).encode()
                 for object_id, names in found.items()
@@ -73,6 +73,8 @@ class MeshManifest(Operator):
             if not run.dry_run:
                 files.put_all(manifests, "application/json")
                 task.bytes_written += sum(map(len, manifests.values()))
+                if not manifests and files.present(["info"]):
+                    note_shared(f"{files.path}/info")  # so that the record tells what to check
 
         yield step
 

@@ -15,7 +15,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.fragments import by_object
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
 from chunkflow_worker.pipeline.sharding import Sharding, ShardWriter
-from chunkflow_worker.pipeline.shares import prefixes_of
+from chunkflow_worker.pipeline.shares import fragments_of
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.storage.written_file import note_shared
 
@@ -128,8 +128,8 @@ class MeshMultires(Sharding, Operator):
             target.put_info(multires.INFO)
 
         def step(task: Task) -> None:
-            prefixes = prefixes_of(task, self.label, "meshed", self.prefix)
-            found = by_object((name for one in prefixes for name in source.list(one)), ":0:")
+            fragments = fragments_of(task, source, self.label, "meshed", self.prefix)
+            found = by_object(fragments, ":0:")
             for done, (object_id, names) in enumerate(found.items(), 1):
                 pieces, index = make(object_id, names, task)
                 if not run.dry_run:
@@ -138,7 +138,7 @@ class MeshMultires(Sharding, Operator):
                     task.bytes_written += len(index) + len(pieces)
                 task.progress(f"{done} of {len(found)} meshes")
             if not run.dry_run:
-                note_shared(f"{target.path}/info")
+                note_shared(f"{target.path}/info")  # the share may have no objects
                 name_folder()
 
         yield step

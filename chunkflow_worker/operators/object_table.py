@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.config.options import field
-from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.pipeline.operator import Operator, Run, Step
-from chunkflow_worker.pipeline.task import SkipTask, Task
+from chunkflow_worker.pipeline.region import region_of
+from chunkflow_worker.pipeline.task import Task
 
 
 class ObjectTable(Operator):
@@ -56,21 +56,11 @@ class ObjectTable(Operator):
         folder, target = Folder(self.work_path), Files(self.output_path)
 
         def step(task: Task) -> None:
-            if task.bbox is None:
-                cure = "give it the regions that merge-labels joined"
-                raise ConfigError.one(self.label, "tasks", "have no boxes", cure)
-            layout = folder.layout()
-            try:
-                if not layout.children(task.bbox):
-                    raise SkipTask("it is a single box, whose objects a larger region has")
-            except ValueError as error:
-                cure = "give it the regions that merge-labels joined"
-                raise ConfigError.one(self.label, "tasks", str(error), cure) from None
-            content = encoded(
-                columns_of(layout, *final_rows(folder, task.bbox, self.compact)), self.format
-            )
+            region = region_of(task, folder, self.label, "regions that merge-labels joined")
+            ids, objects = final_rows(folder, region, self.compact)
+            content = encoded(columns_of(folder.layout(), ids, objects), self.format)
             if not run.dry_run:
-                target.put(f"{task.bbox}.{self.format}", content, "application/octet-stream")
+                target.put(f"{region}.{self.format}", content, "application/octet-stream")
                 task.bytes_written += len(content)
 
         yield step

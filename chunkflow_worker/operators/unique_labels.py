@@ -176,6 +176,6 @@ class UniqueLabels(Operator):
             chunk_size=self.chunk_size,
             respect_chunk_size=self.respect_chunk_size,
         ).boxes()
-        overlap = self.overlap or Vec3(0, 0, 0)
-        links = Links(self.link_by, int(self.connectivity), overlap, self.min_share, self.share_of)
+        connectivity = int(self.connectivity)
+        links = Links(self.link_by, connectivity, self.margin, self.min_share, self.share_of)
         return Layout(boxes, links, chunk.voxel_size)

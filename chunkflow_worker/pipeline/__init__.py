@@ -20,6 +20,7 @@ converter.py   what the operators that give a chunk another type have in common
 cut_objects.py warns of fragments that do not meet
 saving.py      writes a chunk to a volume, in whole blocks, and notes their checksums and times
 sharding.py    packs finished meshes or skeletons into shards; a task is a range of shards
-shares.py      the objects of a task that is a share of all objects
+region.py      the region of a labelling that a task joins
+shares.py      the fragments that a task joins, which may be a share of all objects
 schema.py      the JSON Schema of a pipeline file
 """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chunkflow_worker.config.catalog import operator_names
-from chunkflow_worker.job.stages import STAGE_NAME, TREE
+from chunkflow_worker.job import share
+from chunkflow_worker.job.stage import SHARES, STAGE_NAME, TREE, ZEROS
 from chunkflow_worker.pipeline.operator import TaskSource, find_operator
 
 
@@ -51,11 +52,9 @@ def _stage(sources: list[dict[str, str]], operators: dict[str, Any]) -> dict[str
         "description": "The stage whose boxes the tasks join, wave by wave.",
         "type": "string",
     }
-    of_tree = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": [TREE],
-        "properties": {TREE: tree},
+    shares = {
+        "description": "How many tasks there are, each of which does its share of the objects.",
+        "enum": [*share.LEGAL],
     }
     return {
         "type": "object",
@@ -63,19 +62,30 @@ def _stage(sources: list[dict[str, str]], operators: dict[str, Any]) -> dict[str
         "required": ["name", "tasks", "operators"],
         "properties": {
             "name": {"type": "string", "pattern": f"^{STAGE_NAME}$"},
-            "tasks": {"oneOf": [*sources, of_tree]},
+            "tasks": {"oneOf": [*sources, _only(TREE, tree), _only(SHARES, shares)]},
             "operators": operators,
             "needs": {
                 "description": "Stages that must be complete before; by default, the one above.",
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
             },
             "verify": {
-                "description": "Read its output back before stages that need it begin.",
-                "type": "boolean",
+                "description": "Read its output back before stages that need it begin; "
+                f"{ZEROS}: blocks of zeros are right, as in a mask.",
+                "enum": [False, True, ZEROS],
             },
             "queue": {
                 "description": "What the name of its queue ends in: queue em and gpu give em-gpu.",
                 "type": "string",
             },
         },
+    }
+
+
+def _only(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """An object with this one property."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name],
+        "properties": {name: value},
     }

@@ -1,22 +1,29 @@
-"""`prefixes_of`: the objects of one task, where the tasks of a stage are shares of all objects."""
+"""`fragments_of`: the fragments that one task joins, where tasks may be shares of all objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.share import Share
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.files import Files
 
 
-def prefixes_of(task: Task, label: str, what: str, prefix: str) -> Iterable[str]:
-    """What the names of the fragments begin with that a task joins.
+def fragments_of(task: Task, files: Files, label: str, what: str, prefix: str) -> Iterator[str]:
+    """The names of the fragments that a task joins, and of other files that begin as they do.
 
-    label: of the operator. what: has been done to all boxes before. prefix: the one that an option
-        gives; empty for none.
+    files: the folder of the fragments. label: of the operator. what: has been done to all boxes
+    before. prefix: the one that an option gives; empty for none.
     Raises ConfigError for a box of voxels, which holds only a part of an object; and for a share
-    of the objects of one prefix.
+    of the objects of one prefix. Raises StorageUnavailable.
     """
+    for one in _prefixes(task, label, what, prefix):
+        yield from files.list(one)
+
+
+def _prefixes(task: Task, label: str, what: str, prefix: str) -> Iterable[str]:
+    """What the names of the fragments begin with."""
     if task.bbox is None:
         return [prefix]
     share = Share.of(task.bbox)

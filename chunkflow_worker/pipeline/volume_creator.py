@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field, field_validator
 
@@ -17,6 +18,7 @@ from chunkflow_worker.storage.written_file import note_shared
 
 if TYPE_CHECKING:
     from chunkflow_worker.volumes.volume import CheckedVolume
+    from chunkflow_worker.volumes.zarr.volume import ZarrVolume
 
 _Nanometres = Annotated[float, Field(gt=0)]
 
@@ -82,11 +84,18 @@ class VolumeCreator(Operator):
     def open(self, run: Run) -> Iterator[Step]:
         # Created when the chain opens, so that later operators find the volume when they open.
         is_told = self.volume_size is not None or self.like is not None
-        if is_told and self.input_chunk_name not in run.made:
+        is_first = is_told and self.input_chunk_name not in run.made
+        if is_first:
             self._create(run, None)
-            yield lambda task: None if run.dry_run else self._note()
-        else:
-            yield lambda task: self._create(run, task)
+        files = cache(self._files)
+
+        def step(task: Task) -> None:
+            if not is_first:
+                self._create(run, task)
+            for path in () if run.dry_run else files():
+                note_shared(path)
+
+        yield step
 
     def _create(self, run: Run, task: Task | None) -> None:
         from chunkflow_worker.volumes.create_volume import create_volume
@@ -128,14 +137,18 @@ class VolumeCreator(Operator):
             max_mip=self.max_mip,
         )
 
-    def _note(self) -> None:
-        """Note for the record of the task what tells that the volume is there."""
+    def _files(self) -> list[str]:
+        """What tells that the volume is there, for the record of a task."""
         from chunkflow_worker.config.facts import PRECOMPUTED
         from chunkflow_worker.storage.path import normal_path
         from chunkflow_worker.volumes.create_volume import format_to_create
+        from chunkflow_worker.volumes.open_volume import open_volume
 
+        path = normal_path(self.volume_path)
         if format_to_create(self.volume_path) == PRECOMPUTED:
-            note_shared(f"{normal_path(self.volume_path)}/info")
+            return [f"{path}/info"]
+        volume = cast("ZarrVolume", open_volume(self.volume_path, 0))
+        return [file for file in volume.metadata_files if file.startswith(f"{path}/")]
 
     def _like(self) -> CheckedVolume | None:
         """The volume to take sizes from. Raises ConfigError if there is none."""

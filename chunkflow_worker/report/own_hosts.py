@@ -33,7 +33,7 @@ class OwnHosts:
     def has(self, header: str) -> bool:
         """Whether a field `Host` names this server."""
         host = _host_of(header)
-        if host == "localhost" or _is_loopback(host) or host in self._names:
+        if _is_loopback(host) or host in self._names:
             return True
         if not self._is_open:
             return host.endswith(".localhost")

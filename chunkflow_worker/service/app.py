@@ -56,9 +56,8 @@ def make_app(settings: Settings | None = None) -> Celery:
             "give the path of a pipeline file, by --pipeline or here",
         )
     loaded = load_stages(split_stage(settings.pipeline)[0], Pipeline.parse)
+    refuse_lost_outputs(settings, loaded)
     chains = {stage.name: chain for stage, chain in loaded}
-    for name, chain in chains.items():
-        refuse_lost_outputs(settings, chain, name)
     pool = Pool.of(settings, [stage for stage, _ in loaded])
     places = Places(settings.in_flight)
     poller = Poller(_inbox(settings, pool.queue, places.most_tasks), places)

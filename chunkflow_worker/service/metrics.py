@@ -38,8 +38,8 @@ def open_metrics(
         yield _cloudwatch(settings, closing)
     if settings.metrics_port:
         yield _prometheus(settings, about, in_hand, closing)
-    if _wants_traces():
-        yield from _traces(settings, about, closing)
+    if variable := _traces_variable():
+        yield from _traces(variable, settings, about, closing)
 
 
 def _cloudwatch(settings: Settings, closing: ExitStack) -> Subscriber:
@@ -76,21 +76,25 @@ def _prometheus(
     return metrics
 
 
-def _wants_traces() -> bool:
-    """Whether the standard variables of OpenTelemetry name a place for traces."""
+def _traces_variable() -> str | None:
+    """The standard variable of OpenTelemetry that names a place for traces; None for no traces."""
     places = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
-    return any(os.environ.get(name) for name in places) and not is_off and exporter == "otlp"
+    if is_off or exporter != "otlp":
+        return None
+    return next((name for name in places if os.environ.get(name)), None)
 
 
-def _traces(settings: Settings, about: About, closing: ExitStack) -> Iterator[Subscriber]:
-    """Without the extra there is a warning: others may have set the variables for all programs."""
+def _traces(
+    variable: str, settings: Settings, about: About, closing: ExitStack
+) -> Iterator[Subscriber]:
+    """Without the extra there is a warning: others may have set the variable for all programs."""
     try:
         from chunkflow_worker.report.traces import otlp_traces
     except ModuleNotFoundError:
-        line = install_line("opentelemetry")
-        log.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, but there are no traces: %s", line)
+        cure = install_line("opentelemetry")
+        log.warning("%s is set, but this worker cannot send traces. To mend it: %s", variable, cure)
         return
     names = {
         "service.instance.id": settings.worker_name,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, PipelineMismatch, StageElsewhere
 from chunkflow_worker.job.message import TaskMessage
-from chunkflow_worker.job.stages import Stage, find_stage, split_stage
+from chunkflow_worker.job.stage import Stage
+from chunkflow_worker.job.stages import find_stage, split_stage
 
 log = logging.getLogger("chunkflow_worker")
 
@@ -44,18 +45,16 @@ class Pool:
                 "start workers for the stages of each queue",
             )
         made = cls(stages, frozenset(s.name for s in chosen or stages), queues.pop())
-        for name, queue in made._left_out(settings.queue) if not chosen else ():
-            log.warning(
-                "tasks of stage %s come by queue %s: workers with --stages %s take them",
-                *(name, queue, name),
-            )
+        if not chosen:
+            made._warn_of_other_queues()
         return made
 
-    def _left_out(self, queue: str) -> Iterator[tuple[str, str]]:
-        """Stages whose tasks do not come by the queue of the pool, and their queues."""
+    def _warn_of_other_queues(self) -> None:
+        text = "tasks of stage %s come through queue %s: workers with --stages %s take them"
         for stage in self.stages:
-            if stage.queue_of(queue) != self.queue:
-                yield stage.name, stage.queue_of(queue)
+            queue = stage.queue_of(self.queue)
+            if queue != self.queue:
+                log.warning(text, stage.name, queue, stage.name)
 
     def check(self, message: TaskMessage) -> None:
         """Raise StageElsewhere for a stage of other workers, PipelineMismatch for no stage."""
@@ -67,5 +66,5 @@ class Pool:
         what = f"stage {name!r}" if name else "a file without stages"
         raise PipelineMismatch(
             f"job {message.job} is for {what}, and the pipeline here has "
-            f"{', '.join(stage.name for stage in self.stages).strip() or 'no stages'}"
+            f"{', '.join(stage.name for stage in self.stages) or 'no stages'}"
         )

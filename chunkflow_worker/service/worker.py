@@ -31,7 +31,8 @@ from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import pipeline_digest
 from chunkflow_worker.job.sqs import Queue, make_client
-from chunkflow_worker.job.stages import PLAIN, Stage, not_beside
+from chunkflow_worker.job.stage import PLAIN, Stage
+from chunkflow_worker.job.stages import not_beside
 from chunkflow_worker.job.volumes import no_ledger
 from chunkflow_worker.machine.clock import elapsed
 from chunkflow_worker.machine.cpu import cpu_name

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from pathlib import Path
-
 from chunkflow_worker.storage.bucket import client_options
 from chunkflow_worker.storage.cloud import storage_errors
 from chunkflow_worker.storage.fence import before_write
 from chunkflow_worker.storage.files import Files
+from chunkflow_worker.storage.local_file import create_file
 from chunkflow_worker.storage.path import local_folder
 
 _NO_CONDITIONS = ("NotImplemented", "InvalidArgument")  # answers of stores that know none
@@ -28,7 +25,7 @@ def create_once(files: Files, name: str, content: bytes) -> bool:
     with storage_errors(f"{files.path}/{name}"):
         before_write()
         if folder is not None:
-            return _link(folder / name, content)
+            return create_file(folder / name, content)
         if files.lists_times:
             created = _create_in_s3(files.path, name, content)
             if created is not None:
@@ -36,19 +33,6 @@ def create_once(files: Files, name: str, content: bytes) -> bool:
     if files.present([name]):
         return False
     files.put(name, content, "application/octet-stream")
-    return True
-
-
-def _link(path: Path, content: bytes) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    part.write_bytes(content)
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    finally:
-        part.unlink()
     return True
 
 

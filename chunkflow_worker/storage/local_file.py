@@ -181,6 +181,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
+def create_file(path: Path, content: bytes) -> bool:
+    """Write a file unless there is one, completely or not at all; False when there is one.
+
+    Of several processes that try at the same time, one succeeds. Raises OSError.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    _make_folder(path.parent)
+    try:
+        part.write_bytes(content)
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import click
 from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.stages import Stage
+    from chunkflow_worker.job.stage import Stage
 
 _Command = Callable[..., Any]
 
@@ -80,7 +80,8 @@ def _stages(pipeline: Path | None, name: str | None, ledger: str | None) -> list
     """The stages to work on; none for a file without stages. Raises ConfigError and UsageError."""
     if pipeline is None and name is None:
         return []
-    from chunkflow_worker.job.stages import Stage, find_stage, has_stages, split_stage
+    from chunkflow_worker.job.stage import Stage
+    from chunkflow_worker.job.stages import find_stage, has_stages, split_stage
     from producer.plan.pipeline_file import PipelineFile
 
     if pipeline is None:

@@ -10,14 +10,8 @@ from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import pipeline_digest
-from chunkflow_worker.job.stages import (
-    PLAIN,
-    Stage,
-    find_stage,
-    load_stages,
-    split_stage,
-    stage_path,
-)
+from chunkflow_worker.job.stage import PLAIN, Stage
+from chunkflow_worker.job.stages import find_stage, load_stages, split_stage, stage_path
 from chunkflow_worker.job.volumes import Configured, default_ledger
 from chunkflow_worker.job.written_paths import WrittenPaths
 

@@ -72,6 +72,13 @@ def test_all_stages_run_here_one_after_the_other(file: Path) -> None:
     assert np.load(folder / "late" / "0-2_0-4_0-4.npy").max() == 1
 
 
+def test_a_job_name_too_long_for_a_stage_is_refused_before_any_stage_runs(file: Path) -> None:
+    refused = run_command(chunkflow.main, "--pipeline", str(file), "--job", "j" * 74)
+    assert refused.status == 2
+    assert f"{'j' * 74}.tree.99: is not a job name" in refused.stderr
+    assert not (file.parent / "first").exists()
+
+
 def test_one_stage_runs_alone_and_check_knows_all(file: Path) -> None:
     alone = run_command(chunkflow.main, "--pipeline", f"{file}#first")
     assert alone.status == 0, alone.stderr

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -61,7 +64,26 @@ def test_a_claim_is_taken_over_when_its_process_died(tmp_path: Path) -> None:
     with pytest.raises(ClaimLost):
         first.check()
     second.release()
-    assert (third := Claim.take(files, "job.sender")) is None or third.number == 2
+    third = Claim.take(files, "job.sender")
+    assert third is not None, "the first object is still old"
+    assert third.number == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process has ended")
+def test_a_claim_is_taken_over_at_once_when_its_process_on_this_machine_ended(
+    tmp_path: Path,
+) -> None:
+    files, file = Files(str(tmp_path)), tmp_path / "job.sender-1"
+    assert Claim.take(files, "job.sender") is not None
+    who = json.loads(file.read_text())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        file.write_text(json.dumps(who | {"process": other.pid}))
+        assert Claim.take(files, "job.sender") is None, "it still runs"
+    for elsewhere in ({"machine": "another"}, {"machine": ""}):
+        file.write_text(json.dumps(who | {"process": other.pid} | elsewhere))
+        assert Claim.take(files, "job.sender") is None, "nobody knows of a process there"
+    file.write_text(json.dumps(who | {"process": other.pid}))
+    assert Claim.take(files, "job.sender") is not None
 
 
 def test_a_process_that_stood_still_has_lost_its_claim_whatever_is_stored(tmp_path: Path) -> None:

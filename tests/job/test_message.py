@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from chunkflow_worker.errors import MessageMalformed
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.message import TaskMessage, decode, encode, open_envelope, pipeline_digest
-from chunkflow_worker.job.stages import STAGE_NAME
+from chunkflow_worker.job.stage import STAGE_NAME
 
 starts = st.builds(Vec3, *[st.integers(-(10**9), 10**9)] * 3)
 sizes = st.builds(Vec3, *[st.integers(1, 10**6)] * 3)

@@ -8,7 +8,8 @@ import yaml
 
 from chunkflow_worker.errors import ConfigError, Fault
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.stages import after, before, load_stages, read_stages, split_stage
+from chunkflow_worker.job.read_stages import read_stages
+from chunkflow_worker.job.stages import after, before, load_stages, split_stage
 from chunkflow_worker.pipeline.chain import Pipeline
 from producer.plan.pipeline_file import PipelineFile
 
@@ -71,7 +72,7 @@ def test_a_file_with_stages_needs_the_name_of_one(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="did you mean label"):
             load(Path(f"{path}#lable"))
     plain = write(tmp_path, {"operators": [CREATE]})
-    with pytest.raises(ConfigError, match="none in this file"):
+    with pytest.raises(ConfigError, match="the file has none, so there is none named 'label'"):
         PipelineFile.load(Path(f"{plain}#label"))
 
 

@@ -15,10 +15,12 @@ from cloudvolume.lib import Bbox
 from chunkflow_worker.errors import ChunkMismatch, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.job.share import Share
 from chunkflow_worker.operators.aggregate_skeleton_fragments import AggregateSkeletonFragments
 from chunkflow_worker.operators.skeletonize import Skeletonize
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import WrittenFile, noting
 
 
 def run(operator: Any, task: Task | None = None, dry_run: bool = False) -> None:
@@ -159,6 +161,18 @@ def test_cloudvolume_reads_skeletons_in_shards_and_finds_them_by_place(
     place = Bbox((8 * 200, 8 * 3, 0), (8 * 220, 8 * 5, 640), dtype=int)
     assert opened.skeleton.spatial_index.query(place) == {5}
     assert {s.id for s in opened.skeleton.get_bbox(place)} == {5}
+
+
+def test_a_share_without_objects_notes_what_can_be_checked(tmp_path: Path) -> None:
+    folder = write_fragments(tmp_path / "frags", id7__a=line(0, 5000))
+    for number, made in ((7, {"7", "info"}), (8, {"info"})):
+        files: dict[str, WrittenFile] = {}
+        with noting(files):
+            operator = AggregateSkeletonFragments(
+                fragments_path=str(folder), output_path=f"{tmp_path}/out"
+            )
+            run(operator, Task(Share(number, number + 1, 10).box))
+        assert {Path(path).name for path in files} == made
 
 
 def test_wrong_input_is_refused(tmp_path: Path) -> None:

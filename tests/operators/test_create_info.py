@@ -60,6 +60,28 @@ def test_a_volume_is_made_like_another_one(tmp_path: Path, run_step: RunStep) ->
     assert (scale["size"], scale["voxel_offset"]) == ([40, 30, 20], [3, 2, -1])
 
 
+@pytest.mark.parametrize("size", [(4, 8, 8), None])
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("v", {"info"}),
+        ("v.zarr", {".zattrs", "0/.zarray"}),
+        ("v.n5", {"attributes.json", "s0/attributes.json"}),
+    ],
+)
+def test_the_record_names_what_tells_that_the_volume_is_there(
+    tmp_path: Path, run_step: RunStep, name: str, files: set[str], size: tuple[int, int, int] | None
+) -> None:
+    chunk = {} if size else {"chunk": Chunk(np.zeros((4, 8, 8), np.uint8))}
+    operator = CreateInfo(volume_path=str(tmp_path / name), volume_size=size, block_size=(4, 8, 8))
+    noted: dict[str, WrittenFile] = {}
+    with noting(noted):
+        run_step(operator, **chunk)
+    root = f"file://{tmp_path}/{name}/"
+    assert {path.removeprefix(root) for path in noted} == files
+    assert all(Path(path.removeprefix("file://")).is_file() for path in noted)
+
+
 def test_missing_options_are_taken_from_the_chunk(tmp_path: Path, run_step: RunStep) -> None:
     chunk = Chunk(np.zeros((2, 8, 16, 32), np.uint8), Vec3(5, 6, 7), (30, 4, 4), "segmentation")
     run_step(CreateInfo(volume_path=f"file://{tmp_path}/v", block_size=(8, 16, 32)), chunk=chunk)

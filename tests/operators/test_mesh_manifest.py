@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
+from chunkflow_worker.job.share import Share
 from chunkflow_worker.operators.mesh_manifest import MeshManifest
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task
+from chunkflow_worker.storage.written_file import WrittenFile, noting
 
 
 def run(operator: MeshManifest, dry_run: bool = False, box: BoundingBox | None = None) -> None:
@@ -61,6 +63,15 @@ def test_the_prefixes_cover_each_object_exactly_once(
         for name in manifests(folder):
             (folder / name).unlink()
     assert sorted(done) == sorted(f"{i}:0" for i in ids)
+
+
+def test_a_share_without_objects_notes_what_can_be_checked(tmp_path: Path) -> None:
+    make(tmp_path, "7:0:0-4_0-4_0-4", "info")
+    for number, made in ((7, {"7:0"}), (8, {"info"})):
+        files: dict[str, WrittenFile] = {}
+        with noting(files):
+            run(MeshManifest(volume_path=str(tmp_path)), box=Share(number, number + 1, 10).box)
+        assert {Path(path).name for path in files} == made
 
 
 def test_disbatch_sets_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

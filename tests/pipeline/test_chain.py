@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import chunkflow_worker.pipeline.chain as module
+from chunkflow_worker.config.yaml_file import read_yaml
 from chunkflow_worker.errors import (
     ChunkMismatch,
     ConfigError,
@@ -26,6 +27,7 @@ from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.pipeline.schema import pipeline_schema
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import OperatorFinished, OperatorStarted
+from tests.support.paths import ROOT
 
 BOX = BoundingBox.parse("0-4_0-4_0-4")
 THRESHOLD = {"op": "threshold", "threshold": 0.3}
@@ -294,6 +296,20 @@ def test_schema_accepts_what_the_parser_accepts_and_refuses_the_rest() -> None:
     assert not validator.is_valid({"operators": [{"op": "threshold", "treshold": 1}]})
     assert not validator.is_valid({"operators": [{"op": "inference", "input_patch_size": [4, 4]}]})
     assert not validator.is_valid({"operators": [tasks]})
+
+
+def test_schema_accepts_what_stages_may_have_and_refuses_the_rest() -> None:
+    validator = jsonschema.Draft202012Validator(pipeline_schema())
+    stage = {"name": "a", "tasks": {"shares": 10}, "operators": [CREATE]}
+    for part in ({}, {"tasks": {"tree_of": "b"}, "needs": "b"}, {"verify": "allow-zeros"},
+                 {"verify": True, "needs": [], "queue": "gpu"}):  # fmt: skip
+        assert validator.is_valid({"stages": [stage | part]}), part
+    for part in ({"tasks": {"shares": 50}}, {"tasks": {"shares": 1, "tree_of": "b"}},
+                 {"verify": "zeros"}, {"name": "a b"}, {"operators": []}):  # fmt: skip
+        assert not validator.is_valid({"stages": [stage | part]}), part
+    assert not validator.is_valid({"stages": [stage], "operators": [CREATE]})
+    for path in sorted((ROOT / "deploy" / "pipelines").glob("*.yaml")):
+        assert not list(validator.iter_errors(read_yaml(path))), path.name
 
 
 @pytest.mark.parametrize(

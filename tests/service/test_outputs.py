@@ -7,12 +7,13 @@ import pytest
 
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError
+from chunkflow_worker.job.stage import PLAIN, Stage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.outputs import refuse_lost_outputs
 
 
-def chain(*operators: dict[str, Any]) -> Pipeline:
-    return Pipeline.parse({"operators": [{"op": "create-chunk"}, *operators]})
+def chain(*operators: dict[str, Any], stage: Stage = PLAIN) -> list[tuple[Stage, Pipeline]]:
+    return [(stage, Pipeline.parse({"operators": [{"op": "create-chunk"}, *operators]}))]
 
 
 RELATIVE = [
@@ -34,6 +35,17 @@ def test_all_relative_outputs_are_refused_at_once() -> None:
         ("operators.3 (save-tif).file_name", "'./'"),
     ]
     assert all("CHUNKFLOW_SHARED_DISK=true" in fault.cure for fault in refused.value.faults)
+
+
+def test_those_of_all_stages_are_told_with_their_place_in_the_file() -> None:
+    stages = [Stage(name, [], place=f"stages.{i} ({name})") for i, name in enumerate(("a", "b"))]
+    chains = [one for stage in stages for one in chain(RELATIVE[0], stage=stage)]
+    with pytest.raises(ConfigError) as refused:
+        refuse_lost_outputs(Settings(pipeline=Path("p.yaml"), ledger="log"), chains)
+    place = "operators.1 (save-precomputed).volume_path"
+    assert [fault.place for fault in refused.value.faults] == [
+        "CHUNKFLOW_LEDGER", f"stages.0 (a).{place}", f"stages.1 (b).{place}"
+    ]  # fmt: skip
 
 
 def test_a_shared_disk_allows_them() -> None:

@@ -13,7 +13,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stages import Stage
+from chunkflow_worker.job.stage import Stage
 from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.service.pool import Pool
@@ -171,7 +171,7 @@ def test_a_stage_of_other_workers_is_given_back_at_no_cost(
     assert sqs.bodies(queue.dead_letter_url) == []
 
 
-def test_a_pool_has_one_queue() -> None:
+def test_a_pool_has_one_queue(caplog: pytest.LogCaptureFixture) -> None:
     stages = [Stage("net", [], queue="gpu"), Stage("masks", []), Stage("mesh", [])]
 
     def pool(names: str) -> Pool:
@@ -179,7 +179,11 @@ def test_a_pool_has_one_queue() -> None:
 
     assert (pool("net").queue, pool("net").taken) == ("em-gpu", {"net"})
     assert (pool("masks, mesh").queue, pool("masks,mesh").taken) == ("em", {"masks", "mesh"})
+    assert not caplog.messages
     assert (pool("").queue, pool("").taken) == ("em", {"net", "masks", "mesh"})
+    assert {*caplog.messages} == {
+        "tasks of stage net come through queue em-gpu: workers with --stages net take them"
+    }
     with pytest.raises(ConfigError, match="2 queues: em, em-gpu"):
         pool("net,mesh")
     with pytest.raises(ConfigError, match="did you mean mesh"):

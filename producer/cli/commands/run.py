@@ -24,7 +24,7 @@ from producer.cli.options import (
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.ledger import JobRecord, Ledger
-    from chunkflow_worker.job.stages import Stage
+    from chunkflow_worker.job.stage import Stage
     from producer.plan.pipeline_file import PipelineFile
     from producer.stages.stage_run import StageRun, StageView
 
