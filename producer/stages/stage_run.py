@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import monotonic
 from typing import Any, Literal
 
@@ -73,7 +74,7 @@ class StageRun:
         self._sender = Sender(file, ledger, client.meta.region_name, queue)
         self._complete: dict[str, JobRecord] = {}
         self._polls: dict[str, tuple[StatusPoll, Ending, Rate]] = {}
-        self._is_verified = False
+        self._verified: StageView | None = None
 
     @property
     def name(self) -> str:
@@ -96,7 +97,7 @@ class StageRun:
         show: is called with views while this takes long.
         Raises ConfigError, QueueUnavailable and StorageUnavailable.
         """
-        done, parts = 0, self._parts()
+        done, parts = 0, self._parts
         known = [part.tasks for part in parts]
         total = None if None in known else sum(filter(None, known))
         for number, part in enumerate(parts, 1):
@@ -108,10 +109,13 @@ class StageRun:
                     return view
             done += self._complete[part.job].tasks
         view = StageView(self.name, "done", done, done)
-        if self.file.stage.verify and not self._is_verified:
-            return self._verified(view, parts, show)
-        return view
+        if not self.file.stage.verify:
+            return view
+        if self._verified is None:  # once, since it reads all that the stage has written
+            self._verified = self._verify_parts(view, show)
+        return self._verified
 
+    @cached_property
     def _parts(self) -> list[Part]:
         queue = self.queue.name
         if self._leaves is None:
@@ -178,9 +182,9 @@ class StageRun:
                 "give that queue; what is left there can be done only from there",
             )
 
-    def _verified(self, view: StageView, parts: list[Part], show: Show) -> StageView:
+    def _verify_parts(self, view: StageView, show: Show) -> StageView:
         """Verify the parts that were not verified before."""
-        for part in parts:
+        for part in self._parts:
             record = self._complete[part.job]
             if is_verified(self.ledger, record):
                 continue
@@ -189,7 +193,6 @@ class StageRun:
             if wrong:
                 return replace(view, state="failed", note=wrong, job=part.job)
             note_verified(self.ledger, record)
-        self._is_verified = True
         return view
 
 
