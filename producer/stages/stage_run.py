@@ -13,7 +13,7 @@ from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.tree import Tree
-from chunkflow_worker.report.progress import duration_text
+from chunkflow_worker.report.progress import boxes_text, duration_text
 from producer.look.status import JobStatus, StatusPoll
 from producer.look.watch import Rate
 from producer.plan.pipeline_file import PipelineFile
@@ -203,7 +203,7 @@ def _running_text(status: JobStatus) -> str:
 
 
 def _failed_text(status: JobStatus) -> str:
-    left = (status.total or 0) - status.done
+    left = boxes_text((status.total or 0) - status.done)
     if status.failed:
-        return f"{left} boxes are not done, of which {status.failed} have failed for good"
-    return f"{left} boxes are not done, and the queue has no message for them"
+        return f"{left} not done, {status.failed} given up"
+    return f"{left} not done, without a message in the queue"
