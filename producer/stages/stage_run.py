@@ -147,7 +147,7 @@ class StageRun:
     def _look(self, record: JobRecord, view: StageView) -> StageView:
         if record.job not in self._polls:
             poll = StatusPoll(self._client, self.queue, self.ledger, record.job)
-            ending = Ending(self.ledger, self._settle)
+            ending = Ending(poll.all_are_final, self._settle)
             self._polls[record.job] = poll, ending, Rate(monotonic())
         poll, ending, rate = self._polls[record.job]
         status = poll.ask(sample=0)
