@@ -197,6 +197,26 @@ def test_only_the_dead_letters_of_a_stage_are_dropped(
     assert open_envelope(letter["Body"], queue.name)[0].stage == "a"
 
 
+def test_a_job_of_a_stage_is_found_by_its_name_alone(
+    queue: Queue, tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`status` says: chunkflow-producer resume --job em.b."""
+    grid = {"op": "generate-tasks", "chunk_size": [4, 4, 4], "grid_size": [1, 1, 1]}
+    chain = {"tasks": grid, "operators": [{"op": "create-chunk"}]}
+    file = tmp_path / "em.yaml"
+    file.write_text(yaml.safe_dump({"stages": [{"name": name} | chain for name in ("a", "b")]}))
+    place = ["--queue", queue.name, "--pipeline", str(file), "--ledger", ledger.path]
+    for stage in ("a", "b"):
+        assert main(["enqueue", *place, "--stage", stage, "--job", f"em.{stage}"]) == 0
+    assert main(["pause", *place[2:], "--job", "em.b"]) == 0
+    states = [Ledger(f"{ledger.path}/stages/{name}").states.read(f"em.{name}") for name in "ab"]
+    assert [one.state for one in states] == ["running", "paused"]
+    capsys.readouterr()
+    assert main(["resume", *place[2:], "--job", "em.b"]) == 0
+    assert main(["resume", *place[2:], "--job", "em.c"]) == 2
+    assert "em.c" in capsys.readouterr().err
+
+
 def test_the_commands_for_a_stage_name_it_without_a_pipeline(
     queue: Queue, client: Any, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
