@@ -10,7 +10,7 @@ device_use.py    what a task took of the device: seconds, memory, utilization
 engine.py        what an engine is asked to run, and what it does
 host_engine.py   the base of engines that take and return numpy arrays
 openvino.py      a net compiled by OpenVINO, which runs it on the CPU
-same_output.py   whether another library gives the output of the net itself
+same_output.py   whether another library gives the output of the net itself, and what is said if not
 steady.py        a net gives one answer for one input
 net_shapes.py    what goes into a net and comes out of it, checked
 model_kind.py    which model files a framework reads

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow_worker.config.extras import install_line, needs
-from chunkflow_worker.errors import ModelError, OutOfMemory
+from chunkflow_worker.errors import OutOfMemory
 from chunkflow_worker.inference.engine import Acceleration
 from chunkflow_worker.inference.same_output import Unsuited, reason
 from chunkflow_worker.machine.cpu import thread_count
-from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +31,6 @@ def is_wanted(acceleration: Acceleration) -> bool:
         log.info("OpenVINO would run nets faster on this CPU: %s", install_line("openvino"))
         return False
     return acceleration == "auto"
-
-
-def refuse(acceleration: Acceleration, problem: Unsuited, other: str) -> None:
-    """Say why another library runs a net. Raises ModelError if OpenVINO was asked for."""
-    if acceleration == "openvino":
-        raise ModelError(
-            f"OpenVINO can't run the net: {problem}\n    leave out --acceleration: {other} runs it"
-        ) from problem
-    library = "TensorRT" if acceleration == "tensorrt" else "OpenVINO"
-    warn_once(
-        log,
-        f"{other} runs the net, more slowly than {library} would: {problem}; "
-        "--acceleration none spares the attempt",
-    )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""`compare`: whether another library gives the output of the net itself."""
+"""Whether another library gives the output of the net itself, and what is said if it does not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chunkflow_worker.errors import ModelError
+from chunkflow_worker.report.once import warn_once
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,19 @@ def compare(found: NDArray[Any], expected: NDArray[Any], precision: str, library
         library,
         precision,
         error,
+    )
+
+
+def refuse(problem: Unsuited, library: str, other: str, *, asked_for: bool) -> None:
+    """Say why the `other` library runs a net. Raises ModelError if the library was asked for."""
+    if asked_for:
+        raise ModelError(
+            f"{library} can't run the net: {problem}\n    leave out --acceleration: {other} runs it"
+        ) from problem
+    warn_once(
+        log,
+        f"{other} runs the net, more slowly than {library} would: {problem}; "
+        "--acceleration none spares the attempt",
     )
 
 

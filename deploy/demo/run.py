@@ -93,9 +93,10 @@ class Demo:
             options = ["--queue", QUEUE, "--job", JOB, "--pipeline", str(self.pipeline)]
             boxes = ["--volume-path", IMAGE, "--chunk-size", *map(str, CHUNK)]
             _producer("enqueue", *options, *boxes)
-            if not self._wait(workers):
-                return 1
-            seconds = monotonic() - started
+            with _page(self.folder, self.pipeline):
+                if not self._wait(workers):
+                    return 1
+                seconds = monotonic() - started
         self._report(box, seconds, began, truth)
         _producer("report", "--pipeline", str(self.pipeline), "--verify")
         return 0
@@ -222,6 +223,30 @@ def _workers(folder: Path, pipeline: Path) -> Iterator[list[subprocess.Popen[byt
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
+
+
+@contextmanager
+def _page(folder: Path, pipeline: Path) -> Iterator[None]:
+    """Serve the page of the job until the block ends, and print its address."""
+    options = ["--pipeline", str(pipeline), "--queue", QUEUE, "--port", "0", "--interval", "1"]
+    with (folder / "page.log").open("wb") as log:
+        page = subprocess.Popen(
+            [sys.executable, "-m", "producer", "page", *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    assert page.stdout is not None
+    try:
+        address = page.stdout.readline().partition(": ")[2].strip()
+        if address:
+            say(f"watch it in a browser while it runs: {address}", soft_wrap=True)
+        yield
+    finally:
+        page.terminate()
+        page.stdout.close()
+        page.wait()
 
 
 def _reader(path: Path) -> ChunkReader:

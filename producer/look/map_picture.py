@@ -26,7 +26,7 @@ _COLOURS = {  # of a projection on the page
     "outside": (255, 255, 255),
     "waiting": (211, 216, 223),
     "done": (0, 158, 115),
-    "failed": (213, 94, 0),
+    "failed": (230, 159, 0),
 }
 _SIDE = 512  # pixels at most, unless the grid has more boxes
 _CELL = 32  # pixels of a box at most

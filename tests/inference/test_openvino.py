@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.errors import ConfigError, ModelError, OutOfMemory
+from chunkflow_worker.errors import ConfigError, OutOfMemory
 from chunkflow_worker.inference import openvino as module
-from chunkflow_worker.inference.openvino import Compiled, is_wanted, openvino, read_model, refuse
+from chunkflow_worker.inference.openvino import Compiled, is_wanted, openvino, read_model
 from chunkflow_worker.inference.same_output import Unsuited
 
 pytestmark = pytest.mark.openvino
@@ -115,17 +115,6 @@ def test_a_missing_library_that_was_asked_for_is_told(monkeypatch: pytest.Monkey
             is_wanted("openvino")
     finally:
         openvino.cache_clear()
-
-
-def test_why_another_library_runs_a_net_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    for _ in range(2):
-        refuse("auto", Unsuited("it has branches"), "torch")
-    assert [record.getMessage() for record in caplog.records] == [
-        "torch runs the net, more slowly than OpenVINO would: it has branches; "
-        "--acceleration none spares the attempt"
-    ]
-    with pytest.raises(ModelError, match=r"run the net: it has branches\n.* torch runs it"):
-        refuse("openvino", Unsuited("it has branches"), "torch")
 
 
 def test_it_reports_to_nobody() -> None:

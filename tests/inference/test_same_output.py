@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow_worker.inference.same_output import Unsuited, compare, reason
+from chunkflow_worker.errors import ModelError
+from chunkflow_worker.inference.same_output import Unsuited, compare, reason, refuse
 
 
 def noise() -> np.ndarray:
@@ -46,3 +47,14 @@ def test_the_reason_is_the_line_that_says_most() -> None:
     assert reason(RuntimeError(text)) == "the shapes differ"
     assert reason(ValueError()) == "ValueError"
     assert reason(ValueError("a" * 300)) == "a" * 200
+
+
+def test_why_another_library_runs_a_net_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        refuse(Unsuited("it has branches"), "OpenVINO", "torch", asked_for=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "torch runs the net, more slowly than OpenVINO would: it has branches; "
+        "--acceleration none spares the attempt"
+    ]
+    with pytest.raises(ModelError, match=r"run the net: it has branches\n.* torch runs it"):
+        refuse(Unsuited("it has branches"), "OpenVINO", "torch", asked_for=True)

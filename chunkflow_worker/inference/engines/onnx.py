@@ -17,8 +17,8 @@ from chunkflow_worker.inference.engine import Answers, EngineClass, EngineSpec
 from chunkflow_worker.inference.host_arrays import unit_range
 from chunkflow_worker.inference.host_engine import HostEngine, in_batches
 from chunkflow_worker.inference.net_shapes import check_input, checked_output, middle
-from chunkflow_worker.inference.openvino import Compiled, is_wanted, read_model, refuse
-from chunkflow_worker.inference.same_output import Unsuited, compare
+from chunkflow_worker.inference.openvino import Compiled, is_wanted, read_model
+from chunkflow_worker.inference.same_output import Unsuited, compare, refuse
 from chunkflow_worker.machine.cpu import thread_count
 from chunkflow_worker.report.once import warn_once
 
@@ -87,7 +87,8 @@ class OnnxEngine(HostEngine):
             compare(found, expected, self.precision, "OpenVINO")
         except Unsuited as problem:
             self._compiled = None
-            refuse(spec.acceleration, problem, "onnxruntime")
+            asked_for = spec.acceleration == "openvino"
+            refuse(problem, "OpenVINO", "onnxruntime", asked_for=asked_for)
             return
         self._session = None  # which frees the memory of onnxruntime
         self._batch, self.precision = shape[0], compiled.precision

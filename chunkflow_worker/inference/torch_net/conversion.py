@@ -1,19 +1,23 @@
-"""What nets are converted from for other libraries, and why one can't be."""
+"""What nets are converted from for other libraries, how they are compared, and why one can't be."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
-from typing import Any
+from typing import Any, TypeVar
 
 from chunkflow_worker.config.extras import needs
-from chunkflow_worker.inference.same_output import Unsuited, reason
-from chunkflow_worker.inference.torch_net.forward import given
+from chunkflow_worker.inference.same_output import Unsuited, compare, reason
+from chunkflow_worker.inference.torch_net.forward import forward, given
 from chunkflow_worker.inference.torch_net.load import Net
-from chunkflow_worker.inference.torch_net.trial import copied
+from chunkflow_worker.inference.torch_net.trial import Trial, copied
+
+log = logging.getLogger(__name__)
+
+_Run = TypeVar("_Run")
 
 torch: Any = needs("torch", extra="torch")
 
@@ -34,6 +38,34 @@ def exported(module: Any, example: Any) -> Any:
     """The program of a net for inputs like `example`. Raises what torch.export raises."""
     # Of a copy, because a net may keep something of the sizes that torch tries it with.
     return torch.export.export(copied(module), (example,), strict=False)
+
+
+def checked(check: Callable[[str], _Run], precision: str, fallback: bool) -> tuple[_Run, str]:
+    """A net in a precision, and that precision.
+
+    check: makes the net and compares its output; raises Unsuited.
+    fallback: whether it may run in float32 if its output in `precision` is wrong.
+    """
+    try:
+        return check(precision), precision
+    except Unsuited as problem:
+        if not fallback or precision == "float32":
+            raise
+        log.warning("the net runs in float32: in %s, %s", precision, problem)
+        return check("float32"), "float32"
+
+
+def compare_on(trial: Trial, run: Any, precision: str, library: str) -> None:
+    """Compare what the library's net gives for the noise of a trial. Raises Unsuited."""
+    found = forward(trial.net, run, trial.noise.clone())
+    expected = trial.expected.float().cpu().numpy()
+    compare(found.float().cpu().numpy(), expected, precision, library)
+
+
+def check_outputs(inputs: int, outputs: int, structure: Any) -> None:
+    """Raise Unsuited unless a converted net takes and returns tensors alone."""
+    if inputs != 1 or outputs != structure.num_leaves:
+        raise Unsuited("it returns something else than tensors")
 
 
 @contextmanager

@@ -8,14 +8,17 @@ from typing import Any
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.inference.openvino import Compiled, openvino
-from chunkflow_worker.inference.same_output import Unsuited, compare
+from chunkflow_worker.inference.same_output import Unsuited
 from chunkflow_worker.inference.torch_net.conversion import (
+    check_outputs,
+    checked,
+    compare_on,
     converting,
     example_of,
     exported,
     is_float32,
 )
-from chunkflow_worker.inference.torch_net.forward import forward, given
+from chunkflow_worker.inference.torch_net.forward import given
 from chunkflow_worker.inference.torch_net.load import Net
 from chunkflow_worker.inference.torch_net.trial import Trial
 
@@ -78,13 +81,7 @@ def by_openvino(
     alone = trial.alone()
     with torch.inference_mode(False), torch.no_grad():
         made = _converted(alone.net, torch.zeros(shape))
-        try:
-            return _checked(made, alone, shape, precision), precision
-        except Unsuited as problem:
-            if not fallback or precision == "float32":
-                raise
-            log.warning("the net runs in float32: in %s, %s", precision, problem)
-            return _checked(made, alone, shape, "float32"), "float32"
+        return checked(lambda chosen: _checked(made, alone, shape, chosen), precision, fallback)
 
 
 def _checked(made: _Converted, trial: Trial, shape: tuple[int, ...], precision: str) -> OpenvinoNet:
@@ -100,18 +97,12 @@ def _checked(made: _Converted, trial: Trial, shape: tuple[int, ...], precision: 
     if tuple(trial.noise.shape) != shape and not made.sums:
         small = tuple(given(trial.net, trial.noise.clone()).shape)
         try:
-            _compare(trial, made.compiled(small, precision), precision)
+            compare_on(trial, made.compiled(small, precision), precision, "OpenVINO")
             return run
         except Unsuited as problem:
             log.debug("the net is compared on a whole patch: on a smaller one, %s", problem)
-    _compare(trial.resized(shape), run, precision)
+    compare_on(trial.resized(shape), run, precision, "OpenVINO")
     return run
-
-
-def _compare(trial: Trial, run: OpenvinoNet, precision: str) -> None:
-    """Raises Unsuited unless the output is that of the net."""
-    found = forward(trial.net, run, trial.noise.clone())
-    compare(found.float().numpy(), trial.expected.float().numpy(), precision, "OpenVINO")
 
 
 def _converted(net: Net, patches: Any) -> _Converted:
@@ -120,8 +111,7 @@ def _converted(net: Net, patches: Any) -> _Converted:
     is_script = isinstance(net.module, torch.jit.ScriptModule)
     with converting("OpenVINO"):
         model, structure = (_of_script if is_script else _of_module)(net.module, example)
-    if len(model.inputs) != 1 or len(model.outputs) != structure.num_leaves:
-        raise Unsuited("it returns something else than tensors")
+    check_outputs(len(model.inputs), len(model.outputs), structure)
     return _Converted(net.module, model, structure, tuple(example.shape))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.errors import ModelError, OutOfMemory
 from chunkflow_worker.inference.engine import Acceleration, Precision
-from chunkflow_worker.inference.openvino import is_wanted, refuse
-from chunkflow_worker.inference.same_output import Unsuited
+from chunkflow_worker.inference.openvino import is_wanted
+from chunkflow_worker.inference.same_output import Unsuited, refuse
 from chunkflow_worker.inference.torch_net.arrays import memory_guard
 from chunkflow_worker.inference.torch_net.layout import sums_over_space, with_layout
 from chunkflow_worker.inference.torch_net.load import Net
@@ -110,13 +110,15 @@ def _converted(
         convert, library = by_openvino, "OpenVINO"
     if convert is None:
         return None
+    torch = needs("torch", extra="torch")
     try:
-        run, used = convert(trial, shape, precision, fallback=asked == "auto")
+        with memory_guard(torch):
+            run, used = convert(trial, shape, precision, fallback=asked == "auto")
     except Unsuited as problem:
-        refuse(acceleration, problem, "torch")
+        refuse(problem, library, "torch", asked_for=acceleration == "openvino")
         return None
     alone = trial.alone()
-    layout = needs("torch", extra="torch").contiguous_format
+    layout = torch.contiguous_format
     return Prepared(alone.net, run, alone.net.module, used, layout, trial, library)
 
 

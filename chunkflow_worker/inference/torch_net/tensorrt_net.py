@@ -21,15 +21,17 @@ import numpy as np
 
 from chunkflow_worker.config.extras import install_line, needs
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.inference.same_output import Unsuited, compare
+from chunkflow_worker.inference.same_output import Unsuited
 from chunkflow_worker.inference.torch_net.conversion import (
+    check_outputs,
+    checked,
+    compare_on,
     converting,
     example_of,
     exported,
     is_float32,
     torch,
 )
-from chunkflow_worker.inference.torch_net.forward import forward
 from chunkflow_worker.inference.torch_net.load import Net
 from chunkflow_worker.inference.torch_net.trial import Trial
 
@@ -45,14 +47,20 @@ class TensorrtNet:
     """A net that TensorRT runs for inputs of one shape. Other inputs are run by torch, in float32.
 
     session: of onnxruntime. structure: of what the net returns, which may be several tensors.
+    device: of inputs and outputs.
 
     The next call overwrites the output.
     """
 
-    def __init__(self, module: Any, session: Any, shape: tuple[int, ...], structure: Any):
+    def __init__(
+        self, module: Any, session: Any, shape: tuple[int, ...], structure: Any, device: Any
+    ):
         self._module, self._session, self._structure = module, session, structure
         self._input, self._shape = session.get_inputs()[0].name, shape
-        self._outputs: dict[str, Any] = {}
+        self._outputs = {
+            output.name: torch.empty(tuple(output.shape), dtype=torch.float32, device=device)
+            for output in session.get_outputs()
+        }
 
     def __call__(self, inputs: Any) -> Any:
         if not is_float32(inputs) or tuple(inputs.shape) != self._shape:
@@ -61,21 +69,13 @@ class TensorrtNet:
         place = given.device.type, given.device.index or 0
         binding = self._session.io_binding()
         binding.bind_input(self._input, *place, np.float32, self._shape, given.data_ptr())
-        outputs = self._outputs or self._new_outputs(given.device)
-        for name, output in outputs.items():
+        for name, output in self._outputs.items():
             shape = tuple(output.shape)
             binding.bind_output(name, *place, np.float32, shape, output.data_ptr())
         if given.device.type == "cuda":  # the session has a stream of its own
             torch.cuda.current_stream().synchronize()
         self._session.run_with_iobinding(binding)
-        return torch.utils._pytree.tree_unflatten(list(outputs.values()), self._structure)
-
-    def _new_outputs(self, device: Any) -> dict[str, Any]:
-        self._outputs = {
-            output.name: torch.empty(tuple(output.shape), dtype=torch.float32, device=device)
-            for output in self._session.get_outputs()
-        }
-        return self._outputs
+        return torch.utils._pytree.tree_unflatten(list(self._outputs.values()), self._structure)
 
 
 def by_tensorrt(
@@ -93,13 +93,7 @@ def by_tensorrt(
         patch = torch.zeros(shape, device=trial.noise.device)
         made = _converted(alone.net, patch)
         whole = alone.resized(shape)
-        try:
-            return _checked(runtime, made, whole, precision), precision
-        except Unsuited as problem:
-            if not fallback or precision == "float32":
-                raise
-            log.warning("the net runs in float32: in %s, %s", precision, problem)
-            return _checked(runtime, made, whole, "float32"), "float32"
+        return checked(lambda chosen: _checked(runtime, made, whole, chosen), precision, fallback)
 
 
 @dataclass(frozen=True)
@@ -114,13 +108,14 @@ class _Converted:
 
 def _runtime() -> Any:
     """onnxruntime with TensorRT. Raises Unsuited."""
-    if not torch.cuda.is_available() and PROVIDER.startswith("Tensorrt"):
+    if not torch.cuda.is_available():
         raise Unsuited("it needs an NVIDIA GPU")
     try:
         needs("onnxscript", extra="tensorrt")  # by which torch writes ONNX
         runtime = needs("onnxruntime", extra="onnx")
     except ConfigError as error:
-        raise Unsuited(str(error).partition("\n")[0]) from None
+        (fault,) = error.faults
+        raise Unsuited(f"{fault.place} is not installed: {fault.cure}") from None
     if PROVIDER not in runtime.get_available_providers():
         raise Unsuited(
             "this onnxruntime is built without TensorRT: pip uninstall onnxruntime; "
@@ -139,8 +134,7 @@ def _converted(net: Net, patches: Any) -> _Converted:
         written = torch.onnx.export(program, (example,), dynamo=True, verbose=False)
     model = written.model_proto
     structure = program.call_spec.out_spec
-    if len(model.graph.input) != 1 or len(model.graph.output) != structure.num_leaves:
-        raise Unsuited("it returns something else than tensors")
+    check_outputs(len(model.graph.input), len(model.graph.output), structure)
     return _Converted(net.module, model.SerializeToString(), structure, tuple(example.shape))
 
 
@@ -150,10 +144,8 @@ def _checked(runtime: Any, made: _Converted, trial: Trial, precision: str) -> Te
     Raises Unsuited.
     """
     session = _session(runtime, made.model, precision)
-    run = TensorrtNet(made.module, session, made.shape, made.structure)
-    found = forward(trial.net, run, trial.noise.clone())
-    arrays = found.float().cpu().numpy(), trial.expected.float().cpu().numpy()
-    compare(*arrays, precision, "TensorRT")
+    run = TensorrtNet(made.module, session, made.shape, made.structure, trial.noise.device)
+    compare_on(trial, run, precision, "TensorRT")
     return run
 
 

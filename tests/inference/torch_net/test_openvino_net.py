@@ -16,6 +16,7 @@ from torch import nn
 from chunkflow_worker.errors import ModelError
 from chunkflow_worker.inference.openvino import Compiled
 from chunkflow_worker.inference.same_output import Unsuited
+from chunkflow_worker.inference.torch_net import conversion
 from chunkflow_worker.inference.torch_net import openvino_net as module
 from chunkflow_worker.inference.torch_net.load import Net
 from chunkflow_worker.inference.torch_net.openvino_net import OpenvinoNet
@@ -256,7 +257,7 @@ def test_a_net_with_sums_is_compared_on_a_whole_patch(
     monkeypatch: pytest.MonkeyPatch, gate: nn.Module, width: int
 ) -> None:
     """Patches of 192 voxels are tried on 64. The error of a sum grows with the patch."""
-    compared, compare = [], module.compare
+    compared, compare = [], conversion.compare
 
     def noting(found: Any, expected: Any, *about: str) -> None:
         compared.append(expected.shape[-1])
@@ -270,7 +271,7 @@ def test_a_net_with_sums_is_compared_on_a_whole_patch(
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.conv(x) * self.gate(self.conv(x))
 
-    monkeypatch.setattr(module, "compare", noting)
+    monkeypatch.setattr(conversion, "compare", noting)
     net = Scaled().eval()
     made = prepared(net, (1, 1, 4, 16, 192))
     assert compared == [width]

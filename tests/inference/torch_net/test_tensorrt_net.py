@@ -5,6 +5,7 @@ what TensorRT itself makes of them is not tested here.
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -184,4 +185,11 @@ def test_an_onnxruntime_without_tensorrt_is_told(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(module.Unsuited, match=r"built without TensorRT: .*\[tensorrt\]"):
+        module._runtime()
+
+
+def test_a_missing_library_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(module.Unsuited, match=r"onnxscript is not installed: pip .*\[tensorrt\]"):
         module._runtime()

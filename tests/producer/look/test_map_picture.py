@@ -16,7 +16,7 @@ from chunkflow_worker.job.ledger import Ledger, Record
 from producer.look.map_picture import picture, put_picture
 from producer.look.survey import Survey
 
-GREEN, GREY, ORANGE, WHITE = (0, 158, 115), (211, 216, 223), (213, 94, 0), (255, 255, 255)
+GREEN, GREY, ORANGE, WHITE = (0, 158, 115), (211, 216, 223), (230, 159, 0), (255, 255, 255)
 BOXES = Boxes(Vec3(0, 0, 0), Vec3(4, 4, 4), Vec3(2, 2, 3), None, 0, 11)  # without the last box
 
 
