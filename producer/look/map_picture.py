@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SECONDS = 7 * 24 * 3600
 """For which the address of a picture in S3 is valid, or until the keys that signed it expire."""
 
-_COLOURS = {  # of a projection on the page
+_COLOURS = {  # those of the page
     "outside": (255, 255, 255),
     "waiting": (211, 216, 223),
     "done": (0, 158, 115),
