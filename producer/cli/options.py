@@ -286,9 +286,9 @@ def with_pictures(told: Notifier, asked: StatusPoll, ledger: Ledger | None) -> N
     """
     from importlib.util import find_spec
 
-    from producer.look.map_picture import put_picture
-
     def draw() -> str:
+        from producer.look.map_picture import put_picture
+
         if ledger is None or asked.survey is None or asked.job is None:
             return ""
         return put_picture(ledger, asked.job, asked.survey)

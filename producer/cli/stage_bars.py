@@ -54,20 +54,24 @@ def _lines(clock: Callable[[], float] = monotonic) -> Show:
 
     def show(view: StageView) -> None:
         now = clock()
-        before, at = shown.get(view.name, (None, 0.0))
-        is_new = before is None or (before.state, before.job) != (view.state, view.job)
-        is_far = before is not None and (view.done - before.done) * 10 >= (view.total or 1) > 0
-        is_long = before != view and now - at >= _LINE_SECONDS
-        if is_new or (is_far and before and view.done > before.done) or is_long:
+        if view.name not in shown or _is_news(view, *shown[view.name], now):
             shown[view.name] = view, now
             say(line_of(view), err=True)
 
     return show
 
 
+def _is_news(view: StageView, before: StageView, at: float, now: float) -> bool:
+    if (before.state, before.job) != (view.state, view.job):
+        return True
+    more = view.done - before.done
+    is_far = more > 0 and more * 10 >= (view.total or 0)
+    return is_far or (before != view and now - at >= _LINE_SECONDS)
+
+
 def line_of(view: StageView) -> str:
     """For example "stage masks: runs, 3 of 8 boxes done, 1 failed"."""
+    if view.state == "waits":
+        return f"stage {view.name}: waits {view.note}"
     count = f"{view.done} of {view.total} boxes done" if view.total else ""
-    first = f"{view.state} {view.note}" if view.state == "waits" else view.state
-    note = "" if view.state == "waits" else view.note
-    return f"stage {view.name}: " + ", ".join(filter(None, (first, count, note)))
+    return f"stage {view.name}: " + ", ".join(filter(None, (view.state, count, view.note)))

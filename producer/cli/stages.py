@@ -47,6 +47,7 @@ def of_each_stage(
 ) -> Callable[[_Command], _Command]:
     """Add --stage to a command, which does its work for one stage after another by default.
 
+    With --job, it does its work for the stage that has this job.
     sent: leave out stages of which nothing was sent. waves: do its work for each wave of a stage
     whose tasks are a tree, not only for the latest. named: the command takes the name of the stage.
     """
@@ -59,6 +60,8 @@ def of_each_stage(
             found = _stages(options.get("pipeline"), stage, options.get("ledger"))
             if not found:
                 return command(*arguments, **options)
+            if sent and options.get("job"):
+                found = _with_job(found, options)
             status = 0
             for one in found:
                 own = options | _place(one, options) | ({"stage": one.name} if named else {})
@@ -114,6 +117,18 @@ def _place(stage: Stage, options: dict[str, Any]) -> dict[str, Any]:
     if options.get("queue"):
         found["queue"] = stage.queue_of(options["queue"])
     return found
+
+
+def _with_job(stages: list[Stage], options: dict[str, Any]) -> list[Stage]:
+    """The stage in whose ledger the given job is; all of them if it is in none."""
+    from producer.cli.options import open_ledger
+
+    def has_job(stage: Stage) -> bool:
+        own = options | _place(stage, options)
+        ledger = open_ledger(own.get("pipeline"), own.get("ledger"))
+        return ledger is not None and ledger.job(options["job"]) is not None
+
+    return [stage for stage in stages if has_job(stage)] or stages
 
 
 def _runs(

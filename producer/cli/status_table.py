@@ -129,9 +129,11 @@ def progress_note(status: JobStatus) -> str:
     return ", ".join(parts)
 
 
-def causes_line(status: JobStatus, pipeline: Path | None, ledger: str | None) -> str:
+def causes_line(status: JobStatus, pipeline: Path | None, ledger: str | None, stage: str) -> str:
     """The command that shows why tasks are dead letters, to be printed below a status."""
-    command = producer_command("failures", queue=status.queue, pipeline=pipeline, ledger=ledger)
+    command = producer_command(
+        "failures", queue=status.queue, pipeline=pipeline, ledger=ledger, stage=stage
+    )
     return f"causes: {command}"
 
 

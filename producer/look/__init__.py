@@ -33,6 +33,7 @@ tally.py           how many blocks and files were compared
 view_link.py       a page of Neuroglancer with the volumes of a chain as its layers
 job_link.py        the same page with the boxes of a job, coloured by their state
 box_layer.py       these boxes as a layer
+box_voxels.py      in which voxels boxes are counted
 
 Nothing here prints, and nothing here changes a job.
 """

@@ -22,7 +22,7 @@ _COLOURS = {
     "dead": "0.84, 0.37, 0.0",
     "slow": "0.8, 0.47, 0.65",
 }
-"""Okabe and Ito's, as on the page of a job."""
+"""Okabe and Ito's, as on the page of a job; only waiting boxes are darker, on black."""
 
 _FIRST = ("dead", "failed", "running", "slow")
 """The states that are kept where not all boxes fit."""

@@ -122,13 +122,22 @@ def reproduce_command(box: str, pipeline: Path | None) -> str:
     return f"chunkflow --verbose --dry-run --pipeline {file} {tasks}"
 
 
-def redrive_command(cause: str, queue: str, pipeline: Path | None, ledger: str | None) -> str:
-    """A command that sends the tasks of a cause back to the queue."""
-    return producer_command("redrive", queue=queue, pipeline=pipeline, ledger=ledger, cause=cause)
+def redrive_command(
+    cause: str, queue: str, pipeline: Path | None, ledger: str | None, stage: str
+) -> str:
+    """A command that sends the tasks of a cause back to the queue. stage: empty for any."""
+    return producer_command(
+        "redrive", queue=queue, pipeline=pipeline, ledger=ledger, stage=stage, cause=cause
+    )
 
 
 def producer_command(name: str, **options: object) -> str:
-    """A command line of the producer, with those of the options that are not empty."""
+    """A command line of the producer, with those of the options that are not empty.
+
+    A pipeline has its stage in its name, so the option `stage` is left out beside it.
+    """
+    if options.get("pipeline"):
+        options.pop("stage", None)
     given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
     return " ".join([f"chunkflow-producer {name}", *given])
 

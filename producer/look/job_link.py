@@ -13,6 +13,7 @@ from chunkflow_worker.image.chunk import UNKNOWN_SIZE, VoxelSize
 from chunkflow_worker.report.scrub import scrub
 from chunkflow_worker.storage.path import normal_path
 from producer.look.box_layer import ShownBox, box_layer, chosen
+from producer.look.box_voxels import box_voxel_size
 from producer.look.job import require_job
 from producer.look.survey import places_of
 
@@ -60,7 +61,7 @@ def result_link(stages: Iterable[PipelineFile]) -> str:
     """
     from chunkflow_worker.volumes.scene.page import link, page_state, smallest
 
-    shown = _shown(operator for stage in stages for operator in stage.chain)[0]
+    shown = _shown(operator for stage in stages for operator in stage.chain)
     earlier = [one for one in shown if one.kind == "segmentation"][:-1]
     layers = [one.layer | ({"visible": False} if one in earlier else {}) for one in shown]
     return link(page_state(layers, smallest(one.region for one in shown))) if shown else ""
@@ -88,7 +89,7 @@ def look_command(stages: Iterable[PipelineFile]) -> str:
 class JobScene:
     """The layers of what a chain loads and saves, and where the page begins.
 
-    voxel_size: of the volume that is saved last, in nanometres, zyx.
+    voxel_size: of those in which boxes are counted, in nanometres, zyx.
     """
 
     layers: tuple[Shown, ...]
@@ -97,7 +98,7 @@ class JobScene:
     @classmethod
     def of(cls, pipeline: PipelineFile) -> JobScene:
         """Opens the volumes; leaves out those that no browser can read, or that can't be opened."""
-        return cls(*_shown(pipeline.chain))
+        return cls(_shown(pipeline.chain), box_voxel_size(pipeline.chain) or UNKNOWN_SIZE)
 
     def link(self, boxes: Iterable[ShownBox], total: int) -> str:
         """The address of a page with boxes over the volumes. total: boxes of the job."""
@@ -108,23 +109,20 @@ class JobScene:
         return link(page_state(layers, smallest(one.region for one in self.layers)))
 
 
-def _shown(chain: Iterable[Configured]) -> tuple[tuple[Shown, ...], VoxelSize]:
-    """The layers of what operators load and save, and the voxel size of what is saved last."""
-    from chunkflow_worker.volumes.open_volume import open_volume
+def _shown(chain: Iterable[Configured]) -> tuple[Shown, ...]:
+    """The layers of what operators load and save."""
     from chunkflow_worker.volumes.scene.source import source_of
     from chunkflow_worker.volumes.scene.volume_layer import volume_layer
 
     shown: dict[str, Shown] = {}
-    size = UNKNOWN_SIZE
     for operator in chain:
         for use in (*operator.loads(), *operator.saves()):
             place = normal_path(use.path)
+            if place in shown:
+                continue
             with suppress(ChunkflowError):
-                size = open_volume(use.path, use.mip or 0).voxel_size
-                if place in shown:
-                    continue
                 over = any(each.kind == "image" for each in shown.values())
                 found = volume_layer(use.path, place.rpartition("/")[2], source_of, over=over)
                 if found is not None:
                     shown[place] = found
-    return (*shown.values(),), size
+    return (*shown.values(),)

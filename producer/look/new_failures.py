@@ -5,6 +5,8 @@ from __future__ import annotations
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
+from chunkflow_worker.report.progress import boxes_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,7 +24,7 @@ class NewFailures:
         self._known: frozenset[str] = frozenset()
 
     def look(self, failed: Iterable[str]) -> list[str]:
-        """A line for each of the last failures, and one for the number of others.
+        """A line for each of the last failures, after their number where there are more of them.
 
         failed: the boxes that are failed now. Raises StorageUnavailable.
         """
@@ -31,8 +33,9 @@ class NewFailures:
         records = self._ledger.records(new[:_READ], failed=True)
         shown = nlargest(_SHOWN, records, key=lambda record: record.finished)
         lines = [_line(record) for record in reversed(shown)]
-        others = len(new) - len(shown)
-        return [f"{others} other boxes have failed", *lines] if others and shown else lines
+        if 0 < len(shown) < len(new):
+            return [f"failed: {boxes_text(len(new))}, among them:", *lines]
+        return lines
 
 
 def _line(record: Record) -> str:

@@ -163,6 +163,21 @@ class StatusPoll:
         records = list(self._survey.records(self._survey.sample(sample)))
         return self._of_job(status, record, found, records, seconds)
 
+    def all_are_final(self) -> bool:
+        """Whether no other attempt follows for any box that had failed at the last look.
+
+        So a job ends although the queue holds messages of others. Raises StorageUnavailable.
+        """
+        assert self._ledger is not None
+        assert self._survey is not None
+        failed = [*self._survey.failed()]
+        seen = 0
+        for record in self._ledger.records(failed, failed=True):
+            if not record.final:
+                return False
+            seen += 1
+        return seen == len(failed)
+
     def _of_queue(self) -> JobStatus:
         queue = self._queue
         if queue is None:

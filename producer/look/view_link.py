@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chunkflow_worker.config.facts import GRAPHENE
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.storage.path import named_format, normal_path
+from producer.look.box_voxels import box_voxel_size
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import BoundingBox
@@ -27,7 +28,7 @@ class Scene:
 
     Volumes that a browser can't read, such as those on a local disk, are left out, and those that
     can't be opened.
-    voxel_size: in nanometres, zyx, of the volume that is saved last; None without one.
+    voxel_size: of those in which boxes are counted, in nanometres, zyx; None if it is not known.
     """
 
     layers: tuple[dict[str, Any], ...]
@@ -41,7 +42,7 @@ class Scene:
     def link(self, box: BoundingBox | None = None) -> str:
         """The address of a page; empty without layers.
 
-        box: in voxels of the volume that is saved last; the page opens at its centre.
+        box: of the chain; the page opens at its centre.
         """
         from chunkflow_worker.volumes.scene.page import dimensions, link
 
@@ -60,13 +61,10 @@ def _scene(pipeline: PipelineFile) -> Scene:
     from chunkflow_worker.volumes.scene.source import source_of
 
     layers: dict[str, dict[str, Any]] = {}
-    voxel_size = None
     for operator in pipeline.chain:
-        saves = [*operator.saves()]
-        for use in (*operator.loads(), *saves):
+        for use in (*operator.loads(), *operator.saves()):
             with suppress(ChunkflowError):
                 volume = open_volume(use.path, use.mip or 0)
-                voxel_size = volume.voxel_size if use in saves else voxel_size
                 place = normal_path(use.path)
                 if named_format(use.path) == GRAPHENE:
                     source = f"graphene://middleauth+{place}"
@@ -75,4 +73,4 @@ def _scene(pipeline: PipelineFile) -> Scene:
                 if source:
                     name = place.rpartition("/")[2]
                     layers[source] = {"name": name, "type": volume.layer_type, "source": source}
-    return Scene((*layers.values(),), voxel_size)
+    return Scene((*layers.values(),), box_voxel_size(pipeline.chain))

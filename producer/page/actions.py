@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from producer.page.job_watch import Target
 
 _STATES: dict[str, State] = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
-
-
 _SHORTEST = 16  # characters of a token
 
 

@@ -70,7 +70,9 @@ class FailedBoxes:
         failed = [one for one in self._known.values() if one]
         return sum(one.seconds + max(0, one.attempts - 1) * mean for one in failed)
 
-    def groups(self, queue: str, pipeline: Path | None, ledger: str | None) -> list[dict[str, Any]]:
+    def groups(
+        self, queue: str, pipeline: Path | None, ledger: str | None, stage: str
+    ) -> list[dict[str, Any]]:
         """The most frequent causes first, as they are sent."""
         groups: dict[str, list[str]] = {}
         for name, one in self._known.items():
@@ -78,13 +80,12 @@ class FailedBoxes:
                 groups.setdefault(one.cause, []).append(name)
         frequent = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
         return [
-            self._group(cause, sorted(names), queue, pipeline, ledger)
+            self._group(cause, sorted(names), pipeline)
+            | {"redrive": redrive_command(cause, queue, pipeline, ledger, stage) if queue else ""}
             for cause, names in frequent[:_GROUPS]
         ]
 
-    def _group(
-        self, cause: str, names: list[str], queue: str, pipeline: Path | None, ledger: str | None
-    ) -> dict[str, Any]:
+    def _group(self, cause: str, names: list[str], pipeline: Path | None) -> dict[str, Any]:
         failures = [one for name in names if (one := self._known[name])]
         return {
             "cause": scrub(cause),
@@ -94,5 +95,4 @@ class FailedBoxes:
             "boxes": names[:_BOXES],
             "error": scrub(failures[0].error),
             "reproduce": reproduce_command(names[0], pipeline),
-            "redrive": redrive_command(cause, queue, pipeline, ledger) if queue else "",
         }

@@ -125,7 +125,7 @@ class JobWatch:
     ) -> dict[str, Any]:
         target = self._target
         queue = target.queue.name if target.queue else ""
-        groups = self._failed.groups(queue, target.pipeline, target.ledger_option)
+        groups = self._failed.groups(queue, target.pipeline, target.ledger_option, target.stage)
         usage, done = records.usage, status.done
         return {
             "failures": groups,

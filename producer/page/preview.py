@@ -11,6 +11,7 @@ import numpy as np
 
 from chunkflow_worker.config.extras import needs
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
+from producer.look.box_voxels import saved
 from producer.look.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ class Previews:
 
     def __init__(self, pipeline: PipelineFile):
         loads = [use for operator in pipeline.chain for use in operator.loads()]
-        saves = [use for operator in pipeline.chain for use in operator.saves()]
-        self._uses = {"input": loads[:1], "output": saves[-1:]}
+        self._uses = {"input": loads[:1], "output": saved(pipeline.chain)[-1:]}
         self._volumes, self._slots = Volumes(), threading.Semaphore(_AT_ONCE)
 
     @property

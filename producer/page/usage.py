@@ -51,12 +51,12 @@ class Usage:
             if worker.device_busy is not None
         ]
         busy, there = (sum(one) for one in zip(*with_nets, strict=True)) if with_nets else (0, 0)
-        return min(1.0, busy * self._unread(done) / there) if there else None
+        return min(1.0, busy * self._done_per_read(done) / there) if there else None
 
     def lost_seconds(self, done: int) -> float:
         """Of attempts that left nothing, of boxes that are done: each counts as a mean task."""
-        return self._tasks.found().lost_seconds * self._unread(done)
+        return self._tasks.found().lost_seconds * self._done_per_read(done)
 
-    def _unread(self, done: int) -> float:
-        """Boxes that are done, for each of which the record was read."""
+    def _done_per_read(self, done: int) -> float:
+        """How many boxes are done for each record that was read."""
         return max(1.0, done / self._read) if self._read else 1.0

@@ -26,7 +26,7 @@ class Course:
     def follow(self, show: Show) -> list[StageView]:
         """Bring all these stages to their ends; returns how each of them has ended.
 
-        show: is called with the view of a stage whenever it was looked at.
+        show: is called with the view of a stage that may be sent, whenever it was looked at.
         Raises ConfigError at once, and QueueUnavailable and StorageUnavailable when five looks in
         a row raise them.
         """
@@ -50,11 +50,15 @@ class Course:
         for run in self.runs:
             needed = [views[name] for name in run.file.stage.needs if name in views]
             left = [_left_text(view) for view in needed if view.state != "done"]
-            view = run.waits(" and ".join(left)) if left else run.step(show)
+            tell = show if run.may_send else _tell_nobody
+            view = run.waits(" and ".join(left)) if left else run.step(tell)
             views[run.name] = view
-            if run.may_send:
-                show(view)
+            tell(view)
         return list(views.values())
+
+
+def _tell_nobody(view: StageView) -> None:
+    pass
 
 
 def _left_text(view: StageView) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from chunkflow_worker.job.ledger import Ledger
 from producer.look.status import JobStatus
-from producer.look.wait import all_are_final
 
 
 class Ending:
@@ -17,18 +15,23 @@ class Ending:
     message, at two looks. Where the queue has messages of other jobs, or boxes are without record,
     that must look so for `settle_seconds`, since SQS counts only approximately, and dead letters
     may just have been sent back.
+
+    all_are_final: of the `StatusPoll` that made the statuses.
     """
 
     def __init__(
-        self, ledger: Ledger, settle_seconds: float, clock: Callable[[], float] = monotonic
+        self,
+        all_are_final: Callable[[], bool],
+        settle_seconds: float,
+        clock: Callable[[], float] = monotonic,
     ):
-        self._ledger, self._settle, self._clock = ledger, settle_seconds, clock
+        self._all_are_final, self._settle, self._clock = all_are_final, settle_seconds, clock
         self._since: float | None = None
         self._was_certain = False
 
     def has_failed(self, status: JobStatus) -> bool:
         """Raises StorageUnavailable."""
-        given_up = status.missing == 0 and status.failed > 0 and all_are_final(self._ledger, status)
+        given_up = status.missing == 0 and status.failed > 0 and self._all_are_final()
         is_certain = status.idle and given_up
         looks_so = status.idle or (given_up and status.dead >= status.failed)
         if not looks_so:

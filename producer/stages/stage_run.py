@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import monotonic
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.tree import Tree
-from chunkflow_worker.report.progress import duration_text
+from chunkflow_worker.report.progress import boxes_text, duration_text
 from producer.look.status import JobStatus, StatusPoll
 from producer.look.watch import Rate
 from producer.plan.pipeline_file import PipelineFile
@@ -73,7 +74,7 @@ class StageRun:
         self._sender = Sender(file, ledger, client.meta.region_name, queue)
         self._complete: dict[str, JobRecord] = {}
         self._polls: dict[str, tuple[StatusPoll, Ending, Rate]] = {}
-        self._is_verified = False
+        self._verified: StageView | None = None
 
     @property
     def name(self) -> str:
@@ -96,7 +97,7 @@ class StageRun:
         show: is called with views while this takes long.
         Raises ConfigError, QueueUnavailable and StorageUnavailable.
         """
-        done, parts = 0, self._parts()
+        done, parts = 0, self._parts
         known = [part.tasks for part in parts]
         total = None if None in known else sum(filter(None, known))
         for number, part in enumerate(parts, 1):
@@ -108,10 +109,13 @@ class StageRun:
                     return view
             done += self._complete[part.job].tasks
         view = StageView(self.name, "done", done, done)
-        if self.file.stage.verify and not self._is_verified:
-            return self._verified(view, parts, show)
-        return view
+        if not self.file.stage.verify:
+            return view
+        if self._verified is None:  # once, since it reads all that the stage has written
+            self._verified = self._verify_parts(view, show)
+        return self._verified
 
+    @cached_property
     def _parts(self) -> list[Part]:
         queue = self.queue.name
         if self._leaves is None:
@@ -143,7 +147,7 @@ class StageRun:
     def _look(self, record: JobRecord, view: StageView) -> StageView:
         if record.job not in self._polls:
             poll = StatusPoll(self._client, self.queue, self.ledger, record.job)
-            ending = Ending(self.ledger, self._settle)
+            ending = Ending(poll.all_are_final, self._settle)
             self._polls[record.job] = poll, ending, Rate(monotonic())
         poll, ending, rate = self._polls[record.job]
         status = poll.ask(sample=0)
@@ -178,9 +182,9 @@ class StageRun:
                 "give that queue; what is left there can be done only from there",
             )
 
-    def _verified(self, view: StageView, parts: list[Part], show: Show) -> StageView:
+    def _verify_parts(self, view: StageView, show: Show) -> StageView:
         """Verify the parts that were not verified before."""
-        for part in parts:
+        for part in self._parts:
             record = self._complete[part.job]
             if is_verified(self.ledger, record):
                 continue
@@ -189,7 +193,6 @@ class StageRun:
             if wrong:
                 return replace(view, state="failed", note=wrong, job=part.job)
             note_verified(self.ledger, record)
-        self._is_verified = True
         return view
 
 
@@ -200,7 +203,7 @@ def _running_text(status: JobStatus) -> str:
 
 
 def _failed_text(status: JobStatus) -> str:
-    left = (status.total or 0) - status.done
+    left = boxes_text((status.total or 0) - status.done)
     if status.failed:
-        return f"{left} boxes are not done, of which {status.failed} have failed for good"
-    return f"{left} boxes are not done, and the queue has no message for them"
+        return f"{left} not done, {status.failed} given up"
+    return f"{left} not done, without a message in the queue"

@@ -196,13 +196,13 @@ def test_the_dashboard_shows_what_workers_send_and_nothing_that_they_do_not() ->
 def test_the_dashboard_shows_depth_and_age_of_the_queue_and_the_alarms(plain: Stack) -> None:
     stack = plain
     widgets = stack.dashboard()["widgets"]
-    plain = {
+    shown = {
         tuple(m[:4])
         for w in widgets
         for m in w["properties"].get("metrics", [])
         if isinstance(m[0], str)
     }
-    assert plain == {
+    assert shown == {
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", stack.queue),
         ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", stack.queue),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", f"{stack.queue}-dead"),

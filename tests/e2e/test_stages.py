@@ -129,7 +129,7 @@ def test_a_stage_that_fails_stops_those_that_need_it_until_it_is_redriven(
     service.start_worker()
     failed = run(service)
     assert failed.status == 1, failed.stderr
-    assert "stage masks: failed, 5 of 6 boxes done, 1 boxes are not done" in failed.stdout
+    assert "stage masks: failed, 5 of 6 boxes done, 1 box not done, 1 given up" in failed.stdout
     assert "stage gather: waits for masks (failed)" in failed.stdout
     assert "no luck" in failed.stdout
     assert not ledger(service, "gather").has_jobs()

@@ -88,7 +88,7 @@ def failures(
     if as_json:
         say_json(asdict(report))
         return
-    _show_all(report, pipeline, ledger)
+    _show_all(report, pipeline, ledger, stage)
     if letters.causes and not records:
         say("", "give --ledger or --pipeline to see their errors", err=True)
 
@@ -169,7 +169,7 @@ def _letters(name: str, ledger: Ledger | None, stage: str) -> _Letters:
     return _Letters(found, fate, queue.name, expires)
 
 
-def _show_all(report: _Report, pipeline: Path | None, ledger: str | None) -> None:
+def _show_all(report: _Report, pipeline: Path | None, ledger: str | None, stage: str) -> None:
     from producer.look.expiry import expiry_line
     from producer.look.failures import redrive_command
 
@@ -180,7 +180,7 @@ def _show_all(report: _Report, pipeline: Path | None, ledger: str | None) -> Non
     for number, cause in enumerate(report.causes, 1):
         _show(number, cause, pipeline)
         if cause.failures[0].box and cause.failures[0].error:
-            command = redrive_command(cause.text, report.queue, pipeline, ledger)
+            command = redrive_command(cause.text, report.queue, pipeline, ledger, stage)
             say(f"   send back:  {command}")
     if not report.without_letter:
         return

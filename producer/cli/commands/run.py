@@ -197,27 +197,24 @@ def _redo(
 
 
 def _verify(file: PipelineFile, ledger: Ledger, record: JobRecord) -> str:
+    from chunkflow_worker.report.progress import boxes_text
     from producer.cli.verified import read_back
 
     report = read_back(ledger, record, record.boxes(), file.path, quiet=True)
-    status = report.exit_status()
-    if status == 0:
-        return ""
-    counts = (
-        f"{count} {what}"
-        for count, what in (
-            (report.wrong, "wrong"),
-            (report.not_checked, "not checked"),
-            (report.unreadable, "unreadable"),
-        )
-        if count
-    )
-    mixed = "come from different nets" if report.is_mixed() else ""
-    return f"verify: {', '.join([*counts, *([mixed] if mixed else [])])}"
+    found = {
+        "wrong": report.wrong,
+        "not checked": report.not_checked,
+        "unreadable": report.unreadable,
+    }
+    told = [f"{boxes_text(count)} {what}" for what, count in found.items() if count]
+    if report.is_mixed():
+        told.append("boxes come from different nets")
+    return f"verify: {', '.join(told)}" if told else ""
 
 
 def _explain(run: StageRun, view: StageView, ledger: str | None) -> None:
     """Say why a stage has failed, and what to do."""
+    from chunkflow_worker.report.progress import boxes_text
     from producer.look.failures import producer_command, without_letter
 
     place: dict[str, Any] = {"pipeline": run.file.path, "ledger": ledger, "job": view.job}
@@ -229,7 +226,7 @@ def _explain(run: StageRun, view: StageView, ledger: str | None) -> None:
     record = run.ledger.job(view.job)
     causes = without_letter(run.ledger, record.boxes(), set()) if record else []
     for cause in causes[:3]:
-        say_text(f"   {len(cause.failures)} boxes: {cause.text}")
+        say_text(f"   {boxes_text(len(cause.failures))}: {cause.text}")
     say(f"   causes:    {producer_command('failures', queue=queue, **place)}")
     if causes:
         say(f"   send back: {producer_command('redrive', queue=queue, **place)}")

@@ -40,7 +40,7 @@ _SHOWN = 20  # boxes of a sample that are named
 
 
 @click.command()
-@of_each_stage(waves=True)
+@of_each_stage(waves=True, named=True)
 @own_queue_option
 @pipeline_option
 @ledger_option
@@ -74,6 +74,7 @@ def status(
     channels: tuple[str, ...],
     only_link: bool,
     as_json: bool,
+    stage: str,
 ) -> None:
     """Show the status of a job.
 
@@ -144,7 +145,7 @@ def status(
         if not last.complete:
             _explain_end(last)
             if last.dead:
-                say(causes_line(last, pipeline, ledger), err=True)
+                say(causes_line(last, pipeline, ledger, stage), err=True)
         verified = _verify_sample(records, last.job, sample, pipeline, allow_zeros, as_json)
         ctx.exit(verified if last.complete else 1)
     now = poll(SAMPLE)
@@ -153,7 +154,7 @@ def status(
     else:
         show_table(now)
         if now.dead:
-            say(causes_line(now, pipeline, ledger))
+            say(causes_line(now, pipeline, ledger, stage))
         if records is None:
             say("give --pipeline or --ledger to see how far the job is", err=True)
         if pipeline and (link := view_link(PipelineFile.load(pipeline))):

@@ -75,7 +75,7 @@ def wait(
         return asked.ask(sample=0)
 
     statuses = watch(poll, lambda: sleep(interval), settle if target else 0)
-    outcome, last = wait_for(told.following(statuses), records, timeout)
+    outcome, last = wait_for(told.following(statuses), asked.all_are_final, timeout)
     told.end(last, _ENDS.get(outcome, outcome))
     say(f"job {name}: {last.done} of {last.total} boxes are done, {last.failed} failed: {outcome}")
     say(*state_lines(last), err=True)

@@ -12,6 +12,7 @@ const COLOURS = 7; // --operator-0 and so on
 export class OperatorChart {
   constructor() {
     this.look = null;
+    this.shown = ""; // what is plotted
     const again = () => this.look && this.draw();
     addEventListener("resize", again);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.shown = ""; again(); });

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from chunkflow_worker.job.ledger import JobRecord, Ledger
-from producer.look.status import JobStatus
+from producer.look.status import JobStatus, StatusPoll
 from producer.look.wait import wait_for
 from tests.support.records import task_record
 
@@ -13,8 +13,8 @@ BOXES = ["0-2_0-2_0-2", "2-4_0-2_0-2"]
 
 
 @pytest.fixture
-def job(ledger: Ledger) -> Ledger:
-    """A ledger with a job of two boxes."""
+def asked(ledger: Ledger) -> StatusPoll:
+    """Of a job of two boxes without a queue."""
     grid = {
         "roi_start": [0, 0, 0],
         "roi_stop": [4, 2, 2],
@@ -22,7 +22,11 @@ def job(ledger: Ledger) -> Ledger:
         "task_index_stop": 2,
     }
     ledger.write_job(JobRecord(job="j", queue="q", tasks=2, grid=grid))
-    return ledger
+    return StatusPoll(None, None, ledger, "j")
+
+
+def unasked() -> bool:
+    raise AssertionError("boxes are missing, or all are done")
 
 
 def status(done: int = 0, failed: int = 0, **fields: str) -> JobStatus:
@@ -30,39 +34,45 @@ def status(done: int = 0, failed: int = 0, **fields: str) -> JobStatus:
     return JobStatus("q", 1, 0, 0, 0, "j", **counts, **fields)  # type: ignore[arg-type]
 
 
-def test_a_job_that_is_done_has_ended(job: Ledger) -> None:
+def test_a_job_that_is_done_has_ended() -> None:
     statuses = iter([status(), status(1), status(2), status(2)])
-    assert wait_for(statuses, job) == ("done", status(2))
+    assert wait_for(statuses, unasked) == ("done", status(2))
     assert len(list(statuses)) == 1
 
 
 @pytest.mark.parametrize("state", ["paused", "cancelled"])
-def test_a_job_that_is_stopped_has_ended(job: Ledger, state: str) -> None:
+def test_a_job_that_is_stopped_has_ended(state: str) -> None:
     last = status(1, state=state)
-    assert wait_for(iter([status(), last, status(2)]), job) == ("stopped", last)
+    assert wait_for(iter([status(), last, status(2)]), unasked) == ("stopped", last)
 
 
-def test_a_done_job_is_done_whatever_was_decided(job: Ledger) -> None:
-    assert wait_for(iter([status(2, state="cancelled")]), job)[0] == "done"
+def test_a_done_job_is_done_whatever_was_decided() -> None:
+    assert wait_for(iter([status(2, state="cancelled")]), unasked)[0] == "done"
 
 
-def test_failures_for_good_end_it_though_the_queue_has_messages_of_others(job: Ledger) -> None:
+def test_failures_for_good_end_it_though_the_queue_has_messages_of_others(
+    asked: StatusPoll, ledger: Ledger
+) -> None:
     def statuses() -> Iterator[JobStatus]:
-        job.write(task_record(BOXES[0]))
-        job.write(task_record(BOXES[1], "failed", error="x"))
-        yield status(1, 1)
-        job.write(task_record(BOXES[1], "failed", error="x", final=True))
-        yield status(1, 1)
+        ledger.write(task_record(BOXES[0]))
+        ledger.write(task_record(BOXES[1], "failed", error="x"))
+        yield asked.ask(0)
+        ledger.write(task_record(BOXES[1], "failed", error="x", final=True))
+        yield asked.ask(0)
         pytest.fail("it goes on")
 
-    assert wait_for(statuses(), job) == ("failed", status(1, 1))
+    outcome, last = wait_for(statuses(), asked.all_are_final)
+    assert (outcome, last.done, last.failed) == ("failed", 1, 1)
+    assert asked.all_are_final()
+    ledger.remove(BOXES[1])
+    assert not asked.all_are_final(), "it is about to be done again"
 
 
-def test_a_queue_that_stays_empty_ends_it(job: Ledger) -> None:
-    assert wait_for(iter([status(), status(1)]), job) == ("failed", status(1))
+def test_a_queue_that_stays_empty_ends_it() -> None:
+    assert wait_for(iter([status(), status(1)]), unasked) == ("failed", status(1))
 
 
-def test_a_timeout_ends_the_waiting(job: Ledger) -> None:
+def test_a_timeout_ends_the_waiting() -> None:
     times = iter([0.0, 1.0, 5.0])
-    found = wait_for(iter([status()] * 9), job, 5, lambda: next(times))
+    found = wait_for(iter([status()] * 9), unasked, 5, lambda: next(times))
     assert found == ("timeout", status())

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from chunkflow_worker.job.ledger import Ledger
 from producer.look.status import JobStatus
-from producer.stages import ending
 from producer.stages.ending import Ending
 
 SETTLE = 60.0
@@ -21,15 +17,15 @@ def status(**fields: int) -> JobStatus:
 class Looks:
     """The looks of one `Ending`, ten seconds apart."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, *, are_final: bool):
         self._now = 0.0
-        self._ending = Ending(Ledger(str(folder)), SETTLE, lambda: self._now)
+        self.ending = Ending(lambda: are_final, SETTLE, lambda: self._now)
 
     def until_failed(self, one: JobStatus) -> int | None:
         """How many looks at this status it takes; None for more than ten."""
         for count in range(1, 11):
             self._now += 10
-            if self._ending.has_failed(one):
+            if self.ending.has_failed(one):
                 return count
         return None
 
@@ -46,21 +42,13 @@ class Looks:
     ],
 )
 def test_a_job_has_failed_when_no_attempt_is_left(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fields: dict[str, int],
-    are_final: bool,
-    looks: int | None,
+    fields: dict[str, int], are_final: bool, looks: int | None
 ) -> None:
-    monkeypatch.setattr(ending, "all_are_final", lambda ledger, status: are_final)
-    assert Looks(tmp_path).until_failed(status(**fields)) == looks
+    assert Looks(are_final=are_final).until_failed(status(**fields)) == looks
 
 
-def test_what_comes_back_begins_the_wait_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ending, "all_are_final", lambda ledger, status: True)
-    made = Looks(tmp_path)
-    assert not made._ending.has_failed(status())
-    assert not made._ending.has_failed(status(waiting=1, dead=0))
+def test_what_comes_back_begins_the_wait_anew() -> None:
+    made = Looks(are_final=True)
+    assert not made.ending.has_failed(status())
+    assert not made.ending.has_failed(status(waiting=1, dead=0))
     assert made.until_failed(status()) == 2

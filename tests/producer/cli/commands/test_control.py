@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.image.bbox import Vec3
+from chunkflow_worker.job.grid import Grid
+from chunkflow_worker.job.ledger import JobRecord, Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.state import JobState
@@ -192,6 +195,49 @@ def test_only_the_dead_letters_of_a_stage_are_dropped(
     assert "deleted 1 dead letters" in capsys.readouterr().out
     (letter,) = client.receive_message(QueueUrl=queue.dead_letter_url)["Messages"]
     assert open_envelope(letter["Body"], queue.name)[0].stage == "a"
+
+
+def test_a_job_of_a_stage_is_found_by_its_name_alone(
+    queue: Queue, tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`status` says: chunkflow-producer resume --job em.b."""
+    grid = {"op": "generate-tasks", "chunk_size": [4, 4, 4], "grid_size": [1, 1, 1]}
+    chain = {"tasks": grid, "operators": [{"op": "create-chunk"}]}
+    file = tmp_path / "em.yaml"
+    file.write_text(yaml.safe_dump({"stages": [{"name": name} | chain for name in ("a", "b")]}))
+    place = ["--queue", queue.name, "--pipeline", str(file), "--ledger", ledger.path]
+    for stage in ("a", "b"):
+        assert main(["enqueue", *place, "--stage", stage, "--job", f"em.{stage}"]) == 0
+    assert main(["pause", *place[2:], "--job", "em.b"]) == 0
+    states = [Ledger(f"{ledger.path}/stages/{name}").states.read(f"em.{name}") for name in "ab"]
+    assert [one.state for one in states] == ["running", "paused"]
+    capsys.readouterr()
+    assert main(["resume", *place[2:], "--job", "em.b"]) == 0
+    assert main(["resume", *place[2:], "--job", "em.c"]) == 2
+    assert "em.c" in capsys.readouterr().err
+
+
+def test_the_commands_for_a_stage_name_it_without_a_pipeline(
+    queue: Queue, client: Any, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two stages have the same box; one command leads to the next."""
+    grid = Grid(chunk_size=Vec3(4, 4, 4), grid_size=Vec3(1, 1, 1)).model_dump()
+    own, box = Ledger(f"{ledger.path}/stages/b", to_write=True), "0-4_0-4_0-4"
+    own.write_job(JobRecord(job="em.b", queue=queue.name, tasks=1, grid=grid, stage="b"))
+    own.write(task_record(box, "failed", job="em.b", error="no memory", final=True))
+    for stage in ("a", "b"):
+        body = encode(TaskMessage(job=f"em.{stage}", bbox=box, stage=stage), queue.name)
+        client.send_message(QueueUrl=queue.dead_letter_url, MessageBody=body)
+    words = ["status", "--queue", queue.name, "--ledger", ledger.path, "--stage", "b"]
+    for command, mark in (("status", "causes: "), ("failures", "send back: ")):
+        assert words[0] == command
+        assert main(words) == 0
+        (told,) = (line for line in capsys.readouterr().out.splitlines() if mark in line)
+        words = shlex.split(told.partition("chunkflow-producer ")[2])
+    assert main(words) == 0
+    assert "sent 1 dead letters back" in capsys.readouterr().out
+    (sent,) = client.receive_message(QueueUrl=queue.url)["Messages"]
+    assert open_envelope(sent["Body"], queue.name)[0].stage == "b"
 
 
 def test_dead_letters_of_a_job_go_back_with_a_note_if_it_does_not_run(

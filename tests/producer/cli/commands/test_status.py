@@ -183,7 +183,7 @@ def test_a_watch_tells_what_fails_meanwhile(
     monkeypatch.setattr("producer.cli.commands.status.sleep", lambda _: steps.pop(0)())
     assert main([*job.status, "--watch"]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "failed" in line]
-    assert lines[0] == "2 other boxes have failed"
+    assert lines[0] == "failed: 5 boxes, among them:"
     assert [line.endswith("given up: old") for line in lines[1:4]] == [True] * 3
     told = [line for line in lines if line.startswith(f"failed: box {job.boxes[7]},")]
     assert len(told) == 1
