@@ -64,8 +64,8 @@ class Stage:
 
     def ledger_in(self, ledger: str) -> str:
         """The path of its ledger. ledger: that of the file, or of this stage already."""
-        own = f"/stages/{self.name}"
-        return ledger if not self.name or ledger.endswith(own) else f"{ledger.rstrip('/')}{own}"
+        own, path = f"/stages/{self.name}", ledger.rstrip("/")
+        return ledger if not self.name or path.endswith(own) else f"{path}{own}"
 
 
 PLAIN = Stage("", None)

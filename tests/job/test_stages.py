@@ -55,6 +55,7 @@ def test_producer_and_worker_read_the_same_stages(tmp_path: Path) -> None:
     assert one.digest == Pipeline.load(f"{path}#ids").digest
     assert one.ledger_path == "/data/image/log/stages/ids"
     assert one.ledger_in("/log") == one.ledger_in("/log/stages/ids") == "/log/stages/ids"
+    assert one.ledger_in("/log/") == one.ledger_in("/log/stages/ids/") == "/log/stages/ids"
 
 
 def test_a_change_in_one_stage_leaves_the_digests_of_the_others(tmp_path: Path) -> None:
