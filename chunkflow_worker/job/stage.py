@@ -65,7 +65,9 @@ class Stage:
     def ledger_in(self, ledger: str) -> str:
         """The path of its ledger. ledger: that of the file, or of this stage already."""
         own, path = f"/stages/{self.name}", ledger.rstrip("/")
-        return ledger if not self.name or path.endswith(own) else f"{path}{own}"
+        if not self.name:
+            return ledger
+        return path if path.endswith(own) else f"{path}{own}"
 
 
 PLAIN = Stage("", None)
