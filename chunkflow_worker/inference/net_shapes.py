@@ -105,7 +105,7 @@ def checked_output(
         raise ModelError(f"{source} returned {numbers}; an array nczyx of floats is needed")
     check_output(source, array.shape, spec, place=place)
     kept = array[:, : spec.most_channels].astype(np.float32, copy=False)
-    return np.clip(kept, -LARGEST, LARGEST)
+    return np.clip(kept, -LARGEST, LARGEST)  # a copy: some nets use the array again
 
 
 def _input_cure(taken: Sequence[Any], declared: tuple[int, ...]) -> str:

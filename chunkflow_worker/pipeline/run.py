@@ -18,6 +18,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import Chunk
+from chunkflow_worker.machine.heap import give_back
 from chunkflow_worker.pipeline.noted import noted
 from chunkflow_worker.pipeline.operator import EarlyStep, Operator, Run, Step
 from chunkflow_worker.pipeline.own_code import own_frames
@@ -53,6 +54,7 @@ class OpenPipeline:
         check: called before each operator; what it raises ends the task.
         Raises SkipTask, PermanentError or RetryableError that names the operator and the box.
         """
+        give_back()
         task.models = dict(self.models)
         try:
             self._run(task, check)

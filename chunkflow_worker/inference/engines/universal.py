@@ -52,10 +52,11 @@ class UniversalEngine(HostEngine):
         return [self._run(patch) for patch in patches]
 
     def _run(self, patch: NDArray[Any]) -> NDArray[np.float32]:
-        # Copied, because the file may change its input, and a float patch is a view of the image.
-        batch = np.array(unit_range(patch)[np.newaxis])
+        scaled = unit_range(patch)
+        if scaled is patch:  # a view of the image, and the file may change its input
+            scaled = scaled.copy()
         name = "PatchInferencer"
-        outputs = checked_output(self._inferencer(batch), self._spec, name, name)
+        outputs = checked_output(self._inferencer(scaled[np.newaxis]), self._spec, name, name)
         output: NDArray[np.float32] = outputs[0]
         return output
 
