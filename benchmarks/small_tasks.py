@@ -23,7 +23,8 @@ from benchmarks.options import options
 from benchmarks.table import markdown, record, rounds
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.local_aws import local_aws
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import find_queue

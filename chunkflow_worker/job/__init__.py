@@ -28,6 +28,8 @@ deleter.py      deletes messages, as many in a request as wait
 file_leases.py  lets processes that share a disk take the boxes of one list
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
+record.py       what the ledger holds of a task: what was done and written, or what failed and why
+job_record.py   what it holds of a job: the boxes that were enqueued
 ledger.py       one record for each task: what is done, what failed and why
 many_objects.py  reads many of these records, by their listing
 archive/        the records of a finished job in one file

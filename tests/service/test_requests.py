@@ -19,7 +19,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.heartbeat import Heartbeat, Heartbeats
 from chunkflow_worker.job.inbox import Inbox
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.requests import REQUESTS
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stub_sqs import StubSqs

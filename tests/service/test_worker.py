@@ -19,8 +19,8 @@ from chunkflow_worker.errors import (
     StorageOutage,
 )
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.job.message import open_envelope
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.state import JobState
 from chunkflow_worker.job.stub_sqs import StubSqs
