@@ -41,10 +41,4 @@ requests.py     what a worker asks of AWS for one task
 cause.py        the cause of a failure, the same for all tasks that failed for it
 clipped.py      how many values of a task an operator's output type could not hold
 in_order.py     runs work in threads and yields the results in the order of the items
-local_aws.py    an AWS on this machine, for laptops, tests and the demo
-local_sqs/      how SQS works on this machine
-local_s3.py     keeps the objects of the local AWS in a folder
-mended_moto.py  makes moto, which serves it, fast enough for many objects
-local_data.py   opens the files in which the local AWS keeps what it holds
-stub_sqs.py     the same SQS in memory, with faults and a clock for tests
 """

@@ -22,7 +22,7 @@ from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.requests import REQUESTS
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report import cloudwatch
 from chunkflow_worker.service import worker as worker_module

@@ -12,7 +12,7 @@ from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.look.status import JobStatus, job_status
 from producer.plan.job import make_plan
 from producer.send.queue import create_queue
