@@ -10,7 +10,8 @@ from pathlib import Path
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.ledger import JobRecord, Record, Written
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.record import Record, Written
 
 RECORD_BYTES, BLOCK_BYTES = 1300, 1
 STORED = "2026-01-01T00:00:00.000Z"

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import yaml
 
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.ledger import Kind, Ledger, Record
+from chunkflow_worker.job.ledger import Kind, Ledger
+from chunkflow_worker.job.record import Record
 from producer.page.job_watch import Target
 from producer.plan.job import make_plan
 from tests.support.browser import BROWSER

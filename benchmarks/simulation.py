@@ -20,7 +20,7 @@ import yaml
 
 from benchmarks.options import options
 from benchmarks.table import markdown, record
-from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.local_aws.serve import local_aws
 from producer.simulate.assumptions import Assumptions
 from producer.simulate.durations import log_normal
 from producer.simulate.run import run

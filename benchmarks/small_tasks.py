@@ -23,10 +23,11 @@ from benchmarks.options import options
 from benchmarks.table import markdown, record, rounds
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger
-from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import find_queue
+from chunkflow_worker.local_aws.serve import local_aws
 from producer.send.queue import create_queue
 from tests.support.aws_sqs import SqsServer, aws_sqs
 from tests.support.proxy import Proxy, fault_proxy

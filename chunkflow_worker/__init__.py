@@ -15,6 +15,7 @@ view/         How can people look at the values of a task?
 report/       What do people and monitors learn about tasks?
 service/      How does a worker process take messages, run their tasks, and settle them?
 machine/      What is this machine, and when does it go away?
+local_aws/    What stands in for AWS on this machine?
 config/       What does the user want?
 cli/          Which commands are there, and what do they print?
 api.py        what authors of operators and models import

@@ -18,9 +18,9 @@ import hypothesis
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.local_aws import SERVICES, local_aws
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.serve import SERVICES, local_aws
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
 from chunkflow_worker.pipeline.operator import Operator, Run
 from chunkflow_worker.pipeline.task import Task

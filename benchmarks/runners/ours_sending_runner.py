@@ -9,7 +9,8 @@ from functools import partial
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import find_queue, make_client
 from producer.cli.send_boxes import send_boxes
 

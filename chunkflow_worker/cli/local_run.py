@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from chunkflow_worker.errors import ENDS_A_RUN, LeaseLost, Preempted, StorageUnavailable
 from chunkflow_worker.job.delivery import LOCAL_JOB, Delivery
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.pipeline.run import OpenPipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import publish

@@ -232,7 +232,7 @@ def local_aws_command(port: int, host: str, data: Path | None) -> None:
     import signal
     import threading
 
-    from chunkflow_worker.job.local_aws import local_aws
+    from chunkflow_worker.local_aws.serve import local_aws
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -28,6 +28,8 @@ deleter.py      deletes messages, as many in a request as wait
 file_leases.py  lets processes that share a disk take the boxes of one list
 lease.py        keeps a message hidden while its task runs, and settles it afterwards
 written_paths.py  which paths a record may name: those that the chain writes
+record.py       what the ledger holds of a task: what was done and written, or what failed and why
+job_record.py   what it holds of a job: the boxes that were enqueued
 ledger.py       one record for each task: what is done, what failed and why
 many_objects.py  reads many of these records, by their listing
 archive/        the records of a finished job in one file
@@ -39,10 +41,4 @@ requests.py     what a worker asks of AWS for one task
 cause.py        the cause of a failure, the same for all tasks that failed for it
 clipped.py      how many values of a task an operator's output type could not hold
 in_order.py     runs work in threads and yields the results in the order of the items
-local_aws.py    an AWS on this machine, for laptops, tests and the demo
-local_sqs/      how SQS works on this machine
-local_s3.py     keeps the objects of the local AWS in a folder
-mended_moto.py  makes moto, which serves it, fast enough for many objects
-local_data.py   opens the files in which the local AWS keeps what it holds
-stub_sqs.py     the same SQS in memory, with faults and a clock for tests
 """

@@ -16,7 +16,8 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.grid import Boxes
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import JOB_NAME
 
 _MOST_IN_GRID = 1 << 28  # boxes, of which each takes a bit of memory

@@ -14,7 +14,7 @@ from chunkflow_worker.config.facts import VolumeOptions
 from chunkflow_worker.config.options import above_zero, field
 from chunkflow_worker.errors import ChunkMismatch, ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.pipeline.converter import Converter, scale_option
 from chunkflow_worker.pipeline.operator import Run, Step
 from chunkflow_worker.pipeline.task import Task

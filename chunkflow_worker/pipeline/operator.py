@@ -27,7 +27,7 @@ from chunkflow_worker.config.places import checked
 from chunkflow_worker.config.variables import with_variables
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, Mistake
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.early import EarlyWrites
 from chunkflow_worker.pipeline.task import Task

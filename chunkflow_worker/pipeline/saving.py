@@ -11,7 +11,7 @@ from chunkflow_worker.errors import BoxOutsideVolume, ChunkMismatch, StorageUnav
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import UNKNOWN_SIZE, Chunk
 from chunkflow_worker.image.conversion import count_nan
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.pipeline.converter import Converter
 from chunkflow_worker.pipeline.early import EarlyWrites
 from chunkflow_worker.pipeline.task import Task

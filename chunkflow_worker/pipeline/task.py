@@ -13,7 +13,7 @@ from chunkflow_worker.errors import ChunkMismatch
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.storage.written_file import WrittenFile
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from math import isclose
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import VoxelSize
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.pipeline.needed_box import input_voxel_sizes
 from chunkflow_worker.pipeline.noted import own_names

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import LOCAL_JOB
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.machine.memory import peak_bytes
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.events import TaskFailed, TaskFinished

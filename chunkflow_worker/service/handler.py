@@ -23,7 +23,8 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.hold import Holds
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import Subscriber, TaskDropped, TaskStarted, publish
 from chunkflow_worker.report.scrub import scrub

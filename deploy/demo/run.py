@@ -35,7 +35,7 @@ from score import best_threshold, score
 from chunkflow_worker.api import BoundingBox, ConfigError, Task, Vec3
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.job.ledger import Ledger
-from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.local_aws.serve import local_aws
 from chunkflow_worker.operators.load_h5 import LoadH5
 from chunkflow_worker.operators.load_tif import LoadTif
 from chunkflow_worker.pipeline.chain import Pipeline

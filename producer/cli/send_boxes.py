@@ -11,7 +11,7 @@ from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import JobRecord
+    from chunkflow_worker.job.job_record import JobRecord
     from chunkflow_worker.job.sent_note import SentNote
     from chunkflow_worker.job.sqs import Queue
     from chunkflow_worker.job.z_curve import ZCurve

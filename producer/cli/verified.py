@@ -18,7 +18,8 @@ from chunkflow_worker.report.say import say
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import BoundingBox
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
     from producer.look.nets import Net
     from producer.look.problem import Kind, Problem
     from producer.look.verify import Verifier

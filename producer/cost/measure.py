@@ -19,7 +19,7 @@ from uuid import uuid4
 from chunkflow_worker.config.catalog import facts_of, operator_with
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.path import local_folder, normal_path
 from chunkflow_worker.volumes.open_volume import open_volume

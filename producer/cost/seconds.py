@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import quantiles
 
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 
 
 @dataclass(frozen=True)

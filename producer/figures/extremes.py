@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chunkflow_worker.job.cause import cause_of
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 SHOWN = 20
 _CAUSES = 100  # that are told apart

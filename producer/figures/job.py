@@ -20,7 +20,7 @@ from producer.figures.workers import WorkerFigures, Workers
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 _DERIVED = (
     "done",

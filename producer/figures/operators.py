@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from producer.figures.quantiles import Quantiles
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 _MOST = 200  # operators; a chain has fewer, but a record may name anything
 

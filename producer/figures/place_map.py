@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 CELLS = 64
 """The most cells along an axis; larger grids have several boxes in a cell on each axis."""

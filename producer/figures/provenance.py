@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 _MOST = 1000  # different ones of each kind
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from producer.figures.quantiles import Quantiles
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 SLOW = 3.0
 """A task that takes so many times the median is a straggler."""

@@ -10,7 +10,7 @@ from producer.figures.moments import span_of
 from producer.figures.spans import Spans
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 MOST = 20_000  # workers that are told apart; further ones count together
 OTHERS = "further workers"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
 
 MALFORMED = "not a task message"
 DONE = "the task is done, by another delivery of its message"

@@ -11,7 +11,7 @@ from chunkflow_worker.image.bbox import BoundingBox
 from producer.look.problem import Problem
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
     from chunkflow_worker.job.written_paths import WrittenPaths
 
 UNREADABLE = "its record cannot be read: no JSON, too large, or of another box or version"

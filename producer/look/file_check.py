@@ -16,7 +16,7 @@ from producer.look.problem import Kind, Problem
 from producer.look.tally import FILES_COMPARED, FILES_FOUND, FILES_NOT_CHECKED, NO_FILES, Tally
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
     from chunkflow_worker.job.written_paths import WrittenPaths
     from chunkflow_worker.storage.files import Files, Stored
 

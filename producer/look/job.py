@@ -8,7 +8,8 @@ from chunkflow_worker.errors import ConfigError
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
 
 
 def find_job(ledger: Ledger, name: str | None) -> JobRecord | None:

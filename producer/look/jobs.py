@@ -10,7 +10,8 @@ from chunkflow_worker.job.box_index import BoxIndex
 from chunkflow_worker.job.grid import Boxes
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Kind, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Kind, Ledger
 
 
 @dataclass(frozen=True)

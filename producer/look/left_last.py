@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chunkflow_worker.image.bbox import BoundingBox
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Written
+    from chunkflow_worker.job.record import Written
     from chunkflow_worker.volumes.volume import Blocks
 
 _MOST_BLOCKS = 1_000_000  # of one record in one volume

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chunkflow_worker.report.progress import boxes_text
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 _WORKERS = 3  # named in a line
 

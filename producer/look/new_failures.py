@@ -10,7 +10,8 @@ from chunkflow_worker.report.progress import boxes_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
 
 _READ, _SHOWN = 50, 3  # records of one look; failures that are told
 _MOST_TEXT = 200  # characters of an error

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
     from producer.look.places import Places
 
 _AT_ONCE = 5000

@@ -9,7 +9,8 @@ from chunkflow_worker.image.bbox import BoundingBox
 from producer.look.survey import Survey
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
 
 
 def sample_of(ledger: Ledger, job: JobRecord, count: int) -> tuple[list[BoundingBox], int]:

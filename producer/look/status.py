@@ -17,7 +17,9 @@ from producer.look.nets import Net, Nets
 from producer.look.survey import Found, Survey
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
     from chunkflow_worker.job.state import State
     from producer.figures.spent import Spent
 

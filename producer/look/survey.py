@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkflow_worker.image.bbox import BoundingBox
-    from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
 
 REQUESTS = 50  # of one look, but the first and the last; a second of work for the processor
 _NAMES = 1000  # that a request lists

@@ -16,7 +16,7 @@ from producer.look.absent import Absent
 from producer.look.findings import Findings
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record, Written
+    from chunkflow_worker.job.record import Record, Written
 
 CLOCKS_APART = timedelta(seconds=60)  # the largest difference that is taken to be of the clocks
 _OLDER = "older than what their task wrote"

@@ -10,7 +10,8 @@ from chunkflow_worker.errors import StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.in_order import in_order
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.written_paths import WrittenPaths
 from producer.look.faulty import UNREADABLE, fault_of
 from producer.look.file_check import FileCheck

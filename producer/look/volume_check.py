@@ -25,7 +25,7 @@ from producer.look.volumes import Source, Volumes
 from producer.look.voxels import look_at_voxels, look_for_leftovers
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record, Written
+    from chunkflow_worker.job.record import Record, Written
     from chunkflow_worker.volumes.volume import CheckedVolume
 
 _TWO_FILES = "stored twice, as a plain file and as *.gz, so readers may disagree: do the box again"

@@ -12,7 +12,8 @@ from producer.look.failures import redrive_command, reproduce_command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chunkflow_worker.job.ledger import Ledger, Record
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
 
 MOST_FAILED = 2000
 """Failed boxes of a job whose records are read."""

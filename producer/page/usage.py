@@ -8,7 +8,7 @@ from producer.figures.tasks import Tasks
 from producer.figures.workers import Workers
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record
+    from chunkflow_worker.job.record import Record
 
 
 class Usage:

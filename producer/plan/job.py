@@ -15,7 +15,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.box_file import listed_boxes
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.local_job import check_job_name
 from chunkflow_worker.job.masked import marks_of, masked
 from chunkflow_worker.job.masks import Masks

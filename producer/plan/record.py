@@ -8,7 +8,8 @@ import numpy as np
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.masked import marks_of
 from producer.plan.verified_note import forget_verified
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.storage.files import Files
 
 _SUFFIX, _MOST_BYTES = ".verified", 10_000

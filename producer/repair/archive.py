@@ -26,7 +26,7 @@ from chunkflow_worker.job.in_order import in_order
 if TYPE_CHECKING:
     from chunkflow_worker.job.archive.ledger import ArchivedLedger
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import JobRecord
+    from chunkflow_worker.job.job_record import JobRecord
     from chunkflow_worker.storage.s3_listing import Listed
 
 _BATCH, _AT_ONCE = 500, 4  # records that are read; batches of them

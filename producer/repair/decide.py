@@ -14,7 +14,8 @@ from chunkflow_worker.job.state import JobState, State
 from producer.look.job import require_job
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from producer.plan.pipeline_file import PipelineFile, written_paths
 from producer.report.document import Chain, Checked, Report
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
+    from chunkflow_worker.job.record import Record
     from producer.cost.prices import Machine, Prices
 
 

@@ -11,7 +11,7 @@ from producer.report.words import safe
 
 if TYPE_CHECKING:
     from chunkflow_worker.image.bbox import Vec3
-    from chunkflow_worker.job.ledger import JobRecord
+    from chunkflow_worker.job.job_record import JobRecord
     from producer.figures.dollars import Dollars
     from producer.figures.job import JobFigures
     from producer.figures.spent import Spent

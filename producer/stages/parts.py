@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.local_job import grid_options
 from chunkflow_worker.job.stages import job_name
 from producer.plan.job import make_plan

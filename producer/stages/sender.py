@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.claim import Claim
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.order import in_order
 from chunkflow_worker.job.sent_note import SentNote
 from chunkflow_worker.job.sqs import Queue

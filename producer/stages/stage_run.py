@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Boxes
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.tree import Tree
 from chunkflow_worker.report.progress import boxes_text, duration_text

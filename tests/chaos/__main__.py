@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
-from chunkflow_worker.job.local_aws import local_aws
+from chunkflow_worker.local_aws.serve import local_aws
 from tests.chaos import (
     clock,
     disk,

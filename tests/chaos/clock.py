@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.storage.files import Files
 from tests.chaos.calm import place_on_s3
 from tests.chaos.report import Report, broken

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from producer.cli import main
 from tests.chaos.drivers import DRIVERS, Driver, DriverJob
 from tests.chaos.report import Report, broken

@@ -17,7 +17,7 @@ import boto3
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from tests.chaos.report import Report, broken
 from tests.support.proxy import Fault, Proxy, fault_proxy
 from tests.support.proxy import Service as Name

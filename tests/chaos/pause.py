@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from tests.chaos.crew import AT_A_TIME, BLOCK, Crew, Lost
 from tests.chaos.report import Report, broken
 from tests.support.aws_sqs import aws_sqs

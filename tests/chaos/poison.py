@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from tests.chaos.report import Report, broken
 from tests.support.service import BLOCK, Service

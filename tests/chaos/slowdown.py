@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from tests.chaos.drivers import DRIVERS, LOOK, Driver, DriverJob
 from tests.chaos.report import Report, broken
 from tests.support.aws_sqs import aws_sqs

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow_worker.image.bbox import Vec3
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from tests.chaos.report import Report, broken
 from tests.support.aws_sqs import AWAY, Fault, SqsServer, aws_sqs
 from tests.support.service import BLOCK, Service

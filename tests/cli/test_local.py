@@ -25,7 +25,8 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.task import SkipTask, Task

@@ -148,9 +148,9 @@ CHECKED_BEFORE = {
     ("h5py", "table_file.py"),
     ("zmesh", "multires.py"),
     ("opentelemetry", "traces.py"),
-    ("moto", "local_aws.py"),
-    ("werkzeug", "local_aws.py"),  # moto brings it
-    ("moto", "local_s3.py"),
+    ("moto", "serve.py"),
+    ("werkzeug", "serve.py"),  # moto brings it
+    ("moto", "kept_s3.py"),
     ("moto", "mended_moto.py"),
     ("moto", "protocol.py"),
     ("werkzeug", "protocol.py"),

@@ -21,7 +21,7 @@ from moto.s3.exceptions import S3AccessDeniedError
 from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
 
-from chunkflow_worker.job.local_sqs.protocol import SqsProtocol
+from chunkflow_worker.local_aws.sqs.protocol import SqsProtocol
 
 ACCOUNT = "123456789012"
 _SAME = {

@@ -12,7 +12,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.chosen_boxes import ChosenBoxes
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 
 
 def grid_of(count: int, start: int = 0) -> Boxes:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from chunkflow_worker.job.deleter import Deleter
 from chunkflow_worker.job.sqs import Queue, receive
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from tests.support.queues import send
 
 AWAY = EndpointConnectionError(endpoint_url="http://127.0.0.1")

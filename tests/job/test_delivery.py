@@ -10,7 +10,7 @@ from chunkflow_worker.errors import MessageMalformed, PipelineMismatch
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.message import MAX_ATTEMPTS, TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from tests.support.queues import BOX, receive, send
 
 MESSAGE = TaskMessage(job="job", bbox=BOX, pipeline="0a")

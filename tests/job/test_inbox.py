@@ -9,7 +9,7 @@ from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.inbox import Inbox, Received
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable, find_queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.send.queue import create_queue
 from tests.support.queues import BOX, send
 

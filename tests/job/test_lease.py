@@ -18,7 +18,7 @@ from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.message import TaskMessage, open_envelope
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from tests.support.queues import BOX, receive
 
 MakeLease = Callable[..., Lease]

@@ -7,7 +7,9 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import RECORD_BYTES, JobRecord, Ledger, Record, Written
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import RECORD_BYTES, Ledger
+from chunkflow_worker.job.record import Record, Written
 from chunkflow_worker.storage.files import Files
 from tests.support.records import task_record
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from chunkflow_worker.job.many_messages import delete_messages, show_messages
 from chunkflow_worker.job.sqs import Queue, receive
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from tests.support.queues import send
 
 

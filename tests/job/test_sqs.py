@@ -17,7 +17,7 @@ from chunkflow_worker.job.sqs import (
     move,
     sqs_errors,
 )
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.send.queue import create_queue
 from tests.support.proxy import Proxy, fault_proxy
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.state import RUNNING, JobState, JobStates
 
 

@@ -16,7 +16,7 @@ from chunkflow_worker.errors import BoxNotAligned, BoxOutsideVolume, ChunkMismat
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
 from chunkflow_worker.image.pyramid import downsample
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.operators.downsample_upload import DownsampleUpload
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Run

@@ -26,7 +26,7 @@ from chunkflow_worker.job.inbox import Inbox, Received
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import QueueUnavailable, make_client
-from chunkflow_worker.job.stub_sqs import ManualClock, StubSqs
+from chunkflow_worker.local_aws.stub_sqs import ManualClock, StubSqs
 from chunkflow_worker.operators import fetch_task_from_sqs
 from chunkflow_worker.operators.fetch_task_from_sqs import FetchTaskFromSqs
 from chunkflow_worker.pipeline.task import Task

@@ -11,7 +11,9 @@ from chunkflow_worker.cli.chunkflow import cli
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.archive.ledger import ArchivedLedger
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.operators.log_summary import LogSummary
 from producer.repair.archive import Packer
 

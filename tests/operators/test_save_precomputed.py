@@ -25,7 +25,7 @@ from chunkflow_worker.errors import (
 )
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.operators.create_info import CreateInfo
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.operator import Run

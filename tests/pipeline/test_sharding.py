@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from chunkflow_worker.errors import BoxOutsideVolume, ConfigError, DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.operators.aggregate_skeleton_fragments import AggregateSkeletonFragments
 from chunkflow_worker.pipeline.operator import Run
 from chunkflow_worker.pipeline.task import Task

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.operators.save_npy import SaveNpy
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.pipeline.operator import Operator

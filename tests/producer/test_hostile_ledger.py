@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from chunkflow_worker.errors import ChunkflowError
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record, Written
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.job.record import Record, Written
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.state import JobState
-from chunkflow_worker.job.stub_sqs import StubSqs
 from chunkflow_worker.job.written_paths import WrittenPaths
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.report.say import say, say_json
 from chunkflow_worker.service.breaker import Breaker
 from chunkflow_worker.service.control import Control

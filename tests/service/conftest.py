@@ -12,7 +12,7 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.job.inbox import Inbox
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stage import PLAIN, Stage
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.service import worker as worker_module
 from chunkflow_worker.service.places import Places
 from chunkflow_worker.service.poller import Poller

@@ -19,7 +19,7 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.machine.signals import STOP_SIGNALS
 from chunkflow_worker.report.log import SafeFilter
 from chunkflow_worker.service import app as module

@@ -7,8 +7,8 @@ import pytest
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import Written
 from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report.events import TaskFailed, TaskFinished
 from chunkflow_worker.service.attempt import Attempt, failed_event, finished_event

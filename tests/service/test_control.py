@@ -7,7 +7,7 @@ import pytest
 
 from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.job.state import RUNNING, JobState, JobStates
-from chunkflow_worker.job.stub_sqs import ManualClock
+from chunkflow_worker.local_aws.stub_sqs import ManualClock
 from chunkflow_worker.service import control as module
 from chunkflow_worker.service.control import APART_SECONDS, Control
 

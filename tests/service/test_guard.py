@@ -13,7 +13,7 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import OutOfMemory, RetryableError, TaskTooLong
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.service import guard as module
 from chunkflow_worker.service.guard import (
     OUT_OF_MEMORY,

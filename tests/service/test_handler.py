@@ -26,8 +26,10 @@ from chunkflow_worker.errors import (
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.hold import Holds
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.state import JobState
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import TaskDropped, TaskFailed, TaskFinished, TaskStarted

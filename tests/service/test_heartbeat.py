@@ -12,7 +12,7 @@ from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.job.heartbeat import HEARTBEAT_SECONDS, Heartbeat, Heartbeats
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.machine.nvml import GpuFigures
 from chunkflow_worker.pipeline.task import SkipTask, Task
 from chunkflow_worker.report.events import OperatorFinished, OperatorStarted, publish

@@ -6,7 +6,7 @@ import pytest
 
 from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.service.in_hand import Held, InHand
 from tests.support.queues import BOX, receive
 

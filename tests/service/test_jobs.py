@@ -8,7 +8,8 @@ import pytest
 
 from chunkflow_worker.errors import BoxOutsideJob, JobUnreadable, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.service.jobs import APART_SECONDS, Jobs
 
 INSIDE, LATER = BoundingBox.parse("0-4_0-4_4-8"), BoundingBox.parse("0-4_0-4_8-12")

@@ -12,7 +12,7 @@ import pytest
 from chunkflow_worker.config.settings import Settings
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.report.events import Subscriber
 from chunkflow_worker.report.traces import Traces
 from chunkflow_worker.service.in_hand import InHand

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.service import poller as module
 from chunkflow_worker.service.poller import Messages, Poller
 from tests.support.queues import BOX, send

@@ -19,10 +19,10 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
 from chunkflow_worker.job.heartbeat import Heartbeat, Heartbeats
 from chunkflow_worker.job.inbox import Inbox
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.requests import REQUESTS
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.report import cloudwatch
 from chunkflow_worker.service import worker as worker_module

@@ -14,7 +14,7 @@ from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.stage import Stage
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.service.pool import Pool
 from chunkflow_worker.service.worker import Worker

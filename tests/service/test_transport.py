@@ -14,7 +14,7 @@ from kombu.entity import Queue as KombuQueue
 from kombu.message import Message
 
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.service import poller as poller_module
 from chunkflow_worker.service.poller import Messages, Poller
 from chunkflow_worker.service.transport import POLLER, Channel

@@ -19,11 +19,11 @@ from chunkflow_worker.errors import (
     StorageOutage,
 )
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import Record
 from chunkflow_worker.job.message import open_envelope
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.state import JobState
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.report import cloudwatch
 from chunkflow_worker.service import worker as module

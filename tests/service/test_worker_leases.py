@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from chunkflow_worker.errors import LeaseLost
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.worker import Worker

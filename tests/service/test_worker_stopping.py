@@ -12,7 +12,7 @@ import pytest
 from chunkflow_worker.errors import TaskTooLong
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.pipeline.task import Task
 from chunkflow_worker.service.poller import Poller
 from chunkflow_worker.service.worker import Worker

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chunkflow_worker.job.local_aws import local_aws
-from chunkflow_worker.job.local_sqs.protocol import service_of
+from chunkflow_worker.local_aws.serve import local_aws
+from chunkflow_worker.local_aws.sqs.protocol import service_of
 from chunkflow_worker.report.web_gate import Wsgi
 
 _COUNTS = "/soak-counts"

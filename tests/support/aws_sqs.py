@@ -19,7 +19,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.session import get_session
 
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 
 _OPERATIONS = {
     name: xform_name(name) for name in get_session().get_service_model("sqs").operation_names

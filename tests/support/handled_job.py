@@ -6,8 +6,9 @@ from pathlib import Path
 
 from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.pipeline.chain import Pipeline
 from chunkflow_worker.service.handler import Handler
 from producer.plan.job import make_plan

@@ -8,7 +8,7 @@ from typing import Any
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Boxes, Grid
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from tests.support.records import task_record
 
 BEGAN = datetime(2026, 3, 1, 8, tzinfo=UTC)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk, LayerType
-from chunkflow_worker.job.ledger import Record, Written
+from chunkflow_worker.job.record import Record, Written
 from chunkflow_worker.operators.save_precomputed import SavePrecomputed
 from chunkflow_worker.pipeline.saving import write_verified
 from chunkflow_worker.pipeline.task import Task

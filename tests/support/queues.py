@@ -6,7 +6,7 @@ from chunkflow_worker.job.delivery import Delivery
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue, find_queue
 from chunkflow_worker.job.sqs import receive as receive_messages
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.send.queue import create_queue
 
 BOX = "0-4_0-4_0-8"

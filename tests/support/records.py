@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 
 
 def task_record(

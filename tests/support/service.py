@@ -18,7 +18,8 @@ import yaml
 
 from chunkflow_worker.cli import chunkflow
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.sqs import Queue, find_queue
 from chunkflow_worker.volumes.create_volume import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume

@@ -15,7 +15,7 @@ from chunkflow_worker.job.heartbeat import GpuUse, Heartbeat, Heartbeats, InHand
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.page.job_watch import Target

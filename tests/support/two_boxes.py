@@ -12,7 +12,8 @@ import yaml
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.cli import main

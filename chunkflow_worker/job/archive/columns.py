@@ -15,7 +15,7 @@ from chunkflow_worker.config.extras import needs
 from chunkflow_worker.image.bbox import BoundingBox
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import Record, Written
+    from chunkflow_worker.job.record import Record, Written
     from chunkflow_worker.storage.written_file import WrittenFile
 
 BOX, RECORD = "box", "record"

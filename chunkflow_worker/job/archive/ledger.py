@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from chunkflow_worker.job.archive.archives import Archives
-from chunkflow_worker.job.ledger import RECORD_BYTES, Ledger, Listing, Record
+from chunkflow_worker.job.ledger import RECORD_BYTES, Ledger, Listing
+from chunkflow_worker.job.record import Record
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,8 @@ from producer.cli.stages import of_each_stage
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.grid import Boxes
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
     from producer.look.failures import Cause, Failure
 
 _BOXES = 5  # shown per cause

@@ -21,7 +21,8 @@ from producer.cli.stages import of_one_stage
 from producer.cli.verified import allow_zeros_option, read_back, sample_option
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
     from producer.report.document import Checked
 
 

@@ -23,7 +23,8 @@ from producer.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
     from chunkflow_worker.job.stage import Stage
     from producer.plan.pipeline_file import PipelineFile
     from producer.stages.stage_run import StageRun, StageView

@@ -22,7 +22,8 @@ from producer.cli.stages import of_each_stage
 from producer.cli.verified import allow_zeros_option, read_back, show_verified
 
 if TYPE_CHECKING:
-    from chunkflow_worker.job.ledger import JobRecord, Ledger
+    from chunkflow_worker.job.job_record import JobRecord
+    from chunkflow_worker.job.ledger import Ledger
     from producer.look.problem import Problem
     from producer.repair.resend import Resend
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.message import TaskMessage, open_envelope
 from chunkflow_worker.job.sqs import Queue
 from producer.cli.send_boxes import send_boxes

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from producer.cost.seconds import busy_seconds, steady_seconds, times_of
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from producer.figures.job import JobFigures, figures_of
 from producer.figures.quantiles import ERROR
 from tests.support.job_records import BEGAN, job_boxes, job_records

@@ -17,7 +17,7 @@ import zarr
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.image.chunk import Chunk
-from chunkflow_worker.job.ledger import Record, Written
+from chunkflow_worker.job.record import Record, Written
 from chunkflow_worker.operators.save_zarr import SaveZarr
 from chunkflow_worker.pipeline.saving import write_verified
 from chunkflow_worker.pipeline.task import Task

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue, QueueUnavailable
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.look.dead_letters import dead_letters
 
 MESSAGES = [TaskMessage(job="j", bbox=f"{z}-{z + 1}_0-1_0-1") for z in range(12)]

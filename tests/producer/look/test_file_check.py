@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from chunkflow_worker.errors import StorageRefused, StorageUnavailable
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.written_paths import WrittenPaths
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.written_file import WrittenFile, checksum_of, noting

@@ -6,7 +6,9 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Record
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.storage.files import Files
 from producer.look.job import find_job, require_job, some_are_done
 from tests.support.records import task_record

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.state import JobState
 from producer.look.jobs import JobRow, job_rows
 from tests.support.records import task_record

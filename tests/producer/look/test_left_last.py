@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from producer.look.left_last import RecordMismatch, left_last
 
 

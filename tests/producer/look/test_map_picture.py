@@ -12,7 +12,8 @@ from PIL import Image
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Boxes
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from producer.look.map_picture import picture, put_picture
 from producer.look.survey import Survey
 

@@ -5,7 +5,7 @@ import pytest
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.archive.ledger import ArchivedLedger
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord
+from chunkflow_worker.job.job_record import JobRecord
 from producer.look import places as module
 from producer.look.places import Place
 from producer.look.survey import places_of

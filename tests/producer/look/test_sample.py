@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from chunkflow_worker.image.bbox import BoundingBox
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from producer.look.sample import sample_of
 from tests.support.records import task_record
 

@@ -9,9 +9,10 @@ import pytest
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.clipped import Clipped
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import Ledger, Record
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.sqs import Queue, find_queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.look.status import JobStatus, job_status
 from producer.plan.job import make_plan
 from producer.send.queue import create_queue

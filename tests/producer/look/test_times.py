@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from producer.look.times import stored_between
 
 

@@ -12,7 +12,7 @@ from cloudvolume import CloudVolume
 
 from chunkflow_worker.errors import ConfigError, StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
-from chunkflow_worker.job.ledger import Written
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.volumes.precomputed.info import create_volume
 from chunkflow_worker.volumes.precomputed.volume import PrecomputedVolume
 from producer.look.problem import Problem

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from producer.look.status import JobStatus, StatusPoll
 from producer.look.wait import wait_for
 from tests.support.records import task_record

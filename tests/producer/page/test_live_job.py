@@ -19,6 +19,7 @@ from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.sqs import find_queue
 from producer.page.job_watch import Target
 from tests.chaos.calm import place_on_s3
+from tests.support.axe import axe_faults
 from tests.support.http import ask
 from tests.support.page_looks import Looks
 from tests.support.served_page import ServedPage, served
@@ -200,7 +201,7 @@ def _box_is_shown(scene: Scene) -> None:
 
 
 def _pictures(scene: Scene) -> None:
-    """No part is wider than the page; pictures for those who want to see them."""
+    """No part is wider than the page, or a fault to axe-core; pictures for those who want them."""
     folder = os.environ.get(PICTURES)
     for name, width, height in (("wide", 1280, 1000), ("phone", 390, 844)):
         scene.tab.set_viewport_size({"width": width, "height": height})
@@ -208,6 +209,7 @@ def _pictures(scene: Scene) -> None:
             scene.tab.emulate_media(color_scheme=scheme)
             scene.tab.wait_for_timeout(400)
             assert scene.tab.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert not axe_faults(scene.tab), (name, scheme)
             if folder:
                 path = Path(folder) / f"live-{name}-{scheme}.png"
                 scene.tab.screenshot(path=path, full_page=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import Record
+from chunkflow_worker.job.record import Record
 from producer.figures.job import figures_of
 from producer.page.operator_times import OTHERS, OperatorTimes
 from producer.page.usage import Usage

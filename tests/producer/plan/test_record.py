@@ -7,7 +7,8 @@ import pytest
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from producer.plan.job import make_plan
 from producer.plan.pipeline_file import PipelineFile
 from producer.plan.record import record_job

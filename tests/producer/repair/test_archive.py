@@ -12,7 +12,9 @@ from chunkflow_worker.errors import ConfigError, StorageUnavailable
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.archive.ledger import ArchivedLedger
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger, Written
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
+from chunkflow_worker.job.record import Written
 from chunkflow_worker.storage.files import Files
 from producer.look.survey import Survey
 from producer.repair.archive import Packer

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from chunkflow_worker.errors import ConfigError
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.state import RUNNING
 from producer.repair.decide import decide
 

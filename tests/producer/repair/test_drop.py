@@ -5,7 +5,7 @@ import pytest
 
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.repair.drop import drop
 
 BOXES = [f"{z}-{z + 2}_0-2_0-2" for z in range(0, 24, 2)]

@@ -5,7 +5,7 @@ import pytest
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue, move
-from chunkflow_worker.job.stub_sqs import StubSqs
+from chunkflow_worker.local_aws.stub_sqs import StubSqs
 from producer.repair.redrive import matcher, redrive
 from tests.support.records import task_record
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from producer.cli import main
 from producer.figures.job import figures_of
 from tests.support.browser import BROWSER

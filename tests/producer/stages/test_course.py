@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from chunkflow_worker.errors import StorageUnavailable
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.sqs import Queue
 from producer.plan.pipeline_file import PipelineFile
 from producer.stages.course import Course

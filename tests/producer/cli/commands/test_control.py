@@ -13,7 +13,8 @@ import yaml
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode, open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.job.state import JobState

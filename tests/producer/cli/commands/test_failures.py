@@ -12,7 +12,8 @@ import pytest
 from chunkflow_worker.errors import DataMissing
 from chunkflow_worker.image.bbox import BoundingBox, Vec3
 from chunkflow_worker.job.delivery import Delivery
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.message import TaskMessage, encode
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.pipeline.chain import Pipeline

@@ -6,7 +6,8 @@ import pytest
 
 from chunkflow_worker.image.bbox import Vec3
 from chunkflow_worker.job.grid import Grid
-from chunkflow_worker.job.ledger import JobRecord, Ledger
+from chunkflow_worker.job.job_record import JobRecord
+from chunkflow_worker.job.ledger import Ledger
 from producer.cli import main
 from tests.support.records import task_record
 

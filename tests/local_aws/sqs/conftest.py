@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.local_aws.sqs.account import Account
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
