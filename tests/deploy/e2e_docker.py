@@ -103,8 +103,11 @@ def stop_one(worker: str) -> None:
     The worker must exit with status 0 in time. The task is visible at once and loses no attempt.
     """
     seen = logs(worker).count(" INFO started ")
-    until(120, "a task has started", lambda: logs(worker).count(" INFO started ") > seen)
-    box = current_box(worker)
+
+    def new_box() -> str:
+        return current_box(worker) if logs(worker).count(" INFO started ") > seen else ""
+
+    box = until(120, "a task has started", new_box)
     began = time.monotonic()
     docker("stop", "--time", str(STOP_SECONDS), worker)
     seconds = time.monotonic() - began

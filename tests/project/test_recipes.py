@@ -118,7 +118,7 @@ def test_clefts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(not FIB25.exists(), reason="fib25 is not in CHUNKFLOW_TEST_DATA")
-def test_neurons(tmp_path: Path) -> None:
+def test_neurons(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Stitched from eight boxes, they are as right as those of one box."""
     from scipy.ndimage import gaussian_filter
 
@@ -139,8 +139,9 @@ def test_neurons(tmp_path: Path) -> None:
         h5 = ["load-h5", "-f", f"{tmp_path}/truth.h5", "--voxel-size", "10", "10", "10"]
         done = run_command(chunkflow, *load, *h5, "-o", "groundtruth", "evaluate-segmentation")
         assert done.status == 0, done.stderr
-        scores = next(line for line in done.stderr.splitlines() if "rand_error" in line)
-        errors.append(json.loads(scores[scores.index("{") :])["rand_error"])
+        scores = [text for text in caplog.messages if "rand_error" in text]
+        errors.append(json.loads(scores[-1][scores[-1].index("{") :])["rand_error"])
+    assert len(scores) == len(errors)
     whole, stitched = errors
     assert abs(stitched - whole) < 0.01
     assert len(json.loads((tmp_path / "neurons" / "info").read_text())["scales"]) == 3
