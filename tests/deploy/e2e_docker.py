@@ -51,6 +51,7 @@ def main() -> int:
         say(f"job of {TASKS} tasks, with one worker stopped, one killed and one crashed", seconds)
         assert (status["failed"], status["missing"], status["dead"]) == (0, 0, 0), status
         print(compose("run", "--rm", "producer", "verify").splitlines()[-1])
+        check_page(compose)
         processes = [pid for container in containers() for pid in pids(container)]
         began = time.monotonic()
         compose("down")
@@ -58,6 +59,28 @@ def main() -> int:
         check_gone(processes)
     print("all checks passed")
     return 0
+
+
+def check_page(compose: Callable[..., str]) -> None:
+    """Check that the page's container, which is hardened too, shows the job."""
+    page = compose("run", "--detach", "page").split()[-1]
+    check_hardened(page)
+
+    def shown() -> str:
+        return in_container(
+            page,
+            """
+            import contextlib, urllib.request
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen("http://127.0.0.1:8760/", timeout=5) as answer:
+                    print(answer.status, "unsafe" in answer.headers["Content-Security-Policy"])
+            """,
+        )
+
+    answer = until(60, "the page answers", shown)
+    assert answer.split() == ["200", "False"], answer
+    docker("stop", page)
+    print("the page's container shows the job")
 
 
 def health(container: str) -> str:
