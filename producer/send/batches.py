@@ -55,6 +55,7 @@ def send(
     bodies: Iterable[str],
     *,
     group: str = "",
+    delay_seconds: int = 0,
     threads: int = 32,
     pause: float = 0.5,
     sent: Callable[[int], None] = lambda count: None,
@@ -63,6 +64,7 @@ def send(
 
     group: of all messages, by which fair queues share workers between jobs. Empty for none. They
         are sent without it to a service that does not know groups on standard queues.
+    delay_seconds: until they can be received.
     pause: seconds before entries that failed are sent again; doubles with each attempt.
     sent: is called with a growing number n, when the first n messages have all been sent.
     Raises SendingFailed when entries still fail after 5 attempts.
@@ -70,7 +72,7 @@ def send(
     count = 0
     failure: _Outcome | None = None
     stop = threading.Event()
-    place = _Place(client, url, group)
+    place = _Place(client, url, group, delay_seconds)
 
     def send_batch(batch: Batch) -> _Outcome:
         return _send_batch(place, batch, pause, stop)
@@ -147,8 +149,9 @@ def _send_batch(place: _Place, batch: Batch, pause: float, stop: threading.Event
 class _Place:
     """Where messages go. group: theirs; empty when the service has refused it."""
 
-    def __init__(self, client: Any, url: str, group: str):
+    def __init__(self, client: Any, url: str, group: str, delay_seconds: int):
         self._client, self._url, self._group = client, url, group
+        self._delay = {"DelaySeconds": delay_seconds} if delay_seconds else {}
 
     def send(self, bodies: dict[int, str]) -> list[dict[str, Any]]:
         """Send one request. Returns the entries that SQS refused. Raises QueueUnavailable."""
@@ -167,7 +170,7 @@ class _Place:
         return refused
 
     def _send(self, bodies: dict[int, str], group: str) -> list[dict[str, Any]]:
-        same = {_GROUP: group} if group else {}
+        same = self._delay | ({_GROUP: group} if group else {})
         entries = [{"Id": str(i), "MessageBody": body, **same} for i, body in bodies.items()]
         answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         refused: list[dict[str, Any]] = answer.get("Failed", [])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from chunkflow_worker.job.in_order import in_order
@@ -126,23 +127,23 @@ class _Sender:
 
     def send(self, block: Block) -> None:
         """Raises SendingFailed."""
-
-        def sent(count: int) -> None:
-            self._show(block.first + count)
-
         tasks, target = self._tasks, self._target
-        bodies = tasks.bodies(*block)
-        try:
-            send(
-                self._direct,
-                target.url,
-                bodies,
-                group=tasks.job,
-                threads=target.threads,
-                sent=sent,
-            )
-        except SendingFailed as error:
-            raise error.after(block.first) from None
+        for part in tasks.parts(*block):
+            try:
+                send(
+                    self._direct,
+                    target.url,
+                    part.bodies,
+                    group=tasks.job,
+                    delay_seconds=part.delay_seconds,
+                    threads=target.threads,
+                    sent=partial(self._sent, part.first),
+                )
+            except SendingFailed as error:
+                raise error.after(part.first) from None
+
+    def _sent(self, first: int, count: int) -> None:
+        self._show(first + count)
 
 
 _sender: Any = None  # of a process of the pool

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chunkflow_worker.job.grid import Boxes
 from chunkflow_worker.job.message import TaskMessage, Template
 from chunkflow_worker.job.z_curve import ZCurve
 
+DOUBT_SECONDS = 30
+"""A message that may be there twice comes so much later. By then, the other is mostly done."""
+
 _ANY_BOX = "0-1_0-1_0-1"
+
+
+class Part(NamedTuple):
+    """Messages that are sent alike. first: place of the first box."""
+
+    first: int
+    bodies: Iterator[str]
+    delay_seconds: int
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Tasks:
     run: what the ids of the tasks begin with; the place of the box follows, so that a box that is
         sent again has the same id.
     doubtful: boxes before this place may have been sent before. Their messages count one attempt,
-        so that a worker looks whether the task was done before it starts.
+        so that a worker looks whether the task was done before it starts, and come later.
     """
 
     boxes: Boxes | ZCurve | Sequence[str]
@@ -35,11 +47,13 @@ class Tasks:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def bodies(self, first: int, last: int) -> Iterator[str]:
-        """Those of the boxes from one place to before another."""
+    def parts(self, first: int, last: int) -> Iterator[Part]:
+        """The boxes from one place to before another, those first that may have been sent."""
         middle = min(max(first, self.doubtful), last)
-        yield from self._bodies(first, middle, attempts=1)
-        yield from self._bodies(middle, last, attempts=0)
+        for start, stop, attempts in ((first, middle, 1), (middle, last, 0)):
+            if start < stop:
+                bodies = self._bodies(start, stop, attempts)
+                yield Part(start, bodies, DOUBT_SECONDS if attempts else 0)
 
     def _bodies(self, first: int, last: int, attempts: int) -> Iterator[str]:
         like = TaskMessage(

@@ -12,7 +12,7 @@ from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
 from producer.send.batches import SendingFailed, SendingRefused
 from producer.send.blocks import Target, send_tasks
-from producer.send.tasks import Tasks
+from producer.send.tasks import DOUBT_SECONDS, Tasks
 from tests.support.aws_sqs import DENIED, SqsServer, aws_sqs
 from tests.support.queues import make_queue
 
@@ -101,3 +101,19 @@ def test_a_failure_says_what_was_not_sent(
 def test_no_task_is_no_request(sqs: SqsServer, target: Target) -> None:
     send_tasks(target, tasks(1), 1)
     assert sqs.requests["SendMessageBatch"] == 0
+
+
+def test_what_may_have_been_sent_before_is_delayed(
+    sqs: SqsServer, queue: Queue, target: Target
+) -> None:
+    send_tasks(target, tasks(150, doubtful=30), 10)
+    sends = [given for name, given in sqs.stub.calls if name == "send_message_batch"]
+    delays = {
+        open_envelope(entry["MessageBody"], "q")[1]: entry.get("DelaySeconds", 0)
+        for given in sends
+        for entry in given["Entries"]
+    }
+    assert delays == {
+        f"run-{place}": DOUBT_SECONDS if place < 30 else 0 for place in range(10, 150)
+    }
+    assert len(sqs.stub.visible(queue.url)) == 120

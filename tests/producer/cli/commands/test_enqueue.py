@@ -270,6 +270,7 @@ def test_a_z_curve_is_resumed_in_its_order_and_sends_each_box_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("producer.send.blocks.BLOCK", 4)
+    monkeypatch.setattr("producer.send.tasks.DOUBT_SECONDS", 0)
     real, blocks = module.send, []
 
     def send(*given: Any, **more: Any) -> int:

@@ -27,8 +27,9 @@ BOXES = 600
 _RUN = """
 import sys
 import producer.send.blocks as blocks
+import producer.send.tasks as tasks
 from producer.cli import main
-blocks.BLOCK = 200
+blocks.BLOCK, tasks.DOUBT_SECONDS = 200, 1
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
@@ -90,12 +91,12 @@ def start(sqs: SqsServer, pipeline: Path, ledger: Ledger, *options: str) -> subp
 
 
 def work(sqs: SqsServer, queue: Queue, pipeline: Path, ledger: Ledger) -> None:
-    """Do all tasks in the queue as a worker does them."""
+    """Do all tasks in the queue as a worker does them, those too that come later."""
     chain = Pipeline.load(pipeline)
     with chain.open(recorded=True) as opened:
         handler = Handler(opened, chain.digest, ledger, "worker", 3)
-        while messages := receive(sqs.stub, queue.url, 10, 0):
-            for message in messages:
+        while sqs.stub.bodies(queue.url):
+            for message in receive(sqs.stub, queue.url, 10, 1):
                 handler.handle(Delivery.open(message, "q"))
                 sqs.stub.delete_message(queue.url, message["ReceiptHandle"])
 
