@@ -77,14 +77,15 @@ def look(
             if not only_link:
                 say(f"{shown.layer['name']}: {shown.kind}, {each.path}")
         link = _link(scene, page, port or 0, stack)
+        if scene.server is not None:  # whoever has read the link may press Ctrl-C at once
+            stack.enter_context(suppress(KeyboardInterrupt))
         say(link)
         if opens and not only_link:
             click.launch(link)
         if scene.server is not None:
             if not only_link:
                 say("the page is served until Ctrl-C")
-            with suppress(KeyboardInterrupt):
-                Event().wait()
+            Event().wait()
 
 
 def _link(scene: Scene, page: str | None, port: int, stack: ExitStack) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chunkflow_worker.image.bbox import Vec3
+from producer.send.tasks import DOUBT_SECONDS
 from tests.chaos.history import is_ready, starts
 from tests.chaos.report import Report, broken
 from tests.chaos.runs import Runs
@@ -124,6 +125,10 @@ def run(
             with Runs(service, address, proxy, chance) as runs:
                 _disturb(service, runs, killer, workers, every, began + limit)
             seconds = time.monotonic() - began
+            # Messages that were in doubt come later, and are acknowledged then.
+            end = time.monotonic() + DOUBT_SECONDS + 3 * LEASE_SECONDS
+            while sum(service.messages()[:2]) and time.monotonic() < end:
+                time.sleep(0.5)
             visible, hidden, dead = service.messages()
         finally:
             service.close()
