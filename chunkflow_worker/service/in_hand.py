@@ -26,6 +26,7 @@ class Held:
     operator: that runs now, and when it began; None between two.
     fence: that lets its writes through.
     is_opening: it waits until the chain of its stage is open, which does not count as its time.
+    is_recorded: it is done, and only its message is left to be deleted.
     """
 
     lease: Lease
@@ -37,6 +38,7 @@ class Held:
     operator: tuple[str, float] | None = None
     fence: Fence = field(init=False)
     is_opening: bool = False
+    is_recorded: bool = False
 
     def __post_init__(self) -> None:
         self.taken = self.started

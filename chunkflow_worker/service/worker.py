@@ -173,6 +173,7 @@ class Worker:
                         held.fence,
                         place.working,
                     )
+                    held.is_recorded = True
                     lease.check()
                     lease.acknowledge()
             except BaseException as error:
@@ -354,6 +355,8 @@ class Worker:
         for held in left:
             if held not in self.in_hand or held.lease.is_over:
                 continue  # it has ended meanwhile, or the message is another worker's
+            if held.is_recorded:
+                continue  # a fresh copy would be done again; a second receive is found done
             try:
                 held.lease.give_back()
                 count += 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chunkflow_worker.errors import TaskTooLong
+from chunkflow_worker.job.lease import Lease
 from chunkflow_worker.job.message import open_envelope
 from chunkflow_worker.job.sqs import Queue
 from chunkflow_worker.local_aws.stub_sqs import StubSqs
@@ -93,6 +94,34 @@ def test_stopping_gives_back_what_does_not_end_in_time(
     task.finish()
     assert task.worker.ledger.boxes() == (set(), set())
     assert len(sqs.visible(queue.url)) == 1, "its late end changes nothing"
+
+
+def test_stopping_gives_back_no_task_that_is_done(
+    busy: Callable[..., Busy],
+    process: Process,
+    sqs: StubSqs,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its message may not be deleted yet; a fresh copy of it would be done again."""
+    recorded, go_on, acknowledge = threading.Event(), threading.Event(), Lease.acknowledge
+
+    def acknowledge_late(lease: Lease) -> None:
+        recorded.set()
+        assert go_on.wait(10)
+        acknowledge(lease)
+
+    monkeypatch.setattr(Lease, "acknowledge", acknowledge_late)
+    task = busy(grace_seconds=60)
+    task.go_on.set()
+    assert recorded.wait(10)
+    task.worker.stop()
+    task.worker.stop()
+    assert process.ended.wait(10)
+    assert sqs.visible(queue.url) == []
+    go_on.set()
+    task.finish()
+    assert sqs.bodies(queue.url) == []
 
 
 def test_tasks_may_finish_within_the_grace_period(
