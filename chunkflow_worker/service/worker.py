@@ -356,7 +356,7 @@ class Worker:
             if held not in self.in_hand or held.lease.is_over:
                 continue  # it has ended meanwhile, or the message is another worker's
             if held.is_recorded:
-                continue  # a fresh copy would be done again; a second receive is found done
+                continue  # a fresh copy would be done again, which a second receive is not
             try:
                 held.lease.give_back()
                 count += 1
