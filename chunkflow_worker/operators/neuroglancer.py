@@ -63,7 +63,8 @@ class Neuroglancer(Operator):
 
         def step(task: Task) -> None:
             values = {name: task.value(name) for name in self.reads()}
-            with serve(values, self.voxel_size, self.port or 0) as viewer:
+            served = serve(values, self.voxel_size, self.port or 0)
+            with served as viewer, suppress(KeyboardInterrupt):  # also right after the link
                 say(f"{', '.join(values)} of {task.bbox or 'the task'}: {viewer.get_viewer_url()}")
                 _wait_for_the_user()
 
