@@ -68,14 +68,20 @@ def make_volumes(service: Service) -> None:
     open_volume(service.path("mask")).write(small.bounds, mask)
 
 
+OF_A_WORKER = Counter(LIST=2)  # when it starts: whether the bucket is there, and the heartbeats
+
+
 def totals(found: Counter[str], bucket: str, *names: str) -> Counter[str]:
-    """Sums by method, of the objects of the volumes and their ledger; LIST for listings."""
+    """Sums by method, of the objects of the volumes and their ledger; LIST for listings.
+
+    POST is of what deletes several objects.
+    """
     sums: Counter[str] = Counter()
     for request, count in found.items():
         method, _, path = request.partition(" ")
         key = path.removeprefix(f"/{bucket}").lstrip("/")
         if not key or key.startswith(names):
-            sums[method if key else "LIST"] += count
+            sums["LIST" if method == "GET" and not key else method] += count
     return sums
 
 
@@ -109,10 +115,12 @@ def test_a_real_job_takes_what_its_plan_says(
     (option,) = plan["options"]
     planned = option["requests"]["S3"]
     for name in ("GET", "PUT", "HEAD", "LIST"):
-        assert requests[name] == pytest.approx(planned[name], rel=0.05), name
+        expected = planned[name] + OF_A_WORKER[name]
+        assert requests[name] == pytest.approx(expected, rel=0.05), name
     assert moved["GET"] == pytest.approx(option["bytes_in"], rel=0.05)
     assert moved["PUT"] == pytest.approx(option["bytes_out"], rel=0.05)
-    assert planned["PUT"] == count + sum(volume["blocks"] for volume in plan["volumes"][1:])
+    heartbeats = planned["PUT"] - count - sum(volume["blocks"] for volume in plan["volumes"][1:])
+    assert 0 < heartbeats < 20  # of some minutes
     peak = max(record.memory_peak for record in records)
     assert peak == pytest.approx(plan["memory"]["worker"], rel=0.15)
     times = times_of(records, "the real run")
