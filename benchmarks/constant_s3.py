@@ -6,6 +6,7 @@ Run as a program, it serves until it is killed, and writes a line for each reque
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,10 +14,15 @@ import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.client import responses
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import IO
+from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.netutil import bind_sockets
 
 from benchmarks.made_up_job import BLOCK_BYTES, RECORD_BYTES, STORED, MadeUpJob
 
@@ -104,88 +110,82 @@ class Objects:
 
 def serve(side: int, log: Path) -> None:
     objects = Objects(MadeUpJob(side, f"s3://{BUCKET}/out"))
+    with log.open("w", buffering=1) as lines:
+        server = HTTPServer(lambda request: _Answer(objects, request).send(lines))
+        (socket,) = bind_sockets(0, "127.0.0.1")
+        server.add_sockets([socket])
+        print(socket.getsockname()[1], flush=True)
+        asyncio.get_event_loop().run_forever()
 
-    class Answers(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
 
-        def do_HEAD(self) -> None:
-            self._read("HEAD")
+class _Answer:
+    """Answers a request."""
 
-        def do_GET(self) -> None:
-            if "list-type" in self.path:
-                self._list()
-            else:
-                self._read("GET")
+    def __init__(self, objects: Objects, request: HTTPServerRequest):
+        self._objects, self._request = objects, request
+        self._key = unquote(request.path).removeprefix(f"/{BUCKET}").removeprefix("/")
 
-        def do_PUT(self) -> None:
-            objects.put(self._key(), self._body())
-            self._answer(200, b"", {"ETag": '"written"'}, "PUT")
+    def send(self, log: IO[str]) -> None:
+        """Send it, and write a line that says what was asked for."""
+        name, status, headers, body = self._made()
+        log.write(f"{name}\n")
+        fields = HTTPHeaders({**headers, "Content-Length": str(len(body))})
+        start = ResponseStartLine("HTTP/1.1", status, responses[status])
+        connection = self._request.connection
+        assert connection is not None
+        connection.write_headers(start, fields, b"" if name == "HEAD" else body)
+        connection.finish()
 
-        def do_POST(self) -> None:
+    def _made(self) -> tuple[str, int, dict[str, str], bytes]:
+        method = self._request.method
+        if method == "PUT":
+            self._objects.put(self._key, self._body())
+            return "PUT", 200, {"ETag": '"written"'}, b""
+        if method == "POST":
             elements = ElementTree.fromstring(self._body()).iter()
-            objects.delete([e.text or "" for e in elements if e.tag.rpartition("}")[2] == "Key"])
-            self._answer(200, b"<DeleteResult/>", {}, "DELETE")
+            keys = [e.text or "" for e in elements if e.tag.rpartition("}")[2] == "Key"]
+            self._objects.delete(keys)
+            return "DELETE", 200, {}, b"<DeleteResult/>"
+        if "list-type" in self._request.query:
+            return "LIST", 200, {"Content-Type": "application/xml"}, self._list()
+        return method or "", *self._read()
 
-        def _read(self, method: str) -> None:
-            key = self._key()
-            content = objects.get(key) if key else b""
-            if content is None:
-                body = b"<Error><Code>NoSuchKey</Code></Error>"
-                self._answer(404, b"" if method == "HEAD" else body, {}, method)
-                return
-            about = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": '"made-up"'}
-            status, total = 200, len(content)
-            if wanted := self.headers.get("Range"):
-                first, _, last = wanted.removeprefix("bytes=").partition("-")
-                content = content[int(first) : int(last) + 1 if last else None]
-                status = 206
-                about["Content-Range"] = f"bytes {first}-{int(first) + len(content) - 1}/{total}"
-            self._answer(status, content, about, method)
+    def _read(self) -> tuple[int, dict[str, str], bytes]:
+        content = self._objects.get(self._key) if self._key else b""
+        if content is None:
+            return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
+        about = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": '"made-up"'}
+        if not (wanted := self._request.headers.get("Range")):
+            return 200, about, content
+        total = len(content)
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        content = content[int(first) : int(last) + 1 if last else None]
+        about["Content-Range"] = f"bytes {first}-{int(first) + len(content) - 1}/{total}"
+        return 206, about, content
 
-        def _list(self) -> None:
-            query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
-            page, is_cut = objects.page(
-                query.get("prefix", ""), query.get("continuation-token", ""), "delimiter" in query
-            )
-            contents = "".join(
-                f"<Contents><Key>{key}</Key><LastModified>{STORED}</LastModified>"
-                f"<ETag>&quot;made-up&quot;</ETag><Size>{objects.size(key)}</Size>"
-                "<StorageClass>STANDARD</StorageClass></Contents>"
-                for key in page
-            )
-            token = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if is_cut else ""
-            body = (
-                f"<ListBucketResult><IsTruncated>{str(is_cut).lower()}</IsTruncated>{token}"
-                f"<KeyCount>{len(page)}</KeyCount>{contents}</ListBucketResult>"
-            )
-            self._answer(200, body.encode(), {"Content-Type": "application/xml"}, "LIST")
+    def _list(self) -> bytes:
+        query = {key: values[0] for key, values in parse_qs(self._request.query).items()}
+        page, is_cut = self._objects.page(
+            query.get("prefix", ""), query.get("continuation-token", ""), "delimiter" in query
+        )
+        contents = "".join(
+            f"<Contents><Key>{key}</Key><LastModified>{STORED}</LastModified>"
+            f"<ETag>&quot;made-up&quot;</ETag><Size>{self._objects.size(key)}</Size>"
+            "<StorageClass>STANDARD</StorageClass></Contents>"
+            for key in page
+        )
+        token = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if is_cut else ""
+        return (
+            f"<ListBucketResult><IsTruncated>{str(is_cut).lower()}</IsTruncated>{token}"
+            f"<KeyCount>{len(page)}</KeyCount>{contents}</ListBucketResult>"
+        ).encode()
 
-        def _key(self) -> str:
-            return unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").removeprefix("/")
-
-        def _body(self) -> bytes:
-            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if "aws-chunked" in self.headers.get("Content-Encoding", ""):
-                size, _, rest = content.partition(b"\r\n")
-                return rest[: int(size.partition(b";")[0], 16)]
-            return content
-
-        def _answer(self, status: int, body: bytes, headers: dict[str, str], method: str) -> None:
-            with log.open("a") as lines:
-                lines.write(f"{method}\n")
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+    def _body(self) -> bytes:
+        content = self._request.body
+        if "aws-chunked" in self._request.headers.get("Content-Encoding", ""):
+            size, _, rest = content.partition(b"\r\n")
+            return rest[: int(size.partition(b";")[0], 16)]
+        return content
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     side, count = given.side, given.side**3
     text = (
-        f"A job of {count:,} boxes, all done, each with a record of 1.2 kB and a block. The memory "
+        f"A job of {count:,} boxes, all done, each with a record of 1.4 kB and a block. The memory "
         "is what a look of `status` adds, and the peak of the other commands.\n"
     )
     if given.storage != "s3":

@@ -13,7 +13,7 @@ from chunkflow_worker.job.grid import Boxes, Grid
 from chunkflow_worker.job.job_record import JobRecord
 from chunkflow_worker.job.record import Record, Written
 
-RECORD_BYTES, BLOCK_BYTES = 1300, 1
+RECORD_BYTES, BLOCK_BYTES = 1400, 1
 STORED = "2026-01-01T00:00:00.000Z"
 LEDGER, _KEY, _CHUNK = "log", "8_8_40", Vec3(64, 512, 512)
 
@@ -88,6 +88,7 @@ class MadeUpJob:
             finished=time,
         )
         content = json.dumps(record.model_dump(exclude={"error", "final", "log"}), indent=1)
+        assert len(content) <= RECORD_BYTES, len(content)
         return content.ljust(RECORD_BYTES).encode()
 
     def write(self, folder: Path) -> None:
