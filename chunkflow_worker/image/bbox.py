@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -45,19 +46,24 @@ class Vec3(NamedTuple):
         return cls(*(int(n) for n in numbers))
 
     def __add__(self, other: Iterable[int] | int) -> Vec3:  # type: ignore[override]
-        return Vec3(*(a + b for a, b in zip(self, Vec3.of(other), strict=True)))
+        z, y, x = Vec3.of(other)
+        return Vec3(self.z + z, self.y + y, self.x + x)
 
     def __sub__(self, other: Iterable[int] | int) -> Vec3:
-        return Vec3(*(a - b for a, b in zip(self, Vec3.of(other), strict=True)))
+        z, y, x = Vec3.of(other)
+        return Vec3(self.z - z, self.y - y, self.x - x)
 
     def __mul__(self, other: Iterable[int] | int) -> Vec3:  # type: ignore[override]
-        return Vec3(*(a * b for a, b in zip(self, Vec3.of(other), strict=True)))
+        z, y, x = Vec3.of(other)
+        return Vec3(self.z * z, self.y * y, self.x * x)
 
     def __floordiv__(self, other: Iterable[int] | int) -> Vec3:
-        return Vec3(*(a // b for a, b in zip(self, Vec3.of(other), strict=True)))
+        z, y, x = Vec3.of(other)
+        return Vec3(self.z // z, self.y // y, self.x // x)
 
     def __mod__(self, other: Iterable[int] | int) -> Vec3:
-        return Vec3(*(a % b for a, b in zip(self, Vec3.of(other), strict=True)))
+        z, y, x = Vec3.of(other)
+        return Vec3(self.z % z, self.y % y, self.x % x)
 
     def __neg__(self) -> Vec3:
         return Vec3(-self.z, -self.y, -self.x)
@@ -68,15 +74,15 @@ class Vec3(NamedTuple):
 
     def min(self, other: Vec3) -> Vec3:
         """The smaller number of each axis."""
-        return Vec3(*(min(a, b) for a, b in zip(self, other, strict=True)))
+        return Vec3(min(self.z, other.z), min(self.y, other.y), min(self.x, other.x))
 
     def max(self, other: Vec3) -> Vec3:
         """The larger number of each axis."""
-        return Vec3(*(max(a, b) for a, b in zip(self, other, strict=True)))
+        return Vec3(max(self.z, other.z), max(self.y, other.y), max(self.x, other.x))
 
     def fits_in(self, other: Vec3) -> bool:
         """Whether no axis is larger than the same axis of `other`."""
-        return all(a <= b for a, b in zip(self, other, strict=True))
+        return self.z <= other.z and self.y <= other.y and self.x <= other.x
 
     @property
     def product(self) -> int:
@@ -128,6 +134,7 @@ class BoundingBox:
         return cls(first, first + size)
 
     @classmethod
+    @lru_cache(1000)  # a record names the box of its task several times
     def parse(cls, text: str) -> BoundingBox:
         """Read the text form. Raises ValueError for other text and for empty or inverted boxes."""
         match = _BOX.fullmatch(text)
@@ -142,7 +149,8 @@ class BoundingBox:
         return cls(Vec3(z0, y0, x0), Vec3(z1, y1, x1))
 
     def __str__(self) -> str:
-        return "_".join(f"{a}-{b}" for a, b in zip(self.start, self.stop, strict=True))
+        (z0, y0, x0), (z1, y1, x1) = self.start, self.stop
+        return f"{z0}-{z1}_{y0}-{y1}_{x0}-{x1}"
 
     @property
     def size(self) -> Vec3:
@@ -176,7 +184,7 @@ class BoundingBox:
     def clip(self, other: BoundingBox) -> BoundingBox | None:
         """The part inside `other`; None when they share no voxel."""
         start, stop = self.start.max(other.start), self.stop.min(other.stop)
-        if any(a >= b for a, b in zip(start, stop, strict=True)):
+        if start.z >= stop.z or start.y >= stop.y or start.x >= stop.x:
             return None
         return BoundingBox(start, stop)
 

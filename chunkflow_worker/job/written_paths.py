@@ -8,12 +8,14 @@ writes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from chunkflow_worker.errors import ConfigError
 from chunkflow_worker.job.volumes import Configured
 from chunkflow_worker.storage.path import normal_path
 
+_HELD = 1000  # paths
 _LEDGER = "/log"  # below a volume, where a ledger lies by default
 
 
@@ -21,6 +23,7 @@ class WrittenPaths:
     """Folders, and beginnings of names, that the tasks of a job write to; in their normal form.
 
     are_all: the job writes nowhere else, as far as the pipeline file says.
+    refusal: why a path from a record must not be opened; None if it may be.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class WrittenPaths:
     ):
         self._folders, self._beginnings = frozenset(folders), frozenset(beginnings)
         self.are_all = are_all
+        self.refusal = lru_cache(_HELD)(self._refusal)  # records name the same ones
 
     @classmethod
     def of_chain(cls, chain: Iterable[Configured]) -> WrittenPaths:
@@ -45,8 +49,7 @@ class WrittenPaths:
         is_default = volume != normal_path(ledger) and volume.partition("://")[2].strip("/")
         return cls([volume] if is_default else (), are_all=False)
 
-    def refusal(self, path: str) -> str | None:
-        """Why a path from a record must not be opened; None if it may be."""
+    def _refusal(self, path: str) -> str | None:
         try:
             found = None if "${" in path else normal_path(path)  # a record names no variables
         except ConfigError:

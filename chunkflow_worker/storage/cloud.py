@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,22 @@ def storage_errors(subject: str) -> Iterator[None]:
 
     subject: what is read or written, for the message.
     """
+    try:
+        yield
+    except _failures() as error:
+        raise _error(subject, error) from error
+
+
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """What the storage libraries raise."""
     import botocore.exceptions
     import cloudfiles.exceptions
     import google.api_core.exceptions
     import google.auth.exceptions
     import requests
 
-    unavailable = (
+    return (
         botocore.exceptions.BotoCoreError,
         botocore.exceptions.ClientError,
         cloudfiles.exceptions.AuthorizationError,
@@ -124,10 +134,6 @@ def storage_errors(subject: str) -> Iterator[None]:
         requests.RequestException,
         OSError,
     )
-    try:
-        yield
-    except unavailable as error:
-        raise _error(subject, error) from error
 
 
 def _error(subject: str, error: Exception) -> Exception:

@@ -46,6 +46,7 @@ Packing = Literal["none", "gzip", "br", "zstd"]
 ENDINGS: Mapping[Packing, str] = {"none": "", "gzip": ".gz", "br": ".br", "zstd": ".zstd"}
 """Of local files."""
 
+_PART = 1 << 16  # bytes of a small file that are read at once
 _AT_ONCE = 32  # objects that are read, and held in memory, before they are parsed
 
 
@@ -346,9 +347,20 @@ def _beginnings_here(
     """The files that are there and not compressed; None for one of more than `largest` bytes."""
     for name in names:
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            with (folder / name).open("rb") as file:
-                content = file.read(largest + 1)
+            content = _beginning(f"{folder}/{name}", largest + 1)
             yield name, content if len(content) <= largest else None
+
+
+def _beginning(path: str, size: int) -> bytes:
+    """Of a file, by few steps: there may be a million of them."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(file, min(size, _PART))
+        while len(content) < size and (part := os.read(file, min(size - len(content), _PART))):
+            content += part
+        return content
+    finally:
+        os.close(file)
 
 
 def _unpacked(content: bytes | None, encoding: str | None, largest: int) -> bytes | None:

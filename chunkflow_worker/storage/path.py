@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from chunkflow_worker.config.facts import VOLUMES
@@ -60,6 +61,7 @@ def _home(local: str) -> Path:
         raise Mistake(f"no user of this machine is named {user[1:]}") from None
 
 
+@lru_cache(1000)
 def local_folder(path: str) -> Path | None:
     """The folder on this machine that a normal path names; None for object storage and memory."""
     return Path(path.removeprefix("file://")) if path.startswith("file://") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,17 @@ class Net:
     workers: list[str]
 
 
+@dataclass
+class _Boxes:
+    count: int = 0
+    workers: set[str] = field(default_factory=set)
+
+
 class Nets:
     """Counts the nets of records. Several threads may add to it."""
 
     def __init__(self, records: Iterable[Record] = ()):
-        self._found: dict[tuple[tuple[str, str], ...], tuple[int, set[str]]] = {}
+        self._found: dict[tuple[tuple[str, str], ...], _Boxes] = {}
         self._lock = Lock()
         for record in records:
             self.add(record)
@@ -43,12 +49,13 @@ class Nets:
             return
         key = tuple(sorted(record.models.items()))
         with self._lock:
-            boxes, workers = self._found.get(key, (0, set()))
-            self._found[key] = boxes + 1, workers | {record.worker}
+            found = self._found.setdefault(key, _Boxes())
+            found.count += 1
+            found.workers.add(record.worker)
 
     def found(self) -> list[Net]:
         """The nets, that of most boxes first."""
-        nets = [Net(dict(key), n, sorted(workers)) for key, (n, workers) in self._found.items()]
+        nets = [Net(dict(key), of.count, sorted(of.workers)) for key, of in self._found.items()]
         return sorted(nets, key=lambda net: (-net.boxes, sorted(net.files.items())))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from chunkflow_worker.errors import StorageRefused, StorageUnavailable
 from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.job.grid import Boxes
-from chunkflow_worker.job.in_order import in_order
+from chunkflow_worker.job.in_order import in_order, in_order_if_waiting
 from chunkflow_worker.job.ledger import Ledger
 from chunkflow_worker.job.record import Record
 from chunkflow_worker.job.written_paths import WrittenPaths
@@ -140,7 +140,8 @@ def verify(
     batches = _with_records(ledger, boxes, places)
     if not verifier.quick:  # which takes long for a box
         batches = ([found] for batch in batches for found in batch)
-    parts = in_order(check_all, batches, threads, window=2 * threads, name="verify")
+    run = in_order_if_waiting if verifier.quick else in_order
+    parts = run(check_all, batches, threads, window=2 * threads, name="verify")
     in_a_row = 0
     results = (problems for part in parts for problems in part)
     for box, problems in zip(boxes, results, strict=True):
@@ -171,7 +172,7 @@ def _with_records(
         return [records.get(name) or _without(name, place) for name, place in found]
 
     batches = iter(lambda: list(islice(texts, _BATCH)), [])
-    return in_order(read, batches, _BATCHES, name="records")
+    return in_order_if_waiting(read, batches, _BATCHES, name="records")
 
 
 def _without(name: str, place: Place) -> Problem:

@@ -146,5 +146,5 @@ def _look_for_second_files(findings: Findings, part: Part) -> None:
     if folder is None or part.written.driver:
         return
     for block in part.blocks:
-        if has_both_forms(folder / findings.volume.block_name(block)):
+        if has_both_forms(f"{folder}/{findings.volume.block_name(block)}"):
             findings.add("stale", block, _TWO_FILES)

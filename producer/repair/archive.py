@@ -21,7 +21,7 @@ from chunkflow_worker.job.archive.columns import Row, row_of
 from chunkflow_worker.job.archive.file import Archive, Content, write_archive
 from chunkflow_worker.job.box_index import BoxIndex
 from chunkflow_worker.job.failing import FailingBoxes
-from chunkflow_worker.job.in_order import in_order
+from chunkflow_worker.job.in_order import in_order_if_waiting
 
 if TYPE_CHECKING:
     from chunkflow_worker.job.archive.ledger import ArchivedLedger
@@ -208,7 +208,8 @@ class _Rows:
         texts = self._packer.texts()
         batches = iter(lambda: list(islice(texts, _BATCH)), [])
         count = 0
-        for rows, added in in_order(self._packer.read, batches, _AT_ONCE, name="records"):
+        read = in_order_if_waiting(self._packer.read, batches, _AT_ONCE, name="records")
+        for rows, added in read:
             yield from rows
             count, self.added = count + _BATCH, self.added + added
             self._show(count)

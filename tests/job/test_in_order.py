@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow_worker.job.in_order import in_order
+from chunkflow_worker.job import in_order as module
+from chunkflow_worker.job.in_order import in_order, in_order_if_waiting
 
 SECONDS = 30  # no test waits this long unless it fails
 
@@ -148,3 +149,34 @@ def test_stop_is_set_at_the_end(window: int) -> None:
     stop = threading.Event()
     assert list(in_order(str, range(3), 2, window=window, stop=stop)) == ["0", "1", "2"]
     assert stop.is_set()
+
+
+class TestInOrderIfWaiting:
+    """The clocks are the test's: each item takes a second, and some of it the processor."""
+
+    @pytest.fixture(params=[0.1, 0.9], ids=["waits", "is busy"])
+    def busy(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+        busy: float = request.param
+        seconds = iter(range(100))
+        monkeypatch.setattr(module, "perf_counter", lambda: next(seconds))
+        used = iter(range(100))
+        monkeypatch.setattr(module, "thread_time", lambda: next(used) * busy)
+        return busy
+
+    def test_threads_are_used_for_what_waits(self, busy: float) -> None:
+        threads = list[threading.Thread]()
+
+        def work(item: int) -> int:
+            threads.append(threading.current_thread())
+            return -item
+
+        assert list(in_order_if_waiting(work, range(5), 2)) == [0, -1, -2, -3, -4]
+        here = threading.current_thread()
+        assert threads[:2] == [here, here]
+        assert all((thread is here) == (busy > 0.5) for thread in threads[2:])
+
+    def test_few_items_and_errors(self, busy: float) -> None:
+        for count in range(3):
+            assert list(in_order_if_waiting(str, range(count), 2)) == ["0", "1"][:count]
+        with pytest.raises(ZeroDivisionError):
+            list(in_order_if_waiting(lambda n: 1 // (3 - n), range(9), 2))

@@ -119,6 +119,13 @@ def test_no_more_than_the_largest_size_is_read(files: Files, gzip: str | None) -
     assert [files.get_json(name, largest=100) for name in names] == found
 
 
+@pytest.mark.parametrize("size", [2**16 - 1, 2**16, 2**16 + 1, 200_000])
+def test_a_long_object_is_read_whole(files: Files, size: int) -> None:
+    files.put("long", b'"' + b"a" * (size - 2) + b'"', "application/json")
+    assert files.get_json("long", largest=size) == "a" * (size - 2)
+    assert files.get_json("long", largest=size - 1) is None
+
+
 def test_what_is_packed_in_another_way_counts_as_absent(files: Files) -> None:
     cloud_files(files.path).put("a", b"1", compress="zstd")
     cloud_files(files.path).put("b", b"no gzip", compress=None)

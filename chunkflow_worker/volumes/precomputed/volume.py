@@ -21,11 +21,12 @@ from chunkflow_worker.image.bbox import BoundingBox
 from chunkflow_worker.image.chunk import LayerType
 from chunkflow_worker.storage.cloud import cloud_files, cloud_volume, storage_errors
 from chunkflow_worker.storage.largest import check_block, check_read
-from chunkflow_worker.storage.path import normal_path, public_path, writable_path
+from chunkflow_worker.storage.path import local_folder, normal_path, public_path, writable_path
 from chunkflow_worker.volumes.precomputed.codec import Codec
 from chunkflow_worker.volumes.precomputed.compression import Compression
 from chunkflow_worker.volumes.precomputed.encoding import check_readable
 from chunkflow_worker.volumes.precomputed.info import level_of, read_scale
+from chunkflow_worker.volumes.precomputed.local import times_here
 from chunkflow_worker.volumes.precomputed.plain_blocks import PlainBlocks
 from chunkflow_worker.volumes.precomputed.sharded_blocks import ShardedBlocks
 from chunkflow_worker.volumes.volume import (
@@ -155,11 +156,16 @@ class PrecomputedVolume:
             stored = listed.stored(names)
             return {n: datetime.fromisoformat(one.time) for n, one in stored.items() if one}
         with storage_errors(self.path):
+            folder = local_folder(self.path)
+            here = times_here(folder, names) if folder else {}
+            names = [name for name in names if name not in here]
+            if not names:
+                return dict(here)
             files = cloud_files(self.path)
             if self.path.startswith("mem://"):  # where cloudfiles fails for absent ones
                 names = [name for name, is_stored in files.exists(names).items() if is_stored]
             heads = files.head(names)
-        return {name: _written_at(heads[name]) for name in names if heads[name] is not None}
+        return here | {name: _written_at(heads[name]) for name in names if heads[name] is not None}
 
     def prefixes(self) -> list[str]:
         """The beginnings of the names of all blocks; see `CheckedVolume`."""

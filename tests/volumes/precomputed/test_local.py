@@ -34,7 +34,7 @@ def test_one_form_of_a_block_remains(tmp_path: Path, packing: Packing) -> None:
 def test_both_forms_are_told(tmp_path: Path, names: set[str]) -> None:
     for name in names:
         (tmp_path / name).touch()
-    assert has_both_forms(tmp_path / "b") is (len(names) == 2)
+    assert has_both_forms(str(tmp_path / "b")) is (len(names) == 2)
 
 
 def test_a_volume_may_be_written_again_in_another_compression(tmp_path: Path) -> None:
