@@ -54,8 +54,8 @@ class Survey:
 
     The first look lists the ledger, in parts of some thousand boxes. Later ones list the parts in
     which boxes are left, those first that were listed longest ago, by at most 50 requests. When
-    no box is left, it lists all parts once more, since records may have been removed meanwhile.
-    Archives are looked at each time.
+    no box is left, it lists all parts once more, since records may have been removed meanwhile;
+    of a job that is complete, later looks list all parts in turn. Archives are looked at each time.
 
     The memory is some bits for each box. On a local disk each look lists the folder.
     """
@@ -67,15 +67,17 @@ class Survey:
         parts = [whole] if ledger.files.is_local else self._index.parts(_IN_PART)
         # In the order in which they are listed.
         self._states = [_State(part, boxes.marks(part.start, part.stop)) for part in parts]
+        self._is_complete = False
 
     def look(self) -> Found:
         """Raises StorageUnavailable, and ConfigError for an archive that is damaged."""
         self._add_archived()
         due = self._due()
         self._list(due)
-        if not any(state.left for state in self._states):
+        if not self._is_complete and not self._has_left():
             listed = {state.part for state in due}
             self._list([state for state in self._states if state.part not in listed])
+        self._is_complete = not self._has_left()
         return Found(
             sum(state.done.bit_count() for state in self._states),
             sum((state.failed & ~state.done).bit_count() for state in self._states),
@@ -154,12 +156,16 @@ class Survey:
             return self._states
         due, requests = list[_State](), 0
         for state in self._states:
-            requests += state.requests if state.left else 0
+            if not state.left and not self._is_complete:
+                continue
+            requests += state.requests
             if due and requests > REQUESTS:
                 break
-            if state.left:
-                due.append(state)
+            due.append(state)
         return due
+
+    def _has_left(self) -> bool:
+        return any(state.left for state in self._states)
 
     def _list(self, states: list[_State]) -> None:
         with ThreadPoolExecutor(_AT_ONCE) as pool:

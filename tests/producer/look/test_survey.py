@@ -106,6 +106,12 @@ def test_parts_that_are_done_are_not_listed_again(
     looks = [survey.look().done for _ in range(2)]
     assert looks == [3 * LAYER, 4 * LAYER]
     assert listed.count("0-2_") == 1, "only when all seems to be done"
+    listed.clear()
+    assert {survey.look().done for _ in range(4)} == {4 * LAYER}
+    assert sorted(listed) == sorted(2 * layers), "two of four at a time, once all is done"
+    ledger.remove(NAMES[0])
+    looks = [survey.look().done for _ in range(2)]
+    assert looks[-1] == 4 * LAYER - 1
 
 
 @in_memory
