@@ -58,6 +58,7 @@ def list_s3(path: str, prefix: str = "", *, deep: bool = False) -> Iterator[List
 def _client(bucket: str) -> Any:
     import boto3
     from botocore.config import Config
+    from botocore.handlers import BUILTIN_HANDLERS
     from botocore.session import get_session
 
     class Provider:
@@ -70,7 +71,28 @@ def _client(bucket: str) -> Any:
         max_pool_connections=_CONNECTIONS, retries={"mode": "standard", "total_max_attempts": 6}
     )
     own = boto3.Session(botocore_session=session)
-    return own.client("s3", config=config, **client_options(bucket))
+    client = own.client("s3", config=config, **client_options(bucket))
+    # botocore parses each answer twice, the first time to see whether it is an error in spite of
+    # its status. `_read_page` sees that, too.
+    for event, handler, *_ in BUILTIN_HANDLERS:
+        if event.startswith("before-parse.s3") and handler.__name__.endswith("_200_error"):
+            client.meta.events.unregister(event, handler)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", _read_page)
+    return client
+
+
+def _read_page(response_dict: dict[str, Any], **_: Any) -> None:
+    """Parse a page. What is none, although its status says so, is tried again as after a 500."""
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        root = ElementTree.fromstring(response_dict["body"])
+    except ElementTree.ParseError:
+        root = ElementTree.Element("Error")
+    if root.tag.endswith("ListBucketResult"):
+        response_dict["page"] = _page(root)
+    else:
+        response_dict["status_code"] = 500
 
 
 def _parsers() -> Any:
@@ -78,11 +100,10 @@ def _parsers() -> Any:
 
     class Parser(RestXMLParser):  # type: ignore[misc]
         def parse(self, response: Any, shape: Any) -> Any:
-            is_list = shape is not None and shape.name == "ListObjectsV2Output"
-            if not is_list or response["status_code"] != 200:
+            if "page" not in response:
                 return super().parse(response, shape)
             about = {"HTTPStatusCode": 200, "HTTPHeaders": dict(response["headers"])}
-            return {**_page(response["body"]), "ResponseMetadata": about}
+            return {**response["page"], "ResponseMetadata": about}
 
     class Parsers(ResponseParserFactory):  # type: ignore[misc]
         def create_parser(self, protocol_name: str) -> Any:
@@ -93,9 +114,8 @@ def _parsers() -> Any:
     return Parsers()
 
 
-def _page(body: bytes) -> dict[str, Any]:
+def _page(root: ElementTree.Element) -> dict[str, Any]:
     """What a page of a listing says; its keys as they are."""
-    root = ElementTree.fromstring(body)
     space = root.tag.rpartition("}")[0]
     start = len(space) + 1 if space else 0
     token, is_quoted, contents = "", False, []

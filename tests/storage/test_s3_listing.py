@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from xml.etree import ElementTree
 
 import boto3
 import pytest
@@ -9,6 +10,7 @@ from chunkflow_worker.errors import StorageUnavailable
 from chunkflow_worker.storage import s3_listing as module
 from chunkflow_worker.storage.files import Files
 from chunkflow_worker.storage.listed_objects import ListedObjects, listing_of
+from tests.support.s3_semantics import S3Semantics
 
 
 @pytest.fixture
@@ -60,6 +62,28 @@ def test_a_bucket_that_refuses_is_an_error(files: Files, monkeypatch: pytest.Mon
         list(files.listed())
 
 
+def test_an_error_with_the_status_of_a_success_is_tried_again(
+    real_s3: S3Semantics, unique_name: str
+) -> None:
+    """As boto3 does by itself."""
+    boto3.client("s3").create_bucket(Bucket=unique_name)
+    files = Files(f"s3://{unique_name}/x")
+    files.put("a", b"1", "text/plain")
+    assert [*files.names()] == ["a"]
+    real_s3.fail(f"/{unique_name}", "InternalError", 200, methods="GET", count=2)
+    assert [*files.names()] == ["a"]
+    real_s3.fail(f"/{unique_name}", "InternalError", 200, methods="GET")
+    with pytest.raises(StorageUnavailable, match="InternalError"):
+        list(files.names())
+
+
+@pytest.mark.parametrize("body", [b"<ListBucketResult", b"", b"<Error/>"])
+def test_what_is_no_page_counts_as_an_error(body: bytes) -> None:
+    answer = {"status_code": 200, "body": body}
+    module._read_page(answer)
+    assert answer == {"status_code": 500, "body": body}
+
+
 def test_a_listing_tells_what_each_object_would(files: Files) -> None:
     names = ["b", "below/1", "none", "z"]
     listed = listing_of(files.path, ["b", "z"])
@@ -81,5 +105,6 @@ def test_an_empty_folder_and_other_stores(bucket: str) -> None:
     assert ListedObjects(f"s3://{bucket}/none").stored(["a"]) == {"a": None}
     assert listing_of("file:///tmp") is None
     assert listing_of("gs://bucket/a") is None
-    (one,) = module._page(b"<a><Contents><Key>k</Key></Contents></a>")["Contents"]
+    page = ElementTree.fromstring("<a><Contents><Key>k</Key></Contents></a>")
+    (one,) = module._page(page)["Contents"]
     assert one == ["k", "0", "", ""]
