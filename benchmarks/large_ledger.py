@@ -49,7 +49,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             job = MadeUpJob(side, f"file://{name}/out")
             job.write(Path(name, "out"))
-            text += f"\nLocal disk:\n\n{markdown(_HEAD, [*figures(job, None)])}\n"
+            text += "\nLocal disk, files just written and so mostly in memory:\n"
+            text += f"\n{markdown(_HEAD, [*figures(job, None)])}\n"
     if given.storage != "disk":
         with constant_s3(side) as log:
             job = MadeUpJob(side, f"s3://{BUCKET}/out")
