@@ -6,7 +6,6 @@ Run as a program, it serves until it is killed, and writes a line for each reque
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from xml.etree import ElementTree
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 
 from benchmarks.made_up_job import BLOCK_BYTES, RECORD_BYTES, STORED, MadeUpJob
@@ -115,7 +115,7 @@ def serve(side: int, log: Path) -> None:
         (socket,) = bind_sockets(0, "127.0.0.1")
         server.add_sockets([socket])
         print(socket.getsockname()[1], flush=True)
-        asyncio.get_event_loop().run_forever()
+        IOLoop.current().start()
 
 
 class _Answer:

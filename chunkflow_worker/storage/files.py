@@ -352,7 +352,7 @@ def _beginnings_here(
 
 
 def _beginning(path: str, size: int) -> bytes:
-    """Of a file, by few steps: there may be a million of them."""
+    """Up to `size` bytes of a file, by few system calls: there may be a million files."""
     file = os.open(path, os.O_RDONLY)
     try:
         content = os.read(file, min(size, _PART))

@@ -140,7 +140,7 @@ def verify(
     batches = _with_records(ledger, boxes, places)
     if not verifier.quick:  # which takes long for a box
         batches = ([found] for batch in batches for found in batch)
-    run = in_order_if_waiting if verifier.quick else in_order
+    run = in_order_if_waiting if verifier.quick else in_order  # decoding frees the interpreter lock
     parts = run(check_all, batches, threads, window=2 * threads, name="verify")
     in_a_row = 0
     results = (problems for part in parts for problems in part)

@@ -157,15 +157,17 @@ class PrecomputedVolume:
             return {n: datetime.fromisoformat(one.time) for n, one in stored.items() if one}
         with storage_errors(self.path):
             folder = local_folder(self.path)
-            here = times_here(folder, names) if folder else {}
-            names = [name for name in names if name not in here]
+            times: dict[str, datetime | None] = {}
+            if folder is not None:
+                times |= times_here(folder, names)
+            names = [name for name in names if name not in times]
             if not names:
-                return dict(here)
+                return times
             files = cloud_files(self.path)
             if self.path.startswith("mem://"):  # where cloudfiles fails for absent ones
                 names = [name for name, is_stored in files.exists(names).items() if is_stored]
             heads = files.head(names)
-        return here | {name: _written_at(heads[name]) for name in names if heads[name] is not None}
+        return times | {name: _written_at(heads[name]) for name in names if heads[name] is not None}
 
     def prefixes(self) -> list[str]:
         """The beginnings of the names of all blocks; see `CheckedVolume`."""
